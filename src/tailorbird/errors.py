@@ -1,0 +1,63 @@
+"""Errors that reach the user."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A fault in what the user gave: named, with its fix; the command ends with exit code 2.
+
+    Args:
+        problem: What is wrong, naming the thing (file, column, key, value).
+        fix: What to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{problem}\n  fix: {fix}" if fix else problem)
+
+
+class Faults:
+    """Gathers faults so that the user hears of all of them at once."""
+
+    def __init__(self) -> None:
+        self._faults: list[UserError] = []
+
+    def add(self, problem: str, fix: str = "") -> None:
+        """Note one fault."""
+        self._faults.append(UserError(problem, fix))
+
+    def catch(self, error: UserError) -> None:
+        """Note a fault that was raised."""
+        self._faults.append(error)
+
+    def raise_if_any(self) -> None:
+        """Raise one `UserError` with every fault noted so far, if there is one."""
+        if len(self._faults) == 1:
+            raise self._faults[0]
+        if self._faults:
+            lines = "\n".join(f"- {fault}" for fault in self._faults)
+            raise UserError(f"{len(self._faults)} problems:\n{lines}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name, else an empty string."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+class Interrupted(Exception):  # noqa: N818 - not a fault: the user asked for it
+    """Ctrl-C was pressed and the run was left resumable."""
+
+    exit_code = 130
+
+
+class TrainingDiverged(UserError):
+    """The loss became NaN or infinite."""
+
+
+class OverBudget(Exception):  # noqa: N818 - not a fault: a limit the user set
+    """The work does not fit the time the user gave."""
