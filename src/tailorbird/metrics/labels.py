@@ -1,0 +1,174 @@
+"""Scores of a classifier that gives each example one label.
+
+Everything but log-loss and calibration follows from three counts per class, so a score is a
+function of `Counts`. The counts may carry further axes (one column per bootstrap resample).
+
+Throughout: ``probabilities`` is ``[n, classes]`` with rows that sum to one, ``target`` is
+``[n]`` class ids, and the predicted class is the most probable one (the first of equals).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tailorbird.metrics.intervals import Floats, wilson
+from tailorbird.records import CalibrationBin, ClassScore, Score
+
+Ints = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.floating]
+Classes = npt.NDArray[np.integer]
+
+BINS = 15
+SMALLEST_PROBABILITY = 1e-15
+
+
+class Counts(NamedTuple):
+    """Examples per class, ``[classes, ...]``: that are it, that were called it, and both."""
+
+    target: Floats
+    predicted: Floats
+    hits: Floats
+
+
+def count(predicted: Classes, target: Classes, classes: int) -> Counts:
+    """Count the examples of each class."""
+    hits = target[predicted == target]
+    target_n, predicted_n, hits_n = (
+        np.bincount(ids, minlength=classes).astype(np.float64) for ids in (target, predicted, hits)
+    )
+    return Counts(target_n, predicted_n, hits_n)
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide, with 0 where there is nothing to divide by (scikit-learn's convention)."""
+    out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def accuracy(counts: Counts) -> Floats:
+    """Return the share of examples that were given their label."""
+    return divide(counts.hits.sum(axis=0), counts.target.sum(axis=0))
+
+
+def micro_f1(counts: Counts) -> Floats:
+    """Return F1 over the counts of all classes: with one label per example, the accuracy."""
+    hits, predicted = counts.hits.sum(axis=0), counts.predicted.sum(axis=0)
+    return divide(2 * hits, counts.target.sum(axis=0) + predicted)
+
+
+def class_f1(counts: Counts) -> Floats:
+    """Return F1 per class, the harmonic mean of precision and recall."""
+    return divide(2 * counts.hits, counts.target + counts.predicted)
+
+
+def macro_f1(counts: Counts) -> Floats:
+    """Return the mean F1 of the classes that occur, as a label or as a prediction.
+
+    A class that does neither says nothing about the model, and scikit-learn leaves it out too.
+    """
+    occurs = (counts.target + counts.predicted) > 0
+    return divide(class_f1(counts).sum(axis=0), occurs.sum(axis=0).astype(np.float64))
+
+
+def weighted_f1(counts: Counts) -> Floats:
+    """Return the mean F1 of the classes, each weighted by its number of examples."""
+    total = (class_f1(counts) * counts.target).sum(axis=0)
+    return divide(total, counts.target.sum(axis=0))
+
+
+def mcc(counts: Counts) -> Floats:
+    """Return Matthews' correlation coefficient for any number of classes (Gorodkin 2004, eq. 8).
+
+    0 when all examples have one label or were all given one, as in scikit-learn.
+    """
+    examples = counts.target.sum(axis=0)
+    covariance = counts.hits.sum(axis=0) * examples - (counts.target * counts.predicted).sum(axis=0)
+    spread_target = examples**2 - (counts.target**2).sum(axis=0)
+    spread_predicted = examples**2 - (counts.predicted**2).sum(axis=0)
+    return divide(covariance, np.sqrt(spread_target * spread_predicted))
+
+
+def losses(probabilities: Numbers, target: Classes) -> Floats:
+    """Return each example's loss ``[n]``, in nats, with probabilities clipped away from 0."""
+    given = probabilities[np.arange(len(target)), target].astype(np.float64)
+    return -np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0))
+
+
+def log_loss(probabilities: Numbers, target: Classes) -> float:
+    """Return the mean loss per example, in nats."""
+    return float(losses(probabilities, target).mean())
+
+
+def confidence_bins(probabilities: Numbers) -> tuple[Floats, Ints]:
+    """Return each example's confidence and the equal-width bin ``(b/15, (b+1)/15]`` it is in."""
+    confidence = probabilities.max(axis=-1).astype(np.float64)
+    bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
+    return confidence, bins
+
+
+def expected_calibration_error(probabilities: Numbers, target: Classes) -> float:
+    """Return how far confidence is from accuracy, over 15 bins (Guo et al. 2017, eq. 3)."""
+    confidence, bins = confidence_bins(probabilities)
+    gap = confidence - (probabilities.argmax(axis=-1) == target)
+    return float(np.abs(np.bincount(bins, weights=gap, minlength=BINS)).sum() / len(target))
+
+
+def confusion(probabilities: Numbers, target: Classes) -> tuple[tuple[int, ...], ...]:
+    """Return how many examples of each class (row) were given each label (column)."""
+    classes = probabilities.shape[-1]
+    cells = target.astype(np.int64) * classes + probabilities.argmax(axis=-1)
+    table = np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+    return tuple(tuple(row) for row in table.tolist())
+
+
+def class_scores(
+    probabilities: Numbers, target: Classes, labels: tuple[str, ...]
+) -> tuple[ClassScore, ...]:
+    """Return how each class fared, its F1 with an interval.
+
+    F1 is ``2j / (1 + j)`` of the Jaccard index ``j = hits / (hits + misses + false alarms)``,
+    and ``j`` is a proportion of the examples that had to do with the class. So Wilson's interval
+    of ``j`` gives one of F1 that stays honest for a class with three examples, all right.
+
+    Args:
+        probabilities: ``[n, classes]``, or ``[seeds, n, classes]`` for the seeds of one arm: then
+            the scores come from the mean counts over seeds.
+        target: ``[n]``.
+        labels: A label per class.
+    """
+    runs = probabilities.reshape(-1, *probabilities.shape[-2:])
+    per_seed = [count(run.argmax(axis=-1), target, len(labels)) for run in runs]
+    counts = Counts(*(np.mean(parts, axis=0) for parts in zip(*per_seed, strict=True)))
+    precision = divide(counts.hits, counts.predicted)
+    recall = divide(counts.hits, counts.target)
+    return tuple(
+        ClassScore(
+            label=label,
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=_f1_score(*(float(part[i]) for part in counts)),
+            support=int(counts.target[i]),
+        )
+        for i, label in enumerate(labels)
+    )
+
+
+def _f1_score(target: float, predicted: float, hits: float) -> Score:
+    if target + predicted == 0:
+        return Score(0.0, 0.0, 1.0)
+    low, high = wilson(hits, target + predicted - hits)
+    return Score(2 * hits / (target + predicted), 2 * low / (1 + low), 2 * high / (1 + high))
+
+
+def calibration(probabilities: Numbers, target: Classes) -> tuple[CalibrationBin, ...]:
+    """Return the bins of `expected_calibration_error` that are not empty, least confident first."""
+    confidence, bins = confidence_bins(probabilities)
+    right = (probabilities.argmax(axis=-1) == target).astype(np.float64)
+    sizes = np.bincount(bins, minlength=BINS)
+    claimed = np.bincount(bins, weights=confidence, minlength=BINS)
+    correct = np.bincount(bins, weights=right, minlength=BINS)
+    return tuple(
+        CalibrationBin(float(claimed[b] / sizes[b]), float(correct[b] / sizes[b]), int(sizes[b]))
+        for b in np.flatnonzero(sizes)
+    )
