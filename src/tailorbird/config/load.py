@@ -1,0 +1,160 @@
+"""Flags, file and defaults made into one checked `Config`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tailorbird.config.schema import Config
+from tailorbird.errors import Faults, UserError, did_you_mean
+
+
+def load_config(
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the configuration that flags, then `settings`, then `file`, then defaults give.
+
+    Args:
+        file: YAML with the differences from the defaults.
+        settings: ``section.name=value`` strings; values are read as YAML.
+        flags: Dotted names to values; None means the flag was not given.
+
+    Raises:
+        UserError: Any unknown name or wrong value, all of them at once.
+    """
+    faults = Faults()
+    given: dict[str, Any] = _read_yaml(file) if file else {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            faults.add(f"--set {setting!r} has no '='", "write --set section.name=value")
+            continue
+        try:
+            _put(given, name.strip(), _value(text))
+        except UserError as error:
+            faults.catch(error)
+    faults.raise_if_any()
+    for name, value in (flags or {}).items():
+        if value is not None:
+            _put(given, name, value)
+    try:
+        return Config.model_validate(given)
+    except ValidationError as error:
+        for problem, fix in _explain(error):
+            faults.add(problem, fix)
+        faults.raise_if_any()
+        raise  # a ValidationError always has at least one fault
+
+
+def dump_config(config: Config, *, only_given: bool = False) -> str:
+    """Return the configuration as YAML; `only_given` leaves out what equals the defaults."""
+    plain = config.model_dump(mode="json", exclude_defaults=only_given)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"config file {file} does not exist", "check the path after -c") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {file} cannot be read: {error}", "give a YAML file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"config file {file} is not YAML: {error}", "mend that line") from None
+    if plain is None:
+        return {}
+    if not isinstance(plain, dict):
+        raise UserError(
+            f"config file {file} holds a {type(plain).__name__}, not sections",
+            "write sections such as `train:` with settings below them",
+        )
+    return plain
+
+
+def _value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        # YAML 1.1 reads 1e-4 as a word; people mean the number.
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _put(given: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, name = dotted.split(".")
+    place = given
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"setting {dotted!r}: {section!r} is not a section", "check the name")
+        place = inner
+    place[name] = value
+
+
+def _explain(error: ValidationError) -> list[tuple[str, str]]:
+    """Turn pydantic's errors into (problem, fix) pairs that name key, value and nearest name."""
+    told: list[tuple[str, str]] = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"] if not str(part).startswith("function-")]
+        key = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            told.append(_unknown(path))
+            continue
+        message = fault["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        if fault["type"] == "literal_error":
+            expected = str(fault.get("ctx", {}).get("expected", ""))
+            names = [name.strip(" '") for name in expected.replace(" or ", ",").split(",")]
+            near = did_you_mean(str(fault["input"]), names)
+            told.append((f"{key} is {fault['input']!r}{near}", f"choose {expected}"))
+        elif key:
+            told.append((f"{key} is {fault['input']!r}: {message}", _help(path)))
+        else:
+            told.append((message, "leave it out or choose another method"))
+    return told
+
+
+def _unknown(path: list[str]) -> tuple[str, str]:
+    section = _section(path[:-1])
+    known = list(section.model_fields) if section else []
+    dotted = [".".join([*path[:-1], name]) for name in known]
+    near = did_you_mean(".".join(path), dotted) or _elsewhere(path[-1])
+    where = ".".join(path[:-1]) or "the config"
+    return (f"unknown setting {'.'.join(path)!r}{near}", f"{where} has: {', '.join(known)}")
+
+
+def _elsewhere(name: str) -> str:
+    dotted = {
+        inner: f"{outer}.{inner}"
+        for outer, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for inner in field.annotation.model_fields
+    }
+    return f" (did you mean {dotted[name]!r}?)" if name in dotted else ""
+
+
+def _section(path: list[str]) -> type[BaseModel] | None:
+    section: type[BaseModel] = Config
+    for name in path:
+        field = section.model_fields.get(name)
+        if field is None or not isinstance(field.annotation, type):
+            return None
+        if not issubclass(field.annotation, BaseModel):
+            return None
+        section = field.annotation
+    return section
+
+
+def _help(path: list[str]) -> str:
+    section = _section(path[:-1])
+    field = section.model_fields.get(path[-1]) if section else None
+    return f"{'.'.join(path)}: {field.description}" if field and field.description else "mend it"

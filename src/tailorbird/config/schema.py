@@ -1,0 +1,214 @@
+"""Every setting there is; a field's docstring is its help, its docs entry and its error text."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
+METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
+BASELINES = ("majority", "probe")
+RETRIEVAL = ("rag", "rag+best")
+ARMS: tuple[str, ...] = (*BASELINES, "rag", *METHODS, "rag+best")
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class ModelConfig(Section):
+    """The base model."""
+
+    name: str = "builtin:minilm"
+    """Hugging Face id, local folder, or `builtin:minilm` (all-MiniLM-L6-v2, 22.7 M parameters)."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hugging Face id."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Number format of the matrix products; auto takes bf16 where the machine multiplies it fast."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto takes the fastest there is."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's author put beside the weights. Only for authors you trust."""
+
+
+class DataConfig(Section):
+    """Where the examples are and how they are read and split."""
+
+    train: str | None = None
+    """CSV, TSV, JSONL or Parquet file with the training examples."""
+    validation: str | None = None
+    """File with the validation examples; cut from the training file when absent."""
+    test: str | None = None
+    """File with the test examples; cut from the training file when absent."""
+    text: str | None = None
+    """Column with the text; guessed when unambiguous."""
+    label: str | None = None
+    """Column with the label; guessed when unambiguous."""
+    max_length: int | None = Field(None, ge=4)
+    """Longest input in tokens, virtual tokens included; default: what the data needs, up to the model's limit or 512."""
+    validation_share: float = Field(0.15, gt=0, lt=0.9)
+    """Share of the training rows cut off for validation when no file is given."""
+    test_share: float = Field(0.2, gt=0, lt=0.9)
+    """Share of the rows cut off for the test when no file is given."""
+    split_seed: int = Field(13, ge=0)
+    """Seed of the split; every arm sees the same one."""
+    overlap: Literal["drop", "keep", "error"] = "drop"
+    """What to do with training rows that also stand in validation or test (case and white space aside)."""
+    drop_missing: bool = False
+    """Leave out rows with an empty text or label instead of stopping."""
+
+
+class MethodConfig(Section):
+    """How the model is made trainable. Options of other methods than the chosen one are errors."""
+
+    name: MethodName = "lora"
+    """full, adapter, lora, qlora or prompt."""
+    rank: int | None = Field(None, ge=1)
+    """LoRA, QLoRA: rank of the update."""
+    alpha: float | None = Field(None, gt=0)
+    """LoRA, QLoRA: the update is scaled by alpha / rank (alpha / sqrt(rank) with rsLoRA)."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """LoRA, QLoRA: dropout on the input of the update. Adapter: on its hidden layer."""
+    targets: str | list[str] | None = None
+    """LoRA, QLoRA: names of the layers to adapt; `all-linear` is every linear layer but the head."""
+    rslora: bool | None = None
+    """LoRA, QLoRA: scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
+    dora: bool | None = None
+    """LoRA, QLoRA: learn magnitude and direction apart (DoRA, arXiv 2402.09353)."""
+    pissa: bool | None = None
+    """LoRA: start from the principal singular vectors (PiSSA, arXiv 2404.02948)."""
+    bits: Literal[4, 8] | None = None
+    """QLoRA: 4 (NF4 with double quantisation) or 8 bits for the frozen weights."""
+    placement: Literal["houlsby", "pfeiffer"] | None = None
+    """Adapter: after attention and feed-forward (houlsby) or after feed-forward only (pfeiffer)."""
+    bottleneck: int | None = Field(None, ge=1)
+    """Adapter: width of the bottleneck."""
+    virtual_tokens: int | None = Field(None, ge=1)
+    """Prompt tuning: how many trained tokens stand before the text; they count against max_length."""
+    init_text: str | None = None
+    """Prompt tuning: start the virtual tokens from this text's embeddings; default: at random."""
+
+
+class TrainConfig(Section):
+    """The loop. None means: the method's own tuned default (docs/methods.md says where from)."""
+
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training data; may be a fraction."""
+    batch_size: int = Field(32, ge=1)
+    """Examples per optimizer step, whatever the micro-batch."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Examples per forward pass; smaller needs less memory, same result. Default: the whole batch."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate."""
+    optimizer: Literal["adamw", "adam", "sgd", "adagrad"] = "adamw"
+    """adamw, adam, sgd (momentum 0.9) or adagrad."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Decay of matrices (not of biases and norms)."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup: float = Field(0.06, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout inside the base model while training; default: the model's own when it is trained itself, none while it is frozen."""
+    evaluate_every: int | None = Field(None, ge=1)
+    """Optimizer steps between validations; default: twice an epoch."""
+    patience: int = Field(4, ge=1)
+    """Stop after this many validations in a row without a better one."""
+    seed: int = Field(1, ge=0)
+    """Seed of initialisation, order and dropout."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+    tensorboard: bool = True
+    """Write TensorBoard events to the run folder."""
+
+
+class RagConfig(Section):
+    """Retrieval of labelled neighbours."""
+
+    k: int | None = Field(None, ge=1)
+    """Neighbours that vote; default: chosen on validation."""
+    temperature: float | None = Field(None, gt=0)
+    """Votes weigh exp(similarity / temperature); default: chosen on validation."""
+    weight: float | None = Field(None, ge=0, le=1)
+    """rag+best: weight of the neighbours' probabilities; default: chosen on validation."""
+
+
+class CompareConfig(Section):
+    """What `tailor compare` puts side by side."""
+
+    methods: tuple[str, ...] = ARMS
+    """Arms to run."""
+    seeds: int = Field(1, ge=1, le=20)
+    """Training seeds per trained arm; scores are their mean, with the spread."""
+    budget_minutes: float | None = Field(None, gt=0)
+    """Wall-clock minutes for all arms together; arms that do not fit are marked skipped."""
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from tailorbird.errors import did_you_mean
+
+        for name in names:
+            if name not in ARMS:
+                raise ValueError(
+                    f"{name!r} is no arm{did_you_mean(name, ARMS)}; there are: {', '.join(ARMS)}"
+                )
+        if not names:
+            raise ValueError(f"name at least one arm of: {', '.join(ARMS)}")
+        return tuple(name for name in ARMS if name in names)
+
+
+class Config(Section):
+    """Everything a run was asked to do."""
+
+    model: ModelConfig = ModelConfig()
+    """The base model."""
+    data: DataConfig = DataConfig()
+    """The examples."""
+    method: MethodConfig = MethodConfig()
+    """The method and its options."""
+    train: TrainConfig = TrainConfig()
+    """The loop."""
+    rag: RagConfig = RagConfig()
+    """Retrieval."""
+    compare: CompareConfig = CompareConfig()
+    """The comparison."""
+    output: str | None = None
+    """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
+
+    @model_validator(mode="after")
+    def _method_options(self) -> "Config":
+        wrong = foreign_options(self.method)
+        if wrong:
+            raise ValueError(
+                f"method {self.method.name!r} has no option {', '.join(wrong)}; it has: "
+                f"{', '.join(OPTIONS[self.method.name]) or 'none'}"
+            )
+        return self
+
+
+OPTIONS: dict[MethodName, tuple[str, ...]] = {
+    "full": (),
+    "adapter": ("placement", "bottleneck", "dropout"),
+    "lora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "pissa"),
+    "qlora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "bits"),
+    "prompt": ("virtual_tokens", "init_text"),
+}
+
+
+def foreign_options(method: MethodConfig) -> list[str]:
+    """Return the options set on `method` that its method does not have."""
+    given: dict[str, Any] = method.model_dump(exclude={"name"}, exclude_none=True)
+    return sorted(set(given) - set(OPTIONS[method.name]))
+
+
+def for_arm(config: Config, name: MethodName) -> Config:
+    """Return `config` for one arm of a comparison: options the method does not have are left out."""
+    given = config.method.model_dump(exclude={"name"}, exclude_none=True)
+    own = {key: value for key, value in given.items() if key in OPTIONS[name]}
+    return config.model_copy(update={"method": MethodConfig(name=name, **own)})
