@@ -1,0 +1,253 @@
+"""The verdict: which way is named best, which recommended, and what the reason says."""
+
+from dataclasses import replace
+
+import pytest
+
+from tailorbird.metrics.verdict import best_arm, cheapest, rank_cost, verdict
+from tailorbird.records import ArmReport, ClassScore, Comparison, Cost, Score
+
+
+def score(value: float, half: float = 0.015) -> Score:
+    return Score(value, value - half, value + half)
+
+
+def arm(
+    name: str,
+    accuracy: float,
+    seconds: float = 100.0,
+    megabytes: float = 10.0,
+    loss: float = 0.4,
+    examples: int = 1821,
+) -> ArmReport:
+    return ArmReport(
+        name=name,
+        status="ok",
+        test={"accuracy": score(accuracy)},
+        validation={"log_loss": score(loss)},
+        cost=Cost(
+            train_seconds=seconds, predict_ms_per_example=0.0, artifact_bytes=int(megabytes * 1e6)
+        ),
+        per_class=(ClassScore("a", 1, 1, score(1), examples),),
+    )
+
+
+def failed(name: str, why: str = "out of memory") -> ArmReport:
+    return ArmReport(name=name, status="failed", why=why)
+
+
+def against(best: ArmReport, *others: tuple[ArmReport, float]) -> list[Comparison]:
+    """Compare ``best`` with others, each with its Holm-corrected p."""
+    return [
+        Comparison(
+            best.name,
+            other.name,
+            score(best.test["accuracy"].value - other.test["accuracy"].value, 0.014),
+            p,
+            p,
+            "exact McNemar",
+        )
+        for other, p in others
+    ]
+
+
+FULL = arm("full", 0.884, seconds=100)
+LORA = arm("lora", 0.881, seconds=40, megabytes=1)
+PROMPT = arm("prompt", 0.82, seconds=30, megabytes=0.1)
+MAJORITY = arm("majority", 0.51, seconds=0, megabytes=0)
+
+
+def test_recommends_the_cheaper_of_two_that_cannot_be_told_apart() -> None:
+    arms = [FULL, LORA, PROMPT, MAJORITY]
+    found = verdict(arms, against(FULL, (LORA, 0.6), (PROMPT, 0.001), (MAJORITY, 1e-9)))
+    assert (found.best, found.recommended, found.tied_with) == ("full", "lora", ("lora",))
+    assert found.reason == (
+        "Use lora: 88.1 % right (86.6 to 89.6), not measurably different from the best "
+        "(full, 88.4 %), at 40 % of its cost. On these 1,821 test examples a difference below "
+        "1.4 points could not have been seen."
+    )
+
+
+def test_recommends_a_clear_winner_however_dear() -> None:
+    dear = arm("full", 0.93, seconds=10_000)
+    found = verdict([dear, LORA, MAJORITY], against(dear, (LORA, 0.001), (MAJORITY, 1e-9)))
+    assert (found.best, found.recommended, found.tied_with) == ("full", "full", ())
+    assert found.reason == (
+        "Use full: 93.0 % right (91.5 to 94.5), measurably better than every other way. "
+        "Next comes lora, 4.9 points behind (3.5 to 6.3)."
+    )
+
+
+def test_best_that_is_also_cheapest() -> None:
+    best = arm("lora", 0.884, seconds=10)
+    other = arm("full", 0.881, seconds=100)
+    found = verdict([other, best], against(best, (other, 0.5)))
+    assert (found.recommended, found.tied_with) == ("lora", ("full",))
+    assert "the best; not measurably worse, but costlier: full (88.1 %)." in found.reason
+    assert "below 1.4 points could not have been seen" in found.reason
+
+
+def test_saving_a_little_time_is_no_reason_to_lose_accuracy() -> None:
+    slower = arm("full", 0.884, seconds=100)
+    quicker = arm("lora", 0.875, seconds=95)
+    found = verdict([slower, quicker], against(slower, (quicker, 0.3)))
+    assert found.recommended == "full"
+    assert "but hardly cheaper: lora (87.5 %)" in found.reason
+
+
+def test_small_test_set_does_not_make_a_worse_arm_equal() -> None:
+    best = arm("full", 0.90, examples=60)
+    cheap = arm("knn", 0.85, seconds=0.1, examples=60)
+    found = verdict([best, cheap], against(best, (cheap, 0.4)))
+    assert (found.recommended, found.tied_with) == ("full", ())
+    assert found.reason == (
+        "Use full: 90.0 % right (88.5 to 91.5), the best of 2. 60 test examples are too few to be "
+        "sure that it beats knn (5.0 points behind); more test data would tell."
+    )
+
+
+@pytest.mark.parametrize(("gap", "tied"), [(0.02, True), (0.0201, False)])
+def test_two_points_are_the_limit_of_a_tie(gap: float, tied: bool) -> None:
+    best, other = arm("full", 0.9), arm("lora", 0.9 - gap, seconds=1)
+    found = verdict([best, other], against(best, (other, 0.9)))
+    assert found.tied_with == (("lora",) if tied else ())
+
+
+@pytest.mark.parametrize(("p", "tied"), [(0.05, True), (0.0499, False)])
+def test_five_per_cent_is_the_limit_of_a_tie(p: float, tied: bool) -> None:
+    found = verdict([FULL, LORA], against(FULL, (LORA, p)))
+    assert found.tied_with == (("lora",) if tied else ())
+    assert found.recommended == ("lora" if tied else "full")
+
+
+def test_corrected_p_decides_and_not_the_raw_one() -> None:
+    comparison = replace(against(FULL, (LORA, 0.02))[0], p_holm=0.08)
+    assert verdict([FULL, LORA], [comparison]).tied_with == ("lora",)
+
+
+def test_all_alike_takes_the_cheapest_of_all() -> None:
+    qlora = arm("qlora", 0.879, seconds=60, megabytes=1)
+    adapters = arm("bottleneck", 0.883, seconds=55, megabytes=2)
+    found = verdict(
+        [qlora, LORA, adapters, FULL], against(FULL, (qlora, 1), (LORA, 1), (adapters, 1))
+    )
+    assert found.recommended == "lora"
+    assert found.tied_with == ("qlora", "lora", "bottleneck")
+
+
+def test_equal_time_is_settled_by_the_artifact() -> None:
+    small = arm("lora", 0.881, seconds=98, megabytes=1.2)
+    large = arm("full", 0.884, seconds=100, megabytes=90.9)
+    found = verdict([large, small], against(large, (small, 0.5)))
+    assert found.recommended == "lora"
+    assert "at the same cost and 1.2 MB to keep instead of 90.9" in found.reason
+
+
+def test_tiny_cost_is_not_called_zero() -> None:
+    knn = arm("knn", 0.88, seconds=0.01)
+    assert "at under 1 % of its cost" in verdict([FULL, knn], against(FULL, (knn, 0.5))).reason
+
+
+def test_majority_is_never_recommended_for_being_cheap() -> None:
+    majority = arm("majority", 0.879, seconds=0, megabytes=0)
+    found = verdict([FULL, LORA, majority], against(FULL, (LORA, 0.6), (majority, 0.5)))
+    assert found.recommended == "lora"
+    assert "majority" in found.tied_with
+    assert found.reason.endswith(
+        "Beware: full is not measurably better than always giving the most frequent label."
+    )
+
+
+def test_majority_far_behind_but_not_measurably_so_is_still_a_warning() -> None:
+    majority = arm("majority", 0.80, examples=30)
+    found = verdict([FULL, majority], against(FULL, (majority, 0.2)))
+    assert found.tied_with == ()
+    assert "Beware: full is not measurably better" in found.reason
+
+
+def test_majority_best_of_all_is_said_plainly() -> None:
+    majority = arm("majority", 0.95, seconds=0)
+    found = verdict([LORA, FULL, majority], against(majority, (LORA, 0.001), (FULL, 0.02)))
+    assert (found.best, found.recommended) == ("majority", "full")
+    assert found.reason.startswith(
+        "No way beats always giving the most frequent label (95.0 %): the nearest, full, is 88.4 %"
+    )
+
+
+def test_only_majority_left() -> None:
+    found = verdict([MAJORITY, failed("lora")], [])
+    assert (found.best, found.recommended) == ("majority", "majority")
+    assert "learns nothing" in found.reason
+    assert found.reason.endswith("Not compared, because of a failure: lora.")
+
+
+def test_single_arm_of_tune() -> None:
+    found = verdict([LORA], [])
+    assert (found.best, found.recommended, found.tied_with) == ("lora", "lora", ())
+    assert found.reason == (
+        "lora is 88.1 % right (86.6 to 89.6). It is the only way that was scored, so nothing is "
+        "known of whether another does better."
+    )
+
+
+def test_failures_are_named() -> None:
+    found = verdict([failed("full"), LORA, failed("qlora")], [])
+    assert found.recommended == "lora"
+    assert found.reason.endswith("Not compared, because of a failure: full and qlora.")
+
+
+def test_all_failed() -> None:
+    arms = [failed("full", "out of memory\nlong trace"), failed("lora", "")]
+    found = verdict([*arms, replace(arms[0], name="qlora", status="skipped", why="no GPU")], [])
+    assert (found.best, found.recommended, found.tied_with) == (None, None, ())
+    assert found.reason == (
+        "Nothing to recommend, because nothing was scored: full failed (out of memory), "
+        "lora failed (no reason was noted) and qlora skipped (no GPU)."
+    )
+
+
+def test_no_arms() -> None:
+    assert verdict([], []).recommended is None
+
+
+def test_untested_pair_is_not_called_a_tie() -> None:
+    found = verdict([FULL, LORA], [])
+    assert (found.recommended, found.tied_with) == ("full", ())
+
+
+def test_equal_accuracy_is_settled_by_validation_loss_then_cost() -> None:
+    worse = arm("full", 0.88, seconds=1, loss=0.5)
+    better = arm("lora", 0.88, seconds=9, loss=0.3)
+    cheaper = arm("prompt", 0.88, seconds=5, loss=0.3)
+    assert best_arm([worse, better]) is better
+    assert best_arm([worse, better, cheaper]) is cheaper
+    assert best_arm([failed("x")]) is None
+
+
+def test_last_bits_of_a_mean_over_seeds_do_not_decide() -> None:
+    one, other = arm("full", 0.88 + 1e-15, loss=0.5), arm("lora", 0.88, loss=0.3)
+    assert best_arm([one, other]) is other
+
+
+def test_cost_is_making_and_ten_thousand_predictions() -> None:
+    cost = Cost(train_seconds=100, search_seconds=50, predict_ms_per_example=2.5, artifact_bytes=7)
+    assert rank_cost(replace(LORA, cost=cost)) == (175.0, 7.0)
+
+
+def test_unmeasured_cost_never_counts_as_cheap() -> None:
+    unknown = replace(LORA, cost=Cost())
+    assert cheapest([unknown, FULL]) is FULL
+    found = verdict([FULL, unknown], against(FULL, (unknown, 0.5)))
+    assert found.recommended == "full"
+
+
+def test_nothing_measured_leaves_accuracy_to_decide() -> None:
+    arms = [replace(FULL, cost=Cost()), replace(LORA, cost=Cost())]
+    assert cheapest(arms).name == "full"
+
+
+def test_order_of_the_arms_does_not_matter() -> None:
+    comparisons = against(FULL, (LORA, 0.6), (PROMPT, 0.001), (MAJORITY, 1e-9))
+    forward = verdict([FULL, LORA, PROMPT, MAJORITY], comparisons)
+    backward = verdict([MAJORITY, PROMPT, LORA, FULL], comparisons[::-1])
+    assert forward == backward
