@@ -1,0 +1,148 @@
+"""What the table, the page and the card all ask of a report: order, headline, costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tailorbird.records import ArmReport, Comparison, Report, Score
+from tailorbird.report.numbers import ABSENT, LOWER_IS_BETTER
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """An arm set against the best one; the difference is the arm's score minus the best's."""
+
+    name: str
+    difference: Score
+    p_holm: float
+    test: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the data can tell the two apart (Holm-corrected, at 5 %)."""
+        return self.p_holm < 0.05
+
+
+def headline_metric(report: Report) -> str:
+    """Return the metric that the report is decided on."""
+    tested = [arm.test for arm in report.arms if arm.test]
+    if not tested or any("accuracy" in scores for scores in tested):
+        return "accuracy"
+    return next(iter(tested[0]))
+
+
+def second_metric(report: Report) -> str | None:
+    """Return the metric shown beside the headline: macro-F1 where there is one."""
+    headline = headline_metric(report)
+    names = [name for arm in report.arms for name in arm.test if name != headline]
+    return "macro_f1" if "macro_f1" in names else next(iter(names), None)
+
+
+def finished(report: Report) -> list[ArmReport]:
+    """Return the arms with a headline score, best first."""
+    name = headline_metric(report)
+    sign = 1 if name in LOWER_IS_BETTER else -1
+    scored = [arm for arm in report.arms if arm.status == "ok" and name in arm.test]
+    return sorted(scored, key=lambda arm: sign * arm.test[name].value)
+
+
+def by_score(report: Report) -> list[ArmReport]:
+    """Return every arm: the scored ones best first, then the failed, then the skipped."""
+    first = finished(report)
+    names = {arm.name for arm in first}
+    rest = [arm for arm in report.arms if arm.name not in names]
+    return first + sorted(rest, key=lambda arm: ("ok", "failed", "skipped").index(arm.status))
+
+
+def by_interest(report: Report) -> list[ArmReport]:
+    """Return every arm in reading order: the recommended one first, then by score."""
+    arms = by_score(report)
+    return sorted(arms, key=lambda arm: arm.name != report.verdict.recommended)
+
+
+def arm_named(report: Report, name: str | None) -> ArmReport | None:
+    """Return the arm with this name, if there is one."""
+    return next((arm for arm in report.arms if arm.name == name), None)
+
+
+def make_seconds(arm: ArmReport) -> float | None:
+    """Return search and training time together; None where nothing was trained."""
+    parts = [arm.cost.search_seconds, arm.cost.train_seconds]
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None
+
+
+def total_seconds(arm: ArmReport, examples: int) -> float | None:
+    """Return the time to search, train and predict this many examples."""
+    made, per_example = make_seconds(arm), arm.cost.predict_ms_per_example
+    if made is None and per_example is None:
+        return None
+    return (made or 0.0) + (per_example or 0.0) * examples / 1000
+
+
+def against_best(report: Report) -> list[Against]:
+    """Return every comparison with the best arm, nearest first."""
+    best = report.verdict.best
+    lines = [_oriented(pair, best) for pair in report.comparisons if best in (pair.a, pair.b)]
+    return sorted(lines, key=lambda line: abs(line.difference.value))
+
+
+def _oriented(pair: Comparison, best: str | None) -> Against:
+    gap = pair.difference
+    if pair.b == best:
+        return Against(pair.a, gap, pair.p_holm, pair.test)
+    turned = Score(-gap.value, -gap.high, -gap.low)
+    return Against(pair.b, turned, pair.p_holm, pair.test)
+
+
+def standing(report: Report, arm: ArmReport) -> str:
+    """Say in a word or two where an arm stands."""
+    verdict = report.verdict
+    if arm.status != "ok":
+        return arm.status
+    if arm.name == verdict.recommended and len(report.arms) > 1:
+        return "recommended, best" if arm.name == verdict.best else "recommended"
+    if arm.name == verdict.best and len(report.arms) > 1:
+        return "best"
+    return "could equal best" if arm.name in verdict.tied_with else ""
+
+
+def score_domain(scores: list[Score], *, narrow: bool) -> tuple[float, float]:
+    """Return the range an axis of scores should span.
+
+    Args:
+        scores: What is to be drawn.
+        narrow: Whether scores far below the best (a majority vote, say) may fall off the axis,
+            so that the differences that matter stay visible.
+    """
+    kept = scores
+    if narrow and scores:
+        top = max(score.value for score in scores)
+        near = [score for score in scores if score.value > top - 0.25]
+        kept = near if len(near) >= 3 else scores
+    low = min((score.low for score in kept), default=0.0)
+    high = max((score.high for score in kept), default=1.0)
+    margin = 0.06 * (high - low) or 0.05
+    return low - margin, high + margin
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as ``(dotted key, value)`` lines."""
+    lines: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            lines += flatten(value, f"{name}.")
+        elif isinstance(value, list | tuple | set | frozenset):
+            lines.append((name, ", ".join(map(str, value)) or "none"))
+        else:
+            lines.append((name, _plain(value)))
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return ABSENT
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

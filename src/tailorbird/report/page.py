@@ -1,0 +1,193 @@
+"""The report as one self-contained HTML page that needs no network and reads without JavaScript."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.records import ArmReport, ClassScore, Cost, Neighbour, Report, WrongExample
+from tailorbird.report import arms, captions, numbers
+from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
+from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
+from tailorbird.report.scatter import cost_scatter
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+ERRORS_OF_CHOSEN = 60  # bounds the page: nine arms with long texts stay under 1.5 MB
+ERRORS_OF_OTHERS = 25
+ERRORS_OPEN = 8
+CLASSES_OPEN = 15
+TEXT_CHARACTERS = 800
+NEIGHBOUR_CHARACTERS = 240
+
+
+@dataclass(frozen=True, slots=True)
+class ArmView:
+    """One arm's section: its figures, and what they say."""
+
+    id: str
+    arm: ArmReport
+    standing: str
+    loss: str = ""
+    accuracy: str = ""
+    calibration: str = ""
+    heat: list[tuple[str, list[Cell]]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    classes: list[ClassScore] = field(default_factory=list)
+    errors: list[WrongExample] = field(default_factory=list)
+    says: dict[str, str] = field(default_factory=dict)
+    settings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def render_page(report: Report) -> str:
+    """Return the report as one HTML document."""
+    return _environment(report).get_template("page.html.j2").render(_context(report))
+
+
+def _context(report: Report) -> dict[str, Any]:
+    name = arms.headline_metric(report)
+    ranked = arms.by_score(report)
+    scored = arms.finished(report)
+    chosen = arms.arm_named(report, report.verdict.recommended or report.verdict.best)
+    return {
+        "report": report,
+        "metric": name,
+        "second": arms.second_metric(report),
+        "ranked": ranked,
+        "chosen": chosen if chosen and chosen.test else None,
+        "views": [_view(report, arm) for arm in arms.by_interest(report)],
+        "ids": {arm.name: _id(report, arm) for arm in report.arms},
+        "several": len(report.arms) > 1,
+        "domain": arms.score_domain([arm.test[name] for arm in scored], narrow=True),
+        "against": arms.against_best(report),
+        "gaps": _gap_domain(arms.against_best(report)),
+        "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
+        "columns": _cost_columns(report),
+        "created": _moment(report.created),
+        "settings": arms.flatten(report.settings),
+        "environment": arms.flatten(report.environment),
+        "parts": _parts(report),
+        "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
+    }
+
+
+def _environment(report: Report) -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for write in (
+        numbers.percent, numbers.decimal, numbers.duration, numbers.milliseconds, numbers.size,
+        numbers.count, numbers.rate, numbers.p_value, numbers.plural, numbers.share_of,
+        numbers.metric, numbers.metric_range, numbers.difference,
+    ):  # fmt: skip
+        environment.filters[write.__name__] = _unbroken(write)
+    environment.filters["metric_label"] = numbers.metric_label
+    environment.filters["clip"] = _clip
+    environment.globals["place"] = _place
+    environment.globals["make_seconds"] = arms.make_seconds
+    environment.globals["standing"] = lambda arm: arms.standing(report, arm)
+    environment.globals["says"] = captions
+    environment.globals["limits"] = {"errors": ERRORS_OPEN, "classes": CLASSES_OPEN}
+    return environment
+
+
+def _unbroken(write: Any) -> Any:
+    """Keep a number and its unit on one line."""
+
+    def written(*args: Any) -> str:
+        return str(write(*args)).replace(" ", "\u00a0")
+
+    return written
+
+
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _place(value: float, domain: tuple[float, float]) -> str:
+    """Return where a value lies in a range, in percent and held inside it."""
+    low, high = domain
+    share = (value - low) / (high - low) if high > low else 0.5
+    return f"{100 * min(1.0, max(0.0, share)):.1f}"
+
+
+def _id(report: Report, arm: ArmReport) -> str:
+    return f"arm-{[other.name for other in report.arms].index(arm.name)}"
+
+
+def _view(report: Report, arm: ArmReport) -> ArmView:
+    labels = report.data.labels
+    is_chosen = arm.name == report.verdict.recommended
+    heat = heat_map(labels, arm.confusion)
+    surest = sorted(arm.errors, key=lambda error: -error.confidence)
+    return ArmView(
+        id=_id(report, arm),
+        arm=arm,
+        standing=arms.standing(report, arm),
+        loss=loss_curve(arm.curve),
+        accuracy=accuracy_curve(arm.curve),
+        calibration=calibration_plot(arm.calibration),
+        heat=heat,
+        pairs=[] if heat else confused_pairs(labels, arm.confusion),
+        classes=sorted(arm.per_class, key=lambda score: score.f1.value),
+        errors=[
+            _clipped(error)
+            for error in surest[: ERRORS_OF_CHOSEN if is_chosen else ERRORS_OF_OTHERS]
+        ],
+        says={
+            "learning": captions.learning(arm),
+            "calibration": captions.calibration(arm),
+            "per_class": captions.per_class(arm),
+            "confusion": captions.confusion(arm, labels),
+        },
+        settings=arms.flatten(arm.settings),
+    )
+
+
+def _clipped(error: WrongExample) -> WrongExample:
+    near = tuple(
+        Neighbour(_clip(n.text, NEIGHBOUR_CHARACTERS), n.label, n.similarity, n.row)
+        for n in error.nearest
+    )
+    text = _clip(error.text, TEXT_CHARACTERS)
+    return WrongExample(error.row, text, error.label, error.predicted, error.confidence, near)
+
+
+def _gap_domain(lines: list[arms.Against]) -> tuple[float, float]:
+    """Return the range of all intervals, zero included."""
+    low = min((line.difference.low for line in lines), default=-1.0)
+    high = max((line.difference.high for line in lines), default=1.0)
+    return min(low, 0.0), max(high, 0.0)
+
+
+def _cost_columns(report: Report) -> set[str]:
+    """Return the cost columns that any arm has a value for."""
+    names = [part.name for part in fields(Cost)]
+    return {
+        name for name in names if any(getattr(arm.cost, name) is not None for arm in report.arms)
+    }
+
+
+def _parts(report: Report) -> list[str]:
+    """Return the data parts in reading order."""
+    known = [part for part in ("train", "validation", "test") if part in report.data.counts]
+    return known + [part for part in report.data.counts if part not in known]
+
+
+def _moment(created: str) -> str:
+    """Write an ISO time for a person; anything else stays as it is."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    zone = f" {moment.tzname()}" if moment.tzinfo else ""
+    return f"{moment.day} {moment:%B %Y, %H:%M}{zone}"

@@ -1,0 +1,140 @@
+"""Charts of one arm: how it learned, and whether its confidence can be believed."""
+
+import math
+from collections.abc import Sequence
+
+from tailorbird.records import CalibrationBin, CurvePoint
+from tailorbird.report import numbers, svg
+
+WIDTH, HEIGHT = 420.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
+
+
+def loss_curve(curve: Sequence[CurvePoint]) -> str:
+    """Draw training and validation loss over the steps; empty without two validations."""
+    train = _finite([(p.step, p.train_loss) for p in curve])
+    held = _finite([(p.step, p.validation_loss) for p in curve])
+    if len(held) < 2:
+        return ""
+    values = [value for _, value in train + held]
+    x = _steps(held + train)
+    y = svg.Scale(0.0, max(values) * 1.05 or 1.0, BOTTOM, TOP)
+    low = min(held, key=lambda point: point[1])
+    parts = [
+        _frame(x, y, "Loss", lambda value: f"{value:g}"),
+        _series(train, x, y, "train"),
+        _series(held, x, y, "held"),
+        svg.line(x(low[0]), y(low[1]), x(low[0]), BOTTOM, "drop"),
+        svg.circle(x(low[0]), y(low[1]), 4, "dot pick", f"lowest, {low[1]:.3f} at step {low[0]}"),
+        *_series_names(train, held, x, y),
+    ]
+    return svg.frame(WIDTH, HEIGHT, "Training and validation loss by step", parts)
+
+
+def accuracy_curve(curve: Sequence[CurvePoint]) -> str:
+    """Draw validation accuracy over the steps; empty without two validations."""
+    held = _finite([(p.step, p.validation_accuracy) for p in curve])
+    if len(held) < 2:
+        return ""
+    values = [value for _, value in held]
+    margin = 0.08 * (max(values) - min(values)) or 0.05
+    x = _steps(held)
+    y = svg.Scale(max(0.0, min(values) - margin), min(1.0, max(values) + margin), BOTTOM, TOP)
+    top = max(held, key=lambda point: point[1])
+    words = numbers.percent(top[1])
+    # A name over the end of the axis would run out of the picture.
+    anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
+    digits = 0 if max(values) - min(values) > 0.04 else 1
+    parts = [
+        _frame(x, y, "Validation accuracy", lambda value: numbers.percent(value, digits)),
+        _series(held, x, y, "held"),
+        svg.circle(x(top[0]), y(top[1]), 4, "dot pick", f"highest, {words} at step {top[0]}"),
+        svg.text(x(top[0]), y(top[1]) - 9, words, anchor=anchor, css="label pick"),
+    ]
+    return svg.frame(WIDTH, HEIGHT, "Validation accuracy by step", parts)
+
+
+def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
+    """Draw how often predictions were right against how sure the arm was."""
+    filled = [b for b in bins if b.count and math.isfinite(b.accuracy)]
+    if not filled:
+        return ""
+    x = svg.Scale(0.0, 1.0, 46, 346)
+    y = svg.Scale(0.0, 1.0, 266, 26)
+    most = max(b.count for b in filled)
+    quarter = (0.0, 0.25, 0.5, 0.75, 1.0)
+    parts = [
+        svg.grid(y, quarter, 46, 346, lambda value: numbers.percent(value, 0)),
+        svg.text(0, 12, "How often it was right", css="name"),
+        svg.line(x(0), y(0), x(1), y(1), "ideal"),
+        svg.path([(x(b.confidence), y(b.accuracy)) for b in filled], "series held"),
+        *(_bin_dot(b, x, y, most) for b in filled),
+        *(_bin_bar(b, x, most, 1 / max(len(bins), 5)) for b in filled),
+        svg.line(46, 326, 346, 326, "axis"),
+        *(svg.text(x(v), 342, numbers.percent(v, 0), anchor="middle", css="tick") for v in quarter),
+        svg.text(346, 362, "how sure it was, and how many texts →", anchor="end", css="name"),
+    ]
+    return svg.frame(360, 370, "Accuracy by confidence, with the number of texts", parts)
+
+
+def _bin_dot(part: CalibrationBin, x: svg.Scale, y: svg.Scale, most: int) -> str:
+    title = (
+        f"sure {numbers.percent(part.confidence, 0)}, right {numbers.percent(part.accuracy, 0)}, "
+        f"{numbers.plural(part.count, 'text')}"
+    )
+    radius = 2.5 + 3.5 * math.sqrt(part.count / most)
+    return svg.circle(x(part.confidence), y(part.accuracy), radius, "dot pick", title)
+
+
+def _bin_bar(part: CalibrationBin, x: svg.Scale, most: int, step: float) -> str:
+    height = max(1.0, 34 * part.count / most)
+    width = 300 * step * 0.7
+    at = x(part.confidence)
+    return svg.box(at - width / 2, 326 - height, width, height, "bar") + svg.text(
+        at, 326 - height - 3, f"{part.count:,}", anchor="middle", css="tiny"
+    )
+
+
+def _finite(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    return [point for point in points if math.isfinite(point[1])]
+
+
+def _steps(points: list[tuple[int, float]]) -> svg.Scale:
+    steps = [step for step, _ in points]
+    return svg.Scale(min(steps), max(steps), LEFT + 6, RIGHT - 6)
+
+
+def _frame(x: svg.Scale, y: svg.Scale, name: str, write: numbers.Writer) -> str:
+    marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
+    return (
+        svg.grid(y, svg.ticks(y.low, y.high, 4), LEFT, RIGHT, write)
+        + svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")
+        + "".join(
+            svg.text(x(step), BOTTOM + 18, f"{step:,.0f}", anchor="middle", css="tick")
+            for step in marks
+        )
+        + svg.text(0, 12, name, css="name")
+        + svg.text(RIGHT, BOTTOM + 38, "training step →", anchor="end", css="name")
+    )
+
+
+def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: str) -> str:
+    return svg.path([(x(step), y(value)) for step, value in points], f"series {css}")
+
+
+def _series_names(
+    train: list[tuple[int, float]], held: list[tuple[int, float]], x: svg.Scale, y: svg.Scale
+) -> list[str]:
+    """Name both lines at their right end, pushed apart where they would collide."""
+    if not train:
+        return []
+    step = held[-1][0]
+    upper, lower = y(held[-1][1]) - 8, y(train[-1][1]) - 8
+    if abs(upper - lower) < 15:
+        middle = (upper + lower) / 2
+        sign = 1 if lower >= upper else -1
+        upper, lower = middle - 8 * sign, middle + 8 * sign
+    return [
+        svg.text(x(step), upper, "validation", anchor="end", css="label pick"),
+        svg.text(x(step), lower, "training", anchor="end", css="label other"),
+    ]

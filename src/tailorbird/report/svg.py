@@ -1,0 +1,107 @@
+"""Small SVG primitives: text stays text, and colours come from the page's style sheet.
+
+Drawn by hand rather than by a plotting library because a chart is then a tenth of the size, follows
+the reader's light or dark theme, and is the same byte for byte on every machine.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from tailorbird.report.numbers import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to pixels, linearly or by logarithm.
+
+    Attributes:
+        low: The value at pixel ``start``.
+        high: The value at pixel ``end``.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a value."""
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        share = (value - low) / (high - low) if high > low else 0.5
+        return self.start + share * (self.end - self.start)
+
+    def clamped(self, value: float) -> float:
+        """Return the pixel of a value, held inside the axis."""
+        return self(min(max(value, self.low), self.high))
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Return round values inside a range, about so many."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def px(value: float) -> str:
+    """Write a coordinate: one decimal is finer than any screen."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def text(x: float, y: float, words: str, *, anchor: str = "start", css: str = "") -> str:
+    """Return one line of escaped text."""
+    end = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    style = f' class="{css}"' if css else ""
+    return f'<text x="{px(x)}" y="{px(y)}"{end}{style}>{escape(words)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """Return one straight line."""
+    return f'<line x1="{px(x1)}" y1="{px(y1)}" x2="{px(x2)}" y2="{px(y2)}" class="{css}"/>'
+
+
+def circle(x: float, y: float, radius: float, css: str, title: str = "") -> str:
+    """Return a dot, with a tooltip when it has a title."""
+    at = f'<circle cx="{px(x)}" cy="{px(y)}" r="{px(radius)}" class="{css}"'
+    return f"{at}><title>{escape(title)}</title></circle>" if title else f"{at}/>"
+
+
+def box(x: float, y: float, width: float, height: float, css: str, title: str = "") -> str:
+    """Return a rectangle."""
+    at = (
+        f'<rect x="{px(x)}" y="{px(y)}" width="{px(max(width, 0))}" '
+        f'height="{px(max(height, 0))}" class="{css}"'
+    )
+    return f"{at}><title>{escape(title)}</title></rect>" if title else f"{at}/>"
+
+
+def path(points: Iterable[tuple[float, float]], css: str) -> str:
+    """Return a line through points."""
+    steps = " ".join(f"{px(x)},{px(y)}" for x, y in points)
+    return f'<polyline points="{steps}" class="{css}"/>'
+
+
+def grid(y: Scale, values: Sequence[float], left: float, right: float, write: Writer) -> str:
+    """Return horizontal rules with their values at the left."""
+    return "".join(
+        line(left, y(v), right, y(v), "rule")
+        + text(left - 8, y(v) + 4, write(v), anchor="end", css="tick")
+        for v in values
+    )
+
+
+def frame(width: float, height: float, name: str, parts: Iterable[str], css: str = "") -> str:
+    """Return a whole picture; ``name`` is what a screen reader says."""
+    return (
+        f'<svg class="plot {css}" viewBox="0 0 {px(width)} {px(height)}" width="{px(width)}" '
+        f'height="{px(height)}" role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'
+    )

@@ -1,0 +1,212 @@
+"""The comparison as a table: for the terminal, and as Markdown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tailorbird.records import ArmReport, Report
+from tailorbird.report import numbers
+from tailorbird.report.arms import (
+    by_score,
+    headline_metric,
+    make_seconds,
+    second_metric,
+    standing,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+    from rich.text import Text
+
+GAP = 2
+ASCII = str.maketrans({"–": "-", "−": "-", "→": ">", "²": "2", "…": "."})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; the higher its rank, the longer it stays when the terminal is narrow."""
+
+    title: str
+    rank: int
+    write: Callable[[ArmReport], str]
+    right: bool = True
+
+
+def print_report(report: Report, console: "Console") -> None:
+    """Print the comparison table and the verdict."""
+    console.print(render_table(report))
+
+
+def render_table(report: Report) -> "ReportTable":
+    """Return the comparison table and the verdict, for a rich console of any width."""
+    return ReportTable(report)
+
+
+def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Return the table's heading and its rows as plain strings, best arm first."""
+    shown = _columns(report)
+    heading = [column.title.replace("\n", " ") for column in shown]
+    return heading, [[column.write(arm) for column in shown] for arm in by_score(report)]
+
+
+class ReportTable:
+    """A rich renderable: the table, what went wrong, and the verdict."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Draw for the width at hand."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        table, dropped = self._table(options.max_width)
+        lines = [*self._troubles(), *self._verdict()]
+        if dropped:
+            lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
+        yield ""
+        yield _plain_ascii(table) if options.ascii_only else table
+        for words in lines:
+            shown = Text(str(words).translate(ASCII)) if options.ascii_only else words
+            yield Padding(shown, (0, 0, 0, GAP))
+        yield ""
+
+    def _table(self, width: int) -> tuple["Table", list[str]]:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        arms = by_score(self.report)
+        shown, dropped = _fitting(_columns(self.report), arms, width)
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("", width=1)
+        for column in shown:
+            justify = "right" if column.right else "left"
+            fold = column.rank == _NAME and _name_width(arms) + 20 > width
+            table.add_column(
+                Text(column.title),
+                justify=justify,  # type: ignore[arg-type] # a Literal that mypy widens
+                vertical="top",
+                no_wrap=not fold,
+                overflow="fold",
+            )
+        for arm in arms:
+            cells = [Text(column.write(arm)) for column in shown]
+            table.add_row(Text(self._mark(arm)), *cells, style=self._style(arm))
+        return table, [column.title.replace("\n", " ") for column in dropped]
+
+    def _mark(self, arm: ArmReport) -> str:
+        verdict = self.report.verdict
+        if len(self.report.arms) < 2:
+            return ""
+        if arm.name == verdict.recommended:
+            return "→"
+        return "*" if arm.name == verdict.best else ""
+
+    def _style(self, arm: ArmReport) -> str:
+        if arm.status != "ok":
+            return "dim"
+        return "bold" if arm.name == self.report.verdict.recommended else ""
+
+    def _troubles(self) -> list["Text"]:
+        from rich.text import Text
+
+        return [
+            Text.assemble((f"{arm.name} {arm.status}: ", "bold"), arm.why or "no reason was noted")
+            for arm in by_score(self.report)
+            if arm.status != "ok"
+        ]
+
+    def _verdict(self) -> list["Text"]:
+        from rich.text import Text
+
+        verdict = self.report.verdict
+        lines: list[Text] = []
+        if len(self.report.arms) > 1 and verdict.recommended:
+            lines.append(Text(self._legend(), style="dim"))
+            lines.append(Text(""))
+            words = Text.assemble((f"Use {verdict.recommended}. ", "bold"), verdict.reason)
+        else:
+            words = Text(verdict.reason)
+        return [*lines, words] if words.plain else lines
+
+    def _legend(self) -> str:
+        verdict = self.report.verdict
+        if verdict.best in (None, verdict.recommended):
+            return "→ recommended, and the best score"
+        return "→ recommended   * best score"
+
+
+_NAME = 9
+
+
+def _columns(report: Report) -> list[Column]:
+    """Return the columns this report has values for."""
+    first, second = headline_metric(report), second_metric(report)
+    every = [
+        Column("arm", _NAME, lambda arm: arm.name, right=False),
+        Column(numbers.metric_label(first).lower(), 8, lambda arm: _headline(arm, first)),
+        Column("95 %\ninterval", 7, lambda a: numbers.metric_range(first, a.test.get(first))),
+    ]
+    if second:
+        title = numbers.metric_label(second).lower().replace("-f1", "\nF1")
+        every.append(Column(title, 4, lambda arm: _score(arm, second)))
+    every += [
+        Column("train\ntime", 6, lambda arm: numbers.brief_duration(make_seconds(arm))),
+        Column("peak\nmemory", 5, lambda arm: numbers.size(arm.cost.peak_memory_bytes)),
+        Column("trained\nparams", 3, lambda arm: numbers.count(arm.cost.trainable_parameters)),
+        Column("time per\ntext", 2, lambda a: numbers.milliseconds(a.cost.predict_ms_per_example)),
+        Column("", 1, lambda arm: standing(report, arm), right=False),
+    ]
+    return [
+        c for c in every if any(c.write(arm) not in ("", numbers.ABSENT) for arm in report.arms)
+    ]
+
+
+def _headline(arm: ArmReport, name: str) -> str:
+    return arm.status if arm.status != "ok" else _score(arm, name)
+
+
+def _score(arm: ArmReport, name: str) -> str:
+    score = arm.test.get(name)
+    return numbers.metric(name, score.value) if score else numbers.ABSENT
+
+
+def _fitting(
+    columns: list[Column], arms: list[ArmReport], width: int
+) -> tuple[list[Column], list[Column]]:
+    """Drop the least important columns until the rest fits; the name and its score stay."""
+    kept = list(columns)
+    while _total_width(kept, arms) > width and len(kept) > 2:
+        kept.remove(min(kept, key=lambda column: column.rank))
+    dropped = [column for column in columns if column not in kept and column.title]
+    return kept, dropped
+
+
+def _total_width(columns: list[Column], arms: list[ArmReport]) -> int:
+    from rich.cells import cell_len
+
+    total = 1
+    for column in columns:
+        cells = [*column.title.split("\n"), *(column.write(arm) for arm in arms)]
+        total += GAP + max(map(cell_len, cells))
+    return total
+
+
+def _name_width(arms: list[ArmReport]) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(arm.name) for arm in arms), default=0)
+
+
+def _plain_ascii(table: "Table") -> "Table":
+    """Spell the few signs outside ASCII for terminals that cannot show them."""
+    from rich.text import Text
+
+    for column in table.columns:
+        column._cells = [
+            Text(cell.plain.translate(ASCII)) if isinstance(cell, Text) else cell
+            for cell in column._cells
+        ]
+    return table
