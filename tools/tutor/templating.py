@@ -71,9 +71,7 @@ def _parse(label: str, block: str) -> ProgramTemplate:
     body, hint = rest.split("\n-- ", 1)
     if split not in SPLITS or not _CHOICE.search(body):
         raise ValueError(f"{label}/{name}: unknown split, or no @bug~fix@ in it")
-    return ProgramTemplate(
-        f"{label}/{name}", label, split, outcome, body, " ".join(hint.split())
-    )
+    return ProgramTemplate(f"{label}/{name}", label, split, outcome, body, " ".join(hint.split()))
 
 
 def first_difference(buggy: str, fixed: str) -> int:

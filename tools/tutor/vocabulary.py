@@ -92,7 +92,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "y": ("y", "other", "second", "extra"),
     "n": ("n", "number", "count", "m"),
     "acc": ("result", "out", "found", "kept", "answer"),
-    "f": ("work", "handle", "update", "process", "run", "change"),
+    "f": ("work", "handle", "update", "process", "run", "revise"),
     "g": ("helper", "check", "adjust", "convert", "measure"),
     "show": ("show", "report_on", "announce", "tell"),
     "sumf": ("total", "add_up", "combine", "gather", "collect"),
