@@ -1,0 +1,1 @@
+"""Files to checked splits: read, split, check."""

@@ -1,0 +1,205 @@
+"""What is wrong with a split, or merely odd: leaks, contradictions, rare classes."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import median
+
+from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
+from tailorbird.data.sameness import rows, shortened, text_key
+from tailorbird.records import DataSummary, Example, Finding, Split
+
+_SAMPLES = 5
+_IMBALANCE = 10
+_FEW_ROWS = 5
+_LONG_TIMES, _LONG_CHARACTERS = 10, 2000
+
+
+def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
+    """Return the split with its leaks dealt with and everything that was found.
+
+    Args:
+        split: The split.
+        overlap: What to do with training rows whose text also stands in the validation or test
+            rows, and with validation rows whose text also stands in the test rows: drop them,
+            keep them, or refuse the data. Either way they are told.
+
+    Raises:
+        UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
+            without training rows.
+    """
+    found = [
+        *_similar_labels(split),
+        *_contradictions(split),
+        *_duplicates(split),
+    ]
+    cleaned, leaks = overlaps(split, overlap)
+    found += [
+        *leaks,
+        *near_duplicates(cleaned),
+        *_imbalance(cleaned),
+        *_rare_classes(cleaned),
+        *_untested_classes(cleaned),
+        *_long_texts(cleaned),
+    ]
+    return replace(cleaned, findings=(*split.findings, *found))
+
+
+def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary:
+    """Return what the report says about the data."""
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    counts = {part: Counter(e.label for e in examples) for part, examples in parts.items()}
+    return DataSummary(
+        source=source,
+        columns=dict(columns),
+        labels=split.labels,
+        counts={part: len(examples) for part, examples in parts.items()},
+        class_counts={x: {part: counts[part][x] for part in parts} for x in split.labels},
+        how=split.how,
+        findings=split.findings,
+    )
+
+
+def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
+    """Return how many texts are longer than the model will read, or None if none is.
+
+    Args:
+        lengths: Tokens of each text.
+        limit: Tokens that are kept.
+    """
+    cut = sum(length > limit for length in lengths)
+    if not cut:
+        return None
+    share = cut / len(lengths)
+    return Finding(
+        code="truncation",
+        level="warning" if share >= 0.01 else "info",
+        message=(
+            f"{rows(cut)} of {len(lengths):,} ({share:.1%}) longer than {limit:,} tokens; the "
+            f"rest is not read. The longest has {max(lengths):,}; data.max_length sets the limit."
+        ),
+        count=cut,
+    )
+
+
+def _contradictions(split: Split) -> Iterable[Finding]:
+    by_text: dict[str, list[Example]] = defaultdict(list)
+    for example in split.train:
+        by_text[text_key(example.text)].append(example)
+    groups = [group for group in by_text.values() if len({e.label for e in group}) > 1]
+    if groups:
+        yield Finding(
+            code="contradictory_labels",
+            level="warning",
+            message=(
+                f"{len(groups):,} training {'text has' if len(groups) == 1 else 'texts have'} "
+                "different labels in different rows; a model can only learn one of them."
+            ),
+            count=sum(map(len, groups)),
+            samples=tuple(
+                f"{shortened(g[0].text)} | " + ", ".join(f"row {e.row}: {e.label}" for e in g[:4])
+                for g in groups[:_SAMPLES]
+            ),
+        )
+
+
+def _duplicates(split: Split) -> Iterable[Finding]:
+    counts = Counter((text_key(e.text), e.label) for e in split.train)
+    twice = [(text, n) for (text, _), n in counts.items() if n > 1]
+    if twice:
+        extra = sum(n - 1 for _, n in twice)
+        yield Finding(
+            code="duplicates",
+            level="info",
+            message=f"{rows(extra, 'training')} repeated an earlier one, label and all; kept.",
+            count=extra,
+            samples=tuple(f"{n} x {shortened(text)}" for text, n in twice[:_SAMPLES]),
+        )
+
+
+def _imbalance(split: Split) -> Iterable[Finding]:
+    counts = Counter(example.label for example in split.train)
+    (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+    if many > _IMBALANCE * few:
+        yield Finding(
+            code="imbalance",
+            level="warning",
+            message=(
+                f"The largest class, {most!r}, has {many / few:.0f} times the training rows of "
+                f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, not at accuracy."
+            ),
+            count=few,
+            samples=tuple(
+                f"{label}: {n:,}" for label, n in counts.most_common()[: -_SAMPLES - 1 : -1]
+            ),
+        )
+
+
+def _rare_classes(split: Split) -> Iterable[Finding]:
+    counts = Counter(example.label for example in split.train)
+    rare = [(label, counts[label]) for label in split.labels if counts[label] < _FEW_ROWS]
+    if rare:
+        classes = "class has" if len(rare) == 1 else "classes have"
+        yield Finding(
+            code="rare_classes",
+            level="warning",
+            message=(
+                f"{len(rare):,} {classes} fewer than {_FEW_ROWS} training rows; their scores say "
+                "little. Add rows or merge classes."
+            ),
+            count=sum(n for _, n in rare),
+            samples=tuple(f"{label}: {n}" for label, n in rare[:_SAMPLES]),
+        )
+
+
+def _untested_classes(split: Split) -> Iterable[Finding]:
+    tested = {example.label for example in split.test}
+    absent = [label for label in split.labels if label not in tested]
+    if split.test and absent:
+        classes = "class has" if len(absent) == 1 else "classes have"
+        yield Finding(
+            code="untested_classes",
+            level="warning",
+            message=f"{len(absent):,} {classes} no test row, so nothing is measured for them.",
+            count=len(absent),
+            samples=tuple(absent[:_SAMPLES]),
+        )
+
+
+def _similar_labels(split: Split) -> Iterable[Finding]:
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for label in split.labels:
+        by_key[text_key(label)].append(label)
+    alike = [labels for labels in by_key.values() if len(labels) > 1]
+    if alike:
+        yield Finding(
+            code="similar_labels",
+            level="warning",
+            message=(
+                "Some labels differ in case or white space only and count as different classes; "
+                "write them alike if they mean the same."
+            ),
+            count=len(alike),
+            samples=tuple(" / ".join(map(repr, labels)) for labels in alike[:_SAMPLES]),
+        )
+
+
+def _long_texts(split: Split) -> Iterable[Finding]:
+    usual = median(len(example.text) for example in split.train)
+    limit = max(_LONG_CHARACTERS, _LONG_TIMES * usual)
+    every = (*split.train, *split.validation, *split.test)
+    long = [example for example in every if len(example.text) > limit]
+    if long:
+        yield Finding(
+            code="long_texts",
+            level="info",
+            message=(
+                f"{rows(len(long))} more than {limit:,.0f} characters long, where half of the "
+                f"training texts have {usual:,.0f} or fewer: is something pasted together there?"
+            ),
+            count=len(long),
+            samples=tuple(
+                f"row {e.row}, {len(e.text):,} characters: {shortened(e.text, 40)}"
+                for e in long[:_SAMPLES]
+            ),
+        )

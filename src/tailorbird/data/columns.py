@@ -1,0 +1,178 @@
+"""Which column is the text and which the label: as told, or guessed and said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tailorbird.data.table import Table
+from tailorbird.errors import Faults, UserError, did_you_mean
+
+# The first name of each wins where several are present; any other tie is the user's to break.
+TEXT_NAMES = (
+    *("text", "sentence", "content", "body", "review", "message", "question", "utterance"),
+    *("query", "comment", "document", "description", "title", "tweet", "post", "sms"),
+    *("input", "prompt", "texts", "sentences"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "category", "class", "intent", "sentiment", "target", "topic"),
+    *("label_text", "label_name", "class_name", "categories", "emotion", "tag", "y"),
+)
+_GUESS_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The columns to read; ``label`` is None where there is none and none is needed."""
+
+    text: str
+    label: str | None
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, str]:
+        """Return ``{"text": ..., "label": ...}``."""
+        return {"text": self.text} | ({"label": self.label} if self.label is not None else {})
+
+
+def choose_columns(
+    table: Table,
+    text: str | None,
+    label: str | None,
+    *,
+    need_label: bool,
+    like: Mapping[str, str] | None = None,
+) -> Chosen:
+    """Return the columns the user named, or the ones their names and values point to.
+
+    Args:
+        table: The file.
+        text: The column of texts, if the user named it.
+        label: The column of labels, if the user named it.
+        need_label: Whether the file must have labels.
+        like: Columns that another file of the same data has, taken where they occur here too.
+
+    Raises:
+        UserError: A named column does not exist, or the guess would not be certain.
+    """
+    _check_named(table, text, label)
+    known = {role: name for role, name in (like or {}).items() if name in table.columns}
+    text, label = text or known.get("text"), label or known.get("label")
+    free = [name for name in table.columns if name not in (text, label)]
+    found_text = text or _by_name(free, TEXT_NAMES)
+    found_label = label or _by_name([c for c in free if c != found_text], LABEL_NAMES)
+    if not need_label and found_text is None and len(free) == 1:
+        found_text = free[0]
+    if found_text is None or (need_label and found_label is None):
+        found_text, found_label = _by_values(table, found_text, found_label)
+    if found_text is None or (need_label and found_label is None):
+        raise _undecided(table, found_text, found_label, need_label=need_label)
+    chosen = Chosen(found_text, found_label)
+    if text is None or (label is None and found_label is not None):
+        words = ", ".join(f"{role}={name!r}" for role, name in chosen.as_dict().items())
+        note = f"{table.path}: columns guessed: {words}; say --text/--label for others"
+        chosen = Chosen(found_text, found_label, (note,))
+    return chosen
+
+
+def _check_named(table: Table, text: str | None, label: str | None) -> None:
+    faults = Faults()
+    for flag, name in (("--text", text), ("--label", label)):
+        if name is not None and name not in table.columns:
+            if _header_missing(table):
+                raise _no_header(table)
+            faults.add(
+                f"{table.path}: there is no column {name!r}{did_you_mean(name, table.columns)}",
+                f"{flag} takes one of: {_names(table.columns)}",
+            )
+    if text is not None and text == label:
+        faults.add(
+            f"{table.path}: the column {text!r} is named as both text and label",
+            f"name two of: {_names(table.columns)}",
+        )
+    faults.raise_if_any()
+
+
+def _by_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
+    """Return the column with the first of the usual names, or the only one with any of them."""
+    hits = [name for name in columns if name.strip().casefold() in usual]
+    best = [name for name in hits if name.strip().casefold() == usual[0]]
+    for group in (best, hits):
+        if len(group) == 1:
+            return group[0]
+    return None
+
+
+def _by_values(table: Table, text: str | None, label: str | None) -> tuple[str | None, str | None]:
+    """Fill in what is missing if exactly two columns leave no doubt, else return it as it is."""
+    if len(table.columns) != 2 or len(table.rows) < 2:
+        return text, label
+    first, second = table.columns
+    pairs = [(t, c) for t, c in ((first, second), (second, first)) if text in (None, t)]
+    pairs = [(t, c) for t, c in pairs if label in (None, c) and _fits(table, t, c)]
+    return pairs[0] if len(pairs) == 1 else (text, label)
+
+
+def _fits(table: Table, text: str, label: str) -> bool:
+    """Whether one column reads like texts and the other like their labels."""
+    texts = [str(value) for value in table.column(text)[:_GUESS_ROWS] if value is not None]
+    labels = [str(value) for value in table.column(label)[:_GUESS_ROWS] if value is not None]
+    if not texts or not labels:
+        return False
+    few = len(set(labels)) <= max(2, len(labels) // 2)
+    many = len(set(texts)) > max(len(set(labels)), len(texts) // 2)
+    longer = fmean(map(len, texts)) > 1.5 * fmean(map(len, labels))
+    return few and many and longer
+
+
+def _undecided(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
+    """Return the fault of a file whose columns leave a doubt."""
+    if _header_missing(table):
+        return _no_header(table)
+    names = _names(table.columns)
+    if need_label and len(table.columns) == 1:
+        return UserError(
+            f"{table.path}: {names} is the only column, so there are no labels",
+            "add a column of labels; the first line must name the columns, such as text,label",
+        )
+    lacking = [
+        role
+        for role, found in (("text", text), ("label", label))
+        if found is None and (role == "text" or need_label)
+    ]
+    flags = " ".join(f"--{role} NAME" for role in ("text", "label") if role == "text" or need_label)
+    return UserError(
+        f"{table.path}: which column is the {' and which the '.join(lacking)}? "
+        f"The columns are: {names}",
+        f"say {flags}",
+    )
+
+
+def _header_missing(table: Table) -> bool:
+    """Whether the first line is certainly data.
+
+    It is if one of its cells recurs below as a label does while another is a sentence. Either
+    alone may be a real header: a column ``spam`` with the value ``spam``, a survey's question.
+    """
+    if not table.headed or any(
+        name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for name in table.columns
+    ):
+        return False
+    columns = {name: table.column(name)[:_GUESS_ROWS] for name in table.columns}
+    recurs = {
+        name
+        for name, values in columns.items()
+        if name in values and len(set(values)) <= max(2, len(values) // 2)
+    }
+    prose = {name for name in columns if len(name.split()) >= 4 or len(name) > 40}
+    return bool(recurs) and bool(prose - recurs)
+
+
+def _no_header(table: Table) -> UserError:
+    first = " | ".join(name if len(name) <= 40 else f"{name[:37]}..." for name in table.columns)
+    return UserError(
+        f"{table.path}: the header is missing: the first line reads like data: {first}",
+        "put a line with the columns' names above it, such as text,label",
+    )
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in columns)

@@ -1,0 +1,141 @@
+"""Texts that a part has in common with the part that judges it: the same, and almost the same."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from tailorbird.data.near import near_pairs
+from tailorbird.data.sameness import outer_key, rows, shortened, text_key
+from tailorbird.errors import Faults, UserError
+from tailorbird.records import Example, Finding, Split
+
+Overlap = Literal["drop", "keep", "error"]
+
+_SAMPLES = 5
+_MOST_ROWS, _MOST_CHARACTERS = 20_000, 3_000_000
+
+
+class _Part(NamedTuple):
+    name: str
+    examples: Sequence[Example]
+
+
+def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
+    """Find, and if asked drop, rows whose text also stands in a part that judges them.
+
+    Raises:
+        UserError: There are such rows and ``overlap`` is ``error``, or too few rows are left.
+    """
+    faults = Faults()
+    test = _Part("test", split.test)
+    found: list[Finding] = []
+
+    def settle(part: _Part, judge: _Part) -> _Part:
+        findings = list(_shared(part, judge, overlap))
+        found.extend(findings)
+        if overlap == "error":
+            for finding in findings:
+                faults.add(
+                    f"{finding.message} {'; '.join(finding.samples)}",
+                    "remove these rows from one of the files, or let --overlap drop do it",
+                )
+        keys = {text_key(e.text) for e in judge.examples} if overlap == "drop" else set()
+        return _Part(part.name, [e for e in part.examples if text_key(e.text) not in keys])
+
+    validation = settle(_Part("validation", split.validation), test)
+    train = settle(settle(_Part("training", split.train), test), validation)
+    faults.raise_if_any()
+    _check_left(split, train, validation)
+    cleaned = replace(split, train=tuple(train.examples), validation=tuple(validation.examples))
+    return cleaned, found
+
+
+def _shared(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
+    """Yield what two parts share, counted in different texts.
+
+    Texts that differ in the white space between words only are told apart from those that are
+    the same but for case and surrounding white space, as other tools count the latter alone.
+    """
+    keys = {text_key(e.text) for e in judge.examples}
+    strict = {outer_key(e.text) for e in judge.examples}
+    shared = [e for e in part.examples if text_key(e.text) in keys]
+    same = [e for e in shared if outer_key(e.text) in strict]
+    spaced = [e for e in shared if outer_key(e.text) not in strict]
+    done = {
+        "drop": f"; dropped from the {part.name} rows",
+        "keep": "; kept, so scores are too good",
+        "error": "",
+    }[overlap]
+    for code, examples, but_for in (
+        ("overlap", same, "case and surrounding white space"),
+        ("overlap_spacing", spaced, "the white space between words"),
+    ):
+        if examples:
+            texts = len({text_key(e.text) for e in examples})
+            stand = "text also stands" if texts == 1 else "texts also stand"
+            yield Finding(
+                code=code,
+                level="warning",
+                message=(
+                    f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, "
+                    f"the same but for {but_for}{done}."
+                ),
+                count=texts,
+                samples=tuple(f"row {e.row}: {shortened(e.text)}" for e in examples[:_SAMPLES]),
+            )
+
+
+def _check_left(split: Split, train: _Part, validation: _Part) -> None:
+    """Refuse a split that the dropping left without something to train or to choose on."""
+    left = {e.label for e in train.examples}
+    gone = [label for label in split.labels if label not in left]
+    if gone:
+        more = f" and {len(gone) - _SAMPLES:,} more" if len(gone) > _SAMPLES else ""
+        raise UserError(
+            "dropping the training rows whose text also stands in the validation or test rows "
+            f"leaves no training row with the label {', '.join(map(repr, gone[:_SAMPLES]))}{more}",
+            "give validation and test rows that are not in the training file, or say "
+            "--overlap keep and do not trust the scores",
+        )
+    if split.validation and not validation.examples:
+        raise UserError(
+            "every validation row also stands in the test rows",
+            "give other validation rows, or none: then they are cut off the training rows",
+        )
+
+
+def near_duplicates(split: Split) -> Iterable[Finding]:
+    """Yield what is almost, but not quite, the same text in two parts."""
+    train = _Part("training", split.train)
+    validation, test = _Part("validation", split.validation), _Part("test", split.test)
+    for part, judge in ((train, test), (train, validation), (validation, test)):
+        asked, compared = _capped(judge.examples), _capped(part.examples)
+        pairs = near_pairs([e.text for e in asked], [e.text for e in compared])
+        if not pairs:
+            continue
+        sampled = (
+            f" Looked for in {len(asked):,} of {rows(len(judge.examples), judge.name)} and "
+            f"{len(compared):,} of {rows(len(part.examples), part.name)}."
+        )
+        short = (len(asked), len(compared)) != (len(judge.examples), len(part.examples))
+        yield Finding(
+            code="near_duplicates",
+            level="warning",
+            message=(
+                f"{rows(len(pairs), judge.name)} of {len(asked):,} almost the same as a "
+                f"{part.name} row (80 % of the letter sequences or more are shared): scores may be "
+                f"better there than on new texts. Kept.{sampled if short else ''}"
+            ),
+            count=len(pairs),
+            samples=tuple(
+                f"{shortened(compared[pair.right].text)} | {shortened(asked[pair.left].text)}"
+                for pair in pairs[:_SAMPLES]
+            ),
+        )
+
+
+def _capped(examples: Sequence[Example]) -> Sequence[Example]:
+    """Return every n-th example, so many that comparing them takes seconds."""
+    characters = sum(len(e.text) for e in examples)
+    step = max(-(-len(examples) // _MOST_ROWS), -(-characters // _MOST_CHARACTERS), 1)
+    return examples[::step]

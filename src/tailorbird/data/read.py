@@ -1,0 +1,204 @@
+"""Files of labelled texts to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tailorbird.data.cells import column_texts, missing_label
+from tailorbird.data.columns import Chosen, choose_columns
+from tailorbird.data.delimited import read_delimited
+from tailorbird.data.jsonfile import read_json, read_jsonl
+from tailorbird.data.parquet import read_parquet
+from tailorbird.data.table import Table, listed
+from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.records import Example, Finding
+
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+    ".parquet": read_parquet,
+}
+"""What reads a file, by the ending of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The examples of one file.
+
+    Attributes:
+        examples: One per kept row, in the file's order.
+        columns: ``{"text": "body", "label": "category"}``; no label where none was found.
+        notes: What was assumed while reading, in words for the user.
+        findings: Rows that were dropped.
+        path: The file.
+    """
+
+    examples: tuple[Example, ...]
+    columns: dict[str, str]
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    path: Path = Path()
+
+
+def read_table(path: Path) -> Table:
+    """Read a file's rows, whatever its columns mean.
+
+    Raises:
+        UserError: The file does not exist, is of no known kind, or is damaged.
+    """
+    path = Path(path)
+    _check_path(path)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(
+            f"{path}: files that end in {path.suffix or 'nothing'!r} cannot be read"
+            f"{did_you_mean(path.suffix.lower(), READERS)}",
+            f"give one of: {', '.join(READERS)}",
+        )
+    try:
+        return reader(path)
+    except PermissionError:
+        raise UserError(f"{path}: no permission to read it", f"chmod u+r {path}") from None
+
+
+def read_examples(
+    path: Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    need_label: bool = True,
+    drop_missing: bool = False,
+    like: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read a file's examples.
+
+    Args:
+        path: The file.
+        text: The column of texts; guessed when None.
+        label: The column of labels; guessed when None.
+        need_label: Whether a row without label is a fault.
+        drop_missing: Drop rows without text or label, and say so, instead of refusing the file.
+        like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
+
+    Raises:
+        UserError: The file, its columns or its cells have faults; all of them are told.
+    """
+    table = read_table(path)
+    chosen = choose_columns(table, text, label, need_label=need_label, like=like or {})
+    faults = Faults()
+    texts = column_texts(table, chosen.text, faults)
+    labels: list[str | None] = [None] * len(texts)
+    if chosen.label is not None:
+        cells = column_texts(table, chosen.label, faults)
+        labels = [None if c is None or missing_label(c) else c.strip() for c in cells]
+    bad = {"text": [i for i, value in enumerate(texts) if value is None or not value.strip()]}
+    if need_label:
+        bad["label"] = [i for i, value in enumerate(labels) if value is None]
+    findings = _refuse_or_drop(table, chosen, bad, faults, drop_missing=drop_missing)
+    faults.raise_if_any()
+    dropped = {i for rows in bad.values() for i in rows}
+    examples = tuple(
+        Example(value, labels[i], i + 1)
+        for i, value in enumerate(texts)
+        if i not in dropped and value is not None
+    )
+    if not examples:
+        raise UserError(
+            f"{table.path}: no row is left: each lacks its {' or its '.join(bad)}",
+            "check that --text and --label name the right columns",
+        )
+    notes = (*table.notes, *chosen.notes)
+    return Loaded(examples, chosen.as_dict(), notes, findings, table.path)
+
+
+def read_parts(
+    train: Path,
+    *,
+    validation: Path | None = None,
+    test: Path | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    drop_missing: bool = False,
+) -> tuple[Loaded, Loaded | None, Loaded | None]:
+    """Read training, validation and test files, and tell the faults of all of them at once.
+
+    Raises:
+        UserError: A file has faults, or one file is given as two parts.
+    """
+    faults = Faults()
+    given = {"training": train, "validation": validation, "test": test}
+    read: dict[str, Loaded] = {}
+    seen: dict[Path, str] = {}
+    for part, path in given.items():
+        if path is None:
+            continue
+        same = seen.setdefault(Path(path).resolve(), part)
+        if same != part:
+            faults.add(
+                f"{path}: the same file is given as {same} and as {part} data",
+                f"give another file, or none: then {part} rows are cut off the training file",
+            )
+            continue
+        try:
+            read[part] = read_examples(
+                path,
+                text=text,
+                label=label,
+                drop_missing=drop_missing,
+                like=read["training"].columns if "training" in read else None,
+            )
+        except UserError as error:
+            faults.catch(error)
+    faults.raise_if_any()
+    return read["training"], read.get("validation"), read.get("test")
+
+
+def _check_path(path: Path) -> None:
+    try:
+        if path.is_file():
+            return
+        if path.is_dir():
+            inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in READERS)
+            hint = f"such as {path / inside[0]}" if inside else f"ending in {', '.join(READERS)}"
+            raise UserError(f"{path}: this is a folder, not a file", f"name a file, {hint}")
+        if path.exists():
+            raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
+        folder = path.parent
+        if not folder.is_dir():
+            raise UserError(f"{path}: the folder {folder} does not exist", "check the path")
+        near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened: {error.strerror}", "check the path") from None
+    raise UserError(f"{path}: there is no such file{near}", "check the name and the folder")
+
+
+def _refuse_or_drop(
+    table: Table,
+    chosen: Chosen,
+    bad: Mapping[str, list[int]],
+    faults: Faults,
+    *,
+    drop_missing: bool,
+) -> tuple[Finding, ...]:
+    """Note rows without text or label as faults, or return them as findings if they are dropped."""
+    findings = []
+    columns = chosen.as_dict()
+    for role, rows in bad.items():
+        if not rows:
+            continue
+        where = listed(table.unit, [table.places[i] for i in rows])
+        count = f"{len(rows):,} of {len(table.rows):,} rows"
+        if not drop_missing:
+            faults.add(
+                f"{table.path}: column {columns[role]!r}: no {role} (empty, null or NaN) "
+                f"in {count}: {where}",
+                f"fill in the {role}s, or drop these rows with --drop-missing",
+            )
+            continue
+        message = f"{table.path}: {count} have no {role} and were dropped ({where})."
+        samples = tuple(f"{table.unit} {table.places[i]}" for i in rows[:5])
+        findings.append(Finding(f"missing_{role}", "warning", message, len(rows), samples))
+    return tuple(findings)

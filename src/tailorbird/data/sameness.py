@@ -1,0 +1,24 @@
+"""When two texts count as the same one."""
+
+import unicodedata
+
+
+def text_key(text: str) -> str:
+    """Return what is left of a text without case, width variants and extra white space."""
+    return " ".join(outer_key(text).split())
+
+
+def outer_key(text: str) -> str:
+    """Return the same but with the white space between words as it is."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def shortened(text: str, width: int = 80) -> str:
+    """Return a text in one line, cut to a width."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 3]}..."
+
+
+def rows(count: int, kind: str = "") -> str:
+    """Return ``"1 row"`` or ``"2,000 training rows"``."""
+    return f"{count:,} {kind}{' ' if kind else ''}{'row' if count == 1 else 'rows'}"

@@ -1,0 +1,225 @@
+"""Training, validation and test rows: as given, or cut off the training file."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from tailorbird.data.read import Loaded
+from tailorbird.data.sameness import text_key
+from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.records import Example, Split
+
+Group = list[int]
+"""Rows with the same text; they stay together, so that the cut itself leaks nothing."""
+
+_LISTED = 5
+
+
+def make_split(
+    train: Loaded,
+    validation: Loaded | None,
+    test: Loaded | None,
+    *,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+) -> Split:
+    """Return the three parts; those not given are cut off the training rows.
+
+    The cut is stratified by label and depends on the seed and the rows only. Rows keep the
+    file's order within their part, and rows with the same text stay in the same part.
+
+    Args:
+        train: The training file.
+        validation: The validation file, if there is one.
+        test: The test file, if there is one.
+        validation_share: The share of the training file's rows to cut off for validation.
+        test_share: The same for the test.
+        seed: Which of the possible cuts to make.
+
+    Raises:
+        UserError: There is one class only, a class is too small to be cut, or a given part has
+            labels that the training rows do not.
+    """
+    given = {"validation": validation, "test": test}
+    asked = {"validation": validation_share, "test": test_share}
+    shares = {part: asked[part] for part, loaded in given.items() if loaded is None}
+    _check_shares(shares)
+    labels = tuple(sorted({_label(example) for example in train.examples}))
+    faults = Faults()
+    _check_labels(train, labels, given, faults)
+    faults.raise_if_any()
+    parts = _cut(train, labels, shares, seed)
+    for part, loaded in given.items():
+        if loaded is not None:
+            parts[part] = loaded.examples
+    loaded_parts = [loaded for loaded in (train, validation, test) if loaded is not None]
+    return Split(
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        labels=labels,
+        how=_how(shares, seed),
+        findings=tuple(finding for loaded in loaded_parts for finding in loaded.findings),
+    )
+
+
+def _label(example: Example) -> str:
+    assert example.label is not None, "training, validation and test rows are read with labels"
+    return example.label
+
+
+def _check_shares(shares: dict[str, float]) -> None:
+    faults = Faults()
+    for part, share in shares.items():
+        if not 0 < share < 1:
+            faults.add(
+                f"data.{part}_share={share} is not between 0 and 1",
+                f"set a share such as data.{part}_share=0.1, or give a file with --{part}",
+            )
+    faults.raise_if_any()
+    if sum(shares.values()) >= 1:
+        told = " and ".join(f"data.{part}_share={share}" for part, share in shares.items())
+        raise UserError(f"{told} leave nothing to train on", "set smaller shares, such as 0.1 each")
+
+
+def _check_labels(
+    train: Loaded, labels: Sequence[str], given: dict[str, Loaded | None], faults: Faults
+) -> None:
+    """Note a single class, and labels of the given parts that nothing could be trained for."""
+    if len(train.examples) == 1:
+        faults.add(f"{train.path}: there is one row only", "give at least a few rows per class")
+    elif len(labels) == 1:
+        faults.add(
+            f"{train.path}: every row has the label {labels[0]!r}; there is nothing to tell apart",
+            "add rows with other labels, or name another column with --label",
+        )
+    for part, loaded in given.items():
+        rows = Counter(_label(example) for example in loaded.examples) if loaded else Counter()
+        unknown = sorted(set(rows) - set(labels))
+        told = [f"{x!r} ({rows[x]:,} rows){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
+        if loaded and unknown:
+            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
+            faults.add(
+                f"{loaded.path}: labels in the {part} rows that no training row has: "
+                f"{', '.join(told)}{more}",
+                f"correct them, add training rows for them, or remove them from the {part} file",
+            )
+
+
+def _cut(
+    train: Loaded, labels: Sequence[str], shares: dict[str, float], seed: int
+) -> dict[str, tuple[Example, ...]]:
+    """Deal the rows out to training and the parts to cut."""
+    groups = _groups(train.examples)
+    pure: dict[str, list[Group]] = defaultdict(list)
+    mixed: Counter[str] = Counter()
+    for group in groups:
+        found = {_label(train.examples[i]) for i in group}
+        if len(found) == 1:
+            pure[found.pop()].append(group)
+        else:
+            # One text under several labels: no test could score it, so it stays in training.
+            mixed.update(_label(train.examples[i]) for i in group)
+    _check_sizes(train, pure, mixed, labels, shares)
+    sizes = {label: sum(map(len, pure[label])) + mixed[label] for label in labels}
+    targets = _targets(sizes, shares)
+    where = ["train"] * len(train.examples)
+    for label in labels:
+        # Seeded by label too: another class more or less leaves this one's cut as it was.
+        random = Random(f"{seed}/{label}")
+        _deal(pure[label], {part: targets[part][label] for part in shares}, where, random)
+    return {
+        part: tuple(e for e, p in zip(train.examples, where, strict=True) if p == part)
+        for part in ("train", *shares)
+    }
+
+
+def _groups(examples: Sequence[Example]) -> list[Group]:
+    by_text: dict[str, Group] = {}
+    for i, example in enumerate(examples):
+        by_text.setdefault(text_key(example.text), []).append(i)
+    return list(by_text.values())
+
+
+def _check_sizes(
+    train: Loaded,
+    pure: dict[str, list[Group]],
+    mixed: Counter[str],
+    labels: Sequence[str],
+    shares: dict[str, float],
+) -> None:
+    """Refuse classes without a text for every part."""
+    texts = {label: len(pure[label]) + bool(mixed[label]) for label in labels}
+    small = [x for x in labels if shares and min(texts[x], len(pure[x]) + 1) <= len(shares)]
+    if not small:
+        return
+    told = ", ".join(f"{x!r} ({texts[x]})" for x in small[:_LISTED])
+    more = f" and {len(small) - _LISTED:,} more" if len(small) > _LISTED else ""
+    files = " and ".join(f"--{part}" for part in shares)
+    fix = f"add rows to these classes, merge or remove them, or give {files} as files of their own"
+    if len(small) > len(labels) / 2:
+        fix += "; if the column holds values or ids rather than classes, name another with --label"
+    raise UserError(
+        f"{train.path}: classes too small to cut {' and '.join(shares)} rows off: a class needs "
+        f"{len(shares) + 1} different texts, and these have fewer: {told}{more}",
+        fix,
+    )
+
+
+def _targets(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, dict[str, int]]:
+    """Return how many rows of each class go to each part.
+
+    The largest remainder method: each class is within one row of its exact share, and so is the
+    part as a whole. Small classes then get their one row per part, and keep one to train on.
+    """
+    targets: dict[str, dict[str, int]] = {}
+    for part, share in shares.items():
+        exact = {label: size * share for label, size in sizes.items()}
+        counts = {label: int(value) for label, value in exact.items()}
+        left = round(sum(exact.values())) - sum(counts.values())
+        by_remainder = sorted(exact, key=lambda x: (counts[x] - exact[x], x))
+        for label in by_remainder[:left]:
+            counts[label] += 1
+        targets[part] = {label: max(1, count) for label, count in counts.items()}
+    for label, size in sizes.items():
+        while sum(counts[label] for counts in targets.values()) > size - 1:
+            fullest = max(targets, key=lambda part: targets[part][label])
+            targets[fullest][label] -= 1
+    return targets
+
+
+def _deal(groups: list[Group], targets: dict[str, int], where: list[str], random: Random) -> None:
+    """Write into ``where`` which part each row of one class goes to."""
+    random.shuffle(groups)
+    parts = list(targets)
+    taken = dict.fromkeys(parts, 0)
+    # Each part and the training rows get one group first, even if it is larger than the target:
+    # none goes without. Small groups, so that the target is missed by little.
+    by_size = sorted(range(len(groups)), key=lambda i: len(groups[i]))
+    first = dict(zip(by_size, (*parts, "train"), strict=False))
+    for i, part in first.items():
+        _put(groups[i], part, where)
+        taken[part] = len(groups[i])
+    for i, group in enumerate(groups):
+        if i in first:
+            continue
+        for part in parts:
+            if taken[part] + len(group) <= targets[part]:
+                _put(group, part, where)
+                taken[part] += len(group)
+                break
+
+
+def _put(group: Group, part: str, where: list[str]) -> None:
+    for i in group:
+        where[i] = part
+
+
+def _how(shares: dict[str, float], seed: int) -> str:
+    if not shares:
+        return "given files"
+    cut = " and ".join(f"{part} ({share:.0%})" for part, share in shares.items())
+    given = [part for part in ("validation", "test") if part not in shares]
+    tail = f"; {given[0]} as given" if given else ""
+    return f"{cut} cut off the training rows, stratified by label, seed {seed}{tail}"
