@@ -1,0 +1,123 @@
+"""Words and progress for the person at the terminal; everything goes to stderr."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAIN_LINE_SECONDS = 10.0
+
+
+@cache
+def console() -> "Console":
+    """Return the one console of the process; it writes to stderr so that stdout stays clean."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Tell the person something."""
+    console().print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Tell the person something they may have to act on."""
+    console().print(f"[yellow]warning:[/] {_escape(message)}")
+
+
+def _escape(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(message)
+
+
+class Progress:
+    """Counts units of long work; see `progress`."""
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.note = 0, ""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count `count` units more; `note` stands beside the bar (loss, accuracy)."""
+        self.done += count
+        self.note = note or self.note
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Progress]:
+    """Show a bar with rate and time left, or a plain line now and then when stderr is no terminal."""
+    shown = _Bar(title, total, unit) if sys.stderr.isatty() else _Lines(title, total, unit)
+    with shown:
+        if done:
+            shown.skip(done)
+        yield shown
+
+
+class _Bar(Progress):
+    def __enter__(self) -> "_Bar":
+        from rich import progress as bars
+
+        self._bar = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=20),
+            bars.TaskProgressColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeRemainingColumn(compact=True),
+            bars.TextColumn("{task.fields[note]}"),
+            console=console(),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self.title, total=self.total, note="", rate="")
+        self._began, self._skipped = time.monotonic(), 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def skip(self, count: int) -> None:
+        """Count units that were done by an earlier process."""
+        self.done = self._skipped = count
+        self._bar.update(self._task, completed=count)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        super().advance(count, note)
+        seconds = time.monotonic() - self._began
+        rate = (self.done - self._skipped) / seconds if seconds > 0 else 0.0
+        self._bar.update(
+            self._task, advance=count, note=self.note, rate=f"{rate:.0f} {self.unit}/s"
+        )
+
+
+class _Lines(Progress):
+    def __enter__(self) -> "_Lines":
+        self._began = self._said = time.monotonic()
+        self._skipped = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def skip(self, count: int) -> None:
+        """Count units that were done by an earlier process."""
+        self.done = self._skipped = count
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        super().advance(count, note)
+        now = time.monotonic()
+        if now - self._said < _PLAIN_LINE_SECONDS:
+            return
+        self._said = now
+        rate = (self.done - self._skipped) / (now - self._began)
+        left = (self.total - self.done) / rate if rate else 0.0
+        say(
+            f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {rate:.0f} {self.unit}/s, "
+            f"{left:.0f} s left{', ' + self.note if self.note else ''}"
+        )

@@ -1,0 +1,155 @@
+"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al. 2021, arXiv 2005.00247).
+
+Ours: no kept library offers them on today's transformers. An adapter hangs on the output of a
+projection as a forward hook, so the base's modules, names and weights stay untouched, and it works
+on every family whose projections are listed in `_PLACES`.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.errors import UserError
+from tailorbird.methods.base import Defaults, freeze_all_but, no_merge, shrink_frozen
+from tailorbird.models.load import Base, hub_name
+from tailorbird.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLACEMENT, BOTTLENECK = "houlsby", 64
+WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
+
+# The projection that ends attention, and the one that ends the feed-forward block, by family.
+_PLACES = (
+    ("attention.output.dense", "output.dense"),  # BERT, RoBERTa, ELECTRA, DeBERTa
+    ("attention.out_lin", "ffn.lin2"),  # DistilBERT
+    ("attention.dense", "ffn_output"),  # ALBERT
+    ("attn.Wo", "mlp.Wo"),  # ModernBERT
+    ("self_attn.o_proj", "mlp.down_proj"),  # Llama, Qwen, Mistral, Gemma, Phi-3
+    ("attn.c_proj", "mlp.c_proj"),  # GPT-2
+    ("attn.attention.out_proj", "mlp.c_proj"),  # GPT-Neo
+    ("attention.dense", "mlp.dense_4h_to_h"),  # GPT-NeoX, Pythia
+    ("attention.attn.o", "output.dense"),  # MPNet
+    ("self_attn.out_proj", "fc2"),  # OPT, BART
+)
+
+
+class Bottleneck(nn.Module):
+    """Down-projection, GELU, up-projection, added to its input; starts as the identity."""
+
+    def __init__(self, hidden: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, width)
+        self.up = nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.down.weight, std=hidden**-0.5)
+        # Houlsby §2.1 asks for a near-identity start; a zero up-projection is an exact one.
+        for tensor in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(tensor)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return ``hidden [batch, seq, hidden]`` with the adapter's change added."""
+        inner = self.dropout(nn.functional.gelu(self.down(hidden)))
+        changed: torch.Tensor = hidden + self.up(inner)
+        return changed
+
+
+class Adapter:
+    """Trains small bottlenecks inside every layer, and the head."""
+
+    name = "adapter"
+    defaults = Defaults(learning_rate=1e-3, epochs=3)
+
+    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+        """Need nothing special."""
+        return {}
+
+    def attach(self, base: Base, config: Config) -> nn.Module:
+        """Hang an adapter on each place; see `Method.attach`."""
+        options = config.method
+        settings = {
+            "placement": options.placement or PLACEMENT,
+            "bottleneck": options.bottleneck or BOTTLENECK,
+            "dropout": options.dropout or 0.0,
+        }
+        _hang(base, **settings)  # type: ignore[arg-type]
+        freeze_all_but(base.model, ("adapter", *base.head))
+        shrink_frozen(base.model, base.device)
+        base.model.adapter_settings = settings | {  # type: ignore[assignment]
+            "tailorbird_version": __version__,
+            "base_model_name_or_path": hub_name(base.name),
+        }
+        return base.model
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the adapters' and the head's weights, and the settings to hang them again."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / SETTINGS).write_text(json.dumps(model.adapter_settings, indent=2) + "\n")
+
+    def load(self, base: Base, folder: Path) -> nn.Module:
+        """Hang the adapters again and fill them."""
+        from safetensors.torch import load_file
+
+        try:
+            settings = json.loads((folder / SETTINGS).read_text())
+            weights = load_file(folder / WEIGHTS, device=base.device.name)
+            kept = {key: settings[key] for key in ("placement", "bottleneck", "dropout")}
+        except Exception as error:
+            raise UserError(
+                f"{folder} does not hold a usable adapter: {type(error).__name__}: {error}",
+                "it may be incomplete or damaged; train it again",
+            ) from error
+        _hang(base, **kept)
+        freeze_all_but(base.model, ("adapter", *base.head))
+        unfilled = {n for n, p in base.model.named_parameters() if p.requires_grad} ^ set(weights)
+        if unfilled:
+            raise UserError(
+                f"{folder} does not fit {base.name}: {len(unfilled)} weights differ, "
+                f"for example {sorted(unfilled)[0]}",
+                "use the base model it was trained on",
+            )
+        base.model.load_state_dict(weights, strict=False)
+        shrink_frozen(base.model, base.device)
+        base.model.adapter_settings = settings
+        return base.model.eval()
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Refuse: a bottleneck is not linear."""
+        raise no_merge("bottleneck adapters", "they are not linear")
+
+
+def _hang(base: Base, placement: str, bottleneck: int, dropout: float) -> None:
+    places = list(_places(base.model, placement))
+    if not places:
+        raise UserError(
+            f"adapters do not know the layers of {type(base.model).__name__}",
+            "use --method lora, which fits every linear layer",
+        )
+    hidden = base.model.config.get_text_config().hidden_size
+    for module in places:
+        module.adapter = Bottleneck(hidden, bottleneck, dropout).to(base.device.name)
+        module.register_forward_hook(lambda module, _, output: module.adapter(output))
+
+
+def _places(model: nn.Module, placement: str) -> "Iterator[nn.Module]":
+    for attention, feed_forward in _PLACES:
+        after_attention = [m for n, m in model.named_modules() if n.endswith(f".{attention}")]
+        after_feed_forward = [
+            m
+            for n, m in model.named_modules()
+            if n.endswith(f".{feed_forward}") and not n.endswith(f".{attention}")
+        ]
+        if after_attention and after_feed_forward:
+            yield from after_feed_forward
+            if placement == "houlsby":
+                yield from after_attention
+            return

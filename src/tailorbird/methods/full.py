@@ -1,0 +1,45 @@
+"""Full fine-tuning: every weight is trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.methods.base import Defaults
+from tailorbird.models.load import Base, explain_loading
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Full:
+    """Trains all weights in fp32; products run in the device's number format."""
+
+    name = "full"
+    defaults = Defaults(learning_rate=1e-4, epochs=3, weight_decay=0.01)
+
+    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+        """Need nothing special."""
+        return {}
+
+    def attach(self, base: Base, config: Config) -> "nn.Module":
+        """Make everything trainable."""
+        base.model.requires_grad_(True)
+        return base.model
+
+    def save(self, model: "nn.Module", folder: Path) -> None:
+        """Write a plain ``save_pretrained`` folder."""
+        model.save_pretrained(folder)  # type: ignore[operator]
+
+    def load(self, base: Base, folder: Path) -> "nn.Module":
+        """Read the folder back."""
+        try:
+            model = type(base.model).from_pretrained(folder, dtype="float32")  # type: ignore[attr-defined]
+        except Exception as error:
+            raise explain_loading(str(folder), error) from error
+        loaded: nn.Module = model.to(base.device.name)
+        loaded.config.use_cache = False  # type: ignore[union-attr]
+        return loaded.eval()
+
+    def merge(self, model: "nn.Module") -> "nn.Module":
+        """Return the model: it is plain already."""
+        return model

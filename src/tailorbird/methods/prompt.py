@@ -1,0 +1,96 @@
+"""Prompt tuning (Lester et al. 2021, arXiv 2104.08691) by PEFT: trained tokens before the text."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.errors import UserError
+from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
+from tailorbird.methods.lora import load_peft, save_peft
+from tailorbird.models.builtin import resolve
+from tailorbird.models.load import Base, hub_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+VIRTUAL_TOKENS = 20
+
+
+class Prompt:
+    """Trains the embeddings of virtual tokens, and the head."""
+
+    name = "prompt"
+    defaults = Defaults(learning_rate=1e-2, epochs=3)
+
+    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+        """Need nothing special."""
+        return {}
+
+    def attach(self, base: Base, config: Config) -> "nn.Module":
+        """Put the virtual tokens before the text; see `Method.attach`."""
+        from peft import PromptTuningConfig, TaskType, get_peft_model
+
+        options = config.method
+        start: dict[str, Any] = {"prompt_tuning_init": "SAMPLE_VOCAB"}
+        if options.init_text is not None:
+            if not options.init_text.strip():
+                raise UserError("method.init_text is empty", "give words, or leave it out")
+            start = {
+                "prompt_tuning_init": "TEXT",
+                "prompt_tuning_init_text": options.init_text,
+                "tokenizer_name_or_path": resolve(config.model.name),
+            }
+        prompt = PromptTuningConfig(
+            task_type=TaskType.SEQ_CLS,
+            num_virtual_tokens=options.virtual_tokens or VIRTUAL_TOKENS,
+            **start,
+        )
+        model: nn.Module = get_peft_model(base.model, prompt)  # type: ignore[arg-type, assignment]
+        prompt.base_model_name_or_path = hub_name(base.name)
+        prompt.tokenizer_name_or_path = hub_name(base.name)
+        for name in base.head:
+            base.model.get_submodule(name).requires_grad_(True)
+        shrink_frozen(model, base.device)
+        _read_last_real_token(model, base)
+        return model
+
+    def save(self, model: "nn.Module", folder: Path) -> None:
+        """Write a PEFT folder with the head in it."""
+        save_peft(model, folder)
+
+    def load(self, base: Base, folder: Path) -> "nn.Module":
+        """Read a PEFT folder."""
+        model = load_peft(base, folder)
+        shrink_frozen(model, base.device)
+        _read_last_real_token(model, base)
+        return model.eval()
+
+    def merge(self, model: "nn.Module") -> "nn.Module":
+        """Refuse: the virtual tokens are input, not weights."""
+        raise no_merge("prompt tuning", "its virtual tokens are part of the input")
+
+
+def _read_last_real_token(model: "nn.Module", base: Base) -> None:
+    """Make a decoder read the label off the last real token instead of the last position.
+
+    transformers finds padding in ``input_ids``; PEFT passes embeddings, so the classifier would
+    take the last position of every row, which is padding in all but the longest: predictions
+    would depend on what else is in the batch.
+    """
+    if not base.is_decoder:
+        return
+    ends: list[torch.Tensor] = []
+
+    def note_ends(_: "nn.Module", args: Any, kwargs: dict[str, Any]) -> None:
+        ends[:] = [kwargs["attention_mask"].sum(dim=1).long() - 1]
+
+    def move_to_end(_: "nn.Module", args: Any, logits: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        rows = torch.arange(len(logits), device=logits.device)
+        return torch.cat((logits, logits[rows, ends[0]].unsqueeze(1)), dim=1)
+
+    base.model.register_forward_pre_hook(note_ends, with_kwargs=True)
+    head: nn.Module = base.model.get_submodule("score")
+    head.register_forward_hook(move_to_end)

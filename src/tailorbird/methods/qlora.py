@@ -1,0 +1,114 @@
+"""QLoRA (Dettmers et al. 2023, arXiv 2305.14314): LoRA over a base frozen in 4 or 8 bits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
+from tailorbird.methods.lora import attach_lora, load_peft, save_peft
+from tailorbird.models.load import Base
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Qlora:
+    """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
+
+    name = "qlora"
+    defaults = Defaults(learning_rate=1e-3, epochs=3)
+
+    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+        """Return the quantisation; the head is never quantised (a fresh one has nothing to keep)."""
+        import torch
+        from transformers import BitsAndBytesConfig
+
+        if config.bits == 8:
+            bits = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(head))
+        else:
+            bits = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.bfloat16,
+                llm_int8_skip_modules=list(head),
+            )
+        return {"quantization_config": bits}
+
+    def attach(self, base: Base, config: Config) -> "nn.Module":
+        """Wrap the target layers; see `Method.attach`."""
+        base.model.requires_grad_(False)
+        _keep_exact(base.model)
+        model = attach_lora(base, config)
+        shrink_frozen(model, base.device)
+        return model
+
+    def save(self, model: "nn.Module", folder: Path) -> None:
+        """Write a PEFT folder; the quantised base is not copied."""
+        save_peft(model, folder)
+
+    def load(self, base: Base, folder: Path) -> "nn.Module":
+        """Read a PEFT folder onto a base quantised in the same way."""
+        _keep_exact(base.model)
+        model = load_peft(base, folder)
+        shrink_frozen(model, base.device)
+        return model.eval()
+
+    def merge(self, model: "nn.Module") -> "nn.Module":
+        """Dequantise the base, then add the update in fp32.
+
+        The quantisation error of the base stays in: the update was trained against it.
+        PEFT's own merge rounds the sum back to 4 bits, which changes predictions (peft #2321).
+        """
+        from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
+
+        inner: nn.Module = model.base_model.model  # type: ignore[union-attr, assignment]
+        layers = [(n, m) for n, m in inner.named_modules() if isinstance(m, Linear4bit | Linear8bitLt)]
+        for name, layer in layers:
+            owner, _, attribute = name.rpartition(".")
+            setattr(inner.get_submodule(owner), attribute, _merged_linear(layer))
+        merged: nn.Module = model.unload()  # type: ignore[operator]
+        for name in ("quantization_config", "_pre_quantization_dtype"):
+            if hasattr(merged.config, name):
+                delattr(merged.config, name)
+        merged.is_loaded_in_4bit = merged.is_loaded_in_8bit = False  # type: ignore[assignment]
+        merged.is_quantized, merged.hf_quantizer = False, None  # type: ignore[assignment]
+        return merged.float()
+
+
+def _keep_exact(model: "nn.Module") -> None:
+    """Stop bitsandbytes from repacking weights for CPU inference.
+
+    At the first evaluation it would round the scales to bf16 for good, so that training after a
+    validation would go on with another base than before it (and layers whose width is no
+    multiple of 32 would fail).
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _merged_linear(layer: Any) -> "nn.Module":
+    import torch
+    from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
+    from torch import nn
+
+    frozen, weight = layer.base_layer, layer.base_layer.weight
+    (adapter,) = layer.active_adapters
+    if hasattr(weight, "quant_state") and weight.quant_state is not None:
+        plain = dequantize_4bit(weight.data, weight.quant_state).float()
+    else:
+        scales = weight.SCB if weight.SCB is not None else frozen.state.SCB
+        plain = int8_vectorwise_dequant(weight.data, scales).float()
+    if adapter in layer.lora_variant:
+        raise no_merge("QLoRA with DoRA", "its magnitudes belong to the quantised weights")
+    delta = layer.get_delta_weight(adapter).float()
+    linear = nn.Linear(frozen.in_features, frozen.out_features, frozen.bias is not None)
+    linear.to(plain.device)
+    with torch.no_grad():
+        linear.weight.copy_(plain.reshape(linear.weight.shape) + delta)
+        if frozen.bias is not None:
+            linear.bias.copy_(frozen.bias)
+    return linear

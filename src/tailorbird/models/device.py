@@ -1,0 +1,102 @@
+"""What this machine does best, and how to ask it for that."""
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where products run and in which number format.
+
+    Attributes:
+        name: ``cpu``, ``cuda:0``, ``mps``.
+        precision: ``bf16``, ``fp16`` or ``fp32``.
+        words: Both, and why, for the person.
+    """
+
+    name: str
+    precision: str
+    words: str
+
+    @property
+    def kind(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``."""
+        return self.name.partition(":")[0]
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The number format as torch names it."""
+        import torch
+
+        formats = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+        return formats[self.precision]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which matrix products run in `precision`."""
+        import torch
+
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.kind, dtype=self.dtype)
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Device:
+    """Return the device to use.
+
+    Args:
+        device: ``auto`` or a torch device name.
+        precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
+
+    Raises:
+        UserError: The device is not there, or cannot do the precision.
+    """
+    import torch
+
+    name = _fastest() if device == "auto" else device
+    kind = name.partition(":")[0]
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if kind not in there:
+        raise UserError(f"model.device is {device!r}", "use auto, cpu, cuda, cuda:N or mps")
+    if not there[kind]:
+        raise UserError(
+            f"model.device is {device!r}, but this machine has no usable {kind} device",
+            "run `tailor doctor`, or leave model.device at auto",
+        )
+    if precision == "fp16" and kind == "cpu":
+        raise UserError("model.precision fp16 is not for CPUs", "use bf16 or fp32")
+    fast = has_fast_bf16(kind)
+    chosen = precision if precision != "auto" else ("bf16" if fast else "fp32")
+    why = "asked for" if precision != "auto" else ("fast here" if fast else "no fast bf16 here")
+    return Device(name, chosen, f"{name} in {chosen} ({why})")
+
+
+def _fastest() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_fast_bf16(kind: str) -> bool:
+    """Say whether the device multiplies bf16 matrices in hardware."""
+    import torch
+
+    if kind == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    if kind != "cpu":
+        return False
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,222 @@
+"""A base model and its tokenizer, from anywhere, with a clear word when it cannot be had."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.config.schema import ModelConfig
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.models.builtin import public_name, resolve
+from tailorbird.models.device import Device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass
+class Base:
+    """A loaded base model with a classification head.
+
+    Attributes:
+        head: Names of the modules that the checkpoint had no weights for (always the classifier;
+            in some families a dense layer before it). They are trained by every method.
+        is_decoder: Left-to-right attention: the label is read off the last token.
+    """
+
+    model: "nn.Module"
+    tokenizer: Any
+    name: str
+    head: tuple[str, ...]
+    is_decoder: bool
+    device: Device
+    notes: list[str] = field(default_factory=list)
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """Return the tokenizer, with a padding token.
+
+    Raises:
+        UserError: The model cannot be found or has no usable tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    source = _source(config)
+    with _explained(config.name):
+        tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(config))
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise UserError(
+            f"the tokenizer of {config.name} has no padding, end or unknown token",
+            "set one in its tokenizer_config.json",
+        )
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_classifier(
+    config: ModelConfig,
+    labels: Sequence[str],
+    device: Device,
+    options: Mapping[str, Any] | None = None,
+) -> Base:
+    """Return the base model with a fresh classification head of ``len(labels)`` outputs.
+
+    Args:
+        config: Which model.
+        labels: Class names; index = class id.
+        device: Where to put it.
+        options: More arguments for ``from_pretrained`` (a method's quantisation).
+
+    Raises:
+        UserError: The model cannot be found, read, or used for classification.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    tokenizer = load_tokenizer(config)
+    source = _source(config)
+    names = dict(enumerate(labels))
+    with _explained(config.name):
+        shape = AutoConfig.from_pretrained(
+            source,
+            num_labels=len(labels),
+            id2label=names,
+            label2id={label: index for index, label in names.items()},
+            **_hub_options(config),
+        )
+        shape.problem_type = "single_label_classification"
+        if getattr(shape, "pad_token_id", None) is None:
+            shape.pad_token_id = tokenizer.pad_token_id
+        # fp32 unless a method says otherwise: what is trained must be, what is frozen is cast later.
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=shape,
+            output_loading_info=True,
+            **{"dtype": "float32"} | dict(options or {}) | _hub_options(config),
+        )
+    head = tuple(sorted({key.rpartition(".")[0] for key in info["missing_keys"]}))
+    if "quantization_config" not in (options or {}):
+        model.to(device.name)
+    model.config.use_cache = False
+    return Base(model, tokenizer, config.name, head, is_decoder(model), device)
+
+
+def is_decoder(model: "nn.Module") -> bool:
+    """Say whether the model attends left to right and reads the label off the last token."""
+    # transformers gives every such classifier a head named `score` without pooling before it.
+    return hasattr(model, "score")
+
+
+def length_limit(tokenizer: Any, shape: Any) -> int:
+    """Return the longest input in tokens that model and tokenizer take."""
+    known = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < 10**9 else []
+    positions = getattr(shape, "max_position_embeddings", None)
+    if positions and not getattr(shape, "rope_parameters", None):
+        # RoBERTa's kin count positions from padding_idx + 1.
+        offset = shape.pad_token_id + 1 if shape.model_type in _OFFSET_FAMILIES else 0
+        known.append(positions - offset)
+    elif positions:
+        known.append(positions)
+    return min(known, default=512)
+
+
+_OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+
+
+def _source(config: ModelConfig) -> str:
+    source = resolve(config.name)
+    folder = Path(source).expanduser()
+    looks_local = source.startswith((".", "/", "~")) or folder.exists()
+    if not looks_local:
+        _check_reachable(config)
+        return source
+    if not folder.is_dir():
+        near = did_you_mean(folder.name, _siblings(folder))
+        raise UserError(f"model folder {source} does not exist{near}", "check model.name (--model)")
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"model folder {source} has no config.json",
+            "give a folder saved by save_pretrained, or a Hugging Face id",
+        )
+    return str(folder)
+
+
+def _check_reachable(config: ModelConfig) -> None:
+    """Fail at once when a hub model is neither cached nor reachable; the hub's client retries a minute."""
+    import socket
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(config.name, "config.json", revision=config.revision)
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
+    if isinstance(cached, str) or constants.HF_HUB_OFFLINE or proxied:
+        return
+    host = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((host.hostname, host.port or 443), timeout=10).close()
+    except OSError as error:
+        raise explain_loading(config.name, OSError(f"{host.hostname}: {error}")) from None
+
+
+def _siblings(folder: Path) -> list[str]:
+    return [item.name for item in folder.parent.iterdir()] if folder.parent.is_dir() else []
+
+
+def _hub_options(config: ModelConfig) -> dict[str, Any]:
+    given: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if config.revision:
+        given["revision"] = config.revision
+    return given
+
+
+class _explained:  # noqa: N801 - reads as a word in `with`
+    """Turns the many errors of loading into one that names the model and the fix."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        import transformers
+
+        # One line of ours says what is new in the model; the library's table of it is noise.
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, UserError):
+            return
+        raise explain_loading(self.name, error) from error
+
+
+def explain_loading(name: str, error: Exception) -> UserError:
+    """Return a `UserError` that says why model `name` could not be loaded and what to do."""
+    words = str(error).strip()
+    local = Path(resolve(name)).exists()
+    if "trust_remote_code" in words:
+        return UserError(
+            f"model {name} comes with its own Python code",
+            "if you trust its author: --set model.trust_remote_code=true",
+        )
+    if isinstance(error, OSError) and not local:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+        why = "HF_HUB_OFFLINE is set" if offline else words.splitlines()[0][:200]
+        return UserError(
+            f"model {name!r} is not on this machine and could not be fetched ({why})",
+            "check the name and the network (private models: `hf auth login`), give a local "
+            "folder, or use builtin:minilm, which needs no network",
+        )
+    first = words.splitlines()[0] if words else type(error).__name__
+    kind = "damaged or incomplete" if local else "unusable"
+    return UserError(
+        f"model {name} is {kind}: {type(error).__name__}: {first[:300]}",
+        "download or save it again; it needs config.json, tokenizer files and safetensors "
+        "weights of a family that transformers can classify with",
+    )
+
+
+def hub_name(name: str) -> str:
+    """Return the name to write into saved files, one that works on other machines."""
+    return public_name(name)
