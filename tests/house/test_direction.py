@@ -1,0 +1,127 @@
+"""Rooms import leftwards only, and each third party has one door."""
+
+import ast
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any
+
+import pytest
+
+# Left to right, as in the design; rooms on one line do not import each other.
+ORDER = (
+    ("version", "errors", "log"),
+    ("records",),
+    ("config",),
+    ("data", "metrics", "runs"),
+    ("models",),
+    ("methods", "rag"),
+    ("train", "evaluate"),
+    ("report",),
+    ("flows",),
+    ("serve",),
+    ("cli",),
+    ("",),  # tailorbird/__init__.py, the Python front door
+)
+# Retrieval and fine-tuning stand side by side: neither knows of the other.
+APART = {("train", "rag"), ("evaluate", "rag")}
+
+DOORS = {
+    "peft": "methods/",
+    "bitsandbytes": "methods/",
+    "accelerate": "train/",
+    "typer": "cli/",
+    "click": "cli/",
+    "lancedb": "rag/store.py",
+    "fastapi": "serve/",
+    "uvicorn": "serve/",
+}
+NO_ROOMS = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def may_import(room: str) -> set[str]:
+    """Return the rooms that ``room`` may import: itself and all to the left of it."""
+    left = {r for rooms in takewhile(lambda rooms: room not in rooms, ORDER) for r in rooms}
+    leaves = set(ORDER[0]) if room in ORDER[0] else set()
+    return {r for r in left | leaves if (room, r) not in APART} | {room}
+
+
+def test_order_itself() -> None:
+    assert may_import("errors") == {"version", "errors", "log"}
+    assert "rag" not in may_import("train") | may_import("methods") | may_import("data")
+    assert {"methods", "train"}.isdisjoint(may_import("rag"))
+    assert {"config", "metrics", "records"} <= may_import("rag")
+    assert {"metrics", "report", "serve"} <= may_import("cli")
+
+
+def test_every_kind_of_import_is_seen(sources: list[Any]) -> None:
+    code = """
+import torch.nn as nn
+from . import plots
+from ..metrics.stats import holm
+def late():
+    from tailorbird import runs
+    import importlib
+    importlib.import_module("peft")
+if TYPE_CHECKING:
+    from tailorbird.records import Score
+"""
+    page = next(source for source in sources if source.name == "tailorbird.report.page")
+    assert {found.module for found in replace(page, tree=ast.parse(code)).imports()} == {
+        "torch.nn",
+        "tailorbird.report.plots",
+        "tailorbird.metrics.stats",
+        "tailorbird.runs",
+        "importlib",
+        "peft",
+        "tailorbird.records",
+    }
+
+
+def test_every_room_has_a_place(sources: list[Any]) -> None:
+    known = {room for rooms in ORDER for room in rooms}
+    assert sorted({s.room for s in sources} - known) == []
+
+
+def test_rooms_import_leftwards(sources: list[Any]) -> None:
+    wrong = []
+    for source in sources:
+        allowed = may_import(source.room)
+        for found in source.imports():
+            package, _, inside = found.module.partition(".")
+            if package == "tailorbird" and inside.partition(".")[0] not in allowed:
+                wrong.append(f"{source.place}:{found.line} imports {found.module}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", ["report", "metrics"])
+def test_no_torch_in(room: str, sources: list[Any]) -> None:
+    """Neither itself nor through any module of ours that it reaches, however late."""
+    by_name = {source.name: source for source in sources}
+    queue = [source.name for source in sources if source.room == room]
+    reached: dict[str, str] = dict.fromkeys(queue, "")
+    wrong = []
+    while queue:
+        source = by_name[queue.pop()]
+        for found in source.imports():
+            if found.module.partition(".")[0] == "torch":
+                wrong.append(f"{source.place}:{found.line}{reached[source.name]}")
+            if found.module in by_name and found.module not in reached:
+                reached[found.module] = f" (from {source.name}{reached[source.name]})"
+                queue.append(found.module)
+    assert wrong == []
+
+
+def test_one_door_per_third_party(sources: list[Any]) -> None:
+    wrong = []
+    for source in sources:
+        inside = source.place.removeprefix("src/tailorbird/")
+        for found in source.imports():
+            door = DOORS.get(found.module.partition(".")[0])
+            if door and not inside.startswith(door):
+                wrong.append(f"{source.place}:{found.line} imports {found.module}: only in {door}")
+    assert wrong == []
+
+
+def test_no_room_for_leftovers(sources: list[Any]) -> None:
+    places = [source.place.removesuffix(".py") for source in sources]
+    assert [place for place in places if NO_ROOMS & set(place.split("/"))] == []
