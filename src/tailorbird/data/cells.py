@@ -42,8 +42,7 @@ def cell_text(value: Any) -> tuple[str | None, str]:
     if isinstance(value, str):
         if len(value) > MAX_CELL_CHARACTERS:
             return value, _TOO_LONG
-        half = not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
-        return value, _HALF if half else ""
+        return value, "" if _whole(value) else _HALF
     if value is None or value != value:  # NaN alone differs from itself
         return None, ""
     if isinstance(value, bool):
@@ -53,9 +52,19 @@ def cell_text(value: Any) -> tuple[str | None, str]:
         return str(int(value)), ""
     if isinstance(value, int | float | Decimal | date | time):
         return str(value), ""
-    return "", _BYTES if isinstance(value, bytes) else _NO_TEXT
+    # Not None: told once, as what it is, and not again as missing.
+    return "?", _BYTES if isinstance(value, bytes) else _NO_TEXT
 
 
 def missing_label(value: str | None) -> bool:
     """Whether a cell of the label column holds no label."""
     return value is None or value.strip().casefold() in _NO_LABEL
+
+
+def _whole(value: str) -> bool:
+    """Whether every character can be written as UTF-8; half a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -62,6 +62,8 @@ def choose_columns(
     if not need_label and found_text is None and len(free) == 1:
         found_text = free[0]
     if found_text is None or (need_label and found_label is None):
+        if _header_missing(table):
+            raise _no_header(table)
         found_text, found_label = _by_values(table, found_text, found_label)
     if found_text is None or (need_label and found_label is None):
         raise _undecided(table, found_text, found_label, need_label=need_label)
@@ -125,8 +127,6 @@ def _fits(table: Table, text: str, label: str) -> bool:
 
 def _undecided(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
     """Return the fault of a file whose columns leave a doubt."""
-    if _header_missing(table):
-        return _no_header(table)
     names = _names(table.columns)
     if need_label and len(table.columns) == 1:
         return UserError(

@@ -53,10 +53,10 @@ def read_table(path: Path) -> Table:
     _check_path(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
+        kind = f"files in {path.suffix}" if path.suffix else "files whose name has no ending"
         raise UserError(
-            f"{path}: files that end in {path.suffix or 'nothing'!r} cannot be read"
-            f"{did_you_mean(path.suffix.lower(), READERS)}",
-            f"give one of: {', '.join(READERS)}",
+            f"{path}: {kind} cannot be read{did_you_mean(path.suffix.lower(), READERS)}",
+            f"save it as one of: {', '.join(READERS)}",
         )
     try:
         return reader(path)
@@ -168,7 +168,7 @@ def _check_path(path: Path) -> None:
             raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
         folder = path.parent
         if not folder.is_dir():
-            raise UserError(f"{path}: the folder {folder} does not exist", "check the path")
+            raise UserError(f"{path}: the folder {str(folder)!r} does not exist", "check the path")
         near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror}", "check the path") from None

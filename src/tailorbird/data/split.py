@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 
 from tailorbird.data.read import Loaded
-from tailorbird.data.sameness import text_key
+from tailorbird.data.sameness import rows, text_key
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import Example, Split
 
@@ -95,9 +95,9 @@ def _check_labels(
             "add rows with other labels, or name another column with --label",
         )
     for part, loaded in given.items():
-        rows = Counter(_label(example) for example in loaded.examples) if loaded else Counter()
-        unknown = sorted(set(rows) - set(labels))
-        told = [f"{x!r} ({rows[x]:,} rows){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
+        found = Counter(_label(example) for example in loaded.examples) if loaded else Counter()
+        unknown = sorted(set(found) - set(labels))
+        told = [f"{x!r} ({rows(found[x])}){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
         if loaded and unknown:
             more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
             faults.add(

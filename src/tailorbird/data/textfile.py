@@ -8,7 +8,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHER_FORMATS = {
     b"PK\x03\x04": ("an Excel or zip file", "save it as CSV (UTF-8) first"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "save it as CSV (UTF-8) first"),
-    b"\x1f\x8b": ("a gzip file", "unpack it first: gunzip FILE"),
+    b"\x1f\x8b": ("a gzip file", "unpack it first: gunzip < FILE > NEW_FILE"),
     b"PAR1": ("a Parquet file", "rename it so that its name ends in .parquet"),
     b"%PDF": ("a PDF file", "give a table of texts and labels: CSV, TSV, JSONL or Parquet"),
 }
@@ -22,7 +22,7 @@ def read_text(path: Path) -> str:
     """
     data = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
     if not data.strip():
-        raise UserError(f"{path}: the file is empty", "give a file with a header line and rows")
+        raise UserError(f"{path}: the file is empty", "give a file that has rows")
     for magic, (kind, fix) in _OTHER_FORMATS.items():
         if data.startswith(magic):
             raise UserError(f"{path}: this is {kind}, whatever its name says", fix)

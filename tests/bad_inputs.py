@@ -1,0 +1,366 @@
+"""Data a user may hand over that cannot be used, and what the message must say about each.
+
+The unit tests push every case through reading, splitting and checking; the command line's tests
+through the verbs, where each must end with exit code 2 and one message.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """One case.
+
+    Attributes:
+        name: The test's id.
+        make: Writes files into a folder and returns what follows the verb on the command line,
+            run from within that folder.
+        expect: What the message must contain, all of it.
+    """
+
+    name: str
+    make: Callable[[Path], list[str]]
+    expect: tuple[str, ...]
+
+
+def rows(labels: Sequence[str] = ("pos", "neg"), each: int = 10, start: int = 0) -> str:
+    """Return CSV rows with different texts, without header."""
+    return "".join(
+        f"this is text {start + i} of {label},{label}\n" for label in labels for i in range(each)
+    )
+
+
+GOOD = "text,label\n" + rows()
+
+
+def _file(content: str | bytes, name: str = "train.csv", *args: str) -> Callable[[Path], list[str]]:
+    """Return a maker of one file."""
+
+    def make(folder: Path) -> list[str]:
+        data = content.encode() if isinstance(content, str) else content
+        (folder / name).write_bytes(data)
+        return [name, *args]
+
+    return make
+
+
+def _files(files: dict[str, str], *args: str) -> Callable[[Path], list[str]]:
+    """Return a maker of several files; the first is the data."""
+
+    def make(folder: Path) -> list[str]:
+        for name, content in files.items():
+            (folder / name).write_text(content)
+        return [next(iter(files)), *args]
+
+    return make
+
+
+def _jsonl(*objects: Any) -> Callable[[Path], list[str]]:
+    good = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(10)]
+    return _file("".join(json.dumps(o) + "\n" for o in (*good, *objects)), "train.jsonl")
+
+
+def _parquet(columns: dict[str, list[Any]]) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> list[str]:
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / "train.parquet")
+        return ["train.parquet"]
+
+    return make
+
+
+def _cut_parquet(folder: Path) -> list[str]:
+    _parquet({"text": ["a", "b"] * 50, "label": ["x", "y"] * 50})(folder)
+    path = folder / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+    return ["train.parquet"]
+
+
+def _mistyped(folder: Path) -> list[str]:
+    (folder / "train.csv").write_text(GOOD)
+    return ["trian.csv"]
+
+
+def _folder(folder: Path) -> list[str]:
+    (folder / "data").mkdir()
+    (folder / "data" / "train.csv").write_text(GOOD)
+    return ["data"]
+
+
+_TEST = ("--test", "test.csv")
+_TWO_TEXTS = "title,body,genre\n" + "".join(f"t{i},b{i},g{i % 2}\n" for i in range(9))
+
+_FILES = [
+    BadFile("missing file", _mistyped, ("trian.csv", "no such file", "did you mean 'train.csv'?")),
+    BadFile("missing folder", lambda _: ["no/where.csv"], ("no/where.csv", "folder 'no' does not")),
+    BadFile("folder", _folder, ("data: this is a folder", "data/train.csv")),
+    BadFile("unknown kind", _file(GOOD, "train.cvs"), (".cvs", "did you mean '.csv'?", ".parquet")),
+    BadFile("no ending", _file(GOOD, "train"), ("train:", "no ending", ".jsonl")),
+    BadFile("empty csv", _file(""), ("train.csv", "empty")),
+    BadFile("blank csv", _file(" \n\n  \n"), ("train.csv", "empty")),
+    BadFile("empty jsonl", _file("", "train.jsonl"), ("train.jsonl", "empty")),
+    BadFile("only a mark", _file(b"\xef\xbb\xbf"), ("train.csv", "empty")),
+    BadFile("header only", _file("text,label\n"), ("train.csv", "text, label", "no row")),
+    BadFile(
+        "latin-1",
+        _file(GOOD.encode() + "café,pos\n".encode("latin1")),
+        ("train.csv", "line 22", "0xe9", "iconv -f latin1 -t utf-8 train.csv"),
+    ),
+    BadFile(
+        "windows-1252",
+        _file("text,label\n“quoted”,pos\n".encode("cp1252")),
+        ("line 2 (byte 11, value 0x93)", "iconv -f windows-1252"),
+    ),
+    BadFile("utf-16", _file(GOOD.encode("utf-16")), ("UTF-16", "iconv -f utf-16 ")),
+    BadFile("utf-16 unmarked", _file(GOOD.encode("utf-16-le")), ("NUL byte in line 1", "iconv")),
+    BadFile("nul byte", _file(GOOD + "a\0b,pos\n"), ("NUL byte in line 22", "tr -d")),
+    BadFile("excel as csv", _file(b"PK\x03\x04" + bytes(99)), ("an Excel", "save it as CSV")),
+    BadFile(
+        "gzip as jsonl",
+        _file(gzip.compress(GOOD.encode()), "train.jsonl"),
+        ("train.jsonl", "a gzip file", "gunzip"),
+    ),
+]
+
+_DELIMITED = [
+    BadFile(
+        "too many fields",
+        _file(GOOD + "one, two,pos\nthree, four, five,neg\n"),
+        ("line 22 has 3 fields, more than the 2", "line 23", "quotation marks"),
+    ),
+    BadFile("too few fields", _file(GOOD + "no label here\n"), ("line 22 has 1 field, fewer",)),
+    BadFile(
+        "too many and too few",
+        _file(GOOD + "a,b,c\nno label here\n"),
+        ("2 problems", "line 22 has 3", "line 23 has 1"),
+    ),
+    BadFile(
+        "unclosed quote",
+        _file('text,label\n"never closed,pos\n' + rows()),
+        ("opened in line 2", "never closed", "line 22", "close it"),
+    ),
+    BadFile(
+        "quote in the middle",
+        _file(GOOD + '"Yes" she said,pos\n'),
+        ("line 22", "after a closing quotation mark", "double"),
+    ),
+    BadFile(
+        "ten megabytes in a cell",
+        _file(GOOD + "x" * 10_000_000 + ",pos\n"),
+        ("line 22", "1,000,000 characters", "never closed"),
+    ),
+    BadFile(
+        "column twice", _file("text,label,text\na,b,c\n"), ("'text' occurs more than", "rename")
+    ),
+    BadFile(
+        "no header",
+        _file("I really liked this film a lot,pos\n" + rows()),
+        ("header is missing", "I really liked", "text,label"),
+    ),
+    BadFile("tsv too many fields", _file("text\tlabel\na\tb\tc\n", "train.tsv"), ("line 2 has 3",)),
+]
+
+_COLUMNS = [
+    BadFile(
+        "undecided columns", _file(_TWO_TEXTS), ("'title', 'body', 'genre'", "--text NAME --label")
+    ),
+    BadFile(
+        "mistyped label column",
+        _file(GOOD, "train.csv", "--label", "lable"),
+        ("no column 'lable'", "did you mean 'label'?", "--label takes one of: 'text', 'label'"),
+    ),
+    BadFile(
+        "both columns wrong",
+        _file(GOOD, "train.csv", "--text", "body", "--label", "genre"),
+        ("2 problems", "'body'", "'genre'"),
+    ),
+    BadFile(
+        "one column for both",
+        _file(GOOD, "train.csv", "--text", "text", "--label", "text"),
+        ("'text' is named as both",),
+    ),
+    BadFile("texts only", _file("text\nhello\nbye\n"), ("'text' is the only column", "labels")),
+    BadFile(
+        "test without labels",
+        _files({"train.csv": GOOD, "test.csv": "text,number\na,1\nb,2\nc,3\n"}, *_TEST),
+        ("test.csv", "which column is the label?", "'text', 'number'"),
+    ),
+]
+
+_CELLS = [
+    BadFile(
+        "nan label",
+        _file(GOOD + "what is this,NaN\n"),
+        ("'label': no label", "1 of 21 rows", "line 22", "--drop-missing"),
+    ),
+    BadFile("empty label", _file(GOOD + "what is this,\n"), ("no label", "line 22")),
+    BadFile("empty text", _file(GOOD + '" ",pos\n'), ("no text", "line 22", "--drop-missing")),
+    BadFile(
+        "many missing labels",
+        _file(GOOD + "".join(f"t{i},\n" for i in range(8))),
+        ("8 of 28 rows", "lines 22, 23, 24, 25, 26 and 3 more"),
+    ),
+    BadFile(
+        "text and label missing",
+        _file(GOOD + "what is this,\n,pos\n"),
+        ("2 problems", "no text", "line 23", "no label", "line 22"),
+    ),
+    BadFile(
+        "nothing left",
+        _file("text,label\na,\n,b\n", "train.csv", "--drop-missing"),
+        ("no row is left", "--label"),
+    ),
+    BadFile(
+        "faults in two files",
+        _files({"train.csv": GOOD + "a,\n", "test.csv": GOOD + "a,b,c\n"}, *_TEST),
+        ("2 problems", "train.csv: column 'label'", "test.csv: line 22"),
+    ),
+]
+
+_JSON = [
+    BadFile(
+        "broken json line",
+        _file('{"text": "a", "label": "b"}\n{"text": "a"\n', "train.jsonl"),
+        ("train.jsonl: line 2 is not valid JSON", "character 13"),
+    ),
+    BadFile("row is a list", _jsonl(["a", "b"]), ("line 11 holds a list", '{"text"')),
+    BadFile("row is null", _jsonl(None), ("line 11 holds null",)),
+    BadFile("label is null", _jsonl({"text": "a", "label": None}), ("no label", "line 11")),
+    BadFile("label is absent", _jsonl({"text": "a"}), ("no label", "1 of 11 rows", "line 11")),
+    BadFile("label is nan", _jsonl({"text": "a", "label": math.nan}), ("no label", "line 11")),
+    BadFile(
+        "several labels",
+        _jsonl({"text": "a", "label": ["x", "y"]}),
+        ("'label' holds a list", "line 11", "one row for each"),
+    ),
+    BadFile("text is an object", _jsonl({"text": {}, "label": "x"}), ("'text' holds", "line 11")),
+    BadFile(
+        "half an emoji", _jsonl({"text": "\ud83d", "label": "a"}), ("half a surrogate", "line 11")
+    ),
+    BadFile(
+        "key twice",
+        _file('{"text": "a", "label": "b", "text": "c"}\n', "train.jsonl"),
+        ("line 1", "'text' occurs more than once"),
+    ),
+    BadFile("nested too deep", _file("[" * 100_000, "train.jsonl"), ("line 1", "nested too deep")),
+    BadFile(
+        "one object",
+        _file('{"data": [{"text": "a", "label": "b"}]}', "train.json"),
+        ("one object, not a list",),
+    ),
+    BadFile(
+        "lines in a json file",
+        _file('{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n', "train.json"),
+        ("not valid JSON", "rename it train.jsonl"),
+    ),
+    BadFile("empty list", _file("[]", "train.json"), ("the list is empty",)),
+    BadFile("empty objects", _file("{}\n{}\n", "train.jsonl"), ("no keys", '"label"')),
+]
+
+_PARQUET = [
+    BadFile("cut parquet", _cut_parquet, ("train.parquet", "cut off", "again")),
+    BadFile("csv as parquet", _file(GOOD, "train.parquet"), ("cannot be read as Parquet", "CSV")),
+    BadFile("empty parquet", _file("", "train.parquet"), ("train.parquet", "empty")),
+    BadFile("parquet without rows", _parquet({"text": [], "label": []}), ("no rows",)),
+    BadFile(
+        "parquet nan label",
+        _parquet({"text": ["a", "b", "c"], "label": [1.0, math.nan, 2.0]}),
+        ("no label", "1 of 3 rows", "row 2"),
+    ),
+    BadFile(
+        "parquet bytes",
+        _parquet({"text": [b"a", b"b"], "label": ["x", "y"]}),
+        ("'text' holds bytes", "rows 1, 2", "UTF-8"),
+    ),
+]
+
+_SPLITS = [
+    BadFile("one row", _file("text,label\na,b\n"), ("train.csv", "one row only")),
+    BadFile("one class", _file("text,label\n" + rows(["pos"])), ("every row", "'pos'", "--label")),
+    BadFile(
+        "two rows of a class",
+        _file(GOOD + "rare one,rare\nrare two,rare\n"),
+        ("'rare' (2)", "3 different texts", "--validation and --test"),
+    ),
+    BadFile(
+        "one row of a class, test given",
+        _files({"train.csv": GOOD + "rare one,rare\n", "test.csv": "text,label\na,pos\n"}, *_TEST),
+        ("'rare' (1)", "2 different texts", "--validation"),
+    ),
+    BadFile(
+        "one text many times",
+        _file(GOOD + "Rare one,rare\nrare  ONE,rare\nrare one,rare\n"),
+        ("'rare' (1)",),
+    ),
+    BadFile(
+        "values as labels",
+        _file("text,label\n" + "".join(f"text {i},{i / 7:.3f}\n" for i in range(30))),
+        ("and 25 more", "values or ids"),
+    ),
+    BadFile(
+        "unknown test label",
+        _files({"train.csv": GOOD, "test.csv": "text,label\na,Pos\nb,neg\nc,blue\n"}, *_TEST),
+        ("'Pos' (1 row) (did you mean 'pos'?)", "'blue'", "test.csv", "training rows"),
+    ),
+    BadFile(
+        "unknown validation label",
+        _files({"train.csv": GOOD, "dev.csv": "text,label\na,so\n"}, "--validation", "dev.csv"),
+        ("dev.csv", "'so'", "validation"),
+    ),
+    BadFile(
+        "same file twice",
+        _file(GOOD, "train.csv", "--test", "./train.csv"),
+        ("same file", "training", "test"),
+    ),
+]
+
+_LEAKS = [
+    BadFile(
+        "overlap refused",
+        _files(
+            {"train.csv": GOOD, "test.csv": "text,label\n" + rows(["pos"], 1)},
+            *_TEST,
+            "--overlap",
+            "error",
+        ),
+        ("1 test text also stands", "this is text 0 of pos", "--overlap drop"),
+    ),
+    BadFile(
+        "overlap empties a class",
+        _files({"train.csv": GOOD, "test.csv": "text,label\n" + rows(["neg"])}, *_TEST),
+        ("no training row with the label 'neg'", "--overlap keep"),
+    ),
+    BadFile(
+        "validation is the test",
+        _files(
+            {
+                "train.csv": GOOD,
+                "test.csv": "text,label\na,pos\nb,neg\n",
+                "dev.csv": "text,label\nB,neg\nA ,pos\n",
+            },
+            *_TEST,
+            "--validation",
+            "dev.csv",
+        ),
+        ("every validation row also stands in the test rows",),
+    ),
+]
+
+BAD_FILES = [
+    *_FILES,
+    *_DELIMITED,
+    *_COLUMNS,
+    *_CELLS,
+    *_JSON,
+    *_PARQUET,
+    *_SPLITS,
+    *_LEAKS,
+]
