@@ -1,9 +1,11 @@
 """What the table, the page and the card all ask of a report: order, headline, costs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tailorbird.metrics.verdict import MAJORITY, rank_cost
 from tailorbird.records import ArmReport, Comparison, Report, Score
 from tailorbird.report.numbers import ABSENT, LOWER_IS_BETTER
 
@@ -72,12 +74,31 @@ def make_seconds(arm: ArmReport) -> float | None:
     return sum(known) if known else None
 
 
-def total_seconds(arm: ArmReport, examples: int) -> float | None:
-    """Return the time to search, train and predict this many examples."""
-    made, per_example = make_seconds(arm), arm.cost.predict_ms_per_example
-    if made is None and per_example is None:
-        return None
-    return (made or 0.0) + (per_example or 0.0) * examples / 1000
+def total_seconds(arm: ArmReport) -> float | None:
+    """Return the time to make an arm and run it for a while: what the verdict weighs."""
+    seconds, _ = rank_cost(arm)
+    return seconds if math.isfinite(seconds) else None
+
+
+def headline(report: Report) -> str:
+    """Say the verdict in a few words, no surer than its reason is."""
+    verdict, scored = report.verdict, finished(report)
+    if not scored:
+        return "No arm finished" if len(report.arms) > 1 else "The run did not finish"
+    if len(report.arms) == 1:
+        return report.arms[0].name
+    if len(scored) == 1:
+        return f"Only {scored[0].name} finished"
+    if verdict.recommended is None or verdict.best == MAJORITY:
+        return "No clear choice"
+    return f"Use {verdict.recommended}"
+
+
+def reason(report: Report) -> str:
+    """Return the verdict's reason without the words the headline has said already."""
+    words = report.verdict.reason
+    rest = words.removeprefix(f"{headline(report)}: ")
+    return rest[:1].upper() + rest[1:] if rest != words and rest[:1].islower() else rest
 
 
 def against_best(report: Report) -> list[Against]:

@@ -2,6 +2,7 @@
 
 import math
 
+from tailorbird.metrics.verdict import PREDICTIONS
 from tailorbird.records import ArmReport, ReloadCheck, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
@@ -17,16 +18,16 @@ from tailorbird.report.confusion import confused_pairs
 
 def scatter(report: Report) -> str:
     """Say how to read quality against cost, and what fell off the axis."""
-    name, tests = headline_metric(report), report.data.counts.get("test", 0)
+    name = headline_metric(report)
     words = ["Higher is better, further left is cheaper; the line joins the arms that no other "
              "beats on both."]  # fmt: skip
     best = arm_named(report, report.verdict.best)
     if best is not None:
         words.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
     words.append(
-        f"Time is search, training and answering the {numbers.plural(tests, 'test text')} together."
+        f"Time is search, training and answering {PREDICTIONS:,} texts together, on this machine."
     )
-    drawn = [arm for arm in finished(report) if total_seconds(arm, tests) is not None]
+    drawn = [arm for arm in finished(report) if total_seconds(arm) is not None]
     low, _ = score_domain([arm.test[name] for arm in drawn], narrow=True)
     below = [arm.name for arm in drawn if arm.test[name].value < low]
     if below:
@@ -102,10 +103,13 @@ def reload(check: ReloadCheck) -> str:
     return f"Reloaded in a fresh process: NOT identical on {where}, max difference {gap}.{why}"
 
 
-def significance(line: Against, metric: str) -> str:
+def significance(report: Report, line: Against) -> str:
     """Say in words what a comparison with the best arm shows."""
+    metric = headline_metric(report)
+    if line.name in report.verdict.tied_with:
+        return "as good, as far as can be told"
     if not line.differs:
-        return "cannot be told apart"
+        return "behind, but maybe by chance"
     gap = abs(line.difference.value)
     return f"worse by {numbers.difference(metric, gap).lstrip('+')}{_unit(metric)}"
 

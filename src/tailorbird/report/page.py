@@ -94,6 +94,8 @@ def _environment(report: Report) -> "Environment":
     environment.filters["clip"] = _clip
     environment.globals["place"] = _place
     environment.globals["make_seconds"] = arms.make_seconds
+    environment.globals["headline"] = arms.headline(report)
+    environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
     environment.globals["says"] = captions
     environment.globals["limits"] = {"errors": ERRORS_OPEN, "classes": CLASSES_OPEN}
@@ -163,10 +165,9 @@ def _clipped(error: WrongExample) -> WrongExample:
 
 
 def _gap_domain(lines: list[arms.Against]) -> tuple[float, float]:
-    """Return the range of all intervals, zero included."""
-    low = min((line.difference.low for line in lines), default=-1.0)
-    high = max((line.difference.high for line in lines), default=1.0)
-    return min(low, 0.0), max(high, 0.0)
+    """Return a range with zero in it, in which the smaller differences can be seen."""
+    low, high = arms.score_domain([line.difference for line in lines], narrow=True)
+    return min(low, -0.01), max(high, 0.01)
 
 
 def _cost_columns(report: Report) -> set[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tailorbird.records import CalibrationBin, CurvePoint
 from tailorbird.report import numbers, svg
@@ -21,7 +22,7 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
     y = svg.Scale(0.0, max(values) * 1.05 or 1.0, BOTTOM, TOP)
     low = min(held, key=lambda point: point[1])
     parts = [
-        _frame(x, y, "Loss", lambda value: f"{value:g}"),
+        _frame(x, y, "Loss", share=False),
         _series(train, x, y, "train"),
         _series(held, x, y, "held"),
         svg.line(x(low[0]), y(low[1]), x(low[0]), BOTTOM, "drop"),
@@ -44,9 +45,8 @@ def accuracy_curve(curve: Sequence[CurvePoint]) -> str:
     words = numbers.percent(top[1])
     # A name over the end of the axis would run out of the picture.
     anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
-    digits = 0 if max(values) - min(values) > 0.04 else 1
     parts = [
-        _frame(x, y, "Validation accuracy", lambda value: numbers.percent(value, digits)),
+        _frame(x, y, "Validation accuracy", share=True),
         _series(held, x, y, "held"),
         svg.circle(x(top[0]), y(top[1]), 4, "dot pick", f"highest, {words} at step {top[0]}"),
         svg.text(x(top[0]), y(top[1]) - 9, words, anchor=anchor, css="label pick"),
@@ -62,14 +62,15 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
     x = svg.Scale(0.0, 1.0, 46, 346)
     y = svg.Scale(0.0, 1.0, 266, 26)
     most = max(b.count for b in filled)
+    step = min([1 / 15, *(b.confidence - a.confidence for a, b in pairwise(filled))])
     quarter = (0.0, 0.25, 0.5, 0.75, 1.0)
     parts = [
-        svg.grid(y, quarter, 46, 346, lambda value: numbers.percent(value, 0)),
+        svg.grid(y, quarter, 46, 346, svg.evenly(quarter, share=True)),
         svg.text(0, 12, "How often it was right", css="name"),
         svg.line(x(0), y(0), x(1), y(1), "ideal"),
         svg.path([(x(b.confidence), y(b.accuracy)) for b in filled], "series held"),
         *(_bin_dot(b, x, y, most) for b in filled),
-        *(_bin_bar(b, x, most, 1 / max(len(bins), 5)) for b in filled),
+        *(_bin_bar(b, x, most, max(step, 0.02)) for b in filled),
         svg.line(46, 326, 346, 326, "axis"),
         *(svg.text(x(v), 342, numbers.percent(v, 0), anchor="middle", css="tick") for v in quarter),
         svg.text(346, 362, "how sure it was, and how many texts →", anchor="end", css="name"),
@@ -90,9 +91,8 @@ def _bin_bar(part: CalibrationBin, x: svg.Scale, most: int, step: float) -> str:
     height = max(1.0, 34 * part.count / most)
     width = 300 * step * 0.7
     at = x(part.confidence)
-    return svg.box(at - width / 2, 326 - height, width, height, "bar") + svg.text(
-        at, 326 - height - 3, f"{part.count:,}", anchor="middle", css="tiny"
-    )
+    bar = svg.box(at - width / 2, 326 - height, width, height, "column")
+    return bar + svg.text(at, 323 - height, numbers.count(part.count), anchor="middle", css="tiny")
 
 
 def _finite(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -104,10 +104,11 @@ def _steps(points: list[tuple[int, float]]) -> svg.Scale:
     return svg.Scale(min(steps), max(steps), LEFT + 6, RIGHT - 6)
 
 
-def _frame(x: svg.Scale, y: svg.Scale, name: str, write: numbers.Writer) -> str:
+def _frame(x: svg.Scale, y: svg.Scale, name: str, *, share: bool) -> str:
     marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
+    levels = svg.ticks(y.low, y.high, 4)
     return (
-        svg.grid(y, svg.ticks(y.low, y.high, 4), LEFT, RIGHT, write)
+        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=share))
         + svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")
         + "".join(
             svg.text(x(step), BOTTOM + 18, f"{step:,.0f}", anchor="middle", css="tick")

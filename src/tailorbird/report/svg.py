@@ -52,6 +52,13 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
+def evenly(values: Sequence[float], *, share: bool) -> Writer:
+    """Return what writes these values with the same number of decimals each."""
+    factor, unit = (100, " %") if share else (1, "")
+    digits = max((len(f"{factor * value:.6g}".partition(".")[2]) for value in values), default=0)
+    return lambda value: f"{factor * value:.{digits}f}{unit}"
+
+
 def px(value: float) -> str:
     """Write a coordinate: one decimal is finer than any screen."""
     return f"{value:.1f}".removesuffix(".0")

@@ -8,8 +8,10 @@ from tailorbird.records import ArmReport, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
     by_score,
+    headline,
     headline_metric,
     make_seconds,
+    reason,
     second_metric,
     standing,
 )
@@ -47,7 +49,7 @@ def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return the table's heading and its rows as plain strings, best arm first."""
     shown = _columns(report)
     heading = [column.title.replace("\n", " ") for column in shown]
-    return heading, [[column.write(arm) for column in shown] for arm in by_score(report)]
+    return heading, [[_cell(column, arm) for column in shown] for arm in by_score(report)]
 
 
 class ReportTable:
@@ -62,14 +64,14 @@ class ReportTable:
         from rich.text import Text
 
         table, dropped = self._table(options.max_width)
-        lines = [*self._troubles(), *self._verdict()]
+        lines = [*self._legend(), *self._troubles(), Text(""), self._verdict()]
         if dropped:
             lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
         yield ""
         yield _plain_ascii(table) if options.ascii_only else table
         for words in lines:
             shown = Text(str(words).translate(ASCII)) if options.ascii_only else words
-            yield Padding(shown, (0, 0, 0, GAP))
+            yield Padding(shown, (0, 0, 0, GAP), expand=False)
         yield ""
 
     def _table(self, width: int) -> tuple["Table", list[str]]:
@@ -92,7 +94,7 @@ class ReportTable:
                 overflow="fold",
             )
         for arm in arms:
-            cells = [Text(column.write(arm)) for column in shown]
+            cells = [Text(_cell(column, arm)) for column in shown]
             table.add_row(Text(self._mark(arm)), *cells, style=self._style(arm))
         return table, [column.title.replace("\n", " ") for column in dropped]
 
@@ -118,24 +120,21 @@ class ReportTable:
             if arm.status != "ok"
         ]
 
-    def _verdict(self) -> list["Text"]:
+    def _verdict(self) -> "Text":
+        from rich.text import Text
+
+        words = reason(self.report)
+        return Text.assemble((f"{headline(self.report)}{': ' if words else ''}", "bold"), words)
+
+    def _legend(self) -> list["Text"]:
         from rich.text import Text
 
         verdict = self.report.verdict
-        lines: list[Text] = []
-        if len(self.report.arms) > 1 and verdict.recommended:
-            lines.append(Text(self._legend(), style="dim"))
-            lines.append(Text(""))
-            words = Text.assemble((f"Use {verdict.recommended}. ", "bold"), verdict.reason)
-        else:
-            words = Text(verdict.reason)
-        return [*lines, words] if words.plain else lines
-
-    def _legend(self) -> str:
-        verdict = self.report.verdict
+        if len(self.report.arms) < 2 or not verdict.recommended:
+            return []
         if verdict.best in (None, verdict.recommended):
-            return "→ recommended, and the best score"
-        return "→ recommended   * best score"
+            return [Text("→ recommended, and the best score", style="dim")]
+        return [Text("→ recommended   * best score", style="dim")]
 
 
 _NAME = 9
@@ -162,6 +161,12 @@ def _columns(report: Report) -> list[Column]:
     return [
         c for c in every if any(c.write(arm) not in ("", numbers.ABSENT) for arm in report.arms)
     ]
+
+
+def _cell(column: Column, arm: ArmReport) -> str:
+    """Write a cell; an arm that did not finish has no numbers, not unknown ones."""
+    words = column.write(arm)
+    return "" if arm.status != "ok" and words == numbers.ABSENT else words
 
 
 def _headline(arm: ArmReport, name: str) -> str:
