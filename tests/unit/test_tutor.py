@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 import csv
+import difflib
+import io
 import json
+import keyword
 import statistics
 import subprocess
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -66,6 +71,39 @@ def test_there_are_enough_rows_of_twelve_balanced_classes(
 def test_splits_share_no_template(rows: dict[str, list[dict[str, str]]]) -> None:
     templates = [{row["template"] for row in rows[split]} for split in SPLITS]
     assert len(set.union(*templates)) == sum(map(len, templates))
+
+
+def skeleton(program: str) -> list[str]:
+    """Return the program's tokens with the names of its own and all values masked."""
+    shape: list[str] = []
+    for token in tokenize.generate_tokens(io.StringIO(program).readline):
+        known = keyword.iskeyword(token.string) or hasattr(builtins, token.string)
+        if token.type == tokenize.NAME:
+            shape.append(token.string if known else "name")
+        elif token.type in (tokenize.NUMBER, tokenize.STRING):
+            shape.append("value")
+        elif token.string.strip():
+            shape.append(token.string)
+    return shape
+
+
+def test_no_class_repeats_a_program_of_train_with_other_words(
+    rows: dict[str, list[dict[str, str]]],
+) -> None:
+    """A template in another split may not be a training template in disguise."""
+    shapes: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for split in SPLITS:
+        for row in rows[split]:
+            program = row["text"].rsplit("\n", 1)[0]
+            key = (row["label"], row["template"])
+            shapes.setdefault(split, {}).setdefault(key, skeleton(program))
+    for split in ("validation", "test"):
+        for (label, template), shape in shapes[split].items():
+            matcher = difflib.SequenceMatcher(None, b=shape, autojunk=False)
+            for (other_label, other), other_shape in shapes["train"].items():
+                matcher.set_seq1(other_shape)
+                if label == other_label and matcher.quick_ratio() > 0.92:
+                    assert matcher.ratio() <= 0.92, (template, other)
 
 
 def test_no_text_occurs_twice_even_with_case_and_blanks_aside(
