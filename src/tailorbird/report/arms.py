@@ -67,6 +67,12 @@ def arm_named(report: Report, name: str | None) -> ArmReport | None:
     return next((arm for arm in report.arms if arm.name == name), None)
 
 
+def test_scores(arm: ArmReport) -> list[tuple[str, Score]]:
+    """Return the test scores without micro-F1 where it repeats accuracy, as with one label each."""
+    repeated = arm.test.get("micro_f1") == arm.test.get("accuracy")
+    return [(name, s) for name, s in arm.test.items() if not (repeated and name == "micro_f1")]
+
+
 def make_seconds(arm: ArmReport) -> float | None:
     """Return search and training time together; None where nothing was trained."""
     parts = [arm.cost.search_seconds, arm.cost.train_seconds]
@@ -121,9 +127,11 @@ def standing(report: Report, arm: ArmReport) -> str:
     verdict = report.verdict
     if arm.status != "ok":
         return arm.status
-    if arm.name == verdict.recommended and len(report.arms) > 1:
+    if len(report.arms) == 1:
+        return ""
+    if arm.name == verdict.recommended:
         return "recommended, best" if arm.name == verdict.best else "recommended"
-    if arm.name == verdict.best and len(report.arms) > 1:
+    if arm.name == verdict.best:
         return "best"
     return "could equal best" if arm.name in verdict.tied_with else ""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions, numbers
-from tailorbird.report.arms import flatten, headline_metric
+from tailorbird.report.arms import flatten, headline_metric, test_scores
 from tailorbird.report.confusion import confused_pairs
 
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -46,7 +46,7 @@ def method_of(arm: ArmReport) -> str:
 
 
 def _title(report: Report, arm: ArmReport) -> str:
-    return f"{_line(arm.name)} on {_dataset(report)}"
+    return f"{_line(arm.name)} on {_line(_dataset(report))}"
 
 
 def _dataset(report: Report) -> str:
@@ -75,7 +75,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     front["pipeline_tag"] = "text-classification"
     front["tags"] = ["tailorbird", method]
     if arm.test:
-        front["metrics"] = sorted({HUB_METRICS.get(name, name) for name in arm.test})
+        front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in test_scores(arm)})
         front["model-index"] = [_model_index(report, arm)]
     words = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{words}---\n"
@@ -95,7 +95,7 @@ def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
                         "name": numbers.metric_label(metric),
                         "value": round(score.value, 6),
                     }
-                    for metric, score in arm.test.items()
+                    for metric, score in test_scores(arm)
                 ],
             }
         ],
@@ -130,7 +130,7 @@ def _scores(report: Report, arm: ArmReport) -> str:
     rows = [
         f"| {numbers.metric_label(name)} | {numbers.metric(name, score.value)} "
         f"| {numbers.metric_range(name, score) or numbers.ABSENT} |"
-        for name, score in arm.test.items()
+        for name, score in test_scores(arm)
     ]
     table = "\n".join(["| Test score | Value | 95 % interval |", "|---|---:|---:|", *rows])
     cost = arm.cost
@@ -159,7 +159,7 @@ def _trained(arm: ArmReport) -> str:
 
 
 def _limits(report: Report, arm: ArmReport) -> str:
-    name = _dataset(report)
+    name = _line(_dataset(report))
     classes = numbers.plural(len(report.data.labels), "class", "classes")
     known = [
         f"- Meant for texts like those of {name}; its scores say nothing about other texts, other "
@@ -246,7 +246,7 @@ def _data(report: Report) -> str:
     counts = ", ".join(f"{part} {count:,}" for part, count in data.counts.items())
     shown = ", ".join(_line(label) for label in data.labels[:30])
     more = f" and {len(data.labels) - 30} more" if len(data.labels) > 30 else ""
-    lines = [f"{_dataset(report)}: {counts}{f' ({data.how})' if data.how else ''}.", ""]
+    lines = [f"{_line(_dataset(report))}: {counts}{f' ({data.how})' if data.how else ''}.", ""]
     if shown:
         lines += [f"Classes: {shown}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])

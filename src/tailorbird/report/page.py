@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.records import ArmReport, ClassScore, Cost, Neighbour, Report, WrongExample
+from tailorbird.records import ArmReport, ClassScore, Cost, Neighbour, Report, Score, WrongExample
 from tailorbird.report import arms, captions, numbers
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
@@ -38,6 +38,7 @@ class ArmView:
     classes: list[ClassScore] = field(default_factory=list)
     errors: list[WrongExample] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
+    scores: list[tuple[str, str, Score]] = field(default_factory=list)
     settings: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -92,6 +93,7 @@ def _environment(report: Report) -> "Environment":
         environment.filters[write.__name__] = _unbroken(write)
     environment.filters["metric_label"] = numbers.metric_label
     environment.filters["clip"] = _clip
+    environment.tests["lower_better"] = numbers.LOWER_IS_BETTER.__contains__
     environment.globals["place"] = _place
     environment.globals["make_seconds"] = arms.make_seconds
     environment.globals["headline"] = arms.headline(report)
@@ -151,8 +153,19 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
             "per_class": captions.per_class(arm),
             "confusion": captions.confusion(arm, labels),
         },
+        scores=_scores(report, arm),
         settings=arms.flatten(arm.settings),
     )
+
+
+def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
+    """Return ``(metric, heading, score)``: the test scores, then the validation headline."""
+    name = arms.headline_metric(report)
+    scores = [(key, numbers.metric_label(key), score) for key, score in arms.test_scores(arm)]
+    if name in arm.validation:
+        label = f"Validation {numbers.metric_label(name).lower()}"
+        scores.append((name, label, arm.validation[name]))
+    return scores
 
 
 def _clipped(error: WrongExample) -> WrongExample:

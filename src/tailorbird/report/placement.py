@@ -7,6 +7,7 @@ from dataclasses import dataclass
 GLYPH = 6.9  # mean advance of the 12.5 px label font, a little generous
 HALF_LINE = 8.0
 TOUCHING = 14.0  # a name this near its dot needs no line to it
+ROUNDS = 4
 DISTANCES = (11.0, 19.0, 30.0, 44.0, 60.0, 80.0)
 ANGLES = (0, 180, 337.5, 22.5, 157.5, 202.5, 315, 45, 135, 225, 270, 90, 292.5, 67.5, 112.5, 247.5)
 
@@ -71,19 +72,18 @@ def place_names(
         obstacles: What a name should not cover, besides dots and other names.
         bounds: Where names may stand.
     """
-    choices = [_candidates(x, y, name) for x, y, name in dots]
-    places = [options[0] for options in choices]
-    for _ in range(4):
+    choices = [
+        [(at, _cost_on_paper(at, obstacles, bounds)) for at in _candidates(x, y, name)]
+        for x, y, name in dots
+    ]
+    places = [options[0][0] for options in choices]
+    for _ in range(ROUNDS):
         for index, options in enumerate(choices):
             own = dots[index][:2]
             others = [dot[:2] for dot in dots if dot[:2] != own]
             names = [place for other, place in enumerate(places) if other != index]
-            places[index] = min(
-                options,
-                key=lambda at, own=own, others=others, names=names: (  # type: ignore[misc]
-                    _cost_on_paper(at, obstacles, bounds) + _cost_of_doubt(at, own, others, names)
-                ),
-            )
+            costs = [paper + _cost_of_doubt(at, own, others, names) for at, paper in options]
+            places[index] = options[costs.index(min(costs))][0]
     return places
 
 

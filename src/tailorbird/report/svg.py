@@ -44,9 +44,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Return round values inside a range, about so many."""
     if not high > low:
         return [low]
-    rough = (high - low) / about
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
+    span = high - low
+    power = 10 ** math.floor(math.log10(span / about))
+    step = min((power * m for m in (1, 2, 2.5, 5, 10)), key=lambda s: abs(span / s - about))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]

@@ -16,7 +16,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 function sort(table, heads, column) {
   const numeric = heads[column].classList.contains("n");
   const before = heads[column].getAttribute("aria-sort");
-  const up = before ? before === "descending" : !/^(Accuracy|Macro-F1)$/.test(heads[column].textContent);
+  const up = before ? before === "descending" : heads[column].dataset.first !== "down";
   heads.forEach((head) => head.removeAttribute("aria-sort"));
   heads[column].setAttribute("aria-sort", up ? "ascending" : "descending");
   const key = (row) => {

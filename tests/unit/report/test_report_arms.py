@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import pytest
+
+from tailorbird.metrics.verdict import rank_cost
+from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, Verdict
+from tailorbird.report import arms
+
+
+def test_order_is_by_score_with_the_unfinished_last(troubled: Report) -> None:
+    ordered = arms.by_score(troubled)
+    scored = [arm.test["accuracy"].value for arm in ordered if arm.test]
+    assert scored == sorted(scored, reverse=True)
+    assert [arm.status for arm in ordered[-2:]] == ["failed", "skipped"]
+    assert {arm.name for arm in ordered} == {arm.name for arm in troubled.arms}
+
+
+def test_recommended_is_read_first(report: Report) -> None:
+    assert arms.by_interest(report)[0].name == report.verdict.recommended
+
+
+def test_lower_is_better_for_errors(report: Report) -> None:
+    few = [
+        ArmReport(name, "ok", test={"rmse": Score(value, value, value)})
+        for name, value in (("far", 3.0), ("near", 1.0))
+    ]
+    numbers = replace(report, arms=tuple(few))
+    assert arms.headline_metric(numbers) == "rmse"
+    assert [arm.name for arm in arms.finished(numbers)] == ["near", "far"]
+    assert arms.second_metric(numbers) is None
+
+
+def test_headline_metric_without_scores(report: Report) -> None:
+    assert arms.headline_metric(replace(report, arms=())) == "accuracy"
+
+
+def test_make_seconds() -> None:
+    assert arms.make_seconds(ArmReport("a", "ok")) is None
+    assert arms.make_seconds(ArmReport("a", "ok", cost=Cost(train_seconds=2.0))) == 2.0
+    both = Cost(train_seconds=2.0, search_seconds=3.0)
+    assert arms.make_seconds(ArmReport("a", "ok", cost=both)) == 5.0
+
+
+def test_total_seconds_is_what_the_verdict_weighs(report: Report) -> None:
+    for arm in report.arms:
+        assert arms.total_seconds(arm) == rank_cost(arm)[0]
+    assert arms.total_seconds(ArmReport("unmeasured", "ok")) is None
+
+
+def test_against_best_is_turned_to_arm_minus_best(report: Report) -> None:
+    gap = Score(0.02, -0.01, 0.05)
+    pairs = (
+        Comparison("full", "lora", gap, 0.5, 1.0, "t"),
+        Comparison("rag", "full", gap, 0, 0, "t"),
+    )
+    own = replace(report, comparisons=pairs, verdict=Verdict("full", "lora", (), ""))
+    lora, rag = sorted(arms.against_best(own), key=lambda line: line.name)
+    assert (lora.difference.value, lora.difference.low, lora.difference.high) == (
+        -0.02,
+        -0.05,
+        0.01,
+    )
+    assert rag.difference == gap
+    assert (lora.differs, rag.differs) == (False, True)
+
+
+def test_comparisons_without_the_best_are_left_out(report: Report) -> None:
+    pair = Comparison("rag", "probe", Score(0, 0, 0), 1, 1, "t")
+    assert arms.against_best(replace(report, comparisons=(pair,))) == []
+
+
+def test_standing(troubled: Report) -> None:
+    said = {arm.name: arms.standing(troubled, arm) for arm in troubled.arms}
+    assert said["full"] == "best"
+    assert said["lora"] == "recommended"
+    assert said["qlora"] == "failed"
+    assert said["majority"] == ""
+    both = replace(troubled, verdict=Verdict("full", "full", ("lora",), ""))
+    assert arms.standing(both, both.arms[7]) == "recommended, best"
+    assert arms.standing(both, both.arms[4]) == "could equal best"
+
+
+def test_one_arm_alone_is_not_called_best(report: Report) -> None:
+    alone = replace(report, arms=report.arms[4:5])
+    assert arms.standing(alone, alone.arms[0]) == ""
+    assert arms.headline(alone) == "lora"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "best", "said"),
+    [
+        (("ok", "ok"), "b", "Use a"),
+        (("ok", "ok"), "majority", "No clear choice"),
+        (("ok", "failed"), "a", "Only a finished"),
+        (("failed", "failed"), None, "No arm finished"),
+        (("failed",), None, "The run did not finish"),
+    ],
+)
+def test_headline_is_no_surer_than_the_reason(
+    report: Report, statuses: tuple[str, ...], best: str | None, said: str
+) -> None:
+    score = {"accuracy": Score(0.5, 0.4, 0.6)}
+    few = tuple(
+        ArmReport(name, status, test=score if status == "ok" else {})  # type: ignore[arg-type]
+        for name, status in zip("ab", statuses, strict=False)
+    )
+    verdict = Verdict(best, "a" if best else None, (), "")
+    assert arms.headline(replace(report, arms=few, verdict=verdict)) == said
+
+
+def test_reason_does_not_repeat_the_headline(report: Report) -> None:
+    said = replace(report.verdict, reason="Use lora: cheap and good.")
+    assert arms.reason(replace(report, verdict=said)) == "Cheap and good."
+    other = replace(report.verdict, reason="No way beats guessing.")
+    assert arms.reason(replace(report, verdict=other)) == "No way beats guessing."
+
+
+def test_score_domain_lets_far_scores_fall_off_only_when_enough_stay() -> None:
+    near = [Score(v, v - 0.02, v + 0.02) for v in (0.9, 0.88, 0.8)]
+    far = Score(0.1, 0.08, 0.12)
+    low, high = arms.score_domain([*near, far], narrow=True)
+    assert 0.7 < low < 0.78
+    assert 0.92 < high < 1.0
+    assert arms.score_domain([*near, far], narrow=False)[0] < 0.08
+    assert arms.score_domain([near[0], far], narrow=True)[0] < 0.08
+    assert arms.score_domain([], narrow=True)[0] < arms.score_domain([], narrow=True)[1]
+
+
+def test_micro_f1_that_repeats_accuracy_is_left_out() -> None:
+    score, other = Score(0.5, 0.4, 0.6), Score(0.4, 0.3, 0.5)
+    same = ArmReport("a", "ok", test={"accuracy": score, "micro_f1": score, "macro_f1": other})
+    assert [name for name, _ in arms.test_scores(same)] == ["accuracy", "macro_f1"]
+    differing = ArmReport("a", "ok", test={"accuracy": score, "micro_f1": other})
+    assert len(arms.test_scores(differing)) == 2
+
+
+def test_flatten() -> None:
+    nested = {"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": True, "g": 3e-4, "h": ()}
+    assert arms.flatten(nested) == [
+        ("a.b", "1"), ("a.c.d", "–"), ("e", "1, 2"), ("f", "yes"), ("g", "0.0003"), ("h", "none"),
+    ]  # fmt: skip

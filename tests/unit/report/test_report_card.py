@@ -1,0 +1,152 @@
+import ast
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from tailorbird.records import ArmReport, ClassScore, DataSummary, Report, Score, Verdict
+from tailorbird.report.card import method_of, model_card
+
+
+def front(card: str) -> dict[str, Any]:
+    head, _, _ = card.removeprefix("---\n").partition("\n---\n")
+    found = yaml.safe_load(head)
+    assert isinstance(found, dict)
+    return found
+
+
+def named(report: Report, name: str) -> ArmReport:
+    return next(arm for arm in report.arms if arm.name == name)
+
+
+@pytest.fixture
+def card(report: Report) -> str:
+    return model_card(report, named(report, "lora"))
+
+
+def test_front_matter(report: Report, card: str) -> None:
+    head = front(card)
+    assert head["library_name"] == "peft"
+    assert head["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert head["pipeline_tag"] == "text-classification"
+    assert head["metrics"] == ["accuracy", "ece", "f1", "log_loss"]
+    assert "license" not in head
+    (result,) = head["model-index"][0]["results"]
+    assert result["task"]["type"] == "text-classification"
+    assert result["dataset"]["name"] == "bugs.csv"
+    values = {line["type"]: line["value"] for line in result["metrics"]}
+    assert values["accuracy"] == pytest.approx(
+        named(report, "lora").test["accuracy"].value, abs=1e-6
+    )
+
+
+def test_scores_have_intervals(card: str) -> None:
+    assert "| Accuracy | 88.7 % | 85.1–92.3 |" in card
+    assert "**88.7 %** (95 % interval 85.1–92.3)" in card
+
+
+def test_limits_come_from_the_evidence(card: str) -> None:
+    limits = card[card.index("## Intended use and limits") : card.index("## How to use it")]
+    assert "4 test examples also stood in the training part" in limits
+    assert "longer than 256 tokens" not in limits  # a note, no warning
+    assert "Most often off\\_by\\_one is taken for" in limits
+    assert "surer than it is right" in limits
+
+
+def test_weak_and_thin_classes_are_named(report: Report) -> None:
+    rows = [
+        ("good", 0.9, 50),
+        ("fine", 0.9, 50),
+        ("fair", 0.88, 50),
+        ("weak", 0.4, 50),
+        ("thin", 1.0, 3),
+    ]
+    arm = replace(
+        named(report, "lora"),
+        per_class=tuple(ClassScore(n, f, f, Score(f, f, f), s) for n, f, s in rows),
+    )
+    card = model_card(report, arm)
+    assert "Clearly weaker than the rest: weak (F1 0.400)." in card
+    assert "1 class had fewer than 10 test texts, too few to judge: thin." in card
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "expected"),
+    [
+        (
+            "full",
+            "transformers",
+            'pipeline("text-classification", model="runs/compare/full/model")',
+        ),
+        ("lora", "peft", 'PeftModel.from_pretrained(base, "runs/compare/lora/model")'),
+        ("qlora", "peft", "load_in_4bit=True"),
+        ("prompt", "peft", "num_labels=12"),
+        ("adapter", "tailorbird", None),
+        ("rag", "tailorbird", None),
+    ],
+)
+def test_how_to_load(report: Report, name: str, library: str, expected: str | None) -> None:
+    card = model_card(report, named(report, name))
+    assert front(card)["library_name"] == library
+    assert f'tailor predict runs/compare/{name} "a text"' in card
+    snippets = re.findall(r"```python\n(.*?)```", card, re.S)
+    assert len(snippets) == (1 if expected else 0)
+    for snippet in snippets:
+        ast.parse(snippet)
+        assert expected is not None and expected in snippet
+
+
+def test_base_model_only_when_it_is_a_hub_id(report: Report) -> None:
+    arm = named(report, "lora")
+    for local in ("/models/mine", "./mine", "~/mine", "a/b/c", ""):
+        assert "base_model" not in front(model_card(replace(report, model=local), arm)), local
+    hub = front(model_card(replace(report, model="FacebookAI/roberta-base"), arm))
+    assert hub["base_model"] == "FacebookAI/roberta-base"
+
+
+def test_path_of_the_data_is_not_told(report: Report) -> None:
+    far = replace(report, data=replace(report.data, source="/home/someone/secret/mail.csv"))
+    card = model_card(replace(far, command=""), named(report, "lora"))
+    assert "someone" not in card
+    assert "mail.csv" in card
+
+
+def test_user_words_cannot_break_the_card(report: Report) -> None:
+    nasty = "a | b\n# heading <script> `x` : - [ ] '\""
+    arm = replace(named(report, "lora"), name=nasty, settings={"k": nasty})
+    data = replace(report.data, labels=(nasty, *report.data.labels[1:]), source=f"{nasty}.csv")
+    card = model_card(replace(report, data=data), arm)
+    assert front(card)["model-index"][0]["name"].startswith(nasty)
+    body = card[card.index("\n---\n") :]
+    assert "\n# heading" not in body
+    assert "<script>" not in body.replace("\\<script>", "")
+    for line in body.splitlines():
+        if line.startswith("| k |"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 3
+
+
+def test_settings_of_the_arm_win(report: Report) -> None:
+    arm = replace(named(report, "lora"), settings={"train": {"epochs": 3}})
+    card = model_card(report, arm)
+    assert "| train.epochs | 3 |" in card
+    assert "| train.batch\\_size | 32 |" in card
+
+
+def test_a_failed_run_says_so() -> None:
+    data = DataSummary("x.csv", {}, (), {}, {}, "")
+    arm = ArmReport("lora", "failed", "no memory")
+    report = Report("tune", data, (arm,), Verdict(None, None, (), ""))
+    card = model_card(report, arm)
+    assert "**This run failed: no memory.**" in card
+    assert "metrics" not in front(card)
+    assert "Scores" not in card
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [({"method": {"name": "lora"}}, "lora"), ({"method": "full"}, "full"), ({}, "arm")],
+)
+def test_method_of(settings: dict[str, Any], method: str) -> None:
+    assert method_of(ArmReport("arm", "ok", settings=settings)) == method

@@ -1,0 +1,124 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from tailorbird.records import ArmReport, DataSummary, Report, Score, Verdict
+from tailorbird.report.table import print_report, render_table, table_rows
+
+
+def shown(report: Report, width: int, **options: object) -> str:
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=width, **options))  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
+def test_fits_and_keeps_every_name(troubled: Report, width: int) -> None:
+    words = shown(troubled, width)
+    assert max(map(len, words.splitlines())) <= width
+    assert "…" not in words
+    for arm in troubled.arms:
+        assert any(line.split()[:1] == [arm.name] or line.split()[1:2] == [arm.name]
+                   for line in words.splitlines()), arm.name  # fmt: skip
+
+
+def test_eighty_columns_hold_every_number(report: Report) -> None:
+    words = shown(report, 80)
+    lora = next(line for line in words.splitlines() if line.startswith("→"))
+    assert lora.split("  ")[0:1] == ["→"]
+    for cell in ("lora", "88.7 %", "0.875", "4.6 min", "702 MB", "1.2 M", "5.1 ms"):
+        assert cell in lora
+    assert "wider terminal" not in words
+
+
+def test_narrow_terminal_says_what_it_left_out(report: Report) -> None:
+    words = " ".join(shown(report, 50).split())
+    assert "A wider terminal also shows:" in words
+    assert "time per text" in words
+
+
+def test_long_names_fold_and_are_not_cut(report: Report) -> None:
+    name = "a-method-with-a-really-very-long-name-of-its-own-that-goes-on-and-on"
+    arms = (replace(report.arms[0], name=name), *report.arms[1:])
+    words = shown(replace(report, arms=arms), 80)
+    assert max(map(len, words.splitlines())) <= 80
+    assert "…" not in words
+    assert name in "".join(line[3:73].split("  ")[0].strip() for line in words.splitlines())
+
+
+def test_plain_when_not_a_terminal(report: Report) -> None:
+    assert "\x1b" not in shown(report, 80)
+    assert "\x1b[1m" in shown(report, 80, force_terminal=True, color_system="standard")
+
+
+def test_ascii_terminal(troubled: Report) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print_report(troubled, Console(file=out, width=80))
+    out.flush()
+
+
+def test_unfinished_arms_say_why(troubled: Report) -> None:
+    words = " ".join(shown(troubled, 80).split())
+    assert "qlora failed: out of memory at step 3: the machine has 16 GB" in words
+    assert "rag+best skipped: the 20 minutes of the budget were over" in words
+
+
+def test_verdict_is_said_once(report: Report) -> None:
+    words = " ".join(shown(report, 80).split())
+    assert words.count("Use lora") == 1
+    assert report.verdict.reason in words
+
+
+def test_markup_in_words_is_not_obeyed(report: Report) -> None:
+    arm = ArmReport("[red]x[/red]", "failed", "[bold]oops[/bold] :smile: [/]")
+    words = shown(replace(report, arms=(*report.arms, arm)), 100)
+    assert "[red]x[/red]" in words
+    assert "[bold]oops[/bold] :smile: [/]" in words
+
+
+def test_nothing_finished() -> None:
+    data = DataSummary("x.csv", {}, (), {}, {}, "")
+    arms = (ArmReport("lora", "failed", "no memory"), ArmReport("full", "skipped"))
+    words = shown(Report("compare", data, arms, Verdict(None, None, (), "Nothing.")), 80)
+    assert "lora failed: no memory" in words
+    assert "full skipped: no reason was noted" in words
+    assert "No arm finished: Nothing." in words
+
+
+def test_one_arm(report: Report) -> None:
+    arm = next(a for a in report.arms if a.name == "lora")
+    one = replace(report, kind="tune", arms=(arm,), comparisons=())
+    words = shown(one, 80)
+    assert "recommended" not in words
+    assert "88.7 %" in words
+
+
+def test_rows_for_markdown(troubled: Report) -> None:
+    heading, rows = table_rows(troubled)
+    assert heading[:3] == ["arm", "accuracy", "95 % interval"]
+    assert [len(row) for row in rows] == [len(heading)] * len(troubled.arms)
+    assert rows[0][:2] == ["full", "89.3 %"]
+    assert rows[-2][:3] == ["qlora", "failed", ""]
+    assert "–" not in rows[-2]
+
+
+def test_other_metrics(report: Report) -> None:
+    arms = tuple(
+        ArmReport(name, "ok", test={"rmse": Score(value, value - 0.1, value + 0.1)})
+        for name, value in (("rag", 2.5), ("lora", 1.25))
+    )
+    heading, rows = table_rows(replace(report, arms=arms))
+    assert heading[1] == "rmse"
+    assert [row[:3] for row in rows] == [
+        ["lora", "1.250", "1.150–1.350"], ["rag", "2.500", "2.400–2.600"],
+    ]  # fmt: skip
+
+
+def test_renderable_has_no_state(report: Report) -> None:
+    table = render_table(report)
+    out = [io.StringIO(), io.StringIO()]
+    for file in out:
+        Console(file=file, width=80).print(table)
+    assert out[0].getvalue() == out[1].getvalue()
