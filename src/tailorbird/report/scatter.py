@@ -19,6 +19,7 @@ BETWEEN = {
     0.3: "0.3 s", 3.0: "3 s", 30.0: "30 s", 180.0: "3 min", 1800.0: "30 min", 10_800.0: "3 h",
     108_000.0: "30 h",
 }  # fmt: skip
+AXIS = 52.0  # room for the numbers at the left
 TIME = f"time to make and to answer {PREDICTIONS:,} texts →"
 
 
@@ -53,7 +54,7 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
     if not arms:
         return ""
     size = (880.0, 420.0) if wide else (360.0, 400.0)
-    plot = Rect(52, 26, size[0] - 12, size[1] - 50)
+    plot = Rect(AXIS, 26, size[0] - 12, size[1] - 50)
     scores = [arm.test[name] for arm in arms]
     low, high = score_domain(scores, narrow=True)
     y = svg.Scale(low, high, plot.bottom, plot.top)
@@ -82,7 +83,7 @@ def _time_scale(seconds: Sequence[float], plot: Rect) -> svg.Scale:
     low, high = min(seconds), max(seconds)
     spread = max(math.log(high / low), 1.0)
     room = math.exp(0.06 * spread)
-    return svg.Scale(low / room, high * room**2, plot.left, plot.right, log=True)
+    return svg.Scale(low / room**2, high * room**2, plot.left, plot.right, log=True)
 
 
 def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
@@ -93,7 +94,7 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
     cost = numbers.duration(total_seconds(arm))
     return Dot(
         name=arm.name,
-        x=x,
+        x=max(x, AXIS + 14) if below else x,
         y=y.clamped(score.value) - (8 if below else 0),
         top=y.clamped(score.high),
         bottom=y.clamped(score.low),
@@ -104,7 +105,7 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
 
 
 def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, name: str) -> str:
-    levels = svg.ticks(y.low, y.high)
+    levels = svg.ticks(y.low, y.high, 4)
     write = svg.evenly(levels, share=numbers.is_share(name))
     marks = _time_marks(x)
     across = "".join(
