@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from tailorbird.data.near import near_pairs
+from tailorbird.data.near import NearTexts
 from tailorbird.data.sameness import outer_key, rows, shortened, text_key
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Split
@@ -105,37 +105,40 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
 
 
 def near_duplicates(split: Split) -> Iterable[Finding]:
-    """Yield what is almost, but not quite, the same text in two parts."""
-    train = _Part("training", split.train)
-    validation, test = _Part("validation", split.validation), _Part("test", split.test)
-    for part, judge in ((train, test), (train, validation), (validation, test)):
-        asked, compared = _capped(judge.examples), _capped(part.examples)
-        pairs = near_pairs([e.text for e in asked], [e.text for e in compared])
+    """Yield what is almost, but not quite, the same text in training and in a part that judges.
+
+    Validation and test are not compared with each other: nothing is learnt from either.
+    """
+    learnt = _capped(split.train, _MOST_ROWS)
+    index = NearTexts([e.text for e in learnt])
+    for judge in (_Part("test", split.test), _Part("validation", split.validation)):
+        asked = _capped(judge.examples, _MOST_ROWS // 4)
+        pairs, looked = index.search([e.text for e in asked])
         if not pairs:
             continue
         sampled = (
-            f" Looked for in {len(asked):,} of {rows(len(judge.examples), judge.name)} and "
-            f"{len(compared):,} of {rows(len(part.examples), part.name)}."
+            f" Looked for in {looked:,} of {rows(len(judge.examples), judge.name)} and "
+            f"{len(learnt):,} of {rows(len(split.train), 'training')}."
         )
-        short = (len(asked), len(compared)) != (len(judge.examples), len(part.examples))
+        complete = (looked, len(learnt)) == (len(judge.examples), len(split.train))
         yield Finding(
             code="near_duplicates",
             level="warning",
             message=(
-                f"{rows(len(pairs), judge.name)} of {len(asked):,} almost the same as a "
-                f"{part.name} row (80 % of the letter sequences or more are shared): scores may be "
-                f"better there than on new texts. Kept.{sampled if short else ''}"
+                f"{rows(len(pairs), judge.name)} of {looked:,} almost the same as a training row "
+                "(80 % of the letter sequences or more are shared): scores may be better there "
+                f"than on new texts. Kept.{'' if complete else sampled}"
             ),
             count=len(pairs),
             samples=tuple(
-                f"{shortened(compared[pair.right].text)} | {shortened(asked[pair.left].text)}"
+                f"{shortened(learnt[pair.indexed].text)} | {shortened(asked[pair.asked].text)}"
                 for pair in pairs[:_SAMPLES]
             ),
         )
 
 
-def _capped(examples: Sequence[Example]) -> Sequence[Example]:
+def _capped(examples: Sequence[Example], most: int) -> Sequence[Example]:
     """Return every n-th example, so many that comparing them takes seconds."""
     characters = sum(len(e.text) for e in examples)
-    step = max(-(-len(examples) // _MOST_ROWS), -(-characters // _MOST_CHARACTERS), 1)
+    step = max(-(-len(examples) // most), -(-characters // _MOST_CHARACTERS), 1)
     return examples[::step]

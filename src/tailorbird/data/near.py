@@ -14,53 +14,74 @@ _READ_CHARACTERS = 20_000
 _BANDS, _ROWS_PER_BAND = 16, 4
 _PERMUTATIONS = _BANDS * _ROWS_PER_BAND
 # Texts made from one template are all candidates of each other: only the most alike by their
-# sketches are compared exactly.
+# sketches are compared exactly, and the search ends when this many have been looked through.
 _COMPARED = 20
+_MOST_CANDIDATES = 10_000_000
 
 
 class Near(NamedTuple):
-    """A text and the one nearest to it in the other list, by index."""
+    """A text and the indexed one nearest to it, by their places in the two lists."""
 
-    left: int
-    right: int
+    asked: int
+    indexed: int
     overlap: float
 
 
-def near_pairs(left: Sequence[str], right: Sequence[str], threshold: float = 0.8) -> list[Near]:
-    """Return each left text that has a nearly equal, but not the same, text on the right.
+class NearTexts:
+    """Texts in which nearly equal ones are found.
 
     Args:
-        left: Texts.
-        right: Texts to compare each of them with.
-        threshold: The least Jaccard overlap of their five-character shingles.
-
-    Returns:
-        At most one pair per left text, with the exact overlap, in order.
+        texts: The texts to look in.
+        threshold: The least Jaccard overlap of five-character shingles to count as near.
     """
-    import numpy as np
-    from datasketch import MinHashLSH
 
-    # Repeated texts would crowd out the others among the candidates.
-    first = {text_key(text): j for j, text in reversed(list(enumerate(right)))}
-    keys = sorted(first, key=first.__getitem__)
-    if not keys:
-        return []
-    sketches = list(_sketches(keys))
-    index = MinHashLSH(num_perm=_PERMUTATIONS, params=(_BANDS, _ROWS_PER_BAND))
-    for j, sketch in enumerate(sketches):
-        index.insert(j, sketch, check_duplication=False)
-    hashes = np.stack([sketch.hashvalues for sketch in sketches])
-    pairs = []
-    for i, sketch in enumerate(_sketches(left)):
-        candidates = np.array(sorted(index.query(sketch)), dtype=int)
-        alike = (hashes[candidates] == sketch.hashvalues).sum(axis=1)
-        likely = candidates[np.argsort(-alike, kind="stable")[:_COMPARED]]
-        key, mine = text_key(left[i]), shingles(left[i])
-        scored = [(jaccard(mine, shingles(keys[j])), j) for j in likely if keys[j] != key]
-        overlap, j = max(scored, key=lambda pair: pair[0], default=(0.0, 0))
-        if overlap >= threshold:
-            pairs.append(Near(i, first[keys[j]], overlap))
-    return pairs
+    def __init__(self, texts: Sequence[str], threshold: float = 0.8) -> None:
+        import numpy as np
+        from datasketch import MinHashLSH
+
+        self._threshold = threshold
+        # Repeated texts would crowd out the others among the candidates.
+        self._first: dict[str, int] = {}
+        for place, text in enumerate(texts):
+            self._first.setdefault(text_key(text), place)
+        self._keys = list(self._first)
+        self._index = MinHashLSH(num_perm=_PERMUTATIONS, params=(_BANDS, _ROWS_PER_BAND))
+        self._hashes = np.zeros((len(self._keys), _PERMUTATIONS), dtype=np.uint64)
+        for j, sketch in enumerate(_sketches(self._keys)):
+            self._index.insert(j, sketch, check_duplication=False)
+            self._hashes[j] = sketch.hashvalues
+
+    def search(self, texts: Sequence[str]) -> tuple[list[Near], int]:
+        """Return each text that has a nearly equal, but not the same, one in the index.
+
+        Returns:
+            At most one pair per text, with the exact overlap, in order; and how many of the
+            texts were looked at, which is all of them unless they are alike without end.
+        """
+        pairs: list[Near] = []
+        seen = 0
+        for i, sketch in enumerate(_sketches(texts)):
+            if seen > _MOST_CANDIDATES:
+                return pairs, i
+            candidates = self._index.query(sketch)
+            seen += len(candidates)
+            overlap, j = self._best(texts[i], candidates, sketch)
+            if overlap >= self._threshold:
+                pairs.append(Near(i, self._first[self._keys[j]], overlap))
+        return pairs, len(texts)
+
+    def _best(self, text: str, candidates: Sequence[int], sketch: Any) -> tuple[float, int]:
+        """Return the highest exact overlap among the candidates, and whose it is."""
+        import numpy as np
+
+        places = np.sort(np.array(candidates, dtype=int))
+        alike = (self._hashes[places] == sketch.hashvalues).sum(axis=1)
+        likely = places[np.argsort(-alike, kind="stable")[:_COMPARED]].tolist()
+        key, mine = text_key(text), shingles(text)
+        scored = [
+            (_jaccard(mine, shingles(self._keys[j])), j) for j in likely if self._keys[j] != key
+        ]
+        return max(scored, key=lambda pair: pair[0], default=(0.0, 0))
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -69,8 +90,7 @@ def shingles(text: str) -> frozenset[str]:
     return frozenset(key[i : i + _SHINGLE] for i in range(max(1, len(key) - _SHINGLE + 1)))
 
 
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Return the share of two sets' elements that both have."""
+def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     both = len(a & b)
     return both / (len(a) + len(b) - both)
 

@@ -123,7 +123,7 @@ def _cut(
             mixed.update(_label(train.examples[i]) for i in group)
     _check_sizes(train, pure, mixed, labels, shares)
     sizes = {label: sum(map(len, pure[label])) + mixed[label] for label in labels}
-    targets = _targets(sizes, shares)
+    targets = {part: _targets(sizes, share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)
     for label in labels:
         # Seeded by label too: another class more or less leaves this one's cut as it was.
@@ -151,7 +151,7 @@ def _check_sizes(
 ) -> None:
     """Refuse classes without a text for every part."""
     texts = {label: len(pure[label]) + bool(mixed[label]) for label in labels}
-    small = [x for x in labels if shares and min(texts[x], len(pure[x]) + 1) <= len(shares)]
+    small = [x for x in labels if shares and texts[x] <= len(shares)]
     if not small:
         return
     told = ", ".join(f"{x!r} ({texts[x]})" for x in small[:_LISTED])
@@ -167,26 +167,18 @@ def _check_sizes(
     )
 
 
-def _targets(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, dict[str, int]]:
-    """Return how many rows of each class go to each part.
+def _targets(sizes: dict[str, int], share: float) -> dict[str, int]:
+    """Return how many rows of each class go to a part.
 
     The largest remainder method: each class is within one row of its exact share, and so is the
-    part as a whole. Small classes then get their one row per part, and keep one to train on.
+    part as a whole.
     """
-    targets: dict[str, dict[str, int]] = {}
-    for part, share in shares.items():
-        exact = {label: size * share for label, size in sizes.items()}
-        counts = {label: int(value) for label, value in exact.items()}
-        left = round(sum(exact.values())) - sum(counts.values())
-        by_remainder = sorted(exact, key=lambda x: (counts[x] - exact[x], x))
-        for label in by_remainder[:left]:
-            counts[label] += 1
-        targets[part] = {label: max(1, count) for label, count in counts.items()}
-    for label, size in sizes.items():
-        while sum(counts[label] for counts in targets.values()) > size - 1:
-            fullest = max(targets, key=lambda part: targets[part][label])
-            targets[fullest][label] -= 1
-    return targets
+    exact = {label: size * share for label, size in sizes.items()}
+    counts = {label: int(value) for label, value in exact.items()}
+    left = round(sum(exact.values())) - sum(counts.values())
+    for label in sorted(exact, key=lambda x: (counts[x] - exact[x], x))[:left]:
+        counts[label] += 1
+    return counts
 
 
 def _deal(groups: list[Group], targets: dict[str, int], where: list[str], random: Random) -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from tailorbird.data import leaks
+from tailorbird.data import leaks, near
 from tailorbird.data.check import check_split, summarise, truncation_finding
-from tailorbird.data.near import near_pairs
+from tailorbird.data.near import NearTexts
 from tailorbird.data.read import read_parts
 from tailorbird.data.sameness import shortened, text_key
 from tailorbird.data.split import make_split
@@ -174,21 +174,29 @@ def test_near_duplicates_are_told_and_kept() -> None:
     long = "I have been waiting for my new card for more than two weeks now"
     train = [*CLEAN, (long + ".", "x")]
     checked = check_split(split(train, test=[(long + "!!", "x"), ("what is this about", "y")]))
-    (near,) = found(checked, "near_duplicates")
-    assert (near.count, near.level) == (1, "warning")
-    assert near.samples == (f"{long}. | {long}!!",)
+    (finding,) = found(checked, "near_duplicates")
+    assert (finding.count, finding.level) == (1, "warning")
+    assert finding.samples == (f"{long}. | {long}!!",)
     assert len(checked.train) == len(train)
-    assert "Looked for" not in near.message
+    assert "Looked for" not in finding.message
 
 
 def test_large_data_is_sampled_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_MOST_ROWS", 10)
+    monkeypatch.setattr(leaks, "_MOST_ROWS", 40)
     train = [
         (f"number {i * 7919} of {i * 104729} and a common ending", "xy"[i % 2]) for i in range(40)
     ]
     test = [(f"{t}.", label) for t, label in train]
-    (near,) = found(check_split(split(train, test=test)), "near_duplicates")
-    assert "Looked for in 10 of 40 test rows and 10 of 40 training rows" in near.message
+    (finding,) = found(check_split(split(train, test=test)), "near_duplicates")
+    assert "Looked for in 10 of 40 test rows and 40 of 40 training rows" in finding.message
+
+
+def test_texts_that_are_all_alike_end_the_search_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "_MOST_CANDIDATES", 100)
+    texts = [f"Order {i:03} is late, please help me find out where it is" for i in range(60)]
+    pairs, looked = NearTexts(texts).search([f"{text} now" for text in texts])
+    assert 2 <= looked < 10
+    assert [pair.asked for pair in pairs] == list(range(looked))
 
 
 def jaccard(a: str, b: str) -> float:
@@ -204,16 +212,18 @@ words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 @settings(max_examples=50, deadline=None)
 @given(left=st.lists(words, max_size=12), right=st.lists(words, max_size=12))
 def test_near_pairs_are_the_nearest_above_the_threshold(left: list[str], right: list[str]) -> None:
-    pairs = {pair.left: pair for pair in near_pairs(left, right)}
+    near_pairs, looked = NearTexts(right).search(left)
+    assert looked == len(left)
+    pairs = {pair.asked: pair for pair in near_pairs}
     for i, mine in enumerate(left):
         best = max((jaccard(mine, other) for other in right if other != mine), default=0.0)
         # Right at the threshold MinHash may miss a pair; never does it invent one.
         if best >= 0.85:
             assert i in pairs
         if i in pairs:
-            assert pairs[i].overlap == pytest.approx(jaccard(mine, right[pairs[i].right]))
+            assert pairs[i].overlap == pytest.approx(jaccard(mine, right[pairs[i].indexed]))
             assert pairs[i].overlap >= 0.8
-            assert right[pairs[i].right] != mine
+            assert right[pairs[i].indexed] != mine
 
 
 @pytest.mark.parametrize(
@@ -221,7 +231,7 @@ def test_near_pairs_are_the_nearest_above_the_threshold(left: list[str], right: 
     [([], ["a"]), (["a"], []), ([], []), (["a"], ["A"]), (["", " "], ["b", ""])],
 )
 def test_nothing_near(left: list[str], right: list[str]) -> None:
-    assert near_pairs(left, right) == []
+    assert NearTexts(right).search(left) == ([], len(left))
 
 
 def test_truncation() -> None:
@@ -250,7 +260,7 @@ def test_summary() -> None:
 
 
 def test_sameness() -> None:
-    assert text_key(" Straße\u00a0 ﬁve\n") == text_key("STRASSE five") == "strasse five"
+    assert text_key(" Straße\u00a0 ﬁve Ａ\n") == text_key("STRASSE five a") == "strasse five a"
     assert text_key("a b") != text_key("ab")
     assert shortened("a\nb " + "c" * 90) == "a b " + "c" * 73 + "..."
 
@@ -312,5 +322,5 @@ def test_near_duplicates_of_banking77_agree_with_comparing_all() -> None:
     expected = {
         i for i, j in zip(both.row[near], both.col[near], strict=True) if left[i] != right[j]
     }
-    assert {pair.left for pair in near_pairs(left, right)} == expected
+    assert {pair.asked for pair in NearTexts(right).search(left)[0]} == expected
     assert len(expected) == 96

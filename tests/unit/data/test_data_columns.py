@@ -45,6 +45,8 @@ def test_certain_guess(columns: dict[str, list[str]], expected: tuple[str, str])
         {"a": TEXTS, "b": TEXTS[::-1]},
         {"a": FEW, "b": FEW},
         {"a": IDS, "b": TEXTS},
+        {"a": IDS, "b": ["positive", "positive", "negative", "negative"]},
+        {"a": TEXTS, "b": ["p", "q", "r", "p"]},
         {"question": TEXTS, "answer": TEXTS[::-1]},
         {"title": TEXTS, "body": TEXTS, "label": FEW},
         {"text": TEXTS, "category": FEW, "sentiment": FEW},

@@ -129,6 +129,28 @@ def test_quotes_in_a_tsv_written_without_quoting_are_characters(tmp_path: Path) 
     assert any("plain characters" in note for note in loaded.notes)
 
 
+def test_quotes_in_a_tsv_written_with_quoting_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "data.tsv"
+    path.write_text('text\tlabel\n"says ""hi"""\ta\nplain\tb\n')
+    loaded = read_examples(path)
+    assert [e.text for e in loaded.examples] == ['says "hi"', "plain"]
+    assert not any("plain characters" in note for note in loaded.notes)
+
+
+def test_one_file_under_two_names_is_one_file(tmp_path: Path) -> None:
+    train, alias = write_csv(tmp_path / "train.csv", ROWS), tmp_path / "test.csv"
+    alias.symlink_to(train)
+    with pytest.raises(UserError, match="same file is given as training and as test"):
+        read_parts(train, test=alias)
+
+
+def test_a_file_that_is_all_wrong_is_told_in_a_few_lines(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("not json\n" * 1000)
+    with pytest.raises(UserError, match="^5 problems"):
+        read_examples(path)
+
+
 def test_numbers_become_labels_as_a_person_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     labels = [1, 2.0, 0.5, True, "3.0", " x "]
@@ -194,14 +216,14 @@ def test_labels_are_optional_for_prediction(tmp_path: Path) -> None:
 
 
 def test_the_largest_cell_is_read_and_one_more_character_is_not(tmp_path: Path) -> None:
-    before = csv.field_size_limit()
+    csv.field_size_limit(1000)
     longest = "x" * MAX_CELL_CHARACTERS
     for kind in ("csv", "jsonl", "parquet"):
         loaded = read_examples(write(tmp_path, kind, [(longest, "a"), ("b", "c")]))
         assert len(loaded.examples[0].text) == MAX_CELL_CHARACTERS
         with pytest.raises(UserError, match=r"1,000,000 characters"):
             read_examples(write(tmp_path, kind, [("b", "c"), (longest + "x", "a")]))
-    assert csv.field_size_limit() == before, "a global setting of the csv module"
+    assert csv.field_size_limit(131_072) == 1000, "a global setting of the csv module"
 
 
 def test_unreadable_file(tmp_path: Path) -> None:
@@ -245,3 +267,34 @@ def test_importing_the_room_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Bytes made of what these formats are made of get further than random ones.
+fragments = st.sampled_from(
+    [
+        *(b'"', b",", b"\n", b"\r", b"\t", b";", b"{", b"}", b"[", b"]", b":", b"\\", b"\0", b" "),
+        *(b'"text"', b'"label"', b"text,label\n", b"PAR1", b"\xff", b"\xc3\xa9", b"null", b"NaN"),
+        *(b"1e999", b"-1", b"\\ud800", b'{"text": "a", "label": "b"}\n', b"a,b\n", b"\xef\xbb\xbf"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.lists(fragments, max_size=25).map(b"".join) | st.binary(max_size=200),
+    ending=st.sampled_from([".csv", ".tsv", ".jsonl", ".json", ".parquet"]),
+)
+def test_any_bytes_are_examples_or_a_user_error_with_a_fix(
+    content: bytes, ending: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / f"data{ending}"
+    path.write_bytes(content)
+    for need_label in (True, False):
+        try:
+            loaded = read_examples(path, need_label=need_label)
+        except UserError as error:
+            assert str(path) in str(error)
+            assert "fix: " in str(error)
+        else:
+            assert all(e.text.strip() for e in loaded.examples)
+            assert all(e.label for e in loaded.examples) or not need_label

@@ -134,6 +134,13 @@ def test_exact_counts_by_hand() -> None:
     )
 
 
+def test_remainders_add_up_by_hand() -> None:
+    """Four classes of 14 rows: 10 % is 1.4 of each and 5.6 of all, so two of them give 2."""
+    split = cut(loaded(["a", "b", "c", "d"] * 14))
+    assert Counter(e.label for e in split.validation) == {"a": 2, "b": 2, "c": 1, "d": 1}
+    assert len(split.test) == 11
+
+
 def test_given_parts_are_used_as_they_are() -> None:
     train = loaded(["a", "b"] * 10)
     dev, test = loaded(["b", "a"], ["x", "y"], "dev.csv"), loaded(["a"], ["z"], "test.csv")
