@@ -209,14 +209,15 @@ def _confidence(arm: ArmReport) -> list[str]:
 def _loading(report: Report, arm: ArmReport) -> str:
     run = arm.run or "RUN"
     parts = ["## How to use it\n", "```bash", f'tailor predict {run} "a text"', "```", ""]
-    snippet = _snippet(report, method_of(arm), f"{run}/model")
+    snippet = _snippet(report, arm, f"{run}/model")
     if snippet:
         parts += ["Without tailorbird:\n", "```python", snippet, "```", ""]
     return "\n".join(parts)
 
 
-def _snippet(report: Report, method: str, folder: str) -> str:
+def _snippet(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
+    method = method_of(arm)
     if method == "full":
         return (
             "from transformers import pipeline\n\n"
@@ -225,19 +226,35 @@ def _snippet(report: Report, method: str, folder: str) -> str:
         )
     if method not in PEFT:
         return ""
-    quantised = method == "qlora"
-    extra = "    quantization_config=BitsAndBytesConfig(load_in_4bit=True),\n"
-    imports = "AutoModelForSequenceClassification, AutoTokenizer"
-    imports += ", BitsAndBytesConfig" if quantised else ""
+    base = f'"{_base(report)}", num_labels={len(report.data.labels)}'
+    head = "from peft import PeftModel\nfrom transformers import AutoModelForSequenceClassification"
+    if method == "qlora":
+        head = f"import torch\n{head}, AutoTokenizer, BitsAndBytesConfig\n\n{_bits(arm)}"
+        base += ',\n    quantization_config=bits, device_map="auto"'
+    else:
+        head += ", AutoTokenizer\n"
     return (
-        "from peft import PeftModel\n"
-        f"from transformers import {imports}\n\n"
-        "base = AutoModelForSequenceClassification.from_pretrained(\n"
-        f'    "{_base(report)}", num_labels={len(report.data.labels)},\n'
-        f"{extra if quantised else ''})\n"
+        f"{head}\n"
+        f"base = AutoModelForSequenceClassification.from_pretrained(\n    {base},\n)\n"
         f'model = PeftModel.from_pretrained(base, "{folder}").eval()\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
-        'logits = model(**tokenizer("a text", return_tensors="pt")).logits'
+        'logits = model(**tokenizer("a text", return_tensors="pt").to(model.device)).logits'
+    )
+
+
+def _bits(arm: ArmReport) -> str:
+    """Return the quantisation that the adapter was trained on; any other changes its answers."""
+    if dict(flatten(arm.settings)).get("method.bits") == "8":
+        kind = "load_in_8bit=True"
+    else:
+        kind = (
+            'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,\n'
+            "    bnb_4bit_compute_dtype=torch.bfloat16"
+        )
+    # The head is never quantised; it is called one of these.
+    return (
+        f"bits = BitsAndBytesConfig(\n    {kind},\n"
+        '    llm_int8_skip_modules=["classifier", "score"],\n)'
     )
 
 

@@ -1,6 +1,7 @@
 import ast
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +151,46 @@ def test_a_failed_run_says_so() -> None:
 )
 def test_method_of(settings: dict[str, Any], method: str) -> None:
     assert method_of(ArmReport("arm", "ok", settings=settings)) == method
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(8, "load_in_8bit"), (4, "load_in_4bit")])
+def test_quantisation_is_the_one_trained_on(report: Report, bits: int, expected: str) -> None:
+    arm = replace(named(report, "qlora"), settings={"method": {"name": "qlora", "bits": bits}})
+    assert expected in model_card(report, arm)
+
+
+def test_hub_names_are_those_of_the_models() -> None:
+    from tailorbird.models.builtin import HUB_NAMES as TRUTH
+    from tailorbird.report.card import HUB_NAMES
+
+    assert HUB_NAMES == TRUTH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lora", "prompt"])
+def test_snippet_gives_the_same_logits(report: Report, name: Any, tmp_path: Path) -> None:
+    import torch
+
+    from tailorbird.config.schema import Config, MethodConfig
+    from tailorbird.methods import get_method
+    from tailorbird.models.builtin import resolve
+    from tailorbird.models.device import choose
+    from tailorbird.models.load import load_classifier
+
+    config, method = Config(method=MethodConfig(name=name)), get_method(name)
+    base = load_classifier(config.model, report.data.labels, choose("cpu", "fp32"))
+    model = method.attach(base, config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.requires_grad:
+                weights.add_(0.05 * torch.randn_like(weights))
+    method.save(model, tmp_path / "model")
+    base.tokenizer.save_pretrained(tmp_path / "model")
+    card = model_card(report, replace(named(report, name), run=str(tmp_path)))
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    found: dict[str, Any] = {}
+    exec(
+        snippet.replace("sentence-transformers/all-MiniLM-L6-v2", resolve("builtin:minilm")), found
+    )
+    expected = model(**base.tokenizer("a text", return_tensors="pt")).logits
+    assert torch.equal(found["logits"], expected)
