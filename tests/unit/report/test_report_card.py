@@ -108,7 +108,7 @@ def test_base_model_only_when_it_is_a_hub_id(report: Report) -> None:
 
 
 def test_path_of_the_data_is_not_told(report: Report) -> None:
-    far = replace(report, data=replace(report.data, source="/home/someone/secret/mail.csv"))
+    far = replace(report, data=replace(report.data, source="/data/someone/secret/mail.csv"))
     card = model_card(replace(far, command=""), named(report, "lora"))
     assert "someone" not in card
     assert "mail.csv" in card
