@@ -139,6 +139,8 @@ def test_remainders_add_up_by_hand() -> None:
     split = cut(loaded(["a", "b", "c", "d"] * 14))
     assert Counter(e.label for e in split.validation) == {"a": 2, "b": 2, "c": 1, "d": 1}
     assert len(split.test) == 11
+    split = cut(loaded(["a"] * 11 + ["b"] * 19))
+    assert Counter(e.label for e in split.validation) == {"a": 1, "b": 2}
 
 
 def test_given_parts_are_used_as_they_are() -> None:
@@ -179,10 +181,17 @@ def test_a_large_group_of_repeats_leaves_every_part_its_class() -> None:
     assert sum(e.text == "same" for e in split.train) == 30
 
 
+def test_training_keeps_a_class_whose_texts_would_all_fit_elsewhere() -> None:
+    texts = ["one", "one", "two", "two", "three", "three", *[f"other {i}" for i in range(12)]]
+    split = cut(loaded(["a"] * 6 + ["b"] * 12, texts), validation=0.16, test=0.67)
+    for part in PARTS:
+        assert Counter(e.label for e in getattr(split, part))["a"] == 2
+
+
 def test_texts_with_several_labels_stay_in_training() -> None:
-    texts = [f"t{i}" for i in range(40)] + ["both"] * 4
-    split = cut(loaded(["a", "b"] * 22, texts))
-    assert sum(e.text == "both" for e in split.train) == 4
+    texts = [f"t{i}" for i in range(40)] + [f"both {i // 2}" for i in range(40)]
+    split = cut(loaded(["a", "b"] * 40, texts))
+    assert sum("both" in e.text for e in split.train) == 40
 
 
 @pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 1.5, float("nan")])
