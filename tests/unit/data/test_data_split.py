@@ -139,8 +139,8 @@ def test_remainders_add_up_by_hand() -> None:
     split = cut(loaded(["a", "b", "c", "d"] * 14))
     assert Counter(e.label for e in split.validation) == {"a": 2, "b": 2, "c": 1, "d": 1}
     assert len(split.test) == 11
-    split = cut(loaded(["a"] * 11 + ["b"] * 19))
-    assert Counter(e.label for e in split.validation) == {"a": 1, "b": 2}
+    split = cut(loaded(["a"] * 21 + ["b"] * 9))
+    assert Counter(e.label for e in split.validation) == {"a": 2, "b": 1}
 
 
 def test_given_parts_are_used_as_they_are() -> None:
