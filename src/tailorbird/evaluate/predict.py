@@ -1,0 +1,77 @@
+"""A model's probabilities for texts."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailorbird import log
+from tailorbird.data.batch import collate, token_batches
+from tailorbird.data.encode import Encoded
+from tailorbird.models.device import Device
+
+# Few enough tokens that a batch's activations stay small beside the model, on a laptop too.
+_TOKENS_PER_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Probabilities ``[n, classes]`` float32 in the order of the examples, and what they took."""
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    seconds: float
+
+    @property
+    def ms_per_example(self) -> float:
+        """Milliseconds per example, tokenisation left out."""
+        return 1000 * self.seconds / max(1, len(self.probabilities))
+
+
+def predict(
+    model: nn.Module, encoded: Encoded, pad_id: int, device: Device, title: str = ""
+) -> Predicted:
+    """Return the model's class probabilities, in the format it was trained in.
+
+    Args:
+        title: Shown with a progress bar when not empty.
+    """
+    started = time.perf_counter()
+    batches = token_batches(encoded.lengths, _TOKENS_PER_BATCH)
+    logits: np.ndarray | None = None
+    bar = log.progress(title, len(encoded), "examples") if title else None
+    shown = bar.__enter__() if bar else None
+    with torch.inference_mode(), device.autocast():
+        for indices in batches:
+            arrays = collate(encoded, indices, pad_id)
+            inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
+            rows = model(**inputs).logits.float().cpu().numpy()
+            if logits is None:
+                logits = np.empty((len(encoded), rows.shape[1]), dtype=np.float32)
+            logits[indices] = rows
+            if shown:
+                shown.advance(len(indices))
+    if bar:
+        bar.__exit__(None, None, None)
+    if logits is None:
+        logits = np.empty((0, 0), dtype=np.float32)
+    return Predicted(logits, softmax(logits), time.perf_counter() - started)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return ``[n, classes]`` probabilities, summing to 1 in float32."""
+    if not logits.size:
+        return logits
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:
+    """Return the mean cross-entropy in nats and the share that is right."""
+    rows = np.arange(len(targets))
+    shifted = predicted.logits - predicted.logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    right = predicted.logits.argmax(axis=1) == targets
+    return float(-log_probabilities[rows, targets].mean()), float(right.mean())

@@ -1,0 +1,241 @@
+"""The run folder: the only place that knows file names. Everything is written atomically."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tailorbird.errors import UserError
+
+CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
+MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
+CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
+ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
+TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
+
+
+class RunFolder:
+    """Names and writes the files of one run."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path / name
+
+    def arm(self, name: str) -> "RunFolder":
+        """Return the folder of one arm of a comparison."""
+        return RunFolder(self.path / ARMS / name)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run, finished or not."""
+        return self.file(CONFIG).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.file(ARM).is_file() or self.file(REPORT).is_file()
+
+    def start(self, *, resume: bool) -> None:
+        """Make the folder, refusing one that is in use.
+
+        Raises:
+            UserError: The folder holds other files or a run, or another process writes to it.
+        """
+        if self.path.is_file():
+            raise UserError(f"output {self.path} is a file", "give a folder: --output FOLDER")
+        held = [item.name for item in self.path.iterdir()] if self.path.is_dir() else []
+        held = [name for name in held if name != LOCK]
+        if held and not resume:
+            what = "a run" if self.exists else f"other files ({', '.join(sorted(held)[:3])})"
+            raise UserError(
+                f"output folder {self.path} is in use: it holds {what}",
+                "give another --output"
+                + (", or --resume to go on with it" if self.exists else ", or empty it"),
+            )
+        if resume and held and not self.exists:
+            raise UserError(f"{self.path} holds no run to resume", "check --output")
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the system lets go of it when the process ends.
+
+        Raises:
+            UserError: Another process holds it.
+        """
+        import fcntl
+
+        with writing(self.file(LOCK)):
+            handle = self.file(LOCK).open("a")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise UserError(
+                f"output folder {self.path} is in use by another tailor process",
+                "wait for it to end, or give another --output",
+            ) from None
+        try:
+            yield
+        finally:
+            handle.close()
+            self.file(LOCK).unlink(missing_ok=True)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file whole or not at all."""
+        write_atomically(self.file(name), text.encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def write_rows(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Write a JSONL file whole or not at all."""
+        self.write(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file.
+
+        Raises:
+            UserError: It is missing or damaged.
+        """
+        path = self.file(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} has no {name}", self._what_is_there()) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged: {error}", "run it again") from None
+
+    def _what_is_there(self) -> str:
+        if not self.path.is_dir():
+            return "check the path: there is no such folder"
+        if self.exists:
+            return "the run did not come to its end; go on with --resume"
+        return "give a folder that `tailor tune` or `tailor compare` made"
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """Read a JSONL file; a last line cut off by a kill is left out."""
+        path = self.file(name)
+        if not path.is_file():
+            return []
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def append_row(self, name: str, row: dict[str, Any]) -> None:
+        """Append one line to a JSONL file."""
+        with writing(self.file(name)), self.file(name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def new_folder(self, name: str) -> Iterator[Path]:
+        """Yield a folder to fill; it takes its name only when everything is in it."""
+        final = self.file(name)
+        part = final.with_name(f".{final.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        with writing(final):
+            part.mkdir(parents=True)
+            yield part
+            _sync(part)
+            replace_folder(part, final)
+
+    def size_bytes(self, name: str) -> int:
+        """Return the size of a file, or of everything in a folder."""
+        path = self.file(name)
+        if path.is_file():
+            return path.stat().st_size
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def replace_folder(part: Path, final: Path) -> None:
+    """Put `part` in the place of `final`; a kill in between leaves one of them whole."""
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    part.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's faults while writing `path` into words.
+
+    Raises:
+        UserError: The disk is full, the place is read-only, or the like.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        fault = _os_error(error)
+        if fault is None:
+            raise
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(
+                f"no space left on the disk of {path}", "free some space, or give another --output"
+            ) from error
+        raise UserError(
+            f"{path} cannot be written: {fault.strerror}", "give another --output"
+        ) from error
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """Return the system's fault in `error`, also when a library has wrapped it in its own words."""
+    if isinstance(error, OSError):
+        return error
+    words = str(error)
+    if "No space left" in words or "os error 28" in words or "unexpected pos" in words:
+        return OSError(errno.ENOSPC, "No space left on device")
+    return None
+
+
+def check_space(path: Path, needed_bytes: int) -> None:
+    """Refuse work whose results would not fit the disk.
+
+    Raises:
+        UserError: Less than `needed_bytes` is free.
+    """
+    place = path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise UserError(
+            f"no space left for the run: {path} has {free / 1e6:,.0f} MB free, "
+            f"about {needed_bytes / 1e6:,.0f} MB are needed",
+            "free some space, or give another --output",
+        )

@@ -1,0 +1,285 @@
+"""One training loop for every method and model, to be read from top to bottom."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from tailorbird import log
+from tailorbird.data.batch import collate, shuffled_batches
+from tailorbird.data.encode import Encoded
+from tailorbird.errors import Interrupted, OverBudget, TrainingDiverged
+from tailorbird.methods.base import trained_parameters
+from tailorbird.models.device import Device
+from tailorbird.records import CurvePoint
+from tailorbird.runs.folder import RunFolder
+from tailorbird.train import checkpoint
+from tailorbird.train.checkpoint import State
+from tailorbird.train.dropout import set_dropout
+from tailorbird.train.journal import Journal
+from tailorbird.train.loss import cross_entropy_sum
+from tailorbird.train.optim import make_optimizer, rate_factor
+from tailorbird.train.settings import Settings
+
+_CHECKPOINT_SECONDS = 60.0
+_STEPS_BEFORE_FORECAST = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the loop is given.
+
+    Attributes:
+        validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
+        deadline: `time.monotonic` at which the work must be over, or None.
+    """
+
+    train: Encoded
+    pad_id: int
+    settings: Settings
+    device: Device
+    folder: RunFolder
+    validate: Callable[[nn.Module], tuple[float, float]]
+    title: str = "training"
+    resume: bool = False
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the loop did; the model it was given now holds the best weights."""
+
+    steps: int
+    best_step: int
+    stopped_early: bool
+    seconds: float
+    examples_per_second: float
+    tokens_per_second: float
+    curve: tuple[CurvePoint, ...]
+
+
+def train(model: nn.Module, job: Job) -> Trained:
+    """Train `model` in place and leave the best validated weights in it.
+
+    Raises:
+        TrainingDiverged: The loss became NaN or infinite.
+        Interrupted: Ctrl-C; a checkpoint was written.
+        OverBudget: The remaining work would not end before `Job.deadline`.
+    """
+    settings = job.settings
+    accelerator = _accelerator(job.device)
+    set_dropout(model, settings.dropout)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    optimizer = make_optimizer(model, settings)
+    state = State()
+    if job.resume and checkpoint.has_last(job.folder):
+        state = checkpoint.load_last(model, optimizer, job.folder)
+        log.say(f"{job.title}: going on after step {state.step}")
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    total, every = _plan(job)
+
+    with (
+        _patient_interrupt() as interrupted,
+        Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
+        log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,
+    ):
+        began, saved = time.monotonic() - state.seconds, time.monotonic()
+        stopped = state.bad >= settings.patience
+        model.train()
+        for batch in _batches_from(state.step, total, job):
+            if stopped:
+                break
+            rate = settings.learning_rate * rate_factor(state.step, total, settings)
+            started = time.monotonic()
+            loss = _step(wrapped, optimizer, accelerator, batch, rate, job)
+            state.step_seconds += time.monotonic() - started
+            state.seconds = time.monotonic() - began
+            _count(state, batch, loss, job)
+            journal.write("step", state.step, loss=loss, learning_rate=rate)
+            bar.advance(len(batch), f"loss {state.loss_sum / state.loss_count:.3f}")
+
+            if state.step % every == 0 or state.step == total:
+                stopped = _validate(model, state, rate, job, journal)
+                state.seconds = time.monotonic() - began
+            if interrupted() or time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                checkpoint.save_last(model, optimizer, state, job.folder)
+                saved = time.monotonic()
+            if interrupted():
+                raise Interrupted(f"stopped after step {state.step} of {total}")
+            _check_deadline(state, total, job)
+
+    checkpoint.restore_best(model, job.folder)
+    model.eval()
+    return Trained(
+        steps=state.step,
+        best_step=state.best_step,
+        stopped_early=state.step < total,
+        seconds=state.seconds,
+        examples_per_second=state.examples / state.step_seconds,
+        tokens_per_second=state.tokens / state.step_seconds,
+        curve=tuple(state.curve),
+    )
+
+
+def _accelerator(device: Device) -> Accelerator:
+    # One process may train several times with different formats; Accelerate remembers the first.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    mixed = {"fp32": "no"}.get(device.precision, device.precision)
+    return Accelerator(cpu=device.kind == "cpu", mixed_precision=mixed)
+
+
+def _plan(job: Job) -> tuple[int, int]:
+    """Return the number of optimizer steps, and how many lie between validations."""
+    per_epoch = math.ceil(len(job.train) / job.settings.batch_size)
+    total = max(1, round(per_epoch * job.settings.epochs))
+    return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
+
+
+def _batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
+    """Yield the batches of steps `step` to `total`; a batch depends on seed and step only."""
+    settings = job.settings
+    per_epoch = math.ceil(len(job.train) / settings.batch_size)
+    while step < total:
+        epoch, position = divmod(step, per_epoch)
+        batches = shuffled_batches(job.train.lengths, settings.batch_size, settings.seed, epoch)
+        for batch in batches[position:]:
+            if step == total:
+                return
+            yield batch
+            step += 1
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    batch: np.ndarray,
+    rate: float,
+    job: Job,
+) -> float:
+    """Do one optimizer step on `batch` and return its mean loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    world, mine = accelerator.num_processes, batch[accelerator.process_index :: accelerator.num_processes]
+    size = job.settings.micro_batch_size
+    micro_batches = [mine[i : i + size] for i in range(0, len(mine), size)] or [mine]
+    loss_sum = torch.zeros((), device=accelerator.device)
+    for number, indices in enumerate(micro_batches):
+        last = number == len(micro_batches) - 1
+        with _together(accelerator, model, last):
+            loss = _loss_sum(model, indices, accelerator.device, job)
+            # Ranks average their gradients, so `world` makes it the sum over all of them.
+            accelerator.backward(loss * (world / len(batch)))
+            loss_sum += loss.detach()
+    mean = float(accelerator.reduce(loss_sum, "sum")) / len(batch)
+    if not math.isfinite(mean):
+        raise TrainingDiverged(
+            f"the loss became {mean} (learning rate {rate:.2g})",
+            "lower train.learning_rate, lengthen train.warmup, or use model.precision=fp32",
+        )
+    parameters = [p for _, p in trained_parameters(model)]
+    accelerator.clip_grad_norm_(parameters, job.settings.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return mean
+
+
+def _together(accelerator: Accelerator, model: nn.Module, last: bool) -> Any:
+    # Gradients travel between ranks once per batch, not once per micro-batch.
+    from contextlib import nullcontext
+
+    return nullcontext() if last else accelerator.no_sync(model)
+
+
+def _loss_sum(
+    model: nn.Module, indices: np.ndarray, device: torch.device, job: Job
+) -> torch.Tensor:
+    arrays = collate(job.train, indices, job.pad_id)
+    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    assert job.train.targets is not None
+    targets = torch.from_numpy(job.train.targets[indices]).to(device)
+    return cross_entropy_sum(model(**inputs).logits, targets)
+
+
+def _seen(state: State, job: Job) -> int:
+    return state.step * job.settings.batch_size
+
+
+def _count(state: State, batch: np.ndarray, loss: float, job: Job) -> None:
+    state.step += 1
+    state.examples += len(batch)
+    state.tokens += int(job.train.lengths[batch].sum())
+    state.loss_sum += loss * len(batch)
+    state.loss_count += len(batch)
+
+
+def _validate(model: nn.Module, state: State, rate: float, job: Job, journal: Journal) -> bool:
+    """Score the model, keep it if it is the best, and say whether to stop."""
+    model.eval()
+    loss, accuracy = job.validate(model)
+    model.train()
+    point = CurvePoint(
+        step=state.step,
+        epoch=round(state.examples / len(job.train), 4),
+        train_loss=state.loss_sum / max(1, state.loss_count),
+        validation_loss=loss,
+        validation_accuracy=accuracy,
+        learning_rate=rate,
+    )
+    state.curve.append(point)
+    state.loss_sum, state.loss_count = 0.0, 0
+    journal.write("validation", state.step, loss=loss, accuracy=accuracy)
+    if (accuracy, -loss) > state.best:
+        state.best, state.best_step, state.bad = (accuracy, -loss), state.step, 0
+        checkpoint.save_best(model, job.folder)
+    else:
+        state.bad += 1
+    log.say(
+        f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
+        f"loss {loss:.3f}, accuracy {accuracy:.1%}{'' if state.bad else ' (best)'}"
+    )
+    return state.bad >= job.settings.patience
+
+
+def _check_deadline(state: State, total: int, job: Job) -> None:
+    if job.deadline is None or state.step < _STEPS_BEFORE_FORECAST:
+        return
+    left = job.deadline - time.monotonic()
+    needed = state.seconds / state.step * (total - state.step)
+    if needed > left:
+        raise OverBudget(
+            f"needs about {(state.seconds + needed) / 60:.1f} min for {total} steps; "
+            f"{(state.seconds + max(left, 0)) / 60:.1f} min of the budget were left"
+        )
+
+
+@contextmanager
+def _patient_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
+    pressed = []
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+        log.say("stopping after this step (Ctrl-C again: at once) ...")
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread: whoever owns it handles Ctrl-C
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
