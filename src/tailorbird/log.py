@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,32 @@ def console() -> "Console":
 def say(message: str) -> None:
     """Tell the person something."""
     console().print(message, markup=False)
+
+
+_folders: list[Path] = []
+
+
+def note_folder(folder: Path) -> None:
+    """Remember the run folder, to name it in the closing words."""
+    _folders.append(folder)
+
+
+def last_folder() -> Path | None:
+    """Return the run folder that was noted last."""
+    return _folders[-1] if _folders else None
+
+
+def quiet_libraries() -> None:
+    """Keep the words of other libraries from the person; `--debug` leaves them on."""
+    import logging
+    import os
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("bitsandbytes", "transformers", "peft", "accelerate", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def warn(message: str) -> None:
@@ -121,3 +148,13 @@ class _Lines(Progress):
             f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {rate:.0f} {self.unit}/s, "
             f"{left:.0f} s left{', ' + self.note if self.note else ''}"
         )
+
+
+@contextmanager
+def quiet_progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+    """Like `progress`, but silent when there is no title."""
+    if not title:
+        yield Progress(title, total, unit)
+        return
+    with progress(title, total, unit) as bar:
+        yield bar

@@ -130,6 +130,8 @@ class TrainConfig(Section):
 class RagConfig(Section):
     """Retrieval of labelled neighbours."""
 
+    embedder: str | None = None
+    """Model that embeds texts; default: the base model when it is a sentence-transformers model, else `builtin:minilm`."""
     k: int | None = Field(None, ge=1)
     """Neighbours that vote; default: chosen on validation."""
     temperature: float | None = Field(None, gt=0)

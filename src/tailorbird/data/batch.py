@@ -47,7 +47,8 @@ def token_batches(
 
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right."""
-    width = int(encoded.lengths[indices].max())
+    # Widths in steps of 8: fewer shapes, each of which costs a compiled kernel and its memory.
+    width = -(-int(encoded.lengths[indices].max()) // 8) * 8
     ids = np.full((len(indices), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(indices), width), dtype=np.int64)
     for row, index in enumerate(indices):

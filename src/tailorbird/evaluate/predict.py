@@ -41,9 +41,8 @@ def predict(
     started = time.perf_counter()
     batches = token_batches(encoded.lengths, _TOKENS_PER_BATCH)
     logits: np.ndarray | None = None
-    bar = log.progress(title, len(encoded), "examples") if title else None
-    shown = bar.__enter__() if bar else None
-    with torch.inference_mode(), device.autocast():
+    quiet = log.quiet_progress(title, len(encoded), "examples")
+    with quiet as bar, torch.inference_mode(), device.autocast():
         for indices in batches:
             arrays = collate(encoded, indices, pad_id)
             inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
@@ -51,10 +50,7 @@ def predict(
             if logits is None:
                 logits = np.empty((len(encoded), rows.shape[1]), dtype=np.float32)
             logits[indices] = rows
-            if shown:
-                shown.advance(len(indices))
-    if bar:
-        bar.__exit__(None, None, None)
+            bar.advance(len(indices))
     if logits is None:
         logits = np.empty((0, 0), dtype=np.float32)
     return Predicted(logits, softmax(logits), time.perf_counter() - started)

@@ -17,6 +17,20 @@ TABLE: dict[str, Method] = {
 }
 
 
+def quantisation_works() -> str:
+    """Return an empty string when 4-bit layers work here, else why not."""
+    try:
+        import torch
+        from bitsandbytes.nn import Linear4bit
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        layer = Linear4bit(64, 64, quant_type="nf4", compute_dtype=torch.bfloat16).to(device)
+        layer(torch.ones(1, 64, device=device, dtype=torch.bfloat16))
+    except Exception as error:
+        return f"bitsandbytes does not work here: {type(error).__name__}: {error}"
+    return ""
+
+
 def get_method(name: str) -> Method:
     """Return the method called `name`.
 

@@ -65,19 +65,22 @@ class Adapter:
     name = "adapter"
     defaults = Defaults(learning_rate=1e-3, epochs=3)
 
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Fill in the defaults."""
+        return {
+            "placement": config.placement or PLACEMENT,
+            "bottleneck": config.bottleneck or BOTTLENECK,
+            "dropout": config.dropout or 0.0,
+        }
+
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Need nothing special."""
         return {}
 
     def attach(self, base: Base, config: Config) -> nn.Module:
         """Hang an adapter on each place; see `Method.attach`."""
-        options = config.method
-        settings = {
-            "placement": options.placement or PLACEMENT,
-            "bottleneck": options.bottleneck or BOTTLENECK,
-            "dropout": options.dropout or 0.0,
-        }
-        _hang(base, **settings)  # type: ignore[arg-type]
+        settings = self.options(config.method)
+        _hang(base, **settings)
         freeze_all_but(base.model, ("adapter", *base.head))
         shrink_frozen(base.model, base.device)
         base.model.adapter_settings = settings | {  # type: ignore[assignment]

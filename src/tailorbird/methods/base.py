@@ -34,6 +34,10 @@ class Method(Protocol):
     name: str
     defaults: Defaults
 
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Return the method's options with its defaults filled in."""
+        ...
+
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Return arguments for ``from_pretrained`` (for example quantisation)."""
         ...

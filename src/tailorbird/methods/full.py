@@ -17,6 +17,10 @@ class Full:
     name = "full"
     defaults = Defaults(learning_rate=1e-4, epochs=3, weight_decay=0.01)
 
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Have none."""
+        return {}
+
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Need nothing special."""
         return {}

@@ -21,6 +21,10 @@ class Lora:
     name = "lora"
     defaults = Defaults(learning_rate=1e-3, epochs=3)
 
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Fill in the defaults."""
+        return lora_options(config) | {"pissa": bool(config.pissa)}
+
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Need nothing special."""
         return {}
@@ -48,25 +52,37 @@ class Lora:
         return merged
 
 
+def lora_options(config: MethodConfig) -> dict[str, Any]:
+    """Return the options LoRA and QLoRA share, defaults filled in."""
+    rank = config.rank or RANK
+    return {
+        "rank": rank,
+        "alpha": config.alpha or 2 * rank,
+        "dropout": config.dropout or 0.0,
+        "targets": config.targets or "all-linear",
+        "rslora": bool(config.rslora),
+        "dora": bool(config.dora),
+    }
+
+
 def attach_lora(base: Base, config: Config, **more: Any) -> "nn.Module":
     """Return the base wrapped by PEFT's LoRA with the options of `config.method`."""
     from peft import LoraConfig, TaskType, get_peft_model
 
-    options = config.method
-    rank = options.rank or RANK
-    targets = options.targets or "all-linear"
+    options = lora_options(config.method)
+    targets = options["targets"]
     if targets != "all-linear":
         _check_targets(base.model, [targets] if isinstance(targets, str) else targets)
-    if options.pissa:
+    if config.method.pissa:
         more["init_lora_weights"] = "pissa"
     lora = LoraConfig(
         task_type=TaskType.SEQ_CLS,
-        r=rank,
-        lora_alpha=options.alpha or 2 * rank,  # type: ignore[arg-type]
-        lora_dropout=options.dropout or 0.0,
+        r=options["rank"],
+        lora_alpha=options["alpha"],
+        lora_dropout=options["dropout"],
         target_modules=[targets] if isinstance(targets, str) and targets != "all-linear" else targets,
-        use_rslora=bool(options.rslora),
-        use_dora=bool(options.dora),
+        use_rslora=options["rslora"],
+        use_dora=options["dora"],
         modules_to_save=_more_head(base),
         **more,
     )

@@ -23,6 +23,11 @@ class Prompt:
     name = "prompt"
     defaults = Defaults(learning_rate=1e-2, epochs=3)
 
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Fill in the defaults."""
+        tokens = config.virtual_tokens or VIRTUAL_TOKENS
+        return {"virtual_tokens": tokens, "init_text": config.init_text}
+
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Need nothing special."""
         return {}
@@ -43,7 +48,7 @@ class Prompt:
             }
         prompt = PromptTuningConfig(
             task_type=TaskType.SEQ_CLS,
-            num_virtual_tokens=options.virtual_tokens or VIRTUAL_TOKENS,
+            num_virtual_tokens=self.options(options)["virtual_tokens"],
             **start,
         )
         model: nn.Module = get_peft_model(base.model, prompt)  # type: ignore[arg-type, assignment]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
-from tailorbird.methods.lora import attach_lora, load_peft, save_peft
+from tailorbird.methods.lora import attach_lora, load_peft, lora_options, save_peft
 from tailorbird.models.load import Base
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ class Qlora:
 
     name = "qlora"
     defaults = Defaults(learning_rate=1e-3, epochs=3)
+
+    def options(self, config: MethodConfig) -> dict[str, Any]:
+        """Fill in the defaults."""
+        return lora_options(config) | {"bits": config.bits or 4}
 
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
         """Return the quantisation; the head is never quantised (a fresh one has nothing to keep)."""

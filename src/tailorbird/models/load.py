@@ -145,20 +145,32 @@ def _source(config: ModelConfig) -> str:
 
 def _check_reachable(config: ModelConfig) -> None:
     """Fail at once when a hub model is neither cached nor reachable; the hub's client retries a minute."""
-    import socket
-    from urllib.parse import urlsplit
-
     from huggingface_hub import constants, try_to_load_from_cache
 
     cached = try_to_load_from_cache(config.name, "config.json", revision=config.revision)
     proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
     if isinstance(cached, str) or constants.HF_HUB_OFFLINE or proxied:
         return
+    why = hub_reachable()
+    if why:
+        raise explain_loading(config.name, OSError(why)) from None
+
+
+def hub_reachable() -> str:
+    """Return an empty string when the model hub answers, else why not."""
+    import socket
+    from urllib.parse import urlsplit
+
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
     host = urlsplit(constants.ENDPOINT)
     try:
         socket.create_connection((host.hostname, host.port or 443), timeout=10).close()
     except OSError as error:
-        raise explain_loading(config.name, OSError(f"{host.hostname}: {error}")) from None
+        return f"{host.hostname}: {error}"
+    return ""
 
 
 def _siblings(folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
 from tailorbird.train import checkpoint
+from tailorbird.train.attention import fastest_attention
 from tailorbird.train.checkpoint import State
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
@@ -89,6 +90,7 @@ def train(model: nn.Module, job: Job) -> Trained:
     total, every = _plan(job)
 
     with (
+        fastest_attention(model, job.device, int(job.train.lengths.max())),
         _patient_interrupt() as interrupted,
         Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
         log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,

@@ -1,0 +1,60 @@
+"""`tailor compare`."""
+
+from typing import Annotated
+
+import typer
+
+from tailorbird.cli import options
+from tailorbird.cli.show import show_report
+
+
+def compare(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="CSV, TSV, JSONL or Parquet; none: the bundled example."),
+    ] = None,
+    model: options.Model = None,
+    test: options.Test = None,
+    validation: options.Validation = None,
+    text: options.Text = None,
+    label: options.Label = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Arms, comma-separated: majority,probe,rag,full,adapter,lora,qlora,"
+                     "prompt,rag+best. Default: all."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes for all arms; what does not fit is skipped.")
+    ] = None,
+    overlap: options.Overlap = None,
+    drop_missing: options.DropMissing = False,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run every method and retrieval on your data, on the same split, and say which to use.
+
+    Example: `tailor compare train.csv --test test.csv --output RUN`
+    """
+    flags = {
+        "data.train": data,
+        "data.test": test,
+        "data.validation": validation,
+        "data.text": text,
+        "data.label": label,
+        "data.overlap": overlap,
+        "data.drop_missing": drop_missing,
+        "model.name": model,
+        "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
+        "compare.seeds": seeds,
+        "compare.budget_minutes": budget,
+        "output": output,
+    }
+    asked = options.make_config(config, settings, flags)
+    from tailorbird.flows.compare import compare as flow
+
+    show_report(flow(asked, resume=resume, command=options.command_line()), json)

@@ -1,0 +1,28 @@
+"""`tailor doctor`."""
+
+import json as jsonlib
+import sys
+from typing import Annotated
+
+import typer
+
+from tailorbird.cli import options
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what this machine has, what is missing, and the exact fix."""
+    from tailorbird.flows.doctor import examine
+
+    checks = examine()
+    if json:
+        print(jsonlib.dumps({"checks": checks, "ok": all(c["ok"] for c in checks)}))
+    else:
+        width = max(len(check["name"]) for check in checks)
+        for check in checks:
+            print(f"{'ok ' if check['ok'] else '!! '} {check['name']:<{width}}  {check['found']}")
+            if check["fix"]:
+                print(f"    {'':<{width}}  fix: {check['fix']}")
+    sys.exit(0 if all(check["ok"] for check in checks) else 1)

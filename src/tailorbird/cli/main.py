@@ -1,0 +1,82 @@
+"""The command `tailor`: words in, exit code out."""
+
+import os
+import sys
+
+import typer
+
+from tailorbird.cli import compare, doctor, evaluate, predict, tune
+from tailorbird.errors import Interrupted, UserError
+from tailorbird.version import __version__
+
+app = typer.Typer(
+    name="tailor",
+    help="Adapt a language model to your data, every way, and see which way is best.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("doctor")(doctor.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tailorbird {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Adapt a language model to your data, every way, and see which way is best."""
+
+
+def run() -> None:
+    """Run the command line; faults become one message and an exit code."""
+    debug = "--debug" in sys.argv
+    from tailorbird import log
+
+    if not debug:
+        log.quiet_libraries()
+    try:
+        app()
+    except (UserError, Interrupted) as error:
+        if debug:
+            raise
+        _tell(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _tell(Interrupted("stopped"))
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        # The reader of our stdout has gone (`| head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        log.say(f"error: {type(error).__name__}: {error}")
+        log.say("this is a fault of tailorbird; run again with --debug for the details")
+        sys.exit(1)
+
+
+def _tell(error: Exception) -> None:
+    from tailorbird import log
+
+    if isinstance(error, Interrupted):
+        log.say(f"{error}; go on with --resume --output FOLDER")
+        return
+    log.say(f"error: {error}")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,54 @@
+"""Options that several verbs share."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailorbird.config import Config, load_config
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Hugging Face id, local folder, or builtin:minilm."),
+]
+Text = Annotated[str | None, typer.Option(help="Column with the text; guessed when clear.")]
+Label = Annotated[str | None, typer.Option(help="Column with the label; guessed when clear.")]
+Validation = Annotated[
+    str | None, typer.Option(help="Validation file; else cut off the training file.")
+]
+Test = Annotated[str | None, typer.Option(help="Test file; else cut off the training file.")]
+Overlap = Annotated[
+    str | None,
+    typer.Option(help="Training rows that also stand in validation or test: drop, keep, error."),
+]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="Leave out rows with an empty text or label.")
+]
+Output = Annotated[str | None, typer.Option("--output", "-o", help="Run folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in --output where it stopped.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML with settings; flags win over it.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, e.g. --set train.learning_rate=1e-4. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and libraries' warnings.")]
+
+
+def make_config(
+    file: Path | None, settings: list[str] | None, flags: dict[str, Any]
+) -> Config:
+    """Return the configuration; flags that were not given (None or False) change nothing."""
+    given = {name: value for name, value in flags.items() if value not in (None, False)}
+    return load_config(file, settings or [], given)
+
+
+def command_line() -> str:
+    """Return the command as a person would type it again."""
+    return shlex.join(["tailor", *sys.argv[1:]])

@@ -1,0 +1,102 @@
+"""`tailor predict`."""
+
+import csv
+import io
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tailorbird.cli import options
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(help="A text, a file (CSV, TSV, JSONL, Parquet), or - for lines on stdin."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--text", help="The file's column with the text.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV to write; default: stdout.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Answer with labels and probabilities.
+
+    Examples: `tailor predict RUN "a witty film"`, `tailor predict RUN new.csv -o answers.csv`,
+    `cat lines.txt | tailor predict RUN`
+    """
+    from tailorbird.flows.predict import predict_file, predict_lines
+
+    if text is None or text == "-":
+        lines = [line.rstrip("\n") for line in sys.stdin]
+        answers = predict_lines(run, lines)
+    elif _is_file(text):
+        answers = predict_file(run, Path(text), column)
+    else:
+        answers = predict_lines(run, [text])
+        if not json and output is None:
+            _say_one(answers[0])
+            return
+    if json:
+        print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
+        return
+    _write(answers, output)
+
+
+def _is_file(text: str) -> bool:
+    from tailorbird.data.read import READERS
+    from tailorbird.errors import UserError
+
+    looks_like_one = Path(text).suffix.lower() in READERS and " " not in text and "\n" not in text
+    try:
+        there = Path(text).is_file()
+    except OSError:  # a long text is no file name
+        there = False
+    if looks_like_one and not there:
+        raise UserError(f"file {text} does not exist", "check the path")
+    return there and Path(text).suffix.lower() in READERS
+
+
+def _say_one(answer: dict[str, object]) -> None:
+    print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
+    probabilities = answer["probabilities"]
+    assert isinstance(probabilities, dict)
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    width = max(len(name) for name, _ in ranked[:5])
+    for name, share in ranked[:5]:
+        print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
+    for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
+        print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")
+
+
+def _write(answers: list[dict[str, object]], output: Path | None) -> None:
+    buffer = io.StringIO()
+    if answers:
+        flat = [_flat(answer) for answer in answers]
+        writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+    if output is None:
+        sys.stdout.write(buffer.getvalue())
+        return
+    from tailorbird import log
+    from tailorbird.runs.folder import write_atomically
+
+    write_atomically(output, buffer.getvalue().encode())
+    log.say(f"{len(answers):,} answers in {output}")
+
+
+def _flat(answer: dict[str, object]) -> dict[str, object]:
+    probabilities = answer["probabilities"]
+    assert isinstance(probabilities, dict)
+    row = answer.get("row")
+    head = dict(row) if isinstance(row, dict) else {"text": answer["text"]}
+    head |= {"predicted": answer["label"], "confidence": f"{float(str(answer['confidence'])):.6f}"}
+    return head | {f"p({name})": f"{share:.6f}" for name, share in probabilities.items()}

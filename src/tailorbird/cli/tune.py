@@ -1,0 +1,55 @@
+"""`tailor tune`."""
+
+from typing import Annotated
+
+import typer
+
+from tailorbird.cli import options
+from tailorbird.cli.show import show_report
+
+
+def tune(
+    data: Annotated[
+        str | None, typer.Argument(help="CSV, TSV, JSONL or Parquet with texts and labels.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="full, adapter, lora, qlora or prompt. Default: lora.")
+    ] = None,
+    model: options.Model = None,
+    test: options.Test = None,
+    validation: options.Validation = None,
+    text: options.Text = None,
+    label: options.Label = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
+    overlap: options.Overlap = None,
+    drop_missing: options.DropMissing = False,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train one model with one method, test it, and save it in a standard format.
+
+    Example: `tailor tune train.csv --method lora --output RUN`
+    """
+    flags = {
+        "data.train": data,
+        "data.test": test,
+        "data.validation": validation,
+        "data.text": text,
+        "data.label": label,
+        "data.overlap": overlap,
+        "data.drop_missing": drop_missing,
+        "model.name": model,
+        "method.name": method,
+        "train.epochs": epochs,
+        "train.seed": seed,
+        "output": output,
+    }
+    asked = options.make_config(config, settings, flags)
+    from tailorbird.flows.tune import tune as flow
+
+    show_report(flow(asked, resume=resume, command=options.command_line()), json)

@@ -1,0 +1,98 @@
+"""One arm of a comparison in a process of its own: `python -m tailorbird.flows.child RUN NAME FOLDER`.
+
+The job lies in the arm's folder as `job.json`; the outcome is `arm.json` when all went well, else
+`outcome.json` with the status and why.
+"""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.errors import Interrupted, OverBudget, UserError
+from tailorbird.flows.arm import ArmJob, run_arm
+from tailorbird.records import ArmReport
+from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.runs.split import load_split
+
+JOB, OUTCOME = "job.json", "outcome.json"
+
+
+def write_job(folder: RunFolder, name: str, config: Config, seconds: float | None) -> None:
+    """Leave the job of an arm in its folder."""
+    folder.file(OUTCOME).unlink(missing_ok=True)
+    plain = {"name": name, "seconds": seconds, "config": config.model_dump(mode="json")}
+    folder.write_json(JOB, plain)
+
+
+def main(run: str, arm: str) -> int:
+    """Do the job in the folder `arm` of the comparison `run`; return the exit code."""
+    folder = RunFolder(arm)
+    log.quiet_libraries()
+    job = folder.read_json(JOB)
+    started = time.monotonic()
+    try:
+        _do(job, RunFolder(run), folder, started)
+    except OverBudget as error:
+        folder.write_json(OUTCOME, {"status": "skipped", "why": str(error)})
+    except Interrupted as error:
+        log.say(str(error))
+        return error.exit_code
+    except UserError as error:
+        folder.write_json(OUTCOME, {"status": "failed", "why": str(error)})
+        return error.exit_code
+    except MemoryError:
+        folder.write_json(OUTCOME, {"status": "failed", "why": _OUT_OF_MEMORY})
+        return 1
+    except Exception as error:
+        out_of_memory = "out of memory" in str(error).lower() or "can't allocate" in str(error)
+        why = _OUT_OF_MEMORY if out_of_memory else f"{type(error).__name__}: {error}"
+        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        folder.write_json(OUTCOME, {"status": "failed", "why": why})
+        return 1
+    return 0
+
+
+_OUT_OF_MEMORY = (
+    "out of memory; a smaller train.micro_batch_size or data.max_length needs less, "
+    "and so does train.gradient_checkpointing=true"
+)
+
+
+def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float) -> ArmReport:
+    config = Config.model_validate(plain["config"])
+    split, _, _ = load_split(run)
+    deadline = None if plain["seconds"] is None else started + plain["seconds"]
+    job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
+    if job.name == "majority":
+        from tailorbird.flows.untrained import run_majority
+
+        return run_majority(job)
+    if job.name == "probe":
+        from tailorbird.flows.untrained import run_probe
+
+        return run_probe(job)
+    if job.name == "rag":
+        from tailorbird.flows.untrained import run_rag
+
+        return run_rag(job)
+    if job.name.startswith("rag+"):
+        from tailorbird.flows.untrained import run_mix
+
+        tuned, memory = (_report(run, name) for name in (job.name.removeprefix("rag+"), "rag"))
+        return run_mix(job, tuned, memory)
+    return run_arm(job)
+
+
+def _report(run: RunFolder, name: str) -> ArmReport:
+    from pydantic import TypeAdapter
+
+    found: ArmReport = TypeAdapter(ArmReport).validate_python(run.arm(name).read_json(ARM))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(str(Path(sys.argv[1])), str(Path(sys.argv[2]))))

@@ -1,0 +1,231 @@
+"""`tailor compare`: every way of adapting the model, on the same split, side by side."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from tailorbird import log
+from tailorbird.config import METHODS, Config, dump_config, for_arm
+from tailorbird.errors import Interrupted, UserError
+from tailorbird.flows.child import OUTCOME, write_job
+from tailorbird.flows.finish import Story, finish
+from tailorbird.flows.output import reproduce, run_folder, saved_config
+from tailorbird.flows.prepare import Prepared, bundled_example, prepare
+from tailorbird.flows.scoring import load_probabilities, targets_of
+from tailorbird.metrics.labels import class_scores
+from tailorbird.metrics.stats import score_all
+from tailorbird.records import ArmReport, Report
+from tailorbird.report.numbers import duration
+from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
+
+MIX = "rag+best"
+# Cheap arms first: when a budget runs out, the most has been learnt.
+_ORDER = ("majority", "rag", "probe", "adapter", "lora", "prompt", "qlora", "full")
+
+
+def compare(config: Config, *, resume: bool = False, command: str = "") -> Report:
+    """Run every arm on the same split and leave the report in the run folder.
+
+    Args:
+        config: What to do; `config.compare` says which arms, how many seeds, how long. Without
+            `config.data.train` the bundled example is taken.
+        resume: Go on with the comparison in `config.output`; finished arms are not run again.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: Anything wrong with the data or the settings. An arm's own fault does not end
+            the comparison.
+        Interrupted: Ctrl-C; the comparison can be resumed.
+    """
+    started = time.time()
+    _check_options(config)
+    folder = run_folder(config, "compare", resume=resume)
+    with folder.locked():
+        config = saved_config(folder, config) if resume and folder.exists else config
+        if config.data.train is None:
+            config = bundled_example(config)
+            log.say("no data given: the bundled example, a debugging tutor")
+        prepared = prepare(config, folder)
+        folder.write(CONFIG, dump_config(config))
+        bench = _Bench(config, prepared, folder)
+        arms, folders = bench.run()
+        story = Story(
+            kind="compare",
+            config=config,
+            prepared=prepared,
+            folder=folder,
+            arms=arms,
+            folders=folders,
+            command=command or reproduce("compare", folder),
+            started=started,
+        )
+        return finish(story)
+
+
+def _check_options(config: Config) -> None:
+    """Refuse method options that no arm of the comparison has.
+
+    Raises:
+        UserError: Such an option.
+    """
+    given = set(config.method.model_dump(exclude={"name"}, exclude_none=True))
+    arms = [name for name in METHODS if name in config.compare.methods]
+    taken = {
+        key
+        for name in arms
+        for key in for_arm(config, name).method.model_dump(exclude={"name"}, exclude_none=True)
+    }
+    if given - taken:
+        raise UserError(
+            f"no arm has the option {', '.join(sorted(f'method.{key}' for key in given - taken))}",
+            f"leave it out; the arms are {', '.join(config.compare.methods)}",
+        )
+
+
+@dataclass
+class _Bench:
+    """Runs the arms one after the other, each in a process of its own."""
+
+    config: Config
+    prepared: Prepared
+    folder: RunFolder
+
+    def run(self) -> tuple[list[ArmReport], dict[str, list[RunFolder]]]:
+        """Return every arm's report, and where those that succeeded were saved."""
+        budget = self.config.compare.budget_minutes
+        self.deadline = None if budget is None else time.monotonic() + 60 * budget
+        wanted = self.config.compare.methods
+        reports: dict[str, ArmReport] = {}
+        places: dict[str, list[RunFolder]] = {}
+        for name in (name for name in _ORDER if name in wanted):
+            reports[name], places[name] = self._arm(name)
+        if MIX in wanted:
+            name = self._mix_name(reports)
+            if name is None:
+                why = "needs the rag arm and a trained arm that succeeded"
+                reports[MIX] = ArmReport(MIX, "skipped", why)
+            else:
+                reports[name], places[name] = self._arm(name)
+        ok = {name: where for name, where in places.items() if reports[name].status == "ok"}
+        return list(reports.values()), ok
+
+    def _mix_name(self, reports: dict[str, ArmReport]) -> str | None:
+        """Return ``rag+X`` for the trained arm X that is best on validation."""
+        trained = [r for n, r in reports.items() if n in METHODS and r.status == "ok"]
+        if not trained or "rag" not in reports or reports["rag"].status != "ok":
+            return None
+        best = max(
+            trained,
+            key=lambda r: (r.validation["accuracy"].value, -r.validation["log_loss"].value),
+        )
+        return f"rag+{best.name}"
+
+    def _arm(self, name: str) -> tuple[ArmReport, list[RunFolder]]:
+        """Run one arm with every seed."""
+        trained = name in METHODS
+        count = self.config.compare.seeds if trained else 1
+        first = self.config.train.seed
+        reports, places = [], []
+        for number in range(count):
+            place = self.folder.arm(name if number == 0 else f"{name}/seeds/{first + number}")
+            report = self._once(name, first + number, place)
+            if report.status != "ok":
+                return replace(report, name=name), []
+            reports.append(report)
+            places.append(place)
+        joined = replace(self._join(reports, places), run=f"arms/{name}")
+        accuracy = joined.test["accuracy"]
+        log.say(
+            f"{name}: {accuracy.value:.1%} right on test ({accuracy.low:.1%} to "
+            f"{accuracy.high:.1%}), made in {duration(joined.cost.train_seconds or 0.0)}"
+        )
+        return joined, places
+
+    def _once(self, name: str, seed: int, place: RunFolder) -> ArmReport:
+        """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
+        if place.file(ARM).is_file():
+            log.say(f"{name}: done before")
+            return _read_arm(place)
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return ArmReport(name, "skipped", "the budget was used up by the arms before it")
+        config = for_arm(self.config, name) if name in METHODS else self.config  # type: ignore[arg-type]
+        seeded = config.train.model_copy(update={"seed": seed})
+        place.path.mkdir(parents=True, exist_ok=True)
+        write_job(place, name, config.model_copy(update={"train": seeded}), left)
+        command = [sys.executable, "-m", "tailorbird.flows.child"]
+        command += [str(self.folder.path), str(place.path)]
+        code = _run(command)
+        if place.file(ARM).is_file():
+            return _read_arm(place)
+        if code == Interrupted.exit_code:
+            raise Interrupted("the comparison was stopped")
+        report = _outcome(name, code, place)
+        log.warn(f"{name} {report.status}: {report.why}")
+        return report
+
+    def _join(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:
+        """Return one report for all seeds: mean scores, their intervals, and each seed's own."""
+        if len(reports) == 1:
+            return reports[0]
+        split = self.prepared.split
+        found = [load_probabilities(place) for place in places]
+        stacked = {part: np.stack([f[part] for f in found]) for part in ("validation", "test")}
+        targets = targets_of(split.test, split.labels)
+        judges = targets_of(split.validation, split.labels)
+        costs = [report.cost for report in reports]
+        seconds = [cost.train_seconds or 0.0 for cost in costs]
+        return replace(
+            reports[0],
+            validation=score_all(stacked["validation"], judges, split.labels),
+            test=score_all(stacked["test"], targets, split.labels),
+            per_class=class_scores(stacked["test"], targets, split.labels),
+            seeds=tuple(report.seeds[0] for report in reports),
+            cost=replace(
+                costs[0],
+                train_seconds=sum(seconds) / len(seconds),
+                peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+            ),
+            notes=(
+                *reports[0].notes,
+                f"scores are means over {len(reports)} seeds; the saved model, its curve, "
+                f"confusion and wrong examples are those of seed {reports[0].seeds[0].seed}",
+            ),
+        )
+
+
+def _run(command: list[str]) -> int:
+    """Run a process whose words go to our stderr; Ctrl-C reaches it by itself, so wait for it."""
+    process = subprocess.Popen(command, stdout=sys.stderr.fileno())
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            if interrupted:
+                process.kill()
+            interrupted = True
+            continue
+        return Interrupted.exit_code if interrupted else code
+
+
+def _read_arm(place: RunFolder) -> ArmReport:
+    report: ArmReport = TypeAdapter(ArmReport).validate_python(place.read_json(ARM))
+    return report
+
+
+def _outcome(name: str, code: int, place: RunFolder) -> ArmReport:
+    if place.file(OUTCOME).is_file():
+        plain = place.read_json(OUTCOME)
+        return ArmReport(name, plain["status"], plain["why"])
+    if code == -9:
+        why = "the system ended it, most likely for lack of memory; lower train.micro_batch_size"
+    else:
+        begun = "" if place.file(JOURNAL).is_file() else " before training began"
+        why = f"its process ended with exit code {code}{begun}"
+    return ArmReport(name, "failed", why)

@@ -1,0 +1,100 @@
+"""`tailor doctor`: what this machine has, what is missing, and the exact fix."""
+
+import shutil
+import time
+from typing import Any
+
+from tailorbird.errors import UserError
+from tailorbird.models.builtin import resolve
+from tailorbird.models.device import choose
+from tailorbird.runs.environment import PACKAGES, describe, installed
+
+_NEEDED_DISK, _NEEDED_MEMORY = 2e9, 3e9
+
+
+def examine() -> list[dict[str, Any]]:
+    """Return checks: ``name``, ``ok``, ``found``, ``fix`` (empty when all is well)."""
+    facts = describe()
+    machine = facts["machine"]
+    free = shutil.disk_usage(".").free
+    missing = [name for name in PACKAGES if installed(name) is None]
+    return [
+        _check("tailorbird", True, f"{facts['tailorbird']} on Python {facts['python']}"),
+        _check("processor", True, f"{machine['processor']}, {machine['cores']} cores"),
+        _check(
+            "memory",
+            machine["memory_bytes"] > _NEEDED_MEMORY,
+            f"{machine['memory_bytes'] / 1e9:.1f} GB",
+            "3 GB are needed for the smallest models; close other programs",
+        ),
+        _check("disk", free > _NEEDED_DISK, f"{free / 1e9:.1f} GB free here", "free some space"),
+        _check(
+            "packages",
+            not missing,
+            ", ".join(f"{name} {found}" for name, found in facts["packages"].items()),
+            f"pip install {' '.join(missing)}",
+        ),
+        _device(),
+        _products(),
+        _quantisation(),
+        _builtin(),
+        _hub(),
+    ]
+
+
+def _check(name: str, ok: bool, found: str, fix: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, "fix": "" if ok else fix}
+
+
+def _device() -> dict[str, Any]:
+    import torch
+
+    device = choose()
+    if device.kind == "cuda":
+        card = torch.cuda.get_device_properties(0)
+        return _check("device", True, f"{card.name}, {card.total_memory / 1e9:.0f} GB: {device.words}")
+    return _check("device", True, f"no GPU found: {device.words}")
+
+
+def _products() -> dict[str, Any]:
+    """Measure matrix products, since number formats promise more than some machines keep."""
+    import torch
+
+    device = choose()
+    rates = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a = torch.randn(1024, 1024, device=device.name).to(dtype)
+        a @ a
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < 0.2:
+            a @ a
+            count += 1
+        if device.kind == "cuda":
+            torch.cuda.synchronize()
+        rates[name] = count * 2 * 1024**3 / (time.perf_counter() - started) / 1e9
+    found = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in rates.items())
+    return _check("products", True, found)
+
+
+def _quantisation() -> dict[str, Any]:
+    from tailorbird.methods import quantisation_works
+
+    why = quantisation_works()
+    fix = "pip install --upgrade bitsandbytes; all methods but qlora work without it"
+    return _check("qlora", not why, why or "4-bit layers work", fix)
+
+
+def _builtin() -> dict[str, Any]:
+    try:
+        return _check("builtin:minilm", True, f"verified, {resolve('builtin:minilm')}")
+    except UserError as error:
+        return _check("builtin:minilm", False, error.problem, error.fix)
+
+
+def _hub() -> dict[str, Any]:
+    from tailorbird.models.load import hub_reachable
+
+    why = hub_reachable()
+    found = why or "reachable"
+    # Not having a hub is a way of working, not a fault: local folders and builtin:minilm remain.
+    return _check("model hub", True, found if not why else f"{why}; local folders and builtin work")

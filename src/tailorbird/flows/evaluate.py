@@ -1,0 +1,119 @@
+"""`tailor evaluate`: a finished run on the data it was tested on, or on other labelled data."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tailorbird.data.check import summarise
+from tailorbird.data.read import Loaded, read_examples
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.flows.load import Predictor, arm_folder, load
+from tailorbird.flows.output import run_folder
+from tailorbird.flows.scoring import save_predictions, score_arm
+from tailorbird.metrics.verdict import verdict
+from tailorbird.config import Config
+from tailorbird.records import ArmReport, Cost, Report, Split, report_from_json
+from tailorbird.report.page import render_page
+from tailorbird.runs.environment import describe
+from tailorbird.runs.folder import ARMS, PAGE, REPORT, RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns hold what; None: guessed."""
+
+    text: str | None = None
+    label: str | None = None
+    drop_missing: bool = False
+
+
+def evaluate(
+    run: Path | str,
+    data: Path | str | None = None,
+    columns: Columns = Columns(),  # noqa: B008 - frozen
+    output: str | None = None,
+    command: str = "",
+) -> Report:
+    """Score a run and explain its errors.
+
+    Args:
+        run: A run folder, or an arm's within a comparison.
+        data: Labelled examples; None returns the scores of the run's own test.
+        columns: Their columns.
+        output: Where to leave `report.html`, `report.json` and `predictions.jsonl`; None: nowhere.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: No such run, or data that cannot be scored.
+    """
+    if data is None:
+        return _own_report(Path(run))
+    started = time.time()
+    # The data first: its faults are told before a model is loaded.
+    loaded = read_examples(
+        Path(data), text=columns.text, label=columns.label, drop_missing=columns.drop_missing
+    )
+    predictor = load(run)
+    split = _as_test(loaded, predictor)
+    texts = [example.text for example in split.test]
+    began = time.perf_counter()
+    probabilities = predictor.probabilities(texts, "predicting")
+    took = time.perf_counter() - began
+    arm = ArmReport(
+        name=arm_folder(Path(run)).path.name,
+        status="ok",
+        run=str(run),
+        cost=Cost(predict_ms_per_example=1000 * took / len(texts)),
+    )
+    arm = score_arm(arm, probabilities, probabilities, split, 0)
+    arm = replace(arm, validation={}, seeds=())
+    report = Report(
+        kind="tune",
+        data=summarise(split, str(data), loaded.columns),
+        arms=(arm,),
+        verdict=verdict([arm], ()),
+        model=predictor.name,
+        command=command,
+        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 1),
+        environment=describe(),
+    )
+    if output is not None:
+        folder = run_folder(Config(output=output), "evaluate", resume=False)
+        save_predictions(folder, split, {"test": probabilities}, split.labels)
+        folder.write(PAGE, render_page(report))
+        folder.write_json(REPORT, report.to_json())
+    return report
+
+
+def _as_test(loaded: Loaded, predictor: Predictor) -> Split:
+    """Return the examples as a test set of the run's labels.
+
+    Raises:
+        UserError: A label the run does not know.
+    """
+    known = set(predictor.labels)
+    strange = sorted({str(e.label) for e in loaded.examples} - known)
+    if strange:
+        raise UserError(
+            f"{loaded.path}: label {strange[0]!r}{did_you_mean(strange[0], known)} is unknown to "
+            f"the run{f', and {len(strange) - 1} more' if len(strange) > 1 else ''}",
+            f"the run knows: {', '.join(sorted(known)[:20])}",
+        )
+    test = tuple(loaded.examples)
+    return Split((), test, test, tuple(predictor.labels), "all rows", loaded.findings)
+
+
+def _own_report(path: Path) -> Report:
+    """Return the report of a run; for an arm of a comparison, the comparison's with it alone."""
+    folder = RunFolder(path)
+    if folder.file(REPORT).is_file():
+        return report_from_json(folder.read_json(REPORT))
+    above = path.resolve().parent.parent
+    if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
+        report = report_from_json(RunFolder(above).read_json(REPORT))
+        arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
+        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=verdict(arms, ()))
+    arm_folder(path)  # says what is wrong with the path
+    raise UserError(f"{path} has no {REPORT}", "give labelled DATA to score it on")

@@ -1,0 +1,129 @@
+"""The last part of every story: arms -> verdict -> report, page and cards."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.data.check import summarise
+from tailorbird.flows.prepare import Prepared
+from tailorbird.flows.scoring import load_probabilities, targets_of
+from tailorbird.metrics.stats import compare_with
+from tailorbird.metrics.verdict import best_arm, verdict
+from tailorbird.records import ArmReport, Comparison, Neighbour, ReloadCheck, Report
+from tailorbird.report.card import model_card
+from tailorbird.report.page import render_page
+from tailorbird.runs.environment import describe
+from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, PAGE, REPORT, RunFolder
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is known when the arms are done.
+
+    Attributes:
+        folders: Where each arm that succeeded was saved, by name; the first seed's first.
+        command: The command that reproduces the run.
+        started: `time.time` at the start.
+    """
+
+    kind: Literal["tune", "compare"]
+    config: Config
+    prepared: Prepared
+    folder: RunFolder
+    arms: Sequence[ArmReport]
+    folders: dict[str, list[RunFolder]]
+    command: str
+    started: float
+
+
+def finish(story: Story) -> Report:
+    """Look at the saved models again, judge the arms, and write everything a person reads."""
+    arms = _look_again(story)
+    comparisons = _compare(story, arms)
+    report = Report(
+        kind=story.kind,
+        data=summarise(story.prepared.split, story.prepared.source, story.prepared.columns),
+        arms=tuple(arms),
+        verdict=verdict(arms, comparisons),
+        comparisons=comparisons,
+        model=story.config.model.name,
+        command=story.command,
+        created=datetime.fromtimestamp(story.started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - story.started, 1),
+        environment=describe(),
+        settings=story.config.model_dump(mode="json", exclude_defaults=True),
+    )
+    story.folder.write_json(ENVIRONMENT, report.environment)
+    for arm in arms:
+        for place in story.folders.get(arm.name, []):
+            card = model_card(report, arm)
+            place.write(CARD, card)
+            if place.file(MODEL).is_dir():
+                place.write(f"{MODEL}/{CARD}", card)
+    story.folder.write(PAGE, render_page(report))
+    story.folder.write_json(REPORT, report.to_json())
+    return report
+
+
+def _look_again(story: Story) -> list[ArmReport]:
+    """Return the arms with their reload checks and the neighbours of what they got wrong."""
+    folders = {name: places[0] for name, places in story.folders.items()}
+    if not folders:
+        return list(story.arms)
+    log.say("loading every saved model in a fresh process ...")
+    command = [sys.executable, "-m", "tailorbird.flows.second_look", str(story.folder.path)]
+    command += [str(place.path) for place in folders.values()]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        why = f"the fresh process ended with exit code {done.returncode}"
+        log.warn(f"the saved models could not be checked: {why}")
+        check = ReloadCheck(False, 0, float("nan"), why)
+        return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
+    seen = json.loads(done.stdout)
+    return [_with_look(arm, folders.get(arm.name), seen, story) for arm in story.arms]
+
+
+def _with_look(
+    arm: ArmReport, place: RunFolder | None, seen: dict[str, Any], story: Story
+) -> ArmReport:
+    if place is None:
+        return arm
+    check = ReloadCheck(**seen["reload"][str(place.path)])
+    if not check.identical:
+        log.warn(
+            f"{arm.name}: the saved model does not predict what the trained one did "
+            f"(largest difference {check.max_difference:.2g}; {check.why})"
+        )
+    index = {(e.row, e.text): str(i) for i, e in enumerate(story.prepared.split.test)}
+    errors = tuple(
+        replace(
+            error,
+            nearest=tuple(
+                Neighbour(**near) for near in seen["nearest"].get(index[error.row, error.text], [])
+            ),
+        )
+        for error in arm.errors
+    )
+    return replace(arm, reload=check, errors=errors)
+
+
+def _compare(story: Story, arms: Sequence[ArmReport]) -> tuple[Comparison, ...]:
+    best = best_arm(arms)
+    if best is None:
+        return ()
+    split = story.prepared.split
+    targets = targets_of(split.test, split.labels)
+    correct = {
+        name: np.stack([load_probabilities(p)["test"].argmax(1) == targets for p in places])
+        for name, places in story.folders.items()
+    }
+    return compare_with(best.name, correct) if len(correct) > 1 else ()

@@ -1,0 +1,56 @@
+"""Where a run is kept, and how it is found again."""
+
+from pathlib import Path
+
+from tailorbird import log
+from tailorbird.config import Config, load_config
+from tailorbird.errors import UserError
+from tailorbird.runs.folder import CONFIG, RunFolder
+
+
+def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
+    """Return the run's folder, made and not in use.
+
+    Raises:
+        UserError: It is in use, or there is nothing to resume.
+    """
+    if config.output is None and resume:
+        raise UserError("--resume needs to know which run", "add --output FOLDER")
+    folder = RunFolder(config.output or _next_name(config, verb))
+    folder.start(resume=resume)
+    log.note_folder(folder.path)
+    log.say(f"run folder: {folder.path}")
+    return folder
+
+
+def _next_name(config: Config, verb: str) -> Path:
+    data = Path(config.data.train).stem if config.data.train else "example"
+    number = 1
+    while (place := Path("runs") / f"{verb}-{data}-{number}").exists():
+        number += 1
+    return place
+
+
+def saved_config(folder: RunFolder, asked: Config) -> Config:
+    """Return the settings that a run began with; a resumed run keeps them."""
+    saved = load_config(folder.file(CONFIG))
+    ignored = _differences(asked, saved)
+    if ignored:
+        log.warn(f"going on with the run's own settings; ignored: {', '.join(ignored)}")
+    return saved.model_copy(update={"output": asked.output})
+
+
+def _differences(asked: Config, saved: Config) -> list[str]:
+    given, kept = asked.model_dump(exclude_defaults=True), saved.model_dump()
+    return [
+        f"{section}.{name}"
+        for section, values in given.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if kept[section][name] != value
+    ]
+
+
+def reproduce(verb: str, folder: RunFolder) -> str:
+    """Return a command that repeats a run made through the Python API."""
+    return f"tailor {verb} -c {folder.file(CONFIG)} --output {folder.path}-again"

@@ -1,0 +1,54 @@
+"""`tailor predict`: texts -> answers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tailorbird.data.read import read_examples, read_table
+from tailorbird.errors import UserError
+from tailorbird.flows.load import load
+from tailorbird.runs.folder import CONFIG, DATA, RunFolder
+
+
+def predict_lines(run: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one answer per text: text, label, confidence, probabilities, neighbours.
+
+    Raises:
+        UserError: No such run, or an empty text.
+    """
+    empty = [number for number, text in enumerate(texts, start=1) if not text.strip()]
+    if empty or not texts:
+        where = f"text {empty[0]}" if empty else "there"
+        raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
+    found = load(run).predict(list(texts))
+    return [
+        {"text": text} | asdict(prediction) for text, prediction in zip(texts, found, strict=True)
+    ]
+
+
+def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, Any]]:
+    """Return one answer per row of a file, with the row's own columns under ``row``.
+
+    Raises:
+        UserError: No such run, or a file that cannot be read.
+    """
+    like = None if column else _trained_columns(run)
+    loaded = read_examples(path, text=column, need_label=False, like=like)
+    table = read_table(path)
+    rows = {e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples}
+    answers = predict_lines(run, [example.text for example in loaded.examples])
+    return [
+        answer | {"row": rows[example.row]}
+        for answer, example in zip(answers, loaded.examples, strict=True)
+    ]
+
+
+def _trained_columns(run: Path) -> dict[str, str] | None:
+    """Return the columns the run was trained on, which its user's other files likely share."""
+    for folder in (run, run.parent.parent):
+        place = RunFolder(folder)
+        if place.file(f"{DATA}/split.json").is_file() and place.file(CONFIG).is_file():
+            columns: dict[str, str] = place.read_json(f"{DATA}/split.json")["columns"]
+            return columns
+    return None

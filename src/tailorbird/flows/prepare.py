@@ -1,0 +1,87 @@
+"""The first part of every story: files -> examples -> checked split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.data.check import check_split
+from tailorbird.data.read import read_parts
+from tailorbird.data.split import make_split
+from tailorbird.errors import UserError
+from tailorbird.records import Split
+from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.split import has_split, load_split, save_split
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked split and where it came from."""
+
+    split: Split
+    source: str
+    columns: dict[str, str]
+
+
+def prepare(config: Config, folder: RunFolder) -> Prepared:
+    """Read, split and check the data, say what was found, and keep the split in the run folder.
+
+    Raises:
+        UserError: Anything wrong with the files, their columns or their rows.
+    """
+    if has_split(folder):
+        return Prepared(*load_split(folder))
+    prepared = read_and_check(config)
+    save_split(folder, prepared.split, prepared.source, prepared.columns)
+    return prepared
+
+
+def read_and_check(config: Config) -> Prepared:
+    """Read, split and check the data and say what was found; writes nothing."""
+    data = config.data
+    if data.train is None:
+        raise UserError("no data was given", "name a CSV, TSV, JSONL or Parquet file")
+    train, validation, test = read_parts(
+        Path(data.train),
+        validation=Path(data.validation) if data.validation else None,
+        test=Path(data.test) if data.test else None,
+        text=data.text,
+        label=data.label,
+        drop_missing=data.drop_missing,
+    )
+    for note in train.notes:
+        log.say(note)
+    split = make_split(
+        train,
+        validation,
+        test,
+        validation_share=data.validation_share,
+        test_share=data.test_share,
+        seed=data.split_seed,
+    )
+    split = check_split(split, overlap=data.overlap)
+    log.say(
+        f"{len(split.train):,} training, {len(split.validation):,} validation and "
+        f"{len(split.test):,} test examples, {len(split.labels)} classes ({split.how})"
+    )
+    for finding in split.findings:
+        (log.warn if finding.level == "warning" else log.say)(finding.message)
+    return Prepared(split, data.train, train.columns)
+
+
+def bundled_example(config: Config) -> Config:
+    """Return `config` with the debugging tutor that comes with tailorbird as its data."""
+    folder = _tutor()
+    files = {part: str(folder / f"{part}.csv") for part in ("train", "validation", "test")}
+    columns = {"text": "text", "label": "label"}
+    data = config.data.model_copy(update=files | columns)
+    return config.model_copy(update={"data": data})
+
+
+def _tutor() -> Path:
+    package = Path(__file__).parent.parent
+    # Installed: inside the package. In a checkout: beside it, where people look for examples.
+    for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
+        if folder.is_dir():
+            return folder
+    raise UserError("the bundled example is not installed", "pip install --force-reinstall tailorbird")

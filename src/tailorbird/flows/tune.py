@@ -1,0 +1,49 @@
+"""`tailor tune`: one method on one data set."""
+
+import time
+from dataclasses import replace
+
+from tailorbird.config import Config, dump_config
+from tailorbird.flows.finish import Story, finish
+from tailorbird.flows.output import reproduce, run_folder, saved_config
+from tailorbird.flows.prepare import prepare
+from tailorbird.records import Report
+from tailorbird.runs.folder import ARM, CONFIG
+
+
+def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
+    """Train one model and leave it, its scores and its report in the run folder.
+
+    Args:
+        config: What to do; `config.method.name` says how.
+        resume: Go on with the run in `config.output`.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: Anything wrong with the data, the model or the settings; nothing is lost.
+        Interrupted: Ctrl-C; the run can be resumed.
+    """
+    started = time.time()
+    folder = run_folder(config, "tune", resume=resume)
+    with folder.locked():
+        config = saved_config(folder, config) if resume and folder.exists else config
+        prepared = prepare(config, folder)
+        folder.write(CONFIG, dump_config(config))
+        # After the data was checked: torch takes seconds to load, a bad column should not.
+        from tailorbird.flows.arm import ArmJob, run_arm
+
+        name = config.method.name
+        job = ArmJob(name, config, prepared.split, folder, resume=resume)
+        arm = replace(run_arm(job), run=".")
+        folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
+        story = Story(
+            kind="tune",
+            config=config,
+            prepared=prepared,
+            folder=folder,
+            arms=[arm],
+            folders={name: [folder]},
+            command=command or reproduce("tune", folder),
+            started=started,
+        )
+        return finish(story)

@@ -1,0 +1,204 @@
+"""The arms without gradient steps: majority, probe, rag, and rag mixed with a tuned model."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird.config import dump_config
+from tailorbird.errors import UserError
+from tailorbird.evaluate.predict import softmax
+from tailorbird.flows.arm import ArmJob
+from tailorbird.flows.scoring import load_probabilities, save_predictions, score_arm, targets_of
+from tailorbird.flows.vectors import CHECKED, Vectors, split_vectors
+from tailorbird.metrics.labels import log_loss
+from tailorbird.rag.memory import Memory
+from tailorbird.records import ArmReport, Cost
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import ARM, CONFIG, LABELS, MODEL, RunFolder, write_atomically
+
+_CS = (0.1, 1.0, 10.0, 100.0)
+_WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
+
+
+def run_majority(job: ArmJob) -> ArmReport:
+    """Answer the most frequent label, whatever the text: what every arm must beat."""
+    started = time.perf_counter()
+    split = job.split
+    counts = Counter(example.label for example in split.train)
+    shares = np.asarray([counts[label] / len(split.train) for label in split.labels])
+    seconds = time.perf_counter() - started
+    with job.folder.new_folder(MODEL) as folder:
+        plain = dict(zip(split.labels, shares.tolist(), strict=True))
+        (folder / "majority.json").write_text(json.dumps(plain, indent=2))
+
+    def everyone(count: int) -> np.ndarray:
+        return np.tile(shares.astype(np.float32), (count, 1))
+
+    cost = Cost(
+        train_seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+        trainable_parameters=0,
+        total_parameters=0,
+        predict_ms_per_example=0.0,
+    )
+    arrays = {
+        "validation": everyone(len(split.validation)),
+        "test": everyone(len(split.test)),
+        "check": everyone(min(CHECKED, len(split.test))),
+    }
+    return _finish(job, cost, {}, arrays)
+
+
+def run_probe(job: ArmJob) -> ArmReport:
+    """Fit a logistic regression on frozen embeddings, its C chosen on validation."""
+    from sklearn.linear_model import LogisticRegression
+
+    split = job.split
+    vectors = split_vectors(job.config, split, _run_of(job.folder))
+    targets, judges = (targets_of(part, split.labels) for part in (split.train, split.validation))
+    started = time.perf_counter()
+    fits = []
+    for c in _CS:
+        fit = LogisticRegression(C=c, max_iter=2000, random_state=job.config.train.seed)
+        fit.fit(vectors.train, targets)
+        on_validation = fit.predict_proba(vectors.validation)
+        accuracy = float((on_validation.argmax(1) == judges).mean())
+        fits.append((accuracy, -log_loss(on_validation, judges), c, fit))
+    _, _, c, best = max(fits, key=lambda item: item[:2])
+    seconds = time.perf_counter() - started
+    weights, bias = _as_softmax(best.coef_, best.intercept_)
+    with job.folder.new_folder(MODEL) as folder:
+        np.savez(folder / "probe.npz", weights=weights, bias=bias)
+        (folder / "probe.json").write_text(json.dumps({"embedder": vectors.embedder, "C": c}))
+    cost = _cost(vectors, vectors.fit_seconds + seconds, weights.size + bias.size, job)
+    told = {"embedder": vectors.embedder, "C": c}
+    return _finish(
+        job, cost, told, _each(vectors, lambda rows: softmax(rows @ weights.T + bias))
+    )
+
+
+def _each(
+    vectors: Vectors, answer: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return what `answer` says about the vectors of each part."""
+    parts = {"validation": vectors.validation, "test": vectors.test, "check": vectors.check}
+    return {name: answer(rows) for name, rows in parts.items()}
+
+
+def _as_softmax(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return one row per class; scikit-learn keeps a single one for two classes."""
+    if len(weights) > 1:
+        return weights, bias
+    return np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+
+
+def run_rag(job: ArmJob) -> ArmReport:
+    """Let the nearest labelled training examples vote; nothing is trained."""
+    split, asked = job.split, job.config.rag
+    vectors = split_vectors(job.config, split, _run_of(job.folder))
+    started = time.perf_counter()
+    memory = Memory(vectors.train, split.train, split.labels)
+    judges = targets_of(split.validation, split.labels)
+    settings = memory.choose(vectors.validation, judges, (asked.k, asked.temperature))
+    chosen = time.perf_counter() - started
+    started = time.perf_counter()
+    arrays = _each(vectors, lambda rows: memory.probabilities(rows, settings))
+    search_ms = 1000 * (time.perf_counter() - started) / max(1, sum(map(len, arrays.values())))
+    told = {"embedder": vectors.embedder} | asdict(settings)
+    with job.folder.new_folder(MODEL) as folder:
+        np.save(folder / "vectors.npy", memory.vectors)
+        rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in split.train)
+        (folder / "examples.jsonl").write_text(rows, encoding="utf-8")
+        (folder / "rag.json").write_text(json.dumps(told, indent=2))
+    cost = _cost(vectors, vectors.fit_seconds + chosen, 0, job, search_ms)
+    return _finish(job, cost, told, arrays)
+
+
+def run_mix(job: ArmJob, tuned: ArmReport, memory: ArmReport) -> ArmReport:
+    """Mix a tuned model's probabilities with the neighbours'; the weight is chosen on validation."""
+    split = job.split
+    started = time.perf_counter()
+    run = _run_of(job.folder)
+    a, b = (load_probabilities(run.arm(report.name)) for report in (tuned, memory))
+    judges = targets_of(split.validation, split.labels)
+    weights = [job.config.rag.weight] if job.config.rag.weight is not None else list(_WEIGHTS)
+
+    def quality(weight: float) -> tuple[float, float]:
+        mixed = (1 - weight) * a["validation"] + weight * b["validation"]
+        return float((mixed.argmax(1) == judges).mean()), -log_loss(mixed, judges)
+
+    weight = max(weights, key=quality)
+    told = {"tuned": tuned.name, "memory": memory.name, "weight": weight}
+    with job.folder.new_folder(MODEL) as folder:
+        (folder / "mix.json").write_text(json.dumps(told, indent=2))
+    ours, theirs = tuned.cost, memory.cost
+    cost = Cost(
+        train_seconds=_sum(ours.train_seconds, theirs.train_seconds)
+        + (time.perf_counter() - started),
+        peak_memory_bytes=max(ours.peak_memory_bytes or 0, theirs.peak_memory_bytes or 0),
+        trainable_parameters=ours.trainable_parameters,
+        total_parameters=ours.total_parameters,
+        artifact_bytes=int(_sum(ours.artifact_bytes, theirs.artifact_bytes)),
+        predict_ms_per_example=_sum(ours.predict_ms_per_example, theirs.predict_ms_per_example),
+    )
+    mixed = {part: (1 - weight) * a[part] + weight * b[part] for part in a}
+    return _finish(job, cost, told, mixed)
+
+
+def _sum(a: float | None, b: float | None) -> float:
+    return (a or 0.0) + (b or 0.0)
+
+
+def _run_of(arm: RunFolder) -> RunFolder:
+    """Return the comparison's folder: arms lie in ``RUN/arms/NAME``."""
+    return RunFolder(arm.path.parent.parent)
+
+
+def _cost(
+    vectors: Vectors, seconds: float, trained: int, job: ArmJob, more_ms: float = 0.0
+) -> Cost:
+    return Cost(
+        train_seconds=seconds,
+        peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
+        trainable_parameters=trained,
+        artifact_bytes=job.folder.size_bytes(MODEL),
+        predict_ms_per_example=vectors.ms_per_example + more_ms,
+    )
+
+
+def _finish(
+    job: ArmJob, cost: Cost, told: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> ArmReport:
+    """Save what every arm saves, and score it."""
+    split = job.split
+    job.folder.write(CONFIG, dump_config(job.config))
+    job.folder.write_json(LABELS, list(split.labels))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    save_predictions(job.folder, split, arrays, split.labels)
+    report = ArmReport(job.name, "ok", cost=cost, settings=told)
+    report = score_arm(report, arrays["validation"], arrays["test"], split, job.config.train.seed)
+    job.folder.write_json(ARM, asdict(report))
+    return report
+
+
+def save_memory(folder: Path, memory: Memory) -> None:
+    """Write a memory's vectors and examples back after some were added.
+
+    Raises:
+        UserError: The folder holds no memory, or cannot be written.
+    """
+    if not (folder / "rag.json").is_file():
+        raise UserError(f"{folder} holds no retrieval arm", "give RUN/arms/rag")
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, memory.vectors)
+    rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in memory.examples)
+    write_atomically(folder / "examples.jsonl", rows.encode())
+    write_atomically(folder / "vectors.npy", buffer.getvalue())

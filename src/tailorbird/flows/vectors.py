@@ -1,0 +1,79 @@
+"""The embeddings of a run's split, computed once and shared by its arms."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.models.device import choose
+from tailorbird.rag.embed import Embedder, choose_embedder
+from tailorbird.records import Split
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import RunFolder, write_atomically
+
+CHECKED = 256
+"""How many test examples a fresh process predicts again after saving."""
+
+_FILE = "cache/embeddings.npz"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors ``[n, dimension]`` of each part, and what they cost.
+
+    Attributes:
+        fit_seconds: For the training and validation examples.
+        check: The first test examples, embedded by themselves: what a fresh process repeats.
+        ms_per_example: For a test example.
+        peak_bytes: The most memory of the process that computed them.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    check: np.ndarray
+    embedder: str
+    fit_seconds: float
+    ms_per_example: float
+    peak_bytes: int
+
+
+def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
+    """Return the embeddings of the split, from the run's cache when it has them."""
+    model = choose_embedder(config.rag.embedder, config.model)
+    path = folder.file(_FILE)
+    if path.is_file():
+        with np.load(path) as kept:
+            if str(kept["embedder"]) == model.name:
+                return _read(dict(kept))
+    embedder = Embedder(model, choose(model.device, model.precision))
+    texts = {part: [e.text for e in getattr(split, part)] for part in ("train", "validation", "test")}
+    found = {part: embedder.embed(rows, f"embedding {part}") for part, rows in texts.items()}
+    found["check"] = embedder.embed(texts["test"][:CHECKED])
+    log.say(f"embedded {sum(map(len, texts.values())):,} texts with {model.name}")
+    arrays = {part: embedded.vectors for part, embedded in found.items()}
+    arrays |= {
+        "embedder": np.asarray(model.name),
+        "fit_seconds": np.asarray(found["train"].seconds + found["validation"].seconds),
+        "ms_per_example": np.asarray(1000 * found["test"].seconds / max(1, len(split.test))),
+        "peak_bytes": np.asarray(peak_memory_bytes()),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, buffer.getvalue())
+    return _read(arrays)
+
+
+def _read(arrays: dict[str, np.ndarray]) -> Vectors:
+    return Vectors(
+        arrays["train"],
+        arrays["validation"],
+        arrays["test"],
+        arrays["check"],
+        str(arrays["embedder"]),
+        float(arrays["fit_seconds"]),
+        float(arrays["ms_per_example"]),
+        int(arrays["peak_bytes"]),
+    )

@@ -1,0 +1,47 @@
+"""The split of a run, kept in its folder so that every arm and every resume sees the same one."""
+
+from dataclasses import asdict
+from typing import Any
+
+from tailorbird.records import Example, Finding, Split
+from tailorbird.runs.folder import DATA, RunFolder
+
+_PARTS = ("train", "validation", "test")
+
+
+def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, str]) -> None:
+    """Write the three parts as JSONL and the rest as JSON."""
+    for part in _PARTS:
+        folder.write_rows(f"{DATA}/{part}.jsonl", (asdict(e) for e in getattr(split, part)))
+    rest = {
+        "source": source,
+        "columns": columns,
+        "labels": split.labels,
+        "how": split.how,
+        "findings": [asdict(finding) for finding in split.findings],
+    }
+    # Last, so that its presence says that the parts are complete.
+    folder.write_json(f"{DATA}/split.json", rest)
+
+
+def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
+    """Read back what `save_split` wrote.
+
+    Raises:
+        UserError: Something is missing or damaged.
+    """
+    rest: dict[str, Any] = folder.read_json(f"{DATA}/split.json")
+    parts = {
+        part: tuple(Example(**row) for row in folder.read_rows(f"{DATA}/{part}.jsonl"))
+        for part in _PARTS
+    }
+    findings = tuple(
+        Finding(**finding | {"samples": tuple(finding["samples"])}) for finding in rest["findings"]
+    )
+    split = Split(labels=tuple(rest["labels"]), how=rest["how"], findings=findings, **parts)
+    return split, rest["source"], rest["columns"]
+
+
+def has_split(folder: RunFolder) -> bool:
+    """Say whether the folder holds a complete split."""
+    return folder.file(f"{DATA}/split.json").is_file()
