@@ -1,0 +1,73 @@
+# One command each; `make` alone lists them. Needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# More arguments for pip, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+# Where the benchmarks look for their data.
+DATA   ?= ../shared/data
+PYTEST_ARGS ?=
+
+BIN     := $(VENV)/bin
+INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+INPUTS  := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo check test test-slow bench clean
+
+help:  ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.dev  ## Make .venv with everything to develop with
+	@echo "ready: . $(BIN)/activate"
+
+demo: $(VENV)/.runtime  ## Install, compare every method on the bundled example, report in demo/
+	@if [ -n "$$(ls -A demo 2>/dev/null)" ] && [ ! -f demo/config.yaml ] && [ ! -d demo/data ]; then \
+	  echo "error: demo/ holds files that make demo did not write"; \
+	  echo "  fix: move demo/ away and run make demo again"; exit 2; fi
+	@rm -rf demo
+	$(BIN)/tailor compare --output demo
+
+check: $(VENV)/.dev  ## Lint, types and unit tests: before every commit
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS) tests/unit tests/house
+
+test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
+	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.dev  ## The slow tests: minutes
+	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)
+
+bench: $(VENV)/.runtime  ## Every benchmark, one JSON line each: about an hour on 2 cores
+	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/train_speed.py --data $(DATA)/sst2
+	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
+	$(BIN)/python benchmarks/quality.py --data $(DATA)
+
+clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: an environment is installed again only when what it is made from has changed.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is not Python 3.11 or newer: $$($(PYTHON) --version 2>&1)"; \
+	  echo "  fix: install one and name it, e.g. make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "  fix: install the venv module (Debian, Ubuntu: apt install python3-venv)"; \
+	  rm -rf $(VENV); exit 2; }
+
+$(VENV)/.runtime: $(INPUTS) | $(VENV)/bin/python
+	@echo "installing torch"
+	@$(INSTALL) torch
+	@echo "installing tailorbird and the libraries it needs"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing what developing needs"
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
