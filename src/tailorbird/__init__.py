@@ -1,5 +1,90 @@
-"""Adapt a language model to your own task, every way, and see which way is best."""
+"""Adapt a language model to your own task, every way, and see which way is best.
 
+The functions here are the verbs of the command line::
+
+    import tailorbird
+
+    report = tailorbird.compare("train.csv", test="test.csv", output="RUN")
+    predictor = tailorbird.load("RUN")
+    predictor.predict(["a gorgeous, witty film"])
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.errors import UserError
 from tailorbird.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from tailorbird.flows.load import Predictor
+    from tailorbird.records import Report
+
+__all__ = ["UserError", "__version__", "compare", "evaluate", "load", "tune"]
+
+# Flags that are short for settings, as on the command line.
+_SHORT = {
+    "model": "model.name",
+    "method": "method.name",
+    "test": "data.test",
+    "validation": "data.validation",
+    "text": "data.text",
+    "label": "data.label",
+    "overlap": "data.overlap",
+    "methods": "compare.methods",
+    "seeds": "compare.seeds",
+    "budget": "compare.budget_minutes",
+    "epochs": "train.epochs",
+    "seed": "train.seed",
+    "output": "output",
+}
+
+
+def tune(data: str | Path, *, resume: bool = False, **settings: Any) -> "Report":
+    """Train one model with one method; see ``tailor tune --help``.
+
+    Args:
+        data: CSV, TSV, JSONL or Parquet with texts and labels.
+        resume: Go on with the run in ``output``.
+        **settings: ``method="lora"``, ``output="RUN"``, or any setting with its dot as two
+            underscores: ``train__learning_rate=1e-4``.
+
+    Raises:
+        UserError: Anything wrong with the data or the settings.
+    """
+    from tailorbird.flows.tune import tune as flow
+
+    return flow(_config(data, settings), resume=resume)
+
+
+def compare(data: str | Path | None = None, *, resume: bool = False, **settings: Any) -> "Report":
+    """Run every method on the same split; see ``tailor compare --help`` and `tune`."""
+    from tailorbird.flows.compare import compare as flow
+
+    return flow(_config(data, settings), resume=resume)
+
+
+def evaluate(run: str | Path, data: str | Path | None = None, **columns: Any) -> "Report":
+    """Score a run, on its own test or on labelled `data`; see ``tailor evaluate --help``."""
+    from tailorbird.flows.evaluate import Columns
+    from tailorbird.flows.evaluate import evaluate as flow
+
+    return flow(run, data, Columns(**columns))
+
+
+def load(run: str | Path) -> "Predictor":
+    """Load a run; the result's `predict` takes a list of texts.
+
+    Raises:
+        UserError: There is no finished run, or it is damaged.
+    """
+    from tailorbird.flows.load import load as flow
+
+    return flow(run)
+
+
+def _config(data: str | Path | None, settings: dict[str, Any]) -> Any:
+    from tailorbird.config import load_config
+
+    flags = {_SHORT.get(name, name.replace("__", ".")): v for name, v in settings.items()}
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
+    return load_config(flags={"data.train": None if data is None else str(data)} | plain)

@@ -79,7 +79,7 @@ class Progress:
 
 @contextmanager
 def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Progress]:
-    """Show a bar with rate and time left, or a plain line now and then when stderr is no terminal."""
+    """Show a bar with rate and time left; plain lines now and then where there is no terminal."""
     shown = _Bar(title, total, unit) if sys.stderr.isatty() else _Lines(title, total, unit)
     with shown:
         if done:

@@ -20,8 +20,10 @@ def compare(
     label: options.Label = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Arms, comma-separated: majority,probe,rag,full,adapter,lora,qlora,"
-                     "prompt,rag+best. Default: all."),
+        typer.Option(
+            help="Arms, comma-separated: majority,probe,rag,full,adapter,lora,qlora,"
+            "prompt,rag+best. Default: all."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,
     budget: Annotated[

@@ -41,9 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and libraries' warnings.")]
 
 
-def make_config(
-    file: Path | None, settings: list[str] | None, flags: dict[str, Any]
-) -> Config:
+def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, Any]) -> Config:
     """Return the configuration; flags that were not given (None or False) change nothing."""
     given = {name: value for name, value in flags.items() if value not in (None, False)}
     return load_config(file, settings or [], given)

@@ -27,11 +27,13 @@ class ModelConfig(Section):
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Number format of the matrix products; auto takes bf16 where the machine multiplies it fast."""
+    """Number format of the matrix products; auto takes bf16 where the machine multiplies it
+    fast."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto takes the fastest there is."""
     trust_remote_code: bool = False
-    """Run Python code that the model's author put beside the weights. Only for authors you trust."""
+    """Run Python code that the model's author put beside the weights. Only for authors you
+    trust."""
 
 
 class DataConfig(Section):
@@ -48,7 +50,8 @@ class DataConfig(Section):
     label: str | None = None
     """Column with the label; guessed when unambiguous."""
     max_length: int | None = Field(None, ge=4)
-    """Longest input in tokens, virtual tokens included; default: what the data needs, up to the model's limit or 512."""
+    """Longest input in tokens, virtual tokens included; default: what the data needs, up to the
+    model's limit or 512."""
     validation_share: float = Field(0.15, gt=0, lt=0.9)
     """Share of the training rows cut off for validation when no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
@@ -56,7 +59,8 @@ class DataConfig(Section):
     split_seed: int = Field(13, ge=0)
     """Seed of the split; every arm sees the same one."""
     overlap: Literal["drop", "keep", "error"] = "drop"
-    """What to do with training rows that also stand in validation or test (case and white space aside)."""
+    """What to do with training rows that also stand in validation or test (case and white space
+    aside)."""
     drop_missing: bool = False
     """Leave out rows with an empty text or label instead of stopping."""
 
@@ -73,7 +77,8 @@ class MethodConfig(Section):
     dropout: float | None = Field(None, ge=0, lt=1)
     """LoRA, QLoRA: dropout on the input of the update. Adapter: on its hidden layer."""
     targets: str | list[str] | None = None
-    """LoRA, QLoRA: names of the layers to adapt; `all-linear` is every linear layer but the head."""
+    """LoRA, QLoRA: names of the layers to adapt; `all-linear` is every linear layer but the
+    head."""
     rslora: bool | None = None
     """LoRA, QLoRA: scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
     dora: bool | None = None
@@ -87,7 +92,8 @@ class MethodConfig(Section):
     bottleneck: int | None = Field(None, ge=1)
     """Adapter: width of the bottleneck."""
     virtual_tokens: int | None = Field(None, ge=1)
-    """Prompt tuning: how many trained tokens stand before the text; they count against max_length."""
+    """Prompt tuning: how many trained tokens stand before the text; they count against
+    max_length."""
     init_text: str | None = None
     """Prompt tuning: start the virtual tokens from this text's embeddings; default: at random."""
 
@@ -100,7 +106,8 @@ class TrainConfig(Section):
     batch_size: int = Field(32, ge=1)
     """Examples per optimizer step, whatever the micro-batch."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Examples per forward pass; smaller needs less memory, same result. Default: the whole batch."""
+    """Examples per forward pass; smaller needs less memory, same result. Default: the whole
+    batch."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
     optimizer: Literal["adamw", "adam", "sgd", "adagrad"] = "adamw"
@@ -114,7 +121,8 @@ class TrainConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout inside the base model while training; default: the model's own when it is trained itself, none while it is frozen."""
+    """Dropout inside the base model while training; default: the model's own when it is trained
+    itself, none while it is frozen."""
     evaluate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; default: twice an epoch."""
     patience: int = Field(4, ge=1)
@@ -131,7 +139,8 @@ class RagConfig(Section):
     """Retrieval of labelled neighbours."""
 
     embedder: str | None = None
-    """Model that embeds texts; default: the base model when it is a sentence-transformers model, else `builtin:minilm`."""
+    """Model that embeds texts; default: the base model when it is a sentence-transformers model,
+    else `builtin:minilm`."""
     k: int | None = Field(None, ge=1)
     """Neighbours that vote; default: chosen on validation."""
     temperature: float | None = Field(None, gt=0)
@@ -210,7 +219,8 @@ def foreign_options(method: MethodConfig) -> list[str]:
 
 
 def for_arm(config: Config, name: MethodName) -> Config:
-    """Return `config` for one arm of a comparison: options the method does not have are left out."""
+    """Return `config` for one arm of a comparison: options the method does not have are left
+    out."""
     given = config.method.model_dump(exclude={"name"}, exclude_none=True)
     own = {key: value for key, value in given.items() if key in OPTIONS[name]}
     return config.model_copy(update={"method": MethodConfig(name=name, **own)})

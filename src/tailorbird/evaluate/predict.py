@@ -36,6 +36,10 @@ def predict(
     """Return the model's class probabilities, in the format it was trained in.
 
     Args:
+        model: The model, in evaluation mode.
+        encoded: The texts.
+        pad_id: The tokenizer's padding id.
+        device: Where, and in which number format.
         title: Shown with a progress bar when not empty.
     """
     started = time.perf_counter()
@@ -61,7 +65,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     if not logits.size:
         return logits
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: np.ndarray = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:

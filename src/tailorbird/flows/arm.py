@@ -152,7 +152,8 @@ def max_length(config: Config, base: Base, method: Method) -> int:
             f"data.max_length is {asked}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
-    room = (asked or min(limit, _DEFAULT_LENGTH + virtual)) - virtual
+    # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
+    room = min((asked or min(limit, _DEFAULT_LENGTH + virtual)) - virtual, (limit - virtual) // 8 * 8)
     if room < 4:
         raise UserError(
             f"{virtual} virtual tokens leave {max(room, 0)} of {asked or limit} for the text",
@@ -232,9 +233,7 @@ def _save(model: "nn.Module", base: Base, method: Method, job: ArmJob) -> int:
 
 
 def _first(encoded: Encoded, count: int) -> Encoded:
-    return Encoded(
-        encoded.ids[:count], encoded.lengths[:count], None, encoded.full_lengths[:count]
-    )
+    return Encoded(encoded.ids[:count], encoded.lengths[:count], None, encoded.full_lengths[:count])
 
 
 def peak_memory(device: Device) -> int:

@@ -1,4 +1,4 @@
-"""One arm of a comparison in a process of its own: `python -m tailorbird.flows.child RUN NAME FOLDER`.
+"""One arm of a comparison in a process of its own: `python -m tailorbird.flows.child RUN ARM`.
 
 The job lies in the arm's folder as `job.json`; the outcome is `arm.json` when all went well, else
 `outcome.json` with the status and why.

@@ -105,12 +105,12 @@ class _Bench:
         for name in (name for name in _ORDER if name in wanted):
             reports[name], places[name] = self._arm(name)
         if MIX in wanted:
-            name = self._mix_name(reports)
-            if name is None:
+            mix = self._mix_name(reports)
+            if mix is None:
                 why = "needs the rag arm and a trained arm that succeeded"
                 reports[MIX] = ArmReport(MIX, "skipped", why)
             else:
-                reports[name], places[name] = self._arm(name)
+                reports[mix], places[mix] = self._arm(mix)
         ok = {name: where for name, where in places.items() if reports[name].status == "ok"}
         return list(reports.values()), ok
 
@@ -154,7 +154,7 @@ class _Bench:
         left = None if self.deadline is None else self.deadline - time.monotonic()
         if left is not None and left <= 0:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")
-        config = for_arm(self.config, name) if name in METHODS else self.config  # type: ignore[arg-type]
+        config = for_arm(self.config, name) if name in METHODS else self.config
         seeded = config.train.model_copy(update={"seed": seed})
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, name, config.model_copy(update={"train": seeded}), left)

@@ -52,7 +52,9 @@ def _device() -> dict[str, Any]:
     device = choose()
     if device.kind == "cuda":
         card = torch.cuda.get_device_properties(0)
-        return _check("device", True, f"{card.name}, {card.total_memory / 1e9:.0f} GB: {device.words}")
+        return _check(
+            "device", True, f"{card.name}, {card.total_memory / 1e9:.0f} GB: {device.words}"
+        )
     return _check("device", True, f"no GPU found: {device.words}")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.read import Loaded, read_examples
 from tailorbird.errors import UserError, did_you_mean
@@ -12,7 +13,6 @@ from tailorbird.flows.load import Predictor, arm_folder, load
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.scoring import save_predictions, score_arm
 from tailorbird.metrics.verdict import verdict
-from tailorbird.config import Config
 from tailorbird.records import ArmReport, Cost, Report, Split, report_from_json
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe

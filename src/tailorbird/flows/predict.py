@@ -36,7 +36,9 @@ def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, An
     like = None if column else _trained_columns(run)
     loaded = read_examples(path, text=column, need_label=False, like=like)
     table = read_table(path)
-    rows = {e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples}
+    rows = {
+        e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples
+    }
     answers = predict_lines(run, [example.text for example in loaded.examples])
     return [
         answer | {"row": rows[example.row]}

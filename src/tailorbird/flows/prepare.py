@@ -84,4 +84,6 @@ def _tutor() -> Path:
     for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
         if folder.is_dir():
             return folder
-    raise UserError("the bundled example is not installed", "pip install --force-reinstall tailorbird")
+    raise UserError(
+        "the bundled example is not installed", "pip install --force-reinstall tailorbird"
+    )

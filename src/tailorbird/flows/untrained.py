@@ -78,14 +78,10 @@ def run_probe(job: ArmJob) -> ArmReport:
         (folder / "probe.json").write_text(json.dumps({"embedder": vectors.embedder, "C": c}))
     cost = _cost(vectors, vectors.fit_seconds + seconds, weights.size + bias.size, job)
     told = {"embedder": vectors.embedder, "C": c}
-    return _finish(
-        job, cost, told, _each(vectors, lambda rows: softmax(rows @ weights.T + bias))
-    )
+    return _finish(job, cost, told, _each(vectors, lambda rows: softmax(rows @ weights.T + bias)))
 
 
-def _each(
-    vectors: Vectors, answer: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, np.ndarray]:
+def _each(vectors: Vectors, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     """Return what `answer` says about the vectors of each part."""
     parts = {"validation": vectors.validation, "test": vectors.test, "check": vectors.check}
     return {name: answer(rows) for name, rows in parts.items()}
@@ -121,7 +117,7 @@ def run_rag(job: ArmJob) -> ArmReport:
 
 
 def run_mix(job: ArmJob, tuned: ArmReport, memory: ArmReport) -> ArmReport:
-    """Mix a tuned model's probabilities with the neighbours'; the weight is chosen on validation."""
+    """Mix a tuned model's probabilities with the neighbours', weighted as validation says."""
     split = job.split
     started = time.perf_counter()
     run = _run_of(job.folder)

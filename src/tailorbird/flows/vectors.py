@@ -49,7 +49,9 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
             if str(kept["embedder"]) == model.name:
                 return _read(dict(kept))
     embedder = Embedder(model, choose(model.device, model.precision))
-    texts = {part: [e.text for e in getattr(split, part)] for part in ("train", "validation", "test")}
+    texts = {
+        part: [e.text for e in getattr(split, part)] for part in ("train", "validation", "test")
+    }
     found = {part: embedder.embed(rows, f"embedding {part}") for part, rows in texts.items()}
     found["check"] = embedder.embed(texts["test"][:CHECKED])
     log.say(f"embedded {sum(map(len, texts.values())):,} texts with {model.name}")

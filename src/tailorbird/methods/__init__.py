@@ -38,5 +38,7 @@ def get_method(name: str) -> Method:
         UserError: There is none.
     """
     if name not in TABLE:
-        raise UserError(f"there is no method {name!r}{did_you_mean(name, TABLE)}", f"use {', '.join(TABLE)}")
+        raise UserError(
+            f"there is no method {name!r}{did_you_mean(name, TABLE)}", f"use {', '.join(TABLE)}"
+        )
     return TABLE[name]

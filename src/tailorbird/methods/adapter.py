@@ -1,4 +1,4 @@
-"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al. 2021, arXiv 2005.00247).
+"""Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al., arXiv 2005.00247).
 
 Ours: no kept library offers them on today's transformers. An adapter hangs on the output of a
 projection as a forward hook, so the base's modules, names and weights stay untouched, and it works
@@ -94,7 +94,9 @@ class Adapter:
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        trained = {n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+        trained = {
+            n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad
+        }
         save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
         (folder / SETTINGS).write_text(json.dumps(model.adapter_settings, indent=2) + "\n")
 
@@ -137,7 +139,7 @@ def _hang(base: Base, placement: str, bottleneck: int, dropout: float) -> None:
             f"adapters do not know the layers of {type(base.model).__name__}",
             "use --method lora, which fits every linear layer",
         )
-    hidden = base.model.config.get_text_config().hidden_size
+    hidden = base.model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
     for module in places:
         module.adapter = Bottleneck(hidden, bottleneck, dropout).to(base.device.name)
         module.register_forward_hook(lambda module, _, output: module.adapter(output))

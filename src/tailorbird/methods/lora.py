@@ -32,7 +32,7 @@ class Lora:
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Wrap the target layers; see `Method.attach`."""
         model = attach_lora(base, config)
-        shrink_frozen(model, base.device)
+        _shrink(model, base)
         speed_up(model)
         return model
 
@@ -43,13 +43,20 @@ class Lora:
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder."""
         model = load_peft(base, folder)
-        shrink_frozen(model, base.device)
+        _shrink(model, base)
         return model.eval()
 
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Add the update to the base's matrices, in fp32."""
         merged: nn.Module = model.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
         return merged
+
+
+def _shrink(model: "nn.Module", base: Base) -> None:
+    # DoRA divides by the norms of the frozen matrices: rounded ones would give other answers than
+    # plain PEFT gives.
+    if not model.peft_config["default"].use_dora:  # type: ignore[index, union-attr]
+        shrink_frozen(model, base.device)
 
 
 def lora_options(config: MethodConfig) -> dict[str, Any]:
@@ -80,15 +87,17 @@ def attach_lora(base: Base, config: Config, **more: Any) -> "nn.Module":
         r=options["rank"],
         lora_alpha=options["alpha"],
         lora_dropout=options["dropout"],
-        target_modules=[targets] if isinstance(targets, str) and targets != "all-linear" else targets,
+        target_modules=[targets]
+        if isinstance(targets, str) and targets != "all-linear"
+        else targets,
         use_rslora=options["rslora"],
         use_dora=options["dora"],
-        modules_to_save=_more_head(base),
+        modules_to_save=more_head(base),
         **more,
     )
     if targets == "all-linear" and len(base.head) > 1:
         lora.exclude_modules = list(base.head)
-    model: nn.Module = get_peft_model(base.model, lora)  # type: ignore[arg-type, assignment]
+    model: nn.Module = get_peft_model(base.model, lora)
     lora.base_model_name_or_path = hub_name(base.name)
     return model
 
@@ -109,7 +118,7 @@ def load_peft(base: Base, folder: Path) -> "nn.Module":
     from peft import PeftModel
 
     try:
-        model: nn.Module = PeftModel.from_pretrained(base.model, str(folder))  # type: ignore[arg-type]
+        model: nn.Module = PeftModel.from_pretrained(base.model, str(folder))
     except Exception as error:
         first = (str(error).splitlines() or [""])[0][:300]
         raise UserError(
@@ -119,7 +128,8 @@ def load_peft(base: Base, folder: Path) -> "nn.Module":
     return model
 
 
-def _more_head(base: Base) -> list[str] | None:
+def more_head(base: Base) -> list[str] | None:
+    """Return what PEFT must train and save beside the classifier."""
     # PEFT trains and saves `classifier` and `score` by itself; some families have a new dense
     # layer before them (DistilBERT, RoBERTa) that must not stay random.
     more = [name for name in base.head if name.split(".")[0] not in ("classifier", "score")]

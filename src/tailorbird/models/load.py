@@ -89,7 +89,7 @@ def load_classifier(
         shape.problem_type = "single_label_classification"
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
-        # fp32 unless a method says otherwise: what is trained must be, what is frozen is cast later.
+        # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
         model, info = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=shape,
@@ -144,7 +144,7 @@ def _source(config: ModelConfig) -> str:
 
 
 def _check_reachable(config: ModelConfig) -> None:
-    """Fail at once when a hub model is neither cached nor reachable; the hub's client retries a minute."""
+    """Fail at once when a hub model is neither cached nor reachable; the client retries long."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     cached = try_to_load_from_cache(config.name, "config.json", revision=config.revision)

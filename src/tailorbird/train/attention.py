@@ -1,9 +1,8 @@
 """The attention kernel that trains fastest.
 
-On a CPU, torch's fused kernel in bf16 takes up to six times as long as plain products when gradients
-are wanted and texts are short (13.6 ms against 2.4 ms for 32 texts of 24 tokens, 12 heads of 32;
-`benchmarks/attention.py`). From a few hundred tokens on the fused kernel wins, and it never stores
-the scores.
+On a CPU, torch's fused kernel in bf16 takes up to six times as long as plain products when
+gradients are wanted and texts are short (`benchmarks/attention.py` prints by how much). From a few
+hundred tokens on the fused kernel wins, and it never stores the scores.
 """
 
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ def fastest_attention(model: nn.Module, device: Device, longest: int) -> Iterato
     """Use plain attention while training short texts on a CPU; the model's own again afterwards.
 
     Args:
+        model: What is trained.
+        device: Where.
         longest: The longest training text in tokens.
     """
     from transformers import PreTrainedModel

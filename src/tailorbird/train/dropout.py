@@ -24,7 +24,7 @@ def set_dropout(model: nn.Module, rate: float | None) -> None:
             if rate is not None or _is_on_attention(name):
                 module.p = 0.0 if _is_on_attention(name) else float(rate or 0.0)
             if module.p > 0:
-                module.forward = MethodType(_forward, module)
+                module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
         elif isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0
 
@@ -33,9 +33,12 @@ def _is_methods_own(name: str) -> bool:
     return "lora_dropout" in name or ".adapter." in name
 
 
+# BERT's kin; GPT-2; others.
+_ON_ATTENTION = (".self.dropout", ".attn_dropout", ".attention_dropout", ".attention.dropout")
+
+
 def _is_on_attention(name: str) -> bool:
-    # BERT's kin: attention.self.dropout; GPT-2: attn.attn_dropout; others: attention.dropout.
-    return name.endswith((".self.dropout", ".attn_dropout", ".attention_dropout", ".attention.dropout"))
+    return name.endswith(_ON_ATTENTION)
 
 
 def _forward(layer: nn.Dropout, x: torch.Tensor) -> torch.Tensor:
@@ -49,7 +52,7 @@ def _forward(layer: nn.Dropout, x: torch.Tensor) -> torch.Tensor:
 
 class _ByteDropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, rate: float) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: torch.Tensor, rate: float) -> torch.Tensor:
         threshold = min(max(round(rate * 256), 1), 255)
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
         # from/to: without them random_() leaves the sign bit, and so every 8th byte's, at zero.
@@ -57,7 +60,10 @@ class _ByteDropout(torch.autograd.Function):
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
         ctx.save_for_backward(kept)
         ctx.scale = 256 / (256 - threshold)
-        return torch.ops.aten.native_dropout_backward(x.contiguous(), kept, ctx.scale)
+        dropped: torch.Tensor = torch.ops.aten.native_dropout_backward(
+            x.contiguous(), kept, ctx.scale
+        )
+        return dropped
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:

@@ -19,7 +19,7 @@ class Journal:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(str(folder.file(TENSORBOARD)), purge_step=after_step + 1)  # type: ignore[no-untyped-call]
+            self._events = SummaryWriter(str(folder.file(TENSORBOARD)), purge_step=after_step + 1)
 
     def __enter__(self) -> "Journal":
         return self
@@ -32,7 +32,7 @@ class Journal:
             self._events.close()
 
     def write(self, event: str, step: int, **values: float) -> None:
-        """Note `values` of an ``event`` (``step`` or ``validation``) after optimizer step `step`."""
+        """Note `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`."""
         import json
 
         from tailorbird.runs.folder import writing

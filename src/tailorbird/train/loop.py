@@ -120,6 +120,8 @@ def train(model: nn.Module, job: Job) -> Trained:
                 raise Interrupted(f"stopped after step {state.step} of {total}")
             _check_deadline(state, total, job)
 
+    # Accelerate leaves its autocast in the model's forward; the number format is the caller's choice.
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     checkpoint.restore_best(model, job.folder)
     model.eval()
     return Trained(
@@ -172,7 +174,8 @@ def _step(
     """Do one optimizer step on `batch` and return its mean loss."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    world, mine = accelerator.num_processes, batch[accelerator.process_index :: accelerator.num_processes]
+    world = accelerator.num_processes
+    mine = batch[accelerator.process_index :: world]
     size = job.settings.micro_batch_size
     micro_batches = [mine[i : i + size] for i in range(0, len(mine), size)] or [mine]
     loss_sum = torch.zeros((), device=accelerator.device)
@@ -268,7 +271,7 @@ def _check_deadline(state: State, total: int, job: Job) -> None:
 @contextmanager
 def _patient_interrupt() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
-    pressed = []
+    pressed: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         if pressed:
