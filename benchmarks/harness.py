@@ -1,0 +1,85 @@
+"""What every benchmark needs: its data, the machine, its one line."""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any, NoReturn
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help is the script's docstring."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def say(words: str) -> None:
+    """Tell the person how far it is; stdout holds the result alone."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def emit(name: str, result: dict[str, Any]) -> None:
+    """Print the result as one JSON line."""
+    print(json.dumps({"benchmark": name, **result, "machine": machine()}), flush=True)
+
+
+def stop(problem: str, fix: str) -> NoReturn:
+    """End with the exit code of a user's fault."""
+    say(f"error: {problem}\n  fix: {fix}")
+    sys.exit(2)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers were measured on."""
+    from tailorbird.runs.environment import describe
+
+    facts = describe()
+    return {
+        "processor": facts["machine"]["processor"],
+        "cores": facts["machine"]["cores"],
+        "python": platform.python_version(),
+        "packages": facts["packages"],
+        "load_at_end": round(os.getloadavg()[0], 2),
+    }
+
+
+def data_file(folder: Path, name: str) -> Path:
+    """Return a file of the benchmark's data, or end with a clear word."""
+    path = folder / name
+    if not path.is_file():
+        stop(
+            f"there is no {path}",
+            f"give the folder that holds {name} (columns text,label) with --data FOLDER",
+        )
+    return path
+
+
+def read_rows(path: Path, count: int | None = None) -> list[tuple[str, str]]:
+    """Return the first `count` (text, label) rows."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(row["text"], row["label"]) for row in csv.DictReader(file)]
+    return rows[:count]
+
+
+def fresh(script: str, *arguments: str) -> Any:
+    """Run `script` in a fresh process and return the JSON it printed."""
+    done = subprocess.run(
+        [sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        say(f"error: {' '.join(arguments)} ended with exit code {done.returncode}")
+        sys.exit(1)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def middle(values: list[float], digits: int = 2) -> float:
+    """Return the median, rounded."""
+    return round(median(values), digits)
