@@ -102,9 +102,9 @@ class TrainConfig(Section):
     """The loop. None means: the method's own tuned default (docs/methods.md says where from)."""
 
     epochs: float | None = Field(None, gt=0)
-    """Passes over the training data; may be a fraction."""
-    batch_size: int = Field(32, ge=1)
-    """Examples per optimizer step, whatever the micro-batch."""
+    """Passes over the training data; default: the method's 3, of little data up to 10."""
+    batch_size: int | None = Field(None, ge=1)
+    """Examples per optimizer step; default: 32, or 16 for fewer than 2,000 training examples."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Examples per forward pass; smaller needs less memory, same result. Default: the whole
     batch."""
@@ -120,6 +120,8 @@ class TrainConfig(Section):
     """Share of the steps over which the learning rate rises."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
+    head_start: bool = True
+    """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054)."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the base model while training; default: the model's own when it is trained
     itself, none while it is frozen."""
@@ -219,8 +221,7 @@ def foreign_options(method: MethodConfig) -> list[str]:
 
 
 def for_arm(config: Config, name: MethodName) -> Config:
-    """Return `config` for one arm of a comparison: options the method does not have are left
-    out."""
+    """Return `config` for one arm of a comparison, without options of other methods."""
     given = config.method.model_dump(exclude={"name"}, exclude_none=True)
     own = {key: value for key, value in given.items() if key in OPTIONS[name]}
     return config.model_copy(update={"method": MethodConfig(name=name, **own)})

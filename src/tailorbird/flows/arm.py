@@ -6,7 +6,7 @@ one leaves the others alone.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
@@ -85,7 +85,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     limit = max_length(config, base, method)
     parts = _encode(split, base, limit)
     notes = _truncation_notes(job.name, parts, limit)
-    settings = _settings(config, method)
+    settings = _settings(config, method, len(split.train))
     trained = _train(model, base, parts, settings, job)
 
     pad = base.tokenizer.pad_token_id
@@ -135,7 +135,7 @@ def make_model(
 
 
 # Names that transformers gives to what stands between its backbones and the labels.
-HEADS = ("classifier", "score", "pre_classifier", "classification_head", "pooler")
+HEADS = ("classifier", "score", "pre_classifier", "classification_head", "pooler.dense")
 
 
 def max_length(config: Config, base: Base, method: Method) -> int:
@@ -153,7 +153,9 @@ def max_length(config: Config, base: Base, method: Method) -> int:
             f"set it to {limit} or less",
         )
     # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
-    room = min((asked or min(limit, _DEFAULT_LENGTH + virtual)) - virtual, (limit - virtual) // 8 * 8)
+    room = min(
+        (asked or min(limit, _DEFAULT_LENGTH + virtual)) - virtual, (limit - virtual) // 8 * 8
+    )
     if room < 4:
         raise UserError(
             f"{virtual} virtual tokens leave {max(room, 0)} of {asked or limit} for the text",
@@ -183,16 +185,18 @@ def _truncation_notes(name: str, parts: _Parts, limit: int) -> list[str]:
     return [finding.message]
 
 
-def _settings(config: Config, method: Method) -> "Settings":
+def _settings(config: Config, method: Method, examples: int) -> "Settings":
     from tailorbird.train.settings import resolve
 
-    return resolve(config, method)
+    return resolve(config, method, examples)
 
 
 def _train(
     model: "nn.Module", base: Base, parts: _Parts, settings: "Settings", job: ArmJob
 ) -> "Trained":
     from tailorbird.methods.base import trained_parameters
+    from tailorbird.train.checkpoint import has_last
+    from tailorbird.train.head import start_head
     from tailorbird.train.loop import Job, train
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
@@ -205,7 +209,12 @@ def _train(
         predicted = predict(current, parts.validation, pad, base.device)
         return loss_and_accuracy(predicted, parts.validation.targets)
 
-    return train(
+    started = time.monotonic()
+    resuming = job.resume and has_last(job.folder)
+    if settings.head_start and not resuming:
+        start_head(model, parts.train, pad, base.device, len(job.split.labels))
+    before = time.monotonic() - started
+    trained = train(
         model,
         Job(
             train=parts.train,
@@ -219,6 +228,7 @@ def _train(
             deadline=job.deadline,
         ),
     )
+    return replace(trained, seconds=trained.seconds + before)
 
 
 def _save(model: "nn.Module", base: Base, method: Method, job: ArmJob) -> int:

@@ -66,24 +66,29 @@ def read_and_check(config: Config) -> Prepared:
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
-    return Prepared(split, data.train, train.columns)
+    folder = _tutor()
+    bundled = folder is not None and data.train == str(folder / "train.csv")
+    source = "the bundled example (debugging tutor)" if bundled else data.train
+    return Prepared(split, source, train.columns)
 
 
 def bundled_example(config: Config) -> Config:
     """Return `config` with the debugging tutor that comes with tailorbird as its data."""
     folder = _tutor()
+    if folder is None:
+        raise UserError(
+            "the bundled example is not installed", "pip install --force-reinstall tailorbird"
+        )
     files = {part: str(folder / f"{part}.csv") for part in ("train", "validation", "test")}
     columns = {"text": "text", "label": "label"}
     data = config.data.model_copy(update=files | columns)
     return config.model_copy(update={"data": data})
 
 
-def _tutor() -> Path:
+def _tutor() -> Path | None:
     package = Path(__file__).parent.parent
     # Installed: inside the package. In a checkout: beside it, where people look for examples.
     for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
         if folder.is_dir():
             return folder
-    raise UserError(
-        "the bundled example is not installed", "pip install --force-reinstall tailorbird"
-    )
+    return None

@@ -63,7 +63,7 @@ class Adapter:
     """Trains small bottlenecks inside every layer, and the head."""
 
     name = "adapter"
-    defaults = Defaults(learning_rate=1e-3, epochs=3)
+    defaults = Defaults(learning_rate=2e-3, epochs=3)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""

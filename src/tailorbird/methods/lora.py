@@ -19,7 +19,7 @@ class Lora:
     """Adds a trained product of two thin matrices to frozen ones."""
 
     name = "lora"
-    defaults = Defaults(learning_rate=1e-3, epochs=3)
+    defaults = Defaults(learning_rate=5e-4, epochs=3)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""

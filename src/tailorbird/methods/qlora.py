@@ -16,7 +16,7 @@ class Qlora:
     """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
 
     name = "qlora"
-    defaults = Defaults(learning_rate=1e-3, epochs=3)
+    defaults = Defaults(learning_rate=5e-4, epochs=3)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""
@@ -73,7 +73,8 @@ class Qlora:
         for name, layer in layers:
             owner, _, attribute = name.rpartition(".")
             setattr(inner.get_submodule(owner), attribute, _merged_linear(layer))
-        merged: nn.Module = model.unload()  # type: ignore[operator]
+        # What was not quantised (a pooler) may have an update as well.
+        merged: nn.Module = model.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
         for name in ("quantization_config", "_pre_quantization_dtype"):
             if hasattr(merged.config, name):
                 delattr(merged.config, name)

@@ -254,7 +254,9 @@ def _bits(arm: ArmReport) -> str:
     # The head is never quantised; it is called one of these.
     return (
         f"bits = BitsAndBytesConfig(\n    {kind},\n"
-        '    llm_int8_skip_modules=["classifier", "score"],\n)'
+        "    llm_int8_skip_modules=[\n"
+        '        "classifier", "score", "pre_classifier", "classification_head", "pooler.dense",\n'
+        "    ],\n)"
     )
 
 

@@ -1,5 +1,6 @@
 """The loop's settings with every default filled in."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class Settings:
     schedule: str
     warmup: float
     max_grad_norm: float
+    head_start: bool
     dropout: float | None
     evaluate_every: int | None
     patience: int
@@ -32,23 +34,34 @@ class Settings:
         return asdict(self)
 
 
-def resolve(config: Config, method: Method) -> Settings:
-    """Fill in what the person left open with the method's tuned defaults."""
+_FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 400, 10
+
+
+def resolve(config: Config, method: Method, examples: int) -> Settings:
+    """Fill in what the person left open with the method's tuned defaults.
+
+    Of little data more epochs are made, until there are some 400 steps: early stopping ends them
+    where they no longer help.
+    """
     asked, tuned = config.train, method.defaults
+    batch_size = asked.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
+    enough = math.ceil(_FEWEST_STEPS / math.ceil(examples / batch_size))
+    epochs = asked.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
     dropout = asked.dropout
     if dropout is None and method.name != "full":
         # A frozen base cannot overfit; its dropout would only cost time and add noise.
         dropout = 0.0
     return Settings(
-        epochs=asked.epochs or tuned.epochs,
-        batch_size=asked.batch_size,
-        micro_batch_size=min(asked.micro_batch_size or asked.batch_size, asked.batch_size),
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch_size=min(asked.micro_batch_size or batch_size, batch_size),
         learning_rate=asked.learning_rate or tuned.learning_rate,
         optimizer=asked.optimizer,
         weight_decay=tuned.weight_decay if asked.weight_decay is None else asked.weight_decay,
         schedule=asked.schedule,
         warmup=asked.warmup,
         max_grad_norm=asked.max_grad_norm,
+        head_start=asked.head_start,
         dropout=dropout,
         evaluate_every=asked.evaluate_every,
         patience=asked.patience,

@@ -1,0 +1,109 @@
+"""A head that starts where a linear probe ends.
+
+The classifier's head is new and random; while it learns, its gradients pull on features that were
+good already. Fitting it first, by logistic regression on what the untouched model gives it, keeps
+them (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", arXiv 2202.10054, §4) and
+saves epochs, the more the more classes there are.
+"""
+
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailorbird import log
+from tailorbird.data.batch import collate, token_batches
+from tailorbird.data.encode import Encoded
+from tailorbird.models.device import Device
+
+_MOST_EXAMPLES = 20_000
+_TOKENS_PER_BATCH = 4096
+
+
+def start_head(
+    model: nn.Module, train: Encoded, pad_id: int, device: Device, classes: int
+) -> float:
+    """Fit the head of `model` in place; return the seconds it took (0: there was nothing to do).
+
+    Args:
+        model: A classifier whose last linear layer of `classes` outputs is trainable.
+        train: The training examples; of more than 20,000, a random 20,000 are used.
+        pad_id: The tokenizer's padding id.
+        device: Where, and in which number format.
+        classes: How many classes there are.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    assert train.targets is not None
+    started = time.monotonic()
+    head = _head(model, classes)
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
+    targets = train.targets[chosen]
+    if head is None or len(np.unique(targets)) < classes:
+        return 0.0
+    features = _features(model, head, train, chosen, pad_id, device)
+    fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=head.bias is not None)
+    fit.fit(features, targets)
+    weights, bias = fit.coef_, fit.intercept_
+    if len(weights) == 1:  # scikit-learn keeps one row for two classes
+        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weights))
+        if head.bias is not None:
+            head.bias.copy_(torch.from_numpy(bias))
+    return time.monotonic() - started
+
+
+def _head(model: nn.Module, classes: int) -> nn.Linear | None:
+    """Return the last trainable linear layer with one output per class."""
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+        and module.out_features == classes
+        and module.weight.requires_grad
+    ]
+    return heads[-1] if heads else None
+
+
+def _features(
+    model: nn.Module,
+    head: nn.Linear,
+    train: Encoded,
+    chosen: np.ndarray,
+    pad_id: int,
+    device: Device,
+) -> np.ndarray:
+    """Return what the head is given for each chosen example: ``[n, features]`` float32."""
+    features = np.empty((len(chosen), head.in_features), dtype=np.float32)
+    seen: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model.eval()
+    try:
+        with (
+            log.quiet_progress("fitting the head", len(chosen), "examples") as bar,
+            torch.inference_mode(),
+            device.autocast(),
+        ):
+            for indices in token_batches(train.lengths[chosen], _TOKENS_PER_BATCH):
+                seen.clear()
+                arrays = collate(train, chosen[indices], pad_id)
+                inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
+                model(**inputs)
+                features[indices] = _per_example(seen[-1], inputs["attention_mask"])
+                bar.advance(len(indices))
+    finally:
+        hook.remove()
+    return features
+
+
+def _per_example(given: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
+    """Return ``[batch, features]``; a decoder's head is given every token and read at the last."""
+    if given.ndim == 3:
+        # Virtual tokens stand before the text and are not in the mask.
+        last = given.shape[1] - mask.shape[1] + mask.sum(dim=1) - 1
+        given = given[torch.arange(len(given), device=given.device), last]
+    features: np.ndarray = given.float().cpu().numpy()
+    return features
