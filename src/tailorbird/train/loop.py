@@ -120,7 +120,7 @@ def train(model: nn.Module, job: Job) -> Trained:
                 raise Interrupted(f"stopped after step {state.step} of {total}")
             _check_deadline(state, total, job)
 
-    # Accelerate leaves its autocast in the model's forward; the number format is the caller's choice.
+    # Accelerate leaves its autocast in the model's forward; the format is the caller's choice.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     checkpoint.restore_best(model, job.folder)
     model.eval()
