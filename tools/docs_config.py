@@ -1,0 +1,177 @@
+"""Write docs/config.md and the defaults in docs/methods.md from the code.
+
+Usage: python tools/docs_config.py [--check]; with --check nothing is written, and the exit code
+says whether a page is stale.
+"""
+
+import re
+import sys
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from tailorbird.config.schema import OPTIONS, Config, MethodConfig, Section
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """# Settings
+
+<!-- Made by tools/docs_config.py from src/tailorbird/config/schema.py; do not edit. -->
+
+Every setting has a name with a dot. It is taken from the flag if there is one, else from
+`--set NAME=VALUE`, else from the file given with `-c`, else it has its default:
+
+```console
+$ tailor tune train.csv -c run.yaml --set train.learning_rate=1e-4 --set method.rank=8
+```
+
+```yaml
+# run.yaml: only what differs from the defaults
+method:
+  name: lora
+  rank: 32
+train:
+  epochs: 5
+```
+
+In Python the dot is two underscores: `tailorbird.tune("train.csv", train__epochs=5)`. An unknown
+name, a wrong value and an option that the chosen method does not have are errors, all told at
+once. *None* as a default means: decided later, as the description says.
+"""
+_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+
+
+def config_page() -> str:
+    """Return docs/config.md."""
+    parts = [HEAD]
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            parts.append(_section(name, section))
+        else:
+            parts.append(f"## {name}\n\n{_cell(field.description or '')}\n")
+    return "\n".join(parts)
+
+
+def methods_page(page: str) -> str:
+    """Return docs/methods.md with its table of defaults written anew."""
+    start, end = "<!-- defaults -->\n", "<!-- /defaults -->"
+    before, _, rest = page.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}{_defaults()}{end}{after}"
+
+
+def _section(name: str, section: type[Section]) -> str:
+    lines = [
+        f"## {name}",
+        "",
+        (section.__doc__ or "").strip(),
+        "",
+        "| setting | values | default | |",
+        "|---|---|---|---|",
+    ]
+    for key, field in section.model_fields.items():
+        words = _cell(field.description or "")
+        default = _default(field, section)
+        lines.append(f"| `{name}.{key}` | {_values(field)} | {default} | {words} |")
+    return "\n".join([*lines, ""])
+
+
+def _values(field: FieldInfo) -> str:
+    kinds = [_kind(part) for part in _parts(field.annotation) if part is not type(None)]
+    bounds = [
+        words.format(getattr(rule, name))
+        for rule in field.metadata
+        for name, words in _BOUNDS.items()
+        if getattr(rule, name, None) is not None
+    ]
+    return ", ".join([" or ".join(kinds), *bounds])
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) in (tuple, list):
+        return "list"
+    return {bool: "yes or no", int: "whole number", float: "number", str: "text"}[annotation]
+
+
+def _default(field: FieldInfo, section: type[Section]) -> str:
+    value = field.default
+    if value is None:
+        return "by method" if section is MethodConfig else "none"
+    if isinstance(value, tuple):
+        return "all of them"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _cell(words: str) -> str:
+    return " ".join(words.split()).replace("|", "\\|")
+
+
+def _defaults() -> str:
+    """Return the table of what each method does when nothing is said."""
+    from tailorbird.methods import TABLE
+
+    lines = [
+        "| method | learning rate | epochs | weight decay | options |",
+        "|---|---|---|---|---|",
+    ]
+    for name, method in TABLE.items():
+        tuned = method.defaults
+        given = method.options(MethodConfig(name=name))  # type: ignore[arg-type]
+        assert set(given) <= set(OPTIONS[name])  # type: ignore[index]
+        options = ", ".join(f"{k} {_plain(v)}" for k, v in given.items()) or "none"
+        lines.append(
+            f"| `{name}` | {tuned.learning_rate:g} | {tuned.epochs:g} "
+            f"| {tuned.weight_decay:g} | {options} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page as it should be."""
+    methods = ROOT / "docs" / "methods.md"
+    return {
+        ROOT / "docs" / "config.md": config_page(),
+        methods: methods_page(methods.read_text(encoding="utf-8")),
+    }
+
+
+def stale() -> list[str]:
+    """Return the pages that are not as they should be."""
+    return [
+        str(path.relative_to(ROOT))
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them."""
+    if arguments == ["--check"]:
+        for page in stale():
+            print(f"{page} is stale: run python tools/docs_config.py")
+        return 1 if stale() else 0
+    if arguments:
+        print(__doc__)
+        return 0 if re.fullmatch("-h|--help", arguments[0]) else 2
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
