@@ -53,7 +53,7 @@ clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/
 # Stamps: an environment is installed again only when what it is made from has changed.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "error: $(PYTHON) is not Python 3.11 or newer: $$($(PYTHON) --version 2>&1)"; \
+	  echo "error: $(PYTHON) is not Python 3.11 or newer: $$($(PYTHON) --version 2>&1 | head -n 1)"; \
 	  echo "  fix: install one and name it, e.g. make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { \
