@@ -165,7 +165,7 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     job = Job(
         train=encoded,
         pad_id=pad,
-        settings=resolve(config, method),
+        settings=resolve(config, method, len(TEXTS)),
         device=base.device,
         folder=folder,
         validate=lambda _: (1.0, 0.5),

@@ -1,0 +1,54 @@
+"""The command `tailor` in processes of its own, and runs that several tests look at."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terminal import command, environment
+
+Tailor = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tailor() -> Tailor:
+    """Return a function that runs the real command and gives back code, stdout and stderr."""
+
+    def run(*arguments: Any, cwd: Path | None = None, stdin: str = "", **env: str) -> Any:
+        return subprocess.run(
+            command(*arguments),
+            cwd=cwd,
+            input=stdin,
+            env=environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the 60 separable rows as a file."""
+    from tiny import write_csv
+
+    return write_csv(tmp_path_factory.mktemp("data") / "tiny.csv")
+
+
+FAST = ["--set", "train.tensorboard=false", "--set", "train.batch_size=16"]
+
+
+@pytest.fixture(scope="session")
+def tuned(
+    tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """Return a finished run of `tailor tune --method lora`, and the JSON it printed."""
+    run = tmp_path_factory.mktemp("tuned") / "run"
+    arguments = [data, "--model", tiny_encoder, "--method", "lora", "--epochs", "2"]
+    done = tailor("tune", *arguments, *FAST, "--output", run, "--json")
+    assert done.returncode == 0, done.stderr
+    return run, json.loads(done.stdout)

@@ -1,0 +1,19 @@
+"""How the tests type `tailor`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+
+def command(*arguments: Any) -> list[str]:
+    """Return the command line of `tailor` in this interpreter."""
+    return [sys.executable, "-m", "tailorbird.cli.main", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return a plain terminal without colours, without network."""
+    plain = {"PYTHONPATH": str(SRC), "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}
+    return os.environ | plain | {"HF_HUB_OFFLINE": "1"} | more
