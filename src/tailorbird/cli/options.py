@@ -43,7 +43,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and librar
 
 def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, Any]) -> Config:
     """Return the configuration; flags that were not given (None or False) change nothing."""
-    given = {name: value for name, value in flags.items() if value not in (None, False)}
+    # Not `in (None, False)`: 0 equals False, and `--seed 0` is a seed.
+    given = {name: v for name, v in flags.items() if v is not None and v is not False}
     return load_config(file, settings or [], given)
 
 

@@ -105,14 +105,24 @@ def _as_test(loaded: Loaded, predictor: Predictor) -> Split:
     return Split((), test, test, tuple(predictor.labels), "all rows", loaded.findings)
 
 
+def _read_report(folder: RunFolder) -> Report:
+    plain = folder.read_json(REPORT)
+    try:
+        return report_from_json(plain)
+    except (KeyError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        words = f"{folder.file(REPORT)} is damaged: {first}"
+        raise UserError(words, "make the run again") from error
+
+
 def _own_report(path: Path) -> Report:
     """Return the report of a run; for an arm of a comparison, the comparison's with it alone."""
     folder = RunFolder(path)
     if folder.file(REPORT).is_file():
-        return report_from_json(folder.read_json(REPORT))
+        return _read_report(folder)
     above = path.resolve().parent.parent
     if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
-        report = report_from_json(RunFolder(above).read_json(REPORT))
+        report = _read_report(RunFolder(above))
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
         return replace(report, kind="tune", arms=arms, comparisons=(), verdict=verdict(arms, ()))
     arm_folder(path)  # says what is wrong with the path

@@ -45,6 +45,12 @@ def load_tokenizer(config: ModelConfig) -> Any:
     source = _source(config)
     with _explained(config.name):
         tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(config))
+    # Without files transformers makes an empty tokenizer, to which every word is unknown.
+    if tokenizer.vocab_size <= len(set(tokenizer.all_special_ids)):
+        raise UserError(
+            f"model {config.name} has no tokenizer files",
+            "put its tokenizer.json and tokenizer_config.json beside the weights",
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -218,9 +219,11 @@ def _os_error(error: BaseException) -> OSError | None:
     if isinstance(error, OSError):
         return error
     words = str(error)
-    if "No space left" in words or "os error 28" in words or "unexpected pos" in words:
-        return OSError(errno.ENOSPC, "No space left on device")
-    return None
+    numbered = re.search(r"os error (\d+)", words)  # Rust's words, of safetensors
+    number = int(numbered[1]) if numbered else 0
+    if "No space left" in words or "unexpected pos" in words:
+        number = errno.ENOSPC
+    return OSError(number, os.strerror(number)) if number else None
 
 
 def check_space(path: Path, needed_bytes: int) -> None:
