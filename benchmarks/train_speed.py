@@ -184,7 +184,7 @@ def _tailorbird(
         job = Job(
             train=encoded,
             pad_id=base.tokenizer.pad_token_id,
-            settings=replace(resolve(config, how), evaluate_every=10**9),
+            settings=replace(resolve(config, how, len(rows)), evaluate_every=10**9),
             device=device,
             folder=RunFolder(folder),
             validate=validate,
