@@ -33,7 +33,7 @@ class Lora:
         """Wrap the target layers; see `Method.attach`."""
         model = attach_lora(base, config)
         _shrink(model, base)
-        speed_up(model)
+        speed_up(model, base.device)
         return model
 
     def save(self, model: "nn.Module", folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 PEFT writes ``base(x) + B(A(x)) * scale``: under autocast that casts ``x`` to fp32 and back, scales
 and adds in passes of their own, and does as much again backwards. Here the update is accumulated
-into the base's product (``addmm``), in the number format of the frozen weight. Parameters, names
-and files stay PEFT's; in evaluation PEFT's own forward runs.
+into the base's product (``addmm``), in the number format of the frozen weight, and layers that
+read the same input (query, key, value) share one cast of it. A 4-bit base is unpacked for the
+product and again for the backward pass, never kept. Parameters, names and files stay PEFT's; in
+evaluation PEFT's own forward runs.
 """
 
 from types import MethodType
@@ -12,29 +14,60 @@ from typing import Any
 import torch
 from torch import nn
 
+from tailorbird.models.device import Device
 
-def speed_up(model: nn.Module) -> int:
+
+def speed_up(model: nn.Module, device: Device) -> int:
     """Use the joint operation in every plain LoRA layer of `model`; return how many there are.
 
-    Variants (DoRA), layers with LoRA dropout and quantised layers keep PEFT's forward.
+    Variants (DoRA), layers with LoRA dropout and 8-bit layers keep PEFT's forward.
     """
-    from peft.tuners.lora import Linear
+    from peft.tuners.lora import LoraLayer
 
-    count = 0
+    cast, count = _SharedCast(device.dtype), 0
     for module in model.modules():
-        if not isinstance(module, Linear) or type(module.base_layer) is not nn.Linear:
+        if not isinstance(module, LoraLayer) or not _is_plain(module):
             continue
-        (adapter,) = module.active_adapters
-        plain = adapter not in module.lora_variant and not module.lora_bias[adapter]
-        if plain and isinstance(module.lora_dropout[adapter], nn.Identity):
-            module.forward = MethodType(_forward, module)
-            count += 1
+        module.joint_cast = cast
+        module.forward = MethodType(_forward, module)
+        count += 1
     return count
+
+
+def _is_plain(layer: Any) -> bool:
+    from bitsandbytes.nn import Linear4bit
+
+    (adapter,) = layer.active_adapters
+    return (
+        type(layer.base_layer) in (nn.Linear, Linear4bit)
+        and adapter not in layer.lora_variant
+        and not layer.lora_bias[adapter]
+        and isinstance(layer.lora_dropout[adapter], nn.Identity)
+    )
+
+
+class _SharedCast:
+    """Casts a tensor once for all the layers that read it one after the other."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._source: torch.Tensor | None = None
+        self._result: torch.Tensor | None = None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype == self.dtype:
+            return x
+        if self._result is None or self._source is not x:
+            self._source, self._result = x, x.to(self.dtype)
+        return self._result
+
+    def forget(self) -> None:
+        """Let go of the tensors."""
+        self._source = self._result = None
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     """Run the joint operation while training, PEFT's own forward otherwise."""
-    frozen = layer.base_layer.weight
     if (
         not layer.training
         or not torch.is_grad_enabled()
@@ -43,18 +76,31 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
         or args
         or kwargs
     ):
+        layer.joint_cast.forget()
         plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return plain
     (adapter,) = layer.active_adapters
+    frozen = layer.base_layer
     y: torch.Tensor = _LowRankLinear.apply(  # type: ignore[no-untyped-call]
-        x.to(frozen.dtype),
-        frozen,
-        layer.base_layer.bias,
+        layer.joint_cast(x),
+        frozen.weight,
+        frozen.bias,
         layer.lora_A[adapter].weight,
         layer.lora_B[adapter].weight,
         layer.scaling[adapter],
     )
     return y
+
+
+def _unpacked(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the frozen matrix ``[out, in]`` in `dtype`."""
+    state = getattr(weight, "quant_state", None)
+    if state is None:
+        return weight.to(dtype)
+    from bitsandbytes.functional import dequantize_4bit
+
+    plain: torch.Tensor = dequantize_4bit(weight.data, state)
+    return plain.to(dtype)
 
 
 class _LowRankLinear(torch.autograd.Function):
@@ -64,7 +110,7 @@ class _LowRankLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor,
@@ -77,20 +123,23 @@ class _LowRankLinear(torch.autograd.Function):
         thin_a = a.to(x.dtype)
         thin_b = (b * scale).to(x.dtype)
         inner = flat @ thin_a.T
-        y = flat @ weight.T if bias is None else torch.addmm(bias, flat, weight.T)
+        plain = _unpacked(weight, x.dtype)
+        y = flat @ plain.T if bias is None else torch.addmm(bias.to(x.dtype), flat, plain.T)
         y.addmm_(inner, thin_b.T)
-        ctx.save_for_backward(flat, inner, weight, thin_a, thin_b)
-        ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, a.dtype
+        ctx.save_for_backward(flat, inner, thin_a, thin_b)
+        # Kept as it is (4-bit stays 4-bit); it is frozen, so autograd need not watch it.
+        ctx.weight, ctx.scale, ctx.shape, ctx.dtype = weight, scale, x.shape, a.dtype
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:  # noqa: D102
-        flat, inner, weight, thin_a, thin_b = ctx.saved_tensors
-        grad = grads[0].reshape(-1, grads[0].shape[-1])
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        flat, inner, thin_a, thin_b = ctx.saved_tensors
+        grad = grads[0].reshape(-1, grads[0].shape[-1]).to(flat.dtype)
         grad_inner = grad @ thin_b
         grad_a = (grad_inner.T @ flat).to(ctx.dtype)
         grad_b = (grad.T @ inner).to(ctx.dtype).mul_(ctx.scale)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_inner, thin_a).view(ctx.shape)
+            plain = _unpacked(ctx.weight, grad.dtype)
+            grad_x = (grad @ plain).addmm_(grad_inner, thin_a).view(ctx.shape)
         return grad_x, None, None, grad_a, grad_b, None

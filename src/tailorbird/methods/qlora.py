@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
 from tailorbird.methods.lora import attach_lora, load_peft, lora_options, save_peft
+from tailorbird.methods.low_rank import speed_up
 from tailorbird.models.load import Base
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Qlora:
         _keep_exact(base.model)
         model = attach_lora(base, config)
         shrink_frozen(model, base.device)
+        speed_up(model, base.device)
         return model
 
     def save(self, model: "nn.Module", folder: Path) -> None:

@@ -1,18 +1,23 @@
-"""The attention kernel that trains fastest.
+"""The attention that trains short texts fastest on a CPU.
 
-On a CPU, torch's fused kernel in bf16 takes up to six times as long as plain products when
-gradients are wanted and texts are short (`benchmarks/attention.py` prints by how much). From a few
-hundred tokens on the fused kernel wins, and it never stores the scores.
+Torch's fused kernel in bf16 takes up to six times as long as plain products when gradients are
+wanted and texts are short (`benchmarks/attention.py` prints by how much). Plain attention as
+transformers writes it softens in fp32 and keeps five arrays of ``[batch, heads, seq, seq]`` for the
+backward pass; the one here keeps one, in bf16. From a few hundred tokens on the fused kernel wins,
+and it never stores the scores.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import nn
 
 from tailorbird.models.device import Device
 
-_LONGEST_PLAIN = 256
+NAME = "tailorbird_short"
+_LONGEST_SHORT = 256
 
 
 @contextmanager
@@ -24,16 +29,75 @@ def fastest_attention(model: nn.Module, device: Device, longest: int) -> Iterato
         device: Where.
         longest: The longest training text in tokens.
     """
-    from transformers import PreTrainedModel
+    from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+    from transformers.masking_utils import eager_mask
 
     base = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
     before = getattr(getattr(base, "config", None), "_attn_implementation", None)
-    plain = device.kind == "cpu" and device.precision == "bf16" and longest <= _LONGEST_PLAIN
-    if base is None or before != "sdpa" or not plain:
+    short = device.kind == "cpu" and device.precision == "bf16" and longest <= _LONGEST_SHORT
+    if base is None or before != "sdpa" or not short:
         yield
         return
-    base.set_attn_implementation("eager")
+    AttentionInterface.register(NAME, short_attention)
+    AttentionMaskInterface.register(NAME, eager_mask)
+    base.set_attn_implementation(NAME)
     try:
         yield
     finally:
         base.set_attn_implementation(before)
+
+
+def short_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return ``[batch, seq, heads, size]`` from query, key, value ``[batch, heads, seq, size]``.
+
+    The signature is transformers' for attention functions; `dropout` is off in training here.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:  # grouped-query attention: each key serves several queries
+        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    mixed: torch.Tensor = _ShortAttention.apply(  # type: ignore[no-untyped-call]
+        query, key, value, attention_mask, scale
+    )
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+class _ShortAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scale: float,
+    ) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            scores = torch.matmul(query, key.transpose(-1, -2)).mul_(scale)
+            if mask is not None:
+                scores.add_(mask.to(scores.dtype))
+            shares = torch.softmax(scores, dim=-1)
+            ctx.save_for_backward(query, key, value, shares)
+            ctx.scale = scale
+            return torch.matmul(shares, value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        query, key, value, shares = ctx.saved_tensors
+        grad = grads[0].to(value.dtype)
+        grad_value = torch.matmul(shares.transpose(-1, -2), grad)
+        grad_shares = torch.matmul(grad, value.transpose(-1, -2))
+        grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
+        grad_scores.mul_(ctx.scale)
+        grad_query = torch.matmul(grad_scores, key)
+        grad_key = torch.matmul(grad_scores.transpose(-1, -2), query)
+        return grad_query, grad_key, grad_value, None, None

@@ -34,13 +34,13 @@ class Settings:
         return asdict(self)
 
 
-_FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 400, 10
+_FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
 def resolve(config: Config, method: Method, examples: int) -> Settings:
     """Fill in what the person left open with the method's tuned defaults.
 
-    Of little data more epochs are made, until there are some 400 steps: early stopping ends them
+    Of little data more epochs are made, until there are some 300 steps: early stopping ends them
     where they no longer help.
     """
     asked, tuned = config.train, method.defaults
