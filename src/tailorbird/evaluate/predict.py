@@ -10,6 +10,7 @@ from torch import nn
 from tailorbird import log
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded
+from tailorbird.metrics.labels import softmax
 from tailorbird.models.device import Device
 
 # Few enough tokens that a batch's activations stay small beside the model, on a laptop too.
@@ -58,15 +59,6 @@ def predict(
     if logits is None:
         logits = np.empty((0, 0), dtype=np.float32)
     return Predicted(logits, softmax(logits), time.perf_counter() - started)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return ``[n, classes]`` probabilities, summing to 1 in float32."""
-    if not logits.size:
-        return logits
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
 
 
 def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """One trained arm: base model -> method -> training -> scores -> saved.
 
 `tailor tune` runs it in its own process; `tailor compare` runs one process per arm
-(`python -m tailorbird.flows.arm FOLDER`), so that each arm's peak memory is its own and a crash of
+(`flows/child.py`), so that each arm's peak memory is its own and a crash of
 one leaves the others alone.
 """
 
@@ -15,6 +15,7 @@ from tailorbird.data.check import truncation_finding
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import loss_and_accuracy, predict
+from tailorbird.flows.job import ArmJob
 from tailorbird.flows.scoring import save_predictions, score_arm, targets_of
 from tailorbird.flows.vectors import CHECKED
 from tailorbird.methods import get_method
@@ -29,7 +30,6 @@ from tailorbird.runs.folder import (
     CONFIG,
     LABELS,
     MODEL,
-    RunFolder,
     check_space,
 )
 
@@ -40,23 +40,6 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
 
 _DEFAULT_LENGTH = 512
-
-
-@dataclass(frozen=True)
-class ArmJob:
-    """What an arm is given.
-
-    Attributes:
-        name: What it is called in the report (the method, or the method and a seed).
-        deadline: `time.monotonic` at which it must be over, or None.
-    """
-
-    name: str
-    config: Config
-    split: Split
-    folder: RunFolder
-    resume: bool = False
-    deadline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -287,8 +270,3 @@ def _early_note(trained: "Trained") -> list[str]:
         f"stopped after step {trained.steps}, since validation no longer improved; "
         f"the weights of step {trained.best_step} were kept"
     ]
-
-
-def seconds_left(deadline: float | None) -> float | None:
-    """Return the seconds until a `time.monotonic` deadline."""
-    return None if deadline is None else deadline - time.monotonic()

@@ -13,19 +13,10 @@ from typing import Any
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.errors import Interrupted, OverBudget, UserError
-from tailorbird.flows.arm import ArmJob, run_arm
+from tailorbird.flows.job import JOB, OUTCOME, ArmJob
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import load_split
-
-JOB, OUTCOME = "job.json", "outcome.json"
-
-
-def write_job(folder: RunFolder, name: str, config: Config, seconds: float | None) -> None:
-    """Leave the job of an arm in its folder."""
-    folder.file(OUTCOME).unlink(missing_ok=True)
-    plain = {"name": name, "seconds": seconds, "config": config.model_dump(mode="json")}
-    folder.write_json(JOB, plain)
 
 
 def main(run: str, arm: str) -> int:
@@ -84,6 +75,8 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
 
         tuned, memory = (_report(run, name) for name in (job.name.removeprefix("rag+"), "rag"))
         return run_mix(job, tuned, memory)
+    from tailorbird.flows.arm import run_arm
+
     return run_arm(job)
 
 

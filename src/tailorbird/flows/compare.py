@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from tailorbird import log
 from tailorbird.config import METHODS, Config, dump_config, for_arm
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows.child import OUTCOME, write_job
 from tailorbird.flows.finish import Story, finish
+from tailorbird.flows.job import OUTCOME, write_job
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.scoring import load_probabilities, targets_of
@@ -151,13 +151,12 @@ class _Bench:
         if place.file(ARM).is_file():
             log.say(f"{name}: done before")
             return _read_arm(place)
-        left = None if self.deadline is None else self.deadline - time.monotonic()
-        if left is not None and left <= 0:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")
         config = for_arm(self.config, name) if name in METHODS else self.config
         seeded = config.train.model_copy(update={"seed": seed})
         place.path.mkdir(parents=True, exist_ok=True)
-        write_job(place, name, config.model_copy(update={"train": seeded}), left)
+        write_job(place, name, config.model_copy(update={"train": seeded}), self.deadline)
         command = [sys.executable, "-m", "tailorbird.flows.child"]
         command += [str(self.folder.path), str(place.path)]
         code = _run(command)

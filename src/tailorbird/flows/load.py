@@ -14,6 +14,7 @@ from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import HEADS, max_length
 from tailorbird.methods import get_method
+from tailorbird.metrics.labels import softmax
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
 from tailorbird.rag.embed import Embedder
@@ -179,8 +180,6 @@ class _Probe:
             self.weights, self.bias = arrays["weights"], arrays["bias"]
 
     def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        from tailorbird.evaluate.predict import softmax
-
         vectors = self.embedder.embed(texts, title).vectors
         return softmax(vectors @ self.weights.T + self.bias)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tailorbird.config import Config, dump_config
 from tailorbird.flows.finish import Story, finish
+from tailorbird.flows.job import ArmJob
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare
 from tailorbird.records import Report
@@ -30,7 +31,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         prepared = prepare(config, folder)
         folder.write(CONFIG, dump_config(config))
         # After the data was checked: torch takes seconds to load, a bad column should not.
-        from tailorbird.flows.arm import ArmJob, run_arm
+        from tailorbird.flows.arm import run_arm
 
         name = config.method.name
         job = ArmJob(name, config, prepared.split, folder, resume=resume)

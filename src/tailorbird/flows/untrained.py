@@ -12,11 +12,10 @@ import numpy as np
 
 from tailorbird.config import dump_config
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import softmax
-from tailorbird.flows.arm import ArmJob
+from tailorbird.flows.job import ArmJob
 from tailorbird.flows.scoring import load_probabilities, save_predictions, score_arm, targets_of
 from tailorbird.flows.vectors import CHECKED, Vectors, split_vectors
-from tailorbird.metrics.labels import log_loss
+from tailorbird.metrics.labels import log_loss, softmax
 from tailorbird.rag.memory import Memory
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.environment import peak_memory_bytes

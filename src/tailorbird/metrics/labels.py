@@ -172,3 +172,14 @@ def calibration(probabilities: Numbers, target: Classes) -> tuple[CalibrationBin
         CalibrationBin(float(claimed[b] / sizes[b]), float(correct[b] / sizes[b]), int(sizes[b]))
         for b in np.flatnonzero(sizes)
     )
+
+
+def softmax(logits: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+    """Return ``[n, classes]`` probabilities, summing to 1 in float32."""
+    if not logits.size:
+        return logits
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float32] = (shifted / shifted.sum(axis=1, keepdims=True)).astype(
+        np.float32
+    )
+    return shares
