@@ -5,6 +5,8 @@ import numpy as np
 from tailorbird.data.encode import Encoded
 
 _WINDOW_BATCHES = 50
+# Fewer shapes, each of which costs compiled kernels and their memory.
+_WIDTH_STEP = 8
 
 
 def shuffled_batches(
@@ -30,25 +32,29 @@ def shuffled_batches(
 def token_batches(
     lengths: np.ndarray, max_tokens: int, max_examples: int = 256
 ) -> list[np.ndarray]:
-    """Return batches for prediction: longest first, at most `max_tokens` with padding."""
+    """Return batches for prediction: longest first, at most `max_tokens` with padding.
+
+    Examples of the same padded width go together and all batches of a width but the last have the
+    same size: few shapes, for each of which the machine keeps compiled kernels in memory.
+    """
     batches: list[np.ndarray] = []
-    current: list[int] = []
-    width = 0
-    for index in np.argsort(-lengths, kind="stable"):
-        width = width or int(lengths[index])
-        if current and (len(current) >= max_examples or (len(current) + 1) * width > max_tokens):
-            batches.append(np.asarray(current))
-            current, width = [], int(lengths[index])
-        current.append(int(index))
-    if current:
-        batches.append(np.asarray(current))
+    widths = padded(lengths)
+    for width in sorted(set(widths.tolist()), reverse=True):
+        same = np.flatnonzero(widths == width)
+        size = max(1, min(max_examples, max_tokens // width))
+        batches.extend(same[i : i + size] for i in range(0, len(same), size))
     return batches
+
+
+def padded(lengths: np.ndarray) -> np.ndarray:
+    """Return the widths that texts of these lengths are padded to: multiples of 8."""
+    widths: np.ndarray = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
+    return widths
 
 
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right."""
-    # Widths in steps of 8: fewer shapes, each of which costs a compiled kernel and its memory.
-    width = -(-int(encoded.lengths[indices].max()) // 8) * 8
+    width = int(padded(encoded.lengths[indices]).max())
     ids = np.full((len(indices), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(indices), width), dtype=np.int64)
     for row, index in enumerate(indices):
