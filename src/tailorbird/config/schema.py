@@ -120,8 +120,9 @@ class TrainConfig(Section):
     """Share of the steps over which the learning rate rises."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
-    head_start: bool = True
-    """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054)."""
+    head_start: bool | None = None
+    """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054); default:
+    from 10 classes on."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the base model while training; default: the model's own when it is trained
     itself, none while it is frozen."""

@@ -68,7 +68,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     limit = max_length(config, base, method)
     parts = _encode(split, base, limit)
     notes = _truncation_notes(job.name, parts, limit)
-    settings = _settings(config, method, len(split.train))
+    settings = _settings(config, method, split)
     trained = _train(model, base, parts, settings, job)
 
     pad = base.tokenizer.pad_token_id
@@ -168,10 +168,10 @@ def _truncation_notes(name: str, parts: _Parts, limit: int) -> list[str]:
     return [finding.message]
 
 
-def _settings(config: Config, method: Method, examples: int) -> "Settings":
+def _settings(config: Config, method: Method, split: Split) -> "Settings":
     from tailorbird.train.settings import resolve
 
-    return resolve(config, method, examples)
+    return resolve(config, method, len(split.train), len(split.labels))
 
 
 def _train(

@@ -34,10 +34,12 @@ class Settings:
         return asdict(self)
 
 
+# A head of two classes learns within a few steps; one of 77 takes most of the training.
+_MANY_CLASSES = 10
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
-def resolve(config: Config, method: Method, examples: int) -> Settings:
+def resolve(config: Config, method: Method, examples: int, classes: int) -> Settings:
     """Fill in what the person left open with the method's tuned defaults.
 
     Of little data more epochs are made, until there are some 300 steps: early stopping ends them
@@ -61,7 +63,7 @@ def resolve(config: Config, method: Method, examples: int) -> Settings:
         schedule=asked.schedule,
         warmup=asked.warmup,
         max_grad_norm=asked.max_grad_norm,
-        head_start=asked.head_start,
+        head_start=classes >= _MANY_CLASSES if asked.head_start is None else asked.head_start,
         dropout=dropout,
         evaluate_every=asked.evaluate_every,
         patience=asked.patience,
