@@ -39,11 +39,17 @@ _MANY_CLASSES = 10
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
-def resolve(config: Config, method: Method, examples: int, classes: int) -> Settings:
+def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> Settings:
     """Fill in what the person left open with the method's tuned defaults.
 
     Of little data more epochs are made, until there are some 300 steps: early stopping ends them
     where they no longer help.
+
+    Args:
+        config: What was asked.
+        method: Whose defaults to take.
+        examples: How many training examples there are.
+        classes: How many classes.
     """
     asked, tuned = config.train, method.defaults
     batch_size = asked.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
