@@ -3,8 +3,8 @@
 Torch's fused kernel in bf16 takes up to six times as long as plain products when gradients are
 wanted and texts are short (`benchmarks/attention.py` prints by how much). Plain attention as
 transformers writes it softens in fp32 and keeps five arrays of ``[batch, heads, seq, seq]`` for the
-backward pass; the one here keeps one, in bf16. From a few hundred tokens on the fused kernel wins,
-and it never stores the scores.
+backward pass; the one here keeps one, in bf16. Longer batches go to the fused kernel, which wins
+there and never stores the scores.
 """
 
 from collections.abc import Iterator
@@ -17,25 +17,19 @@ from torch import nn
 from tailorbird.models.device import Device
 
 NAME = "tailorbird_short"
-_LONGEST_SHORT = 256
+_LONGEST_SHORT = 128
 
 
 @contextmanager
-def fastest_attention(model: nn.Module, device: Device, longest: int) -> Iterator[None]:
-    """Use plain attention while training short texts on a CPU; the model's own again afterwards.
-
-    Args:
-        model: What is trained.
-        device: Where.
-        longest: The longest training text in tokens.
-    """
+def fastest_attention(model: nn.Module, device: Device) -> Iterator[None]:
+    """Use plain attention for short batches while training on a CPU; the model's own afterwards."""
     from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
     from transformers.masking_utils import eager_mask
 
     base = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
     before = getattr(getattr(base, "config", None), "_attn_implementation", None)
-    short = device.kind == "cpu" and device.precision == "bf16" and longest <= _LONGEST_SHORT
-    if base is None or before != "sdpa" or not short:
+    slow = device.kind == "cpu" and device.precision == "bf16"
+    if base is None or before != "sdpa" or not slow:
         yield
         return
     AttentionInterface.register(NAME, short_attention)
@@ -65,6 +59,12 @@ def short_attention(
     if groups > 1:  # grouped-query attention: each key serves several queries
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if query.shape[2] > _LONGEST_SHORT:
+        bias = None if attention_mask is None else attention_mask.to(query.dtype)
+        fused = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, scale=scale
+        )
+        return fused.transpose(1, 2).contiguous(), None
     mixed: torch.Tensor = _ShortAttention.apply(  # type: ignore[no-untyped-call]
         query, key, value, attention_mask, scale
     )

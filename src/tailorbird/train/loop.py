@@ -90,7 +90,7 @@ def train(model: nn.Module, job: Job) -> Trained:
     total, every = _plan(job)
 
     with (
-        fastest_attention(model, job.device, int(job.train.lengths.max())),
+        fastest_attention(model, job.device),
         _patient_interrupt() as interrupted,
         Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
         log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,
