@@ -127,7 +127,8 @@ def _unknown(path: list[str]) -> tuple[str, str]:
     section = _section(path[:-1])
     known = list(section.model_fields) if section else []
     dotted = [".".join([*path[:-1], name]) for name in known]
-    near = did_you_mean(".".join(path), dotted) or _elsewhere(path[-1])
+    # `rank` is method.rank rather than something that merely looks like `train`.
+    near = _elsewhere(path[-1]) or did_you_mean(".".join(path), dotted)
     where = ".".join(path[:-1]) or "the config"
     return (f"unknown setting {'.'.join(path)!r}{near}", f"{where} has: {', '.join(known)}")
 
