@@ -36,14 +36,15 @@ class Settings:
 
 # A head of two classes learns within a few steps; one of 77 takes most of the training.
 _MANY_CLASSES = 10
+_STEPS_PER_CLASS = 12
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
 def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> Settings:
     """Fill in what the person left open with the method's tuned defaults.
 
-    Of little data more epochs are made, until there are some 300 steps: early stopping ends them
-    where they no longer help.
+    Of little data more epochs are made, until there are some 300 steps or 12 for each class: early
+    stopping ends them where they no longer help.
 
     Args:
         config: What was asked.
@@ -53,7 +54,8 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
     """
     asked, tuned = config.train, method.defaults
     batch_size = asked.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
-    enough = math.ceil(_FEWEST_STEPS / math.ceil(examples / batch_size))
+    fewest = max(_FEWEST_STEPS, _STEPS_PER_CLASS * classes)
+    enough = math.ceil(fewest / math.ceil(examples / batch_size))
     epochs = asked.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
     dropout = asked.dropout
     if dropout is None and method.name != "full":
