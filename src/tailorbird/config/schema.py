@@ -102,7 +102,8 @@ class TrainConfig(Section):
     """The loop. None means: the method's own tuned default (docs/methods.md says where from)."""
 
     epochs: float | None = Field(None, gt=0)
-    """Passes over the training data; default: the method's 3; of little data or many classes more, up to 10."""
+    """Passes over the training data; default: the method's 3; up to 10 of little data or with many
+    classes."""
     batch_size: int | None = Field(None, ge=1)
     """Examples per optimizer step; default: 32, or 16 for fewer than 2,000 training examples."""
     micro_batch_size: int | None = Field(None, ge=1)
