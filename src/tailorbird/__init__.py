@@ -9,6 +9,7 @@ The functions here are the verbs of the command line::
     predictor.predict(["a gorgeous, witty film"])
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from tailorbird.version import __version__
 if TYPE_CHECKING:
     from tailorbird.flows.load import Predictor
     from tailorbird.records import Report
+
+# The room of this name first: loading it later would put it in the place of the function below.
+import_module("tailorbird.evaluate")
 
 __all__ = ["UserError", "__version__", "compare", "evaluate", "load", "tune"]
 

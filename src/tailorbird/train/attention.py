@@ -55,6 +55,8 @@ def short_attention(
 
     The signature is transformers' for attention functions; `dropout` is off in training here.
     """
+    # Rotary embeddings leave query and key in fp32 under autocast.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:  # grouped-query attention: each key serves several queries
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
