@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import command, environment
+from terminal import PATIENCE, command, environment
 
 Tailor = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,7 +24,7 @@ def tailor() -> Tailor:
             env=environment(**env),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=280 * PATIENCE,
             check=False,
         )
 

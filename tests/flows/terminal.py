@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+"""Factor on every waiting time, for machines with other work to do."""
+
 SRC = Path(__file__).resolve().parents[2] / "src"
 
 

@@ -378,7 +378,7 @@ def test_a_file_that_may_not_grow_is_a_full_disk(
     """Limit what a process may write: what a quota or a full disk does, without being root."""
     import resource
 
-    from terminal import command, environment
+    from terminal import PATIENCE, command, environment
 
     asked = ["--model", tiny_encoder, "--method", "full", "--epochs", "1"]
     done = subprocess.run(
@@ -387,7 +387,7 @@ def test_a_file_that_may_not_grow_is_a_full_disk(
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=200 * PATIENCE,
         check=False,
     )
     refused(Ended(done.returncode, done.stdout, done.stderr), "no space left")

@@ -1,0 +1,243 @@
+"""`tailor compare` from end to end, in processes of its own."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from terminal import PATIENCE
+from test_tune_flow import check_report, lines_of, start, wait_for
+
+import tiny
+from conftest import FAST, Tailor
+
+SOME = "majority,rag,probe,lora,rag+best"
+
+
+@pytest.fixture(scope="module")
+def compared(
+    tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """Return a finished comparison and the JSON it printed."""
+    run = tmp_path_factory.mktemp("compared") / "run"
+    asked = [data, "--model", tiny_encoder, "--methods", SOME, *FAST]
+    asked += ["--set", "train.epochs=2", "--output", run]
+    done = tailor("compare", *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    return run, json.loads(done.stdout)
+
+
+def by_name(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {arm["name"]: arm for arm in report["arms"]}
+
+
+def test_compare_reports_every_arm(compared: tuple[Path, dict[str, Any]]) -> None:
+    run, report = compared
+    check_report(report, "compare")
+    assert report == json.loads((run / "report.json").read_text())
+    arms = by_name(report)
+    assert set(arms) == {"majority", "rag", "probe", "lora", "rag+lora"}
+    for name, arm in arms.items():
+        assert arm["status"] == "ok", (name, arm["why"])
+        assert arm["reload"]["identical"] is True, (name, arm["reload"])
+        assert (run / arm["run"] / "model").is_dir()
+        assert (run / arm["run"] / "predictions.jsonl").is_file()
+    for name in ("config.yaml", "report.html", "environment.json"):
+        assert (run / name).is_file()
+
+
+def test_the_majority_is_what_it_says(compared: tuple[Path, dict[str, Any]]) -> None:
+    _, report = compared
+    counts = {name: parts["test"] for name, parts in report["data"]["class_counts"].items()}
+    share = max(counts.values()) / sum(counts.values())
+    assert by_name(report)["majority"]["test"]["accuracy"]["value"] <= share + 1e-9
+
+
+def test_neighbours_and_probe_find_separable_classes(
+    compared: tuple[Path, dict[str, Any]],
+) -> None:
+    arms = by_name(compared[1])
+    assert arms["rag"]["test"]["accuracy"]["value"] >= 0.9
+    assert arms["probe"]["test"]["accuracy"]["value"] >= 0.9
+    assert compared[1]["verdict"]["recommended"] in arms
+
+
+def test_the_mix_is_the_weighted_sum(compared: tuple[Path, dict[str, Any]]) -> None:
+    run, report = compared
+    weight = by_name(report)["rag+lora"]["settings"]["weight"]
+    found = {
+        name: np.load(run / "arms" / name / "probabilities.npz")["test"]
+        for name in ("rag", "lora", "rag+lora")
+    }
+    expected = (1 - weight) * found["lora"] + weight * found["rag"]
+    np.testing.assert_allclose(found["rag+lora"], expected, atol=1e-6)
+
+
+def test_every_arm_saw_the_same_test(compared: tuple[Path, dict[str, Any]]) -> None:
+    run, report = compared
+    texts = [
+        [
+            json.loads(line)["text"]
+            for line in (run / arm["run"] / "predictions.jsonl").read_text().splitlines()
+        ]
+        for arm in report["arms"]
+    ]
+    assert all(other == texts[0] for other in texts)
+
+
+def test_a_comparisons_folder_predicts_with_what_it_recommends(
+    compared: tuple[Path, dict[str, Any]], tailor: Tailor
+) -> None:
+    run, report = compared
+    whole = tailor("predict", run, "the moon again", "--json")
+    assert whole.returncode == 0, whole.stderr
+    arm = tailor(
+        "predict", run / "arms" / report["verdict"]["recommended"], "the moon again", "--json"
+    )
+    assert json.loads(whole.stdout)["predictions"] == json.loads(arm.stdout)["predictions"]
+
+
+def test_an_arm_can_be_evaluated_alone(
+    compared: tuple[Path, dict[str, Any]], tailor: Tailor
+) -> None:
+    run, report = compared
+    done = tailor("evaluate", run / "arms" / "lora", "--json")
+    assert done.returncode == 0, done.stderr
+    (arm,) = json.loads(done.stdout)["arms"]
+    assert arm["test"] == by_name(report)["lora"]["test"]
+
+
+def test_examples_added_to_a_retrieval_run_count_and_stay(
+    compared: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    import shutil
+
+    import tailorbird
+
+    place = Path(shutil.copytree(compared[0] / "arms" / "rag", tmp_path / "rag"))
+    predictor = tailorbird.load(place)
+    text = "the tariff on steel was raised by parliament"
+    assert predictor.predict([text])[0].label in tiny.LABELS
+    predictor.add([text] * 3, ["politics"] * 3)
+    assert predictor.predict([text])[0].label == "politics"
+    assert predictor.predict([text])[0].neighbours[0].label == "politics"
+    predictor.save()
+    again = tailorbird.load(place).predict([text, "the moon again"])
+    assert [a.label for a in again] == ["politics", "space"]
+
+
+def test_a_finished_comparison_is_not_run_again(
+    compared: tuple[Path, dict[str, Any]], tailor: Tailor, data: Path
+) -> None:
+    run, report = compared
+
+    def stamps() -> dict[Path, int]:
+        files = [p for p in run.glob("arms/*/model/*") if p.name != "README.md"]
+        return {p: p.stat().st_mtime_ns for p in files}
+
+    before = stamps()
+    assert len(before) > 5
+    done = tailor("compare", data, "--resume", "--output", run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("done before") == 5
+    assert stamps() == before
+    arms = by_name(json.loads(done.stdout))
+    assert {n: a["test"] for n, a in arms.items()} == {
+        n: a["test"] for n, a in by_name(report).items()
+    }
+
+
+def test_an_arm_that_fails_leaves_the_others(tailor: Tailor, data: Path, tmp_path: Path) -> None:
+    """A family that bottleneck adapters do not know: the arm fails, and says what to do."""
+    import transformers
+
+    from tailorbird.models.builtin import resolve
+
+    config = transformers.FNetConfig(
+        vocab_size=30522, hidden_size=32, intermediate_size=64, num_hidden_layers=1, pad_token_id=0
+    )
+    transformers.FNetModel(config).save_pretrained(tmp_path / "fnet")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("builtin:minilm"))
+    tokenizer.save_pretrained(tmp_path / "fnet")
+    asked = ["--model", tmp_path / "fnet", "--methods", "majority,adapter,rag+best"]
+    done = tailor("compare", data, *asked, *FAST, "--output", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    arms = by_name(json.loads(done.stdout))
+    assert arms["majority"]["status"] == "ok"
+    assert arms["adapter"]["status"] == "failed"
+    assert "do not know the layers of FNet" in arms["adapter"]["why"]
+    assert arms["rag+best"]["status"] == "skipped"
+    assert "adapter" in (tmp_path / "run" / "report.html").read_text()
+    assert "Traceback" not in done.stderr
+
+
+def test_what_does_not_fit_the_budget_is_skipped(
+    tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    asked = ["--model", tiny_encoder, "--methods", "majority,lora", "--budget", "0.01"]
+    asked += [*FAST, "--set", "train.epochs=500", "--output", tmp_path / "run", "--json"]
+    done = tailor("compare", data, *asked)
+    assert done.returncode == 0, done.stderr
+    arms = by_name(json.loads(done.stdout))
+    assert arms["lora"]["status"] == "skipped"
+    assert "budget" in arms["lora"]["why"]
+
+
+def test_seeds_are_reported_one_by_one(
+    tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    asked = ["--model", tiny_encoder, "--methods", "lora", "--seeds", "2", *FAST]
+    asked += ["--set", "train.epochs=1", "--output", tmp_path / "run", "--json"]
+    done = tailor("compare", data, *asked)
+    assert done.returncode == 0, done.stderr
+    (arm,) = json.loads(done.stdout)["arms"]
+    assert [seed["seed"] for seed in arm["seeds"]] == [1, 2]
+    mean = np.mean([seed["test_accuracy"] for seed in arm["seeds"]])
+    assert arm["test"]["accuracy"]["value"] == pytest.approx(mean)
+    saved = tmp_path / "run" / "arms" / "lora"
+    a, b = (
+        np.load(place / "probabilities.npz")["test"] for place in (saved, saved / "seeds" / "2")
+    )
+    assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("how", ["killed", "Ctrl-C"])
+def test_a_stopped_comparison_goes_on(
+    how: str, tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = ["compare", data, "--model", tiny_encoder, "--methods", "majority,lora", *FAST]
+    asked += ["--set", "train.epochs=80", "--set", "train.patience=999", "--output", run]
+    process = start(*asked)
+    wait_for(lambda: lines_of(run / "arms" / "lora" / "journal.jsonl") > 5, process)
+    os.killpg(process.pid, signal.SIGKILL if how == "killed" else signal.SIGINT)
+    out, err = process.communicate(timeout=120 * PATIENCE)
+    assert out == ""
+    assert "Traceback" not in err
+    if how == "Ctrl-C":
+        assert process.returncode == 130, err
+        assert "--resume" in err
+    assert not (run / "report.json").exists()
+    done = tailor(*asked, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "majority: done before" in done.stderr
+    if how == "Ctrl-C":
+        assert "going on after step" in done.stderr
+    report = json.loads(done.stdout)
+    check_report(report, "compare")
+    assert {arm["status"] for arm in report["arms"]} == {"ok"}
+    rows = (run / "arms" / "lora" / "journal.jsonl").read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows if '"event": "step"' in row]
+    assert steps == list(range(1, 241))
+
+
+def test_the_python_api_compares(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    import tailorbird
+
+    report = tailorbird.compare(data, methods=("majority", "rag"), output=tmp_path / "run")
+    assert [arm.name for arm in report.arms] == ["majority", "rag"]
+    assert all(arm.status == "ok" for arm in report.arms), [arm.why for arm in report.arms]
+    assert tailorbird.load(tmp_path / "run").predict(["the moon again"])[0].label == "space"
