@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from tailorbird.data.batch import collate, shuffled_batches, token_batches
+from tailorbird.data.batch import collate, padded, shuffled_batches, token_batches
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
@@ -63,8 +63,8 @@ def test_epochs_and_seeds_differ_and_batches_are_of_similar_length() -> None:
     first = shuffled_batches(lengths, 32, 1, 0)
     for other in (shuffled_batches(lengths, 32, 1, 1), shuffled_batches(lengths, 32, 2, 0)):
         assert {frozenset(b.tolist()) for b in first} != {frozenset(b.tolist()) for b in other}
-    padded = sum(int(lengths[batch].max()) * len(batch) for batch in first)
-    assert padded < 1.1 * lengths.sum()
+    in_batches = sum(int(lengths[batch].max()) * len(batch) for batch in first)
+    assert in_batches < 1.1 * lengths.sum()
     plain = np.random.default_rng(0).permutation(3000).reshape(-1, 30)
     assert sum(int(lengths[b].max()) * 30 for b in plain) > 1.7 * lengths.sum()
     # In no order of length: that would be a curriculum nobody asked for.
@@ -82,7 +82,8 @@ def test_token_batches_hold_every_index_once_within_the_bound(
     for batch in batches:
         assert len(batch) <= examples
         assert len(batch) == 1 or int(lengths[batch].max()) * len(batch) <= most
-    widths = [int(lengths[batch].max()) for batch in batches]
+        assert len(set(padded(lengths[batch]).tolist())) == 1
+    widths = [int(padded(lengths[batch])[0]) for batch in batches]
     assert widths == sorted(widths, reverse=True), "the largest batch first: it fits or fails early"
 
 
