@@ -485,6 +485,19 @@ def test_a_model_trains_alike_on_short_attention(models: Any, shape: str) -> Non
         assert model.config._attn_implementation == before
 
 
+def test_long_texts_take_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tailorbird.train import attention
+
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 4, 6, 8, dtype=torch.float64) for _ in range(3)]
+    mask = _masks(causal=True).double()
+    short, _ = attention.short_attention(nn.Module(), *inputs, mask)
+    monkeypatch.setattr(attention, "_LONGEST_SHORT", 5)
+    monkeypatch.setattr(attention._ShortAttention, "apply", None)
+    fused, _ = attention.short_attention(nn.Module(), *inputs, mask)
+    torch.testing.assert_close(fused, short)
+
+
 # --- the head's start ------------------------------------------------------------------------
 
 
