@@ -2,14 +2,11 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import PATIENCE, command, environment
-
-Tailor = Callable[..., subprocess.CompletedProcess[str]]
+from terminal import FAST, PATIENCE, Tailor, command, environment
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_csv
 
     return write_csv(tmp_path_factory.mktemp("data") / "tiny.csv")
-
-
-FAST = ["--set", "train.tensorboard=false", "--set", "train.batch_size=16"]
 
 
 @pytest.fixture(scope="session")

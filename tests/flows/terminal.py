@@ -1,12 +1,20 @@
 """How the tests type `tailor`."""
 
 import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 """Factor on every waiting time, for machines with other work to do."""
+
+Tailor = Callable[..., subprocess.CompletedProcess[str]]
+"""Runs the command and gives back code, stdout and stderr."""
+
+FAST = ["--set", "train.tensorboard=false", "--set", "train.batch_size=16"]
+"""Settings that change no result a test looks at."""
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 

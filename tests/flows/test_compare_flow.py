@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from terminal import PATIENCE
+from terminal import FAST, PATIENCE, Tailor
 from test_tune_flow import check_report, lines_of, start, wait_for
 
 import tiny
-from conftest import FAST, Tailor
 
 SOME = "majority,rag,probe,lora,rag+best"
 

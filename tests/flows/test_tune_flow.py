@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from terminal import PATIENCE, command, environment
+from terminal import FAST, PATIENCE, Tailor, command, environment
 
 import tiny
-from conftest import FAST, Tailor
 
 FILES = (
     "config.yaml",
