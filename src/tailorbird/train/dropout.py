@@ -1,8 +1,8 @@
-"""Dropout whose random numbers cost a tenth of torch's on a CPU.
+"""Dropout with cheap random numbers; `benchmarks/dropout.py` measures it.
 
-torch draws one uniform number per element; on a CPU that is a fifth of a small encoder's training
-time. One random byte per element decides as well: the rate is rounded to a multiple of 1/256 and
-the scale uses the rounded rate, so the expectation is exact. Draws come from torch's default
+On a CPU torch draws one uniform number per element, which costs more than the rest of the layer.
+One random byte per element decides as well: the rate is rounded to a multiple of 1/256 and the
+scale uses the rounded rate, so the expectation is exact. Draws come from torch's default
 generator, so seeding and resuming work as ever.
 """
 
