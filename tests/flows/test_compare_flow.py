@@ -185,6 +185,7 @@ def test_what_does_not_fit_the_budget_is_skipped(
     assert "budget" in arms["lora"]["why"]
 
 
+@pytest.mark.slow
 def test_seeds_are_reported_one_by_one(
     tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
@@ -203,7 +204,7 @@ def test_seeds_are_reported_one_by_one(
     assert not np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("how", ["killed", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("Ctrl-C", marks=pytest.mark.slow)])
 def test_a_stopped_comparison_goes_on(
     how: str, tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_stopped_comparison_goes_on(
     assert steps == list(range(1, 241))
 
 
+@pytest.mark.slow
 def test_the_python_api_compares(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     import tailorbird
 
