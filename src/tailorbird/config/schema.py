@@ -181,10 +181,10 @@ class EvaluateConfig(Section):
     """How written answers are scored."""
 
     metric: str = "auto"
-    """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match, choice_accuracy,
-    or FILE.py:FUNCTION, called as `function(output, reference, prompt)` and returning a number.
-    auto: numeric_match where answers end in `#### number`, choice_accuracy where they are a few
-    labels, else token_f1."""
+    """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
+    choice_accuracy, or FILE.py:FUNCTION, called as `function(output, reference, prompt)` and
+    returning a number. auto: numeric_match where answers end in `#### number`, choice_accuracy
+    where they are a few labels, else token_f1."""
     examples: int | None = Field(None, ge=1)
     """Test prompts to answer, drawn once; default: 300 at most."""
     reference: str | None = None

@@ -153,7 +153,7 @@ class _Tuned:
     def __init__(self, folder: RunFolder, config: Config, labels: list[str]) -> None:
         method = get_method(config.method.name)
         self.device = choose(config.model.device, config.model.precision)
-        options = method.load_options(config.method, HEADS)
+        options = method.load_options(config.method, HEADS, self.device)
         base = load_classifier(config.model, labels, self.device, options)
         self.limit = max_length(config, base, method)
         self.tokenizer = base.tokenizer
