@@ -194,8 +194,8 @@ class _Rag:
         self.embedder = _embedder(config, settings["embedder"])
         try:
             vectors = np.load(place / "vectors.npy")
-            rows = (place / "examples.jsonl").read_text(encoding="utf-8").splitlines()
-            examples = [example_from_json(json.loads(row)) for row in rows]
+            rows = RunFolder(place).read_rows("examples.jsonl")
+            examples = [example_from_json(row) for row in rows]
             known = labels + sorted({str(e.label) for e in examples} - set(labels))
             self.memory = Memory(vectors, examples, known)
         except (OSError, ValueError, TypeError) as error:

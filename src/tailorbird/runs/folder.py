@@ -16,6 +16,7 @@ CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "READM
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
 CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
+TASK, VALUES = "task.json", "values.npz"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
 
 
@@ -129,7 +130,10 @@ class RunFolder:
         if not path.is_file():
             return []
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # Not splitlines(): it also splits at U+2028 and U+0085, which a text may hold.
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if not line:
+                continue
             try:
                 rows.append(json.loads(line))
             except ValueError:
