@@ -159,6 +159,7 @@ def _tailorbird(
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
+    from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve
 
@@ -181,10 +182,10 @@ def _tailorbird(
         return 1.0, 0.0
 
     with tempfile.TemporaryDirectory() as folder:
+        settings = replace(resolve(config, how, len(rows)), evaluate_every=10**9)
         job = Job(
-            train=encoded,
-            pad_id=base.tokenizer.pad_token_id,
-            settings=replace(resolve(config, how, len(rows)), evaluate_every=10**9),
+            work=LabelWork(encoded, base.tokenizer.pad_token_id, device, settings.micro_batch_size),
+            settings=settings,
             device=device,
             folder=RunFolder(folder),
             validate=validate,

@@ -5,6 +5,25 @@ from typing import Any, Literal
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
+Task = Literal["classification", "generation", "text"]
+"""Labels chosen from a set; answers written word by word; plain text read on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        content: Its words; may be empty when it only calls tools.
+        trained: Whether an assistant's turn is trained on; other roles never are.
+        extra: What else the chat template may want (``tool_calls``, ``name``, ``tool_call_id``).
+    """
+
+    role: str
+    content: str
+    trained: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,14 +31,21 @@ class Example:
     """One row of the user's data.
 
     Attributes:
-        text: What the model reads.
-        label: What it should answer; None when unknown (prediction).
+        text: What the model reads. Of a conversation: the words before the last assistant turn,
+            for people, for the search for duplicates and for retrieval; the model reads
+            `messages`. Of plain text: the text.
+        label: What it should answer; None when unknown (prediction) or for plain text. Of a
+            conversation: the last assistant turn.
         row: The row's number in its file, counted from 1 without the header.
+        messages: The whole conversation, the answer included; empty for labels and plain text.
+        tools: Tool definitions the conversation may call, as the template takes them.
     """
 
     text: str
     label: str | None = None
     row: int = 0
+    messages: tuple[Message, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +75,12 @@ class Split:
         train: Training examples.
         validation: Examples that settings and early stopping are chosen on.
         test: Examples that are scored once.
-        labels: Every label, sorted; a label's index is its class id.
+        labels: Every label, sorted; a label's index is its class id. Empty unless the task is
+            classification.
         how: Where the split came from, in words (``"given files"``, ``"stratified, seed 13"``).
         findings: What the data checks found.
+        task: What is learnt from it.
+        form: The format the rows were in, in words (``"instruction, input, output (Alpaca)"``).
     """
 
     train: tuple[Example, ...]
@@ -60,6 +89,8 @@ class Split:
     labels: tuple[str, ...]
     how: str = ""
     findings: tuple[Finding, ...] = ()
+    task: Task = "classification"
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +119,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One validation during training; losses are means per example, in nats."""
+    """One validation during training; losses are means in nats.
+
+    Of classification per example; of written answers per answer token, and the accuracy is the
+    share of answer tokens that were the likeliest.
+    """
 
     step: int
     epoch: float
@@ -141,13 +176,52 @@ class WrongExample:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """What an arm wrote for one test prompt.
+
+    Attributes:
+        prompt: What was asked, without the chat template's tokens.
+        reference: The answer in the data.
+        output: The answer that was generated.
+        score: The headline metric of this answer.
+        loss: Mean loss of the reference in nats per token.
+        nearest: Training examples like it.
+    """
+
+    row: int
+    prompt: str
+    reference: str
+    output: str
+    score: float
+    loss: float
+    nearest: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Loss on a text that was not trained on, in nats per token, before and after training."""
+
+    before: float
+    after: float
+    tokens: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a training example as the model reads it, and whether it is trained on."""
+
+    text: str
+    trained: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SeedScore:
-    """One seed's headline scores."""
+    """One seed's scores, by metric."""
 
     seed: int
-    validation_accuracy: float
-    test_accuracy: float
-    test_macro_f1: float
+    validation: dict[str, float]
+    test: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +236,12 @@ class ReloadCheck:
 
 @dataclass(frozen=True, slots=True)
 class ArmReport:
-    """One way of adapting the model, scored."""
+    """One way of adapting the model, scored.
+
+    Attributes:
+        answers: Of written answers, the same test rows for every arm, to be read side by side.
+        worst: Of written answers, those that scored lowest.
+    """
 
     name: str
     status: Status
@@ -179,6 +258,9 @@ class ArmReport:
     confusion: tuple[tuple[int, ...], ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     errors: tuple[WrongExample, ...] = ()
+    answers: tuple[WrittenAnswer, ...] = ()
+    worst: tuple[WrittenAnswer, ...] = ()
+    forgetting: Forgetting | None = None
     reload: ReloadCheck | None = None
 
 
@@ -187,7 +269,8 @@ class Comparison:
     """A paired test between two arms on the same test examples.
 
     Attributes:
-        difference: Accuracy of ``a`` minus accuracy of ``b``, with a paired bootstrap interval.
+        difference: The headline metric of ``a`` minus that of ``b``, with a paired bootstrap
+            interval.
         p: Two-sided p-value of the named test.
         p_holm: The same, Holm-corrected over all comparisons with the best arm.
     """
@@ -218,6 +301,8 @@ class DataSummary:
         counts: Rows per part: ``{"train": 900, "validation": 180, "test": 300}``.
         class_counts: Rows per label and part: ``{"spam": {"train": 40, ...}}``.
         columns: ``{"text": "body", "label": "category"}``.
+        form: The format the rows were in, in words; empty for labels.
+        shown: A few training examples as the model reads them, trained and ignored parts marked.
     """
 
     source: str
@@ -227,11 +312,18 @@ class DataSummary:
     class_counts: dict[str, dict[str, int]]
     how: str
     findings: tuple[Finding, ...] = ()
+    task: Task = "classification"
+    form: str = ""
+    shown: tuple[tuple[Piece, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a run found; `report.json` is this, `report.html` draws it."""
+    """Everything a run found; `report.json` is this, `report.html` draws it.
+
+    Attributes:
+        headline: The metric that the verdict is decided on, a key of every arm's scores.
+    """
 
     kind: Literal["tune", "compare", "rag"]
     data: DataSummary
@@ -244,6 +336,7 @@ class Report:
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    headline: str = "accuracy"
     schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:

@@ -139,14 +139,15 @@ def _base(case: Case, config: Config) -> Any:
     from tailorbird.models.load import load_classifier
 
     torch.manual_seed(3)
-    options = TABLE[case.method].load_options(config.method, HEADS)
     device = choose("cpu", case.precision)
+    options = TABLE[case.method].load_options(config.method, HEADS, device)
     base = load_classifier(config.model, tiny.LABELS, device, options)
     base.model.eval()
     return base
 
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
+    from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve
 
@@ -163,10 +164,10 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     frozen = _bytes_of(model, trained=False)
     started = _bytes_of(model, trained=True)
     folder = RunFolder(place)
+    settings = resolve(config, method, len(TEXTS))
     job = Job(
-        train=encoded,
-        pad_id=pad,
-        settings=resolve(config, method, len(TEXTS)),
+        work=LabelWork(encoded, pad, base.device, settings.micro_batch_size),
+        settings=settings,
         device=base.device,
         folder=folder,
         validate=lambda _: (1.0, 0.5),

@@ -6,9 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
 METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
-BASELINES = ("majority", "probe")
-RETRIEVAL = ("rag", "rag+best")
-ARMS: tuple[str, ...] = (*BASELINES, "rag", *METHODS, "rag+best")
+LABEL_ARMS: tuple[str, ...] = ("majority", "probe", "rag", *METHODS, "rag+best")
+"""The arms of a comparison whose answers are labels."""
+WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
+"""The arms of a comparison whose answers are written."""
+ARMS: tuple[str, ...] = tuple(dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS)))
 
 
 class Section(BaseModel):
@@ -23,7 +25,8 @@ class ModelConfig(Section):
     """The base model."""
 
     name: str = "builtin:minilm"
-    """Hugging Face id, local folder, or `builtin:minilm` (all-MiniLM-L6-v2, 22.7 M parameters)."""
+    """Hugging Face id, local folder, `builtin:minilm` (all-MiniLM-L6-v2, 22.7 M parameters, for
+    labels) or `builtin:tutor` (4 M, for written answers, and the default for them)."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -45,13 +48,24 @@ class DataConfig(Section):
     """File with the validation examples; cut from the training file when absent."""
     test: str | None = None
     """File with the test examples; cut from the training file when absent."""
+    task: Literal["auto", "classification", "generation", "text"] = "auto"
+    """classification: labels chosen from a set. generation: answers to prompts and conversations.
+    text: plain text read on (continued pre-training). auto: as the columns say."""
     text: str | None = None
-    """Column with the text; guessed when unambiguous."""
+    """Column with the text (the prompt, for generation); guessed when unambiguous."""
     label: str | None = None
-    """Column with the label; guessed when unambiguous."""
+    """Column with the label (the answer, for generation); guessed when unambiguous."""
+    system: str | None = None
+    """System message put before conversations that have none."""
+    template: str = "auto"
+    """Chat template. auto: the model's own, or `plain` when it has none. plain, alpaca, chatml,
+    raw (the words alone), or a file with a Jinja template; it is saved with the tokenizer."""
+    too_long: Literal["cut", "drop", "error"] = "cut"
+    """What to do with conversations longer than max_length: cut their end (the answer then has no
+    end to learn), drop them, or stop."""
     max_length: int | None = Field(None, ge=4)
     """Longest input in tokens, virtual tokens included; default: what the data needs, up to the
-    model's limit or 512."""
+    model's limit or 512 (2,048 for generation)."""
     validation_share: float = Field(0.15, gt=0, lt=0.9)
     """Share of the training rows cut off for validation when no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
@@ -109,6 +123,11 @@ class TrainConfig(Section):
     micro_batch_size: int | None = Field(None, ge=1)
     """Examples per forward pass; smaller needs less memory, same result. Default: the whole
     batch."""
+    micro_batch_tokens: int | None = Field(None, ge=16)
+    """Generation: tokens per forward pass at most; smaller needs less memory, same result.
+    Default: 4,096 on a CPU, 16,384 on a GPU."""
+    packing: bool = True
+    """Generation: lay texts end to end without padding, each blind to the others."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
     optimizer: Literal["adamw", "adam", "sgd", "adagrad"] = "adamw"
@@ -139,6 +158,40 @@ class TrainConfig(Section):
     """Write TensorBoard events to the run folder."""
 
 
+class GenerateConfig(Section):
+    """How answers are written."""
+
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest answer in tokens; default: what nearly all answers in the data need, at most 512."""
+    temperature: float = Field(0.0, ge=0)
+    """0 takes the likeliest token every time (greedy); higher draws more freely."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw from the fewest tokens that hold this share of the probability."""
+    top_k: int | None = Field(None, ge=1)
+    """Draw from this many likeliest tokens."""
+    min_p: float = Field(0.0, ge=0, lt=1)
+    """Draw from tokens at least this many times as likely as the likeliest."""
+    stop: tuple[str, ...] = ()
+    """End an answer before any of these strings."""
+    seed: int = Field(1, ge=0)
+    """Seed of the draws."""
+
+
+class EvaluateConfig(Section):
+    """How written answers are scored."""
+
+    metric: str = "auto"
+    """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
+    choice_accuracy, or FILE.py:FUNCTION, called as `function(output, reference, prompt)` and
+    returning a number. auto: numeric_match where answers end in `#### number`, choice_accuracy
+    where they are a few labels, else token_f1."""
+    examples: int | None = Field(None, ge=1)
+    """Test prompts to answer, drawn once; default: 300 at most."""
+    reference: str | None = None
+    """Text file whose loss before and after training shows what was forgotten; default: pages on
+    Python's errors that come with tailorbird."""
+
+
 class RagConfig(Section):
     """Retrieval of labelled neighbours."""
 
@@ -146,7 +199,8 @@ class RagConfig(Section):
     """Model that embeds texts; default: the base model when it is a sentence-transformers model,
     else `builtin:minilm`."""
     k: int | None = Field(None, ge=1)
-    """Neighbours that vote; default: chosen on validation."""
+    """Neighbours that vote, or are shown to the model before a prompt; default: chosen on
+    validation."""
     temperature: float | None = Field(None, gt=0)
     """Votes weigh exp(similarity / temperature); default: chosen on validation."""
     weight: float | None = Field(None, ge=0, le=1)
@@ -156,8 +210,8 @@ class RagConfig(Section):
 class CompareConfig(Section):
     """What `tailor compare` puts side by side."""
 
-    methods: tuple[str, ...] = ARMS
-    """Arms to run."""
+    methods: tuple[str, ...] | None = None
+    """Arms to run; default: all that fit the task."""
     seeds: int = Field(1, ge=1, le=20)
     """Training seeds per trained arm; scores are their mean, with the spread."""
     budget_minutes: float | None = Field(None, gt=0)
@@ -165,14 +219,16 @@ class CompareConfig(Section):
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         from tailorbird.errors import did_you_mean
 
-        for name in names:
+        for name in names or ():
             if name not in ARMS:
                 raise ValueError(
                     f"{name!r} is no arm{did_you_mean(name, ARMS)}; there are: {', '.join(ARMS)}"
                 )
+        if names is None:
+            return None
         if not names:
             raise ValueError(f"name at least one arm of: {', '.join(ARMS)}")
         return tuple(name for name in ARMS if name in names)
@@ -189,6 +245,10 @@ class Config(Section):
     """The method and its options."""
     train: TrainConfig = TrainConfig()
     """The loop."""
+    generate: GenerateConfig = GenerateConfig()
+    """How answers are written."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """How written answers are scored."""
     rag: RagConfig = RagConfig()
     """Retrieval."""
     compare: CompareConfig = CompareConfig()

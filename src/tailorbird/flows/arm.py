@@ -112,13 +112,16 @@ def make_model(
     import torch
 
     torch.manual_seed(config.train.seed)
-    options = method.load_options(config.method, HEADS)
+    options = method.load_options(config.method, HEADS, device)
     base = load_classifier(config.model, labels, device, options)
     return method.attach(base, config), base
 
 
-# Names that transformers gives to what stands between its backbones and the labels.
-HEADS = ("classifier", "score", "pre_classifier", "classification_head", "pooler.dense")
+# Names that transformers gives to what stands between its backbones and the labels or words.
+HEADS = (
+    *("classifier", "score", "pre_classifier", "classification_head", "pooler.dense"),
+    *("lm_head", "embed_out"),
+)
 
 
 def max_length(config: Config, base: Base, method: Method) -> int:
@@ -180,6 +183,7 @@ def _train(
     from tailorbird.methods.base import trained_parameters
     from tailorbird.train.checkpoint import has_last
     from tailorbird.train.head import start_head
+    from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
@@ -200,8 +204,7 @@ def _train(
     trained = train(
         model,
         Job(
-            train=parts.train,
-            pad_id=pad,
+            work=LabelWork(parts.train, pad, base.device, settings.micro_batch_size),
             settings=settings,
             device=base.device,
             folder=job.folder,

@@ -43,7 +43,6 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
-    _check_options(config)
     folder = run_folder(config, "compare", resume=resume)
     with folder.locked():
         config = saved_config(folder, config) if resume and folder.exists else config

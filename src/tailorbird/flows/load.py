@@ -21,6 +21,7 @@ from tailorbird.rag.embed import Embedder
 from tailorbird.rag.memory import Memory, VoteSettings
 from tailorbird.records import Example, Neighbour
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, RunFolder
+from tailorbird.runs.split import example_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class _Tuned:
     def __init__(self, folder: RunFolder, config: Config, labels: list[str]) -> None:
         method = get_method(config.method.name)
         self.device = choose(config.model.device, config.model.precision)
-        options = method.load_options(config.method, HEADS)
+        options = method.load_options(config.method, HEADS, self.device)
         base = load_classifier(config.model, labels, self.device, options)
         self.limit = max_length(config, base, method)
         self.tokenizer = base.tokenizer
@@ -194,7 +195,7 @@ class _Rag:
         try:
             vectors = np.load(place / "vectors.npy")
             rows = (place / "examples.jsonl").read_text(encoding="utf-8").splitlines()
-            examples = [Example(**json.loads(row)) for row in rows]
+            examples = [example_from_json(json.loads(row)) for row in rows]
             known = labels + sorted({str(e.label) for e in examples} - set(labels))
             self.memory = Memory(vectors, examples, known)
         except (OSError, ValueError, TypeError) as error:

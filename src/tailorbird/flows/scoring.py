@@ -48,9 +48,8 @@ def score_arm(
         seeds=(
             SeedScore(
                 seed,
-                on_validation["accuracy"].value,
-                on_test["accuracy"].value,
-                on_test["macro_f1"].value,
+                {name: score.value for name, score in on_validation.items()},
+                {name: score.value for name, score in on_test.items()},
             ),
         ),
     )

@@ -15,6 +15,7 @@ from torch import nn
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Defaults, freeze_all_but, no_merge, shrink_frozen
+from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
 from tailorbird.version import __version__
 
@@ -63,7 +64,7 @@ class Adapter:
     """Trains small bottlenecks inside every layer, and the head."""
 
     name = "adapter"
-    defaults = Defaults(learning_rate=2e-3, epochs=3)
+    defaults = Defaults(learning_rate=2e-3, epochs=3, writing_factor=10)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""
@@ -73,7 +74,9 @@ class Adapter:
             "dropout": config.dropout or 0.0,
         }
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
         """Need nothing special."""
         return {}
 

@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """A method's tuned defaults; docs/methods.md says where each number comes from."""
+    """A method's tuned defaults; docs/methods.md says where each number comes from.
+
+    Attributes:
+        learning_rate, epochs: For labels.
+        writing_factor: For answers in words, times full fine-tuning's rate.
+        writing_rate: The rate itself, where it does not follow from the model's width.
+        writing_epochs: For answers in words.
+    """
 
     learning_rate: float
     epochs: float
     weight_decay: float = 0.0
+    writing_factor: float = 1.0
+    writing_rate: float | None = None
+    writing_epochs: float = 3
 
 
 class Method(Protocol):
@@ -38,7 +48,9 @@ class Method(Protocol):
         """Return the method's options with its defaults filled in."""
         ...
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
         """Return arguments for ``from_pretrained`` (for example quantisation)."""
         ...
 
@@ -72,6 +84,11 @@ class Method(Protocol):
             UserError: The method has no merged form.
         """
         ...
+
+
+def peft_task(base: Base) -> str:
+    """Return what PEFT calls the base's task."""
+    return "CAUSAL_LM" if base.writes else "SEQ_CLS"
 
 
 def freeze_all_but(model: "nn.Module", trained: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.methods.base import Defaults
+from tailorbird.models.device import Device
 from tailorbird.models.load import Base, explain_loading
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class Full:
         """Have none."""
         return {}
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
         """Need nothing special."""
         return {}
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.methods.base import Defaults, shrink_frozen
+from tailorbird.methods.base import Defaults, peft_task, shrink_frozen
 from tailorbird.methods.low_rank import speed_up
+from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ class Lora:
     """Adds a trained product of two thin matrices to frozen ones."""
 
     name = "lora"
-    defaults = Defaults(learning_rate=5e-4, epochs=3)
+    defaults = Defaults(learning_rate=5e-4, epochs=3, writing_factor=10)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""
         return lora_options(config) | {"pissa": bool(config.pissa)}
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
         """Need nothing special."""
         return {}
 
@@ -74,7 +77,7 @@ def lora_options(config: MethodConfig) -> dict[str, Any]:
 
 def attach_lora(base: Base, config: Config, **more: Any) -> "nn.Module":
     """Return the base wrapped by PEFT's LoRA with the options of `config.method`."""
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import LoraConfig, get_peft_model
 
     options = lora_options(config.method)
     targets = options["targets"]
@@ -83,7 +86,7 @@ def attach_lora(base: Base, config: Config, **more: Any) -> "nn.Module":
     if config.method.pissa:
         more["init_lora_weights"] = "pissa"
     lora = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=peft_task(base),
         r=options["rank"],
         lora_alpha=options["alpha"],
         lora_dropout=options["dropout"],

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError
-from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
+from tailorbird.methods.base import Defaults, no_merge, peft_task, shrink_frozen
 from tailorbird.methods.lora import load_peft, more_head, save_peft
 from tailorbird.models.builtin import resolve
+from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
 
 if TYPE_CHECKING:
@@ -21,20 +22,22 @@ class Prompt:
     """Trains the embeddings of virtual tokens, and the head."""
 
     name = "prompt"
-    defaults = Defaults(learning_rate=3e-2, epochs=3)
+    defaults = Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""
         tokens = config.virtual_tokens or VIRTUAL_TOKENS
         return {"virtual_tokens": tokens, "init_text": config.init_text}
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
         """Need nothing special."""
         return {}
 
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Put the virtual tokens before the text; see `Method.attach`."""
-        from peft import PromptTuningConfig, TaskType, get_peft_model
+        from peft import PromptTuningConfig, get_peft_model
 
         options = config.method
         start: dict[str, Any] = {"prompt_tuning_init": "SAMPLE_VOCAB"}
@@ -50,7 +53,7 @@ class Prompt:
         shape: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
         embeddings: Any = base.model.get_input_embeddings()  # type: ignore[operator]
         prompt = PromptTuningConfig(
-            task_type=TaskType.SEQ_CLS,
+            task_type=peft_task(base),
             num_virtual_tokens=self.options(options)["virtual_tokens"],
             token_dim=embeddings.embedding_dim,
             num_layers=shape.num_hidden_layers,
@@ -88,7 +91,7 @@ def _read_last_real_token(model: "nn.Module", base: Base) -> None:
     take the last position of every row, which is padding in all but the longest: predictions
     would depend on what else is in the batch.
     """
-    if not base.is_decoder:
+    if not base.is_decoder or base.writes:
         return
     ends: list[torch.Tensor] = []
 

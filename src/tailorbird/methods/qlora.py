@@ -7,6 +7,7 @@ from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
 from tailorbird.methods.lora import attach_lora, load_peft, lora_options, save_peft
 from tailorbird.methods.low_rank import speed_up
+from tailorbird.models.device import Device
 from tailorbird.models.load import Base
 
 if TYPE_CHECKING:
@@ -17,15 +18,19 @@ class Qlora:
     """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
 
     name = "qlora"
-    defaults = Defaults(learning_rate=5e-4, epochs=3)
+    defaults = Defaults(learning_rate=5e-4, epochs=3, writing_factor=10)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""
         return lora_options(config) | {"bits": config.bits or 4}
 
-    def load_options(self, config: MethodConfig, head: tuple[str, ...]) -> dict[str, Any]:
-        """Return the quantisation; the head is never quantised: it is trained."""
-        import torch
+    def load_options(
+        self, config: MethodConfig, head: tuple[str, ...], device: Device
+    ) -> dict[str, Any]:
+        """Return the quantisation; the head is never quantised.
+
+        Of a classifier it is trained, of a writer its logits decide between many thousand words.
+        """
         from transformers import BitsAndBytesConfig
 
         if config.bits == 8:
@@ -35,7 +40,8 @@ class Qlora:
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
+                # The format that the machine multiplies fast: bf16 is emulated on most CPUs.
+                bnb_4bit_compute_dtype=device.dtype,
                 llm_int8_skip_modules=list(head),
             )
         return {"quantization_config": bits}

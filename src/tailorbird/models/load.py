@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Base:
-    """A loaded base model with a classification head.
+    """A loaded base model: with a classification head, or one that writes.
 
     Attributes:
-        head: Names of the modules that the checkpoint had no weights for (always the classifier;
-            in some families a dense layer before it). They are trained by every method.
+        head: Names of the modules that the checkpoint had no weights for (of a classifier its
+            head, in some families with a dense layer before it; of a writer none). They are
+            trained by every method.
         is_decoder: Left-to-right attention: the label is read off the last token.
+        writes: It has a language-model head and answers in words.
     """
 
     model: "nn.Module"
@@ -31,6 +33,7 @@ class Base:
     head: tuple[str, ...]
     is_decoder: bool
     device: Device
+    writes: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -107,6 +110,59 @@ def load_classifier(
         model.to(device.name)
     model.config.use_cache = False
     return Base(model, tokenizer, config.name, head, is_decoder(model), device)
+
+
+def load_writer(
+    config: ModelConfig, device: Device, options: Mapping[str, Any] | None = None
+) -> Base:
+    """Return the base model with its language-model head, for answers in words.
+
+    Args:
+        config: Which model.
+        device: Where to put it.
+        options: More arguments for ``from_pretrained`` (a method's quantisation).
+
+    Raises:
+        UserError: The model cannot be found or read, or does not write from left to right.
+    """
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(config)
+    source = _source(config)
+    with _explained(config.name):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            output_loading_info=True,
+            **{"dtype": "float32"} | dict(options or {}) | _hub_options(config),
+        )
+    if "quantization_config" not in (options or {}):
+        model.to(device.name)
+    model.config.use_cache = False
+    if info["missing_keys"] or not _reads_left_to_right(model):
+        raise UserError(
+            f"model {config.name} does not write: it reads a text as a whole, to classify it",
+            "use a language model such as builtin:tutor, Llama, Qwen, Mistral or Gemma",
+        )
+    return Base(model, tokenizer, config.name, (), True, device, writes=True)
+
+
+def _reads_left_to_right(model: "nn.Module") -> bool:
+    """Say whether what stands later in a text leaves the earlier outputs alone.
+
+    Asked of the model itself: an encoder with a language-model head (BERT's) would see the tokens
+    that it is trained to write.
+    """
+    import torch
+
+    device = next(model.parameters()).device
+    size = int(model.config.get_text_config().vocab_size)  # type: ignore[union-attr, operator]
+    one = torch.arange(1, 7, device=device).remainder(size)[None]
+    other = one.clone()
+    other[0, -1] = (other[0, -1] + 1) % size
+    model.eval()
+    with torch.inference_mode():
+        first, second = model(input_ids=one).logits[:, :-1], model(input_ids=other).logits[:, :-1]
+    return bool(torch.allclose(first, second, rtol=1e-3, atol=1e-4))
 
 
 def is_decoder(model: "nn.Module") -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from tailorbird.records import Example, Finding, Split
+from tailorbird.records import Example, Finding, Message, Split
 from tailorbird.runs.folder import DATA, RunFolder
 
 _PARTS = ("train", "validation", "test")
@@ -18,6 +18,8 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
         "columns": columns,
         "labels": split.labels,
         "how": split.how,
+        "task": split.task,
+        "form": split.form,
         "findings": [asdict(finding) for finding in split.findings],
     }
     # Last, so that its presence says that the parts are complete.
@@ -32,14 +34,27 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
     """
     rest: dict[str, Any] = folder.read_json(f"{DATA}/split.json")
     parts = {
-        part: tuple(Example(**row) for row in folder.read_rows(f"{DATA}/{part}.jsonl"))
+        part: tuple(map(example_from_json, folder.read_rows(f"{DATA}/{part}.jsonl")))
         for part in _PARTS
     }
     findings = tuple(
         Finding(**finding | {"samples": tuple(finding["samples"])}) for finding in rest["findings"]
     )
-    split = Split(labels=tuple(rest["labels"]), how=rest["how"], findings=findings, **parts)
+    split = Split(
+        labels=tuple(rest["labels"]),
+        how=rest["how"],
+        findings=findings,
+        task=rest["task"],
+        form=rest["form"],
+        **parts,
+    )
     return split, rest["source"], rest["columns"]
+
+
+def example_from_json(row: dict[str, Any]) -> Example:
+    """Return the example that `dataclasses.asdict` made `row` of."""
+    messages = tuple(Message(**message) for message in row["messages"])
+    return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]))
 
 
 def has_split(folder: RunFolder) -> bool:

@@ -24,9 +24,9 @@ class State:
         step: Optimizer steps done.
         seconds: Wall time spent training, over all processes.
         step_seconds: The same without validations and checkpoints.
-        best: (accuracy, -loss) of the best validation; higher is better.
+        best: What the best validation found, the deciding figure first; higher is better.
         bad: Validations since the best one.
-        loss_sum, loss_count: Training loss since the last validation.
+        loss_sum, loss_count: Training loss since the last validation, and its weight.
     """
 
     step: int = 0
@@ -34,11 +34,11 @@ class State:
     step_seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
-    best: tuple[float, float] = (-1.0, float("-inf"))
+    best: tuple[float, float] = (float("-inf"), float("-inf"))
     best_step: int = 0
     bad: int = 0
     loss_sum: float = 0.0
-    loss_count: int = 0
+    loss_count: float = 0.0
     curve: list[CurvePoint] = field(default_factory=list)
 
 

@@ -4,9 +4,9 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,24 +15,46 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.batch import collate, shuffled_batches
-from tailorbird.data.encode import Encoded
+from tailorbird.data.batch import shuffled_batches
 from tailorbird.errors import Interrupted, OverBudget, TrainingDiverged
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
 from tailorbird.train import checkpoint
-from tailorbird.train.attention import fastest_attention
 from tailorbird.train.checkpoint import State
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
-from tailorbird.train.loss import cross_entropy_sum
 from tailorbird.train.optim import make_optimizer, rate_factor
 from tailorbird.train.settings import Settings
 
 _CHECKPOINT_SECONDS = 60.0
 _STEPS_BEFORE_FORECAST = 8
+
+
+class Workload(Protocol):
+    """What is trained on: the one thing in which tasks differ for the loop."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[n]`` tokens of each example."""
+        ...
+
+    def weight(self, indices: np.ndarray) -> float:
+        """Return what the loss of a batch is a mean over: examples, or trained tokens."""
+        ...
+
+    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Cut a batch into what goes through the model at once."""
+        ...
+
+    def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
+        """Return the summed loss in nats of a micro-batch, differentiable."""
+        ...
+
+    def reading(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Return the context in which forward and backward passes run."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,15 +63,16 @@ class Job:
 
     Attributes:
         validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
+        keep: What makes a validation the best: the highest accuracy or the lowest loss.
         deadline: `time.monotonic` at which the work must be over, or None.
     """
 
-    train: Encoded
-    pad_id: int
+    work: Workload
     settings: Settings
     device: Device
     folder: RunFolder
     validate: Callable[[nn.Module], tuple[float, float]]
+    keep: Literal["accuracy", "loss"] = "accuracy"
     title: str = "training"
     resume: bool = False
     deadline: float | None = None
@@ -90,7 +113,7 @@ def train(model: nn.Module, job: Job) -> Trained:
     total, every = _plan(job)
 
     with (
-        fastest_attention(model, job.device),
+        job.work.reading(model),
         _patient_interrupt() as interrupted,
         Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
         log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,
@@ -144,7 +167,7 @@ def _accelerator(device: Device) -> Accelerator:
 
 def _plan(job: Job) -> tuple[int, int]:
     """Return the number of optimizer steps, and how many lie between validations."""
-    per_epoch = math.ceil(len(job.train) / job.settings.batch_size)
+    per_epoch = math.ceil(len(job.work.lengths) / job.settings.batch_size)
     total = max(1, round(per_epoch * job.settings.epochs))
     return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
 
@@ -152,10 +175,10 @@ def _plan(job: Job) -> tuple[int, int]:
 def _batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
     """Yield the batches of steps `step` to `total`; a batch depends on seed and step only."""
     settings = job.settings
-    per_epoch = math.ceil(len(job.train) / settings.batch_size)
+    per_epoch = math.ceil(len(job.work.lengths) / settings.batch_size)
     while step < total:
         epoch, position = divmod(step, per_epoch)
-        batches = shuffled_batches(job.train.lengths, settings.batch_size, settings.seed, epoch)
+        batches = shuffled_batches(job.work.lengths, settings.batch_size, settings.seed, epoch)
         for batch in batches[position:]:
             if step == total:
                 return
@@ -176,17 +199,20 @@ def _step(
         group["lr"] = rate
     world = accelerator.num_processes
     mine = batch[accelerator.process_index :: world]
-    size = job.settings.micro_batch_size
-    micro_batches = [mine[i : i + size] for i in range(0, len(mine), size)] or [mine]
+    micro_batches = job.work.micro_batches(mine) or [mine]
+    # The whole batch's weight, on every rank: micro-batches and ranks of any size then add up to
+    # the gradient of one pass over all of it.
+    weight = job.work.weight(batch)
     loss_sum = torch.zeros((), device=accelerator.device)
     for number, indices in enumerate(micro_batches):
         last = number == len(micro_batches) - 1
         with _together(accelerator, model, last):
-            loss = _loss_sum(model, indices, accelerator.device, job)
+            with accelerator.autocast():
+                loss = job.work.loss_sum(model, indices)
             # Ranks average their gradients, so `world` makes it the sum over all of them.
-            accelerator.backward(loss * (world / len(batch)))
+            accelerator.backward(loss * (world / weight))
             loss_sum += loss.detach()
-    mean = float(accelerator.reduce(loss_sum, "sum")) / len(batch)
+    mean = float(accelerator.reduce(loss_sum, "sum")) / weight
     if not math.isfinite(mean):
         raise TrainingDiverged(
             f"the loss became {mean} (learning rate {rate:.2g})",
@@ -206,16 +232,6 @@ def _together(accelerator: Accelerator, model: nn.Module, last: bool) -> Any:
     return nullcontext() if last else accelerator.no_sync(model)
 
 
-def _loss_sum(
-    model: nn.Module, indices: np.ndarray, device: torch.device, job: Job
-) -> torch.Tensor:
-    arrays = collate(job.train, indices, job.pad_id)
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-    assert job.train.targets is not None
-    targets = torch.from_numpy(job.train.targets[indices]).to(device)
-    return cross_entropy_sum(model(**inputs).logits, targets)
-
-
 def _seen(state: State, job: Job) -> int:
     return state.step * job.settings.batch_size
 
@@ -223,9 +239,10 @@ def _seen(state: State, job: Job) -> int:
 def _count(state: State, batch: np.ndarray, loss: float, job: Job) -> None:
     state.step += 1
     state.examples += len(batch)
-    state.tokens += int(job.train.lengths[batch].sum())
-    state.loss_sum += loss * len(batch)
-    state.loss_count += len(batch)
+    state.tokens += int(job.work.lengths[batch].sum())
+    weight = job.work.weight(batch)
+    state.loss_sum += loss * weight
+    state.loss_count += weight
 
 
 def _validate(model: nn.Module, state: State, rate: float, job: Job, journal: Journal) -> bool:
@@ -235,17 +252,18 @@ def _validate(model: nn.Module, state: State, rate: float, job: Job, journal: Jo
     model.train()
     point = CurvePoint(
         step=state.step,
-        epoch=round(state.examples / len(job.train), 4),
-        train_loss=state.loss_sum / max(1, state.loss_count),
+        epoch=round(state.examples / len(job.work.lengths), 4),
+        train_loss=state.loss_sum / max(1.0, state.loss_count),
         validation_loss=loss,
         validation_accuracy=accuracy,
         learning_rate=rate,
     )
     state.curve.append(point)
-    state.loss_sum, state.loss_count = 0.0, 0
+    state.loss_sum, state.loss_count = 0.0, 0.0
     journal.write("validation", state.step, loss=loss, accuracy=accuracy)
-    if (accuracy, -loss) > state.best:
-        state.best, state.best_step, state.bad = (accuracy, -loss), state.step, 0
+    found = (accuracy, -loss) if job.keep == "accuracy" else (-loss, accuracy)
+    if found > state.best:
+        state.best, state.best_step, state.bad = found, state.step, 0
         checkpoint.save_best(model, job.folder)
     else:
         state.bad += 1

@@ -1,7 +1,7 @@
 """The loop's settings with every default filled in."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tailorbird.config.schema import Config
@@ -28,6 +28,8 @@ class Settings:
     seed: int
     gradient_checkpointing: bool
     tensorboard: bool
+    micro_batch_tokens: int | None = None
+    packing: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the report."""
@@ -78,4 +80,38 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
         seed=asked.seed,
         gradient_checkpointing=asked.gradient_checkpointing,
         tensorboard=asked.tensorboard,
+        micro_batch_tokens=asked.micro_batch_tokens,
+        packing=asked.packing,
     )
+
+
+def resolve_writing(config: Config, method: Method, examples: int, hidden: int) -> Settings:
+    """Fill in the defaults for answers in words.
+
+    Args:
+        config: What was asked.
+        method: Whose defaults to take.
+        examples: How many training sequences there are.
+        hidden: Width of the model; wider models want lower rates.
+    """
+    tuned = resolve(config, method, examples)
+    rate = config.train.learning_rate or writing_rate(method, hidden)
+    return replace(
+        tuned,
+        epochs=config.train.epochs or method.defaults.writing_epochs,
+        learning_rate=rate,
+        head_start=False,
+    )
+
+
+def writing_rate(method: Method, hidden: int) -> float:
+    """Return the peak learning rate for a decoder of this width.
+
+    Full fine-tuning takes ``5e-5 * (2000 / hidden)^0.78``, the power that fits Llama models of 1B
+    to 70B ("LoRA Without Regret", Schulman et al. 2025, appendix); the other methods a multiple of
+    it (LoRA ten times, as there). Prompt tuning's rate belongs to its few virtual tokens and does
+    not depend on the width (Lester et al. 2021, section 3.3, took 0.3).
+    """
+    if method.defaults.writing_rate is not None:
+        return method.defaults.writing_rate
+    return float(5e-5 * method.defaults.writing_factor * (2000 / hidden) ** 0.78)

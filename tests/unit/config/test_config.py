@@ -117,7 +117,8 @@ def test_an_arm_takes_its_own_options_along() -> None:
 def test_arms_run_once_in_a_fixed_order() -> None:
     config = load_config(None, [], {"compare.methods": ["rag", "lora", "rag"]})
     assert config.compare.methods == ("rag", "lora")
-    assert Config().compare.methods == ARMS
+    assert Config().compare.methods is None
+    assert set(METHODS) < set(ARMS)
     with pytest.raises(UserError, match="'rga'.*did you mean 'rag'"):
         load_config(None, [], {"compare.methods": ["rga"]})
     with pytest.raises(UserError, match="at least one arm"):

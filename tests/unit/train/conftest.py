@@ -29,6 +29,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
 
         from tailorbird.flows.arm import make_model
         from tailorbird.methods import get_method
+        from tailorbird.train.labels import LabelWork
         from tailorbird.train.loop import Job
         from tailorbird.train.settings import resolve
 
@@ -46,10 +47,10 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
         texts, labels = zip(*tiny.rows(), strict=True)
         targets = [tiny.LABELS.index(label) for label in labels]
         encoded = encode(texts, base.tokenizer, 64, targets)
+        settings = resolve(config, found, len(texts))
         job = Job(
-            train=encoded,
-            pad_id=base.tokenizer.pad_token_id,
-            settings=resolve(config, found, len(texts)),
+            work=LabelWork(encoded, base.tokenizer.pad_token_id, device, settings.micro_batch_size),
+            settings=settings,
             device=device,
             folder=RunFolder(tmp_path / name),
             validate=validate,

@@ -40,7 +40,7 @@ def test_micro_batches_change_nothing(make_job: MakeJob, micro: int) -> None:
         model, job = make_job(
             "full", name=name, micro_batch_size=size, dropout=0, optimizer="sgd", learning_rate=0.01
         )
-        assert len({int(n) for n in job.train.lengths}) > 3
+        assert len({int(n) for n in job.work.train.lengths}) > 3
         start = weights(model)
         train(model, job)
         found.append(weights(model))
@@ -55,7 +55,7 @@ def test_the_loss_in_the_journal_is_the_mean_cross_entropy_of_the_batch(make_job
     model.eval()
     with torch.inference_mode():
         total = 0.0
-        for ids, target in zip(job.train.ids, job.train.targets, strict=True):
+        for ids, target in zip(job.work.train.ids, job.work.train.targets, strict=True):
             logits = model(input_ids=torch.tensor(ids[None].astype(np.int64))).logits[0].double()
             total -= float(logits[target] - torch.logsumexp(logits, 0))
     train(model, job)
@@ -313,7 +313,7 @@ def test_a_journal_cut_by_a_kill_is_read_up_to_the_cut(make_job: MakeJob) -> Non
 def test_training_leaves_no_autocast_in_the_model(make_job: MakeJob) -> None:
     model, job = make_job("full", precision="bf16", epochs=0.25)
     train(model, job)
-    ids = torch.tensor(job.train.ids[0][None].astype(np.int64))
+    ids = torch.tensor(job.work.train.ids[0][None].astype(np.int64))
     with torch.inference_mode():
         exact = model(input_ids=ids).logits
         reference = type(model).forward(model, input_ids=ids).logits

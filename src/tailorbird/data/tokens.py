@@ -1,0 +1,45 @@
+"""Conversations and texts as token ids, and which of the tokens are trained on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.records import Finding, Piece
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised sequences for a model that writes.
+
+    Attributes:
+        ids: One int32 array of token ids per sequence, the chat template's tokens included.
+        trained: One bool array per sequence, as long as its ids: whether the model is trained to
+            write this token. The first token of a sequence never is: nothing stands before it.
+        prompts: One int32 array per sequence: the ids up to where the last answer begins, the
+            template's opening of it included; what the model is given to generate. Empty for
+            plain text.
+        rows: ``[n]`` which example each sequence came from: a conversation makes one sequence, a
+            long plain text several, a dropped example none.
+        shown: A few sequences decoded, for people.
+        findings: What was cut, dropped or odd.
+    """
+
+    ids: list[np.ndarray]
+    trained: list[np.ndarray]
+    prompts: list[np.ndarray]
+    rows: np.ndarray
+    shown: tuple[tuple[Piece, ...], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[n]`` tokens per sequence."""
+        return np.asarray([len(row) for row in self.ids], dtype=np.int64)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """``[n]`` trained tokens per sequence."""
+        return np.asarray([int(row.sum()) for row in self.trained], dtype=np.int64)

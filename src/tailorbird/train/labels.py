@@ -1,0 +1,54 @@
+"""Texts with one label each, as the loop reads them."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailorbird.data.batch import collate
+from tailorbird.data.encode import Encoded
+from tailorbird.models.device import Device
+from tailorbird.train.attention import fastest_attention
+from tailorbird.train.loss import cross_entropy_sum
+
+
+@dataclass(frozen=True)
+class LabelWork:
+    """The workload of classification: the loss is a mean over examples.
+
+    Attributes:
+        micro_batch_size: Examples per forward pass.
+    """
+
+    train: Encoded
+    pad_id: int
+    device: Device
+    micro_batch_size: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[n]`` tokens of each text."""
+        return self.train.lengths
+
+    def weight(self, indices: np.ndarray) -> float:
+        """Return how many examples there are."""
+        return float(len(indices))
+
+    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Cut a batch into micro-batches."""
+        size = self.micro_batch_size
+        return [indices[i : i + size] for i in range(0, len(indices), size)]
+
+    def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
+        """Return the summed cross-entropy."""
+        arrays = collate(self.train, indices, self.pad_id)
+        inputs = {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
+        assert self.train.targets is not None
+        targets = torch.from_numpy(self.train.targets[indices]).to(self.device.name)
+        return cross_entropy_sum(model(**inputs).logits, targets)
+
+    def reading(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Use the attention that is fastest for short texts."""
+        return fastest_attention(model, self.device)

@@ -1,0 +1,71 @@
+"""Conversations and plain texts, as the loop reads them."""
+
+import os
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import nn
+
+from tailorbird.data.pack import token_groups
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError
+from tailorbird.models.device import Device
+from tailorbird.models.packed import Reader, tokens_at_once
+from tailorbird.train.settings import Settings
+
+
+class WritingWork:
+    """The workload of answers in words: the loss is a mean over trained tokens.
+
+    A batch counts examples; what goes through the model at once is bounded in tokens.
+
+    Args:
+        tokens: The training sequences.
+        model: The model that will read them, the method attached.
+        device: Where, and in which number format.
+        settings: Whether to pack, and how many tokens and examples at once.
+
+    Raises:
+        UserError: Several processes train together: gradients would not travel between them.
+    """
+
+    def __init__(
+        self, tokens: Tokens, model: nn.Module, device: Device, settings: Settings
+    ) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError(
+                "written answers are trained in one process only",
+                "start `tailor` by itself, without torchrun or accelerate launch",
+            )
+        self.tokens, self._lengths, self._weights = tokens, tokens.lengths, tokens.weights
+        self.reader = Reader(model, device, tokens, packing=settings.packing)
+        self._most_tokens = settings.micro_batch_tokens or tokens_at_once(device)
+        self._most_examples = settings.micro_batch_size
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[n]`` tokens of each sequence."""
+        return self._lengths
+
+    def weight(self, indices: np.ndarray) -> float:
+        """Return how many trained tokens there are."""
+        return float(self._weights[indices].sum())
+
+    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Cut a batch, the longest sequences first, into runs of bounded tokens."""
+        order = indices[np.argsort(-self._lengths[indices], kind="stable")]
+        most = self._most_examples
+        return [
+            group[i : i + most]
+            for group in token_groups(self._lengths + self.reader.virtual, order, self._most_tokens)
+            for i in range(0, len(group), most)
+        ]
+
+    def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
+        """Return the summed cross-entropy of the trained tokens."""
+        return self.reader.loss_sum(self.tokens, indices)
+
+    def reading(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Let attention read packed rows."""
+        return self.reader.reading()
