@@ -68,23 +68,32 @@ class Stream:
 
 @dataclass
 class Mixture:
-    """Rows of files, and in the last part of training rows of conversations among them."""
+    """Rows of files, and in the last part of training longer rows, of conversations too.
+
+    Short rows are cheaper and teach as much early on; the last part shows the model positions
+    as far as it will be used.
+    """
 
     files: Stream
+    long_files: Stream
     chats: Stream
     chat_from: float
     chat_share: float
 
     def take(self, count: int, done: float) -> torch.Tensor:
-        """Return the next rows when the share `done` of training is over. `[count, length]`."""
-        chats = round(count * self.chat_share) if done >= self.chat_from else 0
-        parts = [s.take(n) for s, n in ((self.files, count - chats), (self.chats, chats)) if n]
-        return torch.cat(parts)
+        """Return the next `count` short rows' worth when the share `done` of training is over."""
+        if done < self.chat_from:
+            return self.files.take(count)
+        count = max(2, count * self.files.length // self.long_files.length)
+        chats = round(count * self.chat_share)
+        parts = ((self.long_files, count - chats), (self.chats, chats))
+        return torch.cat([stream.take(rows) for stream, rows in parts if rows])
 
     def state(self) -> dict[str, int]:
         """Return what `restore` needs."""
-        return {"files": self.files.taken, "chats": self.chats.taken}
+        return {name: getattr(self, name).taken for name in ("files", "long_files", "chats")}
 
     def restore(self, state: dict[str, int]) -> None:
         """Go on where another mixture of the same seed and texts was."""
-        self.files.taken, self.chats.taken = state["files"], state["chats"]
+        for name, taken in state.items():
+            getattr(self, name).taken = taken

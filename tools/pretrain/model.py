@@ -1,5 +1,6 @@
 """The shape of builtin:tutor, its loss, and the folder it is shipped as."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 from settings import Settings
-from tokenizer import END_OF_TEXT, PADDING, POSITIONS, TURN_END
+from tokenizer import END_OF_TEXT, PADDING, POSITIONS, TURN_END, ship
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 
@@ -48,19 +49,25 @@ def token_losses(model: Any, rows: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
 
 
-def export(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write the model in fp16 as transformers loads it."""
-    import copy
-
+def export(model: Any, tokenizer: str | Path, folder: Path) -> None:
+    """Write the model in fp16 as transformers loads it, beside a copy of the tokenizer's files."""
     small = copy.deepcopy(model).half()
     small.config.use_cache = True
     small.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    config = folder / "config.json"
-    written = json.loads(config.read_text(encoding="utf-8"))
     # Loading decides: training and CPUs want fp32, and nothing is lost by it.
-    written["dtype"] = "float32"
-    config.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _rewrite(folder / "config.json", {"dtype": "float32"})
+    end = model.generation_config.eos_token_id
+    generation = {"eos_token_id": end, "pad_token_id": model.generation_config.pad_token_id}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
+    ship(Path(tokenizer), folder)
+    # safetensors writes for the owner alone, and installers keep that.
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _rewrite(path: Path, changes: dict[str, Any]) -> None:
+    written = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_atomically(path: Path, state: Any) -> None:

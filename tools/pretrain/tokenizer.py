@@ -1,5 +1,7 @@
 """The tokenizer of builtin:tutor: byte-level BPE learned from the training text alone."""
 
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,16 @@ CHAT_TEMPLATE = """\
 {{- '<|im_start|>assistant\\n' -}}
 {%- endif -%}
 """
+
+# In the words that transformers 4 and vLLM know too.
+SHIPPED = {
+    "additional_special_tokens": [END_OF_TEXT, TURN_START],
+    "clean_up_tokenization_spaces": False,
+    "eos_token": TURN_END,
+    "model_max_length": POSITIONS,
+    "pad_token": PADDING,
+    "tokenizer_class": "PreTrainedTokenizerFast",
+}
 
 
 def learn(texts: Iterable[str], size: int = VOCABULARY) -> Any:
@@ -59,6 +71,14 @@ def learn(texts: Iterable[str], size: int = VOCABULARY) -> Any:
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def ship(saved: Path, folder: Path) -> None:
+    """Copy a saved tokenizer to a model's folder."""
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        shutil.copyfile(saved / name, folder / name)
+    written = json.dumps(SHIPPED, indent=2) + "\n"
+    (folder / "tokenizer_config.json").write_text(written, encoding="utf-8")
 
 
 def load(folder: Path) -> Any:

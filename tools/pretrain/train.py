@@ -123,7 +123,7 @@ def train(run: Run, stop_at: int | None = None, say: Callable[[str], None] = pri
 
 
 def _report(run: Run, loss: float, rate: float, say: Callable[[str], None]) -> None:
-    left = run.seconds / max(run.done, 1e-9) * (1 - run.done)
+    left = run.seconds / max(run.done, 1e-9) * max(0.0, 1 - run.done)
     say(
         f"step {run.step}  {run.done:6.1%}  loss {loss:.3f}  {rate:,.0f} tokens/s  "
         f"{run.tokens:,} tokens  {left / 60:.1f} min left"
@@ -148,7 +148,8 @@ def _mixture(settings: Settings, tokenizer: Any, texts: corpus.Corpus) -> batche
     talk = batches.encode(chats.rendered(texts, tokenizer, settings.seed), tokenizer, end)
     return batches.Mixture(
         batches.Stream(files, settings.length, settings.seed),
-        batches.Stream(talk, settings.length, settings.seed + 1),
+        batches.Stream(files, settings.chat_length, settings.seed + 2),
+        batches.Stream(talk, settings.chat_length, settings.seed + 1),
         settings.chat_from,
         settings.chat_share,
     )
@@ -188,7 +189,7 @@ def main() -> int:
         print(f"resumed at step {run.step}", flush=True)
     train(run, given.stop_at, lambda words: print(words, flush=True))
     if run.done >= 1:
-        shape.export(run.model, run.tokenizer, folder / MODEL)
+        shape.export(run.model, run.tokenizer.name_or_path, folder / MODEL)
         print(f"wrote {folder / MODEL}")
     return 0
 
