@@ -11,7 +11,9 @@ from tailorbird.config import Config, load_config
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Hugging Face id, local folder, or builtin:minilm."),
+    typer.Option(
+        "--model", "-m", help="Hugging Face id, local folder, builtin:minilm or builtin:tutor."
+    ),
 ]
 Text = Annotated[str | None, typer.Option(help="Column with the text; guessed when clear.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label; guessed when clear.")]

