@@ -66,7 +66,7 @@ def read_and_check(config: Config) -> Prepared:
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
-    folder = _tutor()
+    folder = tutor_folder()
     bundled = folder is not None and data.train == str(folder / "train.csv")
     source = "the bundled example (debugging tutor)" if bundled else data.train
     return Prepared(split, source, train.columns)
@@ -74,7 +74,7 @@ def read_and_check(config: Config) -> Prepared:
 
 def bundled_example(config: Config) -> Config:
     """Return `config` with the debugging tutor that comes with tailorbird as its data."""
-    folder = _tutor()
+    folder = tutor_folder()
     if folder is None:
         raise UserError(
             "the bundled example is not installed", "pip install --force-reinstall tailorbird"
@@ -85,7 +85,7 @@ def bundled_example(config: Config) -> Config:
     return config.model_copy(update={"data": data})
 
 
-def _tutor() -> Path | None:
+def tutor_folder() -> Path | None:
     package = Path(__file__).parent.parent
     # Installed: inside the package. In a checkout: beside it, where people look for examples.
     for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):

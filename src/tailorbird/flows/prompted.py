@@ -34,7 +34,7 @@ _JUDGES = 60
 
 def run_nearest(job: ArmJob) -> ArmReport:
     """Answer with the answer of the most similar training prompt: what writing must beat."""
-    run, split, config = _run_of(job.folder), job.split, job.config
+    run, split, config = job.folder.run, job.split, job.config
     vectors = split_vectors(config, split, run)
     device = choose(config.model.device, config.model.precision)
     base = make_base(config, device, None)
@@ -79,7 +79,7 @@ def run_shots(job: ArmJob, tuned: RunFolder | None = None) -> ArmReport:
     """
     started = time.perf_counter()
     base, parts, paper, answering = _opened(job, tuned)
-    split, vectors = job.split, split_vectors(job.config, job.split, _run_of(job.folder))
+    split, vectors = job.split, split_vectors(job.config, job.split, job.folder.run)
     memory = Memory(vectors.train, split.train, ())
     room = answering.limit
     shower = _Shower(memory, base, room, paper.max_new_tokens)
@@ -197,7 +197,3 @@ def _report(
     )
     return ArmReport(job.name, "ok", cost=cost, settings=told)
 
-
-def _run_of(arm: RunFolder) -> RunFolder:
-    """Return the comparison's folder: arms lie in ``RUN/arms/NAME``."""
-    return RunFolder(arm.path.parent.parent)

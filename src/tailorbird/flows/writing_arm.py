@@ -1,7 +1,7 @@
 """One trained arm that answers in words: base model -> method -> training -> answers -> saved."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from tailorbird import log
@@ -27,7 +27,8 @@ from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import ArmReport, Cost, Example, Split
-from tailorbird.runs.folder import CONFIG
+from tailorbird.report.shown import tell_shown
+from tailorbird.runs.folder import CONFIG, SHOWN
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +70,7 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
     base = make_base(config, device, method)
     limit = max_length(config, base, method)
     parts = encode_parts(split, base, limit, config)
+    _show(parts.train, job)
     paper = paper_of(split, parts.test, parts.train, config)
     answering = Answering(base.model, base.tokenizer, device, limit, config)
     before = answering.reference_loss(reference_text(config))
@@ -143,6 +145,14 @@ def encode_parts(split: Split, base: Base, limit: int, config: Config) -> Writin
     return WritingParts(*parts)
 
 
+def _show(train: Tokens, job: ArmJob) -> None:
+    """Show what is trained and what is not, once a run, and keep it for the report."""
+    run = job.folder.run
+    if not run.file(SHOWN).is_file():
+        tell_shown(train.shown)
+        run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.shown])
+
+
 def _train(
     model: "nn.Module", base: Base, parts: WritingParts, settings: "Settings", job: ArmJob
 ) -> tuple["Trained", list[str]]:
@@ -177,7 +187,3 @@ def _train(
     )
     return replace(trained, seconds=trained.seconds + before), list(work.reader.notes)
 
-
-def with_peak(cost: Cost, device: Device) -> Cost:
-    """Return the cost with the most memory held so far."""
-    return replace(cost, peak_memory_bytes=peak_memory(device))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
+from tailorbird.data.supervise import encode_conversations, encode_texts
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import (
@@ -36,6 +37,8 @@ from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, wr
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from tailorbird.flows.load_writing import Writer
 
 ASKED_BY_DEFAULT = 300
 CHECKED = 16
@@ -224,7 +227,10 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
         ),
     )
     save_values(job.folder, values)
-    job.folder.write_json(TASK, {"task": job.split.task, "headline": paper.headline})
+    told: dict[str, Any] = {"task": job.split.task, "headline": paper.headline}
+    if paper.max_new_tokens:
+        told["max_new_tokens"] = paper.max_new_tokens
+    job.folder.write_json(TASK, told)
     job.folder.write_rows(PREDICTIONS, prediction_rows(paper, answers))
     job.folder.write_json(ARM, asdict(report))
     return report
@@ -298,3 +304,25 @@ def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict
 def empty_cost() -> Cost:
     """Return the cost of an arm that trains nothing."""
     return Cost(train_seconds=0.0, trainable_parameters=0)
+
+
+def difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> float:
+    """Return by how much a loaded arm's losses differ from those it was saved with, per token.
+
+    Of the first test sequences of a trained arm; 0 for arms whose prompts hold other examples.
+    """
+    if writer.shows_examples:
+        return 0.0
+    a = writer.answering
+    encoded = encode_test(split, a.tokenizer, a.limit, a.config)
+    first = encoded.take(np.arange(min(CHECKED, len(encoded))))
+    again, saved = a.losses(first), load_values(arm)
+    differences = np.abs(again.loss_sums - saved["test/loss_sums"][: len(first)])
+    return float((differences / np.maximum(1, again.counts)).max())
+
+
+def encode_test(split: Split, tokenizer: Any, limit: int, config: Config) -> Tokens:
+    """Return the test part's tokens and masks."""
+    if split.task == "text":
+        return encode_texts(split.test, tokenizer, limit)
+    return encode_conversations(split.test, tokenizer, limit, config.data.too_long)

@@ -16,7 +16,7 @@ CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "READM
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
 CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
-TASK, VALUES = "task.json", "values.npz"
+TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
 
 
@@ -33,6 +33,12 @@ class RunFolder:
     def arm(self, name: str) -> "RunFolder":
         """Return the folder of one arm of a comparison."""
         return RunFolder(self.path / ARMS / name)
+
+    @property
+    def run(self) -> "RunFolder":
+        """The folder of the run that this arm belongs to: itself, of a run with one arm."""
+        above = (p for p in (self.path, *self.path.parents) if (p / DATA / "split.json").is_file())
+        return RunFolder(next(above, self.path))
 
     @property
     def exists(self) -> bool:
