@@ -1,7 +1,5 @@
 """`tailor predict`."""
 
-import csv
-import io
 import json as jsonlib
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.show import write_rows
 
 
 def predict(
@@ -86,7 +85,7 @@ def _answer_in_words(
         print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
         return
     plain = [dict(a.get("row") or {"prompt": a["prompt"]}) | {"answer": a["text"]} for a in answers]
-    _write_rows(plain, output)
+    write_rows(plain, output)
 
 
 def _is_file(text: str) -> bool:
@@ -116,23 +115,7 @@ def _say_one(answer: dict[str, object]) -> None:
 
 
 def _write(answers: list[dict[str, object]], output: Path | None) -> None:
-    _write_rows([_flat(answer) for answer in answers], output)
-
-
-def _write_rows(flat: list[dict[str, object]], output: Path | None) -> None:
-    buffer = io.StringIO()
-    if flat:
-        writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-    if output is None:
-        sys.stdout.write(buffer.getvalue())
-        return
-    from tailorbird import log
-    from tailorbird.runs.folder import write_atomically
-
-    write_atomically(output, buffer.getvalue().encode())
-    log.say(f"{len(flat):,} answers in {output}")
+    write_rows([_flat(answer) for answer in answers], output)
 
 
 def _flat(answer: dict[str, object]) -> dict[str, object]:

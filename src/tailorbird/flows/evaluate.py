@@ -158,6 +158,7 @@ def _own_report(path: Path) -> Report:
     if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
         report = _read_report(RunFolder(above))
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
-        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=verdict(arms, (), report.headline))
+        judged = verdict(arms, (), report.headline)
+        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=judged)
     arm_folder(path)  # says what is wrong with the path
     raise UserError(f"{path} has no {REPORT}", "give labelled DATA to score it on")

@@ -7,7 +7,8 @@ import numpy as np
 
 from tailorbird.data.read import Loaded
 from tailorbird.errors import UserError
-from tailorbird.evaluate.answers import AnswerScores, asked_of, score_outputs, scoring_of
+from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.evaluate.asked import asked_of, scoring_of
 from tailorbird.flows.load_writing import Writer
 from tailorbird.flows.written import (
     Marked,
@@ -17,7 +18,6 @@ from tailorbird.flows.written import (
     test_scores,
     values_of,
 )
-from tailorbird.evaluate.answers import samples, worst
 from tailorbird.records import ArmReport, Cost, Split
 from tailorbird.runs.folder import TASK, RunFolder
 
@@ -65,7 +65,7 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
     else:
         asked = asked_of(tokens, test)
         wanted = metric or str(a.config.evaluate.metric)
-        scoring = scoring_of(wanted, tokens, list(asked.references))
+        scoring = scoring_of(wanted, asked)
         paper = Paper(asked, tokens, scoring, writer.longest)
         answers = _answers(writer, paper, test)
     values = values_of(Marked(answers, losses, None), paper)

@@ -23,7 +23,6 @@ from tailorbird.records import Example, Neighbour
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
 from tailorbird.runs.split import example_from_json
 
-
 if TYPE_CHECKING:
     from tailorbird.flows.load_writing import Writer
 

@@ -20,7 +20,7 @@ from tailorbird.rag.embed import Embedder
 from tailorbird.rag.memory import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import Example, Message, Neighbour
-from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder
 from tailorbird.runs.split import example_from_json
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
 def _kind(folder: RunFolder) -> dict[str, Any]:
     path = folder.file(f"{MODEL}/prompted.json")
     if not path.is_file():
-        return {"kind": "tuned"} | folder.read_json("task.json")
+        told: dict[str, Any] = folder.read_json(TASK)
+        return {"kind": "tuned"} | told
     found: dict[str, Any] = folder.read_json(f"{MODEL}/prompted.json")
     return found
 

@@ -86,6 +86,7 @@ def bundled_example(config: Config) -> Config:
 
 
 def tutor_folder() -> Path | None:
+    """Return the folder of the bundled example, the debugging tutor."""
     package = Path(__file__).parent.parent
     # Installed: inside the package. In a checkout: beside it, where people look for examples.
     for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):

@@ -1,4 +1,4 @@
-"""The arms that answer in words without training: nearest, base, rag, and a tuned model with rag."""
+"""Arms that answer in words without training: nearest, base, rag, a tuned model with rag."""
 
 import json
 import time
@@ -14,6 +14,7 @@ from tailorbird.data.supervise import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import score_outputs
+from tailorbird.evaluate.asked import Asked, asked_of
 from tailorbird.flows.arm import count_parameters, max_length
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.vectors import Vectors, split_vectors
@@ -159,10 +160,8 @@ def _opened(
     return base, parts, paper, Answering(model, base.tokenizer, device, limit, config)
 
 
-def _asked_again(paper: Paper, tokens: Tokens, examples: Sequence[Example]) -> Any:
+def _asked_again(paper: Paper, tokens: Tokens, examples: Sequence[Example]) -> Asked:
     """Return the same questions with their longer prompts."""
-    from tailorbird.evaluate.answers import asked_of
-
     again = asked_of(tokens, examples)
     places = {row: i for i, row in enumerate(again.rows)}
     missing = [row for row in paper.asked.rows if row not in places]

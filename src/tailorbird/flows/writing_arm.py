@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
 from tailorbird.config import Config, dump_config
@@ -17,11 +17,10 @@ from tailorbird.flows.arm import (
     count_parameters,
     early_note,
     max_length,
-    peak_memory,
     save_model,
 )
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.written import Answering, Paper, paper_of, reference_text, score_and_save
+from tailorbird.flows.written import Answering, paper_of, reference_text, score_and_save
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
@@ -115,11 +114,11 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)
     # Whoever loads the saved model stops where it learnt to stop.
-    generation = base.model.generation_config
-    known = generation.eos_token_id  # type: ignore[union-attr]
+    generation: Any = base.model.generation_config
+    known = generation.eos_token_id
     ends = [known] if isinstance(known, int) else list(known or [])
-    generation.eos_token_id = ends if end in ends else [end, *ends]  # type: ignore[union-attr]
-    generation.pad_token_id = base.tokenizer.pad_token_id  # type: ignore[union-attr]
+    generation.eos_token_id = ends if end in ends else [end, *ends]
+    generation.pad_token_id = base.tokenizer.pad_token_id
     base.notes.append(note)
     return base
 

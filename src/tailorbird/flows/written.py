@@ -1,4 +1,4 @@
-"""Answers in words -> everything the report says about an arm's quality, and the files it leaves."""
+"""Answers in words -> all that the report says about an arm's quality, and what it leaves."""
 
 import io
 from collections.abc import Sequence
@@ -12,18 +12,8 @@ from tailorbird.config import Config
 from tailorbird.data.supervise import encode_conversations, encode_texts
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.evaluate.answers import (
-    AnswerScores,
-    Asked,
-    Scoring,
-    answer_all,
-    answer_length,
-    asked_of,
-    drawn,
-    samples,
-    scoring_of,
-    worst,
-)
+from tailorbird.evaluate.answers import AnswerScores, answer_all, samples, worst
+from tailorbird.evaluate.asked import Asked, Scoring, answer_length, asked_of, drawn, scoring_of
 from tailorbird.evaluate.forgetting import reference_loss
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.prepare import tutor_folder
@@ -79,8 +69,7 @@ def paper_of(split: Split, test: Tokens, train: Tokens, config: Config) -> Paper
         return Paper(asked.take(np.arange(0)), test, None, 0)
     most = config.evaluate.examples or ASKED_BY_DEFAULT
     chosen = drawn(len(asked), most, config.data.split_seed)
-    references = [str(split.train[int(row)].label) for row in train.rows]
-    scoring = scoring_of(config.evaluate.metric, train, references)
+    scoring = scoring_of(config.evaluate.metric, asked_of(train, split.train))
     return Paper(asked.take(chosen), test, scoring, answer_length(train))
 
 
@@ -107,7 +96,8 @@ class Answering:
         """Tokens that end an answer."""
         from tailorbird.data.template import end_of_turn
 
-        known = self.model.generation_config.eos_token_id  # type: ignore[union-attr]
+        generation: Any = self.model.generation_config
+        known = generation.eos_token_id
         listed = [known] if isinstance(known, int) else list(known or [])
         return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
 
@@ -250,7 +240,8 @@ def values_of(marked: Marked, paper: Paper) -> dict[str, np.ndarray]:
 
 def test_scores(values: dict[str, np.ndarray]) -> dict[str, Score]:
     """Return the test scores of per-example arrays ``[n]`` or ``[seeds, n]``."""
-    plain = {name.removeprefix("test/"): a for name, a in values.items() if name.startswith("test/")}
+    on_test = {name: array for name, array in values.items() if name.startswith("test/")}
+    plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
     sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
     return score_answers(plain, sums, counts)
 
