@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from tailorbird.data.sameness import rows
 from tailorbird.data.turns import Shape
-from tailorbird.errors import Faults, UserError
+from tailorbird.errors import Faults
 from tailorbird.records import Finding
 
 TooLong = Literal["cut", "drop", "error"]
