@@ -192,9 +192,7 @@ def _look_through(
             counted.odd.append(example.row)
 
 
-def _tokenised(
-    drawn: Sequence[Drawn], tokenizer: Any
-) -> Iterator[tuple[Any, np.ndarray]]:
+def _tokenised(drawn: Sequence[Drawn], tokenizer: Any) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
     for start in range(0, len(drawn), _BATCH):
         part = drawn[start : start + _BATCH]
@@ -253,9 +251,7 @@ def _doubled(ids: np.ndarray, tokenizer: Any) -> bool:
     return begin is not None and len(ids) > 1 and int(ids[0]) == int(ids[1]) == begin
 
 
-def _keep(
-    trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: Counted
-) -> int:
+def _keep(trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: Counted) -> int:
     """Return how many tokens of a conversation are kept, 0 if it is dropped."""
     if len(trained) <= limit:
         return len(trained)
