@@ -21,7 +21,7 @@ from tailorbird.metrics.answers import score_answers
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate, sampling_of
 from tailorbird.models.packed import SequenceLosses, sequence_losses
-from tailorbird.records import ArmReport, Cost, Forgetting, Score, SeedScore, Split
+from tailorbird.records import ArmReport, Forgetting, Score, SeedScore, Split
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
 
@@ -196,7 +196,8 @@ def score_and_save(
         forgetting = replace(before, after=after.before)
     from tailorbird.flows.arm import peak_memory
 
-    cost = replace(report.cost, peak_memory_bytes=peak_memory(answering.device))
+    most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
+    cost = replace(report.cost, peak_memory_bytes=most)
     report = replace(report, cost=cost, forgetting=forgetting)
     return finish_arm(report, job, paper, marked)
 
@@ -311,11 +312,6 @@ def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict
         | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
         for i in range(len(asked))
     ]
-
-
-def empty_cost() -> Cost:
-    """Return the cost of an arm that trains nothing."""
-    return Cost(train_seconds=0.0, trainable_parameters=0)
 
 
 def difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> float:
