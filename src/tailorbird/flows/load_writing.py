@@ -75,6 +75,11 @@ class Writer:
         return self._memory is not None
 
     @property
+    def copies(self) -> bool:
+        """Whether answers are looked up and no model writes."""
+        return self._answering is None
+
+    @property
     def answering(self) -> Answering:
         """The model that answers.
 
@@ -104,9 +109,12 @@ class Writer:
 
     def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Return the beginnings of answers, greedily: what was noted when the run was saved."""
-        if self._answering is None or not examples:
+        if not examples:
             return ()
-        return self.answering.check(self._encoded(examples, self._near(examples)))
+        near = self._near(examples)
+        if self._answering is None:
+            return tuple(found[0].label for found in near)
+        return self.answering.check(self._encoded(examples, near), self.longest)
 
     def stream(self, prompt: str | Example) -> Iterator[str]:
         """Yield the answer to one prompt piece by piece as it is written."""
@@ -196,12 +204,9 @@ def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
 
 
 def _kind(folder: RunFolder) -> dict[str, Any]:
-    path = folder.file(f"{MODEL}/prompted.json")
-    if not path.is_file():
-        told: dict[str, Any] = folder.read_json(TASK)
-        return {"kind": "tuned"} | told
-    found: dict[str, Any] = folder.read_json(f"{MODEL}/prompted.json")
-    return found
+    told: dict[str, Any] = {"kind": "tuned"} | folder.read_json(TASK)
+    path = f"{MODEL}/prompted.json"
+    return told | folder.read_json(path) if folder.file(path).is_file() else told
 
 
 def _memory(folder: RunFolder) -> Memory:

@@ -19,7 +19,15 @@ from tailorbird.flows.arm import count_parameters, max_length
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.vectors import Vectors, split_vectors
 from tailorbird.flows.writing_arm import WritingParts, encode_parts, make_base
-from tailorbird.flows.written import Answering, Marked, Paper, finish_arm, paper_of, score_and_save
+from tailorbird.flows.written import (
+    CHECKED,
+    Answering,
+    Marked,
+    Paper,
+    finish_arm,
+    paper_of,
+    score_and_save,
+)
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base
@@ -52,7 +60,7 @@ def run_nearest(job: ArmJob) -> ArmReport:
         score_outputs(outputs, paper.asked, paper.scoring),
         seconds=vectors.ms_per_example / 1000 * len(outputs),
     )
-    return finish_arm(report, job, paper, Marked(answers, None, None))
+    return finish_arm(report, job, paper, Marked(answers, None, None, tuple(outputs[:CHECKED])))
 
 
 def run_base(job: ArmJob) -> ArmReport:

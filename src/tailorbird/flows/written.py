@@ -114,11 +114,11 @@ class Answering:
             self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title
         )
 
-    def check(self, prompts: Sequence[np.ndarray]) -> tuple[str, ...]:
+    def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
         """Return the beginnings of the answers to a few prompts, greedily."""
         if not prompts:
             return ()
-        sampling = Sampling(_CHECKED_TOKENS, end_ids=self.ends)
+        sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)
         found = generate(self.model, self.tokenizer, prompts, sampling, self.device)
         return tuple(written.text for written in found)
 
@@ -188,7 +188,9 @@ def score_and_save(
         answers=answering.answers(paper, f"{job.name}: test") if paper.scoring else None,
         test=answering.losses(paper.test, f"{job.name}: losses"),
         validation=answering.losses(validation),
-        check=answering.check([paper.asked.tokens.prompts[i] for i in range(_checked(paper))]),
+        check=answering.check(
+            [paper.asked.tokens.prompts[i] for i in range(_checked(paper))], paper.max_new_tokens
+        ),
     )
     forgetting = None
     if before is not None:
