@@ -73,3 +73,4 @@ def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
 
 
 _FOLDERS: dict[str, Callable[[], Path]] = {"builtin:minilm": _minilm, "builtin:tutor": _tutor}
+BUILTINS = tuple(_FOLDERS)
