@@ -18,6 +18,7 @@ from tailorbird.version import __version__
 
 if TYPE_CHECKING:
     from tailorbird.flows.load import Predictor
+    from tailorbird.flows.load_writing import Writer
     from tailorbird.records import Report
 
 # The room of this name first: loading it later would put it in the place of the function below.
@@ -75,13 +76,15 @@ def evaluate(run: str | Path, data: str | Path | None = None, **columns: Any) ->
     return flow(run, data, Columns(**columns))
 
 
-def load(run: str | Path) -> "Predictor":
-    """Load a run; the result's `predict` takes a list of texts.
+def load(run: str | Path) -> "Predictor | Writer":
+    """Load a run; the result's `predict` takes a list of texts, or of prompts.
+
+    A run that answers in words also has `stream(prompt)`, which yields an answer as it is written.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
-    from tailorbird.flows.load import load as flow
+    from tailorbird.flows.load import load_any as flow
 
     return flow(run)
 

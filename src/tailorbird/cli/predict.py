@@ -1,7 +1,5 @@
 """`tailor predict`."""
 
-import csv
-import io
 import json as jsonlib
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.show import write_rows
 
 
 def predict(
@@ -24,16 +23,27 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV to write; default: stdout.")
     ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Written answers: 0 is greedy, higher draws more freely.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Written answers: longest answer in tokens.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Answer with labels and probabilities.
+    """Answer with labels and probabilities, or in words as they are written.
 
     Examples: `tailor predict RUN "a witty film"`, `tailor predict RUN new.csv -o answers.csv`,
     `cat lines.txt | tailor predict RUN`
     """
-    from tailorbird.flows.predict import predict_file, predict_lines
+    from tailorbird.flows.predict import predict_file, predict_lines, writes
 
+    if writes(run):
+        settings = {"temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
+        _answer_in_words(run, text, column, output, json, settings)
+        return
     if text is None or text == "-":
         lines = [line.rstrip("\n") for line in sys.stdin]
         answers = predict_lines(run, lines)
@@ -48,6 +58,34 @@ def predict(
         print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
         return
     _write(answers, output)
+
+
+def _answer_in_words(
+    run: Path,
+    text: str | None,
+    column: str | None,
+    output: Path | None,
+    json: bool,
+    settings: dict[str, float | int | None],
+) -> None:
+    from tailorbird.flows.predict import stream_answer, written_file, written_lines
+
+    if text is None or text == "-":
+        answers = written_lines(run, [line.rstrip("\n") for line in sys.stdin], **settings)
+    elif _is_file(text):
+        answers = written_file(run, Path(text), column, **settings)
+    elif json or output is not None:
+        answers = written_lines(run, [text], **settings)
+    else:
+        for piece in stream_answer(run, text, **settings):
+            print(piece, end="", flush=True)
+        print()
+        return
+    if json:
+        print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
+        return
+    plain = [dict(a.get("row") or {"prompt": a["prompt"]}) | {"answer": a["text"]} for a in answers]
+    write_rows(plain, output)
 
 
 def _is_file(text: str) -> bool:
@@ -77,20 +115,7 @@ def _say_one(answer: dict[str, object]) -> None:
 
 
 def _write(answers: list[dict[str, object]], output: Path | None) -> None:
-    buffer = io.StringIO()
-    if answers:
-        flat = [_flat(answer) for answer in answers]
-        writer = csv.DictWriter(buffer, fieldnames=list(flat[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-    if output is None:
-        sys.stdout.write(buffer.getvalue())
-        return
-    from tailorbird import log
-    from tailorbird.runs.folder import write_atomically
-
-    write_atomically(output, buffer.getvalue().encode())
-    log.say(f"{len(answers):,} answers in {output}")
+    write_rows([_flat(answer) for answer in answers], output)
 
 
 def _flat(answer: dict[str, object]) -> dict[str, object]:

@@ -1,6 +1,9 @@
 """How a report reaches the person: a table, or one JSON object."""
 
+import csv
+import io
 import json
+import sys
 from pathlib import Path
 
 from tailorbird import log
@@ -20,3 +23,19 @@ def show_report(report: Report, as_json: bool, folder: Path | None = None) -> No
     place = folder or log.last_folder()
     if place is not None and (page := place / "report.html").is_file():
         log.say(f"report: {page}")
+
+
+def write_rows(rows: list[dict[str, object]], output: Path | None) -> None:
+    """Write answers as CSV, whole or not at all; to stdout when there is no file."""
+    buffer = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    if output is None:
+        sys.stdout.write(buffer.getvalue())
+        return
+    from tailorbird.runs.folder import write_atomically
+
+    write_atomically(output, buffer.getvalue().encode())
+    log.say(f"{len(rows):,} answers in {output}")

@@ -28,18 +28,17 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
         UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
             without training rows.
     """
+    labelled = split.task == "classification"
     found = [
-        *_similar_labels(split),
-        *_contradictions(split),
+        *(_similar_labels(split) if labelled else ()),
+        *(_contradictions(split) if labelled else _several_answers(split)),
         *_duplicates(split),
     ]
     cleaned, leaks = overlaps(split, overlap)
     found += [
         *leaks,
         *near_duplicates(cleaned),
-        *_imbalance(cleaned),
-        *_rare_classes(cleaned),
-        *_untested_classes(cleaned),
+        *(_of_classes(cleaned) if labelled else ()),
         *_long_texts(cleaned),
     ]
     return replace(cleaned, findings=(*split.findings, *found))
@@ -57,6 +56,8 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
         class_counts={x: {part: counts[part][x] for part in parts} for x in split.labels},
         how=split.how,
         findings=split.findings,
+        task=split.task,
+        form=split.form,
     )
 
 
@@ -80,6 +81,29 @@ def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
         ),
         count=cut,
     )
+
+
+def _of_classes(split: Split) -> Iterable[Finding]:
+    yield from _imbalance(split)
+    yield from _rare_classes(split)
+    yield from _untested_classes(split)
+
+
+def _several_answers(split: Split) -> Iterable[Finding]:
+    """Tell prompts with several answers: normal where answers are written, but worth knowing."""
+    answers: dict[str, set[str | None]] = defaultdict(set)
+    for example in split.train:
+        answers[text_key(example.text)].add(example.label)
+    several = [text for text, given in answers.items() if len(given) > 1]
+    if several:
+        prompts = "prompt has" if len(several) == 1 else "prompts have"
+        yield Finding(
+            code="several_answers",
+            level="info",
+            message=f"{len(several):,} training {prompts} more than one answer; all are kept.",
+            count=len(several),
+            samples=tuple(map(shortened, several[:_SAMPLES])),
+        )
 
 
 def _contradictions(split: Split) -> Iterable[Finding]:
@@ -108,10 +132,15 @@ def _duplicates(split: Split) -> Iterable[Finding]:
     twice = [(text, n) for (text, _), n in counts.items() if n > 1]
     if twice:
         extra = sum(n - 1 for _, n in twice)
+        what = {
+            "classification": "label and all",
+            "generation": "answer and all",
+            "text": "word for word",
+        }[split.task]
         yield Finding(
             code="duplicates",
             level="info",
-            message=f"{rows(extra, 'training')} repeated an earlier one, label and all; kept.",
+            message=f"{rows(extra, 'training')} repeated an earlier one, {what}; kept.",
             count=extra,
             samples=tuple(f"{n} x {shortened(text)}" for text, n in twice[:_SAMPLES]),
         )

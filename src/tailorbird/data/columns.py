@@ -53,12 +53,12 @@ def choose_columns(
     Raises:
         UserError: A named column does not exist, or the guess would not be certain.
     """
-    _check_named(table, text, label)
+    check_named(table, text, label)
     known = {role: name for role, name in (like or {}).items() if name in table.columns}
     text, label = text or known.get("text"), label or known.get("label")
     free = [name for name in table.columns if name not in (text, label)]
-    found_text = text or _by_name(free, TEXT_NAMES)
-    found_label = label or _by_name([c for c in free if c != found_text], LABEL_NAMES)
+    found_text = text or by_name(free, TEXT_NAMES)
+    found_label = label or by_name([c for c in free if c != found_text], LABEL_NAMES)
     if not need_label and found_text is None and len(free) == 1:
         found_text = free[0]
     if found_text is None or (need_label and found_label is None):
@@ -75,7 +75,12 @@ def choose_columns(
     return chosen
 
 
-def _check_named(table: Table, text: str | None, label: str | None) -> None:
+def check_named(table: Table, text: str | None, label: str | None) -> None:
+    """Refuse columns that do not exist, or one named twice.
+
+    Raises:
+        UserError: There is such a fault.
+    """
     faults = Faults()
     for flag, name in (("--text", text), ("--label", label)):
         if name is not None and name not in table.columns:
@@ -93,7 +98,7 @@ def _check_named(table: Table, text: str | None, label: str | None) -> None:
     faults.raise_if_any()
 
 
-def _by_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
+def by_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
     """Return the column with the first of the usual names, or the only one with any of them."""
     hits = [name for name in columns if name.strip().casefold() in usual]
     best = [name for name in hits if name.strip().casefold() == usual[0]]
@@ -142,7 +147,8 @@ def _undecided(table: Table, text: str | None, label: str | None, *, need_label:
     return UserError(
         f"{table.path}: which column is the {' and which the '.join(lacking)}? "
         f"The columns are: {names}",
-        f"say {flags}",
+        f"say {flags}"
+        + ("; for written answers add --set data.task=generation" if need_label else ""),
     )
 
 

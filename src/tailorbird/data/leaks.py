@@ -87,6 +87,11 @@ def _shared(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
 
 def _check_left(split: Split, train: _Part, validation: _Part) -> None:
     """Refuse a split that the dropping left without something to train or to choose on."""
+    if not train.examples:
+        raise UserError(
+            "every training row also stands in the validation or test rows",
+            "give other training rows, or say --overlap keep and do not trust the scores",
+        )
     left = {e.label for e in train.examples}
     gone = [label for label in split.labels if label not in left]
     if gone:

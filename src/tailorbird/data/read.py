@@ -1,4 +1,4 @@
-"""Files of labelled texts to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
+"""Files to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from pathlib import Path
 from tailorbird.data.cells import column_texts, missing_label
 from tailorbird.data.columns import Chosen, choose_columns
 from tailorbird.data.delimited import read_delimited
+from tailorbird.data.formats import Asked, Wish, find_form
 from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.parquet import read_parquet
 from tailorbird.data.table import Table, listed
+from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import Example, Finding
+from tailorbird.records import Example, Finding, Task
 
 READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": read_delimited,
@@ -30,10 +32,12 @@ class Loaded:
 
     Attributes:
         examples: One per kept row, in the file's order.
-        columns: ``{"text": "body", "label": "category"}``; no label where none was found.
+        columns: Which column plays which part: ``{"text": "body", "label": "category"}``.
         notes: What was assumed while reading, in words for the user.
         findings: Rows that were dropped.
         path: The file.
+        task: What is learnt from them.
+        form: The format the rows were in, in words; empty for labels.
     """
 
     examples: tuple[Example, ...]
@@ -41,6 +45,8 @@ class Loaded:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     path: Path = Path()
+    task: Task = "classification"
+    form: str = ""
 
 
 def read_table(path: Path) -> Table:
@@ -72,22 +78,50 @@ def read_examples(
     need_label: bool = True,
     drop_missing: bool = False,
     like: Mapping[str, str] | None = None,
+    task: Asked = "classification",
+    system: str | None = None,
 ) -> Loaded:
     """Read a file's examples.
 
     Args:
         path: The file.
-        text: The column of texts; guessed when None.
-        label: The column of labels; guessed when None.
-        need_label: Whether a row without label is a fault.
-        drop_missing: Drop rows without text or label, and say so, instead of refusing the file.
+        text: The column of texts, prompts or conversations; guessed when None.
+        label: The column of labels or answers; guessed when None.
+        need_label: Whether a row without label or answer is a fault.
+        drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
         like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
+        task: What is to be learnt; auto: as the columns say.
+        system: System message put before conversations that have none.
 
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
     table = read_table(path)
+    wish = Wish(task, text, label)
+    form = find_form(table, wish, need_label=need_label, like=like or {})
+    if form is not None:
+        found = read_written(
+            table, form, system=system, need_label=need_label, drop_missing=drop_missing
+        )
+        return Loaded(
+            found.examples,
+            form.columns,
+            found.notes,
+            found.findings,
+            table.path,
+            form.task,
+            form.words,
+        )
     chosen = choose_columns(table, text, label, need_label=need_label, like=like or {})
+    return _read_labelled(table, chosen, need_label=need_label, drop_missing=drop_missing)
+
+
+def _read_labelled(table: Table, chosen: Chosen, *, need_label: bool, drop_missing: bool) -> Loaded:
+    """Return texts with labels.
+
+    Raises:
+        UserError: The cells have faults; all of them are told.
+    """
     faults = Faults()
     texts = column_texts(table, chosen.text, faults)
     labels: list[str | None] = [None] * len(texts)
@@ -122,8 +156,12 @@ def read_parts(
     text: str | None = None,
     label: str | None = None,
     drop_missing: bool = False,
+    task: Asked = "classification",
+    system: str | None = None,
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
+
+    Validation and test rows are read for the task of the training rows.
 
     Raises:
         UserError: A file has faults, or one file is given as two parts.
@@ -149,6 +187,8 @@ def read_parts(
                 label=label,
                 drop_missing=drop_missing,
                 like=read["training"].columns if "training" in read else None,
+                task=read["training"].task if "training" in read else task,
+                system=system,
             )
         except UserError as error:
             faults.catch(error)

@@ -13,6 +13,7 @@ Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
 
 _LISTED = 5
+_KINDS = {"generation": "prompts", "text": "texts"}
 
 
 def make_split(
@@ -26,8 +27,9 @@ def make_split(
 ) -> Split:
     """Return the three parts; those not given are cut off the training rows.
 
-    The cut is stratified by label and depends on the seed and the rows only. Rows keep the
-    file's order within their part, and rows with the same text stay in the same part.
+    The cut is stratified by label, where there are labels, and depends on the seed and the rows
+    only. Rows keep the file's order within their part, and rows with the same text (of
+    conversations: the same prompt) stay in the same part.
 
     Args:
         train: The training file.
@@ -45,22 +47,36 @@ def make_split(
     asked = {"validation": validation_share, "test": test_share}
     shares = {part: asked[part] for part, loaded in given.items() if loaded is None}
     _check_shares(shares)
+    if train.task != "classification":
+        parts = _cut_unlabelled(train, shares, seed)
+        return _joined(train, given, parts, (), _how(shares, seed, "at random"))
     labels = tuple(sorted({_label(example) for example in train.examples}))
     faults = Faults()
     _check_labels(train, labels, given, faults)
     faults.raise_if_any()
     parts = _cut(train, labels, shares, seed)
-    for part, loaded in given.items():
-        if loaded is not None:
-            parts[part] = loaded.examples
-    loaded_parts = [loaded for loaded in (train, validation, test) if loaded is not None]
+    return _joined(train, given, parts, labels, _how(shares, seed, "stratified by label"))
+
+
+def _joined(
+    train: Loaded,
+    given: dict[str, Loaded | None],
+    parts: dict[str, tuple[Example, ...]],
+    labels: tuple[str, ...],
+    how: str,
+) -> Split:
+    """Return the split of the parts that were cut and those that were given."""
+    loaded_parts = [loaded for loaded in (train, *given.values()) if loaded is not None]
+    parts |= {part: loaded.examples for part, loaded in given.items() if loaded is not None}
     return Split(
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
         labels=labels,
-        how=_how(shares, seed),
+        how=how,
         findings=tuple(finding for loaded in loaded_parts for finding in loaded.findings),
+        task=train.task,
+        form=train.form,
     )
 
 
@@ -129,6 +145,30 @@ def _cut(
         # Seeded by label too: another class more or less leaves this one's cut as it was.
         random = Random(f"{seed}/{label}")
         _deal(pure[label], {part: targets[part][label] for part in shares}, where, random)
+    return {
+        part: tuple(e for e, p in zip(train.examples, where, strict=True) if p == part)
+        for part in ("train", *shares)
+    }
+
+
+def _cut_unlabelled(
+    train: Loaded, shares: dict[str, float], seed: int
+) -> dict[str, tuple[Example, ...]]:
+    """Deal conversations or plain texts out at random, those with the same prompt together."""
+    groups = _groups(train.examples)
+    if shares and len(groups) <= len(shares):
+        kind, files = _KINDS[train.task], " and ".join(f"--{part}" for part in shares)
+        only = ""
+        if train.task == "text" and train.columns:
+            only = f"; {train.columns['text']!r} is the only column read, so there are no labels"
+        raise UserError(
+            f"{train.path}: {len(groups):,} different {kind} cannot be cut into training, "
+            f"{' and '.join(shares)} rows{only}",
+            f"add rows, or give {files} as files of their own",
+        )
+    targets = {part: round(len(train.examples) * share) for part, share in shares.items()}
+    where = ["train"] * len(train.examples)
+    _deal(groups, targets, where, Random(seed))
     return {
         part: tuple(e for e, p in zip(train.examples, where, strict=True) if p == part)
         for part in ("train", *shares)
@@ -208,10 +248,10 @@ def _put(group: Group, part: str, where: list[str]) -> None:
         where[i] = part
 
 
-def _how(shares: dict[str, float], seed: int) -> str:
+def _how(shares: dict[str, float], seed: int, way: str) -> str:
     if not shares:
         return "given files"
     cut = " and ".join(f"{part} ({share:.0%})" for part, share in shares.items())
     given = [part for part in ("validation", "test") if part not in shares]
     tail = f"; {given[0]} as given" if given else ""
-    return f"{cut} cut off the training rows, stratified by label, seed {seed}{tail}"
+    return f"{cut} cut off the training rows, {way}, seed {seed}{tail}"

@@ -34,6 +34,15 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, indices: np.ndarray) -> "Tokens":
+        """Return the sequences at `indices`."""
+        return Tokens(
+            [self.ids[i] for i in indices],
+            [self.trained[i] for i in indices],
+            [self.prompts[i] for i in indices] if self.prompts else [],
+            self.rows[indices],
+        )
+
     @property
     def lengths(self) -> np.ndarray:
         """``[n]`` tokens per sequence."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tailorbird.train.loop import Trained
     from tailorbird.train.settings import Settings
 
-_DEFAULT_LENGTH = 512
+_DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     validation = predict(model, parts.validation, pad, device)
     test = predict(model, parts.test, pad, device, f"{job.name}: test")
     check = predict(model, _first(parts.test, CHECKED), pad, device)
-    artifact = _save(model, base, method, job)
+    artifact = save_model(model, base, method, job)
     arrays = {
         "validation": validation.probabilities,
         "test": test.probabilities,
@@ -96,8 +96,8 @@ def run_arm(job: ArmJob) -> ArmReport:
             artifact_bytes=artifact,
             predict_ms_per_example=test.ms_per_example,
         ),
-        settings=_told(config, method, settings, limit, device),
-        notes=(*base.notes, *notes, *_early_note(trained)),
+        settings=arm_settings(config, method, settings, limit, device),
+        notes=(*base.notes, *notes, *early_note(trained)),
         curve=trained.curve,
     )
     report = score_arm(report, arrays["validation"], arrays["test"], split, config.train.seed)
@@ -138,9 +138,10 @@ def max_length(config: Config, base: Base, method: Method) -> int:
             f"data.max_length is {asked}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
+    usual = _DEFAULT_WRITING_LENGTH if base.writes else _DEFAULT_LENGTH
     # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
     room = min(
-        (asked or min(limit, _DEFAULT_LENGTH + virtual)) - virtual, (limit - virtual) // 8 * 8
+        (asked or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8
     )
     if room < 4:
         raise UserError(
@@ -180,15 +181,12 @@ def _settings(config: Config, method: Method, split: Split) -> "Settings":
 def _train(
     model: "nn.Module", base: Base, parts: _Parts, settings: "Settings", job: ArmJob
 ) -> "Trained":
-    from tailorbird.methods.base import trained_parameters
     from tailorbird.train.checkpoint import has_last
     from tailorbird.train.head import start_head
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
 
-    trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
-    # The saved model, the best weights, and a checkpoint (weights and two moments) being replaced.
-    check_space(job.folder.path, trained_bytes * 8 + 20_000_000)
+    check_room(model, job)
     pad = base.tokenizer.pad_token_id
 
     def validate(current: "nn.Module") -> tuple[float, float]:
@@ -217,7 +215,20 @@ def _train(
     return replace(trained, seconds=trained.seconds + before)
 
 
-def _save(model: "nn.Module", base: Base, method: Method, job: ArmJob) -> int:
+def check_room(model: "nn.Module", job: ArmJob) -> None:
+    """Refuse to train what would not fit the disk.
+
+    Raises:
+        UserError: There is too little space.
+    """
+    from tailorbird.methods.base import trained_parameters
+
+    trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
+    # The saved model, the best weights, and a checkpoint (weights and two moments) being replaced.
+    check_space(job.folder.path, trained_bytes * 8 + 20_000_000)
+
+
+def save_model(model: "nn.Module", base: Base, method: Method, job: ArmJob) -> int:
     """Write the model and its tokenizer, drop the checkpoints, and return the size in bytes."""
     import shutil
 
@@ -253,9 +264,10 @@ def count_parameters(model: "nn.Module") -> tuple[int, int]:
     return trained, total
 
 
-def _told(
+def arm_settings(
     config: Config, method: Method, settings: "Settings", limit: int, device: Device
 ) -> dict[str, Any]:
+    """Return what the report says about how an arm was made."""
     return {
         "model": config.model.name,
         "device": device.name,
@@ -266,7 +278,8 @@ def _told(
     }
 
 
-def _early_note(trained: "Trained") -> list[str]:
+def early_note(trained: "Trained") -> list[str]:
+    """Return what is to be said about early stopping, if it happened."""
     if not trained.stopped_early:
         return []
     return [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log
-from tailorbird.config import Config
+from tailorbird.config import METHODS, Config
 from tailorbird.errors import Interrupted, OverBudget, UserError
 from tailorbird.flows.job import JOB, OUTCOME, ArmJob
 from tailorbird.records import ArmReport
@@ -58,6 +58,8 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     split, _, _ = load_split(run)
     deadline = None if plain["seconds"] is None else started + plain["seconds"]
     job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
+    if split.task != "classification":
+        return _write(job, run)
     if job.name == "majority":
         from tailorbird.flows.untrained import run_majority
 
@@ -78,6 +80,22 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     from tailorbird.flows.arm import run_arm
 
     return run_arm(job)
+
+
+def _write(job: ArmJob, run: RunFolder) -> ArmReport:
+    """Do the job of an arm that answers in words."""
+    if job.name in METHODS:
+        from tailorbird.flows.writing_arm import run_writing_arm
+
+        return run_writing_arm(job)
+    from tailorbird.flows.prompted import run_base, run_nearest, run_shots
+
+    if job.name == "nearest":
+        return run_nearest(job)
+    if job.name == "base":
+        return run_base(job)
+    tuned = job.name.removeprefix("rag").removeprefix("+")
+    return run_shots(job, run.arm(tuned) if tuned else None)
 
 
 def _report(run: RunFolder, name: str) -> ArmReport:

@@ -15,17 +15,22 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import OUTCOME, write_job
 from tailorbird.flows.output import reproduce, run_folder, saved_config
-from tailorbird.flows.prepare import Prepared, bundled_example, prepare
+from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.flows.scoring import load_probabilities, targets_of
 from tailorbird.metrics.labels import class_scores
 from tailorbird.metrics.stats import score_all
-from tailorbird.records import ArmReport, Report
-from tailorbird.report.numbers import duration
-from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
+from tailorbird.records import ArmReport, Report, Task
+from tailorbird.report.numbers import duration, metric, metric_label
+from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
 
 MIX = "rag+best"
 # Cheap arms first: when a budget runs out, the most has been learnt.
-_ORDER = ("majority", "rag", "probe", "adapter", "lora", "prompt", "qlora", "full")
+_TRAINED = ("adapter", "lora", "prompt", "qlora", "full")
+_ORDER = {
+    "classification": ("majority", "rag", "probe", *_TRAINED),
+    "generation": ("nearest", "base", "rag", *_TRAINED),
+    "text": ("base", *_TRAINED),
+}
 
 
 def compare(config: Config, *, resume: bool = False, command: str = "") -> Report:
@@ -50,6 +55,7 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder)
+        config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
         folder.write(CONFIG, dump_config(config))
         bench = _Bench(config, prepared, folder)
         arms, folders = bench.run()
@@ -66,14 +72,37 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         return finish(story)
 
 
-def _check_options(config: Config) -> None:
-    """Refuse method options that no arm of the comparison has.
+def _with_arms(config: Config, task: Task) -> Config:
+    """Return the configuration with the arms to run filled in.
 
     Raises:
-        UserError: Such an option.
+        UserError: An arm that the task does not have, or a method option that no arm has.
     """
+    there = (*_ORDER[task], *((MIX,) if "rag" in _ORDER[task] else ()))
+    wanted = config.compare.methods or there
+    foreign = [name for name in wanted if name not in there]
+    if foreign:
+        raise UserError(
+            f"there is no arm {', '.join(foreign)} for {_TASK_WORDS[task]}",
+            f"choose among: {', '.join(there)}",
+        )
+    config = config.model_copy(
+        update={"compare": config.compare.model_copy(update={"methods": wanted})}
+    )
+    _check_options(config, wanted)
+    return config
+
+
+_TASK_WORDS = {
+    "classification": "labels",
+    "generation": "written answers",
+    "text": "plain text",
+}
+
+
+def _check_options(config: Config, wanted: Sequence[str]) -> None:
     given = set(config.method.model_dump(exclude={"name"}, exclude_none=True))
-    arms = [name for name in METHODS if name in config.compare.methods]
+    arms = [name for name in METHODS if name in wanted]
     taken = {
         key
         for name in arms
@@ -82,7 +111,7 @@ def _check_options(config: Config) -> None:
     if given - taken:
         raise UserError(
             f"no arm has the option {', '.join(sorted(f'method.{key}' for key in given - taken))}",
-            f"leave it out; the arms are {', '.join(config.compare.methods)}",
+            f"leave it out; the arms are {', '.join(wanted)}",
         )
 
 
@@ -98,10 +127,11 @@ class _Bench:
         """Return every arm's report, and where those that succeeded were saved."""
         budget = self.config.compare.budget_minutes
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
-        wanted = self.config.compare.methods
+        wanted = self.config.compare.methods or ()
+        self.task = self.prepared.split.task
         reports: dict[str, ArmReport] = {}
         places: dict[str, list[RunFolder]] = {}
-        for name in (name for name in _ORDER if name in wanted):
+        for name in (name for name in _ORDER[self.task] if name in wanted):
             reports[name], places[name] = self._arm(name)
         if MIX in wanted:
             mix = self._mix_name(reports)
@@ -118,11 +148,13 @@ class _Bench:
         trained = [r for n, r in reports.items() if n in METHODS and r.status == "ok"]
         if not trained or "rag" not in reports or reports["rag"].status != "ok":
             return None
-        best = max(
-            trained,
-            key=lambda r: (r.validation["accuracy"].value, -r.validation["log_loss"].value),
-        )
-        return f"rag+{best.name}"
+        return f"rag+{max(trained, key=self._on_validation).name}"
+
+    def _on_validation(self, report: ArmReport) -> tuple[float, float]:
+        found = report.validation
+        if self.task == "classification":
+            return found["accuracy"].value, -found["log_loss"].value
+        return -found["loss"].value, found["accuracy"].value
 
     def _arm(self, name: str) -> tuple[ArmReport, list[RunFolder]]:
         """Run one arm with every seed."""
@@ -138,12 +170,19 @@ class _Bench:
             reports.append(report)
             places.append(place)
         joined = replace(self._join(reports, places), run=f"arms/{name}")
-        accuracy = joined.test["accuracy"]
-        log.say(
-            f"{name}: {accuracy.value:.1%} right on test ({accuracy.low:.1%} to "
-            f"{accuracy.high:.1%}), made in {duration(joined.cost.train_seconds or 0.0)}"
-        )
+        made = duration(joined.cost.train_seconds or 0.0)
+        log.say(f"{name}: {self._found(joined, places[0])}, made in {made}")
         return joined, places
+
+    def _found(self, report: ArmReport, place: RunFolder) -> str:
+        """Return what an arm scored, in words."""
+        if self.task == "classification":
+            score = report.test["accuracy"]
+            return f"{score.value:.1%} right on test ({score.low:.1%} to {score.high:.1%})"
+        name = str(place.read_json(TASK)["headline"])
+        score = report.test[name]
+        value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
+        return f"{metric_label(name)} {value} on test ({low} to {high})"
 
     def _once(self, name: str, seed: int, place: RunFolder) -> ArmReport:
         """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
@@ -171,30 +210,55 @@ class _Bench:
         """Return one report for all seeds: mean scores, their intervals, and each seed's own."""
         if len(reports) == 1:
             return reports[0]
+        if self.task != "classification":
+            return self._join_written(reports, places)
         split = self.prepared.split
         found = [load_probabilities(place) for place in places]
         stacked = {part: np.stack([f[part] for f in found]) for part in ("validation", "test")}
         targets = targets_of(split.test, split.labels)
         judges = targets_of(split.validation, split.labels)
-        costs = [report.cost for report in reports]
-        seconds = [cost.train_seconds or 0.0 for cost in costs]
         return replace(
-            reports[0],
+            _seeds_joined(reports, "confusion and wrong examples"),
             validation=score_all(stacked["validation"], judges, split.labels),
             test=score_all(stacked["test"], targets, split.labels),
             per_class=class_scores(stacked["test"], targets, split.labels),
-            seeds=tuple(report.seeds[0] for report in reports),
-            cost=replace(
-                costs[0],
-                train_seconds=sum(seconds) / len(seconds),
-                peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
-            ),
-            notes=(
-                *reports[0].notes,
-                f"scores are means over {len(reports)} seeds; the saved model, its curve, "
-                f"confusion and wrong examples are those of seed {reports[0].seeds[0].seed}",
-            ),
         )
+
+    def _join_written(
+        self, reports: Sequence[ArmReport], places: Sequence[RunFolder]
+    ) -> ArmReport:
+        from tailorbird.flows.written import load_values, test_scores
+
+        found = [load_values(place) for place in places]
+        stacked = {name: np.stack([values[name] for values in found]) for name in found[0]}
+        mean = {
+            name: replace(
+                score, value=sum(r.validation[name].value for r in reports) / len(reports)
+            )
+            for name, score in reports[0].validation.items()
+        }
+        joined = _seeds_joined(reports, "answers")
+        return replace(joined, validation=mean, test=test_scores(stacked))
+
+
+def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
+    """Return the first seed's report with the costs of all seeds, and what is whose."""
+    costs = [report.cost for report in reports]
+    seconds = [cost.train_seconds or 0.0 for cost in costs]
+    return replace(
+        reports[0],
+        seeds=tuple(report.seeds[0] for report in reports),
+        cost=replace(
+            costs[0],
+            train_seconds=sum(seconds) / len(seconds),
+            peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+        ),
+        notes=(
+            *reports[0].notes,
+            f"scores are means over {len(reports)} seeds; the saved model, its curve, "
+            f"{of_first} are those of seed {reports[0].seeds[0].seed}",
+        ),
+    )
 
 
 def _run(command: list[str]) -> int:

@@ -16,7 +16,7 @@ from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Cost, Report, Split, report_from_json
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import ARMS, PAGE, REPORT, RunFolder
+from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,18 @@ def evaluate(
     if data is None:
         return _own_report(Path(run))
     started = time.time()
+    folder = arm_folder(Path(run))
+    writes = folder.file(TASK).is_file()
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
-        Path(data), text=columns.text, label=columns.label, drop_missing=columns.drop_missing
+        Path(data),
+        text=columns.text,
+        label=columns.label,
+        drop_missing=columns.drop_missing,
+        task=folder.read_json(TASK)["task"] if writes else "classification",
     )
+    if writes:
+        return _written(folder, loaded, output, command, started)
     predictor = load(run)
     split = _as_test(loaded, predictor)
     texts = [example.text for example in split.test]
@@ -84,6 +92,32 @@ def evaluate(
         save_predictions(folder, split, {"test": probabilities}, split.labels)
         folder.write(PAGE, render_page(report))
         folder.write_json(REPORT, report.to_json())
+    return report
+
+
+def _written(
+    folder: RunFolder, loaded: Loaded, output: str | None, command: str, started: float
+) -> Report:
+    from tailorbird.flows.evaluate_writing import evaluate_writing
+
+    found = evaluate_writing(folder, loaded, None)
+    report = Report(
+        kind="tune",
+        data=summarise(found.split, str(loaded.path), loaded.columns),
+        arms=(found.arm,),
+        verdict=verdict([found.arm], (), found.headline),
+        headline=found.headline,
+        model=str(folder.path),
+        command=command,
+        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 1),
+        environment=describe(),
+    )
+    if output is not None:
+        place = run_folder(Config(output=output), "evaluate", resume=False)
+        place.write_rows(PREDICTIONS, found.rows)
+        place.write(PAGE, render_page(report))
+        place.write_json(REPORT, report.to_json())
     return report
 
 
@@ -124,6 +158,7 @@ def _own_report(path: Path) -> Report:
     if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
         report = _read_report(RunFolder(above))
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
-        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=verdict(arms, ()))
+        judged = verdict(arms, (), report.headline)
+        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=judged)
     arm_folder(path)  # says what is wrong with the path
     raise UserError(f"{path} has no {REPORT}", "give labelled DATA to score it on")

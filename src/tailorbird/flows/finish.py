@@ -16,13 +16,22 @@ from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.scoring import load_probabilities, targets_of
+from tailorbird.metrics.paired import compare_values
 from tailorbird.metrics.stats import compare_with
 from tailorbird.metrics.verdict import best_arm, verdict
-from tailorbird.records import ArmReport, Comparison, Neighbour, ReloadCheck, Report
+from tailorbird.records import (
+    ArmReport,
+    Comparison,
+    DataSummary,
+    Neighbour,
+    Piece,
+    ReloadCheck,
+    Report,
+)
 from tailorbird.report.card import model_card
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, PAGE, REPORT, RunFolder
+from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, PAGE, REPORT, SHOWN, TASK, RunFolder
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,14 @@ class Story:
 def finish(story: Story) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
     arms = _look_again(story)
-    comparisons = _compare(story, arms)
+    headline = _headline(story)
+    comparisons = _compare(story, arms, headline)
     report = Report(
         kind=story.kind,
-        data=summarise(story.prepared.split, story.prepared.source, story.prepared.columns),
+        data=_data(story),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons),
+        verdict=verdict(arms, comparisons, headline),
+        headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
         command=story.command,
@@ -72,6 +83,24 @@ def finish(story: Story) -> Report:
     story.folder.write(PAGE, render_page(report))
     story.folder.write_json(REPORT, report.to_json())
     return report
+
+
+def _data(story: Story) -> DataSummary:
+    found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    if not story.folder.file(SHOWN).is_file():
+        return found
+    shown = story.folder.read_json(SHOWN)
+    pieces = tuple(tuple(Piece(**piece) for piece in text) for text in shown)
+    return replace(found, shown=pieces)
+
+
+def _headline(story: Story) -> str:
+    """Return the metric of the verdict: of written answers, what the arms were marked by."""
+    if story.prepared.split.task == "classification":
+        return "accuracy"
+    for places in story.folders.values():
+        return str(places[0].read_json(TASK)["headline"])
+    return "loss" if story.prepared.split.task == "text" else "token_f1"
 
 
 def _look_again(story: Story) -> list[ArmReport]:
@@ -103,24 +132,34 @@ def _with_look(
             f"{arm.name}: the saved model does not predict what the trained one did "
             f"(largest difference {check.max_difference:.2g}; {check.why})"
         )
-    index = {(e.row, e.text): str(i) for i, e in enumerate(story.prepared.split.test)}
-    errors = tuple(
-        replace(
-            error,
-            nearest=tuple(
-                Neighbour(**near) for near in seen["nearest"].get(index[error.row, error.text], [])
-            ),
-        )
-        for error in arm.errors
+    index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
+
+    def near(row: int) -> tuple[Neighbour, ...]:
+        return tuple(Neighbour(**found) for found in seen["nearest"].get(index[row], []))
+
+    return replace(
+        arm,
+        reload=check,
+        errors=tuple(replace(error, nearest=near(error.row)) for error in arm.errors),
+        worst=tuple(replace(answer, nearest=near(answer.row)) for answer in arm.worst),
     )
-    return replace(arm, reload=check, errors=errors)
 
 
-def _compare(story: Story, arms: Sequence[ArmReport]) -> tuple[Comparison, ...]:
-    best = best_arm(arms)
+def _compare(
+    story: Story, arms: Sequence[ArmReport], headline: str
+) -> tuple[Comparison, ...]:
+    best = best_arm(arms, headline)
     if best is None:
         return ()
     split = story.prepared.split
+    if split.task != "classification":
+        from tailorbird.flows.written import headline_values, load_values
+
+        values = {
+            name: np.stack([headline_values(load_values(p), headline) for p in places])
+            for name, places in story.folders.items()
+        }
+        return compare_values(best.name, values) if len(values) > 1 else ()
     targets = targets_of(split.test, split.labels)
     correct = {
         name: np.stack([load_probabilities(p)["test"].argmax(1) == targets for p in places])

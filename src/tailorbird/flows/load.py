@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from tailorbird.models.load import load_classifier
 from tailorbird.rag.embed import Embedder
 from tailorbird.rag.memory import Memory, VoteSettings
 from tailorbird.records import Example, Neighbour
-from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, RunFolder
+from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
 from tailorbird.runs.split import example_from_json
+
+if TYPE_CHECKING:
+    from tailorbird.flows.load_writing import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,25 @@ class Predictor:
             self._source.save()
 
 
-def load(run: Path | str) -> Predictor:
+def load_any(run: Path | str) -> "Predictor | Writer":
     """Load a run (``RUN/arms/lora``, or the folder of a comparison: its recommended arm).
+
+    Returns:
+        A `Predictor` of labels, or a `Writer` of answers.
+
+    Raises:
+        UserError: There is no finished run, or it is damaged.
+    """
+    folder = arm_folder(Path(run))
+    if folder.file(TASK).is_file():
+        from tailorbird.flows.load_writing import Writer
+
+        return Writer(folder)
+    return load(run)
+
+
+def load(run: Path | str) -> Predictor:
+    """Load a run that answers with labels; see `load_any`.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
@@ -194,8 +214,8 @@ class _Rag:
         self.embedder = _embedder(config, settings["embedder"])
         try:
             vectors = np.load(place / "vectors.npy")
-            rows = (place / "examples.jsonl").read_text(encoding="utf-8").splitlines()
-            examples = [example_from_json(json.loads(row)) for row in rows]
+            rows = RunFolder(place).read_rows("examples.jsonl")
+            examples = [example_from_json(row) for row in rows]
             known = labels + sorted({str(e.label) for e in examples} - set(labels))
             self.memory = Memory(vectors, examples, known)
         except (OSError, ValueError, TypeError) as error:

@@ -1,14 +1,14 @@
 """`tailor predict`: texts -> answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tailorbird.data.read import read_examples, read_table
 from tailorbird.errors import UserError
-from tailorbird.flows.load import load
-from tailorbird.runs.folder import CONFIG, DATA, RunFolder
+from tailorbird.flows.load import arm_folder, load
+from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
 
 
 def predict_lines(run: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -17,14 +17,75 @@ def predict_lines(run: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         UserError: No such run, or an empty text.
     """
-    empty = [number for number, text in enumerate(texts, start=1) if not text.strip()]
-    if empty or not texts:
-        where = f"text {empty[0]}" if empty else "there"
-        raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
+    _check_texts(texts)
     found = load(run).predict(list(texts))
     return [
         {"text": text} | asdict(prediction) for text, prediction in zip(texts, found, strict=True)
     ]
+
+
+def writes(run: Path) -> bool:
+    """Say whether a run answers in words.
+
+    Raises:
+        UserError: No such run.
+    """
+    return arm_folder(run).file(TASK).is_file()
+
+
+def written_lines(run: Path, texts: Sequence[str], **settings: Any) -> list[dict[str, Any]]:
+    """Return one answer per prompt: prompt, text, tokens, ended, neighbours.
+
+    Raises:
+        UserError: No such run, or an empty prompt.
+    """
+    from tailorbird.flows.load_writing import Writer
+
+    _check_texts(texts)
+    writer = Writer(arm_folder(run)).sampled(**settings)
+    found = writer.predict(list(texts), "answers" if len(texts) > 1 else "")
+    return [{"prompt": text} | asdict(answer) for text, answer in zip(texts, found, strict=True)]
+
+
+def written_file(
+    run: Path, path: Path, column: str | None, **settings: Any
+) -> list[dict[str, Any]]:
+    """Return one answer per row of a file, with the row's own columns under ``row``.
+
+    Raises:
+        UserError: No such run, or a file that cannot be read.
+    """
+    from tailorbird.flows.load_writing import Writer
+
+    loaded = read_examples(path, text=column, need_label=False, task="generation")
+    table = read_table(path)
+    writer = Writer(arm_folder(run)).sampled(**settings)
+    found = writer.predict(loaded.examples, "answers")
+    return [
+        {"prompt": example.text}
+        | asdict(answer)
+        | {"row": dict(zip(table.columns, table.rows[example.row - 1], strict=True))}
+        for example, answer in zip(loaded.examples, found, strict=True)
+    ]
+
+
+def stream_answer(run: Path, text: str, **settings: Any) -> Iterator[str]:
+    """Yield the answer to one prompt piece by piece as it is written.
+
+    Raises:
+        UserError: No such run, or an empty prompt.
+    """
+    from tailorbird.flows.load_writing import Writer
+
+    _check_texts([text])
+    yield from Writer(arm_folder(run)).sampled(**settings).stream(text)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    empty = [number for number, text in enumerate(texts, start=1) if not text.strip()]
+    if empty or not texts:
+        where = f"text {empty[0]}" if empty else "there"
+        raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
 
 
 def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tailorbird import log
 from tailorbird.config import Config
+from tailorbird.config.schema import DataConfig
 from tailorbird.data.check import check_split
 from tailorbird.data.read import read_parts
 from tailorbird.data.split import make_split
@@ -12,6 +13,11 @@ from tailorbird.errors import UserError
 from tailorbird.records import Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
+
+WRITER = "builtin:tutor"
+"""The model of those who name none and want answers written."""
+
+_EXAMPLES = {"classification": "examples", "generation": "conversations", "text": "texts"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,12 @@ def read_and_check(config: Config) -> Prepared:
         text=data.text,
         label=data.label,
         drop_missing=data.drop_missing,
+        task=data.task,
+        system=data.system,
     )
     for note in train.notes:
         log.say(note)
+    _propose_siblings(data)
     split = make_split(
         train,
         validation,
@@ -60,21 +69,45 @@ def read_and_check(config: Config) -> Prepared:
         seed=data.split_seed,
     )
     split = check_split(split, overlap=data.overlap)
+    classes = f", {len(split.labels)} classes" if split.task == "classification" else ""
     log.say(
         f"{len(split.train):,} training, {len(split.validation):,} validation and "
-        f"{len(split.test):,} test examples, {len(split.labels)} classes ({split.how})"
+        f"{len(split.test):,} test {_EXAMPLES[split.task]}{classes} ({split.how})"
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
-    folder = _tutor()
+    folder = tutor_folder()
     bundled = folder is not None and data.train == str(folder / "train.csv")
     source = "the bundled example (debugging tutor)" if bundled else data.train
     return Prepared(split, source, train.columns)
 
 
+def with_default_model(config: Config, split: Split) -> Config:
+    """Return `config` with a model that can do what the split asks, unless one was named."""
+    if split.task == "classification" or "name" in config.model.model_fields_set:
+        return config
+    log.say(f"model: {WRITER}, as no --model was named and answers are to be written")
+    return config.model_copy(update={"model": config.model.model_copy(update={"name": WRITER})})
+
+
+def _propose_siblings(data: DataConfig) -> None:
+    """Name files that look like the other parts of the training file, if they are not used.
+
+    Only named: which rows judge a model is not for a file's name to decide.
+    """
+    assert data.train is not None
+    train = Path(data.train)
+    if "train" not in train.stem:
+        return
+    for part in ("validation", "test"):
+        sibling = train.with_name(train.name.replace("train", part))
+        if getattr(data, part) is None and sibling.is_file():
+            log.say(f"{sibling} stands beside it: say --{part} {sibling} to use it")
+
+
 def bundled_example(config: Config) -> Config:
     """Return `config` with the debugging tutor that comes with tailorbird as its data."""
-    folder = _tutor()
+    folder = tutor_folder()
     if folder is None:
         raise UserError(
             "the bundled example is not installed", "pip install --force-reinstall tailorbird"
@@ -85,7 +118,8 @@ def bundled_example(config: Config) -> Config:
     return config.model_copy(update={"data": data})
 
 
-def _tutor() -> Path | None:
+def tutor_folder() -> Path | None:
+    """Return the folder of the bundled example, the debugging tutor."""
     package = Path(__file__).parent.parent
     # Installed: inside the package. In a checkout: beside it, where people look for examples.
     for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):

@@ -18,18 +18,24 @@ from tailorbird.flows.scoring import load_probabilities
 from tailorbird.flows.vectors import CHECKED, split_vectors
 from tailorbird.rag.memory import Memory
 from tailorbird.records import ReloadCheck, Split
-from tailorbird.runs.folder import CONFIG, RunFolder
+from tailorbird.runs.folder import ARM, CONFIG, PREDICTIONS, RunFolder
 from tailorbird.runs.split import load_split
 
 # What float32 rounding may differ by where a sum is taken in another order.
 _ROUNDING = 1e-6
+# The same for the mean loss of an answer, in nats per token: attention's sums run in the order of
+# the batch.
+_ROUNDING_LOSS = 1e-4
 _NEAREST = 3
+# Embedding more texts only to show neighbours of errors would take minutes.
+_MOST_SEARCHED = 20_000
 
 
 def main(run: RunFolder, arms: list[str]) -> dict[str, Any]:
     """Check every arm and find what resembles the examples that any of them got wrong."""
     split, _, _ = load_split(run)
-    checks = {arm: asdict(_check(RunFolder(arm), split)) for arm in arms}
+    check = _check if split.task == "classification" else _check_written
+    checks = {arm: asdict(check(RunFolder(arm), split)) for arm in arms}
     return {"reload": checks, "nearest": _nearest(run, arms, split)}
 
 
@@ -47,12 +53,28 @@ def _check(arm: RunFolder, split: Split) -> ReloadCheck:
     return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
 
 
+def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
+    """Load a saved arm, answer the first questions again, and read the first answers again."""
+    from tailorbird.flows.load_writing import Writer
+    from tailorbird.flows.written import CHECKED, difference_in_losses
+
+    try:
+        writer = Writer(arm)
+        saved = arm.read_rows(PREDICTIONS)[:CHECKED]
+        examples = {example.row: example for example in split.test}
+        found = writer.predict([examples[row["row"]] for row in saved]) if saved else []
+        difference = difference_in_losses(arm, writer, split)
+    except Exception as error:
+        return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
+    changed = sum(f.text != row["output"] for f, row in zip(found, saved, strict=True))
+    why = f"{changed} answers changed" if changed else ""
+    return ReloadCheck(difference <= _ROUNDING_LOSS and not changed, len(saved), difference, why)
+
+
 def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[dict[str, Any]]]:
-    targets = [split.labels.index(str(example.label)) for example in split.test]
-    wrong: set[int] = set()
-    for arm in arms:
-        predicted = load_probabilities(RunFolder(arm))["test"].argmax(1)
-        wrong |= {int(i) for i in np.flatnonzero(predicted != np.asarray(targets))}
+    if split.task == "text" or len(split.train) > _MOST_SEARCHED:
+        return {}
+    wrong = _wrong(arms, split) if split.task == "classification" else _worst(arms, split)
     if not wrong:
         return {}
     vectors = split_vectors(load_config(run.file(CONFIG)), split, run)
@@ -60,6 +82,23 @@ def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[di
     return {
         i: [asdict(n) for n in memory.neighbours(vectors.test[i], _NEAREST)] for i in sorted(wrong)
     }
+
+
+def _worst(arms: list[str], split: Split) -> set[int]:
+    """Return the test examples that any arm answered worst, by index."""
+    index = {example.row: i for i, example in enumerate(split.test)}
+    rows = {answer["row"] for arm in arms for answer in RunFolder(arm).read_json(ARM)["worst"]}
+    return {index[row] for row in rows}
+
+
+def _wrong(arms: list[str], split: Split) -> set[int]:
+    """Return the test examples that any arm got wrong, by index."""
+    targets = [split.labels.index(str(example.label)) for example in split.test]
+    wrong: set[int] = set()
+    for arm in arms:
+        predicted = load_probabilities(RunFolder(arm))["test"].argmax(1)
+        wrong |= {int(i) for i in np.flatnonzero(predicted != np.asarray(targets))}
+    return wrong
 
 
 if __name__ == "__main__":

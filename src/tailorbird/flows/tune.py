@@ -7,8 +7,8 @@ from tailorbird.config import Config, dump_config
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.output import reproduce, run_folder, saved_config
-from tailorbird.flows.prepare import prepare
-from tailorbird.records import Report
+from tailorbird.flows.prepare import prepare, with_default_model
+from tailorbird.records import ArmReport, Report
 from tailorbird.runs.folder import ARM, CONFIG
 
 
@@ -29,14 +29,11 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     with folder.locked():
         config = saved_config(folder, config) if resume and folder.exists else config
         prepared = prepare(config, folder)
+        config = with_default_model(config, prepared.split)
         folder.write(CONFIG, dump_config(config))
-        # After the data was checked: torch takes seconds to load, a bad column should not.
-        from tailorbird.flows.arm import run_arm
-
         name = config.method.name
         job = ArmJob(name, config, prepared.split, folder, resume=resume)
-        arm = replace(run_arm(job), run=".")
-        folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
+        arm = replace(_run(job), run=".")
         story = Story(
             kind="tune",
             config=config,
@@ -47,4 +44,17 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             command=command or reproduce("tune", folder),
             started=started,
         )
-        return finish(story)
+        report = finish(story)
+        folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
+        return report
+
+
+def _run(job: ArmJob) -> ArmReport:
+    # Imported after the data was checked: torch takes seconds to load, a bad column should not.
+    if job.split.task == "classification":
+        from tailorbird.flows.arm import run_arm
+
+        return run_arm(job)
+    from tailorbird.flows.writing_arm import run_writing_arm
+
+    return run_writing_arm(job)

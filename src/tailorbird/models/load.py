@@ -48,17 +48,34 @@ def load_tokenizer(config: ModelConfig) -> Any:
     source = _source(config)
     with _explained(config.name):
         tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(config))
+    return _checked(tokenizer, config.name)
+
+
+def tokenizer_in(folder: Path) -> Any:
+    """Return the tokenizer that was saved with a model, its chat template included.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    with _explained(str(folder)):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    return _checked(tokenizer, str(folder))
+
+
+def _checked(tokenizer: Any, name: str) -> Any:
     # Without files transformers makes an empty tokenizer, to which every word is unknown.
     if tokenizer.vocab_size <= len(set(tokenizer.all_special_ids)):
         raise UserError(
-            f"model {config.name} has no tokenizer files",
+            f"model {name} has no tokenizer files",
             "put its tokenizer.json and tokenizer_config.json beside the weights",
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
         raise UserError(
-            f"the tokenizer of {config.name} has no padding, end or unknown token",
+            f"the tokenizer of {name} has no padding, end or unknown token",
             "set one in its tokenizer_config.json",
         )
     tokenizer.padding_side = "right"

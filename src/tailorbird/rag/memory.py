@@ -33,7 +33,8 @@ class Memory:
     Args:
         vectors: ``[n, dimension]`` float32.
         examples: The examples, in the same order, each with a label.
-        labels: Class names; index = class id.
+        labels: Class names; index = class id. Empty where the answers are words: such a memory
+            finds neighbours and does not vote.
     """
 
     def __init__(
@@ -42,16 +43,21 @@ class Memory:
         self.vectors = vectors
         self.examples = list(examples)
         self.labels = list(labels)
-        self._classes = np.asarray([self.labels.index(_label(e)) for e in self.examples])
+        self._classes = self._class_ids()
 
     def add(self, vectors: np.ndarray, examples: Sequence[Example]) -> None:
         """Add examples; they count at once. A new label becomes a new class, the last one."""
-        for example in examples:
+        for example in examples if self.labels else ():
             if _label(example) not in self.labels:
                 self.labels.append(_label(example))
         self.vectors = np.concatenate([self.vectors, vectors])
         self.examples.extend(examples)
-        self._classes = np.asarray([self.labels.index(_label(e)) for e in self.examples])
+        self._classes = self._class_ids()
+
+    def _class_ids(self) -> np.ndarray:
+        if not self.labels:
+            return np.empty(0, dtype=np.int64)
+        return np.asarray([self.labels.index(_label(e)) for e in self.examples])
 
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return indices and similarities ``[n, k]`` of the nearest examples, nearest first."""

@@ -16,6 +16,7 @@ CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "READM
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
 CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
+TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
 
 
@@ -32,6 +33,12 @@ class RunFolder:
     def arm(self, name: str) -> "RunFolder":
         """Return the folder of one arm of a comparison."""
         return RunFolder(self.path / ARMS / name)
+
+    @property
+    def run(self) -> "RunFolder":
+        """The folder of the run that this arm belongs to: itself, of a run with one arm."""
+        above = (p for p in (self.path, *self.path.parents) if (p / DATA / "split.json").is_file())
+        return RunFolder(next(above, self.path))
 
     @property
     def exists(self) -> bool:
@@ -129,7 +136,10 @@ class RunFolder:
         if not path.is_file():
             return []
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # Not splitlines(): it also splits at U+2028 and U+0085, which a text may hold.
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if not line:
+                continue
             try:
                 rows.append(json.loads(line))
             except ValueError:

@@ -1,0 +1,268 @@
+"""Rows of several formats to conversations, and what is wrong with those that are none."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tailorbird.data.cells import cell_text
+from tailorbird.errors import did_you_mean
+from tailorbird.records import Example, Message
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatgpt": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "function_call": "call",
+    "tool_call": "call",
+}
+"""What the formats call a turn's author, and what chat templates do; ``call`` is an assistant's."""
+
+FIXES = {
+    "prompt": "fill in the prompts, or drop these rows with --drop-missing",
+    "answer": "fill in the answers, or drop these rows with --drop-missing",
+    "turns": "write a list of messages such as "
+    '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
+    "role": f"roles are: {', '.join(ROLES)}",
+    "content": 'write the content as a text or as [{"type": "text", "text": "..."}]',
+    "order": "put one system message at the beginning, if any",
+    "tools": "write tools and arguments as JSON, as the OpenAI API takes them",
+    "weights": "give one assistant turn a weight above 0, or remove these conversations",
+}
+"""What to do about each kind of fault."""
+
+
+class Unusable(Exception):  # noqa: N818 - not raised to the user: gathered per kind
+    """A row that cannot be learnt from: the kind of fault, and the words for it."""
+
+    def __init__(self, kind: str, words: str) -> None:
+        super().__init__(words)
+        self.kind, self.words = kind, words
+
+
+def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
+    """Return the turns in one row.
+
+    Args:
+        kind: The format (`formats.Kind`).
+        row: The row's cells by the part they play.
+
+    Raises:
+        Unusable: The cells hold no conversation.
+    """
+    if kind in ("messages", "sharegpt"):
+        messages = [_message(turn) for turn in _turns(row["messages"])]
+        messages += [_message(turn) for turn in _chosen(row.get("chosen"))]
+    elif kind == "alpaca":
+        given = _text(row.get("input"), "prompt")
+        asked = _text(row["instruction"], "prompt")
+        messages = [*_history(row.get("history"))]
+        messages.append(Message("user", "\n\n".join(part for part in (asked, given) if part)))
+        messages += _answer(row.get("output"))
+    else:
+        messages = _asked(row["text"])
+        answer = _answer(row.get("label"))
+        # A preference pair's chosen answer may repeat the whole conversation.
+        messages = answer if answer and answer[0].role != "assistant" else messages + answer
+    said = _text(row.get("system"), "content")
+    if said.strip() and (not messages or messages[0].role != "system"):
+        messages.insert(0, Message("system", said))
+    return messages
+
+
+def row_tools(cell: Any) -> tuple[dict[str, Any], ...]:
+    """Return a row's tool definitions.
+
+    Raises:
+        Unusable: They are not a list of objects.
+    """
+    found = _json(cell, "tools", "tools") if isinstance(cell, str) and cell.strip() else cell
+    if not found:
+        return ()
+    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
+        raise Unusable("tools", "tools that are not a list of objects")
+    return tuple(found)
+
+
+def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
+    """Return a conversation to learn from or to answer, and how many turns were left off its end.
+
+    Raises:
+        Unusable: It has no question, no answer, or nothing in it is trained.
+    """
+    if not messages:
+        raise Unusable("turns", "no message")
+    if any(m.role == "system" for m in messages[1:]):
+        raise Unusable("order", "a system message that is not the first")
+    answers = [k for k, m in enumerate(messages) if m.role == "assistant"]
+    if not any(m.content.strip() for m in messages if m.role != "assistant"):
+        raise Unusable("prompt", "no prompt")
+    if not need_label:
+        blank = answers[-1:] == [len(messages) - 1] and not _words(messages[-1]).strip()
+        return (messages[:-1] if blank else messages), 0
+    if not answers:
+        raise Unusable("answer", "no answer (no assistant turn)")
+    kept = messages[: answers[-1] + 1]
+    turns = [m for m in kept if m.role == "assistant" and m.trained]
+    if not turns:
+        raise Unusable("weights", "no assistant turn with a weight above 0")
+    if any(not m.content.strip() and not m.extra.get("tool_calls") for m in turns):
+        raise Unusable("answer", "no words in an answer")
+    return kept, len(messages) - len(kept)
+
+
+def as_example(messages: list[Message], tools: tuple[dict[str, Any], ...], row: int) -> Example:
+    """Return the example of a conversation.
+
+    Its text is what a person would call the question: without the system message, which many
+    rows share, so that two rows that ask the same are found to.
+    """
+    answered = messages[-1].role == "assistant"
+    asked = messages[:-1] if answered else messages
+    said = [m for m in asked if m.role != "system"]
+    lines = [f"{m.role}: {_words(m)}" for m in said]
+    text = said[0].content if len(said) == 1 else "\n".join(lines)
+    label = _words(messages[-1]) if answered else None
+    return Example(text, label, row, tuple(messages), tools)
+
+
+def _words(message: Message) -> str:
+    calls = [call.get("function", call) for call in message.extra.get("tool_calls", ())]
+    written = [json.dumps(call, ensure_ascii=False) for call in calls]
+    return "\n".join([message.content] * bool(message.content) + written)
+
+
+def _turns(cell: Any) -> list[Any]:
+    found = _json(cell, "turns", "a conversation") if isinstance(cell, str) else cell
+    if cell is None or (isinstance(cell, str) and not cell.strip()) or found == []:
+        raise Unusable("turns", "no message")
+    if not isinstance(found, list):
+        raise Unusable("turns", f"{_kind(found)} instead of a list of messages")
+    return found
+
+
+def _message(turn: Any) -> Message:
+    if not isinstance(turn, Mapping):
+        raise Unusable("turns", f"{_kind(turn)} instead of a message with role and content")
+    named = turn.get("role", turn.get("from"))
+    if not isinstance(named, str):
+        raise Unusable("turns", "a message without role")
+    role = ROLES.get(named.strip().casefold())
+    if role is None:
+        raise Unusable("role", f"the unknown role {named!r}{did_you_mean(named, ROLES)}")
+    content = _content(turn.get("content", turn.get("value")))
+    calls = turn.get("tool_calls")
+    if role == "call":
+        role, content, calls = "assistant", "", _json(content, "tools", "a call of a tool")
+    extra = {k: turn[k] for k in ("name", "tool_call_id") if turn.get(k) is not None}
+    extra |= {k: turn[k] for k in ("reasoning_content",) if isinstance(turn.get(k), str)}
+    if calls:
+        every = calls if isinstance(calls, list) else [calls]
+        extra["tool_calls"] = [_call(call) for call in every]
+    weight = turn.get("weight", turn.get("loss_weight"))
+    trained = not (isinstance(weight, int | float) and not weight)
+    return Message(role, content, trained, extra)
+
+
+def _content(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "".join(map(_part, value))
+    if not isinstance(value, str):
+        raise Unusable("content", f"{_kind(value)} as the content of a message")
+    return _text(value, "content")
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, Mapping) and part.get("type", "text") == "text":
+        text = part.get("text", part.get("value"))
+        if isinstance(text, str):
+            return _text(text, "content")
+    told = f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else _kind(part)
+    raise Unusable("content", f"{told} in a message, where only text can be learnt")
+
+
+def _call(call: Any) -> dict[str, Any]:
+    """Return one call of a tool, its arguments as an object: templates print them as JSON."""
+    if not isinstance(call, Mapping):
+        raise Unusable("tools", f"{_kind(call)} as a call of a tool")
+    inner = call.get("function", call)
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
+        raise Unusable("tools", "a call of a tool without the tool's name")
+    arguments = inner.get("arguments", {})
+    if isinstance(arguments, str):
+        arguments = (
+            _json(arguments, "tools", "the arguments of a call") if arguments.strip() else {}
+        )
+    made = {"type": "function", "function": {"name": inner["name"], "arguments": arguments}}
+    return made | ({"id": call["id"]} if isinstance(call.get("id"), str) else {})
+
+
+def _chosen(cell: Any) -> list[Any]:
+    if not cell:
+        return []
+    return cell if isinstance(cell, list) else [cell]
+
+
+def _history(cell: Any) -> Iterable[Message]:
+    for pair in cell or ():
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise Unusable("turns", "a history that is not a list of [question, answer]")
+        yield Message("user", _text(pair[0], "prompt"))
+        yield Message("assistant", _text(pair[1], "answer"))
+
+
+def _asked(cell: Any) -> list[Message]:
+    if isinstance(cell, list):
+        return [_message(turn) for turn in cell]
+    return [Message("user", _text(cell, "prompt"))]
+
+
+def _answer(cell: Any) -> list[Message]:
+    if isinstance(cell, Mapping):
+        return [_message(cell)]
+    if isinstance(cell, list):
+        return [_message(turn) for turn in cell]
+    text = _text(cell, "answer")
+    return [Message("assistant", text)] if text.strip() else []
+
+
+def _text(cell: Any, kind: str) -> str:
+    """Return a cell as text, empty where it is missing."""
+    text, fault = cell_text(cell)
+    if fault:
+        raise Unusable("content" if kind == "content" else kind, f"a cell that {fault}")
+    return text or ""
+
+
+def _json(text: Any, kind: str, what: str) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(kind, f"{what} in broken JSON ({error})") from None
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "a value")
+
+
+def with_system(messages: list[Message], system: str | None) -> list[Message]:
+    """Return the conversation, begun with this system message unless it has its own."""
+    if system is None or (messages and messages[0].role == "system"):
+        return messages
+    return [Message("system", system), *messages]

@@ -1,0 +1,249 @@
+"""Which format a file's rows are in: labels, conversations, prompts with answers, plain text."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
+from tailorbird.data.table import Table
+from tailorbird.errors import UserError
+from tailorbird.records import Task
+
+Asked = Literal["auto", "classification", "generation", "text"]
+Kind = Literal["messages", "sharegpt", "alpaca", "pairs", "text"]
+
+CHAT_NAMES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+PROMPT_NAMES = (
+    *("prompt", "question", "query", "instruction", "problem", "input", "user", "source"),
+    *("article", "document"),
+)
+ANSWER_NAMES = (
+    *("completion", "answer", "response", "output", "solution", "chosen", "reply", "assistant"),
+    *("summary", "translation"),
+)
+WORDS: dict[Kind, str] = {
+    "messages": "messages (OpenAI)",
+    "sharegpt": "conversations (ShareGPT)",
+    "alpaca": "instruction, input, output (Alpaca)",
+    "pairs": "prompt and completion",
+    "text": "plain text (continued pre-training)",
+}
+_GENERATION = "--set data.task=generation"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a file's rows are read.
+
+    Attributes:
+        kind: The format.
+        columns: Which column plays which part: ``{"messages": "chat", "tools": "tools"}``.
+        notes: What was decided by guess, in words.
+    """
+
+    kind: Kind
+    columns: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What is learnt from rows of this format."""
+        return "text" if self.kind == "text" else "generation"
+
+    @property
+    def words(self) -> str:
+        """The format's name for people."""
+        return WORDS[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user said about a file; None: nothing."""
+
+    task: Asked
+    text: str | None = None
+    label: str | None = None
+
+
+def find_form(
+    table: Table, wish: Wish, *, need_label: bool, like: Mapping[str, str]
+) -> Form | None:
+    """Return how the rows are read; None for texts with labels.
+
+    Args:
+        table: The file.
+        wish: The task and the columns that the user named.
+        need_label: Whether rows must have an answer.
+        like: Columns that another file of the same data has.
+
+    Raises:
+        UserError: A named column does not exist, or the columns leave a doubt.
+    """
+    if wish.task == "classification":
+        return None
+    check_named(table, wish.text, wish.label)
+    if wish.task == "text":
+        return _plain_text(table, wish, like)
+    form = None if wish.label else _chat(table, wish.text or like.get("messages"))
+    if form is not None:
+        return form
+    if wish.task == "generation":
+        return _alpaca(table, wish, need_label) or _pairs(table, wish, need_label, like)
+    return _by_columns(table, wish, need_label)
+
+
+def _by_columns(table: Table, wish: Wish, need_label: bool) -> Form | None:
+    """Decide for a user who did not say what is to be learnt."""
+    if wish.text or wish.label:
+        answers = wish.label is not None and wish.label.strip().casefold() in ANSWER_NAMES
+        return _pairs(table, wish, need_label, {}) if answers else None
+    written = _alpaca(table, wish, need_label) or _named_pair(table)
+    label = by_name(table.columns, LABEL_NAMES)
+    labelled = label is not None and by_name(table.columns, TEXT_NAMES) is not None
+    if written is None:
+        single = len(table.columns) == 1 and need_label and not labelled
+        return _plain_text(table, wish, {}) if single else None
+    if not labelled:
+        return written
+    if label is not None and label.strip().casefold() in LABEL_NAMES[:2]:
+        return None
+    answer = written.columns.get("label") or written.columns.get("output")
+    raise UserError(
+        f"{table.path}: is {label!r} to be learnt, a label, or {answer!r}, a written answer?",
+        f"say --set data.task=classification or {_GENERATION}",
+    )
+
+
+def _chat(table: Table, named: str | None) -> Form | None:
+    """Return the form of a file with a column of conversations."""
+    names = (
+        [named]
+        if named in table.columns
+        else [c for c in table.columns if _folded(c) in CHAT_NAMES]
+    )
+    found = {name: first for name in names if (first := _first_turn(table, name)) is not None}
+    if not found:
+        return None
+    if len(found) > 1:
+        raise UserError(
+            f"{table.path}: several columns hold conversations: {', '.join(map(repr, found))}",
+            "name the one to learn from with --text",
+        )
+    name, first = next(iter(found.items()))
+    kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
+    columns = {"messages": name} | _others(table, ("system", "tools", "chosen"))
+    return Form(kind, columns)
+
+
+def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
+    """Return the first turn in a column, None if it does not hold conversations."""
+    # What is no turn in a column of such a name is a fault to tell, not another format.
+    odd: dict[str, Any] | None = {} if _folded(name) in CHAT_NAMES else None
+    for value in table.column(name):
+        turns = value
+        if isinstance(value, str) and value.lstrip().startswith("[{"):
+            try:
+                turns = json.loads(value)
+            except ValueError:
+                return odd
+        if isinstance(turns, list) and turns:
+            return turns[0] if isinstance(turns[0], dict) else odd
+        if isinstance(turns, str) and turns.strip():
+            return None
+        if isinstance(turns, dict):
+            return odd
+    return None
+
+
+def _alpaca(table: Table, wish: Wish, need_label: bool) -> Form | None:
+    if wish.text or wish.label:
+        return None
+    asked, given = _column(table, ("instruction",)), _column(table, ("input", "context"))
+    answer = _column(table, ("output", "response", "completion", "answer"))
+    if asked is None or (answer is None and need_label) or (given is None and answer is None):
+        return None
+    if given is None and _folded(answer or "") != "output":
+        return None  # instruction and response: a prompt and its answer
+    columns = {"instruction": asked} | ({"input": given} if given else {})
+    columns |= {"output": answer} if answer else {}
+    return Form("alpaca", columns | _others(table, ("history", "system", "tools")))
+
+
+def _named_pair(table: Table) -> Form | None:
+    """Return the form of a file whose names leave no doubt about prompt and answer."""
+    answer = by_name(table.columns, ANSWER_NAMES)
+    prompt = by_name([c for c in table.columns if c != answer], PROMPT_NAMES)
+    if prompt is None or answer is None:
+        return None
+    return _pair(table, prompt, answer, guessed=True)
+
+
+def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) -> Form:
+    """Return which columns hold the prompts and the answers.
+
+    Raises:
+        UserError: That cannot be told.
+    """
+    known = {role: name for role, name in like.items() if name in table.columns}
+    prompt, answer = wish.text or known.get("text"), wish.label or known.get("label")
+    free = [name for name in table.columns if name not in (prompt, answer)]
+    answer = answer or by_name(free, ANSWER_NAMES) or by_name(free, LABEL_NAMES)
+    free = [name for name in free if name != answer]
+    prompt = prompt or by_name(free, PROMPT_NAMES) or by_name(free, TEXT_NAMES)
+    if prompt is None and len(free) == 1:
+        prompt = free[0]
+    if prompt is None or (answer is None and need_label):
+        names = ", ".join(map(repr, table.columns))
+        lacking = "prompt" if prompt is None else "answer"
+        raise UserError(
+            f"{table.path}: which column is the {lacking}? The columns are: {names}",
+            "say --text NAME for the prompts and --label NAME for the answers",
+        )
+    guessed = wish.text is None or (wish.label is None and answer is not None)
+    return _pair(table, prompt, answer, guessed=guessed)
+
+
+def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Form:
+    columns = {"text": prompt} | ({"label": answer} if answer else {})
+    note = (
+        f"{table.path}: columns guessed: prompt={prompt!r}"
+        f"{f', answer={answer!r}' if answer else ''}; say --text/--label for others"
+    )
+    others = {k: v for k, v in _others(table, ("system", "tools")).items() if v not in (prompt,)}
+    return Form("pairs", columns | others, (note,) if guessed else ())
+
+
+def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
+    """Return which column holds the texts.
+
+    Raises:
+        UserError: That cannot be told.
+    """
+    known = like.get("text")
+    name = wish.text or (known if known in table.columns else None)
+    if name is not None:
+        return Form("text", {"text": name})
+    if len(table.columns) == 1:
+        return Form("text", {"text": table.columns[0]})
+    name = choose_columns(table, None, None, need_label=False).text
+    note = f"{table.path}: column guessed: text={name!r}; say --text for another"
+    return Form("text", {"text": name}, (note,))
+
+
+def _others(table: Table, names: Sequence[str]) -> dict[str, str]:
+    found = {name: _column(table, (name,)) for name in names}
+    return {role: column for role, column in found.items() if column is not None}
+
+
+def _column(table: Table, names: Sequence[str]) -> str | None:
+    """Return the column with the first of these names that there is."""
+    for name in names:
+        for column in table.columns:
+            if _folded(column) == name:
+                return column
+    return None
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()

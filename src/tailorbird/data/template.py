@@ -1,0 +1,176 @@
+"""Chat templates: the model's own, or a named one that is saved with its tokenizer."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.records import Message
+
+TEMPLATES = {
+    "plain": "titled turns (### User:), no new tokens",
+    "alpaca": "the words of Stanford Alpaca",
+    "chatml": "<|im_start|>role ... <|im_end|>",
+    "raw": "the words alone",
+}
+"""The named templates, each a file of its name in `templates/`."""
+
+_CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+_ANSWER = "Here is what I think."
+_PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
+# What a template's code can raise: its own exceptions, and Python's on values it did not expect.
+_RAISED = (TypeError, ValueError, KeyError, AttributeError, IndexError)
+
+
+def install_template(tokenizer: Any, asked: str) -> str:
+    """Give the tokenizer its chat template, to be saved with it, and say in words which.
+
+    Args:
+        tokenizer: The tokenizer; its `chat_template` is set unless its own is used.
+        asked: `data.template`: auto, a name of `TEMPLATES`, or a file.
+
+    Raises:
+        UserError: No such template, one that this tokenizer cannot use, or one after which a
+            model would never stop.
+    """
+    own = bool(tokenizer.chat_template)
+    if asked == "auto" and own:
+        end_of_turn(tokenizer)
+        return "chat template: the model's own"
+    name = "plain" if asked == "auto" else asked
+    text = _read(name)
+    _check_tokens(tokenizer, name, text)
+    tokenizer.chat_template = text
+    end_of_turn(tokenizer)
+    why = ""
+    if asked == "auto":
+        why = "; the model has none of its own"
+    elif own:
+        why = "; in place of the model's own, which the model was trained with"
+    told = f" ({TEMPLATES[name]})" if name in TEMPLATES else ""
+    return f"chat template: {name}{told}{why}; saved with the tokenizer"
+
+
+def render(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]] = (),
+    *,
+    generation_prompt: bool = False,
+) -> str:
+    """Return a conversation in the words of the tokenizer's chat template.
+
+    Args:
+        tokenizer: A tokenizer with a chat template.
+        messages: The turns.
+        tools: Definitions of the tools that may be called.
+        generation_prompt: End with the opening of an answer.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            as_dicts(messages),
+            tools=list(tools) or None,
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+        )
+    except (TemplateError, *_RAISED) as error:
+        raise UserError(
+            f"the chat template refuses it: {error}",
+            "mend the conversation as the template asks, or take another template, such as "
+            "--set data.template=plain",
+        ) from None
+    return rendered
+
+
+def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the turns as templates take them."""
+    return [{"role": m.role, "content": m.content, **m.extra} for m in messages]
+
+
+def end_of_turn(tokenizer: Any) -> int:
+    """Return the id of the token with which the template ends an answer.
+
+    Raises:
+        UserError: There is none, so a model trained on it would never stop.
+    """
+    found: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
+    return found
+
+
+def tail(tokenizer: Any) -> tuple[str, str]:
+    """Return the token that ends an answer, and all that the template writes after an answer.
+
+    Raises:
+        UserError: No token of the tokenizer ends an answer.
+    """
+    rendered = render(tokenizer, _PROBE)
+    after = rendered[rendered.rfind(_ANSWER) + len(_ANSWER) :]
+    for tokens in (special_tokens(tokenizer), _added_tokens(tokenizer)):
+        hit = any_of(tokens).search(after)
+        if hit:
+            return hit.group(), after
+    shown = f"{after.strip()!r}, no special token" if after.strip() else "nothing"
+    raise UserError(
+        f"the chat template ends an answer with {shown}: a model trained on it would never stop",
+        "take another template, such as --set data.template=plain, or a model whose template "
+        "ends its turns with a token of their own",
+    )
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Return the tokens that steer a model rather than stand for words."""
+    added = tokenizer.added_tokens_decoder.values()
+    return list(
+        dict.fromkeys([*tokenizer.all_special_tokens, *(t.content for t in added if t.special)])
+    )
+
+
+def any_of(tokens: Sequence[str]) -> re.Pattern[str]:
+    """Return a pattern that finds any of the tokens, the longest first."""
+    longest = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest)) or "(?!)")
+
+
+def _added_tokens(tokenizer: Any) -> list[str]:
+    """Return tokens that are no words either, though not marked as special."""
+    return [token for token in tokenizer.added_tokens_encoder if token.strip()]
+
+
+def _read(name: str) -> str:
+    if name in TEMPLATES:
+        file = Path(__file__).parent / "templates" / f"{name}.jinja"
+    else:
+        file = Path(name)
+        if not file.is_file():
+            raise UserError(
+                f"data.template={name!r} is neither a template{did_you_mean(name, TEMPLATES)} nor "
+                "a file",
+                f"use auto, {', '.join(TEMPLATES)}, or a file with a Jinja template",
+            )
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read: {error}", "give a Jinja template") from None
+
+
+def _check_tokens(tokenizer: Any, name: str, text: str) -> None:
+    """Refuse a template whose tokens the tokenizer lacks."""
+    known = set(tokenizer.added_tokens_encoder) | set(tokenizer.all_special_tokens)
+    if name == "chatml" and not known.issuperset(_CHATML_TOKENS):
+        raise UserError(
+            f"the chatml template needs the tokens {' and '.join(_CHATML_TOKENS)}, which this "
+            "model's tokenizer does not have",
+            "take --set data.template=plain, which needs no tokens of its own",
+        )
+    if "eos_token" in text and not tokenizer.eos_token:
+        raise UserError(
+            f"the {name} template ends an answer with the tokenizer's end-of-text token, and "
+            "this tokenizer has none",
+            "set eos_token in the model's tokenizer_config.json",
+        )

@@ -1,0 +1,235 @@
+"""Where the answers stand in a rendered conversation, found from the chat template itself."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tailorbird.data.template import any_of, as_dicts, render, special_tokens, tail
+from tailorbird.errors import UserError
+from tailorbird.records import Example, Message
+
+Span = tuple[int, int]
+"""From the first to one past the last character."""
+
+_SYSTEM, _PROMPT, _ANSWER = "Speak plainly.", "What is the weather?", "It is sunny."
+_CALL = {
+    "id": "callabcde",
+    "type": "function",
+    "function": {"name": "look_outside", "arguments": {"direction": "north"}},
+}
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "look_outside",
+        "description": "Look out of the window.",
+        "parameters": {"type": "object", "properties": {"direction": {"type": "string"}}},
+    },
+}
+_MARKED = re.compile(r"{%-?\s*generation\s*-?%}")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a tokenizer's chat template does, found by trying it.
+
+    Attributes:
+        end: The token that ends an answer.
+        tail: All that stands after an answer at the end of a conversation.
+        header: What stands between a user's turn and the answer.
+        between: What the template writes between the generation prompt and the answer's words.
+        takes_system: Whether a system message finds its place.
+        takes_calls: Whether calls of tools do.
+        takes_tools: Whether definitions of tools do.
+        special: Finds tokens that steer the model.
+    """
+
+    end: str
+    tail: str
+    header: str
+    between: str
+    takes_system: bool
+    takes_calls: bool
+    takes_tools: bool
+    special: re.Pattern[str]
+
+    def stop(self, rendered: str) -> tuple[int, bool]:
+        """Return where the last answer of a rendering ends, its end token included.
+
+        Also whether it ends with such a token; the white space after it is not the answer's.
+        """
+        if rendered.endswith(self.tail):
+            kept = self.tail.index(self.end) + len(self.end)
+            return len(rendered) - len(self.tail) + kept, True
+        # Templates may end a call of a tool with another token than an answer in words.
+        stripped = rendered.rstrip()
+        last = [m for m in self.special.finditer(stripped[-64:]) if m.end() == len(stripped[-64:])]
+        return len(stripped), bool(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A conversation as the template writes it.
+
+    Attributes:
+        text: All of it.
+        spans: The trained answers in it, each with its end token.
+        prompt: What the model is given to write the last answer.
+        endless: How many of the spans end without an end token.
+        rewritten: Answers left out as they stand otherwise in the whole than when last.
+        odd: The prompt is not how the whole conversation begins.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    prompt: str
+    endless: int = 0
+    rewritten: int = 0
+    odd: bool = False
+
+
+def try_template(tokenizer: Any) -> Shape:
+    """Return what the tokenizer's template does.
+
+    Raises:
+        UserError: It ends answers with no token.
+    """
+    end, after = tail(tokenizer)
+    asked = (Message("user", _PROMPT),)
+    plain = render(tokenizer, asked)
+    opened = render(tokenizer, asked, generation_prompt=True)
+    whole = render(tokenizer, (*asked, Message("assistant", _ANSWER)))
+    at = whole.rfind(_ANSWER)
+    header = whole[len(plain) : at] if whole.startswith(plain) else ""
+    call = Message("assistant", "", extra={"tool_calls": [_CALL]})
+    name = "look_outside"
+    return Shape(
+        end=end,
+        tail=after,
+        header=header,
+        between=whole[len(opened) : at] if whole.startswith(opened) else "",
+        takes_system=_SYSTEM in _tried(tokenizer, (Message("system", _SYSTEM), *asked)),
+        takes_calls=name in _tried(tokenizer, (*asked, call)),
+        takes_tools=name in _tried(tokenizer, asked, (_TOOL,)),
+        special=any_of(special_tokens(tokenizer)),
+    )
+
+
+def _tried(
+    tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+) -> str:
+    try:
+        return render(tokenizer, messages, tools)
+    except UserError:
+        return ""
+
+
+def fitted(messages: tuple[Message, ...], shape: Shape) -> tuple[Message, ...]:
+    """Return the conversation, its system message in the first user's turn if need be.
+
+    Templates without a place for system messages (Gemma, older Mistral) refuse or lose them; to
+    write them into the first question is what those models' makers advise.
+    """
+    if shape.takes_system or not messages or messages[0].role != "system":
+        return messages
+    system, *rest = messages
+    if not rest or rest[0].role != "user":
+        return messages
+    asked = replace(rest[0], content=f"{system.content}\n\n{rest[0].content}")
+    return (asked, *rest[1:])
+
+
+def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the conversation without the answer it ends with, if it does."""
+    return messages[:-1] if messages and messages[-1].role == "assistant" else messages
+
+
+def draw_prompt(example: Example, tokenizer: Any, shape: Shape) -> str:
+    """Return what the model is given to write the example's (last) answer.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
+    messages = question(fitted(example.messages, shape))
+    return render(tokenizer, messages, example.tools, generation_prompt=True)
+
+
+def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
+    """Return a conversation that ends with an answer, and where its trained answers stand.
+
+    The conversation is rendered up to each answer with the generation prompt, and up to and
+    including it. What the second has more than the first is what the model must write; it is
+    trained if the whole conversation begins in the same way.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
+    messages, tools = fitted(example.messages, shape), example.tools
+    *earlier, last = [k for k, m in enumerate(messages) if m.role == "assistant"]
+    assert last == len(messages) - 1, "conversations to train on end with an answer"
+    whole = render(tokenizer, messages, tools)
+    prompt = render(tokenizer, messages[:last], tools, generation_prompt=True)
+    start = _start(tokenizer, messages[:last], tools, prompt, whole, shape)
+    stop, ended = shape.stop(whole)
+    found: dict[int, tuple[Span, bool]] = {}
+    if start is not None:
+        found[last] = ((start, stop), ended)
+    marked = _marked(tokenizer, messages, tools) if earlier and start is not None else []
+    if len(marked) == len(earlier) + 1 and marked[-1] == (start, stop):
+        found |= {k: (span, True) for k, span in zip(earlier, marked[:-1], strict=True)}
+        earlier = []
+    for k in earlier:
+        if not messages[k].trained:
+            continue
+        upto = render(tokenizer, messages[: k + 1], tools)
+        before = render(tokenizer, messages[:k], tools, generation_prompt=True)
+        start = _start(tokenizer, messages[:k], tools, before, upto, shape)
+        stop, ended = shape.stop(upto)
+        if start is not None and whole.startswith(upto[:stop]):
+            found[k] = ((start, stop), ended)
+    trained = [k for k, m in enumerate(messages) if m.role == "assistant" and m.trained]
+    kept = [found[k] for k in trained if k in found]
+    return Drawn(
+        text=whole,
+        spans=tuple(span for span, _ in kept),
+        prompt=prompt,
+        endless=sum(not ended for _, ended in kept),
+        rewritten=len(trained) - len(kept),
+        odd=not whole.startswith(prompt),
+    )
+
+
+def _start(
+    tokenizer: Any,
+    before: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    prompt: str,
+    upto: str,
+    shape: Shape,
+) -> int | None:
+    """Return where an answer begins in the rendering up to it, None if that cannot be told."""
+    if upto.startswith(prompt):
+        return len(prompt)
+    # The generation prompt may say more than the template does before an answer it knows, as
+    # DeepSeek-R1's does: "<think>".
+    opened = render(tokenizer, before, tools) + shape.header
+    return len(opened) if shape.header and upto.startswith(opened) else None
+
+
+def _marked(
+    tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
+) -> list[Span]:
+    """Return the answers that the template itself marks with ``{% generation %}``, if it does."""
+    template = tokenizer.get_chat_template(None, list(tools) or None)
+    if not _MARKED.search(template):
+        return []
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    texts, spans = render_jinja_template(
+        conversations=[as_dicts(messages)],
+        tools=list(tools) or None,
+        chat_template=template,
+        return_assistant_tokens_mask=True,
+        **tokenizer.special_tokens_map,
+    )
+    return [(start, start + len(texts[0][start:stop].rstrip())) for start, stop in spans[0]]

@@ -1,0 +1,122 @@
+"""What is asked of every arm alike, and how its answers are scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.data.tokens import Tokens
+from tailorbird.evaluate.choices import label_endings
+from tailorbird.metrics.answers import CHOICE, headline_of, label_set, which_metrics
+from tailorbird.metrics.custom import Custom, is_custom, load_custom
+from tailorbird.records import Example
+
+LONGEST_ANSWER = 512
+_ROOM, _STEP = 1.25, 8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts with the answers in the data, one of each per sequence.
+
+    Attributes:
+        tokens: Prompts and answers as the model reads them.
+        prompts: The same for people and for a user's metric, without the template's tokens.
+        references: The answers in the data.
+        rows: Their row numbers in the file.
+    """
+
+    tokens: Tokens
+    prompts: tuple[str, ...]
+    references: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def take(self, indices: np.ndarray) -> "Asked":
+        """Return some of them, in the order of `indices`."""
+        chosen = [int(index) for index in indices]
+        tokens = Tokens(
+            ids=[self.tokens.ids[i] for i in chosen],
+            trained=[self.tokens.trained[i] for i in chosen],
+            prompts=[self.tokens.prompts[i] for i in chosen],
+            rows=self.tokens.rows[chosen],
+        )
+        return Asked(
+            tokens,
+            tuple(self.prompts[i] for i in chosen),
+            tuple(self.references[i] for i in chosen),
+            tuple(self.rows[i] for i in chosen),
+        )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How answers are scored.
+
+    Attributes:
+        metrics: Names of the text metrics that say something about these answers.
+        headline: The score that decides.
+        labels: What is chosen among, when the headline is ``choice_accuracy``.
+        endings: Each label's tokens, the end of the turn included.
+        custom: The user's function.
+    """
+
+    metrics: tuple[str, ...]
+    headline: str
+    labels: tuple[str, ...] = ()
+    endings: tuple[np.ndarray, ...] = ()
+    custom: Custom | None = None
+
+
+def asked_of(tokens: Tokens, examples: Sequence[Example]) -> Asked:
+    """Return tokens beside the words of the examples that they were made from."""
+    chosen = [examples[int(row)] for row in tokens.rows]
+    return Asked(
+        tokens,
+        tuple(example.text for example in chosen),
+        tuple(example.label or "" for example in chosen),
+        tuple(example.row for example in chosen),
+    )
+
+
+def scoring_of(metric: str, train: Asked) -> Scoring:
+    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
+
+    Raises:
+        UserError: There is no such metric, or the user's function cannot be had.
+    """
+    headline = headline_of(metric, train.references)
+    custom = load_custom(metric) if is_custom(metric) else None
+    metrics = which_metrics(train.references)
+    if headline != CHOICE:
+        own = () if custom is not None or headline in metrics else (headline,)
+        return Scoring((*metrics, *own), headline, custom=custom)
+    labels = label_set(train.references)
+    endings = label_endings(train.tokens, train.references, labels)
+    return Scoring(metrics, headline, labels, endings)
+
+
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Return which of `count` prompts are asked, at most `most`, in their order.
+
+    The same of every arm: a function of its arguments only.
+    """
+    if count <= most:
+        return np.arange(count)
+    chosen: np.ndarray = np.sort(np.random.default_rng(seed).permutation(count)[:most])
+    return chosen
+
+
+def answer_length(train: Tokens) -> int:
+    """Return how many tokens an answer may have, by the answers trained on.
+
+    A quarter more than 99 of 100 of them need, at most 512: what comes after is rambling, and a
+    model that rambles is as slow as its longest answer.
+    """
+    lengths = [len(ids) - len(p) for ids, p in zip(train.ids, train.prompts, strict=True)]
+    if not lengths:
+        return LONGEST_ANSWER
+    need = float(np.percentile(lengths, 99)) * _ROOM
+    return int(min(LONGEST_ANSWER, max(_STEP, -(-need // _STEP) * _STEP)))

@@ -1,0 +1,92 @@
+"""`tailor evaluate` of a run that answers in words, on other data than its own test."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tailorbird.data.read import Loaded
+from tailorbird.errors import UserError
+from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.evaluate.asked import asked_of, scoring_of
+from tailorbird.flows.load_writing import Writer
+from tailorbird.flows.written import (
+    Marked,
+    Paper,
+    encode_test,
+    prediction_rows,
+    test_scores,
+    values_of,
+)
+from tailorbird.records import ArmReport, Cost, Split
+from tailorbird.runs.folder import TASK, RunFolder
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was found.
+
+    Attributes:
+        rows: One plain row per question, for `predictions.jsonl`.
+    """
+
+    arm: ArmReport
+    split: Split
+    headline: str
+    rows: list[dict[str, Any]]
+
+
+def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> Evaluated:
+    """Let a run answer every row and score its answers.
+
+    Args:
+        folder: The arm.
+        loaded: The examples, with their answers.
+        metric: As `evaluate.metric`; None takes the run's own.
+
+    Raises:
+        UserError: The rows do not fit the run's task.
+    """
+    told = folder.read_json(TASK)
+    if loaded.task != told["task"]:
+        raise UserError(
+            f"{loaded.path} holds {loaded.task}, but the run {folder.path} learnt {told['task']}",
+            "give rows of the form it was trained on",
+        )
+    writer = Writer(folder)
+    test = tuple(loaded.examples)
+    split = Split((), (), test, (), "all rows", loaded.findings, loaded.task, loaded.form)
+    a = writer.answering
+    tokens = encode_test(split, a.tokenizer, a.limit, a.config)
+    losses = None if writer.shows_examples else a.losses(tokens, "losses")
+    if loaded.task == "text":
+        paper = Paper(asked_of(tokens, test).take(np.arange(0)), tokens, None, 0)
+        answers = None
+    else:
+        asked = asked_of(tokens, test)
+        wanted = metric or str(a.config.evaluate.metric)
+        scoring = scoring_of(wanted, asked)
+        paper = Paper(asked, tokens, scoring, writer.longest)
+        answers = _answers(writer, paper, test)
+    values = values_of(Marked(answers, losses, None), paper)
+    arm = ArmReport(
+        name=folder.path.name,
+        status="ok",
+        run=str(folder.path),
+        test=test_scores(values),
+        cost=Cost(predict_ms_per_example=answers.ms_per_example if answers else None),
+        answers=samples(paper.asked, answers, 0) if answers else (),
+        worst=worst(paper.asked, answers) if answers else (),
+        notes=tuple(finding.message for finding in tokens.findings),
+    )
+    return Evaluated(arm, split, paper.headline, list(prediction_rows(paper, answers)))
+
+
+def _answers(writer: Writer, paper: Paper, test: tuple[Any, ...]) -> AnswerScores:
+    """Return the run's answers: of arms that show examples, by the whole arm."""
+    if not writer.shows_examples:
+        return writer.answering.answers(paper, "answers")
+    assert paper.scoring is not None
+    by_row = {example.row: example for example in test}
+    found = writer.predict([by_row[row] for row in paper.asked.rows], "answers")
+    return score_outputs([f.text for f in found], paper.asked, paper.scoring)

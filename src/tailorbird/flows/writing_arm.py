@@ -1,0 +1,188 @@
+"""One trained arm that answers in words: base model -> method -> training -> answers -> saved."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tailorbird import log
+from tailorbird.config import Config, dump_config
+from tailorbird.data.supervise import encode_conversations, encode_texts
+from tailorbird.data.template import end_of_turn, install_template
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError
+from tailorbird.flows.arm import (
+    HEADS,
+    arm_settings,
+    check_room,
+    count_parameters,
+    early_note,
+    max_length,
+    save_model,
+)
+from tailorbird.flows.job import ArmJob
+from tailorbird.flows.written import Answering, paper_of, reference_text, score_and_save
+from tailorbird.methods import get_method
+from tailorbird.methods.base import Method
+from tailorbird.models.device import Device, choose
+from tailorbird.models.load import Base, load_writer
+from tailorbird.records import ArmReport, Cost, Example, Split
+from tailorbird.report.shown import tell_shown
+from tailorbird.runs.folder import CONFIG, SHOWN
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tailorbird.train.loop import Trained
+    from tailorbird.train.settings import Settings
+
+
+@dataclass(frozen=True)
+class WritingParts:
+    """The split as token ids."""
+
+    train: Tokens
+    validation: Tokens
+    test: Tokens
+
+    @property
+    def notes(self) -> list[str]:
+        """What was cut, dropped or odd in the training part, in words."""
+        return [finding.message for finding in self.train.findings]
+
+
+def run_writing_arm(job: ArmJob) -> ArmReport:
+    """Train, score and save one arm; everything it leaves is in `job.folder`.
+
+    Raises:
+        UserError: The model, the data or a setting does not fit.
+        Interrupted: Ctrl-C; `job.resume` goes on from there.
+        OverBudget: It would not end before the deadline.
+    """
+    from tailorbird.train.settings import resolve_writing
+
+    config, split = job.config, job.split
+    method = get_method(config.method.name)
+    device = choose(config.model.device, config.model.precision)
+    log.say(f"{job.name}: {config.model.name} on {device.words}")
+    job.folder.write(CONFIG, dump_config(config))
+
+    base = make_base(config, device, method)
+    limit = max_length(config, base, method)
+    parts = encode_parts(split, base, limit, config)
+    _show(parts.train, job)
+    paper = paper_of(split, parts.test, parts.train, config)
+    answering = Answering(base.model, base.tokenizer, device, limit, config)
+    before = answering.reference_loss(reference_text(config))
+    model = method.attach(base, config)
+    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+    settings = resolve_writing(config, method, len(parts.train), hidden)
+    trained, notes = _train(model, base, parts, settings, job)
+
+    artifact = save_model(model, base, method, job)
+    trainable, total = count_parameters(model)
+    report = ArmReport(
+        name=job.name,
+        status="ok",
+        cost=Cost(
+            train_seconds=trained.seconds,
+            examples_per_second=trained.examples_per_second,
+            tokens_per_second=trained.tokens_per_second,
+            trainable_parameters=trainable,
+            total_parameters=total,
+            artifact_bytes=artifact,
+        ),
+        settings=arm_settings(config, method, settings, limit, device),
+        notes=(*base.notes, *parts.notes, *notes, *early_note(trained)),
+        curve=trained.curve,
+    )
+    tuned = replace(answering, model=model)
+    report = score_and_save(report, job, tuned, paper, parts.validation, before)
+    return report
+
+
+def make_base(config: Config, device: Device, method: Method | None) -> Base:
+    """Return the base model for writing, seeded, its tokenizer with the chat template it will keep.
+
+    Raises:
+        UserError: The model cannot be had, does not write, or its template has no end of a turn.
+    """
+    import torch
+
+    torch.manual_seed(config.train.seed)
+    options = method.load_options(config.method, HEADS, device) if method else {}
+    base = load_writer(config.model, device, options)
+    note = install_template(base.tokenizer, config.data.template)
+    end = end_of_turn(base.tokenizer)
+    # Whoever loads the saved model stops where it learnt to stop.
+    generation: Any = base.model.generation_config
+    known = generation.eos_token_id
+    ends = [known] if isinstance(known, int) else list(known or [])
+    generation.eos_token_id = ends if end in ends else [end, *ends]
+    generation.pad_token_id = base.tokenizer.pad_token_id
+    base.notes.append(note)
+    return base
+
+
+def encode_parts(split: Split, base: Base, limit: int, config: Config) -> WritingParts:
+    """Return the split's token ids and masks.
+
+    Raises:
+        UserError: Nothing is left to train on, or the template hides what is.
+    """
+
+    def encoded(examples: tuple[Example, ...]) -> Tokens:
+        if split.task == "text":
+            return encode_texts(examples, base.tokenizer, limit)
+        return encode_conversations(examples, base.tokenizer, limit, config.data.too_long)
+
+    parts = [encoded(part) for part in (split.train, split.validation, split.test)]
+    for name, tokens in zip(("training", "validation", "test"), parts, strict=True):
+        if not len(tokens):
+            raise UserError(
+                f"no {name} example is left within {limit} tokens", "set a longer data.max_length"
+            )
+    return WritingParts(*parts)
+
+
+def _show(train: Tokens, job: ArmJob) -> None:
+    """Show what is trained and what is not, once a run, and keep it for the report."""
+    run = job.folder.run
+    if not run.file(SHOWN).is_file():
+        tell_shown(train.shown)
+        run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.shown])
+
+
+def _train(
+    model: "nn.Module", base: Base, parts: WritingParts, settings: "Settings", job: ArmJob
+) -> tuple["Trained", list[str]]:
+    from tailorbird.models.packed import sequence_losses
+    from tailorbird.train.loop import Job, train
+    from tailorbird.train.writing import WritingWork
+
+    check_room(model, job)
+    started = time.monotonic()
+    work = WritingWork(parts.train, model, base.device, settings)
+
+    def validate(_: "nn.Module") -> tuple[float, float]:
+        found = sequence_losses(work.reader, parts.validation, base.device)
+        return found.per_token, found.accuracy
+
+    for note in work.reader.notes:
+        log.warn(f"{job.name}: {note}")
+    before = time.monotonic() - started
+    trained = train(
+        model,
+        Job(
+            work=work,
+            settings=settings,
+            device=base.device,
+            folder=job.folder,
+            validate=validate,
+            keep="loss",
+            title=job.name,
+            resume=job.resume,
+            deadline=job.deadline,
+        ),
+    )
+    return replace(trained, seconds=trained.seconds + before), list(work.reader.notes)
+

@@ -1,0 +1,131 @@
+"""Scores of written answers with their intervals, and which of them the verdict is decided on."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.metrics.custom import function_name, is_custom
+from tailorbird.metrics.intervals import Floats, percentiles, resamples
+from tailorbird.metrics.stats import accuracy_score
+from tailorbird.metrics.text import ANSWER_MARK, METRICS
+from tailorbird.records import Score
+
+CHOICE, LOSS, PERPLEXITY = "choice_accuracy", "loss", "perplexity"
+LOWER_IS_BETTER = (LOSS, PERPLEXITY)
+MOST_LABELS = 20
+# Of the references, so that a slip of the pen does not change the metric.
+_NEARLY_ALL = 0.95
+_MARKED_NUMBER = re.compile(rf"{ANSWER_MARK}\s*[-\u2212$€£¥₹]*\s*[\d.]")
+
+
+def label_set(references: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels when the references are a few repeated ones, sorted; else nothing.
+
+    A few are 2 to 20, and at least 95 % of the references must be ones that occur again.
+    """
+    counts = Counter(reference.strip() for reference in references)
+    if not 2 <= len(counts) <= MOST_LABELS or "" in counts:
+        return ()
+    repeated = sum(count for count in counts.values() if count > 1)
+    return tuple(sorted(counts)) if repeated >= _NEARLY_ALL * len(references) else ()
+
+
+def holds_numbers(references: Sequence[str]) -> bool:
+    """Say whether (nearly) all references mark their answer as GSM8K does: ``#### number``."""
+    marked = sum(bool(_MARKED_NUMBER.search(reference)) for reference in references)
+    return bool(references) and marked >= _NEARLY_ALL * len(references)
+
+
+def which_metrics(references: Sequence[str]) -> tuple[str, ...]:
+    """Return the text metrics that say something about such references."""
+    return tuple(name for name in METRICS if name != "numeric_match" or holds_numbers(references))
+
+
+def headline_of(asked: str, references: Sequence[str]) -> str:
+    """Return the name of the score that decides, from ``evaluate.metric`` and the references.
+
+    Raises:
+        UserError: There is no such metric, or the references have no labels to choose among.
+    """
+    if is_custom(asked):
+        return function_name(asked)
+    if asked == "auto":
+        if holds_numbers(references):
+            return "numeric_match"
+        return CHOICE if label_set(references) else "token_f1"
+    known = (*METRICS, CHOICE)
+    if asked not in known:
+        raise UserError(
+            f"evaluate.metric is {asked!r}{did_you_mean(asked, known)}",
+            f"use auto, {', '.join(known)}, or FILE.py:FUNCTION",
+        )
+    if asked == CHOICE and not label_set(references):
+        raise UserError(
+            f"evaluate.metric is {CHOICE}, but the answers are not a few repeated labels: there "
+            f"are {len(set(references)):,} different among {len(references):,}",
+            "use another metric; auto chooses one",
+        )
+    return asked
+
+
+def score_texts(
+    outputs: Sequence[str], references: Sequence[str], metrics: Iterable[str]
+) -> dict[str, Floats]:
+    """Return each example's score ``[n]`` by each of some of `text.METRICS`."""
+    pairs = list(zip(outputs, references, strict=True))
+    return {
+        name: np.asarray([METRICS[name](output, reference) for output, reference in pairs])
+        for name in metrics
+    }
+
+
+def score_answers(
+    values: Mapping[str, Floats],
+    loss_sums: Floats | None = None,
+    token_counts: np.ndarray | None = None,
+    seed: int = 13,
+) -> dict[str, Score]:
+    """Return every score with its 95 % interval over the choice of examples.
+
+    What is only 0 or 1 has Wilson's interval; means have the percentiles of 2,000 bootstrap
+    resamples. The loss is nats per token: a ratio of two sums that are resampled together, since
+    examples differ in length. Perplexity is its exponential.
+
+    Args:
+        values: Per metric ``[n]``, or ``[seeds, n]`` for several seeds of one arm: then a value
+            is the mean over seeds, and a resample takes the same examples of each.
+        loss_sums: Nats per example, summed over its tokens, ``[n]`` or ``[seeds, n]``.
+        token_counts: Tokens per example ``[n]``.
+        seed: Seed of the bootstrap.
+    """
+    scores = {name: _mean_score(np.atleast_2d(each), seed) for name, each in values.items()}
+    if loss_sums is None or token_counts is None or not token_counts.sum():
+        return scores
+    loss = _ratio_score(np.atleast_2d(loss_sums).mean(axis=0), token_counts, seed)
+    # An untrained model's loss is about ln(vocabulary); beyond this, floats end.
+    powers = [float(np.exp(min(part, 700.0))) for part in (loss.value, loss.low, loss.high)]
+    return scores | {LOSS: loss, PERPLEXITY: Score(*powers)}
+
+
+def _mean_score(runs: Floats, seed: int) -> Score:
+    if not runs.size:
+        raise ValueError("there are no examples to score")
+    each = runs.mean(axis=0)
+    if np.isin(runs, (0.0, 1.0)).all():
+        return accuracy_score(each, len(runs))
+    return _ratio_score(each, np.ones(len(each)), seed)
+
+
+def _ratio_score(sums: Floats, counts: np.ndarray, seed: int) -> Score:
+    """Return ``sums`` over ``counts`` and the percentiles of the same ratio in resamples."""
+    # An example without tokens may make up a whole resample when there are only a few.
+    value = float(sums.sum() / counts.sum())
+    draws = []
+    for weights in resamples(len(sums), 2, seed):
+        total = counts @ weights
+        draws.append(np.where(total > 0, sums @ weights / np.maximum(total, 1e-9), value))
+    low, high = percentiles(np.concatenate(draws))
+    return Score(value, min(value, float(low)), max(value, float(high)))

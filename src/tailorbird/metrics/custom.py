@@ -1,0 +1,137 @@
+"""A metric of the user's own: a function in a Python file."""
+
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.text import METRICS
+
+_TAKEN = (*METRICS, "choice_accuracy", "loss", "perplexity")
+_CALLED = "called as FUNCTION(output, reference, prompt) and returning a number"
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A user's function and the name of its score."""
+
+    name: str
+    function: Callable[[str, str, str], Any]
+    source: str
+
+    def score(
+        self,
+        outputs: Sequence[str],
+        references: Sequence[str],
+        prompts: Sequence[str],
+        rows: Sequence[int] | None = None,
+    ) -> Floats:
+        """Return the function's number for each example ``[n]``.
+
+        Args:
+            outputs: What was written.
+            references: The answers in the data.
+            prompts: What was asked.
+            rows: Row numbers for messages; default: counted from 1.
+
+        Raises:
+            UserError: The function raised, or returned no finite number.
+        """
+        numbers = rows or range(1, len(outputs) + 1)
+        given = zip(outputs, references, prompts, numbers, strict=True)
+        return np.asarray([self._one(*each) for each in given], dtype=np.float64)
+
+    def _one(self, output: str, reference: str, prompt: str, row: int) -> float:
+        try:
+            value = self.function(output, reference, prompt)
+        except Exception as error:
+            raise UserError(
+                f"{self.source} failed on row {row}: {type(error).__name__}: {error}",
+                f"the output there was {_short(output)}; let it return a number for any output",
+            ) from error
+        # numpy's and torch's scalars are numbers too, though not of Python's kinds.
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            value = value.item()
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise UserError(
+                f"{self.source} returned {_short(repr(value))} on row {row}",
+                f"it must return a finite number; the output there was {_short(output)}",
+            )
+        return float(value)
+
+
+def is_custom(asked: str) -> bool:
+    """Say whether ``evaluate.metric`` names a file's function and not one of our metrics."""
+    return ":" in asked or asked.endswith(".py")
+
+
+def function_name(asked: str) -> str:
+    """Return the function's name in ``FILE.py:FUNCTION``, which is the name of its score."""
+    return asked.rpartition(":")[2]
+
+
+def load_custom(asked: str) -> Custom:
+    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run.
+
+    Raises:
+        UserError: There is no such file or function, the file cannot be run, or the name is
+            that of another score.
+    """
+    place, colon, name = asked.rpartition(":")
+    path = Path(place).expanduser()
+    if not colon or not place.endswith(".py") or not name.isidentifier():
+        raise UserError(f"evaluate.metric is {asked!r}", f"write FILE.py:FUNCTION, {_CALLED}")
+    if name in _TAKEN:
+        raise UserError(
+            f"evaluate.metric names a function {name!r}, and there is a score of that name",
+            "call the function something else",
+        )
+    if not path.is_file():
+        near = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UserError(
+            f"evaluate.metric names the file {place}, which does not exist"
+            f"{did_you_mean(path.name, near)}",
+            "give its path from the current folder, or an absolute one",
+        )
+    module = _run(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UserError(
+            f"{place} has no function {name!r}{did_you_mean(name, functions)}",
+            f"it has {', '.join(sorted(functions)) or 'none'}; it is {_CALLED}",
+        )
+    return Custom(name, function, asked)
+
+
+def _run(path: Path) -> Any:
+    # Not a name that the file could be imported by: it must not hide a module of that name.
+    spec = importlib.util.spec_from_file_location(f"_metric_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)  # for its own imports of files beside it
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(
+            f"{path}{where} cannot be run: {type(error).__name__}: {error}",
+            "run it with Python yourself to see where it fails",
+        ) from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _short(text: str, most: int = 80) -> str:
+    return repr(text) if len(text) <= most else repr(text[:most]) + "…"

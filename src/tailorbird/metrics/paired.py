@@ -1,0 +1,96 @@
+"""Paired tests between arms whose examples have scores that are not just right or wrong."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.stats import compare_with, difference_score, holm
+from tailorbird.records import Comparison, Score
+
+DRAWS = 100_000
+# Differences up to whose number all signs are tried: 65,536 ways.
+EXACT = 16
+_CHUNK_BYTES = 16 * 2**20
+
+
+def compare_values(
+    best: str, values: Mapping[str, Floats], seed: int = 13
+) -> tuple[Comparison, ...]:
+    """Test one arm against each other arm by their scores of the same examples.
+
+    The test is the paired sign-flip permutation test of the mean difference (Fisher 1935, section
+    21): exact for few differences, by 100,000 seeded draws of signs otherwise. Scores that are
+    only 0 or 1 get the exact tests of `stats.compare_with`, which are its closed form. Two-sided,
+    and Holm-corrected over the comparisons made here.
+
+    Args:
+        best: The arm to compare with, a key of `values`.
+        values: Per arm its scores, ``[n]`` or ``[seeds, n]``; the number of seeds may differ
+            between arms, the examples and their order may not.
+        seed: Seed of the bootstrap and of the draws.
+
+    Returns:
+        One comparison per other arm, in the order of `values`; ``a`` is `best`, and the difference
+        is its mean minus the other's, whichever of higher and lower is better.
+    """
+    others = [name for name in values if name != best]
+    each = [_compare(best, name, values[best], values[name], seed) for name in others]
+    corrected = holm([comparison.p for comparison in each])
+    return tuple(
+        Comparison(c.a, c.b, c.difference, c.p, p_holm, c.test)
+        for c, p_holm in zip(each, corrected, strict=True)
+    )
+
+
+def sign_flip_values(differences: Floats, seed: int = 13) -> tuple[float, str]:
+    """Return the two-sided p-value of the sign-flip test of any differences, and the test's name.
+
+    By draws it is ``(1 + as far from 0 as seen) / (1 + draws)``, which is never 0 and never too
+    small (Phipson and Smyth 2010).
+    """
+    sizes = np.abs(differences[differences != 0])
+    observed = abs(float(differences.sum()))
+    # Sums of the same numbers in another order may differ in their last bits.
+    reached = observed - 1e-9 * float(sizes.sum())
+    if len(sizes) <= EXACT:
+        sums = np.zeros(1)
+        for size in sizes:
+            sums = np.concatenate([sums + size, sums - size])
+        return float((np.abs(sums) >= reached).mean()), "exact sign-flip"
+    rng = np.random.default_rng(seed)
+    bytes_each = -(-len(sizes) // 8)
+    width = max(1, _CHUNK_BYTES // (8 * len(sizes)))
+    total, beyond = float(sizes.sum()), 0
+    for start in range(0, DRAWS, width):
+        count = min(width, DRAWS - start)
+        packed = np.frombuffer(rng.bytes(count * bytes_each), dtype=np.uint8)
+        signs = np.unpackbits(packed.reshape(count, bytes_each), axis=1, count=len(sizes))
+        beyond += int((np.abs(2 * (signs @ sizes) - total) >= reached).sum())
+    return (1 + beyond) / (1 + DRAWS), f"sign-flip, {DRAWS:,} draws"
+
+
+def _compare(a: str, b: str, values_a: Floats, values_b: Floats, seed: int) -> Comparison:
+    runs_a, runs_b = np.atleast_2d(values_a), np.atleast_2d(values_b)
+    if runs_a.shape[-1] != runs_b.shape[-1]:
+        raise ValueError(
+            f"arms scored on {runs_a.shape[-1]} and {runs_b.shape[-1]} examples are not paired"
+        )
+    if all(np.isin(runs, (0.0, 1.0)).all() for runs in (runs_a, runs_b)):
+        return compare_with(a, {a: runs_a > 0.5, b: runs_b > 0.5}, seed)[0]
+    differences = runs_a.mean(axis=0) - runs_b.mean(axis=0)
+    # The last bits of means over seeds are no difference.
+    scale = max(float(np.abs(runs_a).max()), float(np.abs(runs_b).max()))
+    differences[np.abs(differences) <= 1e-12 * scale] = 0.0
+    inside = all(runs.min() >= 0 and runs.max() <= 1 for runs in (runs_a, runs_b))
+    reach = 1.0 if inside else float(np.abs(differences).max())
+    p, test = sign_flip_values(differences, seed)
+    return Comparison(a, b, _difference(differences, reach, seed), p, p, test)
+
+
+def _difference(differences: Floats, reach: float, seed: int) -> Score:
+    """Return `stats.difference_score` of differences that may be as large as `reach`."""
+    if reach == 0:
+        return Score(0.0, 0.0, 0.0)
+    score = difference_score(differences / reach, seed)
+    return Score(score.value * reach, score.low * reach, score.high * reach)

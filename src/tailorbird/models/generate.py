@@ -1,0 +1,294 @@
+"""Writing with a causal LM: the only sampling code there is.
+
+The loop is transformers' ``generate``; what is ours is the order of the batches, when an answer
+ends, the draws, and that nothing but what was asked for changes the answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config.schema import GenerateConfig
+from tailorbird.errors import UserError
+from tailorbird.models.device import Device
+from tailorbird.models.inputs import context_length, left_padded, ready_to_write
+from tailorbird.models.writing import Draw, Ending, Row, Until
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Rows and tokens (prompt and answer, padding included) of a batch: on a CPU more gives no more
+# speed, on a GPU the cache of keys and values has to fit.
+_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
+_TOKENS = {"cpu": 16_384, "cuda": 65_536, "mps": 16_384}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is written; `GenerateConfig` describes the settings.
+
+    Attributes:
+        temperature: 0 is greedy, and the following three then change nothing.
+        stop: An answer ends before any of these strings.
+        end_ids: Tokens that end an answer: the end of the turn, the end of the text.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 1
+    end_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One answer.
+
+    Attributes:
+        text: Without special tokens and what follows a stop string.
+        tokens: How many the model wrote, the one that ended the answer included.
+        ended: Whether the model ended it, or a stop string did; False: it reached a limit.
+    """
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+def sampling_of(
+    config: GenerateConfig, max_new_tokens: int, end_ids: Sequence[int] = ()
+) -> Sampling:
+    """Return the settings of a run; `max_new_tokens` is used where the configuration has none."""
+    if config.temperature == 0 and (config.top_p < 1 or config.top_k or config.min_p > 0):
+        log.warn(
+            "generate.top_p, top_k and min_p change nothing while generate.temperature is 0; "
+            "set a temperature to draw"
+        )
+    return Sampling(
+        max_new_tokens=config.max_new_tokens or max_new_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=config.min_p,
+        stop=tuple(stop for stop in config.stop if stop),
+        seed=config.seed,
+        end_ids=tuple(end_ids),
+    )
+
+
+def generate(
+    model: "nn.Module",
+    tokenizer: Any,
+    prompts: Sequence[np.ndarray],
+    sampling: Sampling,
+    device: Device,
+    title: str = "",
+) -> list[Written]:
+    """Return what the model writes after each prompt, in the order of the prompts.
+
+    Greedy answers do not depend on what else is in a batch, except where rounding decides:
+    products of another shape round differently (in fp32 by about 1e-6 of a logit's size, in bf16
+    by 1e-2), so that two tokens that are equally likely to that precision may change places.
+    Draws depend on the seed and on a prompt's place in `prompts` only.
+
+    Args:
+        model: Plain, wrapped by PEFT, or with adapters; left as it was, flags included.
+        tokenizer: Its tokenizer.
+        prompts: Token ids.
+        sampling: How.
+        device: Where, and in which number format.
+        title: Shown with a progress bar when not empty.
+
+    Raises:
+        UserError: A prompt is empty or leaves no room for an answer.
+    """
+    check_room(model, prompts, sampling)
+    rows = _rows(model, tokenizer, prompts, sampling)
+    with log.quiet_progress(title, len(rows), "answers") as bar, ready_to_write(model) as inner:
+        pending = rows
+        while pending:
+            queue = _batches(pending, device)
+            while queue:
+                batch = queue.pop()
+                queue.extend(_write(model, inner, batch, sampling, device))
+                bar.advance(sum(row.done for row in batch))
+            pending = [row for row in pending if not row.done]
+    return [Written(row.text, len(row.written), row.ended) for row in rows]
+
+
+def stream(
+    model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling, device: Device
+) -> Iterator[str]:
+    """Yield the answer piece by piece as it is written.
+
+    The pieces joined are what `generate` writes for this one prompt. Characters are whole, and
+    text that may be the beginning of a stop string waits until it is known not to be one. Closing
+    the iterator ends the writing.
+
+    Raises:
+        UserError: The prompt is empty or leaves no room for an answer.
+    """
+    from queue import SimpleQueue
+    from threading import Thread
+
+    check_room(model, [prompt], sampling)
+    (row,) = _rows(model, tokenizer, [prompt], sampling)
+    pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+    row.heard = lambda: pieces.put(row.ending.sure_text(row.written))
+
+    def write() -> None:
+        try:
+            with ready_to_write(model) as inner:
+                while not row.done:
+                    _write(model, inner, [row], sampling, device)
+            pieces.put(row.text)
+        except BaseException as error:
+            pieces.put(error)
+        finally:
+            pieces.put(None)
+
+    writer = Thread(target=write, daemon=True)
+    writer.start()
+    shown = 0
+    try:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            if len(piece) > shown:
+                yield piece[shown:]
+                shown = len(piece)
+    finally:
+        row.abandoned = True
+        writer.join()
+
+
+def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
+    """Check that there is something to go on from, and room to do so.
+
+    Raises:
+        UserError: A prompt is empty or leaves no room for an answer.
+    """
+    empty = [number for number, prompt in enumerate(prompts, 1) if not len(prompt)]
+    if empty:
+        raise UserError(
+            f"prompt {empty[0]} of {len(prompts)} is empty: the model has nothing to go on from",
+            "give it at least one word, or a chat template",
+        )
+    context = context_length(model)
+    if context is None:
+        return
+    lengths = [len(prompt) for prompt in prompts]
+    full = [number for number, length in enumerate(lengths, 1) if length >= context]
+    if full:
+        raise UserError(
+            f"prompt {full[0]} of {len(prompts)} has {lengths[full[0] - 1]:,} tokens and the model "
+            f"reads {context:,}: no room for an answer"
+            + (f" (nor after {len(full) - 1} others)" if len(full) > 1 else ""),
+            "shorten it, or use a model with a longer context",
+        )
+    short = sum(length + sampling.max_new_tokens > context for length in lengths)
+    if short:
+        log.warn(
+            f"{short:,} of {len(prompts):,} prompts leave less room than generate.max_new_tokens "
+            f"({sampling.max_new_tokens:,}): their answers end at the model's {context:,} tokens"
+        )
+
+
+def _rows(
+    model: "nn.Module", tokenizer: Any, prompts: Sequence[np.ndarray], sampling: Sampling
+) -> list[Row]:
+    context = context_length(model) or np.inf
+    ending = Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop)
+    drawn = sampling.max_new_tokens if sampling.temperature > 0 else 0
+    return [
+        Row(
+            index=index,
+            prompt=np.asarray(prompt, dtype=np.int64),
+            limit=int(min(sampling.max_new_tokens, context - len(prompt))),
+            ending=ending,
+            chances=np.random.default_rng((sampling.seed, index)).random(drawn)
+            if drawn
+            else np.empty(0),
+        )
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+def _batches(rows: list[Row], device: Device) -> list[list[Row]]:
+    """Return batches of similar length, the longest last, where it is taken first."""
+    most_rows, most_tokens = _ROWS[device.kind], _TOKENS[device.kind]
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: len(row.prompt) + len(row.written)):
+        width = len(row.prompt) + row.limit
+        last = batches[-1] if batches else []
+        if last and len(last) < most_rows and (len(last) + 1) * width <= most_tokens:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _write(
+    model: "nn.Module", inner: Any, rows: list[Row], sampling: Sampling, device: Device
+) -> list[list[Row]]:
+    """Write on until most of the rows are done; return the halves when they were too many."""
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+    # No row may pass the model's last position, not even one that is done: positions are looked
+    # up for all of them.
+    context = context_length(model) or np.inf
+    steps = int(
+        min(
+            max(row.limit - len(row.written) for row in rows),
+            context - max(len(row.prompt) + len(row.written) for row in rows),
+        )
+    )
+    settings = GenerationConfig(
+        max_new_tokens=steps, do_sample=False, use_cache=True, pad_token_id=_pad_id(rows[0])
+    )
+    drawing = [Draw(rows, _warpers(sampling, device))] if sampling.temperature > 0 else []
+    try:
+        with torch.no_grad(), device.autocast():
+            inner.generate(
+                **left_padded(model, [row.ids for row in rows], _pad_id(rows[0]), device),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList(drawing),
+                stopping_criteria=StoppingCriteriaList([Until(rows)]),
+            )
+    except torch.OutOfMemoryError:
+        if len(rows) == 1:
+            raise
+        torch.cuda.empty_cache()
+        return [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+    return []
+
+
+def _pad_id(row: Row) -> int:
+    """Return the id that padding has: any would do, for it is masked."""
+    return int(row.ending.tokenizer.pad_token_id or 0)
+
+
+def _warpers(sampling: Sampling, device: Device) -> list[Any]:
+    """Return what reshapes the distribution before a draw, in transformers' order."""
+    from transformers import (
+        MinPLogitsWarper,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    chosen: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
+    if sampling.top_k is not None:
+        chosen.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        chosen.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p > 0:
+        chosen.append(MinPLogitsWarper(sampling.min_p))
+    return chosen

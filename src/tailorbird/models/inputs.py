@@ -1,0 +1,96 @@
+"""A causal LM made ready to be asked: padded prompts, virtual tokens, and its flags put back."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.models.device import Device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def base_of(model: "nn.Module") -> Any:
+    """Return transformers' own model inside `model`: itself, or what PEFT wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+def virtual_tokens(model: "nn.Module") -> "torch.Tensor | None":
+    """Return the trained embeddings before every text ``[virtual, hidden]``; None if none are."""
+    config = getattr(model, "active_peft_config", None)
+    off = getattr(model, "_adapters_disabled", False)
+    if config is None or off or not getattr(config, "is_prompt_learning", False):
+        return None
+    prompt: torch.Tensor = model.get_prompt(batch_size=1)[0]  # type: ignore[operator]
+    return prompt
+
+
+def context_length(model: "nn.Module") -> int | None:
+    """Return how many positions the model has for a text, virtual tokens taken off; None: any."""
+    shape = base_of(model).config.get_text_config()
+    positions = getattr(shape, "max_position_embeddings", None)
+    if not positions:
+        return None
+    config = getattr(model, "active_peft_config", None)
+    return int(positions) - int(getattr(config, "num_virtual_tokens", None) or 0)
+
+
+@contextmanager
+def ready_to_write(model: "nn.Module") -> Iterator[Any]:
+    """Yield `base_of` the model in evaluation mode, free of generation settings of its own.
+
+    A checkpoint's ``generation_config.json`` may ask for sampling or a repetition penalty, and
+    transformers would mix that into what was asked for here. Everything is put back at the end.
+    """
+    from transformers import GenerationConfig
+
+    inner = base_of(model)
+    modes = [(module, module.training) for module in model.modules()]
+    kept = getattr(inner, "generation_config", None)
+    model.eval()
+    inner.generation_config = GenerationConfig()
+    try:
+        yield inner
+    finally:
+        inner.generation_config = kept
+        for module, training in modes:
+            module.training = training
+
+
+def left_padded(
+    model: "nn.Module", prompts: Sequence[np.ndarray], pad_id: int, device: Device
+) -> "dict[str, torch.Tensor]":
+    """Return the model's inputs for prompts of several lengths, padded on the left.
+
+    Of a model with virtual tokens these are embeddings, the virtual tokens between padding and
+    text. (PEFT's own ``generate`` puts the padding between virtual tokens and text; depending on
+    the family the text's positions then count the padding, and an answer depends on its batch.)
+
+    Returns:
+        ``input_ids [batch, seq]`` or ``inputs_embeds [batch, seq, hidden]``, and
+        ``attention_mask [batch, seq]``.
+    """
+    import torch
+
+    width = max(len(prompt) for prompt in prompts)
+    ids = np.full((len(prompts), width), pad_id, dtype=np.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[width - len(prompt) :] = prompt
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device.name)
+    tokens = torch.from_numpy(ids).to(device.name)
+    virtual = virtual_tokens(model)
+    count = 0 if virtual is None else len(virtual)
+    starts = width - lengths[:, None]
+    mask = (torch.arange(width + count, device=device.name) >= starts).long()
+    if virtual is None:
+        return {"input_ids": tokens, "attention_mask": mask}
+    words = base_of(model).get_input_embeddings()(tokens)
+    virtual = virtual.to(words.dtype)
+    rows = [
+        torch.cat((row[:start], virtual, row[start:]))
+        for row, start in zip(words, starts[:, 0].tolist(), strict=True)
+    ]
+    return {"inputs_embeds": torch.stack(rows), "attention_mask": mask}

@@ -1,0 +1,179 @@
+"""One answer while it is written: when it ends, and which of its text is sure already."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+# A character may be spread over several tokens; until it is whole its bytes decode to this.
+_BROKEN = "\ufffd"
+_BYTES_PER_CHARACTER = 4
+# Some decoders treat the first token of what they are given differently from the others.
+_MARGIN_TOKENS = 4
+# Fewer answers than this are finished together: a smaller batch would be no faster.
+_FEW = 4
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends an answer.
+
+    Attributes:
+        ids: Tokens that end it; they are not part of its text.
+        stop: Strings that it ends before.
+    """
+
+    tokenizer: Any
+    ids: frozenset[int]
+    stop: tuple[str, ...]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of an answer's tokens, up to a stop string, without special tokens."""
+        text = self._whole(tokens)
+        starts = [start for start in (text.find(stop) for stop in self.stop) if start >= 0]
+        return text[: min(starts)] if starts else text
+
+    def sure_text(self, tokens: Sequence[int]) -> str:
+        """Return what can be shown already: whole characters that begin no stop string."""
+        text = self.text(tokens)
+        return text[: len(text) - max((_overlap(text, stop) for stop in self.stop), default=0)]
+
+    def stops(self, tokens: Sequence[int]) -> bool:
+        """Say whether the tokens hold a stop string that the last token completed."""
+        if not self.stop:
+            return False
+        longest = max(len(stop.encode()) for stop in self.stop)
+        tail = self._decode(tokens[-(longest + _MARGIN_TOKENS) :])
+        if not any(stop in tail for stop in self.stop):
+            return False
+        text = self._decode(tokens)
+        return any(stop in text for stop in self.stop)
+
+    def _whole(self, tokens: Sequence[int]) -> str:
+        """Return the text without the beginning of a character that was not finished."""
+        # Token by token, for a decoder may give up all bytes in a row when the last are no text.
+        for missing in range(_BYTES_PER_CHARACTER):
+            text = self._decode(tokens[: len(tokens) - missing])
+            if not text.endswith(_BROKEN):
+                return text
+        return text.rstrip(_BROKEN)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        kept = [token for token in tokens if token not in self.ids]
+        # Cleaning up would take spaces out of code and quotations.
+        text: str = self.tokenizer.decode(
+            kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of `text` may be the beginning of `stop`."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(stop[:size])), 0)
+
+
+@dataclass
+class Row:
+    """One prompt and what has been written after it so far.
+
+    Attributes:
+        limit: Tokens that may be written.
+        chances: A number in [0, 1) for each of them, which decides the draw; empty when greedy.
+        heard: Called after every token.
+    """
+
+    index: int
+    prompt: np.ndarray
+    limit: int
+    ending: Ending
+    chances: np.ndarray
+    heard: Callable[[], None] | None = None
+    written: list[int] = field(default_factory=list)
+    ended: bool = False
+    abandoned: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be written."""
+        return self.ended or self.abandoned or len(self.written) >= self.limit
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The prompt and what was written."""
+        return np.concatenate([self.prompt, np.asarray(self.written, dtype=self.prompt.dtype)])
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.ending.text(self.written)
+
+    def take(self, token: int) -> None:
+        """Add a token, unless the answer is done."""
+        if self.done:
+            return
+        self.written.append(token)
+        self.ended = token in self.ending.ids or self.ending.stops(self.written)
+        if self.heard is not None:
+            self.heard()
+
+
+class Until:
+    """Notes each row's tokens and ends a batch once at most half of it is unfinished.
+
+    What is unfinished then goes on in a fuller batch; the rest would be computed for nothing. A
+    stopping criterion as transformers calls them.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.enough = len(rows) // 2 if len(rows) > _FEW else 0
+
+    def __call__(self, ids: "torch.Tensor", scores: Any, **_: Any) -> "torch.Tensor":
+        """Take the last token of ``ids [batch, seq]``; return ``[batch]`` which rows are done."""
+        import torch
+
+        for row, token in zip(self.rows, ids[:, -1].tolist(), strict=True):
+            row.take(token)
+        done = torch.tensor([row.done for row in self.rows], device=ids.device)
+        return done | (len(self.rows) - int(done.sum()) <= self.enough)
+
+
+class Draw:
+    """Draws tokens by numbers that belong to the row: no batch and no other library's draws matter.
+
+    A logits processor: all but the token that was drawn become impossible, and the likeliest is
+    taken. The draw is the inverse of the cumulative distribution at the row's number.
+    """
+
+    def __init__(self, rows: Sequence[Row], warpers: Sequence[Any]) -> None:
+        self.warpers = warpers
+        self.rows = rows
+        self.step = 0
+        self.starts = [len(row.written) for row in rows]
+
+    def __call__(self, ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+        """Return ``scores [batch, vocabulary]`` with only the drawn token left."""
+        import torch
+
+        for warper in self.warpers:
+            scores = warper(ids, scores)
+        wide = scores if scores.device.type == "mps" else scores.double()  # mps has no float64
+        sums = torch.softmax(wide, dim=-1).cumsum(dim=-1)
+        numbers = torch.tensor(
+            [
+                # A finished row has no numbers left and its draws are not looked at.
+                row.chances[min(start + self.step, len(row.chances) - 1)]
+                for row, start in zip(self.rows, self.starts, strict=True)
+            ],
+            dtype=sums.dtype,
+            device=sums.device,
+        )
+        self.step += 1
+        drawn = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
+        drawn.clamp_(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)

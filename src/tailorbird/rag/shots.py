@@ -1,0 +1,58 @@
+"""Solved examples put before a question (few-shot prompting, Brown et al. 2020, arXiv 2005.14165).
+
+The most similar ones are retrieved for each question (Liu et al. 2022, arXiv 2101.06804) and stand
+as earlier turns of the conversation, the most similar last, next to the question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tailorbird.data.supervise import encode_prompts
+from tailorbird.records import Example, Message
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """Return the conversation with `shots`, most similar first, as turns before it."""
+    turns = [
+        message
+        for shot in reversed(shots)
+        for message in (
+            Message("user", shot.text),
+            Message("assistant", str(shot.label), trained=False),
+        )
+    ]
+    leads = example.messages[:1] if _opens_with_system(example) else ()
+    rest = example.messages[len(leads) :]
+    return replace(example, messages=(*leads, *turns, *rest))
+
+
+def fit_shots(
+    examples: Sequence[Example],
+    shots: Sequence[Sequence[Example]],
+    tokenizer: Any,
+    room: int,
+) -> list[list[Example]]:
+    """Return as many shots of each example, the most similar first, as leave its prompt in `room`.
+
+    Args:
+        examples: The conversations.
+        shots: Each one's candidates, the most similar first.
+        tokenizer: With its chat template.
+        room: Tokens that a prompt may take.
+    """
+    kept = [list(found) for found in shots]
+    left = list(range(len(examples)))
+    while left:
+        longer = [with_shots(examples[i], kept[i]) for i in left]
+        lengths = [len(ids) for ids in encode_prompts(longer, tokenizer)]
+        left = [
+            i for i, length in zip(left, lengths, strict=True) if length > room and kept[i]
+        ]
+        for i in left:
+            kept[i].pop()
+    return kept
+
+
+def _opens_with_system(example: Example) -> bool:
+    return bool(example.messages) and example.messages[0].role == "system"
