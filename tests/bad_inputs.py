@@ -187,7 +187,9 @@ _COLUMNS = [
         _file(GOOD, "train.csv", "--text", "text", "--label", "text"),
         ("'text' is named as both",),
     ),
-    BadFile("texts only", _file("text\nhello\nbye\n"), ("'text' is the only column", "labels")),
+    BadFile(
+        "texts only", _file("text\nhello\nbye\n"), ("'text' is the only column read", "no labels")
+    ),
     BadFile(
         "test without labels",
         _files({"train.csv": GOOD, "test.csv": "text,number\na,1\nb,2\nc,3\n"}, *_TEST),
@@ -354,6 +356,77 @@ _LEAKS = [
     ),
 ]
 
+_HI, _HO = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
+
+
+def _talks(*bad: list[Any]) -> Callable[[Path], list[str]]:
+    """Return a maker of five good conversations and then these."""
+    talks = [[_HI | {"content": f"Question {i}"}, _HO] for i in range(5)]
+    return _file("".join(json.dumps({"messages": m}) + "\n" for m in (*talks, *bad)), "train.jsonl")
+
+
+def _pairs(*more: str) -> str:
+    pairs = [json.dumps({"prompt": f"Question {i}", "completion": "Ho"}) for i in range(5)]
+    return "\n".join([*pairs, *more]) + "\n"
+
+
+_WRITTEN = [
+    BadFile(
+        "unknown role",
+        _talks([_HI, {"role": "asistant", "content": "x"}]),
+        ("'asistant' (did you mean 'assistant'?)", "1 of 6 rows: line 6", "roles are"),
+    ),
+    BadFile("no answer turn", _talks([_HI], [_HI]), ("no answer", "lines 6, 7", "--drop-missing")),
+    BadFile(
+        "system message in the middle",
+        _talks([_HI, {"role": "system", "content": "x"}, _HO]),
+        ("a system message that is not the first", "line 6"),
+    ),
+    BadFile(
+        "image in a message",
+        _talks([_HI | {"content": [{"type": "image_url"}]}, _HO]),
+        ("'image_url'", "line 6", "only text"),
+    ),
+    BadFile("nothing trained", _talks([_HI, _HO | {"weight": 0}]), ("weight above 0", "line 6")),
+    BadFile(
+        "arguments in broken json",
+        _talks([_HI, _HO | {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]),
+        ("broken JSON", "line 6", "OpenAI"),
+    ),
+    BadFile(
+        "two columns of conversations",
+        _file(json.dumps({"messages": [_HI, _HO], "chat": [_HI, _HO]}), "train.jsonl"),
+        ("'messages', 'chat'", "--text"),
+    ),
+    BadFile(
+        "empty completion",
+        _file(_pairs('{"prompt": "a", "completion": ""}'), "train.jsonl"),
+        ("column 'completion': no answer in 1 of 6 rows: line 6", "--drop-missing"),
+    ),
+    BadFile(
+        "label or answer",
+        _file('{"prompt": "a", "completion": "b", "category": "c"}', "train.jsonl"),
+        ("'category'", "'completion'", "data.task=generation"),
+    ),
+    BadFile(
+        "one prompt",
+        _file('{"prompt": "a", "completion": "b"}', "train.jsonl"),
+        ("1 different prompt", "--validation and --test"),
+    ),
+    BadFile(
+        "every prompt is tested",
+        _files({"train.jsonl": _pairs(), "test.jsonl": _pairs()}, "--test", "test.jsonl"),
+        ("every training row also stands", "--overlap keep"),
+    ),
+    BadFile(
+        "test without answers",
+        _files(
+            {"train.jsonl": _pairs(), "test.jsonl": '{"prompt": "a"}\n'}, "--test", "test.jsonl"
+        ),
+        ("test.jsonl: which column is the answer?", "--label NAME"),
+    ),
+]
+
 BAD_FILES = [
     *_FILES,
     *_DELIMITED,
@@ -363,4 +436,5 @@ BAD_FILES = [
     *_PARQUET,
     *_SPLITS,
     *_LEAKS,
+    *_WRITTEN,
 ]

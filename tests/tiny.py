@@ -119,6 +119,9 @@ SHAPES: dict[str, Callable[[int], Any]] = {
     "gpt2": _gpt2,
 }
 
+WRITERS = ("llama", "qwen2", "gpt2")
+"""The shapes that write from left to right."""
+
 
 def saved_model(shape: str, place: Path) -> Path:
     """Return the folder of the model called `shape`, made in `place` when it is not there yet.
@@ -139,6 +142,8 @@ def saved_model(shape: str, place: Path) -> Path:
 
     tokenizer = AutoTokenizer.from_pretrained(resolve("builtin:minilm"))
     tokenizer.model_max_length = 128
+    if shape in WRITERS:
+        tokenizer.eos_token = "[SEP]"  # what the shapes' configs say: 102
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = SHAPES[shape](len(tokenizer))

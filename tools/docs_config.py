@@ -119,8 +119,8 @@ def _defaults() -> str:
     from tailorbird.methods import TABLE
 
     lines = [
-        "| method | learning rate | epochs | weight decay | options |",
-        "|---|---|---|---|---|",
+        "| method | learning rate | written answers | epochs | weight decay | options |",
+        "|---|---|---|---|---|---|",
     ]
     for name, method in TABLE.items():
         tuned = method.defaults
@@ -128,10 +128,17 @@ def _defaults() -> str:
         assert set(given) <= set(OPTIONS[name])  # type: ignore[index]
         options = ", ".join(f"{k} {_plain(v)}" for k, v in given.items()) or "none"
         lines.append(
-            f"| `{name}` | {tuned.learning_rate:g} | {tuned.epochs:g} "
+            f"| `{name}` | {tuned.learning_rate:g} | {_writing(tuned)} | {tuned.epochs:g} "
             f"| {tuned.weight_decay:g} | {options} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _writing(tuned: Any) -> str:
+    """Return a method's learning rate for written answers, in words."""
+    if tuned.writing_rate is not None:
+        return f"{tuned.writing_rate:g}"
+    return "r" if tuned.writing_factor == 1 else f"{tuned.writing_factor:g} r"
 
 
 def _plain(value: Any) -> str:

@@ -34,6 +34,8 @@ _SHORT = {
     "validation": "data.validation",
     "text": "data.text",
     "label": "data.label",
+    "task": "data.task",
+    "metric": "evaluate.metric",
     "overlap": "data.overlap",
     "methods": "compare.methods",
     "seeds": "compare.seeds",

@@ -75,8 +75,9 @@ def test_every_method_and_option_is_described(root: Path) -> None:
 def test_every_finding_is_described(root: Path, sources: list[Any]) -> None:
     page = (root / "docs" / "data.md").read_text(encoding="utf-8")
     written = "\n".join(s.path.read_text(encoding="utf-8") for s in sources if s.room == "data")
-    codes = set(re.findall(r'code="(\w+)"', written)) | {"overlap", "overlap_spacing"}
-    codes |= {"missing_text", "missing_label"}
+    codes = set(re.findall(r'(?:code=|inding\(\s*)"(\w+)"', written))
+    codes |= {"overlap", "overlap_spacing"}
+    codes |= {"missing_text", "missing_label", "unusable"}
     assert len(codes) > 10
     assert sorted(code for code in codes if f"`{code}`" not in page) == []
 

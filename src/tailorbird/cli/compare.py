@@ -11,18 +11,22 @@ from tailorbird.cli.show import show_report
 def compare(
     data: Annotated[
         str | None,
-        typer.Argument(help="CSV, TSV, JSONL or Parquet; none: the bundled example."),
+        typer.Argument(
+            help="CSV, TSV, JSON, JSONL or Parquet: texts and labels, prompts and answers, or "
+            "conversations; none: the bundled example."
+        ),
     ] = None,
     model: options.Model = None,
     test: options.Test = None,
     validation: options.Validation = None,
     text: options.Text = None,
     label: options.Label = None,
+    task: options.Task = None,
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Arms, comma-separated: majority,probe,rag,full,adapter,lora,qlora,"
-            "prompt,rag+best. Default: all."
+            help="Arms, comma-separated: full,adapter,lora,qlora,prompt,rag,rag+best; for labels "
+            "also majority,probe; for written answers also nearest,base. Default: all."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,
@@ -40,7 +44,8 @@ def compare(
 ) -> None:
     """Run every method and retrieval on your data, on the same split, and say which to use.
 
-    Example: `tailor compare train.csv --test test.csv --output RUN`
+    Examples: `tailor compare train.csv --test test.csv --output RUN`,
+    `tailor compare pairs.jsonl --model MODEL`
     """
     flags = {
         "data.train": data,
@@ -48,6 +53,7 @@ def compare(
         "data.validation": validation,
         "data.text": text,
         "data.label": label,
+        "data.task": task,
         "data.overlap": overlap,
         "data.drop_missing": drop_missing,
         "model.name": model,

@@ -18,6 +18,10 @@ def evaluate(
     text: options.Text = None,
     label: options.Label = None,
     drop_missing: options.DropMissing = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Written answers: token_f1, rouge_l, ..., or FILE.py:FUNCTION."),
+    ] = None,
     output: options.Output = None,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -29,6 +33,6 @@ def evaluate(
     from tailorbird.flows.evaluate import Columns
     from tailorbird.flows.evaluate import evaluate as flow
 
-    columns = Columns(text, label, drop_missing)
+    columns = Columns(text, label, drop_missing, metric)
     report = flow(run, data, columns, output, options.command_line())
     show_report(report, json, Path(output) if output else (run if data is None else None))

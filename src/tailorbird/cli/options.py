@@ -15,8 +15,19 @@ Model = Annotated[
         "--model", "-m", help="Hugging Face id, local folder, builtin:minilm or builtin:tutor."
     ),
 ]
-Text = Annotated[str | None, typer.Option(help="Column with the text; guessed when clear.")]
-Label = Annotated[str | None, typer.Option(help="Column with the label; guessed when clear.")]
+Text = Annotated[
+    str | None, typer.Option(help="Column with the text or prompt; guessed when clear.")
+]
+Label = Annotated[
+    str | None, typer.Option(help="Column with the label or answer; guessed when clear.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="classification (labels), generation (written answers) or text (read on); "
+        "default: as the columns say."
+    ),
+]
 Validation = Annotated[
     str | None, typer.Option(help="Validation file; else cut off the training file.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
-from tailorbird.cli.show import write_rows
+from tailorbird.cli.show import say_one, write_rows
 
 
 def predict(
@@ -52,7 +52,7 @@ def predict(
     else:
         answers = predict_lines(run, [text])
         if not json and output is None:
-            _say_one(answers[0])
+            say_one(answers[0])
             return
     if json:
         print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
@@ -100,18 +100,6 @@ def _is_file(text: str) -> bool:
     if looks_like_one and not there:
         raise UserError(f"file {text} does not exist", "check the path")
     return there and Path(text).suffix.lower() in READERS
-
-
-def _say_one(answer: dict[str, object]) -> None:
-    print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
-    probabilities = answer["probabilities"]
-    assert isinstance(probabilities, dict)
-    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
-    width = max(len(name) for name, _ in ranked[:5])
-    for name, share in ranked[:5]:
-        print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
-    for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
-        print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")
 
 
 def _write(answers: list[dict[str, object]], output: Path | None) -> None:

@@ -39,3 +39,16 @@ def write_rows(rows: list[dict[str, object]], output: Path | None) -> None:
 
     write_atomically(output, buffer.getvalue().encode())
     log.say(f"{len(rows):,} answers in {output}")
+
+
+def say_one(answer: dict[str, object]) -> None:
+    """Print a label with its probability, and the next ones as bars."""
+    print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
+    probabilities = answer["probabilities"]
+    assert isinstance(probabilities, dict)
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    width = max(len(name) for name, _ in ranked[:5])
+    for name, share in ranked[:5]:
+        print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
+    for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
+        print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")

@@ -10,7 +10,11 @@ from tailorbird.cli.show import show_report
 
 def tune(
     data: Annotated[
-        str | None, typer.Argument(help="CSV, TSV, JSONL or Parquet with texts and labels.")
+        str | None,
+        typer.Argument(
+            help="CSV, TSV, JSON, JSONL or Parquet: texts and labels, prompts and answers, "
+            "conversations, or plain texts."
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="full, adapter, lora, qlora or prompt. Default: lora.")
@@ -20,6 +24,7 @@ def tune(
     validation: options.Validation = None,
     text: options.Text = None,
     label: options.Label = None,
+    task: options.Task = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     overlap: options.Overlap = None,
@@ -33,7 +38,8 @@ def tune(
 ) -> None:
     """Train one model with one method, test it, and save it in a standard format.
 
-    Example: `tailor tune train.csv --method lora --output RUN`
+    Examples: `tailor tune train.csv --method lora --output RUN`,
+    `tailor tune chats.jsonl --model MODEL --method qlora`
     """
     flags = {
         "data.train": data,
@@ -41,6 +47,7 @@ def tune(
         "data.validation": validation,
         "data.text": text,
         "data.label": label,
+        "data.task": task,
         "data.overlap": overlap,
         "data.drop_missing": drop_missing,
         "model.name": model,

@@ -31,7 +31,7 @@ ROLES = {
 
 FIXES = {
     "prompt": "fill in the prompts, or drop these rows with --drop-missing",
-    "answer": "fill in the answers, or drop these rows with --drop-missing",
+    "answer": "fill in the answers (assistant turns), or drop these rows with --drop-missing",
     "turns": "write a list of messages such as "
     '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
     "role": f"roles are: {', '.join(ROLES)}",
@@ -112,7 +112,7 @@ def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message]
         blank = answers[-1:] == [len(messages) - 1] and not _words(messages[-1]).strip()
         return (messages[:-1] if blank else messages), 0
     if not answers:
-        raise Unusable("answer", "no answer (no assistant turn)")
+        raise Unusable("answer", "no answer")
     kept = messages[: answers[-1] + 1]
     turns = [m for m in kept if m.role == "assistant" and m.trained]
     if not turns:

@@ -13,7 +13,6 @@ Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
 
 _LISTED = 5
-_KINDS = {"generation": "prompts", "text": "texts"}
 
 
 def make_split(
@@ -157,13 +156,14 @@ def _cut_unlabelled(
     """Deal conversations or plain texts out at random, those with the same prompt together."""
     groups = _groups(train.examples)
     if shares and len(groups) <= len(shares):
-        kind, files = _KINDS[train.task], " and ".join(f"--{part}" for part in shares)
-        only = ""
-        if train.task == "text" and train.columns:
-            only = f"; {train.columns['text']!r} is the only column read, so there are no labels"
+        kind = f"prompt{'s' * (len(groups) > 1)}"
+        why, files = "", " and ".join(f"--{part}" for part in shares)
+        if train.task == "text":
+            kind = f"text{'s' * (len(groups) > 1)}"
+            why = f"{train.columns['text']!r} is the only column read, so there are no labels; "
         raise UserError(
-            f"{train.path}: {len(groups):,} different {kind} cannot be cut into training, "
-            f"{' and '.join(shares)} rows{only}",
+            f"{train.path}: {why}{len(groups):,} different {kind} cannot be cut into training "
+            f"and {' and '.join(shares)} rows",
             f"add rows, or give {files} as files of their own",
         )
     targets = {part: round(len(train.examples) * share) for part, share in shares.items()}

@@ -98,7 +98,8 @@ def try_template(tokenizer: Any) -> Shape:
     asked = (Message("user", _PROMPT),)
     plain = render(tokenizer, asked)
     opened = render(tokenizer, asked, generation_prompt=True)
-    whole = render(tokenizer, (*asked, Message("assistant", _ANSWER)))
+    answer = Message("assistant", _ANSWER)
+    whole = render(tokenizer, (*asked, answer))
     at = whole.rfind(_ANSWER)
     header = whole[len(plain) : at] if whole.startswith(plain) else ""
     call = Message("assistant", "", extra={"tool_calls": [_CALL]})
@@ -108,7 +109,11 @@ def try_template(tokenizer: Any) -> Shape:
         tail=after,
         header=header,
         between=whole[len(opened) : at] if whole.startswith(opened) else "",
-        takes_system=_SYSTEM in _tried(tokenizer, (Message("system", _SYSTEM), *asked)),
+        takes_system=all(
+            _SYSTEM in _tried(tokenizer, (Message("system", _SYSTEM), *turns))
+            # Some templates drop it as soon as the conversation ends with an answer.
+            for turns in (asked, (*asked, answer))
+        ),
         takes_calls=name in _tried(tokenizer, (*asked, call)),
         takes_tools=name in _tried(tokenizer, asked, (_TOOL,)),
         special=any_of(special_tokens(tokenizer)),

@@ -21,11 +21,12 @@ from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFol
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns hold what; None: guessed."""
+    """Which columns hold what, None: guessed; and what written answers are scored by."""
 
     text: str | None = None
     label: str | None = None
     drop_missing: bool = False
+    metric: str | None = None
 
 
 def evaluate(
@@ -61,7 +62,7 @@ def evaluate(
         task=folder.read_json(TASK)["task"] if writes else "classification",
     )
     if writes:
-        return _written(folder, loaded, output, command, started)
+        return _written(folder, loaded, columns.metric, output, Telling(command, started))
     predictor = load(run)
     split = _as_test(loaded, predictor)
     texts = [example.text for example in split.test]
@@ -95,12 +96,20 @@ def evaluate(
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """The command line, and `time.time` when it began."""
+
+    command: str
+    started: float
+
+
 def _written(
-    folder: RunFolder, loaded: Loaded, output: str | None, command: str, started: float
+    folder: RunFolder, loaded: Loaded, metric: str | None, output: str | None, telling: Telling
 ) -> Report:
     from tailorbird.flows.evaluate_writing import evaluate_writing
 
-    found = evaluate_writing(folder, loaded, None)
+    found = evaluate_writing(folder, loaded, metric)
     report = Report(
         kind="tune",
         data=summarise(found.split, str(loaded.path), loaded.columns),
@@ -108,9 +117,9 @@ def _written(
         verdict=verdict([found.arm], (), found.headline),
         headline=found.headline,
         model=str(folder.path),
-        command=command,
-        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - started, 1),
+        command=telling.command,
+        created=datetime.fromtimestamp(telling.started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - telling.started, 1),
         environment=describe(),
     )
     if output is not None:

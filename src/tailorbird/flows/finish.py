@@ -31,7 +31,17 @@ from tailorbird.records import (
 from tailorbird.report.card import model_card
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import CARD, ENVIRONMENT, MODEL, PAGE, REPORT, SHOWN, TASK, RunFolder
+from tailorbird.runs.folder import (
+    CARD,
+    ENVIRONMENT,
+    MODEL,
+    PAGE,
+    PREDICTIONS,
+    REPORT,
+    SHOWN,
+    TASK,
+    RunFolder,
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ def finish(story: Story) -> Report:
         kind=story.kind,
         data=_data(story),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons, headline),
+        verdict=verdict(arms, comparisons, headline, _answered(story)),
         headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
@@ -87,11 +97,20 @@ def finish(story: Story) -> Report:
 
 def _data(story: Story) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    answered = _answered(story)
+    if answered:
+        found = replace(found, counts=found.counts | {"answered": answered})
     if not story.folder.file(SHOWN).is_file():
         return found
     shown = story.folder.read_json(SHOWN)
     pieces = tuple(tuple(Piece(**piece) for piece in text) for text in shown)
     return replace(found, shown=pieces)
+
+
+def _answered(story: Story) -> int:
+    """Return how many test prompts were answered in words; 0 where none was."""
+    first = next(iter(story.folders.values()), None)
+    return len(first[0].read_rows(PREDICTIONS)) if first and first[0].file(TASK).is_file() else 0
 
 
 def _headline(story: Story) -> str:

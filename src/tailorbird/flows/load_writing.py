@@ -102,6 +102,12 @@ class Writer:
             for w, n in zip(found, near, strict=True)
         ]
 
+    def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Return the beginnings of answers, greedily: what was noted when the run was saved."""
+        if self._answering is None or not examples:
+            return ()
+        return self.answering.check(self._encoded(examples, self._near(examples)))
+
     def stream(self, prompt: str | Example) -> Iterator[str]:
         """Yield the answer to one prompt piece by piece as it is written."""
         asked = [as_example(prompt)]

@@ -27,7 +27,7 @@ from tailorbird.rag.memory import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder
 
 _KS = (1, 2, 4, 8)
 _JUDGES = 60
@@ -98,6 +98,8 @@ def run_shots(job: ArmJob, tuned: RunFolder | None = None) -> ArmReport:
     if shown < k:
         notes.append(f"on average {shown:.1f} of them fit beside the prompt and the answer")
     cost = replace(report.cost, total_parameters=total)
+    if tuned is not None:
+        cost = _with_training(cost, tuned)
     report = replace(report, cost=cost, notes=(*base.notes, *notes))
     return score_and_save(report, job, answering, paper, validation)
 
@@ -158,6 +160,18 @@ def _opened(
     paper = paper_of(job.split, parts.test, parts.train, config)
     log.say(f"{job.name}: {config.model.name} on {device.words}")
     return base, parts, paper, Answering(model, base.tokenizer, device, limit, config)
+
+
+def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
+    """Return the cost with that of the trained arm it stands on."""
+    made = tuned.read_json(ARM)["cost"]
+    return replace(
+        cost,
+        train_seconds=(cost.train_seconds or 0.0) + (made["train_seconds"] or 0.0),
+        trainable_parameters=made["trainable_parameters"],
+        artifact_bytes=(cost.artifact_bytes or 0) + (made["artifact_bytes"] or 0),
+        peak_memory_bytes=max(cost.peak_memory_bytes or 0, made["peak_memory_bytes"] or 0),
+    )
 
 
 def _asked_again(paper: Paper, tokens: Tokens, examples: Sequence[Example]) -> Asked:

@@ -18,7 +18,7 @@ from tailorbird.flows.scoring import load_probabilities
 from tailorbird.flows.vectors import CHECKED, split_vectors
 from tailorbird.rag.memory import Memory
 from tailorbird.records import ReloadCheck, Split
-from tailorbird.runs.folder import ARM, CONFIG, PREDICTIONS, RunFolder
+from tailorbird.runs.folder import ARM, CONFIG, TASK, RunFolder
 from tailorbird.runs.split import load_split
 
 # What float32 rounding may differ by where a sum is taken in another order.
@@ -56,19 +56,21 @@ def _check(arm: RunFolder, split: Split) -> ReloadCheck:
 def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
     """Load a saved arm, answer the first questions again, and read the first answers again."""
     from tailorbird.flows.load_writing import Writer
-    from tailorbird.flows.written import CHECKED, difference_in_losses
+    from tailorbird.flows.written import difference_in_losses
 
     try:
         writer = Writer(arm)
-        saved = arm.read_rows(PREDICTIONS)[:CHECKED]
+        saved = arm.read_json(TASK).get("check", {"rows": [], "texts": []})
         examples = {example.row: example for example in split.test}
-        found = writer.predict([examples[row["row"]] for row in saved]) if saved else []
+        found = writer.check([examples[row] for row in saved["rows"]])
         difference = difference_in_losses(arm, writer, split)
     except Exception as error:
         return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
-    changed = sum(f.text != row["output"] for f, row in zip(found, saved, strict=True))
+    changed = sum(a != b for a, b in zip(found, saved["texts"], strict=True))
     why = f"{changed} answers changed" if changed else ""
-    return ReloadCheck(difference <= _ROUNDING_LOSS and not changed, len(saved), difference, why)
+    return ReloadCheck(
+        difference <= _ROUNDING_LOSS and not changed, len(saved["texts"]), difference, why
+    )
 
 
 def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[dict[str, Any]]]:

@@ -19,9 +19,9 @@ from tailorbird.flows.job import ArmJob
 from tailorbird.flows.prepare import tutor_folder
 from tailorbird.metrics.answers import score_answers
 from tailorbird.models.device import Device
-from tailorbird.models.generate import Sampling, sampling_of
+from tailorbird.models.generate import Sampling, generate, sampling_of
 from tailorbird.models.packed import SequenceLosses, sequence_losses
-from tailorbird.records import ArmReport, Cost, Forgetting, Score, SeedScore, Split
+from tailorbird.records import ArmReport, Forgetting, Score, SeedScore, Split
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tailorbird.flows.load_writing import Writer
 
 ASKED_BY_DEFAULT = 300
-CHECKED = 16
-"""How many prompts a fresh process answers again after saving."""
+CHECKED, _CHECKED_TOKENS = 16, 64
+"""How many prompts a fresh process answers again after saving, and how long the answers are."""
 TEXT_HEADLINE = "loss"
 
 
@@ -114,6 +114,14 @@ class Answering:
             self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title
         )
 
+    def check(self, prompts: Sequence[np.ndarray]) -> tuple[str, ...]:
+        """Return the beginnings of the answers to a few prompts, greedily."""
+        if not prompts:
+            return ()
+        sampling = Sampling(_CHECKED_TOKENS, end_ids=self.ends)
+        found = generate(self.model, self.tokenizer, prompts, sampling, self.device)
+        return tuple(written.text for written in found)
+
     def reference_loss(self, text: tuple[str, str]) -> Forgetting:
         """Return the loss on a text outside the task, as it is before and for now after."""
         value, count = reference_loss(
@@ -145,11 +153,17 @@ def reference_text(config: Config) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Marked:
-    """All that is known of an arm's answers: `tell` makes the report's figures of it."""
+    """All that is known of an arm's answers.
+
+    Attributes:
+        check: The beginnings of the first answers, written by themselves: what a fresh process
+            repeats. In another batch rounding could turn a tie.
+    """
 
     answers: AnswerScores | None
     test: SequenceLosses | None
     validation: SequenceLosses | None
+    check: tuple[str, ...] = ()
 
 
 def score_and_save(
@@ -174,6 +188,7 @@ def score_and_save(
         answers=answering.answers(paper, f"{job.name}: test") if paper.scoring else None,
         test=answering.losses(paper.test, f"{job.name}: losses"),
         validation=answering.losses(validation),
+        check=answering.check([paper.asked.tokens.prompts[i] for i in range(_checked(paper))]),
     )
     forgetting = None
     if before is not None:
@@ -181,7 +196,8 @@ def score_and_save(
         forgetting = replace(before, after=after.before)
     from tailorbird.flows.arm import peak_memory
 
-    cost = replace(report.cost, peak_memory_bytes=peak_memory(answering.device))
+    most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
+    cost = replace(report.cost, peak_memory_bytes=most)
     report = replace(report, cost=cost, forgetting=forgetting)
     return finish_arm(report, job, paper, marked)
 
@@ -220,10 +236,16 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
     told: dict[str, Any] = {"task": job.split.task, "headline": paper.headline}
     if paper.max_new_tokens:
         told["max_new_tokens"] = paper.max_new_tokens
+    if marked.check:
+        told["check"] = {"rows": list(paper.asked.rows[: _checked(paper)]), "texts": marked.check}
     job.folder.write_json(TASK, told)
     job.folder.write_rows(PREDICTIONS, prediction_rows(paper, answers))
     job.folder.write_json(ARM, asdict(report))
     return report
+
+
+def _checked(paper: Paper) -> int:
+    return min(CHECKED, len(paper.asked))
 
 
 def values_of(marked: Marked, paper: Paper) -> dict[str, np.ndarray]:
@@ -290,11 +312,6 @@ def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict
         | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
         for i in range(len(asked))
     ]
-
-
-def empty_cost() -> Cost:
-    """Return the cost of an arm that trains nothing."""
-    return Cost(train_seconds=0.0, trainable_parameters=0)
 
 
 def difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> float:

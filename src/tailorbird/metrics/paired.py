@@ -11,7 +11,6 @@ from tailorbird.records import Comparison, Score
 DRAWS = 100_000
 # Differences up to whose number all signs are tried: 65,536 ways.
 EXACT = 16
-_CHUNK_BYTES = 16 * 2**20
 
 
 def compare_values(
@@ -58,16 +57,23 @@ def sign_flip_values(differences: Floats, seed: int = 13) -> tuple[float, str]:
         for size in sizes:
             sums = np.concatenate([sums + size, sums - size])
         return float((np.abs(sums) >= reached).mean()), "exact sign-flip"
-    rng = np.random.default_rng(seed)
-    bytes_each = -(-len(sizes) // 8)
-    width = max(1, _CHUNK_BYTES // (8 * len(sizes)))
-    total, beyond = float(sizes.sum()), 0
-    for start in range(0, DRAWS, width):
-        count = min(width, DRAWS - start)
-        packed = np.frombuffer(rng.bytes(count * bytes_each), dtype=np.uint8)
-        signs = np.unpackbits(packed.reshape(count, bytes_each), axis=1, count=len(sizes))
-        beyond += int((np.abs(2 * (signs @ sizes) - total) >= reached).sum())
+    beyond = int((np.abs(_drawn_sums(sizes, seed)) >= reached).sum())
     return (1 + beyond) / (1 + DRAWS), f"sign-flip, {DRAWS:,} draws"
+
+
+def _drawn_sums(sizes: Floats, seed: int) -> Floats:
+    """Return the sums ``[DRAWS]`` of `sizes`, each with a sign drawn by a coin.
+
+    Eight coins are one random byte, and what eight sizes add up to is looked up for each byte.
+    """
+    rng = np.random.default_rng(seed)
+    eights = np.zeros(-(-len(sizes) // 8) * 8)
+    eights[: len(sizes)] = sizes
+    coins = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1.0
+    sums = np.zeros(DRAWS)
+    for eight in eights.reshape(-1, 8):
+        sums += (coins @ eight)[np.frombuffer(rng.bytes(DRAWS), dtype=np.uint8)]
+    return sums
 
 
 def _compare(a: str, b: str, values_a: Floats, values_b: Floats, seed: int) -> Comparison:

@@ -66,8 +66,8 @@ def left_padded(
     """Return the model's inputs for prompts of several lengths, padded on the left.
 
     Of a model with virtual tokens these are embeddings, the virtual tokens between padding and
-    text. (PEFT's own ``generate`` puts the padding between virtual tokens and text; depending on
-    the family the text's positions then count the padding, and an answer depends on its batch.)
+    text. (PEFT 0.21's own ``generate`` leaves the padding between virtual tokens and text and
+    counts it in the positions: all but the longest prompt of a batch get other answers.)
 
     Returns:
         ``input_ids [batch, seq]`` or ``inputs_embeds [batch, seq, hidden]``, and

@@ -226,7 +226,8 @@ class Reader:
     def _why_not(self, way: Way, tokens: Tokens) -> str:
         """Return an empty string when reading in this way gives what single reading gives."""
         probe = _probe(tokens)
-        before, was_training = self.way, self.model.training
+        # A wrapped model's parts may be in different modes.
+        before, modes = self.way, [(m, m.training) for m in self.model.modules()]
         self.way = way
         self.model.eval()
         try:
@@ -240,7 +241,8 @@ class Reader:
             return f"{type(error).__name__}: {str(error)[:200]}"
         finally:
             self.way = before
-            self.model.train(was_training)
+            for module, training in modes:
+                module.training = training
         if largest <= _TOLERANCE[self.device.precision]:
             return ""
         return f"losses differ by {largest:.2g} nats"

@@ -47,9 +47,7 @@ class Rows:
                 columns = np.arange(lengths.sum()) - np.repeat(starts[first:past], lengths)
                 columns += starts[first]
                 real = torch.from_numpy(rows * width + columns).to(device)
-            groups.append(
-                Group(int(starts[first]), int(starts[past]), past - first, width, real)
-            )
+            groups.append(Group(int(starts[first]), int(starts[past]), past - first, width, real))
         return cls(tuple(groups))
 
 

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.metrics.verdict import MAJORITY, rank_cost
+from tailorbird.metrics.cost import rank_cost
+from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
+from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import ArmReport, Comparison, Report, Score
-from tailorbird.report.numbers import ABSENT, LOWER_IS_BETTER
+from tailorbird.report.numbers import ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +30,32 @@ class Against:
 def headline_metric(report: Report) -> str:
     """Return the metric that the report is decided on."""
     tested = [arm.test for arm in report.arms if arm.test]
-    if not tested or any("accuracy" in scores for scores in tested):
-        return "accuracy"
+    if not tested or any(report.headline in scores for scores in tested):
+        return report.headline
     return next(iter(tested[0]))
 
 
 def second_metric(report: Report) -> str | None:
-    """Return the metric shown beside the headline: macro-F1 where there is one."""
+    """Return the metric shown beside the headline: macro-F1 or perplexity where there is one.
+
+    A loss and its perplexity say the same, so neither stands beside the other.
+    """
     headline = headline_metric(report)
-    names = [name for arm in report.arms for name in arm.test if name != headline]
-    return "macro_f1" if "macro_f1" in names else next(iter(names), None)
+    same = {"loss", "perplexity"} if headline in ("loss", "perplexity") else {headline}
+    names = [name for arm in report.arms for name in arm.test if name not in same]
+    usual = next((name for name in ("macro_f1", "perplexity", "loss") if name in names), None)
+    return usual or next(iter(names), None)
 
 
 def finished(report: Report) -> list[ArmReport]:
     """Return the arms with a headline score, best first."""
     name = headline_metric(report)
-    sign = 1 if name in LOWER_IS_BETTER else -1
-    scored = [arm for arm in report.arms if arm.status == "ok" and name in arm.test]
-    return sorted(scored, key=lambda arm: sign * arm.test[name].value)
+    scored = [
+        arm
+        for arm in report.arms
+        if arm.status == "ok" and name in arm.test and not math.isnan(arm.test[name].value)
+    ]
+    return sorted(scored, key=lambda arm: -sign(name) * arm.test[name].value)
 
 
 def by_score(report: Report) -> list[ArmReport]:
@@ -54,6 +64,35 @@ def by_score(report: Report) -> list[ArmReport]:
     names = {arm.name for arm in first}
     rest = [arm for arm in report.arms if arm.name not in names]
     return first + sorted(rest, key=lambda arm: ("ok", "failed", "skipped").index(arm.status))
+
+
+def reads_labels(report: Report) -> bool:
+    """Tell whether the answers are labels, and not words that a model writes."""
+    return report.data.task == "classification"
+
+
+def noun(report: Report) -> str:
+    """Return what one test example is called: a text to label or read, or a prompt to answer."""
+    return "prompt" if report.data.task == "generation" else "text"
+
+
+def answered(report: Report) -> int:
+    """Return how many test examples were scored; not every prompt of a large part is answered."""
+    counts = report.data.counts
+    return counts.get("answered", counts.get("test", 0))
+
+
+def label(report: Report, name: str) -> str:
+    """Return a metric's name for a heading; a writer's accuracy is that of its next token."""
+    if name == "accuracy" and not reads_labels(report):
+        return "Next-token accuracy"
+    return metric_label(name)
+
+
+def words(report: Report, name: str) -> str:
+    """Return a metric's name for the middle of a sentence."""
+    told = label(report, name)
+    return told.lower() if told != metric_label(name) else metric_words(name)
 
 
 def by_interest(report: Report) -> list[ArmReport]:
@@ -95,7 +134,7 @@ def headline(report: Report) -> str:
         return report.arms[0].name
     if len(scored) == 1:
         return f"Only {scored[0].name} finished"
-    if verdict.recommended is None or verdict.best == MAJORITY:
+    if verdict.recommended is None or verdict.best in FLOORS:
         return "No clear choice"
     return f"Use {verdict.recommended}"
 
@@ -136,19 +175,28 @@ def standing(report: Report, arm: ArmReport) -> str:
     return "could equal best" if arm.name in verdict.tied_with else ""
 
 
-def score_domain(scores: list[Score], *, narrow: bool) -> tuple[float, float]:
+def score_domain(
+    scores: list[Score], *, narrow: bool, metric: str = "accuracy", scale: float | None = None
+) -> tuple[float, float]:
     """Return the range an axis of scores should span.
 
     Args:
         scores: What is to be drawn.
-        narrow: Whether scores far below the best (a majority vote, say) may fall off the axis,
+        narrow: Whether scores far from the best (a majority vote, say) may fall off the axis,
             so that the differences that matter stay visible.
+        metric: Which score it is: says which way is better, and what is far.
+        scale: What is far where the metric does not say, as for a loss; default: the best score.
     """
-    kept = scores
-    if narrow and scores:
-        top = max(score.value for score in scores)
-        near = [score for score in scores if score.value > top - 0.25]
-        kept = near if len(near) >= 3 else scores
+    # The perplexity of a run that came apart is infinite, and no axis reaches there.
+    finite = [s for s in scores if all(map(math.isfinite, (s.low, s.value, s.high)))]
+    kept = finite
+    if narrow and finite:
+        way = sign(metric)
+        top = max(way * score.value for score in finite)
+        # Of what goes up to 1, a quarter is far; a loss or a perplexity is far at twice the best.
+        reach = 0.25 if is_at_most_one(metric) else abs(top if scale is None else scale)
+        near = [score for score in finite if way * score.value > top - reach]
+        kept = near if len(near) >= 3 else finite
     low = min((score.low for score in kept), default=0.0)
     high = max((score.high for score in kept), default=1.0)
     margin = 0.06 * (high - low) or 0.05

@@ -2,37 +2,44 @@
 
 import math
 
-from tailorbird.metrics.verdict import PREDICTIONS
-from tailorbird.records import ArmReport, ReloadCheck, Report
+from tailorbird.metrics.cost import PREDICTIONS
+from tailorbird.metrics.names import sign
+from tailorbird.records import ArmReport, Forgetting, ReloadCheck, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
     Against,
     arm_named,
     finished,
     headline_metric,
+    noun,
     score_domain,
     total_seconds,
+    words,
 )
 from tailorbird.report.confusion import confused_pairs
+
+MUCH = 0.5  # perplexity half as high again
 
 
 def scatter(report: Report) -> str:
     """Say how to read quality against cost, and what fell off the axis."""
     name = headline_metric(report)
-    words = ["Higher is better, further left is cheaper; the line joins the arms that no other "
-             "beats on both."]  # fmt: skip
+    up = "Higher is better" if sign(name) > 0 else "Up is better (lower numbers)"
+    told = [f"{up}, further left is cheaper; the line joins the arms that no other beats on both."]
     best = arm_named(report, report.verdict.best)
     if best is not None:
-        words.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
-    words.append(
-        f"Time is search, training and answering {PREDICTIONS:,} texts together, on this machine."
+        told.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
+    told.append(
+        f"Time is search, training and answering {PREDICTIONS:,} {noun(report)}s together, "
+        "on this machine."
     )
     drawn = [arm for arm in finished(report) if total_seconds(arm) is not None]
-    low, _ = score_domain([arm.test[name] for arm in drawn], narrow=True)
-    below = [arm.name for arm in drawn if arm.test[name].value < low]
+    domain = score_domain([arm.test[name] for arm in drawn], narrow=True, metric=name)
+    worst = domain[0] if sign(name) > 0 else domain[1]
+    below = [arm.name for arm in drawn if sign(name) * (arm.test[name].value - worst) < 0]
     if below:
-        words.append(f"Far below the axis: {', '.join(below)}.")
-    return " ".join(words)
+        told.append(f"Far below the axis: {', '.join(below)}.")
+    return " ".join(told)
 
 
 def learning(arm: ArmReport) -> str:
@@ -112,6 +119,67 @@ def significance(report: Report, line: Against) -> str:
         return "behind, but maybe by chance"
     gap = abs(line.difference.value)
     return f"worse by {numbers.difference(metric, gap).lstrip('+')}{_unit(metric)}"
+
+
+_FORGOTTEN = {
+    "nothing": "No change to speak of: nothing there was forgotten.",
+    "a little": "A little was forgotten; in use that is hardly noticed.",
+    "some": "Some of what it knew was forgotten: check other uses of the model before relying on "
+    "it for them.",
+    "much": "Much of what it knew was forgotten: use it for these prompts only, or train with a "
+    "lower learning rate or fewer epochs.",
+    "all": "The loss came out as no number: the model can no longer read this text at all.",
+}
+
+
+def how_much_forgotten(loss: Forgetting) -> str:
+    """Grade what training cost a text that was not trained on, by its perplexity."""
+    change = perplexity_change(loss)
+    if not math.isfinite(change):
+        return "all"
+    steps = ((0.02, "nothing"), (0.10, "a little"), (MUCH, "some"))
+    return next((words for most, words in steps if change < most), "much")
+
+
+def forgetting(loss: Forgetting) -> str:
+    """Say whether training made the model worse at a text it was not trained on."""
+    if perplexity_change(loss) < -0.02:
+        return "It even reads this text better than before, so nothing there was forgotten."
+    return _FORGOTTEN[how_much_forgotten(loss)]
+
+
+def caution(report: Report) -> str:
+    """Warn of a recommended arm that forgot much: the verdict weighs its answers only."""
+    arm = arm_named(report, report.verdict.recommended)
+    if arm is None or arm.forgetting is None:
+        return ""
+    loss = arm.forgetting
+    if how_much_forgotten(loss) not in ("much", "all"):
+        return ""
+    before, after = numbers.decimal(loss.before), numbers.decimal(loss.after)
+    return (
+        f"{arm.name} forgot much of what it knew: its loss on {loss.source} went from {before} to "
+        f"{after} ({numbers.change(loss.before, loss.after)}). Use it for prompts like these only."
+    )
+
+
+def perplexity_change(loss: Forgetting) -> float:
+    """Return by what share the perplexity rose: 0.1 is one more choice in ten at every token."""
+    try:
+        return math.exp(loss.after - loss.before) - 1
+    except OverflowError:
+        return math.inf
+
+
+def seeds(report: Report, arm: ArmReport) -> str:
+    """Say how much luck there is in a score."""
+    name = headline_metric(report)
+    values = [seed.test[name] for seed in arm.seeds if name in seed.test]
+    if len(values) < 2:
+        return ""
+    spread = numbers.difference(name, max(values) - min(values)).replace("+", "")
+    test = f"test {words(report, name)}"
+    return f"With nothing changed but the seed, {test} moved by {spread}{_unit(name)}."
 
 
 def _unit(metric: str) -> str:

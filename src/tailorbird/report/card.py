@@ -1,17 +1,30 @@
 """The model card: what a stranger who finds the model folder needs to know, as README.md."""
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions, numbers
-from tailorbird.report.arms import flatten, headline_metric, test_scores
+from tailorbird.report.arms import (
+    answered,
+    flatten,
+    headline_metric,
+    label,
+    noun,
+    reads_labels,
+    test_scores,
+)
+from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
+from tailorbird.report.card_use import LIBRARIES, base_name, how_to_use, is_on_hub
+from tailorbird.report.card_use import method_of as method_of
 from tailorbird.report.confusion import confused_pairs
 
-HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation"}
-PEFT = ("lora", "qlora", "prompt")
-LIBRARIES = {"full": "transformers"} | dict.fromkeys(PEFT, "peft")
+HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
+HUB_TASKS = {
+    "classification": ("text-classification", "Text classification"),
+    "generation": ("text-generation", "Text generation"),
+    "text": ("text-generation", "Text generation"),
+}
 WEAK = 0.15  # a class this far below the macro F1 is worth a warning
 FEW = 10  # fewer test texts than this say little about a class
 
@@ -28,21 +41,13 @@ def model_card(report: Report, arm: ArmReport) -> str:
         _summary(report, arm),
         _scores(report, arm),
         _limits(report, arm),
-        _loading(report, arm),
+        how_to_use(report, arm),
         _data(report),
         _lines("Settings", _settings(report, arm)),
         _lines("Versions and machine", flatten(report.environment)),
         _reproduce(report),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def method_of(arm: ArmReport) -> str:
-    """Return the method an arm was made with; its own name where the settings do not say."""
-    method = arm.settings.get("method")
-    if isinstance(method, dict):
-        method = method.get("name")
-    return str(method or arm.name)
 
 
 def _title(report: Report, arm: ArmReport) -> str:
@@ -55,24 +60,14 @@ def _dataset(report: Report) -> str:
     return PurePath(source.replace("\\", "/")).name or source or "custom data"
 
 
-def _base(report: Report) -> str:
-    return HUB_NAMES.get(report.model, report.model)
-
-
-def _on_hub(report: Report) -> bool:
-    """Tell a hub id from a local folder, which no stranger can load."""
-    name = _base(report)
-    return bool(name) and name.count("/") <= 1 and name[0] not in "./~" and not Path(name).exists()
-
-
 def _front_matter(report: Report, arm: ArmReport) -> str:
     import yaml
 
     method = method_of(arm)
     front: dict[str, Any] = {"library_name": LIBRARIES.get(method, "tailorbird")}
-    if _on_hub(report):
-        front["base_model"] = _base(report)
-    front["pipeline_tag"] = "text-classification"
+    if is_on_hub(report):
+        front["base_model"] = base_name(report)
+    front["pipeline_tag"] = HUB_TASKS[report.data.task][0]
     front["tags"] = ["tailorbird", method]
     if arm.test:
         front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in test_scores(arm)})
@@ -83,16 +78,17 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
 
 def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
     name = _dataset(report)
+    kind, words = HUB_TASKS[report.data.task]
     return {
         "name": f"{arm.name}-{PurePath(name).stem}",
         "results": [
             {
-                "task": {"type": "text-classification", "name": "Text classification"},
+                "task": {"type": kind, "name": words},
                 "dataset": {"type": "custom", "name": name, "split": "test"},
                 "metrics": [
                     {
                         "type": HUB_METRICS.get(metric, metric),
-                        "name": numbers.metric_label(metric),
+                        "name": label(report, metric),
                         "value": round(score.value, 6),
                     }
                     for metric, score in test_scores(arm)
@@ -105,30 +101,37 @@ def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
 def _summary(report: Report, arm: ArmReport) -> str:
     data = report.data
     name = headline_metric(report)
-    kinds = numbers.plural(len(data.labels), "class", "classes")
+    rows = "training pair" if data.task == "generation" else "training text"
     words = [
-        f"Tells {kinds} of text apart. Made from `{_base(report) or 'an unnamed base model'}` by "
+        f"{_purpose(report)} Made from `{base_name(report) or 'an unnamed base model'}` by "
         f"`{_line(method_of(arm))}` with tailorbird, on "
-        f"{numbers.plural(data.counts.get('train', 0), 'training text')}."
+        f"{numbers.plural(data.counts.get('train', 0), rows)}."
     ]
     if arm.status != "ok":
         words.append(f"**This run {arm.status}: {_line(arm.why) or 'no reason was noted'}.**")
     elif name in arm.test:
-        tests = numbers.plural(data.counts.get("test", 0), "test text")
+        tests = numbers.plural(answered(report), f"test {noun(report)}")
         reach = numbers.metric_range(name, arm.test[name])
         interval = f" (95 % interval {reach})" if reach else ""
         value = numbers.metric(name, arm.test[name].value)
-        words.append(
-            f"{numbers.metric_label(name)} on {tests} it never saw: **{value}**{interval}."
-        )
+        words.append(f"{label(report, name)} on {tests} it never saw: **{value}**{interval}.")
     return " ".join(words) + "\n"
+
+
+def _purpose(report: Report) -> str:
+    if report.data.task == "generation":
+        return f"Writes answers to prompts like those of {_line(_dataset(report))}."
+    if report.data.task == "text":
+        return f"Reads on in texts like those of {_line(_dataset(report))}."
+    kinds = numbers.plural(len(report.data.labels), "class", "classes")
+    return f"Tells {kinds} of text apart."
 
 
 def _scores(report: Report, arm: ArmReport) -> str:
     if not arm.test:
         return ""
     rows = [
-        f"| {numbers.metric_label(name)} | {numbers.metric(name, score.value)} "
+        f"| {label(report, name)} | {numbers.metric(name, score.value)} "
         f"| {numbers.metric_range(name, score) or numbers.ABSENT} |"
         for name, score in test_scores(arm)
     ]
@@ -141,7 +144,7 @@ def _scores(report: Report, arm: ArmReport) -> str:
             ("Search for settings", numbers.duration(cost.search_seconds)),
             ("Peak memory", numbers.size(cost.peak_memory_bytes)),
             ("Trained parameters", _trained(arm)),
-            ("Time per text", numbers.milliseconds(cost.predict_ms_per_example)),
+            (f"Time per {noun(report)}", numbers.milliseconds(cost.predict_ms_per_example)),
             ("On disk", numbers.size(cost.artifact_bytes)),
         )
         if value != numbers.ABSENT
@@ -160,11 +163,11 @@ def _trained(arm: ArmReport) -> str:
 
 def _limits(report: Report, arm: ArmReport) -> str:
     name = _line(_dataset(report))
-    classes = numbers.plural(len(report.data.labels), "class", "classes")
     known = [
-        f"- Meant for texts like those of {name}; its scores say nothing about other texts, other "
-        "languages or later times.",
-        f"- It always answers with one of its {classes}, also for a text that belongs to none.",
+        f"- Meant for {noun(report)}s like those of {name}; its scores say nothing about other "
+        f"{noun(report)}s, other languages or later times.",
+        *_manner(report),
+        *_forgotten(arm),
         *_weak_classes(arm),
         *_mistakes(report, arm),
         *_confidence(arm),
@@ -175,6 +178,27 @@ def _limits(report: Report, arm: ArmReport) -> str:
         ),
     ]
     return "\n".join(["## Intended use and limits\n", *known, ""])
+
+
+def _manner(report: Report) -> list[str]:
+    if not reads_labels(report):
+        return [
+            "- It writes as fluently when it is wrong as when it is right: check what it says "
+            "before acting on it."
+        ]
+    classes = numbers.plural(len(report.data.labels), "class", "classes")
+    return [f"- It always answers with one of its {classes}, also for a text that belongs to none."]
+
+
+def _forgotten(arm: ArmReport) -> list[str]:
+    loss = arm.forgetting
+    if loss is None:
+        return []
+    before, after = numbers.decimal(loss.before), numbers.decimal(loss.after)
+    return [
+        f"- Forgetting: its loss on {_line(loss.source)} went from {before} to {after} "
+        f"({numbers.change(loss.before, loss.after)}). {captions.forgetting(loss)}"
+    ]
 
 
 def _weak_classes(arm: ArmReport) -> list[str]:
@@ -206,66 +230,14 @@ def _confidence(arm: ArmReport) -> list[str]:
     return [f"- Confidence: {words}"] if words else []
 
 
-def _loading(report: Report, arm: ArmReport) -> str:
-    run = arm.run or "RUN"
-    parts = ["## How to use it\n", "```bash", f'tailor predict {run} "a text"', "```", ""]
-    snippet = _snippet(report, arm, f"{run}/model")
-    if snippet:
-        parts += ["Without tailorbird:\n", "```python", snippet, "```", ""]
-    return "\n".join(parts)
-
-
-def _snippet(report: Report, arm: ArmReport, folder: str) -> str:
-    """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
-    method = method_of(arm)
-    if method == "full":
-        return (
-            "from transformers import pipeline\n\n"
-            f'classify = pipeline("text-classification", model="{folder}")\n'
-            'print(classify("a text"))'
-        )
-    if method not in PEFT:
-        return ""
-    base = f'"{_base(report)}", num_labels={len(report.data.labels)}'
-    head = "from peft import PeftModel\nfrom transformers import AutoModelForSequenceClassification"
-    if method == "qlora":
-        head = f"import torch\n{head}, AutoTokenizer, BitsAndBytesConfig\n\n{_bits(arm)}"
-        base += ',\n    quantization_config=bits, device_map="auto"'
-    else:
-        head += ", AutoTokenizer\n"
-    return (
-        f"{head}\n"
-        f"base = AutoModelForSequenceClassification.from_pretrained(\n    {base},\n)\n"
-        f'model = PeftModel.from_pretrained(base, "{folder}").eval()\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
-        'logits = model(**tokenizer("a text", return_tensors="pt").to(model.device)).logits'
-    )
-
-
-def _bits(arm: ArmReport) -> str:
-    """Return the quantisation that the adapter was trained on; any other changes its answers."""
-    if dict(flatten(arm.settings)).get("method.bits") == "8":
-        kind = "load_in_8bit=True"
-    else:
-        kind = (
-            'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,\n'
-            "    bnb_4bit_compute_dtype=torch.bfloat16"
-        )
-    # The head is never quantised; it is called one of these.
-    return (
-        f"bits = BitsAndBytesConfig(\n    {kind},\n"
-        "    llm_int8_skip_modules=[\n"
-        '        "classifier", "score", "pre_classifier", "classification_head", "pooler.dense",\n'
-        "    ],\n)"
-    )
-
-
 def _data(report: Report) -> str:
     data = report.data
     counts = ", ".join(f"{part} {count:,}" for part, count in data.counts.items())
     shown = ", ".join(_line(label) for label in data.labels[:30])
     more = f" and {len(data.labels) - 30} more" if len(data.labels) > 30 else ""
     lines = [f"{_line(_dataset(report))}: {counts}{f' ({data.how})' if data.how else ''}.", ""]
+    if data.form:
+        lines += [f"The rows were {_line(data.form)}.", ""]
     if shown:
         lines += [f"Classes: {shown}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])

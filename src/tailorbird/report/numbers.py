@@ -3,43 +3,14 @@
 import math
 from collections.abc import Callable
 
+from tailorbird.metrics.names import is_share as is_share
+from tailorbird.metrics.names import metric_label as metric_label
+from tailorbird.metrics.names import metric_words as metric_words
 from tailorbird.records import Score
 
 ABSENT = "–"
 
 Writer = Callable[[float], str]
-
-LABELS = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro-F1",
-    "micro_f1": "Micro-F1",
-    "weighted_f1": "Weighted F1",
-    "f1": "F1",
-    "mcc": "Matthews correlation",
-    "auroc": "AUROC",
-    "log_loss": "Log loss",
-    "ece": "Calibration error",
-    "brier": "Brier score",
-    "rmse": "RMSE",
-    "mae": "Mean absolute error",
-    "r2": "R²",
-    "exact_match": "Exact match",
-    "top_3_accuracy": "Top-3 accuracy",
-}
-LOWER_IS_BETTER = frozenset(
-    {"log_loss", "ece", "brier", "rmse", "mae", "mse", "loss", "perplexity", "cer", "wer"}
-)
-SHARES = frozenset({"accuracy", "balanced_accuracy", "exact_match", "ece", "coverage"})
-
-
-def metric_label(name: str) -> str:
-    """Return a metric's name for a heading."""
-    return LABELS.get(name) or name.replace("_", " ").capitalize()
-
-
-def is_share(name: str) -> bool:
-    """Tell whether a metric is a share of examples, so that it is written in percent."""
-    return name in SHARES or name.endswith("_accuracy")
 
 
 def metric(name: str, value: float | None) -> str:
@@ -188,3 +159,10 @@ def share_of(part: int | None, whole: int | None) -> str:
 def plural(number: int, noun: str, nouns: str = "") -> str:
     """Write a count with its noun: ``1 example``, ``1,200 examples``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def change(before: float, after: float) -> str:
+    """Write by what share a positive number changed: ``+6.5 %``, with a true minus sign."""
+    if not before > 0 or not math.isfinite(after):
+        return ABSENT
+    return f"{_signed(100 * (after / before - 1), 1)} %"

@@ -1,15 +1,37 @@
 """The report as one self-contained HTML page that needs no network and reads without JavaScript."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.records import ArmReport, ClassScore, Cost, Neighbour, Report, Score, WrongExample
+from tailorbird.metrics.names import LOWER_IS_BETTER
+from tailorbird.records import (
+    ArmReport,
+    ClassScore,
+    Cost,
+    Neighbour,
+    Report,
+    Score,
+    SeedScore,
+    WrongExample,
+)
 from tailorbird.report import arms, captions, numbers
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.scatter import cost_scatter
+from tailorbird.report.written import (
+    ROWS_OPEN,
+    WORST_OPEN,
+    Written,
+    clip,
+    leading,
+    shown_examples,
+    side_by_side,
+    worst,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +59,7 @@ class ArmView:
     pairs: list[Pair] = field(default_factory=list)
     classes: list[ClassScore] = field(default_factory=list)
     errors: list[WrongExample] = field(default_factory=list)
+    worst: list[Written] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
     scores: list[tuple[str, str, Score]] = field(default_factory=list)
     settings: list[tuple[str, str]] = field(default_factory=list)
@@ -61,18 +84,27 @@ def _context(report: Report) -> dict[str, Any]:
         "views": [_view(report, arm) for arm in arms.by_interest(report)],
         "ids": {arm.name: _id(report, arm) for arm in report.arms},
         "several": len(report.arms) > 1,
-        "domain": arms.score_domain([arm.test[name] for arm in scored], narrow=True),
+        "domain": arms.score_domain([arm.test[name] for arm in scored], narrow=True, metric=name),
         "against": arms.against_best(report),
-        "gaps": _gap_domain(arms.against_best(report)),
+        "gaps": _gap_domain(report),
+        "rows": side_by_side(report),
+        "leading": leading(report),
+        "shown": shown_examples(report),
+        "forgotten": [arm for arm in ranked if arm.forgetting],
         "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
         "columns": _cost_columns(report),
         "created": _moment(report.created),
         "settings": arms.flatten(report.settings),
         "environment": arms.flatten(report.environment),
         "parts": _parts(report),
-        "css": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        "css": _style(report),
         "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
     }
+
+
+def _style(report: Report) -> str:
+    names = ["page.css"] if arms.reads_labels(report) else ["page.css", "written.css"]
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def _environment(report: Report) -> "Environment":
@@ -91,17 +123,32 @@ def _environment(report: Report) -> "Environment":
         numbers.metric, numbers.metric_range, numbers.difference,
     ):  # fmt: skip
         environment.filters[write.__name__] = _unbroken(write)
-    environment.filters["metric_label"] = numbers.metric_label
-    environment.filters["clip"] = _clip
-    environment.tests["lower_better"] = numbers.LOWER_IS_BETTER.__contains__
+    environment.filters["metric_label"] = partial(arms.label, report)
+    environment.filters["metric_words"] = partial(arms.words, report)
+    environment.filters["clip"] = clip
+    environment.tests["lower_better"] = LOWER_IS_BETTER.__contains__
+    environment.tests["share"] = numbers.is_share
     environment.globals["place"] = _place
+    environment.globals["change"] = _unbroken(numbers.change)
+    environment.globals["mean"] = _mean
     environment.globals["make_seconds"] = arms.make_seconds
     environment.globals["headline"] = arms.headline(report)
     environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
     environment.globals["says"] = captions
-    environment.globals["limits"] = {"errors": ERRORS_OPEN, "classes": CLASSES_OPEN}
+    environment.globals["noun"] = arms.noun(report)
+    environment.globals["reads_labels"] = arms.reads_labels(report)
+    environment.globals["answered"] = arms.answered(report)
+    environment.globals["limits"] = {
+        "errors": ERRORS_OPEN, "classes": CLASSES_OPEN, "rows": ROWS_OPEN, "worst": WORST_OPEN,
+    }  # fmt: skip
     return environment
+
+
+def _mean(seeds: Sequence[SeedScore], part: str, name: str) -> float | None:
+    scores = [getattr(seed, part) for seed in seeds]
+    known = [score[name] for score in scores if name in score]
+    return sum(known) / len(known) if known else None
 
 
 def _unbroken(write: Any) -> Any:
@@ -111,10 +158,6 @@ def _unbroken(write: Any) -> Any:
         return str(write(*args)).replace(" ", "\u00a0")
 
     return written
-
-
-def _clip(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def _place(value: float, domain: tuple[float, float]) -> str:
@@ -138,7 +181,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         arm=arm,
         standing=arms.standing(report, arm),
         loss=loss_curve(arm.curve),
-        accuracy=accuracy_curve(arm.curve),
+        accuracy=accuracy_curve(arm.curve, _curve_name(report)),
         calibration=calibration_plot(arm.calibration),
         heat=heat,
         pairs=[] if heat else confused_pairs(labels, arm.confusion),
@@ -147,6 +190,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
             _clipped(error)
             for error in surest[: ERRORS_OF_CHOSEN if is_chosen else ERRORS_OF_OTHERS]
         ],
+        worst=worst(report, arm),
         says={
             "learning": captions.learning(arm),
             "calibration": captions.calibration(arm),
@@ -158,28 +202,39 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     )
 
 
+def _curve_name(report: Report) -> str:
+    return "Validation accuracy" if arms.reads_labels(report) else "Next-token accuracy, validation"
+
+
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
     """Return ``(metric, heading, score)``: the test scores, then the validation headline."""
-    name = arms.headline_metric(report)
-    scores = [(key, numbers.metric_label(key), score) for key, score in arms.test_scores(arm)]
-    if name in arm.validation:
-        label = f"Validation {numbers.metric_label(name).lower()}"
-        scores.append((name, label, arm.validation[name]))
+    scores = [(key, arms.label(report, key), score) for key, score in arms.test_scores(arm)]
+    told = [arms.headline_metric(report)] if arms.reads_labels(report) else list(arm.validation)
+    for name in told:
+        if name in arm.validation:
+            heading = f"Validation {arms.words(report, name)}"
+            scores.append((name, heading, arm.validation[name]))
     return scores
 
 
 def _clipped(error: WrongExample) -> WrongExample:
     near = tuple(
-        Neighbour(_clip(n.text, NEIGHBOUR_CHARACTERS), n.label, n.similarity, n.row)
+        Neighbour(clip(n.text, NEIGHBOUR_CHARACTERS), n.label, n.similarity, n.row)
         for n in error.nearest
     )
-    text = _clip(error.text, TEXT_CHARACTERS)
+    text = clip(error.text, TEXT_CHARACTERS)
     return WrongExample(error.row, text, error.label, error.predicted, error.confidence, near)
 
 
-def _gap_domain(lines: list[arms.Against]) -> tuple[float, float]:
+def _gap_domain(report: Report) -> tuple[float, float]:
     """Return a range with zero in it, in which the smaller differences can be seen."""
-    low, high = arms.score_domain([line.difference for line in lines], narrow=True)
+    name, best = arms.headline_metric(report), arms.arm_named(report, report.verdict.best)
+    low, high = arms.score_domain(
+        [line.difference for line in arms.against_best(report)],
+        narrow=True,
+        metric=name,
+        scale=best.test[name].value if best and name in best.test else None,
+    )
     return min(low, -0.01), max(high, 0.01)
 
 

@@ -32,7 +32,7 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
     return svg.frame(WIDTH, HEIGHT, "Training and validation loss by step", parts)
 
 
-def accuracy_curve(curve: Sequence[CurvePoint]) -> str:
+def accuracy_curve(curve: Sequence[CurvePoint], name: str = "Validation accuracy") -> str:
     """Draw validation accuracy over the steps; empty without two validations."""
     held = _finite([(p.step, p.validation_accuracy) for p in curve])
     if len(held) < 2:
@@ -46,12 +46,12 @@ def accuracy_curve(curve: Sequence[CurvePoint]) -> str:
     # A name over the end of the axis would run out of the picture.
     anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
     parts = [
-        _frame(x, y, "Validation accuracy", share=True),
+        _frame(x, y, name, share=True),
         _series(held, x, y, "held"),
         svg.circle(x(top[0]), y(top[1]), 4, "dot pick", f"highest, {words} at step {top[0]}"),
         svg.text(x(top[0]), y(top[1]) - 9, words, anchor=anchor, css="label pick"),
     ]
-    return svg.frame(WIDTH, HEIGHT, "Validation accuracy by step", parts)
+    return svg.frame(WIDTH, HEIGHT, f"{name} by step", parts)
 
 
 def calibration_plot(bins: Sequence[CalibrationBin]) -> str:

@@ -5,10 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tailorbird.metrics.verdict import PREDICTIONS
+from tailorbird.metrics.cost import PREDICTIONS
+from tailorbird.metrics.names import sign
 from tailorbird.records import ArmReport, Report, Score
 from tailorbird.report import numbers, svg
-from tailorbird.report.arms import finished, headline_metric, score_domain, total_seconds
+from tailorbird.report.arms import (
+    finished,
+    headline_metric,
+    label,
+    noun,
+    score_domain,
+    total_seconds,
+)
 from tailorbird.report.placement import Place, Point, Rect, place_names
 
 ROUND_TIMES = {
@@ -20,7 +28,6 @@ BETWEEN = {
     108_000.0: "30 h",
 }  # fmt: skip
 AXIS = 52.0  # room for the numbers at the left
-TIME = f"time to make and to answer {PREDICTIONS:,} texts →"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +57,40 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
         wide: Whether for a desk (880 px) or for a phone (360 px), where text must not shrink.
     """
     name = headline_metric(report)
-    arms = [arm for arm in finished(report) if total_seconds(arm) is not None]
+    arms = [
+        arm
+        for arm in finished(report)
+        if total_seconds(arm) is not None and math.isfinite(arm.test[name].high)
+    ]
     if not arms:
         return ""
     size = (880.0, 420.0) if wide else (360.0, 400.0)
     plot = Rect(AXIS, 26, size[0] - 12, size[1] - 50)
     scores = [arm.test[name] for arm in arms]
-    low, high = score_domain(scores, narrow=True)
-    y = svg.Scale(low, high, plot.bottom, plot.top)
+    domain = score_domain(scores, narrow=True, metric=name)
+    # Better is up, also where that means less.
+    worst, best = domain[:: sign(name)]
+    y = svg.Scale(worst, best, plot.bottom, plot.top)
     seconds = {arm.name: _floored(total_seconds(arm) or 0.0) for arm in arms}
-    x = _time_scale([seconds[arm.name] for arm in arms if arm.test[name].value >= low], plot)
+    shown = [arm for arm in arms if not _is_off(arm.test[name], y, name)]
+    x = _time_scale([seconds[arm.name] for arm in shown], plot)
     dots = [_dot(report, arm, x.clamped(seconds[arm.name]), y) for arm in arms]
     frontier = _frontier(dots)
     parts = [
-        _axes(x, y, plot, name),
+        _axes(x, y, plot, report),
         _best_band(report, arms, y, plot),
         svg.path(frontier, "frontier") if len(frontier) > 1 else "",
         *(_whisker(dot) for dot in dots),
         *_labels(dots, frontier, plot),
         *(svg.circle(dot.x, dot.y, 5.5, f"dot {dot.css}", dot.title) for dot in reversed(dots)),
     ]
-    label = f"{numbers.metric_label(name)} of each arm against the time it takes"
-    return svg.frame(*size, label, parts, "wide" if wide else "narrow")
+    told = f"{label(report, name)} of each arm against the time it takes"
+    return svg.frame(*size, told, parts, "wide" if wide else "narrow")
+
+
+def _is_off(score: Score, y: svg.Scale, name: str) -> bool:
+    """Tell whether a score is worse than the axis goes."""
+    return sign(name) * (score.value - y.low) < 0
 
 
 def _floored(seconds: float) -> float:
@@ -89,25 +108,27 @@ def _time_scale(seconds: Sequence[float], plot: Rect) -> svg.Scale:
 def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
     name = headline_metric(report)
     score = arm.test[name]
-    below = score.value < y.low
+    below = _is_off(score, y, name)
     css = "pick" if arm.name == report.verdict.recommended else "other"
     cost = numbers.duration(total_seconds(arm))
     return Dot(
         name=arm.name,
         x=max(x, AXIS + 14) if below else x,
         y=y.clamped(score.value) - (8 if below else 0),
-        top=y.clamped(score.high),
-        bottom=y.clamped(score.low),
+        top=min(y.clamped(score.high), y.clamped(score.low)),
+        bottom=max(y.clamped(score.high), y.clamped(score.low)),
         css=f"{css} below" if below else css,
         title=f"{arm.name}: {numbers.metric(name, score.value)}, {cost}",
         note=f"{numbers.metric(name, score.value)} ↓" if below else "",
     )
 
 
-def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, name: str) -> str:
-    levels = svg.ticks(y.low, y.high, 4)
+def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, report: Report) -> str:
+    name = headline_metric(report)
+    levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 4)
     write = svg.evenly(levels, share=numbers.is_share(name))
     marks = _time_marks(x)
+    time = f"time to make and to answer {PREDICTIONS:,} {noun(report)}s →"
     across = "".join(
         svg.line(x(t), plot.bottom, x(t), plot.bottom + 5, "axis")
         + svg.text(x(t), plot.bottom + 19, words, anchor="middle", css="tick")
@@ -117,8 +138,8 @@ def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, name: str) -> str:
         svg.grid(y, levels, plot.left, plot.right, write)
         + svg.line(plot.left, plot.bottom, plot.right, plot.bottom, "axis")
         + across
-        + svg.text(0, 12, numbers.metric_label(name), css="name")
-        + svg.text(plot.right, plot.bottom + 40, TIME, anchor="end", css="name")
+        + svg.text(0, 12, label(report, name), css="name")
+        + svg.text(plot.right, plot.bottom + 40, time, anchor="end", css="name")
     )
 
 
@@ -136,7 +157,7 @@ def _best_band(report: Report, arms: list[ArmReport], y: svg.Scale, plot: Rect) 
     if best is None:
         return ""
     score: Score = best.test[headline_metric(report)]
-    top, bottom = y.clamped(score.high), y.clamped(score.low)
+    top, bottom = sorted((y.clamped(score.high), y.clamped(score.low)))
     return svg.box(plot.left, top, plot.right - plot.left, bottom - top, "band")
 
 

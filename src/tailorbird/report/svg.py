@@ -14,7 +14,7 @@ from tailorbird.report.numbers import Writer
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to pixels, linearly or by logarithm.
+    """Maps values to pixels, linearly or by logarithm; an axis may run from high to low.
 
     Attributes:
         low: The value at pixel ``start``.
@@ -32,12 +32,13 @@ class Scale:
         low, high = self.low, self.high
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        share = (value - low) / (high - low) if high > low else 0.5
+        share = (value - low) / (high - low) if high != low else 0.5
         return self.start + share * (self.end - self.start)
 
     def clamped(self, value: float) -> float:
         """Return the pixel of a value, held inside the axis."""
-        return self(min(max(value, self.low), self.high))
+        low, high = sorted((self.low, self.high))
+        return self(min(max(value, low), high))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -11,10 +11,14 @@ from tailorbird.report.arms import (
     headline,
     headline_metric,
     make_seconds,
+    noun,
+    reads_labels,
     reason,
     second_metric,
     standing,
+    words,
 )
+from tailorbird.report.captions import caution
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -48,7 +52,7 @@ def render_table(report: Report) -> "ReportTable":
 def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return the table's heading and its rows as plain strings, best arm first."""
     shown = _columns(report)
-    heading = [column.title.replace("\n", " ") for column in shown]
+    heading = [_flat(column.title) for column in shown]
     return heading, [[_cell(column, arm) for column in shown] for arm in by_score(report)]
 
 
@@ -65,12 +69,14 @@ class ReportTable:
 
         table, dropped = self._table(options.max_width)
         lines = [*self._legend(), *self._troubles(), Text(""), self._verdict()]
+        if caution(self.report):
+            lines.append(Text(f"Beware: {caution(self.report)}"))
         if dropped:
             lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
         yield ""
         yield _plain_ascii(table) if options.ascii_only else table
-        for words in lines:
-            shown = Text(str(words).translate(ASCII)) if options.ascii_only else words
+        for line in lines:
+            shown = Text(str(line).translate(ASCII)) if options.ascii_only else line
             yield Padding(shown, (0, 0, 0, GAP), expand=False)
         yield ""
 
@@ -96,7 +102,7 @@ class ReportTable:
         for arm in arms:
             cells = [Text(_cell(column, arm)) for column in shown]
             table.add_row(Text(self._mark(arm)), *cells, style=self._style(arm))
-        return table, [column.title.replace("\n", " ") for column in dropped]
+        return table, [_flat(column.title) for column in dropped]
 
     def _mark(self, arm: ArmReport) -> str:
         verdict = self.report.verdict
@@ -104,6 +110,8 @@ class ReportTable:
             return ""
         if arm.name == verdict.recommended:
             return "→"
+        if arm.name in verdict.tied_with and not reads_labels(self.report):
+            return "~"
         return "*" if arm.name == verdict.best else ""
 
     def _style(self, arm: ArmReport) -> str:
@@ -123,8 +131,8 @@ class ReportTable:
     def _verdict(self) -> "Text":
         from rich.text import Text
 
-        words = reason(self.report)
-        return Text.assemble((f"{headline(self.report)}{': ' if words else ''}", "bold"), words)
+        why = reason(self.report)
+        return Text.assemble((f"{headline(self.report)}{': ' if why else ''}", "bold"), why)
 
     def _legend(self) -> list["Text"]:
         from rich.text import Text
@@ -132,9 +140,11 @@ class ReportTable:
         verdict = self.report.verdict
         if len(self.report.arms) < 2 or not verdict.recommended:
             return []
+        equal = [name for name in verdict.tied_with if name != verdict.recommended]
+        tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
-            return [Text("→ recommended, and the best score", style="dim")]
-        return [Text("→ recommended   * best score", style="dim")]
+            return [Text(f"→ recommended, and the best score{tied}", style="dim")]
+        return [Text(f"→ recommended   * best score{tied}", style="dim")]
 
 
 _NAME = 9
@@ -143,19 +153,21 @@ _NAME = 9
 def _columns(report: Report) -> list[Column]:
     """Return the columns this report has values for."""
     first, second = headline_metric(report), second_metric(report)
+    each = "answer" if noun(report) == "prompt" else "text"
     every = [
         Column("arm", _NAME, lambda arm: arm.name, right=False),
-        Column(numbers.metric_label(first).lower(), 8, lambda arm: _headline(arm, first)),
+        Column(_title(report, first), 8, lambda arm: _headline(arm, first)),
         Column("95 %\ninterval", 7, lambda a: numbers.metric_range(first, a.test.get(first))),
     ]
     if second:
-        title = numbers.metric_label(second).lower().replace("-f1", "\nF1")
-        every.append(Column(title, 4, lambda arm: _score(arm, second)))
+        every.append(Column(_title(report, second), 4, lambda arm: _score(arm, second)))
     every += [
         Column("train\ntime", 6, lambda arm: numbers.brief_duration(make_seconds(arm))),
         Column("peak\nmemory", 5, lambda arm: numbers.size(arm.cost.peak_memory_bytes)),
         Column("trained\nparams", 3, lambda arm: numbers.count(arm.cost.trainable_parameters)),
-        Column("time per\ntext", 2, lambda a: numbers.milliseconds(a.cost.predict_ms_per_example)),
+        Column(
+            f"time per\n{each}", 2, lambda a: numbers.milliseconds(a.cost.predict_ms_per_example)
+        ),
         Column("", 1, lambda arm: standing(report, arm), right=False),
     ]
     return [
@@ -163,10 +175,22 @@ def _columns(report: Report) -> list[Column]:
     ]
 
 
+def _title(report: Report, name: str) -> str:
+    """Return a metric's heading, narrow enough that eighty columns hold every number."""
+    if reads_labels(report):
+        return numbers.metric_label(name).lower().replace("-f1", "\nF1")
+    return words(report, name).replace("perplexity", "per-\nplexity").replace(" ", "\n")
+
+
+def _flat(title: str) -> str:
+    """Return a heading on one line, a divided word whole."""
+    return title.replace("-\n", "").replace("\n", " ")
+
+
 def _cell(column: Column, arm: ArmReport) -> str:
     """Write a cell; an arm that did not finish has no numbers, not unknown ones."""
-    words = column.write(arm)
-    return "" if arm.status != "ok" and words == numbers.ABSENT else words
+    cell = column.write(arm)
+    return "" if arm.status != "ok" and cell == numbers.ABSENT else cell
 
 
 def _headline(arm: ArmReport, name: str) -> str:

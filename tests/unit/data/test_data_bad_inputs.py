@@ -24,7 +24,7 @@ def prepare(arguments: list[str]) -> Split:
     parser.add_argument("--drop-missing", action="store_true")
     asked = vars(parser.parse_args(arguments))
     overlap = asked.pop("overlap")
-    parts = read_parts(asked.pop("train"), **asked)
+    parts = read_parts(asked.pop("train"), **asked, task="auto")
     split = make_split(*parts, validation_share=0.1, test_share=0.2, seed=13)
     return check_split(split, overlap=overlap)
 

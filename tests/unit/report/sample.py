@@ -214,7 +214,11 @@ def _seeds(rng: random.Random, right: float, seeds: int) -> tuple[SeedScore, ...
         return ()
     spread = [rng.uniform(-0.012, 0.012) for _ in range(seeds)]
     return tuple(
-        SeedScore(13 + number, right + gap / 2, right + gap, right + gap - 0.01)
+        SeedScore(
+            13 + number,
+            validation={"accuracy": right + gap / 2},
+            test={"accuracy": right + gap, "macro_f1": right + gap - 0.01},
+        )
         for number, gap in enumerate(spread)
     )
 

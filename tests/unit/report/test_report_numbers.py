@@ -147,3 +147,12 @@ def test_rate() -> None:
     assert numbers.rate(118.4) == "118 /s"
     assert numbers.rate(2.34) == "2.3 /s"
     assert numbers.rate(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [(2.0, 2.5, "+25.0 %"), (2.0, 1.9, "−5.0 %"), (2.0, 2.0, "0.0 %"), (0.0, 1.0, "–"),
+     (2.0, math.inf, "–")],
+)  # fmt: skip
+def test_change(before: float, after: float, words: str) -> None:
+    assert numbers.change(before, after) == words

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from sample_written import written_report
 
 from tailorbird.records import ArmReport, DataSummary, Report, Score, Verdict
 from tailorbird.report.table import print_report, render_table, table_rows
@@ -122,3 +123,40 @@ def test_renderable_has_no_state(report: Report) -> None:
     for file in out:
         Console(file=file, width=80).print(table)
     assert out[0].getvalue() == out[1].getvalue()
+
+
+@pytest.mark.parametrize("headline", ["token_f1", "exact_match", "perplexity"])
+def test_eighty_columns_hold_a_comparison_of_writers(headline: str) -> None:
+    words = shown(written_report(headline=headline), 80)
+    assert max(map(len, words.splitlines())) <= 80
+    assert "wider terminal" not in words
+    lora = next(line for line in words.splitlines() if " lora " in line)
+    for cell in ("5.3 min", "1.4 GB", "2.4 M", "1.2 s", "3.064"):
+        assert cell in lora, cell
+    heading = " ".join(words.split("arm")[1].split("──")[0].split())
+    assert "plexity" in heading
+    assert "answer" in heading
+
+
+def test_standing_of_writers_is_told_by_marks() -> None:
+    lines = shown(written_report(), 80).splitlines()
+    marks = {line.split()[1]: line[0] for line in lines if line[:1] in "→*~" and line.strip()}
+    assert marks == {"full": "→", "rag+lora": "~", "lora": "~"}
+    assert any("~ could equal the best" in line for line in lines)
+
+
+def test_forgetting_of_the_recommended_arm_is_told() -> None:
+    words = " ".join(shown(written_report(), 80).split())
+    assert "Beware: full forgot much of what it knew" in words
+
+
+def test_rows_of_writers_for_markdown() -> None:
+    heading, rows = table_rows(written_report(failed=True))
+    assert heading[:4] == ["arm", "token F1", "95 % interval", "perplexity"]
+    assert "time per answer" in heading
+    assert rows[-2][:2] == ["full", "failed"]
+
+
+def test_narrow_terminal_names_whole_columns() -> None:
+    words = " ".join(shown(written_report(), 40).split())
+    assert "perplexity" in words

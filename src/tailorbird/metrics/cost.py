@@ -1,0 +1,31 @@
+"""What a way of adapting costs, as the verdict weighs it."""
+
+from math import inf
+
+from tailorbird.records import ArmReport
+
+PREDICTIONS = 10_000
+SAME_COST = 1.1
+
+MAJORITY, NEAREST, BASE = "majority", "nearest", "base"
+UNTRAINED = frozenset({MAJORITY, NEAREST, BASE, "rag", "probe"})
+"""Arms that leave the language model as it is."""
+KEEPS_NOTHING = frozenset({BASE})
+"""Arms for which nothing is kept beside the base model, which every arm needs."""
+
+
+def rank_cost(arm: ArmReport) -> tuple[float, float]:
+    """Return what an arm costs to make and run, in seconds, and to keep, in bytes.
+
+    Seconds are those of training and search plus 10,000 predictions on this machine: some weeks
+    of use of a small service, so that neither a long training nor a slow answer goes unnoticed.
+    What did not happen (training a baseline, keeping an untouched model) costs nothing; what was
+    not measured, infinity.
+    """
+    cost = arm.cost
+    make = (cost.train_seconds or 0.0) + (cost.search_seconds or 0.0)
+    each = cost.predict_ms_per_example
+    run = inf if each is None else each / 1000 * PREDICTIONS
+    unknown = 0.0 if arm.name in KEEPS_NOTHING else inf
+    keep = unknown if cost.artifact_bytes is None else float(cost.artifact_bytes)
+    return make + run, keep

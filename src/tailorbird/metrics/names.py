@@ -1,0 +1,93 @@
+"""What each metric is called, which way it is better, and what a difference of it is worth."""
+
+LABELS = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "weighted_f1": "Weighted F1",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "auroc": "AUROC",
+    "log_loss": "Log loss",
+    "ece": "Calibration error",
+    "brier": "Brier score",
+    "rmse": "RMSE",
+    "mae": "Mean absolute error",
+    "r2": "R²",
+    "exact_match": "Exact match",
+    "numeric_match": "Numeric match",
+    "choice_accuracy": "Choice accuracy",
+    "token_f1": "Token F1",
+    "rouge_l": "ROUGE-L",
+    "loss": "Loss",
+    "perplexity": "Perplexity",
+    "top_3_accuracy": "Top-3 accuracy",
+}
+_CAPITALS = {
+    "token_f1": "token F1",
+    "rouge_l": "ROUGE-L",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "weighted_f1": "weighted F1",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "auroc": "AUROC",
+    "rmse": "RMSE",
+    "r2": "R²",
+}
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "ece", "brier", "rmse", "mae", "mse", "loss", "perplexity", "cer", "wer"}
+)
+SHARES = frozenset(
+    {"accuracy", "balanced_accuracy", "exact_match", "numeric_match", "ece", "coverage"}
+)
+_AT_MOST_ONE = frozenset(
+    {"token_f1", "rouge_l", "f1", "macro_f1", "micro_f1", "weighted_f1", "mcc", "auroc", "r2"}
+)
+# Shares that say how many answers were right, and how to say so; others are named.
+_WHAT_IS_RIGHT = {
+    "accuracy": "right",
+    "choice_accuracy": "right",
+    "exact_match": "exact matches",
+    "numeric_match": "right numbers",
+}
+
+
+def metric_label(name: str) -> str:
+    """Return a metric's name for a heading."""
+    return LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def metric_words(name: str) -> str:
+    """Return a metric's name for the middle of a sentence."""
+    return _CAPITALS.get(name) or metric_label(name).lower()
+
+
+def what_is_right(name: str) -> str:
+    """Return what a metric is the share of (``62 % right``); empty when it is no such share."""
+    return _WHAT_IS_RIGHT.get(name, "")
+
+
+def is_share(name: str) -> bool:
+    """Tell whether a metric is a share of examples, so that it is written in percent."""
+    return name in SHARES or name.endswith("_accuracy")
+
+
+def is_at_most_one(name: str) -> bool:
+    """Tell whether a metric is known to go up to 1 at best, so that differences have a scale."""
+    return is_share(name) or name in _AT_MOST_ONE
+
+
+def sign(name: str) -> int:
+    """Return 1 where more is better, -1 where less is."""
+    return -1 if name in LOWER_IS_BETTER else 1
+
+
+def unit(name: str, best: float) -> float:
+    """Return what a share of the metric's scale is a share of.
+
+    That is 1 for a score that reaches 1 at best. Of a loss, a perplexity or a user's own number
+    the scale is unknown, and the best score seen stands for it.
+    """
+    return 1.0 if is_at_most_one(name) else abs(best)

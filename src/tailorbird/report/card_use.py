@@ -1,0 +1,163 @@
+"""How to load and ask a saved model: the code of a model card, which runs as it stands."""
+
+from pathlib import Path
+
+from tailorbird.metrics.cost import BASE
+from tailorbird.records import ArmReport, Report
+from tailorbird.report.arms import flatten, noun, reads_labels
+
+HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+PEFT = ("lora", "qlora", "prompt")
+LIBRARIES = {"full": "transformers"} | dict.fromkeys(PEFT, "peft")
+NEW_TOKENS = 256
+
+
+def method_of(arm: ArmReport) -> str:
+    """Return the method an arm was made with; its own name where the settings do not say."""
+    method = arm.settings.get("method")
+    if isinstance(method, dict):
+        method = method.get("name")
+    return str(method or arm.name)
+
+
+def base_name(report: Report) -> str:
+    """Return the name that others know the base model by."""
+    return HUB_NAMES.get(report.model, report.model)
+
+
+def is_on_hub(report: Report) -> bool:
+    """Tell a hub id from a local folder or a built-in model, which no stranger can load."""
+    name = base_name(report)
+    is_id = bool(name) and name.count("/") <= 1 and name[0] not in "./~" and ":" not in name
+    return is_id and not Path(name).exists()
+
+
+def how_to_use(report: Report, arm: ArmReport) -> str:
+    """Return the card's section with the commands and the code."""
+    run = arm.run or "RUN"
+    parts = ["## How to use it\n", "```bash", f'tailor predict {run} "a {noun(report)}"', "```", ""]
+    if reads_labels(report):
+        snippet = _classifier(report, arm, f"{run}/model")
+    else:
+        snippet = _writer(report, arm, f"{run}/model")
+        parts += [_TEMPLATE, ""] if report.data.task == "generation" else []
+    if snippet:
+        by_itself = "import tailorbird" not in snippet
+        parts += ["Without tailorbird:\n" if by_itself else "In Python:\n"]
+        parts += ["```python", snippet, "```", ""]
+    return "\n".join(parts)
+
+
+_TEMPLATE = (
+    "Prompts go through the chat template that is saved with the tokenizer, as they did in "
+    "training; a bare prompt gets worse answers. Where the training rows had a system message, put "
+    "the same one first."
+)
+
+
+def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
+    """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
+    method = method_of(arm)
+    if method == "full":
+        return (
+            "from transformers import pipeline\n\n"
+            f'classify = pipeline("text-classification", model="{folder}")\n'
+            'print(classify("a text"))'
+        )
+    if method not in PEFT:
+        return ""
+    more = f", num_labels={len(report.data.labels)}"
+    return (
+        f"{_peft_model(report, arm, folder, 'AutoModelForSequenceClassification', more)}\n"
+        'logits = model(**tokenizer("a text", return_tensors="pt").to(model.device)).logits'
+    )
+
+
+def _writer(report: Report, arm: ArmReport, folder: str) -> str:
+    """Return code that writes an answer: plain transformers or PEFT where those can load it."""
+    method = method_of(arm)
+    if method in PEFT and not arm.name.startswith("rag"):
+        load = _peft_model(report, arm, folder, "AutoModelForCausalLM", "")
+    elif arm.name == BASE or (method == "full" and not arm.name.startswith("rag")):
+        first, source = _named(base_name(report) if arm.name == BASE else folder)
+        load = (
+            f"{first}from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+            f"model = AutoModelForCausalLM.from_pretrained({source}).eval()\n"
+            f"tokenizer = AutoTokenizer.from_pretrained({source})"
+        )
+    else:
+        return (
+            "import tailorbird\n\n"
+            f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
+            f'print(model.predict(["a {noun(report)}"])[0])'
+        )
+    return f"{load}\n{_ask(report, arm)}"
+
+
+def _ask(report: Report, arm: ArmReport) -> str:
+    settings = dict(flatten(report.settings)) | dict(flatten(arm.settings))
+    tokens = settings.get("generate.max_new_tokens", "")
+    most = tokens if tokens.isdigit() else NEW_TOKENS
+    if report.data.task == "text":
+        read = 'inputs = tokenizer("a text", return_tensors="pt").to(model.device)\n'
+    else:
+        read = (
+            'messages = [{"role": "user", "content": "a prompt"}]\n'
+            "inputs = tokenizer.apply_chat_template(\n"
+            '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True\n'
+            ").to(model.device)\n"
+        )
+    return (
+        f"{read}"
+        "written = model.generate(\n"
+        '    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],\n'
+        f"    max_new_tokens={most}, do_sample=False,\n)\n"
+        'answer = tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], '
+        "skip_special_tokens=True)\n"
+        "print(answer)"
+    )
+
+
+def _peft_model(report: Report, arm: ArmReport, folder: str, kind: str, more: str) -> str:
+    first, source = _named(base_name(report))
+    head = f"{first}from peft import PeftModel\nfrom transformers import {kind}"
+    base = f"{source}{more}"
+    if method_of(arm) == "qlora":
+        bits = _bits(arm, with_head=kind != "AutoModelForCausalLM")
+        head = f"import torch\n{head}, AutoTokenizer, BitsAndBytesConfig\n\n{bits}"
+        base += ',\n    quantization_config=bits, device_map="auto"'
+    else:
+        head += ", AutoTokenizer\n"
+    return (
+        f"{head}\n"
+        f"base = {kind}.from_pretrained(\n    {base},\n)\n"
+        f'model = PeftModel.from_pretrained(base, "{folder}").eval()\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+    )
+
+
+def _named(model: str) -> tuple[str, str]:
+    """Return an import, if one is needed, and the expression that `from_pretrained` takes."""
+    if model.startswith("builtin:"):
+        return "from tailorbird.models.builtin import resolve\n", f'resolve("{model}")'
+    return "", f'"{model}"'
+
+
+def _bits(arm: ArmReport, *, with_head: bool) -> str:
+    """Return the quantisation that the adapter was trained on; any other changes its answers."""
+    if dict(flatten(arm.settings)).get("method.bits") == "8":
+        kind = "load_in_8bit=True"
+    else:
+        kind = (
+            'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,\n'
+            "    bnb_4bit_compute_dtype=torch.bfloat16"
+        )
+    if not with_head:
+        return f"bits = BitsAndBytesConfig(\n    {kind},\n)\n"
+    # The head is never quantised; it is called one of these.
+    return (
+        f"bits = BitsAndBytesConfig(\n    {kind},\n"
+        "    llm_int8_skip_modules=[\n"
+        '        "classifier", "score", "pre_classifier", "classification_head", "pooler.dense",\n'
+        "    ],\n)"
+    )
