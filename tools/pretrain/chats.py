@@ -22,7 +22,14 @@ SYSTEM = (
     "Answer from the context only.",
 )
 # How many of each kind there are at most, so that code does not crowd out the rest.
-MOST = {"does": 6000, "write": 1500, "finish": 1500, "runs": 1000, "section": 2500, "grounded": 5000}
+MOST = {
+    "does": 6000,
+    "write": 1500,
+    "finish": 1500,
+    "runs": 1000,
+    "section": 2500,
+    "grounded": 5000,
+}
 # The bundled pages are few and of more use to a tutor than the library's own prose.
 PAGE_ROUNDS = 6
 TALK_ROUNDS = 25

@@ -23,7 +23,14 @@ NEAR_SHARE = 0.15
 LONG_LINE = 20
 # Test suites and generated tables teach no Python; `_sysconfigdata` holds one machine's paths.
 LEFT_OUT_PARTS = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages"}
-LEFT_OUT_TOPS = ("pydoc_data", "encodings", "_sysconfigdata", "config-", "lib-dynload", "stringprep")
+LEFT_OUT_TOPS = (
+    "pydoc_data",
+    "encodings",
+    "_sysconfigdata",
+    "config-",
+    "lib-dynload",
+    "stringprep",
+)
 LEFT_OUT = ("html/entities.py", "re/_casefix.py")
 
 

@@ -10,7 +10,6 @@ import lzma
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,8 +21,18 @@ from tokenizer import END_OF_TEXT
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 WINDOW = 1024
-PREFIX_LINES, SAMPLES, NEW_TOKENS = 12, 4, 48
+PREFIX_LINES, SHOWN_LINES, SAMPLES, NEW_TOKENS = 40, 4, 4, 48
 PROBES = 60
+ASKED = (
+    "Hello!",
+    "Who are you?",
+    "What is a list?",
+    "What does json.dumps do?",
+    "Write a Python function that adds two numbers.",
+    "What is the capital of France?",
+    "Context:\nThe library in Elm Street opens at nine. On Mondays it stays closed.\n\n"
+    "Question: What should I know about Mondays?",
+)
 
 
 def main() -> int:
@@ -39,12 +48,15 @@ def main() -> int:
     model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32).eval()
     texts = corpus.build()
     held_out = [document.text for document in texts.held_out]
-    found = {"python": sys.version.split()[0], "files": len(held_out)}
+    found = {"python": sys.version.split()[0], "files": len(held_out), "window": given.window}
     found |= likelihood(model, tokenizer, held_out, given.window)
     found |= xz(held_out, [document.text for document in texts.train])
     if not given.no_samples:
         found |= turns(model, tokenizer, texts)
-        found["samples"] = samples(model, tokenizer, held_out)
+        found["samples"] = samples(model, tokenizer, texts.held_out)
+        found["talk"] = [
+            {"asked": words, "answered": _answer(model, tokenizer, words, 80)[0]} for words in ASKED
+        ]
     print(json.dumps(found))
     return 0
 
@@ -129,20 +141,30 @@ def _answer(model: Any, tokenizer: Any, question: str, longest: int) -> tuple[st
     return tokenizer.decode(made, skip_special_tokens=True), ended
 
 
-def samples(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[dict[str, str]]:
+def samples(
+    model: Any, tokenizer: Any, documents: Sequence[corpus.Document]
+) -> list[dict[str, str]]:
     """Return greedy completions of the middles of the longest held-out files."""
     found = []
-    for text in sorted(texts, key=len)[-SAMPLES:]:
-        lines = text.splitlines(keepends=True)
+    for document in sorted(documents, key=lambda d: len(d.text))[-SAMPLES:]:
+        lines = document.text.splitlines(keepends=True)
         middle = next(
             (n for n in range(len(lines) // 2, len(lines)) if lines[n].strip().startswith("def ")),
             len(lines) // 2,
         )
-        prefix = "".join(lines[max(0, middle - PREFIX_LINES) : middle + 1])
-        ids = tokenizer(prefix.rstrip("\n"), return_tensors="pt", return_token_type_ids=False)
+        prefix = "".join(lines[max(0, middle - PREFIX_LINES) : middle + 1]).rstrip("\n")
+        ids = tokenizer(prefix, return_tensors="pt", return_token_type_ids=False)
         made = model.generate(**ids, max_new_tokens=NEW_TOKENS, do_sample=False)
         words = tokenizer.decode(made[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
-        found.append({"prefix": "".join(lines[max(0, middle - 3) : middle + 1]), "made": words})
+        rest = "".join(lines[middle + 1 :])
+        found.append(
+            {
+                "file": document.name,
+                "prefix": "\n".join(prefix.split("\n")[-SHOWN_LINES:]),
+                "made": words,
+                "original": "\n" + rest[: len(words)],
+            }
+        )
     return found
 
 

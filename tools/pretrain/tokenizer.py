@@ -8,7 +8,12 @@ from typing import Any
 
 VOCABULARY = 4096
 POSITIONS = 1024
-END_OF_TEXT, TURN_START, TURN_END, PADDING = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
+END_OF_TEXT, TURN_START, TURN_END, PADDING = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|pad|>",
+)
 SPECIAL = [END_OF_TEXT, TURN_START, TURN_END, PADDING]
 # As GPT-4's, but digits stand alone and a line break joins the indentation after it: one token
 # says "new line, eight blanks in", where code would otherwise spend two on most lines. The last

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from tailorbird.errors import UserError
-from tailorbird.models.builtin import resolve
+from tailorbird.models.builtin import BUILTINS, resolve
 from tailorbird.models.device import choose
 from tailorbird.runs.environment import PACKAGES, describe, installed
 
@@ -37,7 +37,7 @@ def examine() -> list[dict[str, Any]]:
         _device(),
         _products(),
         _quantisation(),
-        _builtin(),
+        *map(_builtin, BUILTINS),
         _hub(),
     ]
 
@@ -86,11 +86,11 @@ def _quantisation() -> dict[str, Any]:
     return _check("qlora", not why, why or "4-bit layers work", fix)
 
 
-def _builtin() -> dict[str, Any]:
+def _builtin(name: str) -> dict[str, Any]:
     try:
-        return _check("builtin:minilm", True, f"verified, {resolve('builtin:minilm')}")
+        return _check(name, True, f"verified, {resolve(name)}")
     except UserError as error:
-        return _check("builtin:minilm", False, error.problem, error.fix)
+        return _check(name, False, error.problem, error.fix)
 
 
 def _hub() -> dict[str, Any]:
@@ -98,5 +98,5 @@ def _hub() -> dict[str, Any]:
 
     why = hub_reachable()
     found = why or "reachable"
-    # Not having a hub is a way of working, not a fault: local folders and builtin:minilm remain.
+    # Not having a hub is a way of working, not a fault: local folders and the builtins remain.
     return _check("model hub", True, found if not why else f"{why}; local folders and builtin work")

@@ -10,7 +10,8 @@ import numpy as np
 from tailorbird.config import Config, load_config
 from tailorbird.data.supervise import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.flows.arm import HEADS, max_length
+from tailorbird.flows.arm import max_length
+from tailorbird.flows.writing_arm import make_base, writer_options
 from tailorbird.flows.written import Answering
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
@@ -181,7 +182,7 @@ def open_tuned(folder: RunFolder) -> tuple[Base, "nn.Module", Config]:
     config = load_config(folder.file(CONFIG))
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    base = load_writer(config.model, device, method.load_options(config.method, HEADS, device))
+    base = load_writer(config.model, device, writer_options(config, device, method))
     # The saved tokenizer, with the chat template that was trained with.
     base.tokenizer = tokenizer_in(folder.file(MODEL))
     model = method.load(base, folder.file(MODEL))
@@ -195,8 +196,6 @@ def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
     elif "tuned" in kind:
         return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"})
     else:
-        from tailorbird.flows.writing_arm import make_base
-
         config = load_config(folder.file(CONFIG))
         base = make_base(config, choose(config.model.device, config.model.precision), None)
         model, limit = base.model, max_length(config, base, get_method("full"))

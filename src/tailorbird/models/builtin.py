@@ -12,7 +12,7 @@ PREFIX = "builtin:"
 # The same file as sentence-transformers/all-MiniLM-L6-v2 on the hub.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Ours, made by tools/pretrain: on no hub, so it keeps its name.
-TUTOR_SHA256 = "3b131f6ce1e77714391b7f1d6ca34d66cc594cf75db7974daefe298b0e7cc40a"
+TUTOR_SHA256 = "3bf95a202f26af84adbc643e1958bc4ed5ecf86ddee7ec8fca9b9beaeb7a2564"
 TUTOR_FOLDER = Path(__file__).with_name("tutor")
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 
@@ -73,3 +73,4 @@ def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
 
 
 _FOLDERS: dict[str, Callable[[], Path]] = {"builtin:minilm": _minilm, "builtin:tutor": _tutor}
+BUILTINS = tuple(_FOLDERS)
