@@ -569,5 +569,5 @@ def test_two_classes_and_missing_classes(
     model, job = make_job("lora")
     before = {name: p.detach().clone() for name, p in trained_parameters(model)}
     few = replace(job.work.train, targets=np.minimum(job.work.train.targets, 1))
-    assert start_head(model, few, job.pad_id, job.device, 3) == 0.0, "a class has no example"
+    assert start_head(model, few, job.work.pad_id, job.device, 3) == 0.0, "a class has no example"
     assert all(torch.equal(p, before[n]) for n, p in trained_parameters(model))
