@@ -39,10 +39,11 @@ test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
 test-slow: $(VENV)/.dev  ## The slow tests: minutes
 	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)
 
-bench: $(VENV)/.runtime  ## Every benchmark, one JSON line each: about an hour on 2 cores
+bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line each: about two hours on 2 cores
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/train_speed.py --data $(DATA)/sst2
+	$(BIN)/python benchmarks/sft_speed.py
 	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
 	$(BIN)/python benchmarks/quality.py --data $(DATA)
 

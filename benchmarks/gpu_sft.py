@@ -31,17 +31,8 @@ from statistics import median
 from typing import Any
 
 from harness import emit, fresh, middle, parser, say, stop
-from sft_sides import (
-    INSTALL_TRL,
-    SHAPES,
-    Setup,
-    has_trl,
-    make_rows,
-    save_model,
-    tailorbird,
-    trainer,
-    trl,
-)
+from sft_setup import SHAPES, Setup, make_rows, save_model
+from sft_sides import INSTALL_TRL, has_trl, tailorbird, trainer, trl
 
 TRL_WAYS: dict[str, dict[str, Any]] = {
     "trl": {"gradient_checkpointing": True},

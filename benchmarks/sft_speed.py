@@ -18,8 +18,10 @@ the steps after the first:
 and on request trl-packed-bf16, trl-packed-fp32: packed in one format, whatever is fast. TRL's loss
 is chunked in all of them: since 1.16 loss_type="nll" never makes the whole of the logits.
 
-Prints one JSON line: tokens per second (real tokens: padding is not counted), peak resident memory
-of the process, and tailorbird's ratio to each way, to the fastest and to the leanest. Without TRL
+Prints one JSON line: tokens per second (real tokens: padding is not counted), tokens per second of
+processor time (nearly the same on an idle machine with OMP_NUM_THREADS=1; on one where something
+else runs the fairer of the two), peak resident memory of the process, and tailorbird's ratio to
+each way, round by round to the fastest and to the leanest. Without TRL
 (pip install trl, into an environment of its own that also holds tailorbird) only tailorbird is
 measured, and the line says so.
 """
@@ -32,7 +34,8 @@ from statistics import median
 from typing import Any
 
 from harness import emit, fresh, middle, parser, say
-from sft_sides import INSTALL_TRL, SHAPES, Setup, has_trl, make_rows, save_model, tailorbird, trl
+from sft_setup import SHAPES, Setup, make_rows, save_model
+from sft_sides import INSTALL_TRL, has_trl, tailorbird, trl
 
 TRL_WAYS: dict[str, dict[str, Any]] = {
     "trl": {"gradient_checkpointing": True},
@@ -72,7 +75,8 @@ def main() -> None:
                 told = results[-1]
                 say(
                     f"round {number}/{asked.rounds} {way}: {told['tokens_per_second']:.1f} "
-                    f"tokens/s, {told['peak_mb']:.0f} MB"
+                    f"tokens/s ({told['tokens_per_cpu_second']:.1f} of processor time), "
+                    f"{told['peak_mb']:.0f} MB"
                 )
     emit("sft_speed", _summary(found, products, precision, asked))
 
@@ -161,6 +165,7 @@ def _summary(
     asked: Any,
 ) -> dict[str, Any]:
     speeds = {way: [r["tokens_per_second"] for r in results] for way, results in found.items()}
+    work = {way: [r["tokens_per_cpu_second"] for r in results] for way, results in found.items()}
     memory = {way: [r["peak_mb"] for r in results] for way, results in found.items()}
     result: dict[str, Any] = {
         "shape": asked.shape, "rounds": asked.rounds, "steps": asked.steps, "batch": asked.batch,
@@ -172,34 +177,43 @@ def _summary(
         "tokens_per_second_range": {
             way: [round(min(v), 1), round(max(v), 1)] for way, v in speeds.items()
         },
+        "tokens_per_cpu_second": {way: middle(values, 1) for way, values in work.items()},
         "peak_mb": {way: middle(values, 0) for way, values in memory.items()},
         "model_mb": {way: results[0]["model_mb"] for way, results in found.items()},
         "mean_loss": {way: round(results[0]["mean_loss"], 4) for way, results in found.items()},
     }  # fmt: skip
     others = [way for way in found if way != "tailorbird"]
     if "tailorbird" in found and others:
-        result |= _ratios(speeds, memory, others)
+        result |= _ratios(speeds, work, memory, others)
     return result
 
 
 def _ratios(
-    speeds: dict[str, list[float]], memory: dict[str, list[float]], others: list[str]
+    speeds: dict[str, list[float]],
+    work: dict[str, list[float]],
+    memory: dict[str, list[float]],
+    others: list[str],
 ) -> dict[str, Any]:
     """Return tailorbird's ratios, each round's by itself, so that slow minutes cancel."""
 
     def ratios(values: dict[str, list[float]], way: str) -> list[float]:
-        return [a / b for a, b in zip(values["tailorbird"], values[way], strict=True)]
+        pairs = zip(values["tailorbird"], values[way], strict=True)
+        return [round(ours / other, 2) for ours, other in pairs]
 
-    fastest = max(others, key=lambda way: median(speeds[way]))
+    fastest = max(others, key=lambda way: median(work[way]))
     leanest = min(others, key=lambda way: median(memory[way]))
     return {
         "tailorbird_times_tokens_per_second": {w: middle(ratios(speeds, w)) for w in others},
+        "tailorbird_times_tokens_per_cpu_second": {w: middle(ratios(work, w)) for w in others},
         "tailorbird_times_memory": {w: middle(ratios(memory, w)) for w in others},
-        "fastest_other": fastest,
-        "times_fastest_by_round": [round(r, 2) for r in ratios(speeds, fastest)],
-        "leanest_other": leanest,
-        "memory_times_leanest_by_round": [round(r, 2) for r in ratios(memory, leanest)],
-        "memory_times_fastest_by_round": [round(r, 2) for r in ratios(memory, fastest)],
+        "by_round": {
+            "fastest_other": fastest,
+            "times_its_tokens_per_second": ratios(speeds, fastest),
+            "times_its_tokens_per_cpu_second": ratios(work, fastest),
+            "times_its_memory": ratios(memory, fastest),
+            "leanest_other": leanest,
+            "times_the_leanest_memory": ratios(memory, leanest),
+        },
     }
 
 

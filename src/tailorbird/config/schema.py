@@ -125,7 +125,7 @@ class TrainConfig(Section):
     batch."""
     micro_batch_tokens: int | None = Field(None, ge=16)
     """Generation: tokens per forward pass at most; smaller needs less memory, same result.
-    Default: 4,096 on a CPU, 16,384 on a GPU."""
+    Default: 1,024 on a CPU, 16,384 on a GPU."""
     packing: bool = True
     """Generation: lay texts end to end without padding, each blind to the others."""
     learning_rate: float | None = Field(None, gt=0)

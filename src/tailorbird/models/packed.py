@@ -26,7 +26,7 @@ from tailorbird.models.target_loss import Head, plain_head, target_loss, target_
 
 # Rounding may differ between one order of sums and another by about this, in nats.
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.15, "fp16": 0.05}
-_TOKENS_AT_ONCE = {"cpu": 4096}
+_TOKENS_AT_ONCE = {"cpu": 1024}
 _TOKENS_AT_ONCE_GPU = 16384
 _CHECKED_TOKENS = 48
 
@@ -168,7 +168,7 @@ class Reader:
         else:
             states = self._states(packed)
             losses, hits = target_scores(states, _fresh(self.head, self.inner), targets)
-        return losses.double().cpu().numpy(), hits.cpu().numpy(), packed.owners
+        return losses.cpu().double().numpy(), hits.cpu().numpy(), packed.owners
 
     def _states(self, packed: Packed) -> torch.Tensor:
         """Return the states ``[targets, hidden]`` that predict the trained tokens."""
@@ -262,7 +262,7 @@ class Reader:
             losses = nn.functional.cross_entropy(
                 logits[targets - 1], inputs[0, targets], reduction="none"
             )
-            found.append(losses.double().cpu().numpy())
+            found.append(losses.cpu().double().numpy())
         return found
 
 

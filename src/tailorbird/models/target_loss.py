@@ -58,7 +58,7 @@ def target_loss(hidden: torch.Tensor, head: Head, targets: torch.Tensor) -> torc
         targets: ``[targets]`` token ids.
     """
     loss: torch.Tensor = _TargetLoss.apply(  # type: ignore[no-untyped-call]
-        hidden, head.weight, head.bias, targets, head
+        _in_product_format(hidden), head.weight, head.bias, targets, head
     )
     return loss
 
@@ -68,6 +68,7 @@ def target_scores(
     hidden: torch.Tensor, head: Head, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each target's loss in nats ``[targets]`` and whether it was the likeliest token."""
+    hidden = _in_product_format(hidden)
     losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
     hits = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
     weight = head.weight.to(hidden.dtype)
@@ -77,6 +78,12 @@ def target_scores(
         losses[rows] = torch.logsumexp(logits, dim=1) - picked
         hits[rows] = logits.argmax(dim=1) == targets[rows]
     return losses, hits
+
+
+def _in_product_format(hidden: torch.Tensor) -> torch.Tensor:
+    """Return the states in autocast's format: a norm in fp32 hands them on in fp32."""
+    kind = hidden.device.type
+    return hidden.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else hidden
 
 
 def _chunks(count: int, weight: torch.Tensor) -> list[slice]:
@@ -120,12 +127,14 @@ class _TargetLoss(torch.autograd.Function):
                 else None
             )
             grad_bias = torch.zeros_like(bias) if bias is not None and wants_bias else None
-            total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+            # Apple's GPUs have no fp64.
+            wide = torch.float32 if kind == "mps" else torch.float64
+            total = torch.zeros((), dtype=wide, device=hidden.device)
             for rows in _chunks(len(targets), cast):
                 logits = _logits(hidden[rows], cast, head)
                 picked = logits.gather(1, targets[rows, None])
                 norm = torch.logsumexp(logits, dim=1, keepdim=True)
-                total += (norm - picked).sum(dtype=torch.float64)
+                total += (norm - picked).sum(dtype=wide)
                 # d cap(x) / dx = 1 - (cap(x) / cap)^2, before the logits are overwritten.
                 bend = None if head.cap is None else 1 - (logits / head.cap) ** 2
                 grad = logits.sub_(norm).exp_()
