@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ tags: [python, tutor, tiny]
 
 A Llama of {parameters} parameters that comes with tailorbird, so that fine-tuning, prompt tuning,
 answers from retrieved passages and chat can be tried with no network and on any machine. It was
-trained from scratch on Python's own text. It is a starting point for adapting, and a bad oracle.
+trained from scratch on Python's own text. It is a starting point to adapt, and no oracle.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,12 +40,12 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 SHAPE = """\
 ## Shape
 
-Llama: {layers} layers of width {hidden}, {heads} attention heads with {shared} for keys and values,
-{feed_forward} wide inside the feed-forward layers, one matrix for embedding and output, {positions}
-positions. Byte-level BPE of {vocabulary} tokens learned from the training text; digits stand alone,
-a line break and the indentation after it are one token. ChatML turns (`<|im_start|>role`,
-`<|im_end|>`); `<|im_end|>` and `<|endoftext|>` end what it writes. Weights are fp16 safetensors
-({size} MB); load them as fp32 on a CPU.
+Llama: {layers} layers of width {hidden}, {heads} attention heads ({shared} for keys and values),
+{feed_forward} wide inside the feed-forward layers, one matrix for embedding and output, and
+{positions} positions. Byte-level BPE of {vocabulary} tokens learned from the training text; digits
+stand alone, a line break and the indentation after it are one token. ChatML turns
+(`<|im_start|>role`, `<|im_end|>`); `<|im_end|>` and `<|endoftext|>` end what it writes. Weights are
+fp16 safetensors ({size} MB) and load as fp32.
 """
 
 DATA = """\
@@ -62,8 +63,7 @@ are what SFT teaches. The last part of training mixed in conversations cut from 
 rules (what a docstring says, code to finish, a sentence that answers from given passages); only the
 questions' wording and {talk} lines of small talk were written for it.
 
-Held out, chosen by a hash of the path, and near copies of training files left out of both:
-{held_out}.
+{held_out}
 
 The weights are ours, Apache-2.0. The standard library and the topics are copyright of the Python
 Software Foundation and their contributors, under the PSF licence version 2 with the notices in the
@@ -74,8 +74,8 @@ repeat pieces of its text word by word.
 RESULTS = """\
 ## Results
 
-On the {files} held-out files ({bytes:,} bytes, {tokens:,} tokens), windows of {window} tokens, each
-token but a file's first predicted from at least half a window:
+On the {files} held-out files ({bytes:,} bytes, {tokens:,} tokens), in windows of {window:,} tokens
+that overlap by half, so that only a file's first tokens are predicted from less than half of one:
 
 | | |
 |---|---|
@@ -84,8 +84,8 @@ token but a file's first predicted from at least half a window:
 | `xz -9` of the held-out files, bits per byte | {xz_bits_per_byte:.3f} |
 | `xz -9`, growth of the training text's archive by them, bits per byte | {after:.3f} |
 | every token equally likely, bits per byte | {chance_bits_per_byte:.3f} |
-| answers that end by themselves ({probes} questions about held-out docstrings) | {ends:.0%} |
-| of these, word for word the sentence of the context that answers | {copies:.0%} |
+| answers that end by themselves, to {probes} questions about held-out docstrings | {ends:.0%} |
+| those that are word for word the sentence asked for | {copies:.0%} |
 
 Bits per byte are those of an ideal coder that has the model; neither the model nor xz and the
 training text are counted. From `python tools/pretrain/evaluate.py`.
@@ -94,21 +94,25 @@ training text are counted. From `python tools/pretrain/evaluate.py`.
 LIMITS = """\
 ## What it can and cannot do
 
-It writes what looks like the standard library's Python, keeps to the chat's turns, and points at
-sentences of a given context with some luck. It knows next to nothing: what it says about the world,
-and most of what it says about Python, is made up; it cannot calculate, plan or follow long
-instructions, and its code seldom does what was asked. It reads English and Python only, {positions}
-tokens at most. Use it to try things out, and a larger model for answers that matter.
+It writes what looks like the standard library's Python, keeps indentation and idioms, takes turns
+and ends most of them. It knows next to nothing: untuned, its answers are the right kind of words in
+no useful order, it does not find the sentence of a given context that answers, and its code does
+not do what was asked. It cannot calculate, plan or follow instructions, reads English and Python
+only, and {positions} tokens at most. It is there to be adapted and to try everything out with; for
+answers that matter, take a larger model.
 """
+
+HISTORY = """\
+{steps:,} steps, {tokens:,} tokens (about {passes:.1f} passes over the files and {chats:,} rows of
+conversations), {minutes:.0f} minutes on {machine}, fp32. Muon for the matrices inside the layers
+(learning rate {matrix_rate:g}), AdamW for the rest ({other_rate:g}), {rows} rows of {length} tokens
+a step, linear decay to zero over the last {decay:.0%}, longer rows and conversations from
+{chat_from:.0%} on. {note}"""
 
 MADE = """\
 ## How it was made
 
-{steps:,} steps, {tokens:,} tokens (about {passes:.1f} passes over the files and {chats:,} rows of
-conversations), {minutes:.0f} minutes on {machine}, fp32. Muon for the matrices inside the layers
-(learning rate {matrix_rate:g}), AdamW for the rest ({other_rate:g}), {rows} rows of {length} tokens
-a step, linear decay to zero over the last {decay:.0%}, conversations from {chat_from:.0%} on. \
-{note}
+{history}
 
 ```console
 $ python tools/pretrain/train.py --out run --minutes {asked:g}
@@ -131,7 +135,6 @@ def card(run: Path, found: dict[str, Any], machine: str, note: str) -> str:
     shape = json.loads((PACKAGED / "config.json").read_text(encoding="utf-8"))
     parts = [
         HEAD.format(parameters=f"{sum(w.numel() for w in _weights(state)) / 1e6:.1f} million"),
-        _samples(found),
         RESULTS.format(
             **found,
             after=found["xz_after_training_text_bits_per_byte"],
@@ -139,6 +142,7 @@ def card(run: Path, found: dict[str, Any], machine: str, note: str) -> str:
             copies=found["copies_the_sentence"],
         ),
         LIMITS.format(positions=f"{shape['max_position_embeddings']:,}"),
+        _samples(found),
         _data(found["python"]),
         SHAPE.format(
             layers=settings.layers,
@@ -169,7 +173,10 @@ def _data(python: str) -> str:
     names = ", ".join(f"`{d.name.removeprefix('stdlib/')}`" for d in texts.held_out)
     from questions import SMALL_TALK
 
-    return DATA.format(python=python, held_out=names, talk=len(SMALL_TALK), **rows)
+    held_out = (
+        f"These are held out, by a hash of their paths, near copies left out of both: {names}."
+    )
+    return DATA.format(python=python, held_out=_wrapped(held_out), talk=len(SMALL_TALK), **rows)
 
 
 def _made(state: dict[str, Any], settings: Settings, machine: str, note: str) -> str:
@@ -177,7 +184,7 @@ def _made(state: dict[str, Any], settings: Settings, machine: str, note: str) ->
     taken = state["mixture"]
     read = taken["files"] * settings.length
     read += taken.get("long_files", 0) * settings.chat_length
-    return MADE.format(
+    history = HISTORY.format(
         steps=steps,
         tokens=tokens,
         passes=read / _corpus_tokens(),
@@ -191,8 +198,12 @@ def _made(state: dict[str, Any], settings: Settings, machine: str, note: str) ->
         decay=1 - settings.decay_from,
         chat_from=settings.chat_from,
         note=note,
-        asked=settings.minutes,
     )
+    return MADE.format(history=_wrapped(history), asked=settings.minutes)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _corpus_tokens() -> int:
@@ -214,7 +225,7 @@ def _samples(found: dict[str, Any]) -> str:
         lines.append(f"`{sample['file'].removeprefix('stdlib/')}`\n")
         lines.append(f"```python\n{sample['prefix']}\n# ---{_on_a_new_line(made)}\n```\n")
     for pair in found["talk"]:
-        lines.append(f"```text\nuser: {pair['asked']}\ntutor: {pair['answered']}\n```\n")
+        lines.append(f"````text\nuser: {pair['asked']}\ntutor: {pair['answered']}\n````\n")
     return "\n".join(lines)
 
 
