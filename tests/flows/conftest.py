@@ -1,8 +1,13 @@
 """The command `tailor` in processes of its own, and runs that several tests look at."""
 
+import contextlib
+import io
 import json
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +31,36 @@ def tailor() -> Tailor:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def inside() -> Iterator[Tailor]:
+    """Return what `tailor` returns, of the command run within this process, arms and all.
+
+    Each process takes seconds to import what it needs.
+    """
+    from tailorbird.cli.main import run as verb
+    from tailorbird.flows import child, compare
+
+    def run(*arguments: Any, stdin: str = "") -> Any:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "argv", ["tailor", *map(str, arguments)])
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            try:
+                verb()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "_run", lambda command: child.main(*command[-2:]))
+        yield run
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ class TrainConfig(Section):
 
     epochs: float | None = Field(None, gt=0)
     """Passes over the training data; default: the method's 3; up to 10 of little data or with many
-    classes."""
+    classes; 2 of written answers (prompt tuning 3)."""
     batch_size: int | None = Field(None, ge=1)
     """Examples per optimizer step; default: 32, or 16 for fewer than 2,000 training examples."""
     micro_batch_size: int | None = Field(None, ge=1)

@@ -13,7 +13,7 @@ from tailorbird.evaluate.choices import choose_labels
 from tailorbird.metrics.answers import CHOICE, score_texts
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate
-from tailorbird.models.packed import sequence_losses
+from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import WrittenAnswer
 
 SAMPLES, WORST = 24, 50
@@ -70,6 +70,7 @@ def answer_all(
     sampling: Sampling,
     device: Device,
     title: str = "",
+    losses: SequenceLosses | None = None,
 ) -> AnswerScores:
     """Return the model's answers and their scores.
 
@@ -81,6 +82,7 @@ def answer_all(
         sampling: How they are written.
         device: Where, and in which number format.
         title: Shown with a progress bar when not empty.
+        losses: The losses of the references, where they are known already.
 
     Raises:
         UserError: A prompt leaves no room for an answer, or the user's metric failed.
@@ -93,7 +95,8 @@ def answer_all(
         chances = choose_labels(model, tokenizer, prompts, scoring.endings, device, title)
         chosen = [scoring.labels[index] for index in chances.argmax(axis=1)]
     seconds = time.perf_counter() - started
-    losses = sequence_losses(model, asked.tokens, device, title)
+    if losses is None:
+        losses = sequence_losses(model, asked.tokens, device, title)
     texts = [one.text.strip() for one in written]
     return AnswerScores(
         outputs=tuple(texts if chosen is None else chosen),

@@ -11,7 +11,7 @@ from tailorbird.models.device import Device
 from tailorbird.models.inputs import context_length
 from tailorbird.models.packed import sequence_losses
 
-MOST_TOKENS = 50_000
+MOST_TOKENS = 10_000
 
 
 def reference_loss(
@@ -25,7 +25,7 @@ def reference_loss(
     Args:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
-        text: At most its first 50,000 tokens are read.
+        text: At most its first 10,000 tokens are read.
         device: Where, and in which number format.
         max_length: Tokens per window at most; less where the model reads less.
 

@@ -120,7 +120,7 @@ def make_model(
 # Names that transformers gives to what stands between its backbones and the labels or words.
 HEADS = (
     *("classifier", "score", "pre_classifier", "classification_head", "pooler.dense"),
-    *("lm_head", "embed_out"),
+    *("lm_head", "embed_out", "output_projection", "predictions.decoder"),
 )
 
 

@@ -1,11 +1,14 @@
 """`tailor evaluate` of a run that answers in words, on other data than its own test."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tailorbird.data.read import Loaded
+from tailorbird.data.template import install_template
+from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
 from tailorbird.evaluate.asked import asked_of, scoring_of
@@ -18,6 +21,7 @@ from tailorbird.flows.written import (
     test_scores,
     values_of,
 )
+from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Split
 from tailorbird.runs.folder import TASK, RunFolder
 
@@ -56,15 +60,14 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
     writer = Writer(folder)
     test = tuple(loaded.examples)
     split = Split((), (), test, (), "all rows", loaded.findings, loaded.task, loaded.form)
-    a = writer.answering
-    tokens = encode_test(split, a.tokenizer, a.limit, a.config)
-    losses = None if writer.shows_examples else a.losses(tokens, "losses")
+    tokens = _encoded(writer, split)
+    losses = None if writer.shows_examples else writer.answering.losses(tokens, "losses")
     if loaded.task == "text":
         paper = Paper(asked_of(tokens, test).take(np.arange(0)), tokens, None, 0)
         answers = None
     else:
         asked = asked_of(tokens, test)
-        wanted = metric or str(a.config.evaluate.metric)
+        wanted = metric or str(writer.config.evaluate.metric)
         scoring = scoring_of(wanted, asked)
         paper = Paper(asked, tokens, scoring, writer.longest)
         answers = _answers(writer, paper, test)
@@ -80,6 +83,16 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
         notes=tuple(finding.message for finding in tokens.findings),
     )
     return Evaluated(arm, split, paper.headline, list(prediction_rows(paper, answers)))
+
+
+def _encoded(writer: Writer, split: Split) -> Tokens:
+    """Return the rows' tokens, whole where nothing reads them but the metrics."""
+    if not writer.copies:
+        a = writer.answering
+        return encode_test(split, a.tokenizer, a.limit, a.config)
+    tokenizer = load_tokenizer(writer.config.model)
+    install_template(tokenizer, writer.config.data.template)
+    return encode_test(split, tokenizer, sys.maxsize, writer.config)
 
 
 def _answers(writer: Writer, paper: Paper, test: tuple[Any, ...]) -> AnswerScores:

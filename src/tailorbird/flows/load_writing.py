@@ -10,7 +10,8 @@ import numpy as np
 from tailorbird.config import Config, load_config
 from tailorbird.data.supervise import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.flows.arm import HEADS, max_length
+from tailorbird.flows.arm import max_length
+from tailorbird.flows.writing_arm import make_base, writer_options
 from tailorbird.flows.written import Answering
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
@@ -75,6 +76,11 @@ class Writer:
         return self._memory is not None
 
     @property
+    def copies(self) -> bool:
+        """Whether answers are looked up and no model writes."""
+        return self._answering is None
+
+    @property
     def answering(self) -> Answering:
         """The model that answers.
 
@@ -104,9 +110,12 @@ class Writer:
 
     def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Return the beginnings of answers, greedily: what was noted when the run was saved."""
-        if self._answering is None or not examples:
+        if not examples:
             return ()
-        return self.answering.check(self._encoded(examples, self._near(examples)))
+        near = self._near(examples)
+        if self._answering is None:
+            return tuple(found[0].label for found in near)
+        return self.answering.check(self._encoded(examples, near), self.longest)
 
     def stream(self, prompt: str | Example) -> Iterator[str]:
         """Yield the answer to one prompt piece by piece as it is written."""
@@ -173,7 +182,7 @@ def open_tuned(folder: RunFolder) -> tuple[Base, "nn.Module", Config]:
     config = load_config(folder.file(CONFIG))
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    base = load_writer(config.model, device, method.load_options(config.method, HEADS, device))
+    base = load_writer(config.model, device, writer_options(config, device, method))
     # The saved tokenizer, with the chat template that was trained with.
     base.tokenizer = tokenizer_in(folder.file(MODEL))
     model = method.load(base, folder.file(MODEL))
@@ -187,8 +196,6 @@ def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
     elif "tuned" in kind:
         return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"})
     else:
-        from tailorbird.flows.writing_arm import make_base
-
         config = load_config(folder.file(CONFIG))
         base = make_base(config, choose(config.model.device, config.model.precision), None)
         model, limit = base.model, max_length(config, base, get_method("full"))
@@ -196,12 +203,9 @@ def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
 
 
 def _kind(folder: RunFolder) -> dict[str, Any]:
-    path = folder.file(f"{MODEL}/prompted.json")
-    if not path.is_file():
-        told: dict[str, Any] = folder.read_json(TASK)
-        return {"kind": "tuned"} | told
-    found: dict[str, Any] = folder.read_json(f"{MODEL}/prompted.json")
-    return found
+    told: dict[str, Any] = {"kind": "tuned"} | folder.read_json(TASK)
+    path = f"{MODEL}/prompted.json"
+    return told | folder.read_json(path) if folder.file(path).is_file() else told
 
 
 def _memory(folder: RunFolder) -> Memory:

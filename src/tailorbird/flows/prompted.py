@@ -19,7 +19,15 @@ from tailorbird.flows.arm import count_parameters, max_length
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.vectors import Vectors, split_vectors
 from tailorbird.flows.writing_arm import WritingParts, encode_parts, make_base
-from tailorbird.flows.written import Answering, Marked, Paper, finish_arm, paper_of, score_and_save
+from tailorbird.flows.written import (
+    CHECKED,
+    Answering,
+    Marked,
+    Paper,
+    finish_arm,
+    paper_of,
+    score_and_save,
+)
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base
@@ -29,7 +37,7 @@ from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder
 
-_KS = (1, 2, 4, 8)
+_KS, _NEARLY = (1, 2, 4, 8), 1.01
 _JUDGES = 60
 
 
@@ -52,7 +60,7 @@ def run_nearest(job: ArmJob) -> ArmReport:
         score_outputs(outputs, paper.asked, paper.scoring),
         seconds=vectors.ms_per_example / 1000 * len(outputs),
     )
-    return finish_arm(report, job, paper, Marked(answers, None, None))
+    return finish_arm(report, job, paper, Marked(answers, None, None, tuple(outputs[:CHECKED])))
 
 
 def run_base(job: ArmJob) -> ArmReport:
@@ -136,7 +144,8 @@ def _choose_k(
         losses[k] = answering.losses(tokens).per_token
         if shown <= k / 2:  # no more fit
             break
-    k = min(losses, key=lambda k: losses[k])
+    # As few as do nearly as well: each pair makes every prompt longer.
+    k = next(k for k in losses if losses[k] <= _NEARLY * min(losses.values()))
     told = ", ".join(f"{k}: {loss:.3f}" for k, loss in losses.items())
     log.say(f"pairs shown before a prompt: {k} (validation loss by number: {told})")
     return k

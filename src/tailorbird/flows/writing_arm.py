@@ -109,8 +109,7 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     import torch
 
     torch.manual_seed(config.train.seed)
-    options = method.load_options(config.method, HEADS, device) if method else {}
-    base = load_writer(config.model, device, options)
+    base = load_writer(config.model, device, writer_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)
     # Whoever loads the saved model stops where it learnt to stop.
@@ -121,6 +120,16 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     generation.pad_token_id = base.tokenizer.pad_token_id
     base.notes.append(note)
     return base
+
+
+def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
+    """Return arguments for ``from_pretrained``: what is not trained takes the device's format.
+
+    Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
+    """
+    options = method.load_options(config.method, HEADS, device) if method else {}
+    trains_all = method is not None and method.name == "full"
+    return options if trains_all else {"dtype": device.dtype} | options
 
 
 def encode_parts(split: Split, base: Base, limit: int, config: Config) -> WritingParts:

@@ -106,19 +106,32 @@ class Answering:
         packing = self.config.train.packing
         return sequence_losses(self.model, tokens, self.device, title, packing)
 
-    def answers(self, paper: Paper, title: str = "") -> AnswerScores:
-        """Answer every question of the paper."""
+    def answers(
+        self, paper: Paper, title: str = "", losses: SequenceLosses | None = None
+    ) -> AnswerScores:
+        """Answer every question of the paper.
+
+        Args:
+            paper: The questions.
+            title: Of the progress bar.
+            losses: Of the paper's test sequences, where they are known already.
+        """
         assert paper.scoring is not None
+        known = None
+        if losses is not None:
+            places = {int(row): i for i, row in enumerate(paper.test.rows)}
+            known = losses.take(np.asarray([places[int(r)] for r in paper.asked.tokens.rows]))
         sampling = self.sampling(paper.max_new_tokens)
         return answer_all(
-            self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title
-        )
+            self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title,
+            known,
+        )  # fmt: skip
 
-    def check(self, prompts: Sequence[np.ndarray]) -> tuple[str, ...]:
+    def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
         """Return the beginnings of the answers to a few prompts, greedily."""
         if not prompts:
             return ()
-        sampling = Sampling(_CHECKED_TOKENS, end_ids=self.ends)
+        sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)
         found = generate(self.model, self.tokenizer, prompts, sampling, self.device)
         return tuple(written.text for written in found)
 
@@ -184,11 +197,15 @@ def score_and_save(
         validation: The validation sequences.
         before: The loss on the reference text before training, where there was any.
     """
+    losses = answering.losses(paper.test, f"{job.name}: losses")
+    asked = paper.scoring is not None
     marked = Marked(
-        answers=answering.answers(paper, f"{job.name}: test") if paper.scoring else None,
-        test=answering.losses(paper.test, f"{job.name}: losses"),
+        answers=answering.answers(paper, f"{job.name}: test", losses) if asked else None,
+        test=losses,
         validation=answering.losses(validation),
-        check=answering.check([paper.asked.tokens.prompts[i] for i in range(_checked(paper))]),
+        check=answering.check(
+            [paper.asked.tokens.prompts[i] for i in range(_checked(paper))], paper.max_new_tokens
+        ),
     )
     forgetting = None
     if before is not None:

@@ -31,7 +31,7 @@ class Defaults:
     weight_decay: float = 0.0
     writing_factor: float = 1.0
     writing_rate: float | None = None
-    writing_epochs: float = 3
+    writing_epochs: float = 2
 
 
 class Method(Protocol):

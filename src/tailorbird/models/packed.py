@@ -50,6 +50,10 @@ class SequenceLosses:
     counts: np.ndarray
     hits: np.ndarray
 
+    def take(self, indices: np.ndarray) -> "SequenceLosses":
+        """Return those of the sequences at `indices`."""
+        return SequenceLosses(self.loss_sums[indices], self.counts[indices], self.hits[indices])
+
     @property
     def per_token(self) -> float:
         """Mean loss in nats per trained token."""
