@@ -74,8 +74,8 @@ repeat pieces of its text word by word.
 RESULTS = """\
 ## Results
 
-On the {files} held-out files ({bytes:,} bytes, {tokens:,} tokens), windows of {window:,} tokens that
-overlap by half, so that all but a file's first tokens are predicted from at least half a window:
+On the {files} held-out files ({bytes:,} bytes, {tokens:,} tokens), in windows of {window:,} tokens
+that overlap by half, so that only a file's first tokens are predicted from less than half of one:
 
 | | |
 |---|---|
@@ -84,8 +84,8 @@ overlap by half, so that all but a file's first tokens are predicted from at lea
 | `xz -9` of the held-out files, bits per byte | {xz_bits_per_byte:.3f} |
 | `xz -9`, growth of the training text's archive by them, bits per byte | {after:.3f} |
 | every token equally likely, bits per byte | {chance_bits_per_byte:.3f} |
-| answers that end by themselves, of {probes} to questions about a given held-out docstring | {ends:.0%} |
-| answers that are word for word the sentence that answers | {copies:.0%} |
+| answers that end by themselves, to {probes} questions about held-out docstrings | {ends:.0%} |
+| those that are word for word the sentence asked for | {copies:.0%} |
 
 Bits per byte are those of an ideal coder that has the model; neither the model nor xz and the
 training text are counted. From `python tools/pretrain/evaluate.py`.
@@ -98,8 +98,8 @@ It writes what looks like the standard library's Python, keeps indentation and i
 and ends most of them. It knows next to nothing: untuned, its answers are the right kind of words in
 no useful order, it does not find the sentence of a given context that answers, and its code does
 not do what was asked. It cannot calculate, plan or follow instructions, reads English and Python
-only, and {positions} tokens at most. It is there to be adapted, and to try everything out with; take
-a larger model for answers that matter.
+only, and {positions} tokens at most. It is there to be adapted and to try everything out with; for
+answers that matter, take a larger model.
 """
 
 HISTORY = """\
@@ -173,7 +173,9 @@ def _data(python: str) -> str:
     names = ", ".join(f"`{d.name.removeprefix('stdlib/')}`" for d in texts.held_out)
     from questions import SMALL_TALK
 
-    held_out = f"These are held out, by a hash of their paths, near copies left out of both: {names}."
+    held_out = (
+        f"These are held out, by a hash of their paths, near copies left out of both: {names}."
+    )
     return DATA.format(python=python, held_out=_wrapped(held_out), talk=len(SMALL_TALK), **rows)
 
 
@@ -223,7 +225,7 @@ def _samples(found: dict[str, Any]) -> str:
         lines.append(f"`{sample['file'].removeprefix('stdlib/')}`\n")
         lines.append(f"```python\n{sample['prefix']}\n# ---{_on_a_new_line(made)}\n```\n")
     for pair in found["talk"]:
-        lines.append(f"```text\nuser: {pair['asked']}\ntutor: {pair['answered']}\n```\n")
+        lines.append(f"````text\nuser: {pair['asked']}\ntutor: {pair['answered']}\n````\n")
     return "\n".join(lines)
 
 
