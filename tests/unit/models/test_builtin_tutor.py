@@ -125,6 +125,7 @@ def test_the_shape_is_as_promised(model: Any) -> None:
 def test_the_card_says_what_it_was_trained_on() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlicense: apache-2.0\n")
+    card = " ".join(card.split())
     for words in ("Python Software Foundation", "bits per byte", "xz", "hints", "held out"):
         assert words in card, words
 

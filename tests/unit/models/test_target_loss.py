@@ -116,16 +116,6 @@ def test_states_in_bf16_lose_no_more_than_their_own_rounding() -> None:
     assert ours["weight"].grad.dtype == torch.float32
 
 
-def test_autocast_outside_changes_nothing() -> None:
-    """The head is computed in the format of the states, whatever is set around it."""
-    given = {n: t.detach().float().requires_grad_() for n, t in parts().items()}
-    head = Head(given["weight"], given["bias"])
-    plain = target_loss(given["hidden"], head, WANTED)
-    with torch.autocast("cpu", torch.bfloat16):
-        inside = target_loss(given["hidden"], head, WANTED)
-    assert torch.equal(plain, inside)
-
-
 class Largest(TorchDispatchMode):
     """Notes the most rows of anything that has a column for every word of the vocabulary."""
 
