@@ -82,6 +82,13 @@ def answered(report: Report) -> int:
     return counts.get("answered", counts.get("test", 0))
 
 
+def only_read(report: Report) -> int:
+    """Return how many test prompts the losses are of, where those are more than were answered."""
+    known = any({"loss", "perplexity"} & arm.test.keys() for arm in report.arms)
+    tests = report.data.counts.get("test", 0)
+    return tests if known and tests > answered(report) else 0
+
+
 def label(report: Report, name: str) -> str:
     """Return a metric's name for a heading; a writer's accuracy is that of its next token."""
     if name == "accuracy" and not reads_labels(report):

@@ -89,7 +89,7 @@ def _writer(report: Report, arm: ArmReport, folder: str) -> str:
         return (
             "import tailorbird\n\n"
             f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
-            f'print(model.predict(["a {noun(report)}"])[0])'
+            f'print(model.predict(["a {noun(report)}"])[0].text)'
         )
     return f"{load}\n{_ask(report, arm)}"
 

@@ -13,7 +13,6 @@ from tailorbird.report.arms import (
     make_seconds,
     noun,
     reads_labels,
-    reason,
     second_metric,
     standing,
     words,
@@ -131,8 +130,11 @@ class ReportTable:
     def _verdict(self) -> "Text":
         from rich.text import Text
 
-        why = reason(self.report)
-        return Text.assemble((f"{headline(self.report)}{': ' if why else ''}", "bold"), why)
+        head, why = headline(self.report), self.report.verdict.reason
+        # A reason that begins with these words goes on in its own case; it is not said twice.
+        if why.startswith((f"{head}: ", f"{head} ")):
+            return Text.assemble((head, "bold"), why.removeprefix(head))
+        return Text.assemble((f"{head}{': ' if why else ''}", "bold"), why)
 
     def _legend(self) -> list["Text"]:
         from rich.text import Text
