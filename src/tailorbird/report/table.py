@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tailorbird.metrics.cost import NEAREST
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
@@ -146,7 +147,8 @@ class ReportTable:
         tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
             return [Text(f"→ recommended, and the best score{tied}", style="dim")]
-        return [Text(f"→ recommended   * best score{tied}", style="dim")]
+        told = "closest model" if verdict.best == NEAREST else "recommended"
+        return [Text(f"→ {told}   * best score{tied}", style="dim")]
 
 
 _NAME = 9

@@ -153,3 +153,13 @@ def test_losses_of_prompts_that_were_not_answered_are_told(report: Report) -> No
     assert arms.only_read(every) == 0
     assert "Losses and perplexity" not in words(render_page(every))
     assert arms.only_read(report) == 0
+
+
+def test_nothing_is_recommended_where_a_lookup_wins() -> None:
+    written = written_report()
+    lookup = replace(written, verdict=Verdict("nearest", "lora", (), "No model beats it."))
+    named = {arm.name: arms.standing(lookup, arm) for arm in lookup.arms}
+    assert (named["nearest"], named["lora"], named["full"]) == ("best", "closest model", "")
+    assert arms.headline(lookup) == "No clear choice"
+    said = words(render_page(lookup))
+    assert "recommended" not in said

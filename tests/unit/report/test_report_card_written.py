@@ -92,6 +92,12 @@ def test_how_to_load(report: Report, name: str, expected: str) -> None:
     assert ("Without tailorbird" in card) == ("import tailorbird" not in code)
 
 
+@pytest.mark.parametrize(("run", "told"), [("arms/lora", True), (".", True), ("/far/lora", False)])
+def test_card_says_where_its_paths_start(report: Report, run: str, told: bool) -> None:
+    card = model_card(report, replace(named(report, "lora"), run=run))
+    assert ("Paths start in the run folder" in card) == told
+
+
 def test_python_door_has_the_name_that_the_card_uses() -> None:
     import tailorbird
 

@@ -158,6 +158,13 @@ def test_verdict_of_writers_reads_as_one_sentence() -> None:
     assert "lora: lora" not in one
 
 
+def test_legend_advises_nothing_where_a_lookup_wins() -> None:
+    verdict = Verdict("nearest", "lora", (), "No model beats it.")
+    said = " ".join(shown(replace(written_report(), verdict=verdict), 80).split())
+    assert "→ closest model * best score" in said
+    assert "recommended" not in said
+
+
 def test_rows_of_writers_for_markdown() -> None:
     heading, rows = table_rows(written_report(failed=True))
     assert heading[:4] == ["arm", "token F1", "95 % interval", "perplexity"]
