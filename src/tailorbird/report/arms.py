@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.metrics.cost import rank_cost
+from tailorbird.metrics.cost import NEAREST, rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import ArmReport, Comparison, Report, Score
@@ -80,6 +80,13 @@ def answered(report: Report) -> int:
     """Return how many test examples were scored; not every prompt of a large part is answered."""
     counts = report.data.counts
     return counts.get("answered", counts.get("test", 0))
+
+
+def only_read(report: Report) -> int:
+    """Return how many test prompts the losses are of, where those are more than were answered."""
+    known = any({"loss", "perplexity"} & arm.test.keys() for arm in report.arms)
+    tests = report.data.counts.get("test", 0)
+    return tests if known and tests > answered(report) else 0
 
 
 def label(report: Report, name: str) -> str:
@@ -169,6 +176,8 @@ def standing(report: Report, arm: ArmReport) -> str:
     if len(report.arms) == 1:
         return ""
     if arm.name == verdict.recommended:
+        if verdict.best == NEAREST and arm.name != NEAREST:
+            return "closest model"  # a lookup beat every model: nothing is advised
         return "recommended, best" if arm.name == verdict.best else "recommended"
     if arm.name == verdict.best:
         return "best"

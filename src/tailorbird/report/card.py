@@ -11,6 +11,7 @@ from tailorbird.report.arms import (
     headline_metric,
     label,
     noun,
+    only_read,
     reads_labels,
     test_scores,
 )
@@ -150,6 +151,9 @@ def _scores(report: Report, arm: ArmReport) -> str:
         if value != numbers.ABSENT
     ]
     parts = ["## Scores and costs\n", table, ""]
+    if only_read(report):
+        every = numbers.plural(only_read(report), f"test {noun(report)}")
+        parts += [f"Loss and perplexity are of all {every}.", ""]
     parts += [*costs, ""] if costs else []
     parts += [captions.reload(arm.reload), ""] if arm.reload else []
     return "\n".join(parts)

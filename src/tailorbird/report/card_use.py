@@ -35,7 +35,16 @@ def is_on_hub(report: Report) -> bool:
 def how_to_use(report: Report, arm: ArmReport) -> str:
     """Return the card's section with the commands and the code."""
     run = arm.run or "RUN"
-    parts = ["## How to use it\n", "```bash", f'tailor predict {run} "a {noun(report)}"', "```", ""]
+    # As the report keeps it, so that a run folder can be moved: from its own top.
+    inside = run == "." or run.startswith("arms/")
+    parts = [
+        "## How to use it\n",
+        *([_WHERE, ""] if inside else []),
+        "```bash",
+        f'tailor predict {run} "a {noun(report)}"',
+        "```",
+        "",
+    ]
     if reads_labels(report):
         snippet = _classifier(report, arm, f"{run}/model")
     else:
@@ -48,6 +57,10 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
     return "\n".join(parts)
 
 
+_WHERE = (
+    "Paths start in the run folder, where `report.html` stands: call these from there, or put its "
+    "path in front."
+)
 _TEMPLATE = (
     "Prompts go through the chat template that is saved with the tokenizer, as they did in "
     "training; a bare prompt gets worse answers. Where the training rows had a system message, put "
@@ -89,7 +102,7 @@ def _writer(report: Report, arm: ArmReport, folder: str) -> str:
         return (
             "import tailorbird\n\n"
             f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
-            f'print(model.predict(["a {noun(report)}"])[0])'
+            f'print(model.predict(["a {noun(report)}"])[0].text)'
         )
     return f"{load}\n{_ask(report, arm)}"
 

@@ -139,6 +139,7 @@ def _environment(report: Report) -> "Environment":
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
     environment.globals["answered"] = arms.answered(report)
+    environment.globals["only_read"] = arms.only_read(report)
     environment.globals["limits"] = {
         "errors": ERRORS_OPEN, "classes": CLASSES_OPEN, "rows": ROWS_OPEN, "worst": WORST_OPEN,
     }  # fmt: skip

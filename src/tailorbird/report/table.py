@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tailorbird.metrics.cost import NEAREST
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
@@ -13,7 +14,6 @@ from tailorbird.report.arms import (
     make_seconds,
     noun,
     reads_labels,
-    reason,
     second_metric,
     standing,
     words,
@@ -131,8 +131,11 @@ class ReportTable:
     def _verdict(self) -> "Text":
         from rich.text import Text
 
-        why = reason(self.report)
-        return Text.assemble((f"{headline(self.report)}{': ' if why else ''}", "bold"), why)
+        head, why = headline(self.report), self.report.verdict.reason
+        # A reason that begins with these words goes on in its own case; it is not said twice.
+        if why.startswith((f"{head}: ", f"{head} ")):
+            return Text.assemble((head, "bold"), why.removeprefix(head))
+        return Text.assemble((f"{head}{': ' if why else ''}", "bold"), why)
 
     def _legend(self) -> list["Text"]:
         from rich.text import Text
@@ -144,7 +147,8 @@ class ReportTable:
         tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
             return [Text(f"→ recommended, and the best score{tied}", style="dim")]
-        return [Text(f"→ recommended   * best score{tied}", style="dim")]
+        told = "closest model" if verdict.best == NEAREST else "recommended"
+        return [Text(f"→ {told}   * best score{tied}", style="dim")]
 
 
 _NAME = 9

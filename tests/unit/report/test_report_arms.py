@@ -1,10 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from sample_written import written_report
+from test_report_page import words
 
 from tailorbird.metrics.verdict import rank_cost
 from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, Verdict
 from tailorbird.report import arms
+from tailorbird.report.page import render_page
 
 
 def test_order_is_by_score_with_the_unfinished_last(troubled: Report) -> None:
@@ -139,3 +142,24 @@ def test_flatten() -> None:
     assert arms.flatten(nested) == [
         ("a.b", "1"), ("a.c.d", "–"), ("e", "1, 2"), ("f", "yes"), ("g", "0.0003"), ("h", "none"),
     ]  # fmt: skip
+
+
+def test_losses_of_prompts_that_were_not_answered_are_told(report: Report) -> None:
+    written = written_report()
+    assert arms.only_read(written) == 412
+    page = words(render_page(written))
+    assert "Losses and perplexity are of all 412 prompts of the test part." in page
+    every = replace(written, data=replace(written.data, counts={"train": 1_200, "test": 300}))
+    assert arms.only_read(every) == 0
+    assert "Losses and perplexity" not in words(render_page(every))
+    assert arms.only_read(report) == 0
+
+
+def test_nothing_is_recommended_where_a_lookup_wins() -> None:
+    written = written_report()
+    lookup = replace(written, verdict=Verdict("nearest", "lora", (), "No model beats it."))
+    named = {arm.name: arms.standing(lookup, arm) for arm in lookup.arms}
+    assert (named["nearest"], named["lora"], named["full"]) == ("best", "closest model", "")
+    assert arms.headline(lookup) == "No clear choice"
+    said = words(render_page(lookup))
+    assert "recommended" not in said

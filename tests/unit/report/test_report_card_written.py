@@ -50,6 +50,7 @@ def test_card_says_what_it_is_and_how_good(report: Report) -> None:
     assert "Token F1 on 300 test prompts it never saw: **0.561** (95 % interval" in card
     assert "| Perplexity | 3.064 | 2.915–3.222 |" in card
     assert "| Exact match | 21.1 % | 19.3–22.9 |" in card
+    assert "Loss and perplexity are of all 412 test prompts." in card
     assert "- Time per prompt: 1.2 s" in card
     assert "The rows were instruction, input, output (Alpaca)." in card
     assert "chat template that is saved with the tokenizer" in card
@@ -84,9 +85,17 @@ def test_how_to_load(report: Report, name: str, expected: str) -> None:
     assert expected in code
     assert "num_labels" not in code
     assert f'tailor predict runs/compare/arms/{name} "a prompt"' in card
-    if "tailorbird" not in code:
+    if "import tailorbird" in code:
+        assert 'predict(["a prompt"])[0].text)' in code  # the words, not the record around them
+    else:
         assert "max_new_tokens=128" in code  # what the run was set to
     assert ("Without tailorbird" in card) == ("import tailorbird" not in code)
+
+
+@pytest.mark.parametrize(("run", "told"), [("arms/lora", True), (".", True), ("/far/lora", False)])
+def test_card_says_where_its_paths_start(report: Report, run: str, told: bool) -> None:
+    card = model_card(report, replace(named(report, "lora"), run=run))
+    assert ("Paths start in the run folder" in card) == told
 
 
 def test_python_door_has_the_name_that_the_card_uses() -> None:
@@ -137,16 +146,21 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def saved(name: str, base: Path, folder: Path) -> Any:
     """Save a model as the method does, with weights that change its answers; return it."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    model = AutoModelForCausalLM.from_pretrained(base)
+    bits = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )  # fmt: skip
+    stored = {"quantization_config": bits, "device_map": "auto"} if name == "qlora" else {}
+    model = AutoModelForCausalLM.from_pretrained(base, **stored)
     if name != "full":
         import peft
 
         shared = {"task_type": "CAUSAL_LM"}
         config = (
             peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], **shared)
-            if name == "lora"
+            if name in ("lora", "qlora")
             else peft.PromptTuningConfig(num_virtual_tokens=5, **shared)
         )
         model = peft.get_peft_model(model, config)
@@ -160,7 +174,7 @@ def saved(name: str, base: Path, folder: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "lora", "prompt"])
+@pytest.mark.parametrize("name", ["full", "lora", "qlora", "prompt"])
 def test_code_of_the_card_answers_as_the_model_does(
     report: Report, name: str, base: Path, tmp_path: Path
 ) -> None:

@@ -150,6 +150,21 @@ def test_forgetting_of_the_recommended_arm_is_told() -> None:
     assert "Beware: full forgot much of what it knew" in words
 
 
+def test_verdict_of_writers_reads_as_one_sentence() -> None:
+    said = " ".join(shown(written_report(), 80).split())
+    assert "Use full: token F1 0.574 (0.550 to 0.598), the best;" in said
+    one = " ".join(shown(written_report(only="lora"), 80).split())
+    assert one.count("lora reaches token F1 0.561") == 1
+    assert "lora: lora" not in one
+
+
+def test_legend_advises_nothing_where_a_lookup_wins() -> None:
+    verdict = Verdict("nearest", "lora", (), "No model beats it.")
+    said = " ".join(shown(replace(written_report(), verdict=verdict), 80).split())
+    assert "→ closest model * best score" in said
+    assert "recommended" not in said
+
+
 def test_rows_of_writers_for_markdown() -> None:
     heading, rows = table_rows(written_report(failed=True))
     assert heading[:4] == ["arm", "token F1", "95 % interval", "perplexity"]
