@@ -222,6 +222,7 @@ def test_what_was_trained_cost_something(compared: tuple[Path, dict[str, Any]]) 
     assert len(totals) == 1
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_is_not_run_again(
     compared: tuple[Path, dict[str, Any]], inside: Tailor, given: list[Any]
 ) -> None:
@@ -382,6 +383,7 @@ def test_answers_that_are_labels_are_chosen_among_them(
     assert report.arms[0].test["choice_accuracy"].value == pytest.approx(right)
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_decides(place: Path, tiny_decoder: Path, tmp_path: Path) -> None:
     own = tmp_path / "marks.py"
     own.write_text(

@@ -282,7 +282,8 @@ def test_scores(values: dict[str, np.ndarray]) -> dict[str, Score]:
     on_test = {name: array for name, array in values.items() if name.startswith("test/")}
     plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
     sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
-    return score_answers(plain, sums, counts)
+    # Every seed is tested on the same tokens.
+    return score_answers(plain, sums, None if counts is None else np.atleast_2d(counts)[0])
 
 
 def validation_scores(losses: SequenceLosses | None) -> dict[str, Score]:
