@@ -2,7 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig
+from tailorbird.config.section import Section
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
 METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
@@ -11,14 +14,6 @@ LABEL_ARMS: tuple[str, ...] = ("majority", "probe", "rag", *METHODS, "rag+best")
 WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
 """The arms of a comparison whose answers are written."""
 ARMS: tuple[str, ...] = tuple(dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS)))
-
-
-class Section(BaseModel):
-    """A group of settings; unknown names are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
 
 
 class ModelConfig(Section):
@@ -250,7 +245,13 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     """How written answers are scored."""
     rag: RagConfig = RagConfig()
-    """Retrieval."""
+    """Retrieval of labelled neighbours."""
+    index: IndexConfig = IndexConfig()
+    """How documents become a knowledge base."""
+    retrieve: RetrieveConfig = RetrieveConfig()
+    """How passages are found."""
+    ask: AskConfig = AskConfig()
+    """How questions are answered."""
     compare: CompareConfig = CompareConfig()
     """The comparison."""
     output: str | None = None

@@ -1,4 +1,4 @@
-"""The values that travel between rooms: frozen, plain, and free of behaviour."""
+"""Examples, scores and reports: what tuning and comparing hand on."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
