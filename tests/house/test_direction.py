@@ -38,6 +38,8 @@ DOORS = {
     "oxmsg": "rag/read/mail.py",
     "striprtf": "rag/read/odt.py",
     "lancedb": "rag/store.py",
+    "onnx": "models/onnx.py",
+    "onnxruntime": "models/onnx.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }
