@@ -32,6 +32,8 @@ DOORS = {
     "typer": "cli/",
     "click": "cli/",
     "lancedb": "rag/store.py",
+    "onnx": "models/onnx.py",
+    "onnxruntime": "models/onnx.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }
