@@ -109,9 +109,9 @@ def make_model(
     config: Config, labels: tuple[str, ...], device: Device, method: Method
 ) -> tuple["nn.Module", Base]:
     """Return the base model with the method attached, seeded, ready to train."""
-    import torch
+    from tailorbird.train.randomness import seed_all
 
-    torch.manual_seed(config.train.seed)
+    seed_all(config.train.seed)
     options = method.load_options(config.method, HEADS, device)
     base = load_classifier(config.model, labels, device, options)
     return method.attach(base, config), base

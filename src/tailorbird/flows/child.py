@@ -12,7 +12,7 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config import METHODS, Config
-from tailorbird.errors import Interrupted, OverBudget, UserError
+from tailorbird.errors import Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.flows.job import JOB, OUTCOME, ArmJob
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import ARM, RunFolder
@@ -35,13 +35,9 @@ def main(run: str, arm: str) -> int:
     except UserError as error:
         folder.write_json(OUTCOME, {"status": "failed", "why": str(error)})
         return error.exit_code
-    except MemoryError:
-        folder.write_json(OUTCOME, {"status": "failed", "why": _OUT_OF_MEMORY})
-        return 1
     except Exception as error:
-        out_of_memory = "out of memory" in str(error).lower() or "can't allocate" in str(error)
-        why = _OUT_OF_MEMORY if out_of_memory else f"{type(error).__name__}: {error}"
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        why = _OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        folder.file("traceback.txt").write_text(traceback.format_exc())
         folder.write_json(OUTCOME, {"status": "failed", "why": why})
         return 1
     return 0

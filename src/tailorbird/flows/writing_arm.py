@@ -106,9 +106,9 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     Raises:
         UserError: The model cannot be had, does not write, or its template has no end of a turn.
     """
-    import torch
+    from tailorbird.train.randomness import seed_all
 
-    torch.manual_seed(config.train.seed)
+    seed_all(config.train.seed)
     base = load_writer(config.model, device, writer_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)

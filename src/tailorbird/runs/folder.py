@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tailorbird.errors import UserError
+from tailorbird.errors import NoSpace, UserError
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
@@ -178,6 +178,7 @@ def replace_folder(part: Path, final: Path) -> None:
     if final.exists():
         final.rename(old)
     part.rename(final)
+    sync_folder(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -191,6 +192,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
 
 
 def _sync(folder: Path) -> None:
@@ -198,6 +200,15 @@ def _sync(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, so that a power cut does not undo a renaming."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -216,7 +227,7 @@ def writing(path: Path) -> Iterator[None]:
         if fault is None:
             raise
         if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
+            raise NoSpace(
                 f"no space left on the disk of {path}", "free some space, or give another --output"
             ) from error
         raise UserError(
