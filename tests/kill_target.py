@@ -42,7 +42,7 @@ def run(folder: str, model: str, method: str, writes: bool, more: dict[str, Any]
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 2)
     torch.set_num_threads(1)
-    options = {"epochs": 6, "batch_size": 9, "micro_batch_size": 4, "dropout": 0.1}
+    options = {"epochs": 3, "batch_size": 9, "micro_batch_size": 4, "dropout": 0.1}
     options |= {"evaluate_every": 5, "patience": 5, "checkpoint_every": 3, "tensorboard": False}
     options |= {"learning_rate": 2e-3, "gradient_checkpointing": method == "full"}
     config = Config.model_validate(

@@ -29,6 +29,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
     "bitsandbytes": ("methods/", "train/optim.py"),
     "accelerate": "train/",
+    "optuna": "train/search.py",
     "typer": "cli/",
     "click": "cli/",
     "lancedb": "rag/store.py",

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig
+from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
@@ -249,6 +250,8 @@ class Config(Section):
     """The method and its options."""
     train: TrainConfig = TrainConfig()
     """The loop."""
+    search: SearchConfig = SearchConfig()
+    """The search for settings."""
     generate: GenerateConfig = GenerateConfig()
     """How answers are written."""
     evaluate: EvaluateConfig = EvaluateConfig()

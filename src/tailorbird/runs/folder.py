@@ -18,6 +18,7 @@ CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.js
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
+SEARCH = "search"
 
 
 class RunFolder:
@@ -73,29 +74,38 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the folder for this process; the system lets go of it when the process ends.
+
+        Args:
+            wait: Wait for another process that holds it, instead of raising.
 
         Raises:
             UserError: Another process holds it.
         """
         import fcntl
 
-        with writing(self.file(LOCK)):
-            handle = self.file(LOCK).open("a")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        path = self.file(LOCK)
+        while True:
+            with writing(path):
+                handle = path.open("a")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError:
+                handle.close()
+                raise UserError(
+                    f"output folder {self.path} is in use by another tailor process",
+                    "wait for it to end, or give another --output",
+                ) from None
+            # Whoever held it before may have removed the file: then it locks nothing any more.
+            if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                break
             handle.close()
-            raise UserError(
-                f"output folder {self.path} is in use by another tailor process",
-                "wait for it to end, or give another --output",
-            ) from None
         try:
             yield
         finally:
+            path.unlink(missing_ok=True)
             handle.close()
-            self.file(LOCK).unlink(missing_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""

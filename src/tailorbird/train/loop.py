@@ -38,8 +38,8 @@ class Job:
         validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
         keep: What makes a validation the best: the highest accuracy or the lowest loss.
         deadline: `time.monotonic` at which the work must be over, or None.
-        observe: Told each validation and how good it was (higher is better); may raise
-            `Hopeless` to end the training.
+        observe: Told each validation's number, from 1, and how good it was (higher is better); may
+            raise `Hopeless` to end the training.
     """
 
     work: Workload
@@ -51,7 +51,7 @@ class Job:
     title: str = "training"
     resume: bool = False
     deadline: float | None = None
-    observe: Callable[[CurvePoint, float], None] = lambda point, score: None
+    observe: Callable[[int, float], None] = lambda number, score: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,7 @@ def _validate(
         f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
         f"loss {loss:.3f}, accuracy {accuracy:.1%}{'' if state.bad else ' (best)'}"
     )
-    job.observe(point, found[0])
+    job.observe(len(state.curve), found[0])
     return state.bad >= job.settings.patience
 
 
