@@ -98,6 +98,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) in (tuple, list):
         return "list"
+    if get_origin(annotation) is dict:
+        return "names, each with a list or a range"
     return {bool: "yes or no", int: "whole number", float: "number", str: "text"}[annotation]
 
 

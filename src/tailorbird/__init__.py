@@ -40,6 +40,7 @@ _SHORT = {
     "methods": "compare.methods",
     "seeds": "compare.seeds",
     "budget": "compare.budget_minutes",
+    "search": "search.trials",
     "epochs": "train.epochs",
     "seed": "train.seed",
     "output": "output",

@@ -61,5 +61,26 @@ class TrainingDiverged(UserError):
     """The loss became NaN or infinite."""
 
 
+class NoSpace(UserError):
+    """The disk is full."""
+
+
+class OutOfMemory(UserError):
+    """Not even one example fits the memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, of a GPU or of the machine, whoever says it."""
+    if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = str(error).lower()
+    told = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(error, RuntimeError) and any(phrase in words for phrase in told)
+
+
+class Hopeless(Exception):  # noqa: N818 - not a fault: others are clearly better
+    """A trial of a search was given up."""
+
+
 class OverBudget(Exception):  # noqa: N818 - not a fault: a limit the user set
     """The work does not fit the time the user gave."""

@@ -25,10 +25,11 @@ ORDER = (
 # Retrieval and fine-tuning stand side by side: neither knows of the other.
 APART = {("train", "rag"), ("evaluate", "rag")}
 
-DOORS = {
+DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
-    "bitsandbytes": "methods/",
+    "bitsandbytes": ("methods/", "train/optim.py"),
     "accelerate": "train/",
+    "optuna": "train/search.py",
     "typer": "cli/",
     "click": "cli/",
     "lxml": "rag/read/",

@@ -33,6 +33,7 @@ def compare(
     budget: Annotated[
         float | None, typer.Option(help="Minutes for all arms; what does not fit is skipped.")
     ] = None,
+    search: options.Search = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
     output: options.Output = None,
@@ -60,6 +61,7 @@ def compare(
         "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
         "compare.seeds": seeds,
         "compare.budget_minutes": budget,
+        "search.trials": search,
         "output": output,
     }
     asked = options.make_config(config, settings, flags)

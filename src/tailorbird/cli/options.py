@@ -39,6 +39,10 @@ Overlap = Annotated[
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="Leave out rows with an empty text or label.")
 ]
+Search = Annotated[
+    int | None,
+    typer.Option(help="Search for settings on validation with this many trainings per method."),
+]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Run folder.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --output where it stopped.")

@@ -27,6 +27,7 @@ def tune(
     task: options.Task = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
+    search: options.Search = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
     output: options.Output = None,
@@ -54,6 +55,7 @@ def tune(
         "method.name": method,
         "train.epochs": epochs,
         "train.seed": seed,
+        "search.trials": search,
         "output": output,
     }
     asked = options.make_config(config, settings, flags)

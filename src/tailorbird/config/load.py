@@ -41,9 +41,27 @@ def load_config(
     for name, value in (flags or {}).items():
         if value is not None:
             _put(given, name, value)
+    return _validated(given)
+
+
+def config_with(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Return `config` with other values, by section and name; a method's options are its own.
+
+    Raises:
+        UserError: Any unknown name or wrong value, all of them at once.
+    """
+    given = config.model_dump()
+    for section, inner in values.items():
+        kept = {} if section == "method" else given.get(section, {})
+        given[section] = kept | dict(inner)
+    return _validated(given)
+
+
+def _validated(given: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(given)
     except ValidationError as error:
+        faults = Faults()
         for problem, fix in _explain(error):
             faults.add(problem, fix)
         faults.raise_if_any()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig
+from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
@@ -94,6 +95,9 @@ class MethodConfig(Section):
     """LoRA, QLoRA: learn magnitude and direction apart (DoRA, arXiv 2402.09353)."""
     pissa: bool | None = None
     """LoRA: start from the principal singular vectors (PiSSA, arXiv 2404.02948)."""
+    loraplus: float | None = Field(None, ge=1)
+    """LoRA, QLoRA: matrix B learns this many times as fast as A (LoRA+, arXiv 2402.12354, where it
+    is 16)."""
     bits: Literal[4, 8] | None = None
     """QLoRA: 4 (NF4 with double quantisation) or 8 bits for the frozen weights."""
     placement: Literal["houlsby", "pfeiffer"] | None = None
@@ -125,8 +129,12 @@ class TrainConfig(Section):
     """Generation: lay texts end to end without padding, each blind to the others."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
-    optimizer: Literal["adamw", "adam", "sgd", "adagrad"] = "adamw"
-    """adamw, adam, sgd (momentum 0.9) or adagrad."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Full fine-tuning: each layer learns this many times as fast as the one above it (0.9; ULMFiT,
+    arXiv 1801.06146; as in BEiT); the head and what stands above the layers keep the full rate."""
+    optimizer: Literal["adamw", "adamw8bit", "adam", "sgd", "adagrad"] = "adamw"
+    """adamw, adamw8bit (bitsandbytes: moments in 8 bits, a quarter of the memory), adam, sgd
+    (momentum 0.9) or adagrad."""
     weight_decay: float | None = Field(None, ge=0)
     """Decay of matrices (not of biases and norms)."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -145,6 +153,8 @@ class TrainConfig(Section):
     """Optimizer steps between validations; default: twice an epoch."""
     patience: int = Field(4, ge=1)
     """Stop after this many validations in a row without a better one."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Optimizer steps between checkpoints; default: one a minute."""
     seed: int = Field(1, ge=0)
     """Seed of initialisation, order and dropout."""
     gradient_checkpointing: bool = False
@@ -240,6 +250,8 @@ class Config(Section):
     """The method and its options."""
     train: TrainConfig = TrainConfig()
     """The loop."""
+    search: SearchConfig = SearchConfig()
+    """The search for settings."""
     generate: GenerateConfig = GenerateConfig()
     """How answers are written."""
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -271,8 +283,8 @@ class Config(Section):
 OPTIONS: dict[MethodName, tuple[str, ...]] = {
     "full": (),
     "adapter": ("placement", "bottleneck", "dropout"),
-    "lora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "pissa"),
-    "qlora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "bits"),
+    "lora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "pissa", "loraplus"),
+    "qlora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "bits", "loraplus"),
     "prompt": ("virtual_tokens", "init_text"),
 }
 

@@ -97,21 +97,32 @@ def run_arm(job: ArmJob) -> ArmReport:
             predict_ms_per_example=test.ms_per_example,
         ),
         settings=arm_settings(config, method, settings, limit, device),
-        notes=(*base.notes, *notes, *early_note(trained)),
+        notes=(*base.notes, *notes, *trained.notes, *early_note(trained)),
         curve=trained.curve,
     )
     report = score_arm(report, arrays["validation"], arrays["test"], split, config.train.seed)
     job.folder.write_json(ARM, asdict(report))
+    drop_checkpoints(job)
     return report
+
+
+def train_only(job: ArmJob) -> "Trained":
+    """Train one arm and score it on validation only; the test part is not looked at."""
+    config, split = job.config, replace(job.split, test=job.split.validation)
+    method = get_method(config.method.name)
+    device = choose(config.model.device, config.model.precision)
+    model, base = make_model(config, split.labels, device, method)
+    parts = _encode(split, base, max_length(config, base, method))
+    return _train(model, base, parts, _settings(config, method, split), job)
 
 
 def make_model(
     config: Config, labels: tuple[str, ...], device: Device, method: Method
 ) -> tuple["nn.Module", Base]:
     """Return the base model with the method attached, seeded, ready to train."""
-    import torch
+    from tailorbird.train.randomness import seed_all
 
-    torch.manual_seed(config.train.seed)
+    seed_all(config.train.seed)
     options = method.load_options(config.method, HEADS, device)
     base = load_classifier(config.model, labels, device, options)
     return method.attach(base, config), base
@@ -215,6 +226,7 @@ def _train(
             title=job.name,
             resume=job.resume,
             deadline=job.deadline,
+            observe=job.observe,
         ),
     )
     return replace(trained, seconds=trained.seconds + before)
@@ -229,19 +241,24 @@ def check_room(model: "nn.Module", job: ArmJob) -> None:
     from tailorbird.methods.base import trained_parameters
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
-    # The saved model, the best weights, and a checkpoint (weights and two moments) being replaced.
-    check_space(job.folder.path, trained_bytes * 8 + 20_000_000)
+    # The saved model, the best weights of three validations, and three checkpoints (weights and two
+    # moments): two that are kept and one being written.
+    check_space(job.folder.path, trained_bytes * 13 + 20_000_000)
 
 
 def save_model(model: "nn.Module", base: Base, method: Method, job: ArmJob) -> int:
-    """Write the model and its tokenizer, drop the checkpoints, and return the size in bytes."""
-    import shutil
-
+    """Write the model and its tokenizer, and return the size in bytes."""
     with job.folder.new_folder(MODEL) as folder:
         method.save(model, folder)
         base.tokenizer.save_pretrained(folder)
-    shutil.rmtree(job.folder.file(CHECKPOINTS), ignore_errors=True)
     return job.folder.size_bytes(MODEL)
+
+
+def drop_checkpoints(job: ArmJob) -> None:
+    """Remove the checkpoints of an arm whose report is written: nothing is left to resume."""
+    import shutil
+
+    shutil.rmtree(job.folder.file(CHECKPOINTS), ignore_errors=True)
 
 
 def _first(encoded: Encoded, count: int) -> Encoded:

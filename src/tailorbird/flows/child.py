@@ -7,15 +7,17 @@ The job lies in the arm's folder as `job.json`; the outcome is `arm.json` when a
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tailorbird import log
 from tailorbird.config import METHODS, Config
-from tailorbird.errors import Interrupted, OverBudget, UserError
-from tailorbird.flows.job import JOB, OUTCOME, ArmJob
+from tailorbird.errors import Interrupted, OverBudget, UserError, is_out_of_memory
+from tailorbird.flows.job import JOB, OUTCOME, ArmJob, read_arm
 from tailorbird.records import ArmReport
-from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
 
 
@@ -35,13 +37,9 @@ def main(run: str, arm: str) -> int:
     except UserError as error:
         folder.write_json(OUTCOME, {"status": "failed", "why": str(error)})
         return error.exit_code
-    except MemoryError:
-        folder.write_json(OUTCOME, {"status": "failed", "why": _OUT_OF_MEMORY})
-        return 1
     except Exception as error:
-        out_of_memory = "out of memory" in str(error).lower() or "can't allocate" in str(error)
-        why = _OUT_OF_MEMORY if out_of_memory else f"{type(error).__name__}: {error}"
-        (folder.path / "traceback.txt").write_text(traceback.format_exc())
+        why = _OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        folder.file("traceback.txt").write_text(traceback.format_exc())
         folder.write_json(OUTCOME, {"status": "failed", "why": why})
         return 1
     return 0
@@ -75,11 +73,27 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     if job.name.startswith("rag+"):
         from tailorbird.flows.untrained import run_mix
 
-        tuned, memory = (_report(run, name) for name in (job.name.removeprefix("rag+"), "rag"))
+        tuned, memory = (read_arm(run.arm(name)) for name in (job.name.removeprefix("rag+"), "rag"))
         return run_mix(job, tuned, memory)
     from tailorbird.flows.arm import run_arm
 
-    return run_arm(job)
+    return _with_search(job, run_arm)
+
+
+def _with_search(job: ArmJob, run: Callable[[ArmJob], ArmReport]) -> ArmReport:
+    """Run a trained arm with the best settings of its search, where there is to be one."""
+    if job.config.search.trials is None:
+        return run(job)
+    from tailorbird.flows.search import search, searched
+
+    # Every seed takes the settings that the first one's search finds.
+    first = replace(job, folder=job.folder.run.arm(job.name))
+    if first.folder.path == job.folder.path:
+        config, found = search(first)
+        return searched(run(replace(job, config=config)), found, job.folder)
+    config, found = search(replace(first, config=job.config))
+    train = config.train.model_copy(update={"seed": job.config.train.seed})
+    return run(replace(job, config=config.model_copy(update={"train": train})))
 
 
 def _write(job: ArmJob, run: RunFolder) -> ArmReport:
@@ -87,7 +101,7 @@ def _write(job: ArmJob, run: RunFolder) -> ArmReport:
     if job.name in METHODS:
         from tailorbird.flows.writing_arm import run_writing_arm
 
-        return run_writing_arm(job)
+        return _with_search(job, run_writing_arm)
     from tailorbird.flows.prompted import run_base, run_nearest, run_shots
 
     if job.name == "nearest":
@@ -96,13 +110,6 @@ def _write(job: ArmJob, run: RunFolder) -> ArmReport:
         return run_base(job)
     tuned = job.name.removeprefix("rag").removeprefix("+")
     return run_shots(job, run.arm(tuned) if tuned else None)
-
-
-def _report(run: RunFolder, name: str) -> ArmReport:
-    from pydantic import TypeAdapter
-
-    found: ArmReport = TypeAdapter(ArmReport).validate_python(run.arm(name).read_json(ARM))
-    return found
 
 
 if __name__ == "__main__":

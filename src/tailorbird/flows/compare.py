@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from tailorbird import log
 from tailorbird.config import METHODS, Config, dump_config, for_arm
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.job import OUTCOME, write_job
+from tailorbird.flows.job import OUTCOME, read_arm, write_job
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.flows.scoring import load_probabilities, targets_of
@@ -188,7 +187,7 @@ class _Bench:
         """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
         if place.file(ARM).is_file():
             log.say(f"{name}: done before")
-            return _read_arm(place)
+            return read_arm(place)
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")
         config = for_arm(self.config, name) if name in METHODS else self.config
@@ -199,7 +198,7 @@ class _Bench:
         command += [str(self.folder.path), str(place.path)]
         code = _run(command)
         if place.file(ARM).is_file():
-            return _read_arm(place)
+            return read_arm(place)
         if code == Interrupted.exit_code:
             raise Interrupted("the comparison was stopped")
         report = _outcome(name, code, place)
@@ -274,11 +273,6 @@ def _run(command: list[str]) -> int:
             interrupted = True
             continue
         return Interrupted.exit_code if interrupted else code
-
-
-def _read_arm(place: RunFolder) -> ArmReport:
-    report: ArmReport = TypeAdapter(ArmReport).validate_python(place.read_json(ARM))
-    return report
 
 
 def _outcome(name: str, code: int, place: RunFolder) -> ArmReport:

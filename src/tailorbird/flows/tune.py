@@ -3,13 +3,15 @@
 import time
 from dataclasses import replace
 
+from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.job import ArmJob
+from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
-from tailorbird.records import ArmReport, Report
-from tailorbird.runs.folder import ARM, CONFIG
+from tailorbird.flows.search import searched, with_best
+from tailorbird.records import ArmReport, Report, report_from_json
+from tailorbird.runs.folder import ARM, CONFIG, REPORT
 
 
 def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
@@ -26,21 +28,31 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     """
     started = time.time()
     folder = run_folder(config, "tune", resume=resume)
-    with folder.locked():
+    # Several processes may search together; only one prepares, and only one finishes.
+    together = config.search.trials is not None
+    with folder.locked(wait=together):
+        if resume and folder.file(REPORT).is_file():
+            log.say("this run is finished")
+            return report_from_json(folder.read_json(REPORT))
         config = saved_config(folder, config) if resume and folder.exists else config
         prepared = prepare(config, folder)
         config = with_default_model(config, prepared.split)
         folder.write(CONFIG, dump_config(config))
-        name = config.method.name
-        job = ArmJob(name, config, prepared.split, folder, resume=resume)
+    job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
+    job, found = with_best(job)
+    with folder.locked(wait=together):
+        if folder.file(REPORT).is_file():
+            return report_from_json(folder.read_json(REPORT))
         arm = replace(_run(job), run=".")
+        if found is not None:
+            arm = searched(arm, found, folder)
         story = Story(
             kind="tune",
-            config=config,
+            config=job.config,
             prepared=prepared,
             folder=folder,
             arms=[arm],
-            folders={name: [folder]},
+            folders={arm.name: [folder]},
             command=command or reproduce("tune", folder),
             started=started,
         )
@@ -50,6 +62,8 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
 
 
 def _run(job: ArmJob) -> ArmReport:
+    if job.resume and job.folder.file(ARM).is_file():
+        return read_arm(job.folder)
     # Imported after the data was checked: torch takes seconds to load, a bad column should not.
     if job.split.task == "classification":
         from tailorbird.flows.arm import run_arm

@@ -15,6 +15,7 @@ from tailorbird.flows.arm import (
     arm_settings,
     check_room,
     count_parameters,
+    drop_checkpoints,
     early_note,
     max_length,
     reading_limit,
@@ -93,12 +94,30 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
             artifact_bytes=artifact,
         ),
         settings=arm_settings(config, method, settings, limit, device),
-        notes=(*base.notes, *parts.notes, *notes, *early_note(trained)),
+        notes=(*base.notes, *parts.notes, *notes, *trained.notes, *early_note(trained)),
         curve=trained.curve,
     )
     tuned = replace(answering, model=model)
     report = score_and_save(report, job, tuned, paper, parts.validation, before)
+    drop_checkpoints(job)
     return report
+
+
+def train_writer_only(job: ArmJob) -> "Trained":
+    """Train one arm and read validation only; the test part is not looked at."""
+    from tailorbird.train.settings import resolve_writing
+
+    config, split = job.config, replace(job.split, test=job.split.validation)
+    method = get_method(config.method.name)
+    device = choose(config.model.device, config.model.precision)
+    base = make_base(config, device, method)
+    parts = encode_parts(split, base, max_length(config, base, method), config)
+    model = method.attach(base, config)
+    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+    trained, _ = _train(
+        model, base, parts, resolve_writing(config, method, len(parts.train), hidden), job
+    )
+    return trained
 
 
 def make_base(config: Config, device: Device, method: Method | None) -> Base:
@@ -107,9 +126,9 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     Raises:
         UserError: The model cannot be had, does not write, or its template has no end of a turn.
     """
-    import torch
+    from tailorbird.train.randomness import seed_all
 
-    torch.manual_seed(config.train.seed)
+    seed_all(config.train.seed)
     base = load_writer(config.model, device, writer_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)
@@ -192,6 +211,7 @@ def _train(
             title=job.name,
             resume=job.resume,
             deadline=job.deadline,
+            observe=job.observe,
         ),
     )
     return replace(trained, seconds=trained.seconds + before), list(work.reader.notes)

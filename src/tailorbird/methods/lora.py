@@ -72,6 +72,7 @@ def lora_options(config: MethodConfig) -> dict[str, Any]:
         "targets": config.targets or "all-linear",
         "rslora": bool(config.rslora),
         "dora": bool(config.dora),
+        "loraplus": config.loraplus,
     }
 
 

@@ -163,6 +163,18 @@ def load_writer(
     return Base(model, tokenizer, config.name, (), True, device, writes=True)
 
 
+def hidden_size(config: ModelConfig) -> int:
+    """Return how wide the model is, from its configuration only."""
+    from transformers import AutoConfig
+
+    _check_reachable(config)
+    try:
+        shape = AutoConfig.from_pretrained(_source(config), **_hub_options(config))
+    except Exception as error:
+        raise explain_loading(config.name, error) from error
+    return int(shape.get_text_config().hidden_size)
+
+
 def _reads_left_to_right(model: "nn.Module") -> bool:
     """Say whether what stands later in a text leaves the earlier outputs alone.
 

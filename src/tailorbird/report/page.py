@@ -19,6 +19,7 @@ from tailorbird.records import (
     WrongExample,
 )
 from tailorbird.report import arms, captions, numbers
+from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.scatter import cost_scatter
@@ -136,6 +137,7 @@ def _environment(report: Report) -> "Environment":
     environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
     environment.globals["says"] = captions
+    environment.globals["looks"] = looks
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
     environment.globals["answered"] = arms.answered(report)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tailorbird.errors import UserError
+from tailorbird.errors import NoSpace, UserError
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
@@ -18,6 +18,7 @@ CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.js
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
+SEARCH = "search"
 
 
 class RunFolder:
@@ -73,29 +74,38 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the folder for this process; the system lets go of it when the process ends.
+
+        Args:
+            wait: Wait for another process that holds it, instead of raising.
 
         Raises:
             UserError: Another process holds it.
         """
         import fcntl
 
-        with writing(self.file(LOCK)):
-            handle = self.file(LOCK).open("a")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        path = self.file(LOCK)
+        while True:
+            with writing(path):
+                handle = path.open("a")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError:
+                handle.close()
+                raise UserError(
+                    f"output folder {self.path} is in use by another tailor process",
+                    "wait for it to end, or give another --output",
+                ) from None
+            # Whoever held it before may have removed the file: then it locks nothing any more.
+            if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                break
             handle.close()
-            raise UserError(
-                f"output folder {self.path} is in use by another tailor process",
-                "wait for it to end, or give another --output",
-            ) from None
         try:
             yield
         finally:
+            path.unlink(missing_ok=True)
             handle.close()
-            self.file(LOCK).unlink(missing_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
@@ -178,6 +188,7 @@ def replace_folder(part: Path, final: Path) -> None:
     if final.exists():
         final.rename(old)
     part.rename(final)
+    sync_folder(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -191,6 +202,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
 
 
 def _sync(folder: Path) -> None:
@@ -198,6 +210,15 @@ def _sync(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, so that a power cut does not undo a renaming."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -216,7 +237,7 @@ def writing(path: Path) -> Iterator[None]:
         if fault is None:
             raise
         if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
+            raise NoSpace(
                 f"no space left on the disk of {path}", "free some space, or give another --output"
             ) from error
         raise UserError(

@@ -1,5 +1,14 @@
-"""Everything a run needs to go on as if it had never stopped."""
+"""Everything a run needs to go on as if it had never stopped.
 
+A checkpoint is a folder that gets its name when it is whole, with the SHA-256 of every file in it
+and of the best weights it refers to. The last two are kept: when one is damaged, the run goes on
+from the one before it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,13 +16,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from tailorbird.errors import UserError
+from tailorbird import log
+from tailorbird.errors import NoSpace, UserError
 from tailorbird.methods.base import trained_parameters
 from tailorbird.records import CurvePoint
-from tailorbird.runs.folder import CHECKPOINTS, RunFolder, writing
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder, sync_folder, writing
+from tailorbird.train.randomness import random_state, restore_random
 
-_LAST, _BEST = f"{CHECKPOINTS}/last", f"{CHECKPOINTS}/best.safetensors"
-_WEIGHTS, _STATE = "weights.safetensors", "state.pt"
+_WEIGHTS, _STATE, _SUMS = "weights.safetensors", "state.pt", "sha256.json"
+_KEPT = 2
 
 
 @dataclass
@@ -27,6 +38,7 @@ class State:
         best: What the best validation found, the deciding figure first; higher is better.
         bad: Validations since the best one.
         loss_sum, loss_count: Training loss since the last validation, and its weight.
+        halvings: How often the micro-batches were halved for want of memory.
     """
 
     step: int = 0
@@ -39,89 +51,259 @@ class State:
     bad: int = 0
     loss_sum: float = 0.0
     loss_count: float = 0.0
+    halvings: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
 
 
-def save_best(model: nn.Module, folder: RunFolder) -> None:
-    """Keep the trained weights as the best so far."""
-    _save_weights(model, folder.file(_BEST))
+class Checkpoints:
+    """The checkpoints of one run, and its best weights so far.
 
+    Args:
+        folder: The run's.
+        title: What the run is called in words to the person.
+    """
 
-def restore_best(model: nn.Module, folder: RunFolder) -> None:
-    """Put the best weights back into the model."""
-    _load_weights(model, folder.file(_BEST))
+    def __init__(self, folder: RunFolder, title: str = "training") -> None:
+        self._folder, self._title = folder, title
+        self._best: tuple[str, str] | None = None  # file name and digest
+        # Best weights that found no room on the disk, to be written when there is some.
+        self._unsaved: tuple[str, dict[str, torch.Tensor]] | None = None
 
+    def save_best(self, model: nn.Module, step: int) -> None:
+        """Keep the trained weights as the best so far; in memory when the disk is full."""
+        # A name of its own: a checkpoint that another best was written after still finds its own.
+        name, weights = f"best-{step:08d}.safetensors", _weights(model)
+        try:
+            self._best, self._unsaved = self._write_best(name, weights), None
+        except NoSpace as error:
+            kept = {key: value.clone() for key, value in weights.items()}
+            self._best, self._unsaved = None, (name, kept)
+            log.warn(f"{self._title}: {error.problem}; the best weights are kept in memory")
 
-def save_last(
-    model: nn.Module, optimizer: torch.optim.Optimizer, state: State, folder: RunFolder
-) -> None:
-    """Write weights, optimizer, position and random state, whole or not at all."""
-    plain = asdict(state) | {"curve": [asdict(point) for point in state.curve]}
-    rest: dict[str, Any] = {
-        "state": plain,
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-    with folder.new_folder(_LAST) as part:
-        _save_weights(model, part / _WEIGHTS)
-        torch.save(rest, part / _STATE)
+    def restore_best(self, model: nn.Module) -> None:
+        """Put the best weights back into the model.
+
+        Raises:
+            UserError: They were damaged on the disk.
+        """
+        if self._unsaved is not None:
+            _put_weights(model, self._unsaved[1])
+            return
+        assert self._best is not None, "there was a validation"
+        path = self._file(self._best[0])
+        if not path.is_file() or _digest(path) != self._best[1]:
+            raise UserError(f"the best weights, {path}, are damaged", "go on with --resume")
+        _load_weights(model, path)
+
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State, scaler: Any = None
+    ) -> bool:
+        """Write a checkpoint, whole or not at all; return whether there was room for it.
+
+        Args:
+            model: Whose trained weights to keep.
+            optimizer: Whose moments to keep.
+            state: Where the loop stands.
+            scaler: The gradient scaler of fp16, if there is one.
+        """
+        plain = asdict(state) | {"curve": [asdict(point) for point in state.curve]}
+        rest: dict[str, Any] = {
+            "state": plain,
+            "optimizer": optimizer.state_dict(),
+            "random": random_state(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "around": _around(model),
+        }
+        try:
+            if self._unsaved is not None:
+                self._best, self._unsaved = self._write_best(*self._unsaved), None
+            name = f"{CHECKPOINTS}/step-{state.step:08d}"
+            with self._folder.new_folder(name) as part:
+                _save_weights(_weights(model), part / _WEIGHTS)
+                torch.save(rest, part / _STATE)
+                sums = {file: _digest(part / file) for file in (_WEIGHTS, _STATE)}
+                found = {"files": sums, "best": self._best}
+                (part / _SUMS).write_text(json.dumps(found, indent=2) + "\n")
+        except NoSpace as error:
+            shutil.rmtree(self._file(f".step-{state.step:08d}.part"), ignore_errors=True)
+            last = f"the one of step {_step(self._all()[0])} is" if self._all() else "none is"
+            log.warn(
+                f"{self._title}: no checkpoint of step {state.step}: {error.problem}; {last} kept, "
+                "and training goes on"
+            )
+            return False
+        self._drop_old()
+        return True
+
+    def find(self) -> Path | None:
+        """Return the newest whole checkpoint; damaged ones are told and removed."""
+        told = False
+        for path in self._all():
+            fault = self._fault(path)
+            if not fault:
+                return path
+            told = True
+            shutil.rmtree(path, ignore_errors=True)
+            log.warn(f"{self._title}: the checkpoint of step {_step(path)} is damaged ({fault})")
+        if told:
+            log.warn(f"{self._title}: no other checkpoint: starting from the beginning")
+        return None
+
+    def load(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any = None
+    ) -> State | None:
+        """Put everything back as the newest whole checkpoint has it; None where there is none.
+
+        Raises:
+            UserError: The checkpoint belongs to another model.
+        """
+        path = self.find()
+        if path is None:
+            return None
+        _load_weights(model, path / _WEIGHTS)
+        try:
+            rest = torch.load(path / _STATE, weights_only=True)
+            optimizer.load_state_dict(rest["optimizer"])
+            restore_random(rest["random"])
+            if scaler is not None and rest["scaler"] is not None:
+                scaler.load_state_dict(rest["scaler"])
+            plain = rest["state"]
+            points = [CurvePoint(**point) for point in plain.pop("curve")]
+            state = State(**plain | {"curve": points, "best": tuple(plain["best"])})
+        except Exception as error:
+            raise _of_another(path / _STATE, error) from error
+        best = json.loads((path / _SUMS).read_text())["best"]
+        self._best = None if best is None else (best[0], best[1])
+        for difference in _differences(rest["around"], _around(model)):
+            log.warn(f"{self._title}: {difference}; the last bits may come out otherwise")
+        return state
+
+    def _all(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        return sorted(self._file("").glob("step-*"), reverse=True)
+
+    def _file(self, name: str) -> Path:
+        return self._folder.file(CHECKPOINTS) / name
+
+    def _write_best(self, name: str, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
+        path = self._file(name)
+        part = path.with_name(f".{name}.part")
+        try:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _save_weights(weights, part)
+                with part.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                digest = _digest(part)
+                part.replace(path)
+                sync_folder(path.parent)
+        except NoSpace:
+            part.unlink(missing_ok=True)
+            raise
+        return name, digest
+
+    def _fault(self, path: Path) -> str:
+        """Say what is wrong with a checkpoint; empty when it is whole."""
+        try:
+            plain = json.loads((path / _SUMS).read_text())
+            sums: dict[Path, str] = {path / n: digest for n, digest in plain["files"].items()}
+            if plain["best"] is not None:
+                sums[self._file(plain["best"][0])] = plain["best"][1]
+            assert len(sums) >= 2
+        except Exception:
+            return f"{_SUMS} cannot be read"
+        for file, digest in sums.items():
+            if not file.is_file():
+                return f"{file.name} is missing"
+            if _digest(file) != digest:
+                return f"{file.name} is not as it was written"
+        return ""
+
+    def _drop_old(self) -> None:
+        """Remove checkpoints but the last two, and best weights that none of them refers to."""
+        for path in self._all()[_KEPT:]:
+            shutil.rmtree(path, ignore_errors=True)
+        wanted = {self._best[0]} if self._best else set()
+        for path in self._all():
+            best = json.loads((path / _SUMS).read_text())["best"]
+            wanted |= {best[0]} if best else set()
+        for file in self._file("").glob("best-*"):
+            if file.name not in wanted:
+                file.unlink(missing_ok=True)
 
 
 def has_last(folder: RunFolder) -> bool:
-    """Say whether there is something to resume from."""
-    return (folder.file(_LAST) / _STATE).is_file()
+    """Say whether there is something whole to resume from."""
+    return Checkpoints(folder).find() is not None
 
 
-def load_last(model: nn.Module, optimizer: torch.optim.Optimizer, folder: RunFolder) -> State:
-    """Put everything back as `save_last` found it.
-
-    Raises:
-        UserError: The checkpoint is damaged or belongs to another model.
-    """
-    path = folder.file(_LAST)
-    _load_weights(model, path / _WEIGHTS)
-    try:
-        rest = torch.load(path / _STATE, weights_only=True)
-        optimizer.load_state_dict(rest["optimizer"])
-        torch.set_rng_state(rest["random"])
-        if rest["cuda_random"]:
-            torch.cuda.set_rng_state_all(rest["cuda_random"])
-        plain = rest["state"]
-        points = [CurvePoint(**point) for point in plain.pop("curve")]
-        return State(**plain | {"curve": points, "best": tuple(plain["best"])})
-    except Exception as error:
-        raise _damaged(path / _STATE, error) from error
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
-def _save_weights(model: nn.Module, path: Path) -> None:
+def _around(model: nn.Module) -> dict[str, Any]:
+    """Return what else the results depend on: the frozen weights, and the machine's arithmetic."""
+    frozen = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            # A few numbers of each tell another model, or another version of it, from this one.
+            first = parameter.detach().reshape(-1)[:64].to("cpu").view(torch.uint8)
+            frozen.update(f"{name} {tuple(parameter.shape)}".encode())
+            frozen.update(first.numpy().tobytes())
+    return {
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "frozen": frozen.hexdigest(),
+    }
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    found = []
+    if then["torch"] != now["torch"]:
+        found.append(f"begun with torch {then['torch']}, going on with {now['torch']}")
+    if then["threads"] != now["threads"]:
+        found.append(f"begun with {then['threads']} threads, going on with {now['threads']}")
+    if then["frozen"] != now["frozen"]:
+        found.append("the base model's weights are not those the run began with")
+    return found
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().cpu().contiguous() for name, p in trained_parameters(model)}
+
+
+def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
-    weights = {name: p.detach().cpu().contiguous() for name, p in trained_parameters(model)}
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, part)
-        part.replace(path)
+    save_file(weights, path)
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        weights = load_file(path)
-        with torch.no_grad():
-            for name, parameter in trained_parameters(model):
-                parameter.copy_(weights.pop(name))
-        if weights:
-            raise KeyError(f"{len(weights)} weights too many")
+        _put_weights(model, load_file(path))
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _of_another(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _put_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    left = dict(weights)
+    with torch.no_grad():
+        for name, parameter in trained_parameters(model):
+            parameter.copy_(left.pop(name))
+    if left:
+        raise KeyError(f"{len(left)} weights too many")
+
+
+def _of_another(path: Path, error: Exception) -> UserError:
     first = (str(error).splitlines() or [""])[0][:200]
     return UserError(
-        f"checkpoint {path} is damaged or of another model: {type(error).__name__}: {first}",
+        f"checkpoint {path} is of another model: {type(error).__name__}: {first}",
         "delete the checkpoints folder and start again without --resume",
     )

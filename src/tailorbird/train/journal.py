@@ -1,9 +1,14 @@
 """What happened during training, one line a step, and the same for TensorBoard."""
 
+import errno
+import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder
+from tailorbird import log
+from tailorbird.errors import NoSpace
+from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder, writing
 
 
 class Journal:
@@ -14,7 +19,10 @@ class Journal:
         # A resumed run takes back what was written after its checkpoint.
         kept = [row for row in folder.read_rows(JOURNAL) if row["step"] <= after_step]
         folder.write_rows(JOURNAL, kept)
-        self._file = folder.file(JOURNAL).open("a", encoding="utf-8", buffering=1)
+        self._path = folder.file(JOURNAL)
+        self._whole = self._path.stat().st_size  # bytes of whole lines
+        self._file = self._path.open("ab", buffering=0)
+        self._unsaved = b""
         self._events: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -27,18 +35,42 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        if self._unsaved:
+            self._append(b"")
         self._file.close()
         if self._events is not None:
-            self._events.close()
+            with suppress(OSError):
+                self._events.close()
 
     def write(self, event: str, step: int, **values: float) -> None:
-        """Note `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`."""
+        """Note `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`.
+
+        A full disk does not end the training: lines wait until there is room.
+        """
         import json
 
-        from tailorbird.runs.folder import writing
-
-        with writing(self._folder.file(JOURNAL)):
-            self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
-        if self._events is not None:
+        self._append(json.dumps({"event": event, "step": step, **values}).encode() + b"\n")
+        if self._events is None:
+            return
+        try:
             for name, value in values.items():
                 self._events.add_scalar(f"{event}/{name}", value, step)
+        except OSError as error:
+            log.warn(f"no more TensorBoard events: {error.strerror}")
+            self._events = None
+
+    def _append(self, line: bytes) -> None:
+        had_waited = bool(self._unsaved)
+        self._unsaved += line
+        try:
+            with writing(self._path):
+                written = self._file.write(self._unsaved) or 0
+                if written < len(self._unsaved):  # the disk filled up within it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except NoSpace as error:
+            os.truncate(self._path, self._whole)  # no half line
+            if not had_waited:
+                log.warn(f"{error.problem}; the journal waits for room")
+            return
+        self._whole += len(self._unsaved)
+        self._unsaved = b""

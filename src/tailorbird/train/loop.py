@@ -4,57 +4,30 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
 from tailorbird import log
 from tailorbird.data.batch import shuffled_batches
-from tailorbird.errors import Interrupted, OverBudget, TrainingDiverged
-from tailorbird.methods.base import trained_parameters
+from tailorbird.errors import Interrupted, OverBudget
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
-from tailorbird.train import checkpoint
-from tailorbird.train.checkpoint import State
+from tailorbird.train.checkpoint import Checkpoints, State
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
-from tailorbird.train.optim import make_optimizer, rate_factor
+from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.settings import Settings
+from tailorbird.train.step import Stepper, Workload
 
 _CHECKPOINT_SECONDS = 60.0
 _STEPS_BEFORE_FORECAST = 8
-
-
-class Workload(Protocol):
-    """What is trained on: the one thing in which tasks differ for the loop."""
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """``[n]`` tokens of each example."""
-        ...
-
-    def weight(self, indices: np.ndarray) -> float:
-        """Return what the loss of a batch is a mean over: examples, or trained tokens."""
-        ...
-
-    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch into what goes through the model at once."""
-        ...
-
-    def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
-        """Return the summed loss in nats of a micro-batch, differentiable."""
-        ...
-
-    def reading(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Return the context in which forward and backward passes run."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -65,6 +38,8 @@ class Job:
         validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
         keep: What makes a validation the best: the highest accuracy or the lowest loss.
         deadline: `time.monotonic` at which the work must be over, or None.
+        observe: Told each validation's number, from 1, and how good it was (higher is better); may
+            raise `Hopeless` to end the training.
     """
 
     work: Workload
@@ -76,11 +51,17 @@ class Job:
     title: str = "training"
     resume: bool = False
     deadline: float | None = None
+    observe: Callable[[int, float], None] = lambda number, score: None
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the loop did; the model it was given now holds the best weights."""
+    """What the loop did; the model it was given now holds the best weights.
+
+    Attributes:
+        best: What the best validation found, the deciding figure first; higher is better.
+        notes: What had to be done otherwise than asked, in words.
+    """
 
     steps: int
     best_step: int
@@ -89,6 +70,8 @@ class Trained:
     examples_per_second: float
     tokens_per_second: float
     curve: tuple[CurvePoint, ...]
+    best: tuple[float, float] = (float("-inf"), float("-inf"))
+    notes: tuple[str, ...] = ()
 
 
 def train(model: nn.Module, job: Job) -> Trained:
@@ -98,6 +81,8 @@ def train(model: nn.Module, job: Job) -> Trained:
         TrainingDiverged: The loss became NaN or infinite.
         Interrupted: Ctrl-C; a checkpoint was written.
         OverBudget: The remaining work would not end before `Job.deadline`.
+        OutOfMemory: Not even one example fits.
+        Hopeless: `Job.observe` said so.
     """
     settings = job.settings
     accelerator = _accelerator(job.device)
@@ -105,11 +90,15 @@ def train(model: nn.Module, job: Job) -> Trained:
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     optimizer = make_optimizer(model, settings)
-    state = State()
-    if job.resume and checkpoint.has_last(job.folder):
-        state = checkpoint.load_last(model, optimizer, job.folder)
-        log.say(f"{job.title}: going on after step {state.step}")
+    checkpoints = Checkpoints(job.folder, job.title)
+    state = None
+    if job.resume:
+        state = checkpoints.load(model, optimizer, accelerator.scaler)
+        if state is not None:
+            log.say(f"{job.title}: going on after step {state.step}")
+    state = state or State()
     wrapped, optimizer = accelerator.prepare(model, optimizer)
+    stepper = Stepper(wrapped, optimizer, accelerator, job.work, settings, job.title)
     total, every = _plan(job)
 
     with (
@@ -125,8 +114,9 @@ def train(model: nn.Module, job: Job) -> Trained:
             if stopped:
                 break
             rate = settings.learning_rate * rate_factor(state.step, total, settings)
+            set_rate(optimizer, rate)
             started = time.monotonic()
-            loss = _step(wrapped, optimizer, accelerator, batch, rate, job)
+            loss = stepper.step(batch, state)
             state.step_seconds += time.monotonic() - started
             state.seconds = time.monotonic() - began
             _count(state, batch, loss, job)
@@ -134,10 +124,15 @@ def train(model: nn.Module, job: Job) -> Trained:
             bar.advance(len(batch), f"loss {state.loss_sum / state.loss_count:.3f}")
 
             if state.step % every == 0 or state.step == total:
-                stopped = _validate(model, state, rate, job, journal)
+                stopped = _validate(model, state, rate, job, journal, checkpoints)
                 state.seconds = time.monotonic() - began
-            if interrupted() or time.monotonic() - saved > _CHECKPOINT_SECONDS:
-                checkpoint.save_last(model, optimizer, state, job.folder)
+            if (
+                interrupted()
+                or state.step == total
+                or stopped
+                or _is_due(settings, state.step, saved)
+            ):
+                checkpoints.save(model, optimizer, state, accelerator.scaler)
                 saved = time.monotonic()
             if interrupted():
                 raise Interrupted(f"stopped after step {state.step} of {total}")
@@ -145,7 +140,7 @@ def train(model: nn.Module, job: Job) -> Trained:
 
     # Accelerate leaves its autocast in the model's forward; the format is the caller's choice.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    checkpoint.restore_best(model, job.folder)
+    checkpoints.restore_best(model)
     model.eval()
     return Trained(
         steps=state.step,
@@ -155,7 +150,25 @@ def train(model: nn.Module, job: Job) -> Trained:
         examples_per_second=state.examples / state.step_seconds,
         tokens_per_second=state.tokens / state.step_seconds,
         curve=tuple(state.curve),
+        best=state.best,
+        notes=_notes(state, settings),
     )
+
+
+def _notes(state: State, settings: Settings) -> tuple[str, ...]:
+    if not state.halvings:
+        return ()
+    return (
+        f"memory ran out: micro-batches were cut to 1/{2**state.halvings} of what was asked; the "
+        f"batch stayed {settings.batch_size}",
+    )
+
+
+def _is_due(settings: Settings, step: int, saved: float) -> bool:
+    """Say whether it is time for a checkpoint."""
+    if settings.checkpoint_every is not None:
+        return step % settings.checkpoint_every == 0
+    return time.monotonic() - saved > _CHECKPOINT_SECONDS
 
 
 def _accelerator(device: Device) -> Accelerator:
@@ -186,52 +199,6 @@ def _batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
             step += 1
 
 
-def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    batch: np.ndarray,
-    rate: float,
-    job: Job,
-) -> float:
-    """Do one optimizer step on `batch` and return its mean loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    world = accelerator.num_processes
-    mine = batch[accelerator.process_index :: world]
-    micro_batches = job.work.micro_batches(mine) or [mine]
-    # The whole batch's weight, on every rank: micro-batches and ranks of any size then add up to
-    # the gradient of one pass over all of it.
-    weight = job.work.weight(batch)
-    loss_sum = torch.zeros((), device=accelerator.device)
-    for number, indices in enumerate(micro_batches):
-        last = number == len(micro_batches) - 1
-        with _together(accelerator, model, last):
-            with accelerator.autocast():
-                loss = job.work.loss_sum(model, indices)
-            # Ranks average their gradients, so `world` makes it the sum over all of them.
-            accelerator.backward(loss * (world / weight))
-            loss_sum += loss.detach()
-    mean = float(accelerator.reduce(loss_sum, "sum")) / weight
-    if not math.isfinite(mean):
-        raise TrainingDiverged(
-            f"the loss became {mean} (learning rate {rate:.2g})",
-            "lower train.learning_rate, lengthen train.warmup, or use model.precision=fp32",
-        )
-    parameters = [p for _, p in trained_parameters(model)]
-    accelerator.clip_grad_norm_(parameters, job.settings.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return mean
-
-
-def _together(accelerator: Accelerator, model: nn.Module, last: bool) -> Any:
-    # Gradients travel between ranks once per batch, not once per micro-batch.
-    from contextlib import nullcontext
-
-    return nullcontext() if last else accelerator.no_sync(model)
-
-
 def _seen(state: State, job: Job) -> int:
     return state.step * job.settings.batch_size
 
@@ -245,7 +212,14 @@ def _count(state: State, batch: np.ndarray, loss: float, job: Job) -> None:
     state.loss_count += weight
 
 
-def _validate(model: nn.Module, state: State, rate: float, job: Job, journal: Journal) -> bool:
+def _validate(
+    model: nn.Module,
+    state: State,
+    rate: float,
+    job: Job,
+    journal: Journal,
+    checkpoints: Checkpoints,
+) -> bool:
     """Score the model, keep it if it is the best, and say whether to stop."""
     model.eval()
     loss, accuracy = job.validate(model)
@@ -264,13 +238,14 @@ def _validate(model: nn.Module, state: State, rate: float, job: Job, journal: Jo
     found = (accuracy, -loss) if job.keep == "accuracy" else (-loss, accuracy)
     if found > state.best:
         state.best, state.best_step, state.bad = found, state.step, 0
-        checkpoint.save_best(model, job.folder)
+        checkpoints.save_best(model, state.step)
     else:
         state.bad += 1
     log.say(
         f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
         f"loss {loss:.3f}, accuracy {accuracy:.1%}{'' if state.bad else ' (best)'}"
     )
+    job.observe(len(state.curve), found[0])
     return state.bad >= job.settings.patience
 
 

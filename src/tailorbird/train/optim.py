@@ -1,34 +1,112 @@
-"""Optimizers and learning-rate schedules, by name."""
+"""Optimizers, learning-rate schedules, and which weights learn how fast."""
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
+from tailorbird.errors import UserError
+from tailorbird.methods.base import trained_parameters
 from tailorbird.train.settings import Settings
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+_FACTOR = "rate_factor"
+_LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
+_EMBEDDING = re.compile(r"embed|\.(?:wte|wpe|shared)\.")
+_LORA_B = re.compile(r"\.lora_(?:embedding_)?B\.")
+
 
 def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optimizer":
-    """Return the optimizer over the trainable parameters; biases and norms are not decayed."""
+    """Return the optimizer over the trainable parameters; biases and norms are not decayed.
+
+    Raises:
+        UserError: The optimizer does not run on this machine.
+    """
     import torch
 
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = _groups(model, settings)
     rate = settings.learning_rate
     if settings.optimizer == "adamw":
         # fused: one pass over memory per step instead of several; on a CPU three times as fast.
         return torch.optim.AdamW(groups, lr=rate, fused=True)
+    if settings.optimizer == "adamw8bit":
+        return _adamw_8bit(groups, rate)
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, fused=True)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9)
     return torch.optim.Adagrad(groups, lr=rate)
+
+
+def set_rate(optimizer: "torch.optim.Optimizer", rate: float) -> None:
+    """Give every group the learning rate `rate`, times the group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[_FACTOR]
+
+
+def _groups(model: "nn.Module", settings: Settings) -> list[dict[str, Any]]:
+    """Return parameter groups: decayed or not, and by how fast they learn."""
+    factors = _rate_factors(model, settings)
+    groups: dict[tuple[float, float], list[Any]] = {}
+    # Decayed ones first: the order of groups is the order of the saved states.
+    for decayed in (True, False):
+        for name, parameter in trained_parameters(model):
+            if (parameter.ndim > 1) == decayed:
+                decay = settings.weight_decay if decayed else 0.0
+                groups.setdefault((decay, factors[name]), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, _FACTOR: factor}
+        for (decay, factor), parameters in groups.items()
+    ]
+
+
+def _rate_factors(model: "nn.Module", settings: Settings) -> dict[str, float]:
+    """Return by what each trained parameter's learning rate is multiplied."""
+    names = [name for name, _ in trained_parameters(model)]
+    if settings.b_rate_factor is not None:
+        fast = settings.b_rate_factor
+        return {name: fast if _LORA_B.search(name) else 1.0 for name in names}
+    if settings.layer_decay is None:
+        return dict.fromkeys(names, 1.0)
+    places = {name: _depth(name) for name in names}
+    top = 1 + max((place for place in places.values() if place is not None), default=0)
+    return {
+        name: settings.layer_decay ** (top - (top if place is None else place))
+        for name, place in places.items()
+    }
+
+
+def _depth(name: str) -> int | None:
+    """Return 0 for embeddings, i + 1 for layer i, None for what stands above all layers."""
+    dotted = f".{name}"
+    layer = _LAYER.search(dotted)
+    if layer:
+        return int(layer[1]) + 1
+    return 0 if _EMBEDDING.search(dotted) else None
+
+
+def _adamw_8bit(groups: list[dict[str, Any]], rate: float) -> "torch.optim.Optimizer":
+    """Return AdamW with block-wise 8-bit moments (Dettmers et al. 2022, arXiv 2110.02861)."""
+    import torch
+
+    device = groups[0]["params"][0].device
+    try:
+        from bitsandbytes.optim import AdamW8bit
+
+        # A step on a stray tensor: a machine without its kernels says so now and not in the run.
+        trial = torch.nn.Parameter(torch.zeros(4096, device=device))
+        trial.grad = torch.ones_like(trial)
+        AdamW8bit([trial], lr=rate).step()
+    except Exception as error:
+        raise UserError(
+            f"train.optimizer=adamw8bit does not run on {device.type} here: "
+            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:150]}",
+            "use train.optimizer=adamw",
+        ) from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(groups, lr=rate, weight_decay=0.0)
+    return optimizer
 
 
 def rate_factor(step: int, total: int, settings: Settings) -> float:

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tailorbird import log
 from tailorbird.config.schema import Config
 from tailorbird.methods.base import Method
 
@@ -30,6 +31,9 @@ class Settings:
     tensorboard: bool
     micro_batch_tokens: int | None = None
     packing: bool = True
+    checkpoint_every: int | None = None
+    layer_decay: float | None = None
+    b_rate_factor: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the report."""
@@ -82,7 +86,17 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
         tensorboard=asked.tensorboard,
         micro_batch_tokens=asked.micro_batch_tokens,
         packing=asked.packing,
+        checkpoint_every=asked.checkpoint_every,
+        layer_decay=_layer_decay(asked.layer_decay, method),
+        b_rate_factor=config.method.loraplus,
     )
+
+
+def _layer_decay(asked: float | None, method: Method) -> float | None:
+    if asked is None or method.name == "full":
+        return asked
+    log.warn(f"train.layer_decay is ignored by {method.name}: it is for full fine-tuning")
+    return None
 
 
 def resolve_writing(config: Config, method: Method, examples: int, hidden: int) -> Settings:

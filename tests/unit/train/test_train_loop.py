@@ -259,28 +259,163 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(make_job: MakeJob) -> None:
         assert torch.equal(weights(fresh)[name], value), name
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "nonsense"])
-def test_a_damaged_checkpoint_is_named(
-    make_job: MakeJob, name: str, damage: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "sha256.json", "best"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "one bit"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    make_job: MakeJob, name: str, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
-    model, job = make_job(epochs=1)
-    train(model, job)
-    path = job.folder.file(CHECKPOINTS) / "last" / name
+    asked = {"epochs": 2, "dropout": 0.1, "evaluate_every": 1, "checkpoint_every": 1}
+    whole, job = make_job(name="whole", validate=_until(99), **asked)
+    train(whole, job)
+    model, cut = make_job(validate=_until(6), **asked)
+    with pytest.raises(Stop):
+        train(model, cut)
+    place = cut.folder.file(CHECKPOINTS)
+    newest = sorted(place.glob("step-*"))[-1]
+    assert newest.name == "step-00000005"
+    # Only the newest checkpoint refers to the best of its step: every validation here is better.
+    path = sorted(place.glob("best-*"))[-2] if name == "best" else newest / name
     if damage == "cut":
         os.truncate(path, path.stat().st_size // 2)
-    elif damage == "nonsense":
-        path.write_bytes(b"x" * 1000)
-    elif name == "state.pt":
-        pytest.skip("without state.pt there is no checkpoint")
-    else:
+    elif damage == "gone":
         path.unlink()
+    else:
+        found = bytearray(path.read_bytes())
+        found[len(found) // 2] ^= 0 if name == "sha256.json" else 1
+        path.write_bytes(found[:-2] if name == "sha256.json" else found)
+    fresh, again = make_job(validate=_until_from(4), **asked)
+    train(fresh, replace(again, resume=True))
+    words = capsys.readouterr().err
+    assert "the checkpoint of step 5 is damaged" in words
+    assert "going on after step 4" in words
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(fresh)[key], value), key
+
+
+def _until_from(done: int) -> Any:
+    """Return validations as `_until` would go on with them: each better than the one before."""
+    count = done
+
+    def validate(_: Any) -> tuple[float, float]:
+        nonlocal count
+        count += 1
+        return 1.0 / count, 0.5
+
+    return validate
+
+
+def test_without_a_whole_checkpoint_it_starts_anew(
+    make_job: MakeJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, job = make_job(name="whole", epochs=1)
+    train(whole, job)
+    model, cut = make_job(epochs=1, checkpoint_every=2)
+    train(model, cut)
+    for path in cut.folder.file(CHECKPOINTS).glob("*/state.pt"):
+        path.write_bytes(b"")
     fresh, again = make_job(epochs=1)
-    with pytest.raises(UserError) as caught:
-        train(fresh, replace(again, resume=True))
-    assert str(path) in str(caught.value)
-    assert "--resume" in caught.value.fix
+    train(fresh, replace(again, resume=True))
+    assert "starting from the beginning" in capsys.readouterr().err
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(fresh)[key], value), key
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint_and_goes_on(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system's own fault: no file may grow past a limit, as on a disk that is full."""
+    import resource
+
+    whole, job = make_job("full", name="whole", validate=_until(99), epochs=2)
+    train(whole, job)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    count = 0
+
+    def validate(_: Any) -> tuple[float, float]:
+        nonlocal count
+        count += 1
+        if count == 2:  # at step 4; a checkpoint was written after step 2
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        return 1.0 / count, 0.5
+
+    model, cut = make_job("full", validate=validate, checkpoint_every=2, epochs=2)
+    try:
+        train(model, cut)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    words = capsys.readouterr().err
+    assert "the best weights are kept in memory" in words
+    assert "no checkpoint of step 4: no space left" in words
+    assert "the one of step 2 is kept, and training goes on" in words
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(model)[key], value), "the best ones, from memory"
+    assert [p.name for p in cut.folder.file(CHECKPOINTS).glob("*")].count("step-00000002") == 1
+    fresh, again = make_job("full", validate=_until_from(1), epochs=2)
+    train(fresh, replace(again, resume=True))
+    assert "going on after step 2" in capsys.readouterr().err
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(fresh)[key], value), key
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        MemoryError(),
+    ],
+    ids=lambda e: type(e).__name__ + str(e)[-12:],
+)
+def test_out_of_memory_halves_micro_batches_and_keeps_the_batch(
+    make_job: MakeJob, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"epochs": 1, "dropout": 0.3, "optimizer": "sgd", "learning_rate": 0.01}
+    expected, job = make_job("full", name="four", micro_batch_size=4, **asked)
+    train(expected, job)
+    model, short = make_job("full", **asked)
+    sizes: list[int] = []
+
+    class Tight(type(short.work)):  # type: ignore[misc]
+        def loss_sum(self, model: Any, indices: np.ndarray) -> torch.Tensor:
+            loss = super().loss_sum(model, indices)  # random numbers are drawn before it fails
+            if len(indices) > 4:
+                raise error
+            sizes.append(len(indices))
+            return loss
+
+    work = Tight(short.work.train, short.work.pad_id, short.work.device, 16)
+    done = train(model, replace(short, work=work))
+    assert max(sizes) == 4 and sum(sizes) == 60
+    for key, value in weights(expected).items():
+        torch.testing.assert_close(weights(model)[key], value, rtol=0, atol=2e-6)
+    words = capsys.readouterr().err
+    assert "at most 8 instead of 16 examples at once" in words
+    assert "at most 4 instead of 8 examples at once" in words
+    assert "the batch stays 16" in words
+    assert "1/4" in done.notes[0]
+
+
+def test_when_not_even_one_example_fits_it_says_so(make_job: MakeJob) -> None:
+    model, job = make_job()
+
+    class Never(type(job.work)):  # type: ignore[misc]
+        def loss_sum(self, model: Any, indices: np.ndarray) -> torch.Tensor:
+            raise MemoryError
+
+    work = Never(job.work.train, job.work.pad_id, job.work.device, 16)
+    with pytest.raises(UserError, match="one example at a time") as caught:
+        train(model, replace(job, work=work))
+    assert "data.max_length" in caught.value.fix
+
+
+def test_other_faults_are_not_taken_for_a_lack_of_memory(make_job: MakeJob) -> None:
+    model, job = make_job(validate=_until(1))
+    with pytest.raises(Stop):
+        train(model, job)
 
 
 def test_a_checkpoint_of_another_model_is_refused(
@@ -291,7 +426,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     train(model, job)
     for other in ({"rank": 2}, {"rank": 4, "targets": ["query"]}):
         fresh, again = make_job(epochs=1, options=other)
-        with pytest.raises(UserError, match="damaged or of another model"):
+        with pytest.raises(UserError, match="is of another model"):
             train(fresh, replace(again, resume=True))
 
 

@@ -18,7 +18,7 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
 from tailorbird.train.dropout import _ByteDropout, set_dropout
 from tailorbird.train.loss import cross_entropy_sum
-from tailorbird.train.optim import make_optimizer, rate_factor
+from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.settings import Settings
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=400).map(np.asarray)
@@ -186,6 +186,71 @@ def test_the_optimizer_decays_matrices_only(name: str, kind: type) -> None:
     assert len(decay) == 4, "frozen parameters are left out"
     if name == "sgd":
         assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_lower_layers_learn_more_slowly(models: Any) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(models("bert"), num_labels=3)
+    optimizer = make_optimizer(model, replace(ASKED, layer_decay=0.5))
+    set_rate(optimizer, 0.8)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in model.named_parameters()}
+    # Two layers: the head 1, the upper 1/2, the lower 1/4, the embeddings 1/8.
+    expected = {"classifier": 0.8, "pooler": 0.8, "layer.1.": 0.4, "layer.0.": 0.2, "embed": 0.1}
+    for name, rate in found.items():
+        (wanted,) = (value for part, value in expected.items() if part in name)
+        assert rate == pytest.approx(wanted), name
+
+
+def test_lora_plus_is_pefts_own_ratio() -> None:
+    from peft.optimizers import create_loraplus_optimizer
+
+    model, _ = _lora("fp32", True, 4, False)
+    asked = replace(ASKED, learning_rate=0.01, b_rate_factor=16.0)
+    ours = make_optimizer(model, asked)
+    set_rate(ours, 0.01)
+    theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=0.01, loraplus_lr_ratio=16)
+    rates = [
+        {id(p): group["lr"] for group in o.param_groups for p in group["params"]}
+        for o in (ours, theirs)
+    ]
+    names = {n: id(p) for n, p in model.named_parameters() if p.requires_grad}
+    assert len(names) == 2
+    for name, key in names.items():
+        assert rates[0][key] == pytest.approx(rates[1][key]), name
+    assert sorted(rates[0].values()) == pytest.approx([0.01, 0.16])
+
+
+def test_moments_in_8_bits_step_like_those_in_32() -> None:
+    torch.manual_seed(0)
+    start, target = torch.randn(128, 128), torch.randn(128, 128)
+    ends = []
+    for name in ("adamw", "adamw8bit"):
+        model = nn.Linear(128, 128, bias=False)
+        with torch.no_grad():
+            model.weight.copy_(start)
+        asked = replace(ASKED, optimizer=name, learning_rate=0.01)
+        optimizer = make_optimizer(model, asked)
+        for _ in range(30):
+            optimizer.zero_grad()
+            ((model.weight - target) ** 2).sum().backward()
+            optimizer.step()
+        ends.append(model.weight.detach())
+    assert optimizer.state[model.weight]["state1"].dtype == torch.uint8
+    moved = float((ends[0] - start).abs().mean())
+    assert float((ends[1] - ends[0]).abs().mean()) < 0.05 * moved
+
+
+def test_what_a_method_cannot_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from tailorbird.config import Config
+    from tailorbird.methods import TABLE
+    from tailorbird.train.settings import resolve
+
+    asked = Config.model_validate({"train": {"layer_decay": 0.9}})
+    assert resolve(asked, TABLE["full"], 100).layer_decay == 0.9
+    assert resolve(asked, TABLE["lora"], 100).layer_decay is None
+    assert "train.layer_decay is ignored by lora" in capsys.readouterr().err
 
 
 def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:

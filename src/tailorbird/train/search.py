@@ -1,0 +1,257 @@
+"""The search for settings: Optuna draws them, and keeps what was found where a kill cannot lose it.
+
+The study is one SQLite file that any number of processes on one machine may share. A trial belongs
+to whoever holds the lock of its folder; a running trial that nobody holds was killed, and the next
+process goes on with it from its checkpoint. Draws depend on the seed and the trial's number only,
+so that a killed search proposes what it would have proposed.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tailorbird.config.search import Range, SearchConfig, Space, choices, combinations
+from tailorbird.errors import Hopeless, UserError
+from tailorbird.metrics.names import sign
+from tailorbird.records import Trial
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder
+
+_STUDY, _TRIALS = "study.db", "trials"
+_ASKED, _SECONDS, _WHY = "asked", "seconds", "why"
+# Below these, there is nothing yet to compare a trial with.
+_TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING = 4, 2
+
+
+@dataclass
+class Draw:
+    """One trial that this process does.
+
+    Attributes:
+        values: The settings it tries, by name.
+        asked: Whether it has the settings as they were asked for.
+    """
+
+    number: int
+    values: dict[str, Any]
+    asked: bool
+    folder: RunFolder
+    trial: Any
+
+    def observe(self, number: int, score: float) -> None:
+        """Note what validation `number` found (higher is better).
+
+        Raises:
+            Hopeless: The trial is clearly behind.
+        """
+        self.trial.report(score, number)
+        if not self.asked and self.trial.should_prune():
+            raise Hopeless(f"given up after validation {number}: clearly behind")
+
+
+class Study:
+    """All trials of one search.
+
+    Args:
+        folder: Where the search is kept.
+        asked: How to search; `asked.trials` is set.
+        space: What to search.
+        whole: Names of settings that are whole numbers.
+        metric: What trials are judged by; decides what is better in `trials`.
+    """
+
+    def __init__(
+        self, folder: RunFolder, asked: SearchConfig, space: Space, whole: set[str], metric: str
+    ) -> None:
+        self.folder, self.asked, self.space = folder, asked, space
+        self._whole, self.metric = whole, metric
+        self.count = asked.trials or 1
+        if asked.sampler == "grid":
+            self.count = min(self.count, 1 + combinations(space))
+
+    def begin(self, defaults: Mapping[str, Any]) -> None:
+        """Make the study unless it exists; its first trial has the settings `defaults`."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        with self.folder.locked(wait=True):
+            study = self._study(0)
+            if not study.trials:
+                fits = all(_holds(values, defaults.get(k)) for k, values in self.space.items())
+                first = {name: defaults[name] for name in self.space} if fits else {}
+                study.enqueue_trial(first, user_attrs={_ASKED: "inside" if fits else "outside"})
+
+    @contextmanager
+    def claim(self) -> Iterator[Draw | None]:
+        """Yield a trial for this process alone: one that was killed, else a new one, else None."""
+        with ExitStack() as held:
+            with self.folder.locked(wait=True):
+                draw = self._abandoned(held) or self._new(held)
+            if draw is not None and draw.trial.user_attrs.get(_ASKED) != "outside":
+                # After the lock, which a slow sampler would hold for long.
+                draw.values = {name: self._suggest(draw.trial, name) for name in self.space}
+            yield draw
+
+    def unfinished(self) -> bool:
+        """Tell whether any trial is still to be done, by whomever."""
+        states = [trial.state for trial in self._study(0).trials]
+        return len(states) < self.count or not all(state.is_finished() for state in states)
+
+    def tell(
+        self,
+        draw: Draw,
+        score: float | None,
+        seconds: float,
+        why: str = "",
+        *,
+        pruned: bool = False,
+    ) -> None:
+        """Note how a trial ended (a higher score is better) and drop what no longer matters."""
+        from optuna.trial import TrialState
+
+        draw.trial.set_user_attr(_SECONDS, seconds)
+        if why:
+            draw.trial.set_user_attr(_WHY, why)
+        with self.folder.locked(wait=True):
+            study = self._study(0)
+            if pruned:
+                study.tell(draw.trial.number, state=TrialState.PRUNED)
+            elif score is None or score != score:
+                study.tell(draw.trial.number, state=TrialState.FAIL)
+            else:
+                study.tell(draw.trial.number, score)
+            best = self.best()
+            for trial in study.trials:
+                if trial.state.is_finished() and (best is None or trial.number != best.number):
+                    place = self.place(trial.number).file(CHECKPOINTS)
+                    shutil.rmtree(place, ignore_errors=True)
+
+    def trials(self) -> list[Trial]:
+        """Return every finished trial, in the order they were begun."""
+        states = {"COMPLETE": "ok", "PRUNED": "pruned", "FAIL": "failed"}
+        better = sign(self.metric)
+        found = []
+        for trial in self._study(0).trials:
+            state = states.get(trial.state.name)
+            if state is None:
+                continue
+            seen = sorted(trial.intermediate_values.items())
+            value = trial.value if state == "ok" else max((v for _, v in seen), default=None)
+            found.append(
+                Trial(
+                    number=trial.number,
+                    state=state,  # type: ignore[arg-type]
+                    values=dict(trial.params),
+                    score=None if value is None else better * value,
+                    seconds=float(trial.user_attrs.get(_SECONDS, 0.0)),
+                    seen=tuple((number, better * value) for number, value in seen),
+                    asked=_ASKED in trial.user_attrs,
+                    why=str(trial.user_attrs.get(_WHY, "")),
+                )
+            )
+        return found
+
+    def best(self) -> Trial | None:
+        """Return the best trial; of equals the first, which may be the one as asked."""
+        done = [trial for trial in self.trials() if trial.state == "ok"]
+        better = sign(self.metric)
+        return max(done, key=lambda t: (better * (t.score or 0.0), -t.number), default=None)
+
+    def importance(self) -> dict[str, float]:
+        """Return what share of the differences in score each setting explains."""
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+        done = [t for t in self.trials() if t.state == "ok" and set(t.values) == set(self.space)]
+        if len(done) < 4 or len({trial.score for trial in done}) < 2:
+            return {}
+        try:
+            evaluator = FanovaImportanceEvaluator(seed=0)
+            found = get_param_importances(self._study(0), evaluator=evaluator)
+        except (ValueError, RuntimeError):  # settings that never varied
+            return {}
+        return {name: float(share) for name, share in found.items()}
+
+    def place(self, number: int) -> RunFolder:
+        """Return the folder of a trial."""
+        return RunFolder(self.folder.path / _TRIALS / f"{number:04d}")
+
+    def _study(self, number: int) -> Any:
+        """Open the study, the sampler seeded for trial `number`."""
+        import optuna
+
+        return optuna.create_study(
+            storage=f"sqlite:///{self.folder.file(_STUDY).resolve()}",
+            study_name="search",
+            direction="maximize",
+            load_if_exists=True,
+            sampler=self._sampler(self.asked.seed * 100_003 + number),
+            pruner=self._pruner(),
+        )
+
+    def _sampler(self, seed: int) -> Any:
+        from optuna import samplers
+
+        if self.asked.sampler == "random":
+            return samplers.RandomSampler(seed=seed)
+        if self.asked.sampler == "grid":
+            values = {name: choices(entry) or [] for name, entry in self.space.items()}
+            return samplers.GridSampler(values, seed=self.asked.seed)
+        return samplers.TPESampler(seed=seed, n_startup_trials=max(3, min(10, self.count // 3)))
+
+    def _pruner(self) -> Any:
+        from optuna import pruners
+
+        if self.asked.pruner == "none":
+            return pruners.NopPruner()
+        if self.asked.pruner == "hyperband":
+            return pruners.HyperbandPruner(min_resource=_VALIDATIONS_BEFORE_PRUNING)
+        return pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING)
+
+    def _abandoned(self, held: ExitStack) -> Draw | None:
+        """Take over a trial whose process was killed."""
+        study = self._study(0)
+        for trial in study.trials:
+            if trial.state.name != "RUNNING":
+                continue
+            try:
+                held.enter_context(self.place(trial.number).locked())
+            except UserError:
+                continue  # its process lives
+            return self._draw(_reopened(study, trial))
+        return None
+
+    def _new(self, held: ExitStack) -> Draw | None:
+        trials = self._study(0).trials
+        begun = [trial for trial in trials if trial.state.name != "WAITING"]
+        if len(begun) >= self.count:
+            return None
+        trial = self._study(len(begun)).ask()
+        place = self.place(trial.number)
+        place.path.mkdir(parents=True, exist_ok=True)
+        held.enter_context(place.locked())
+        return self._draw(trial)
+
+    def _draw(self, trial: Any) -> Draw:
+        asked = _ASKED in trial.user_attrs
+        return Draw(trial.number, {}, asked, self.place(trial.number), trial)
+
+    def _suggest(self, trial: Any, name: str) -> Any:
+        entry = self.space[name]
+        if not isinstance(entry, Range):
+            return trial.suggest_categorical(name, list(entry))
+        if name in self._whole:
+            low, high, step = int(entry.low), int(entry.high), int(entry.step or 1)
+            return trial.suggest_int(name, low, high, step=step, log=entry.log)
+        return trial.suggest_float(name, entry.low, entry.high, step=entry.step, log=entry.log)
+
+
+def _reopened(study: Any, trial: Any) -> Any:
+    from optuna.trial import Trial as Live
+
+    return Live(study, trial._trial_id)
+
+
+def _holds(entry: Any, value: Any) -> bool:
+    return entry.holds(value) if isinstance(entry, Range) else value in entry
