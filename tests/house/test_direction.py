@@ -38,6 +38,8 @@ DOORS = {
     "oxmsg": "rag/read/mail.py",
     "striprtf": "rag/read/odt.py",
     "lancedb": "rag/store.py",
+    "httpx2": "rag/endpoint.py",
+    "snowballstemmer": "rag/words.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }

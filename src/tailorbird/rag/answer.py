@@ -11,6 +11,7 @@ from tailorbird.config.knowledge import AskConfig
 from tailorbird.rag.augment import UNKNOWN, pack
 from tailorbird.rag.citations import check_answer
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
+from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
 from tailorbird.rag.spans import best_span
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
@@ -198,14 +199,13 @@ def too_weak(
     """
     if not passages:
         return "nothing was found"
-    cosines = [p.dense for p in passages if p.dense is not None]
-    matches = [p.words for p in passages if p.words is not None]
+    cosines = any(p.dense is not None for p in passages)
     least = asked if asked is not None else calibrated
     if least is None:
         if not cosines:  # BM25 has no scale that would hold for every knowledge base
             return ""
         least = DEFAULT_THRESHOLD
-    best = max(cosines or matches, default=0.0)
+    best = confidence(passages)
     if best >= least:
         return ""
     return (

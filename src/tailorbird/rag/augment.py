@@ -1,4 +1,4 @@
-"""Passages into a prompt that fits: the best first, cut between sentences, nothing lost in silence."""
+"""Passages into a prompt that fits: the best first, cut between sentences, the rest recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -251,7 +251,7 @@ def _words(event: Any, part: str, url: str) -> str:
 
 def _finished(event: Any) -> bool:
     choices = event.get("choices") if isinstance(event, dict) else None
-    return bool(choices) and bool(choices[0].get("finish_reason"))
+    return bool(choices and choices[0].get("finish_reason"))
 
 
 def _json(text: str, url: str) -> Any:

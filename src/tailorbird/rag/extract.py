@@ -19,7 +19,7 @@ from tailorbird.rag.words import content_words, tokens
 from tailorbird.records import Passage
 
 Embed = Callable[[Sequence[str]], np.ndarray]
-"""Texts -> unit vectors ``[n, dimension]``."""
+"""A question and then texts to read -> unit vectors ``[n, dimension]``."""
 
 # Chosen on XQuAD and the tutor's questions; between 0.25 and 0.8 the first changes little.
 _WORDS, _PASSAGE = 0.5, 0.05

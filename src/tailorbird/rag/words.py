@@ -6,21 +6,22 @@ from functools import cache, lru_cache
 from typing import Any
 
 # Question words stay out as well: they say what is wanted, not what about.
-_STOP = frozenset(
-    """a about above after again all also am an and any are as at be because been before being below
-    between both but by can can't cannot could did didn't do does doesn't doing don't down during
-    each few for from further get gets go got had has have having he her here hers him his how i if
-    i'd i'll i'm i've in into is isn't it it's its itself just let like made make makes many may me
-    might more most much must my myself no nor not now of off on once one ones only or other our
-    out over own please same she should so some such tell than that that's the their them then there
-    these they thing things this those through to too under until up us use used using very want was
-    way we were what what's when where which while who whom whose why will with won't would you your
-    yours""".split()
-)
-NEGATIONS = frozenset(
-    "not no never none neither nor cannot without can't don't doesn't didn't isn't aren't wasn't "
-    "weren't won't wouldn't shouldn't couldn't hasn't haven't hadn't".split()
-)
+_STOP_WORDS = """
+a about above after again all also am an and any are as at be because been before being below
+between both but by can can't cannot could did didn't do does doesn't doing don't down during each
+few for from further get gets go got had has have having he her here hers him his how i if i'd
+i'll i'm i've in into is isn't it it's its itself just let like made make makes many may me might
+more most much must my myself no nor not now of off on once one ones only or other our out over
+own please same she should so some such tell than that that's the their them then there these they
+thing things this those through to too under until up us use used using very want was way we were
+what what's when where which while who whom whose why will with won't would you your yours
+"""
+_STOP = frozenset((*_STOP_WORDS.split(), "yes", "sure", "ok", "okay", "certainly"))
+_NEGATION_WORDS = """
+not no never none neither nor cannot without can't don't doesn't didn't isn't aren't wasn't
+weren't won't wouldn't shouldn't couldn't hasn't haven't hadn't
+"""
+NEGATIONS = frozenset(_NEGATION_WORDS.split())
 # Letters with inner apostrophes; digits with their points and commas; each ideograph by itself.
 _TOKEN = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
@@ -30,12 +31,8 @@ _TOKEN = re.compile(
 )
 # Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
-_SPELLED = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
-    )
-}
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_SPELLED = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
 
 
 @cache
