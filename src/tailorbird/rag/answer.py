@@ -100,7 +100,7 @@ class Extractive:
     name: str = "extractive"
 
     def draft(self, question: str, passages: Sequence[Passage], heard: Heard) -> Draft:
-        """Return the quotes in the documents' order, each with its citation."""
+        """Return the quotes in each document's order, each with its citation."""
         ranked = rank_sentences(question, passages, self.embed)
         picked = extract(ranked, self.sentences)
         claims = tuple(Claim(laid_out(p.text), (_quoted(p),), supported=True) for p in picked)

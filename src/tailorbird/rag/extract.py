@@ -87,7 +87,7 @@ def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> 
 
 
 def extract(ranked: Sequence[Picked], most: int = 3) -> list[Picked]:
-    """Return the pieces that answer a question, in the order of the documents.
+    """Return the pieces that answer a question: the best passage first, each in its own order.
 
     Args:
         ranked: Sentences, the best first (`rank_sentences`).
@@ -101,10 +101,13 @@ def extract(ranked: Sequence[Picked], most: int = 3) -> list[Picked]:
             break
         if any(_overlaps(piece, other) or _alike(piece, other) for other in kept):
             continue
-        whole, used = _with_company(piece, left)
+        whole, used = _with_company(piece)
         kept = [other for other in kept if not _inside(other, whole)] + [whole]
         left -= used
-    return sorted(kept, key=lambda p: (p.passage.number, p.start))
+    best: dict[int, float] = {}
+    for piece in kept:
+        best[piece.passage.number] = max(piece.score, best.get(piece.passage.number, piece.score))
+    return sorted(kept, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
 
 
 def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
@@ -166,7 +169,7 @@ def _word_shares(question: str, found: Sequence[_Candidate]) -> np.ndarray:
     return np.asarray([sum(weight[w] for w in words & asked) / total for words in held])
 
 
-def _with_company(piece: Picked, left: int) -> tuple[Picked, int]:
+def _with_company(piece: Picked) -> tuple[Picked, int]:
     """Return a piece with what it cannot do without, and how many sentences that makes."""
     parts = split_sentences(piece.passage.text)
     at = next(i for i, part in enumerate(parts) if part.start == piece.start)
@@ -175,8 +178,9 @@ def _with_company(piece: Picked, left: int) -> tuple[Picked, int]:
     before = parts[at - 1] if at else None
     if before is not None and before.kind in ("prose", "item"):
         announced = parts[at].kind == "code" and before.text.rstrip().endswith(":")
+        # What "it" is stands in the sentence before.
         leans = before.block == parts[at].block and _LEANS.match(plain(parts[at].text))
-        if announced or (leans and left > 1):
+        if announced or leans:
             first, used = at - 1, 2
     if parts[last].text.rstrip().endswith(":"):
         while last + 1 < len(parts) and last - at < _MOST_ANNOUNCED:

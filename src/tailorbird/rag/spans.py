@@ -20,7 +20,8 @@ _MONTH = (
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 )
 _DATE = re.compile(
-    rf"\b(?:{_MONTH} \d{{1,2}}\b(?:, \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH}(?: \d{{4}})?"
+    rf"\b(?:{_MONTH} \d{{1,2}}\b(?:, \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?"
+    rf"|{_MONTH}(?: \d{{4}})?"
     r"|(?:1\d|20)\d\d(?:s\b)?|\d{1,2}th century)"
 )
 _NUMBER = re.compile(

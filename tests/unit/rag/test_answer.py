@@ -58,7 +58,7 @@ def ask(question: str, *passages: Passage, by: Generator | None = None, **config
     return answer(question, passages, by or Extractive(embed), AskConfig(**config))  # type: ignore[arg-type]
 
 
-def test_quotes_are_cited_to_the_letter_and_in_the_documents_order() -> None:
+def test_quotes_are_cited_to_the_letter_and_in_each_documents_order() -> None:
     question = "Does copy.deepcopy copy everything, all the way down?"
     found = ask(question, page("copying"), page("keyerror", 0.4))
     assert not found.refused and found.claims
@@ -66,8 +66,9 @@ def test_quotes_are_cited_to_the_letter_and_in_the_documents_order() -> None:
     for citation in cited:
         text = (PAGES / citation.source).read_text(encoding="utf-8")
         assert text[citation.start : citation.end] == citation.quote
-    places = [(citation.number, citation.start) for citation in cited]
-    assert places == sorted(places)
+    for source in {citation.source for citation in cited}:
+        places = [citation.start for citation in cited if citation.source == source]
+        assert places == sorted(places)
     assert "deepcopy" in found.text and "[1]" in found.text
     assert grounding.citation_precision(found) == grounding.citation_recall(found) == 1.0
 
