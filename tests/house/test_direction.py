@@ -40,6 +40,8 @@ DOORS = {
     "lancedb": "rag/store.py",
     "httpx2": "rag/endpoint.py",
     "snowballstemmer": "rag/words.py",
+    "onnx": "models/onnx.py",
+    "onnxruntime": "models/onnx.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }

@@ -37,7 +37,8 @@ def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lin
     places[SENTENCE] = [m.end() for m in _SENTENCE_ENDS.finditer(text)]
     fences = _fenced(text)
     for gap in _LINE_ENDS.finditer(text):
-        places[_line_level(text, gap, lined or _inside(fences, gap.start()))].append(gap.end())
+        level = _line_level(text, gap, lined=lined, code=_inside(fences, gap.start()))
+        places[level].append(gap.end())
     for begin, end in fences:
         places[PARAGRAPH] += [begin, end]
     places[HEADING] = _sections(marks, offset, len(text))
@@ -50,15 +51,15 @@ def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lin
     return found.tobytes()
 
 
-def _line_level(text: str, gap: re.Match[str], lined: bool) -> int:
+def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> int:
     blank = gap.group().count("\n") > 1
-    if lined:
+    if code:
         if text.startswith(("```", "~~~"), gap.end()):  # the end of code belongs to it
             return LINE
         return ITEM if blank else SENTENCE
     if blank:
         return PARAGRAPH
-    return ITEM if _ITEM.match(text, gap.end()) else LINE
+    return ITEM if lined or _ITEM.match(text, gap.end()) else LINE
 
 
 def _fenced(text: str) -> list[tuple[int, int]]:

@@ -52,6 +52,10 @@ class TextBuilder:
         """Write a paragraph."""
         self._write(tidy(text), "\n\n")
 
+    def more(self, text: str) -> None:
+        """Go on with the paragraph that was written last, on another page."""
+        self._write(tidy(text), " ")
+
     def item(self, text: str) -> None:
         """Write an item of a list; its leading spaces say how deep it is."""
         indent = text[: len(text) - len(text.lstrip(" "))]

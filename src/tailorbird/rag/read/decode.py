@@ -59,8 +59,9 @@ def decode(data: bytes, notes: Notes) -> str:
         if wide is None:
             raise Unreadable("binary, not text: it holds NUL bytes")
         notes.append(f"no byte order mark; read as {wide}")
-        return data.decode(wide, "replace")
-    text = _narrow(data, notes)
+        text = data.decode(wide, "replace")
+    else:
+        text = _narrow(data, notes)
     sample = text[:_SAMPLE]
     if len(_CONTROL.findall(sample)) > _TOO_MANY_CONTROLS * len(sample):
         raise Unreadable("binary, not text: it is full of control characters")
@@ -76,7 +77,7 @@ def _narrow(data: bytes, notes: Notes) -> str:
     bad = mended.count("\ufffd")
     whole = len(_LETTERS.findall(mended))
     # UTF-8 with a few damaged bytes, or cut off within a letter, would be garbled as Latin-1.
-    if whole > 4 * bad or first.start >= len(data) - 3:
+    if whole > 4 * bad or first.reason == "unexpected end of data":
         notes.append(f"{bad} damaged places in its UTF-8 are shown as \ufffd")
         return mended
     notes.append(f"not UTF-8 (byte {first.start:,}); read as Windows-1252, check its letters")

@@ -12,6 +12,7 @@ from tailorbird.rag.read.zipped import attribute, core_properties, local, needed
 _HEADING = re.compile(r"heading (\d)$", re.I)
 _TITLE = 0
 _BODY_OUTLINE = 9
+_BREAK = "\f"
 
 
 def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
@@ -24,7 +25,7 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     body = _Body({} if styles is None else _heading_levels(styles), _page_breaks(root))
     body.write(next((e for e in root if local(e) == "body"), root))
     for note in footnotes if footnotes is not None else ():
-        if words := squeeze(_words(note)[0]):
+        if words := squeeze(_words(note)):
             body.builder.block(f"Footnote: {words}")
     metadata: dict[str, Value] = {}
     if said.get("creator"):
@@ -80,32 +81,43 @@ class _Body:
                 self._paragraph(element)
             elif kind == "tbl":
                 self.builder.table(_rows(element))
-                self._turn(element)
+                self._turn(sum(1 for inner in element.iter() if inner in self.breaks))
             elif kind in ("sdt", "sdtContent", "ins", "customXml", "smartTag"):
                 self.write(element)
 
     def _paragraph(self, paragraph: Any) -> None:
-        text, breaks_before = _words(paragraph, self.breaks)
-        if breaks_before:
-            self._turn(paragraph)
+        pieces = _words(paragraph, self.breaks).split(_BREAK)
         style, listed, level = _look(paragraph)
         level = self.levels.get(style, level)
+        if level is None and not listed:
+            return self._flowing(pieces)
+        while len(pieces) > 1 and not pieces[0].strip():
+            self._turn(1)
+            pieces.pop(0)
+        text = "".join(pieces)
         if level == _TITLE:
             self.title = self.title or squeeze(text)
-        if level is not None and text.strip():
+        if level is not None:
             self.builder.heading(text, level)
-        elif listed and text.strip():
+        elif text.strip():
             self.builder.item("  " * listed[0] + "- " + text.strip())
-        else:
-            self.builder.block(text)
-        if not breaks_before:
-            self._turn(paragraph)
+        self._turn(len(pieces) - 1)
 
-    def _turn(self, element: Any) -> None:
-        """Count the page breaks within an element."""
-        breaks = sum(1 for inner in element.iter() if inner in self.breaks)
-        if breaks:
-            self.page += breaks
+    def _flowing(self, pieces: list[str]) -> None:
+        """Write a paragraph that may go on over several pages."""
+        begun = False
+        for number, piece in enumerate(pieces):
+            if number:
+                self._turn(1)
+            if begun:
+                self.builder.more(piece)
+            else:
+                self.builder.block(piece)
+            begun = begun or bool(piece.strip())
+
+    def _turn(self, pages: int) -> None:
+        if pages:
+            self.page += pages
             self.builder.page(self.page)
 
 
@@ -138,15 +150,16 @@ def _look(paragraph: Any) -> tuple[str, tuple[int, ...], int | None]:
     return style, listed, level
 
 
-def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> tuple[str, bool]:
-    """Return an element's text, and whether a page break comes before any of it."""
+def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> str:
+    """Return an element's text, with a form feed for each page break."""
     parts: list[str] = []
-    broken_first = False
     stack = [element]
     while stack:
         inner = stack.pop()
         kind = local(inner)
-        if kind == "t":
+        if inner in breaks:
+            parts.append(_BREAK)
+        elif kind == "t":
             parts.append(inner.text or "")
         elif kind == "tab":
             parts.append("\t")
@@ -154,19 +167,17 @@ def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> tuple[str, boo
             parts.append("\n")
         elif kind == "noBreakHyphen":
             parts.append("-")
-        if inner in breaks and not "".join(parts).strip():
-            broken_first = True
         # The fallback repeats a text box for old programs; properties hold no words.
         if kind not in ("Fallback", "pPr", "rPr", "del", "moveFrom", "delText", "instrText"):
             if kind == "p" and parts and inner is not element:
                 parts.append("\n")
             stack.extend(reversed(inner))
-    return "".join(parts), broken_first
+    return "".join(parts)
 
 
 def _rows(table: Any) -> list[list[str]]:
     rows = []
     for row in (e for e in table if local(e) == "tr"):
         cells = [e for e in row if local(e) == "tc" or local(e) == "sdt"]
-        rows.append([squeeze(_words(cell)[0]) for cell in cells])
+        rows.append([squeeze(_words(cell)) for cell in cells])
     return rows
