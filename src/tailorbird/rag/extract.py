@@ -23,7 +23,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 # Chosen on XQuAD and the tutor's questions; between 0.25 and 0.8 the first changes little.
 _WORDS, _PASSAGE = 0.5, 0.05
-_CODE_PENALTY = 0.1
+_CODE_PENALTY, _LEANS_PENALTY = 0.1, 0.15
 # What lies further behind the best sentence than this is another subject.
 _BEHIND = 0.12
 _SAME = 0.8
@@ -140,7 +140,10 @@ def _scores(
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
     code = np.asarray([c.sentence.kind == "code" for c in found])
     penalty = 0.0 if _ASKS_CODE.search(question) else _CODE_PENALTY
-    scores: np.ndarray = near + _WORDS * words + _PASSAGE * ranks - penalty * code
+    # "This should not be an issue" answers nothing by itself.
+    leans = np.asarray([bool(_LEANS.match(plain(c.sentence.text))) for c in found])
+    scores: np.ndarray = near + _WORDS * words + _PASSAGE * ranks
+    scores -= penalty * code + _LEANS_PENALTY * leans
     return scores
 
 
