@@ -39,6 +39,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "oxmsg": "rag/read/mail.py",
     "striprtf": "rag/read/odt.py",
     "lancedb": "rag/store.py",
+    "httpx2": "rag/endpoint.py",
+    "snowballstemmer": "rag/words.py",
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
     "fastapi": "serve/",

@@ -78,10 +78,15 @@ class AskConfig(Section):
     """Environment variable with the endpoint's key."""
     timeout_seconds: float = Field(60.0, gt=0)
     """How long to wait for the endpoint."""
+    context_tokens: int | None = Field(None, ge=128)
+    """Tokens that the writing model reads; default: its own limit; of an endpoint what it lists,
+    else 8,192."""
+    answer_tokens: int = Field(256, ge=1)
+    """Longest answer; the prompt gets the rest of what the model reads."""
     sentences: int = Field(3, ge=1)
     """Without a model: most sentences quoted."""
     support: float = Field(0.6, ge=0, le=1)
     """Least share of a sentence's content words that its cited passage must hold."""
     threshold: float | None = None
-    """Below this score of the best passage the answer is "I don't know"; default: calibrated on
-    judged queries by `tailor evaluate --store`, else a cautious one."""
+    """Below this cosine of the best passage (BM25 where only words are searched) the answer is "I
+    don't know"; default: calibrated on judged queries by `tailor evaluate --store`, else 0.3."""
