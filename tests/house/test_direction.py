@@ -38,6 +38,7 @@ DOORS = {
     "oxmsg": "rag/read/mail.py",
     "striprtf": "rag/read/odt.py",
     "lancedb": "rag/store.py",
+    "filelock": "rag/write.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }
