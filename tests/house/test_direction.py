@@ -43,6 +43,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "snowballstemmer": "rag/words.py",
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
+    "filelock": "rag/write.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }
