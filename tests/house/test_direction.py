@@ -32,6 +32,7 @@ DOORS = {
     "typer": "cli/",
     "click": "cli/",
     "lancedb": "rag/store.py",
+    "sentence_transformers": "rag/",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }
