@@ -23,7 +23,7 @@ def words_of(text: str) -> list[str]:
 class WordVectors:
     """Unit vectors of word counts, each word at a place of its own by its hash."""
 
-    dimension = 64
+    dimension = 4096  # so wide that hardly any two words share a place
 
     def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
         vectors = np.zeros((len(questions), self.dimension), dtype=np.float32)

@@ -14,6 +14,7 @@ from tailorbird.config import Config
 from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder, saved_config
 from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
+from tailorbird.rag.chunk import contextual_text
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
 from tailorbird.records import Chunk, Hit
 from tailorbird.records.retriever import RetrieverReport
@@ -144,7 +145,7 @@ def grounds_of(kb: Knowledge) -> Grounds:
         if not chunks:
             raise UserError("the knowledge base is empty", "fill it: tailor index PATHS --store KB")
         vectors = view.vectors([Hit(chunk, 0.0) for chunk in chunks])
-    corpus = corpus_of(chunks, [said(chunk) for chunk in chunks])
+    corpus = corpus_of(chunks, [contextual_text(chunk) for chunk in chunks])
     places = {chunk.id: place for place, chunk in enumerate(chunks)}
     return Grounds(corpus, vectors, _words(kb, places), kb.embedder.name)
 
@@ -159,13 +160,6 @@ def _words(kb: Knowledge, places: dict[str, int]) -> Callable[[str, int], dict[i
         return {place: score for place, score in found.items() if place is not None}
 
     return matching
-
-
-def said(chunk: Chunk) -> str:
-    """Return what is embedded of a chunk: title and headings, each once, above its text."""
-    first = chunk.text[:400].partition("\n")[0]
-    above = dict.fromkeys(p for p in (chunk.title, *chunk.headings) if p and p not in first)
-    return f"{' > '.join(above)}\n{chunk.text}" if above else chunk.text
 
 
 def _reranker(

@@ -1,14 +1,13 @@
 """Pairs of a query and the documents that answer it: read, made from documents, and split."""
 
-import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.data.judged import read_questions
+from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Chunk
 
 SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
@@ -101,29 +100,15 @@ class Parts:
     held_out: Queries
 
 
-def read_queries(queries: Path, qrels: Path | None) -> Queries:
-    """Return judged queries in BEIR's layout, or a table with ``question`` and ``source``.
-
-    Args:
-        queries: BEIR's ``queries.jsonl`` (``_id``, ``text``) with `qrels`; without, CSV or JSONL
-            with ``question`` and ``source`` (a list, or several with ``;``).
-        qrels: TSV with ``query-id``, ``corpus-id``, ``score``.
+def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
+    """Return judged queries that have a relevant document; see `data.judged.read_questions`.
 
     Raises:
-        UserError: A file is missing, a column is, or no query has a relevant document.
+        UserError: A file is missing or damaged, or no query has a relevant document.
     """
-    rows = _rows(queries)
-    if qrels is None:
-        found = _from_table(rows, queries)
-    else:
-        texts = {str(row["_id"]): str(row["text"]) for row in _having(rows, queries, "_id", "text")}
-        grades: dict[str, dict[str, int]] = {}
-        needed = ("query-id", "corpus-id", "score")
-        for row in _having(_rows(qrels), qrels, *needed):
-            grades.setdefault(str(row["query-id"]), {})[str(row["corpus-id"])] = _grade(row, qrels)
-        # BEIR keeps the queries of all parts in one file: those of other parts are not missing.
-        found = Queries({i: texts[i] for i in grades if i in texts}, grades)
-    right = [i for i in found.texts if found.relevant(i)]
+    read = read_questions(queries, qrels)
+    found = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
+    right = [query for query in found.texts if found.relevant(query)]
     if not right:
         raise UserError(
             f"no query of {queries} has a relevant document", "check the ids in the two files"
@@ -290,60 +275,3 @@ def _without(body: str, headings: Sequence[str]) -> str:
     return "\n".join(
         x for x in lines if x.strip().strip("#=-*").strip().lower() not in known - {""}
     )
-
-
-def _from_table(rows: list[dict[str, object]], path: Path) -> Queries:
-    texts: dict[str, str] = {}
-    grades: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(_having(rows, path, "question", "source")):
-        name = str(row.get("id") or number)
-        source = row["source"]
-        sources = source if isinstance(source, list) else str(source).split(";")
-        texts[name] = str(row["question"])
-        grades[name] = {str(s).strip(): 1 for s in sources if str(s).strip()}
-    return Queries(texts, grades)
-
-
-def _rows(path: Path) -> list[dict[str, object]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}", "check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "give a UTF-8 text file") from None
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return _json_rows(text, path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    return [dict(row) for row in csv.DictReader(text.splitlines(), delimiter=delimiter)]
-
-
-def _json_rows(text: str, path: Path) -> list[dict[str, object]]:
-    rows, faults = [], Faults()
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
-            faults.add(f"{path}, line {number} is no JSON object")
-    faults.raise_if_any()
-    return rows
-
-
-def _having(rows: list[dict[str, object]], path: Path, *names: str) -> list[dict[str, object]]:
-    there = set(rows[0]) if rows else set()
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise UserError(
-            f"{path} has no column {', '.join(missing)}; it has: {', '.join(sorted(there)) or '-'}",
-            "BEIR's queries.jsonl (_id, text) with qrels (query-id, corpus-id, score), or a table "
-            "with question and source",
-        )
-    return rows
-
-
-def _grade(row: dict[str, object], path: Path) -> int:
-    try:
-        return int(float(str(row["score"])))
-    except ValueError:
-        raise UserError(f"{path}: score {row['score']!r} is no number", "give grades") from None

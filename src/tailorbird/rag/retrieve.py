@@ -127,6 +127,12 @@ class Retriever:
             )
         return _once(replace(listed[key], score=scores[key]) for key in best_first(scores))
 
+    def rerank(self, question: str, hits: list[Hit]) -> list[Hit]:
+        """Return the hits with the best of them in the order of the reranker, if there is one."""
+        if self.reranker is None:
+            return hits
+        return _reranked(self.reranker, question, hits, self.config.rerank)
+
     def _weight(self) -> float:
         if self.config.mode != "hybrid":
             return float(self.config.mode == "dense")
@@ -158,9 +164,7 @@ class Retriever:
         return Sides(question, tuple(dense), tuple(words), found)
 
     def _ranked(self, view: View, sides: Sides, wanted: int) -> list[Hit]:
-        hits = self.fuse(sides)
-        if self.reranker is not None:
-            hits = _reranked(self.reranker, sides.question, hits, self.config.rerank)
+        hits = self.rerank(sides.question, self.fuse(sides))
         if self.config.diversity and len(hits) > 1:
             near = hits[: max(4 * wanted, 20)]
             scores = np.asarray([hit.score for hit in near])
