@@ -41,6 +41,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "lancedb": "rag/store.py",
     "httpx2": "rag/endpoint.py",
     "snowballstemmer": "rag/words.py",
+    "sentence_transformers": "rag/",
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
     "filelock": "rag/write.py",

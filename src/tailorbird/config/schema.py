@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig
+from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig, RetrieverConfig
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 
@@ -264,6 +264,8 @@ class Config(Section):
     """How passages are found."""
     ask: AskConfig = AskConfig()
     """How questions are answered."""
+    retriever: RetrieverConfig = RetrieverConfig()
+    """How the retriever is tuned."""
     compare: CompareConfig = CompareConfig()
     """The comparison."""
     output: str | None = None

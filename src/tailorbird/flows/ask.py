@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -184,5 +183,6 @@ def open_asker(store: str | Path, config: Config) -> Asker:
     Raises:
         UserError: There is none, or a setting does not fit.
     """
-    found = import_module("tailorbird.rag.knowledge").KnowledgeBase
-    return Asker(found.open(Path(store)), config)
+    from tailorbird.rag.knowledge import KnowledgeBase
+
+    return Asker(KnowledgeBase.open(Path(store)), config)
