@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from tailorbird.config import Config, dump_config
+from tailorbird.config import Config, check_method, dump_config
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.output import reproduce, run_folder, saved_config
@@ -25,6 +25,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         Interrupted: Ctrl-C; the run can be resumed.
     """
     started = time.time()
+    check_method(config)
     folder = run_folder(config, "tune", resume=resume)
     with folder.locked():
         config = saved_config(folder, config) if resume and folder.exists else config
