@@ -11,7 +11,7 @@ from tailorbird.models.device import Device
 from tailorbird.models.inputs import context_length
 from tailorbird.models.packed import sequence_losses
 
-MOST_TOKENS = 10_000
+MOST_TOKENS = 5_000
 MOST_WINDOW = 512
 
 
@@ -40,7 +40,7 @@ def reference_loss(
     Args:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
-        text: At most its first 10,000 tokens are read.
+        text: At most its first 5,000 tokens are read.
         device: Where, and in which number format.
         max_length: Tokens per window at most; less where the model reads less.
 
