@@ -1,5 +1,6 @@
 """`tailor evaluate`."""
 
+import json as plain
 from pathlib import Path
 from typing import Annotated
 
@@ -7,10 +8,13 @@ import typer
 
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
+from tailorbird.errors import UserError
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Argument(help="Labelled examples to score; none: the run's own test scores."),
@@ -22,17 +26,67 @@ def evaluate(
         str | None,
         typer.Option(help="Written answers: token_f1, rouge_l, ..., or FILE.py:FUNCTION."),
     ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Knowledge base to score instead of a run.")
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Questions: JSONL, CSV with question, answer, source, or SQuAD's JSON."),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Right documents: TSV of query-id, corpus-id, score.")
+    ] = None,
+    qrels_train: Annotated[
+        Path | None, typer.Option(help="Those of the questions that choose the weight.")
+    ] = None,
     output: options.Output = None,
+    settings: options.Settings = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Score a run with intervals and explain its errors.
+    """Score a run, or a knowledge base, with intervals, and explain its errors.
 
-    Example: `tailor evaluate RUN new.csv --output REPORT`
+    Examples: `tailor evaluate RUN new.csv --output REPORT`,
+    `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
     """
+    if store is not None:
+        if queries is None:
+            raise UserError("--store needs questions", "add --queries FILE")
+        _judge(store, (queries, qrels, qrels_train), output, settings, json)
+        return
+    if run is None:
+        raise UserError("there is nothing to evaluate", "give a run folder, or --store KB")
     from tailorbird.flows.evaluate import Columns
     from tailorbird.flows.evaluate import evaluate as flow
 
     columns = Columns(text, label, drop_missing, metric)
     report = flow(run, data, columns, output, options.command_line())
     show_report(report, json, Path(output) if output else (run if data is None else None))
+
+
+def _judge(
+    store: Path,
+    given: tuple[Path, Path | None, Path | None],
+    output: str | None,
+    settings: list[str] | None,
+    json: bool,
+) -> None:
+    from tailorbird import log
+    from tailorbird.flows.judge import Files, judge
+    from tailorbird.report.judged import score_table, threshold_words, verdict, weight_words
+
+    config = options.make_config(None, settings, {"output": output})
+    report = judge(store, Files(*given), config, command=options.command_line())
+    if json:
+        print(plain.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        console.print(score_table(report))
+        for words in (verdict(report), weight_words(report), threshold_words(report)):
+            console.print(words, markup=False)
+        for name, score in report.answers.items():
+            console.print(f"  {name}: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
+    if output is not None:
+        log.say(f"report: {Path(output) / 'report.html'}")

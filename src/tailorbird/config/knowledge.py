@@ -18,7 +18,8 @@ class IndexConfig(Section):
     overlap_tokens: int = Field(32, ge=0)
     """Tokens that a chunk repeats of the one before it."""
     include: tuple[str, ...] = ()
-    """Globs of the files to take from folders; default: every kind that can be read."""
+    """Globs of the files to take from folders; default: all. Those that cannot be read are named
+    with the reason."""
     exclude: tuple[str, ...] = ()
     """Globs of files and folders to leave out, besides hidden ones and those that .gitignore and
     .tailorignore name."""
@@ -34,6 +35,9 @@ class IndexConfig(Section):
     """Larger files are skipped, with that as their reason."""
     workers: int | None = Field(None, ge=1)
     """Processes that read files; default: one per core, at most four."""
+    worker_memory_mb: float = Field(2048.0, ge=256)
+    """Memory (address space) that each of them may use; a file that needs more is skipped, with
+    that as its reason."""
 
 
 class RetrieveConfig(Section):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError
 from tailorbird.evaluate.choices import label_endings
 from tailorbird.metrics.answers import CHOICE, headline_of, label_set, which_metrics
 from tailorbird.metrics.custom import Custom, is_custom, load_custom
@@ -79,6 +80,37 @@ def asked_of(tokens: Tokens, examples: Sequence[Example]) -> Asked:
         tuple(example.label or "" for example in chosen),
         tuple(example.row for example in chosen),
     )
+
+
+def with_room(asked: Asked, reads: int) -> tuple[Asked, str]:
+    """Return the prompts that leave room for an answer, and which were left out, in words.
+
+    Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
+    asked the same.
+
+    Args:
+        asked: The prompts.
+        reads: Tokens that the model reads at most.
+
+    Raises:
+        UserError: No prompt leaves room.
+    """
+    room = reads - min(64, reads // 4)
+    fits = np.asarray([len(prompt) <= room for prompt in asked.tokens.prompts], dtype=bool)
+    if fits.all():
+        return asked, ""
+    if not fits.any():
+        raise UserError(
+            f"every prompt to score has more than {room:,} tokens, and the model reads {reads:,}: "
+            "none leaves room for an answer",
+            "shorten them, or use a model with a longer context",
+        )
+    left_out = int((~fits).sum())
+    told = (
+        f"{left_out:,} of {len(fits):,} prompts have more than {room:,} tokens and leave no room "
+        f"for an answer in the {reads:,} that the model reads: they are not asked"
+    )
+    return asked.take(np.flatnonzero(fits)), told
 
 
 def scoring_of(metric: str, train: Asked) -> Scoring:

@@ -124,6 +124,11 @@ HEADS = (
 )
 
 
+def reading_limit(base: Base) -> int:
+    """Return how many tokens the base model reads at most."""
+    return length_limit(base.tokenizer, base.model.config)
+
+
 def max_length(config: Config, base: Base, method: Method) -> int:
     """Return how many tokens of a text are read; virtual tokens take their share of the limit.
 

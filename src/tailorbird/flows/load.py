@@ -166,10 +166,12 @@ def _source(folder: RunFolder, labels: list[str]) -> Source:
         return _Rag(folder, config, labels)
     if (model / "probe.json").is_file():
         return _Probe(folder, config)
-    return _Tuned(folder, config, labels)
+    return Tuned(folder, config, labels)
 
 
-class _Tuned:
+class Tuned:
+    """A trained classifier, with what it reads texts with."""
+
     def __init__(self, folder: RunFolder, config: Config, labels: list[str]) -> None:
         method = get_method(config.method.name)
         self.device = choose(config.model.device, config.model.precision)
@@ -177,9 +179,11 @@ class _Tuned:
         base = load_classifier(config.model, labels, self.device, options)
         self.limit = max_length(config, base, method)
         self.tokenizer = base.tokenizer
+        self.method = method
         self.model = method.load(base, folder.file(MODEL))
 
     def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
+        """Return class probabilities ``[n, classes]`` float32."""
         encoded = encode(texts, self.tokenizer, self.limit)
         pad = self.tokenizer.pad_token_id
         return predict(self.model, encoded, pad, self.device, title).probabilities

@@ -15,7 +15,7 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import score_outputs
 from tailorbird.evaluate.asked import Asked, asked_of
-from tailorbird.flows.arm import count_parameters, max_length
+from tailorbird.flows.arm import count_parameters, max_length, reading_limit
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.vectors import Vectors, split_vectors
 from tailorbird.flows.writing_arm import WritingParts, encode_parts, make_base
@@ -48,7 +48,7 @@ def run_nearest(job: ArmJob) -> ArmReport:
     device = choose(config.model.device, config.model.precision)
     base = make_base(config, device, None)
     parts = encode_parts(split, base, max_length(config, base, get_method("full")), config)
-    paper = paper_of(split, parts.test, parts.train, config)
+    paper = paper_of(split, parts.test, parts.train, config, reading_limit(base))
     assert paper.scoring is not None
     memory = Memory(vectors.train, split.train, ())
     indices, _ = memory.nearest(vectors.test, 1)
@@ -168,7 +168,7 @@ def _opened(
         base = make_base(config, device, None)
         model, limit = base.model, max_length(config, base, get_method("full"))
     parts = encode_parts(job.split, base, limit, config)
-    paper = paper_of(job.split, parts.test, parts.train, config)
+    paper = paper_of(job.split, parts.test, parts.train, config, reading_limit(base))
     log.say(f"{job.name}: {config.model.name} on {device.words}")
     return base, parts, paper, Answering(model, base.tokenizer, device, limit, config)
 

@@ -17,6 +17,7 @@ from tailorbird.flows.arm import (
     count_parameters,
     early_note,
     max_length,
+    reading_limit,
     save_model,
 )
 from tailorbird.flows.job import ArmJob
@@ -71,7 +72,7 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
     limit = max_length(config, base, method)
     parts = encode_parts(split, base, limit, config)
     _show(parts.train, job)
-    paper = paper_of(split, parts.test, parts.train, config)
+    paper = paper_of(split, parts.test, parts.train, config, reading_limit(base))
     answering = Answering(base.model, base.tokenizer, device, limit, config)
     reference = Reference.of(answering, job.folder.run)
     model = method.attach(base, config)

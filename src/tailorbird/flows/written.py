@@ -13,7 +13,15 @@ from tailorbird.data.supervise import encode_conversations, encode_texts
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import AnswerScores, answer_all, samples, worst
-from tailorbird.evaluate.asked import Asked, Scoring, answer_length, asked_of, drawn, scoring_of
+from tailorbird.evaluate.asked import (
+    Asked,
+    Scoring,
+    answer_length,
+    asked_of,
+    drawn,
+    scoring_of,
+    with_room,
+)
 from tailorbird.evaluate.forgetting import reference_loss, window_length
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.prepare import tutor_folder
@@ -46,12 +54,14 @@ class Paper:
         test: All test sequences: what the loss is measured on.
         scoring: Which metrics, and which of them decides; None for plain text.
         max_new_tokens: Longest answer.
+        notes: What was not asked, in words.
     """
 
     asked: Asked
     test: Tokens
     scoring: Scoring | None
     max_new_tokens: int
+    notes: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -59,19 +69,29 @@ class Paper:
         return TEXT_HEADLINE if self.scoring is None else self.scoring.headline
 
 
-def paper_of(split: Split, test: Tokens, train: Tokens, config: Config) -> Paper:
-    """Draw the questions and choose the marks, by the data and the settings alone.
+def paper_of(split: Split, test: Tokens, train: Tokens, config: Config, reads: int) -> Paper:
+    """Draw the questions and choose the marks, by data, settings and base model alone.
+
+    Args:
+        split: The examples.
+        test: The test part's tokens.
+        train: The training part's tokens.
+        config: The settings.
+        reads: Tokens that the base model reads at most.
 
     Raises:
-        UserError: `evaluate.metric` names nothing that can score these answers.
+        UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
+            leaves room for one.
     """
     asked = asked_of(test, split.test)
     if split.task == "text":
         return Paper(asked.take(np.arange(0)), test, None, 0)
+    asked, left_out = with_room(asked, reads)
     most = config.evaluate.examples or ASKED_BY_DEFAULT
     chosen = drawn(len(asked), most, config.data.split_seed)
     scoring = scoring_of(config.evaluate.metric, asked_of(train, split.train))
-    return Paper(asked.take(chosen), test, scoring, answer_length(train))
+    notes = (left_out,) if left_out else ()
+    return Paper(asked.take(chosen), test, scoring, answer_length(train), notes)
 
 
 @dataclass(frozen=True)
@@ -234,8 +254,7 @@ def score_and_save(
     )
     forgetting = None
     if reference is not None:
-        text = reference_text(answering.config)
-        after = answering.reference_loss(text, reference.window)
+        after = answering.reference_loss(reference_text(answering.config), reference.window)
         forgetting = replace(reference.before, after=after.before)
     from tailorbird.flows.arm import peak_memory
 
@@ -264,6 +283,7 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
         cost = replace(cost, peak_memory_bytes=peak_memory_bytes())
     report = replace(
         report,
+        notes=(*report.notes, *paper.notes),
         validation=on_validation,
         test=on_test,
         cost=cost,

@@ -30,7 +30,7 @@ class Document:
         marks: Where pages and headings begin, by offset; the first stands at 0.
         metadata: What filters may ask for: ``path``, ``kind``, ``modified`` (ISO 8601) and the
             columns or front matter of the user.
-        digest: Hash of all of the above: equal when nothing has changed.
+        digest: Hash of all of the above but ``modified``: equal when nothing has changed.
     """
 
     source: str
@@ -52,9 +52,10 @@ class Chunk:
         text: ``document.text[start:end]``, to the letter.
         start: Offset of its first character.
         end: Offset after its last character.
-        title: The document's title.
+        title: The document's title; what of it leaves half of the chunk's tokens to the text.
         page: Page of its first character.
-        headings: Trail of headings at its first character.
+        headings: Trail of headings at its first character; the outermost go first where there is
+            no room for all.
         tokens: Length in the embedder's tokens, title and headings included.
     """
 

@@ -8,7 +8,7 @@ import pytest
 
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.evaluate.asked import Asked, answer_length, asked_of, drawn, scoring_of
+from tailorbird.evaluate.asked import Asked, answer_length, asked_of, drawn, scoring_of, with_room
 from tailorbird.records import Example
 
 Ask = Callable[[list[tuple[str, str]]], Asked]
@@ -80,3 +80,23 @@ def test_scoring_of_labels(ask: Ask) -> None:
     assert [ending[-1] for ending in scoring.endings] == [2, 2]
     first = train.tokens
     assert scoring.endings[0].tolist() == first.ids[1][len(first.prompts[1]) :].tolist()
+
+
+def long_prompts(*lengths: int) -> Asked:
+    rows = range(len(lengths))
+    tokens = Tokens(
+        [np.zeros(4, np.int32) for _ in rows],
+        [np.ones(4, bool) for _ in rows],
+        [np.zeros(length, np.int32) for length in lengths],
+        np.arange(len(lengths)),
+    )
+    return asked_of(tokens, [Example(f"question {row}", "yes", row=row + 1) for row in rows])
+
+
+def test_prompts_that_fill_the_model_are_left_out_and_counted() -> None:
+    asked, told = with_room(long_prompts(10, 448, 449, 1246), 512)
+    assert asked.rows == (1, 2)
+    assert "2 of 4 prompts have more than 448 tokens" in told
+    assert with_room(long_prompts(10, 20), 512)[1] == ""
+    with pytest.raises(UserError, match="every prompt to score has more than 96 tokens"):
+        with_room(long_prompts(97, 120), 128)

@@ -1,0 +1,55 @@
+"""`tailor export`."""
+
+import json as jsonlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tailorbird.cli import options
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write to.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Plain transformers weights, the update added in.")
+    ] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX, for models of labels.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="ONNX with 8-bit weights, for CPUs.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a run in a form other programs load, and say how far it drifted.
+
+    What was written is loaded again and answers the run's own test examples beside it. Without a
+    form, merged weights are written.
+
+    Example: `tailor export RUN --onnx --int8 --output out`
+    """
+    from tailorbird.flows.export import Form
+    from tailorbird.flows.export import export as flow
+
+    asked: dict[Form, bool] = {"merge": merge, "onnx": onnx, "int8": int8}
+    forms = [form for form, wanted in asked.items() if wanted] or ["merge"]
+    found = flow(run, output, forms)
+    if json:
+        print(jsonlib.dumps({"run": str(run), "forms": [asdict(drift) for drift in found]}))
+        return
+    for drift in found:
+        print(f"{drift.file}: {drift.bytes / 1e6:.1f} MB")
+        if drift.before is not None and drift.after is not None:
+            print(
+                f"  {drift.changed} of {drift.compared} test predictions changed, probabilities by "
+                f"at most {drift.most:.2g}\n"
+                f"  accuracy {drift.before.value:.1%} before, {drift.after.value:.1%} "
+                f"({drift.after.low:.1%} to {drift.after.high:.1%}) after"
+            )
+        else:
+            print(
+                f"  losses of {drift.compared} test answers differ by at most {drift.most:.2g} "
+                f"nats per token; {drift.changed} greedy answers changed"
+            )

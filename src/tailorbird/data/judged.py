@@ -1,0 +1,169 @@
+"""Questions whose right documents are known: BEIR's layout, tables, and SQuAD's JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tailorbird.errors import Faults, UserError
+from tailorbird.records import Question
+
+_IDS = ("_id", "id", "query_id", "query-id", "qid")
+_TEXTS = ("question", "query", "text")
+_ANSWERS = ("answers", "answer", "reference")
+_SOURCES = ("source", "sources", "document", "documents", "doc_id", "corpus-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A document of a SQuAD file."""
+
+    id: str
+    title: str
+    text: str
+
+
+def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
+    """Return the questions that have judgements.
+
+    Args:
+        queries: JSONL or CSV with a question (and answer, source) per row, or SQuAD's JSON.
+        qrels: TSV ``query-id corpus-id score`` with a heading, or trec_eval's four columns
+            without one; None: the rows name their sources.
+
+    Raises:
+        UserError: A file is missing or is none of these, or no question has a judgement.
+    """
+    if queries.suffix == ".json" and (squad := _squad(queries)) is not None:
+        questions = squad[1]
+    else:
+        questions = [_question(row, i) for i, row in enumerate(_rows(queries), start=1)]
+    if qrels is not None:
+        judged = read_qrels(qrels)
+        questions = [replace(q, judged=judged[q.id]) for q in questions if q.id in judged]
+    kept = [question for question in questions if question.judged]
+    if not kept:
+        raise UserError(
+            f"{qrels or queries}: no question of {queries} has a right document",
+            "give --qrels with its queries' ids, or rows with a column `source`",
+        )
+    return kept
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Return the grades by query and document.
+
+    Raises:
+        UserError: The file is missing, or rows are none of ``query document grade``.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    faults = Faults()
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        cells = line.split("\t") if "\t" in line else line.split()
+        if not cells:
+            continue
+        if len(cells) == 4:  # trec_eval: query, iteration, document, grade
+            cells = [cells[0], cells[2], cells[3]]
+        try:
+            query, document, grade = (cell.strip() for cell in cells)
+            judged.setdefault(query, {})[document] = int(float(grade))
+        except ValueError:
+            if number > 1:  # the first line is a heading
+                faults.add(f"{path}:{number} is {line[:60]!r}", "write query-id, corpus-id, score")
+                if number > 10:
+                    break
+    faults.raise_if_any()
+    return judged
+
+
+def read_paragraphs(path: Path) -> list[Paragraph]:
+    """Return the paragraphs of a SQuAD file, which its questions name as their sources.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    found = _squad(path)
+    if found is None:
+        raise UserError(f"{path} is not SQuAD's JSON", "it needs data, paragraphs and qas")
+    return found[0]
+
+
+def _squad(path: Path) -> tuple[list[Paragraph], list[Question]] | None:
+    try:
+        plain = json.loads(_text(path))
+        articles = plain["data"]
+        paragraphs, questions = [], []
+        for article, part in enumerate(articles):
+            for place, paragraph in enumerate(part["paragraphs"]):
+                name = f"{article}-{place}"
+                title = str(part.get("title", ""))
+                paragraphs.append(Paragraph(name, title, paragraph["context"]))
+                for asked in paragraph["qas"]:
+                    answers = tuple(dict.fromkeys(a["text"] for a in asked.get("answers", ())))
+                    questions.append(
+                        Question(str(asked["id"]), asked["question"], {name: 1}, answers)
+                    )
+    except (ValueError, KeyError, TypeError):
+        return None
+    return paragraphs, questions
+
+
+def _question(row: dict[str, Any], number: int) -> Question:
+    text = _first(row, _TEXTS)
+    if not text:
+        raise UserError(
+            f"row {number} has no question: it has {', '.join(map(str, row))}",
+            f"name its column one of {', '.join(_TEXTS)}",
+        )
+    sources = _several(_first(row, _SOURCES))
+    return Question(
+        id=str(_first(row, _IDS) or number),
+        text=str(text),
+        judged=dict.fromkeys(sources, 1),
+        answers=_several(_first(row, _ANSWERS)),
+    )
+
+
+def _first(row: dict[str, Any], names: Iterable[str]) -> Any:
+    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def _several(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    many: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(one) for one in many)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    text = _text(path)
+    if path.suffix in (".csv", ".tsv"):
+        mark = "\t" if path.suffix == ".tsv" else ","
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=mark))
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(
+                f"{path}:{number} is no JSON object: {line[:60]!r}",
+                "give JSONL or CSV with a question per row, or SQuAD's JSON",
+            )
+        rows.append(row)
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}", "check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "give a UTF-8 text file") from None

@@ -1,0 +1,203 @@
+"""`tailor export`: a run -> a folder that other programs load, and by how much it differs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import load_config
+from tailorbird.data.encode import Encoded, encode
+from tailorbird.errors import UserError
+from tailorbird.evaluate.predict import predict
+from tailorbird.flows.arm import max_length
+from tailorbird.flows.load import Tuned, arm_folder
+from tailorbird.methods import get_method
+from tailorbird.metrics.intervals import wilson
+from tailorbird.metrics.labels import softmax
+from tailorbird.records import Example, Score
+from tailorbird.runs.folder import CONFIG, LABELS, MODEL, TASK, RunFolder, writing
+from tailorbird.runs.split import load_split
+
+Form = Literal["merge", "onnx", "int8"]
+ONNX, INT8, TOLD = "model.onnx", "model.int8.onnx", "export.json"
+_MOST_COMPARED, _GREEDY = 1000, 16
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How what was written answers differently from the run, on the run's own test examples.
+
+    Attributes:
+        form: ``merge``, ``onnx`` or ``int8``.
+        file: What was written.
+        bytes: Its size.
+        compared: Test examples that both answered.
+        most: Largest difference of a probability; of written answers, of an answer's mean loss in
+            nats per token.
+        changed: How many predicted labels, or greedy answers, differ.
+        before: Accuracy of the run on them; None of written answers.
+        after: Accuracy of what was written.
+    """
+
+    form: Form
+    file: str
+    bytes: int
+    compared: int
+    most: float
+    changed: int
+    before: Score | None = None
+    after: Score | None = None
+
+
+def export(run: str | Path, output: str | Path, forms: Sequence[Form]) -> list[Drift]:
+    """Write a run in other forms and compare each, loaded again, with the run.
+
+    Args:
+        run: A run folder, or of a comparison the recommended arm is taken.
+        output: A new folder.
+        forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
+
+    Raises:
+        UserError: The run has no such form, or the folder is in use.
+    """
+    folder, output = arm_folder(Path(run)), Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} is in use", "give a new folder: --output FOLDER")
+    if not (folder.file(MODEL).is_dir() and _is_trained(folder)):
+        raise UserError(
+            f"{folder.path} was not trained: it has no weights to export",
+            "export a run of full, lora, qlora, adapter or prompt",
+        )
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    if folder.file(TASK).is_file():
+        found = [_merge_writer(folder, output, forms)]
+    else:
+        found = _export_labels(folder, output, forms)
+    RunFolder(output).write_json(TOLD, {"run": str(run), "forms": [asdict(d) for d in found]})
+    return found
+
+
+def _is_trained(folder: RunFolder) -> bool:
+    made = ("majority.json", "probe.json", "rag.json", "mix.json", "prompted.json")
+    return not any((folder.file(MODEL) / name).is_file() for name in made)
+
+
+def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> list[Drift]:
+    labels = [str(label) for label in folder.read_json(LABELS)]
+    tuned = Tuned(folder, load_config(folder.file(CONFIG)), labels)
+    test = load_split(folder.run)[0].test[:_MOST_COMPARED]
+    texts = encode([e.text for e in test], tuned.tokenizer, tuned.limit)
+    targets = np.asarray([labels.index(str(e.label)) for e in test])
+    pad = tuned.tokenizer.pad_token_id
+    before = predict(tuned.model, texts, pad, tuned.device).probabilities
+    compared = _Compared(targets, before)
+    found = []
+    if "onnx" in forms or "int8" in forms:
+        found += _onnx(tuned, texts, compared, output, forms)
+    if "merge" in forms:
+        found.append(_merge(tuned, texts, compared, output))
+    return found
+
+
+@dataclass(frozen=True)
+class _Compared:
+    targets: np.ndarray
+    before: np.ndarray
+
+    def drift(self, form: Form, path: Path, after: np.ndarray) -> Drift:
+        old, new = self.before.argmax(1), after.argmax(1)
+        size = path.stat().st_size if path.is_file() else RunFolder(path).size_bytes(".")
+        return Drift(
+            form, str(path), size, len(old),
+            float(np.abs(self.before - after).max()), int((old != new).sum()),
+            self._accuracy(old), self._accuracy(new),
+        )  # fmt: skip
+
+    def _accuracy(self, predicted: np.ndarray) -> Score:
+        right = int((predicted == self.targets).sum())
+        return Score(right / len(predicted), *wilson(right, len(predicted)))
+
+
+def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> Drift:
+    from transformers import AutoModelForSequenceClassification
+
+    place = output / "merged"
+    merged: Any = tuned.method.merge(tuned.model)
+    with writing(place):
+        merged.save_pretrained(place)
+        tuned.tokenizer.save_pretrained(place)
+    again = AutoModelForSequenceClassification.from_pretrained(place).to(tuned.device.name).eval()
+    pad = tuned.tokenizer.pad_token_id
+    after = predict(again, texts, pad, tuned.device).probabilities
+    return compared.drift("merge", place, after)
+
+
+def _onnx(
+    tuned: Tuned, texts: Encoded, compared: _Compared, output: Path, forms: Sequence[Form]
+) -> list[Drift]:
+    from tailorbird.models.onnx import INPUTS, OnnxClassifier, check_installed, quantise, write_onnx
+
+    check_installed()
+    pad, found = tuned.tokenizer.pad_token_id, []
+    tuned.tokenizer.save_pretrained(output)
+    path = output / ONNX
+    log.say("translating the model to ONNX ...")
+    with writing(path):
+        write_onnx(tuned.model.float().cpu().eval(), INPUTS, path)
+    if "onnx" in forms:
+        after = softmax(OnnxClassifier(path).logits(texts, pad))
+        found.append(compared.drift("onnx", path, after))
+    if "int8" in forms:
+        small = output / INT8
+        with writing(small):
+            quantise(path, small)
+        after = softmax(OnnxClassifier(small).logits(texts, pad))
+        found.append(compared.drift("int8", small, after))
+        if "onnx" not in forms:
+            path.unlink()
+    return found
+
+
+def _merge_writer(folder: RunFolder, output: Path, forms: Sequence[Form]) -> Drift:
+    from transformers import AutoModelForCausalLM
+
+    from tailorbird.flows.load_writing import open_tuned
+    from tailorbird.flows.written import Answering, encode_test
+
+    if set(forms) != {"merge"}:
+        raise UserError(
+            "ONNX is offered for models that answer with labels",
+            "export the merged weights (--merge): vLLM, llama.cpp and transformers load them",
+        )
+    split = load_split(folder.run)[0]
+    base, model, config = open_tuned(folder)
+    method = get_method(config.method.name)
+    limit = max_length(config, base, method)
+    answering = Answering(model.eval(), base.tokenizer, base.device, limit, config)
+    tokens = encode_test(split, base.tokenizer, limit, config)
+    tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
+    prompts = _prompts(split.test, base.tokenizer)
+    old, said = answering.losses(tokens), answering.check(prompts, limit)
+    place = output / "merged"
+    merged: Any = method.merge(model)
+    with writing(place):
+        merged.save_pretrained(place)
+        base.tokenizer.save_pretrained(place)
+    again = AutoModelForCausalLM.from_pretrained(place, dtype="float32")
+    plain = Answering(again.to(base.device.name).eval(), base.tokenizer, base.device, limit, config)
+    new, says = plain.losses(tokens), plain.check(prompts, limit)
+    apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
+    changed = sum(a != b for a, b in zip(said, says, strict=True))
+    size = RunFolder(place).size_bytes(".")
+    return Drift("merge", str(place), size, len(tokens), float(apart.max()), changed)
+
+
+def _prompts(test: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:
+    from tailorbird.data.supervise import encode_prompts
+
+    asked = [e for e in test if e.messages][:_GREEDY]
+    return encode_prompts(asked, tokenizer) if asked else []

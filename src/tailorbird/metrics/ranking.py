@@ -1,0 +1,102 @@
+"""How well documents are ranked for queries whose right ones are known.
+
+As trec_eval computes them: gains are the grades themselves (linear), a document without a
+judgement counts as wrong, and the best order that nDCG is divided by is that of all judged
+documents, found or not. What trec_eval leaves to the order of names, equal scores, is the order
+given here: rankings are lists.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tailorbird.metrics.answers import score_answers
+from tailorbird.metrics.intervals import Floats
+from tailorbird.records import Score
+
+KS = (1, 3, 5, 10, 20, 50, 100)
+HEADLINE = "ndcg@10"
+
+Judged = Mapping[str, int]
+"""Grades by document; 0 and below: not relevant."""
+
+
+def recall(ranking: Sequence[str], judged: Judged, k: int) -> float:
+    """Return the share of the relevant documents that stand among the first `k`."""
+    relevant = _relevant(judged)
+    return len(relevant & set(ranking[:k])) / len(relevant) if relevant else 0.0
+
+
+def precision(ranking: Sequence[str], judged: Judged, k: int) -> float:
+    """Return the share of the first `k` places that hold a relevant document."""
+    return len(_relevant(judged) & set(ranking[:k])) / k
+
+
+def reciprocal_rank(ranking: Sequence[str], judged: Judged, k: int | None = None) -> float:
+    """Return 1 / the rank of the first relevant document (its mean is MRR), 0 without one."""
+    relevant = _relevant(judged)
+    ranks = (rank for rank, name in enumerate(ranking[:k], start=1) if name in relevant)
+    return 1 / next(ranks, float("inf"))
+
+
+def average_precision(ranking: Sequence[str], judged: Judged) -> float:
+    """Return the mean of the precision at each relevant document (its mean is MAP)."""
+    relevant = _relevant(judged)
+    if not relevant:
+        return 0.0
+    found, total = 0, 0.0
+    for rank, name in enumerate(ranking, start=1):
+        if name in relevant:
+            found += 1
+            total += found / rank
+    return total / len(relevant)
+
+
+def ndcg(ranking: Sequence[str], judged: Judged, k: int) -> float:
+    """Return the discounted gain of the first `k` over that of the best order (Järvelin 2002)."""
+    best = sorted((grade for grade in judged.values() if grade > 0), reverse=True)
+    ideal = _discounted(best[:k])
+    if not ideal:
+        return 0.0
+    return _discounted([max(0, judged.get(name, 0)) for name in ranking[:k]]) / ideal
+
+
+def rank_scores(
+    rankings: Sequence[Sequence[str]], judged: Sequence[Judged], ks: Sequence[int] = KS
+) -> dict[str, Floats]:
+    """Return each query's scores ``[n]`` by name: ``ndcg@10``, ``recall@5``, ``mrr``, ``map`` ...
+
+    Args:
+        rankings: Per query the documents found, best first, none twice.
+        judged: Per query its judgements; a query without a relevant document scores 0.
+        ks: Depths.
+    """
+    pairs = list(zip(rankings, judged, strict=True))
+    scores: dict[str, list[float]] = {}
+    for k in ks:
+        scores[f"ndcg@{k}"] = [ndcg(ranking, right, k) for ranking, right in pairs]
+        scores[f"recall@{k}"] = [recall(ranking, right, k) for ranking, right in pairs]
+        scores[f"precision@{k}"] = [precision(ranking, right, k) for ranking, right in pairs]
+    scores["mrr"] = [reciprocal_rank(ranking, right) for ranking, right in pairs]
+    scores["map"] = [average_precision(ranking, right) for ranking, right in pairs]
+    return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
+
+
+def mean_scores(each: Mapping[str, Floats], seed: int = 13) -> dict[str, Score]:
+    """Return the means over queries with their 95 % bootstrap intervals."""
+    return score_answers(each, seed=seed)
+
+
+def rank_of(ranking: Sequence[str], judged: Judged) -> int | None:
+    """Return the rank of the first relevant document, from 1; None where none was found."""
+    relevant = _relevant(judged)
+    return next((rank for rank, name in enumerate(ranking, start=1) if name in relevant), None)
+
+
+def _relevant(judged: Judged) -> set[str]:
+    return {name for name, grade in judged.items() if grade > 0}
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    places = np.arange(2, len(gains) + 2)
+    return float((np.asarray(gains, dtype=np.float64) / np.log2(places)).sum())

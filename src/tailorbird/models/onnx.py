@@ -1,0 +1,133 @@
+"""A classifier as ONNX: written by PyTorch's own exporter, read by ONNX Runtime.
+
+The only door to `onnx` and `onnxruntime`.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.batch import collate, token_batches
+from tailorbird.data.encode import Encoded
+from tailorbird.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+INPUTS = ("input_ids", "attention_mask")
+_TOKENS_PER_BATCH = 4096
+# Two rows of different lengths: what is 1 or equal in the example would become a constant.
+_ROWS, _WIDTH = 2, 16
+
+
+def check_installed() -> None:
+    """Say at once when the exporter is not there.
+
+    Raises:
+        UserError: A package is missing.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX export needs {', '.join(missing)}", 'pip install "tailorbird[onnx]"')
+
+
+def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path) -> None:
+    """Write `model` with free batch size and length.
+
+    Args:
+        model: A classifier, on the CPU in fp32, in evaluation mode.
+        names: Its inputs, in order: ``input_ids``, ``attention_mask`` ..., each ``[batch, seq]``.
+        path: The file; the weights stand inside it.
+
+    Raises:
+        UserError: The exporter cannot translate the model.
+    """
+    import torch
+    from torch import nn
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
+            return found
+
+    example = {name: torch.ones(_ROWS, _WIDTH, dtype=torch.long) for name in names}
+    if "attention_mask" in example:
+        example["attention_mask"][0, _WIDTH // 2 :] = 0
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
+    try:
+        with _quiet(), torch.inference_mode():
+            torch.onnx.export(
+                Logits().eval(),
+                tuple(example.values()),
+                str(path),
+                input_names=list(names),
+                output_names=["logits"],
+                dynamic_shapes={"inputs": tuple(free for _ in names)},
+                dynamo=True,
+                external_data=False,
+            )
+    except Exception as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"PyTorch's exporter cannot translate this {type(model).__name__} to ONNX: {told[0]}",
+            "export the merged weights instead: --merge",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep the exporter's progress lines and warnings from the terminal."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+
+
+def quantise(path: Path, to: Path) -> None:
+    """Write a copy whose weights are 8-bit integers, for CPUs (dynamic quantisation).
+
+    Each output channel has a scale of its own; activations are scaled batch by batch.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    logging.getLogger().setLevel(logging.ERROR)
+    with _quiet():
+        quantize_dynamic(str(path), str(to), weight_type=QuantType.QInt8, per_channel=True)
+
+
+class OnnxClassifier:
+    """A classifier in ONNX Runtime, on the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.names = [given.name for given in self.session.get_inputs()]
+
+    def logits(self, encoded: Encoded, pad_id: int) -> np.ndarray:
+        """Return logits ``[n, classes]`` float32 in the order of the texts."""
+        rows: list[np.ndarray | None] = [None] * len(encoded)
+        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
+            arrays = collate(encoded, indices, pad_id)
+            found = self.session.run(
+                ["logits"], {name: arrays[name].astype(np.int64) for name in self.names}
+            )[0]
+            for index, row in zip(indices, found, strict=True):
+                rows[int(index)] = row
+        return np.asarray(rows, dtype=np.float32)

@@ -1,0 +1,205 @@
+"""A knowledge base against questions whose right documents are known."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.ranking import HEADLINE, ndcg, rank_of
+from tailorbird.rag.fuse import EVEN, Choice, choose_weight
+from tailorbird.rag.retrieve import Retriever, Sides
+from tailorbird.records import Failure, Hit, Question, Threshold
+
+FOLDS = 5
+_TOP = 10
+FEWEST = 10
+"""Questions that can choose a weight or a threshold."""
+_MOST_REFUSED = 0.05
+_SHOWN = 3
+
+
+class Names:
+    """Sources by the names that judgements use: a row's id, a file's name, or the source itself.
+
+    Args:
+        judged: Every document that is named in a judgement.
+    """
+
+    def __init__(self, judged: Iterable[str]) -> None:
+        self._judged = set(judged)
+
+    def __call__(self, source: str) -> str:
+        """Return the name by which a source is judged; itself where none is."""
+        path, _, row = source.rpartition("#")
+        file = source.replace("\\", "/").rpartition("/")[2]
+        for name in (source, row if path else "", file, file.rpartition(".")[0]):
+            if name and name in self._judged:
+                return name
+        parts = source.replace("\\", "/").split("/")
+        tails = ("/".join(parts[i:]) for i in range(1, len(parts)))
+        return next((tail for tail in tails if tail in self._judged), source)
+
+    def documents(self, hits: Iterable[Hit]) -> list[str]:
+        """Return the documents in the order of their best chunks: a document scores its best."""
+        return list(dict.fromkeys(self(hit.chunk.source) for hit in hits))
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The weight, and how each question is ranked without having had a say in its own.
+
+    Attributes:
+        weights: ``[n]`` weight that each question is scored with.
+        choice: The weight to keep; its scores are those of the questions that chose.
+        how: In words.
+    """
+
+    weights: list[float]
+    choice: Choice
+    how: str
+
+
+def weigh(
+    retriever: Retriever,
+    names: Names,
+    test: tuple[Sequence[Question], Sequence[Sides]],
+    train: tuple[Sequence[Question], Sequence[Sides]] | None,
+) -> Weighed:
+    """Choose the weight of the dense side by nDCG@10, never on the question it is scored on.
+
+    Args:
+        retriever: What fuses.
+        names: Of the documents.
+        test: The questions that are scored, with what was found for them.
+        train: Those that choose; None: five folds of the others choose for each fold.
+    """
+    asked, count = retriever.config, len(test[0])
+    if asked.mode != "hybrid" or asked.weight is not None:
+        fixed = retriever.weight
+        return Weighed([fixed] * count, Choice(fixed, {}, 0), "as given")
+    if train is not None:
+        choice = choose_weight(_scorer(_table(retriever, names, *train)))
+        return Weighed([choice.weight] * count, choice, f"on {len(train[0]):,} training questions")
+    if count < FEWEST:
+        return Weighed(
+            [EVEN] * count, Choice(EVEN, {}, 0), f"{count} questions are too few to choose it"
+        )
+    table = _table(retriever, names, *test)
+    folds = np.random.default_rng(13).permutation(count) % FOLDS
+    weights = np.zeros(count)
+    for fold in range(FOLDS):
+        weights[folds == fold] = choose_weight(
+            _scorer({w: values[folds != fold] for w, values in table.items()})
+        ).weight
+    how = (
+        f"on these {count:,} questions; each is scored with the weight that the other folds of "
+        f"{FOLDS} chose"
+    )
+    return Weighed(weights.tolist(), choose_weight(_scorer(table)), how)
+
+
+def _table(
+    retriever: Retriever, names: Names, questions: Sequence[Question], sides: Sequence[Sides]
+) -> dict[float, Floats]:
+    """Return nDCG@10 of every question ``[n]`` by weight."""
+    from tailorbird.rag.fuse import WEIGHTS
+
+    return {
+        weight: np.asarray(
+            [
+                ndcg(names.documents(retriever.fuse(found, weight)), question.judged, _TOP)
+                for question, found in zip(questions, sides, strict=True)
+            ]
+        )
+        for weight in WEIGHTS
+    }
+
+
+def _scorer(table: dict[float, Floats]) -> Callable[[float], Floats]:
+    return lambda weight: table[weight]
+
+
+def calibrate(
+    questions: Sequence[Question], rankings: Sequence[Sequence[Hit]], names: Names, k: int
+) -> Threshold | None:
+    """Return the confidence below which nothing right was found; None: too few questions.
+
+    What is certainly not in the knowledge base is made by leaving a question's right documents
+    out of what was found for it. The threshold tells most of both apart (Youden's index), among
+    those that refuse at most 5 % of the questions whose answer was found.
+
+    Args:
+        questions: The questions.
+        rankings: Per question its hits, best first, each with its cosine or BM25.
+        names: Of the documents.
+        k: Passages that an answer is made of.
+    """
+    found, without = [], []
+    for question, hits in zip(questions, rankings, strict=True):
+        right = [question.judged.get(names(hit.chunk.source), 0) > 0 for hit in hits]
+        others = [hit for hit, is_right in zip(hits, right, strict=True) if not is_right]
+        if any(right[:k]):
+            found.append(_sureness(hits[:k]))
+        without.append(_sureness(others[:k]))
+    if len(found) < FEWEST:
+        return None
+    present, absent = np.sort(found), np.asarray(without)
+    steps = np.unique(np.concatenate([present, absent]))
+    refused = np.asarray([(present < step).mean() for step in steps])
+    caught = np.asarray([(absent < step).mean() for step in steps])
+    gain = np.where(refused <= _MOST_REFUSED, caught - refused, -np.inf)
+    best = int(gain.argmax())
+    return Threshold(float(steps[best]), float(refused[best]), float(caught[best]))
+
+
+def _sureness(hits: Sequence[Hit]) -> float:
+    """As `retrieve.confidence` of the passages made of these hits."""
+    cosines = [hit.dense for hit in hits if hit.dense is not None]
+    matches = [hit.words for hit in hits if hit.words is not None]
+    return max(cosines or matches, default=0.0)
+
+
+def failures(
+    questions: Sequence[Question], rankings: dict[str, list[list[str]]], by: str
+) -> tuple[Failure, ...]:
+    """Return the questions without a right document among the first ten, the nearest last.
+
+    Args:
+        questions: The questions.
+        rankings: By side and question the documents, best first.
+        by: The side that is judged.
+    """
+    failed = []
+    for i, question in enumerate(questions):
+        ranks = {side: rank_of(each[i], question.judged) for side, each in rankings.items()}
+        if (ranks[by] or _TOP + 1) <= _TOP:
+            continue
+        right = tuple(name for name, grade in question.judged.items() if grade > 0)
+        found = tuple(rankings[by][i][:_SHOWN])
+        failed.append(Failure(question.id, question.text, right, ranks, _why(ranks, by), found))
+    deep = max((len(each) for each in rankings[by]), default=0) + 1
+    return tuple(sorted(failed, key=lambda f: -(f.ranks[by] or deep)))
+
+
+def _why(ranks: dict[str, int | None], by: str) -> str:
+    words, dense = ranks.get("words"), ranks.get("dense")
+    if "words" not in ranks or "dense" not in ranks:
+        return f"{by} ranks it {_place(ranks[by])}"
+    if words is None and dense is None:
+        return "neither side has it among its candidates: the question shares no words or meaning"
+    near_words, near_dense = (words or 10**9) <= _TOP, (dense or 10**9) <= _TOP
+    if near_words and not near_dense:
+        return f"words rank it {_place(words)}; the vectors miss it ({_place(dense)})"
+    if near_dense and not near_words:
+        return f"the vectors rank it {_place(dense)}; words miss it ({_place(words)})"
+    if near_words and near_dense:
+        return f"both sides have it ({_place(words)}, {_place(dense)}), others have more of both"
+    return f"both sides rank it low: words {_place(words)}, vectors {_place(dense)}"
+
+
+def _place(rank: int | None) -> str:
+    return "nowhere" if rank is None else f"#{rank}"
+
+
+__all__ = ["FEWEST", "HEADLINE", "Names", "Weighed", "calibrate", "failures", "weigh"]

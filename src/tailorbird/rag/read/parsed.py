@@ -1,0 +1,137 @@
+"""What reading a file gives: texts with their marks, or the reason why not."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tailorbird.records import Document, Mark
+
+Value = str | int | float | bool | None
+
+# Raised when readers give another text for the same bytes, so that known files are read again.
+READ_VERSION = 1
+
+
+class Unreadable(Exception):  # noqa: N818 - a finding about a file, told and not raised to users
+    """Why a file gives no text, in words for the person who gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One text found in a file.
+
+    Attributes:
+        text: The words.
+        marks: Where pages and headings begin.
+        title: Title, if the file says one.
+        metadata: What the file says about itself.
+        id: What the text is known by in a file of many; empty for the file's only one.
+    """
+
+    text: str
+    marks: tuple[Mark, ...] = ()
+    title: str = ""
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a worker is told once.
+
+    Attributes:
+        text: Column of the text in files of rows.
+        title: Column of the title.
+        id: Column that a row is known by.
+        seconds: Time that one file may take.
+        memory_bytes: Address space that a worker may use.
+        file_bytes: Size that a file may have.
+    """
+
+    text: str | None = None
+    title: str | None = None
+    id: str | None = None
+    seconds: float = 60.0
+    memory_bytes: int = 2 << 30
+    file_bytes: int = 200 << 20
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the same bytes would be read as other documents."""
+        said = json.dumps([READ_VERSION, self.text, self.title, self.id])
+        return hashlib.blake2b(said.encode(), digest_size=4).hexdigest()
+
+
+Notes = list[str]
+"""What a reader wants to tell about a file that it did read."""
+
+Reader = Callable[[Path, ReadOptions, Notes], Iterable[Parsed]]
+"""A file's texts.
+
+Raises:
+    Unreadable: There are none.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was noted of a file when it was read before.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: Its time of change; 0 when that cannot be trusted.
+        digest: `FileResult.digest` of then.
+    """
+
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        path: The file.
+        source: What its documents' sources begin with.
+        documents: What was read; None when it was skipped or has not changed.
+        why: Why it was skipped; empty when it was not.
+        unchanged: Whether it is known already with the same content.
+        digest: Hash of its bytes and of the settings it was read with; empty when skipped before
+            it was read.
+        size: In bytes.
+        mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
+            grain, so that it must be looked at again.
+        notes: What to tell about it, such as a guessed encoding.
+    """
+
+    path: Path
+    source: str
+    documents: tuple[Document, ...] | None = None
+    why: str = ""
+    unchanged: bool = False
+    digest: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def document_digest(document: Document) -> str:
+    """Return a hash of all that a document says, but not of when its file was changed.
+
+    A table of many rows is changed as one file; only the rows that differ are new documents.
+    """
+    said = json.dumps(
+        [
+            document.source,
+            document.text,
+            document.title,
+            [[mark.start, mark.page, mark.headings] for mark in document.marks],
+            sorted((k, v) for k, v in document.metadata.items() if k != "modified"),
+        ],
+        ensure_ascii=False,
+    )
+    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest()

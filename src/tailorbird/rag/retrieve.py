@@ -1,0 +1,291 @@
+"""Questions into passages: both sides asked, fused, ranked again, joined."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from tailorbird.config.knowledge import RetrieveConfig
+from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf
+from tailorbird.rag.view import Knowledge, View
+from tailorbird.records import Chunk, Hit, Passage
+
+
+class Ranks(Protocol):
+    """What reads a question and texts together: `rerank.Reranker`."""
+
+    def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
+        """Return how well each text answers the question ``[n]``, from 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What each side found for one question, before fusion.
+
+    Attributes:
+        question: What was asked.
+        dense: By cosine, best first; with the cosines of what only words found behind.
+        words: By BM25, best first.
+        found: How many of `dense` that side found by itself.
+    """
+
+    question: str
+    dense: tuple[Hit, ...]
+    words: tuple[Hit, ...]
+    found: int
+
+
+class Retriever:
+    """Finds chunks and passages of a knowledge base.
+
+    Args:
+        kb: The knowledge base.
+        config: How; where the weight is None, the one chosen on judged queries and kept in the
+            knowledge base is taken, else 0.5.
+        reranker: Ranks the best candidates again; `RetrieveConfig.reranker` names a model, and
+            `load_reranker` loads it.
+    """
+
+    def __init__(
+        self, kb: Knowledge, config: RetrieveConfig, reranker: Ranks | None = None
+    ) -> None:
+        self.kb, self.config, self.reranker = kb, config, reranker
+        self.weight = self._weight()
+
+    def search(
+        self, question: str, where: str | None = None, k: int | None = None
+    ) -> list[Passage]:
+        """Return the best passages, best first, unnumbered.
+
+        Args:
+            question: In words.
+            where: Condition on the documents' metadata.
+            k: How many; default: ``retrieve.k``.
+        """
+        wanted = k or self.config.k
+        vector = self._vectors([question])
+        with self.kb.reading() as view:
+            sides = self._sides(view, question, vector[0], where)
+            # Hits may join, so more than k may be needed for k passages; not many more: the worst
+            # of them would lengthen the passages of the best.
+            most = 2 * wanted if self.config.neighbours else wanted
+            found = self._ranked(view, sides, most)
+            return join(view, found, wanted, self.config.neighbours)
+
+    def hits(self, question: str, where: str | None = None, k: int | None = None) -> list[Hit]:
+        """Return the best chunks, best first."""
+        return self.many([question], where, k)[0]
+
+    def many(
+        self, questions: Sequence[str], where: str | None = None, k: int | None = None
+    ) -> list[list[Hit]]:
+        """Return the best chunks of each question, the questions embedded together."""
+        wanted = k or self.config.k
+        vectors = self._vectors(questions)
+        with self.kb.reading() as view:
+            return [
+                self._ranked(view, self._sides(view, question, vector, where), wanted)
+                for question, vector in zip(questions, vectors, strict=True)
+            ]
+
+    def sides(self, questions: Sequence[str], where: str | None = None) -> list[Sides]:
+        """Return what each side finds, for choosing a weight and for explaining."""
+        vectors = self._vectors(questions)
+        with self.kb.reading() as view:
+            return [
+                self._sides(view, question, vector, where)
+                for question, vector in zip(questions, vectors, strict=True)
+            ]
+
+    def fuse(self, sides: Sides, weight: float | None = None) -> list[Hit]:
+        """Return both sides' hits fused, best first, each text once.
+
+        Args:
+            sides: What was found.
+            weight: Of the dense side; default: the retriever's.
+        """
+        share = self.weight if weight is None else weight
+        hits = {hit.chunk.id: hit for hit in sides.dense}
+        for hit in sides.words:
+            known = hits.get(hit.chunk.id)
+            hits[hit.chunk.id] = replace(known, words=hit.words) if known else hit
+        keys = {name: number for number, name in enumerate(hits)}
+        listed = list(hits.values())
+        if self.config.fusion == "rrf":
+            scores = rrf(
+                [keys[hit.chunk.id] for hit in sides.dense[: sides.found]],
+                [keys[hit.chunk.id] for hit in sides.words],
+                share,
+            )
+        else:
+            scores = convex(
+                {keys[hit.chunk.id]: hit.dense or 0.0 for hit in sides.dense},
+                {keys[hit.chunk.id]: hit.words or 0.0 for hit in sides.words},
+                share,
+            )
+        return _once(replace(listed[key], score=scores[key]) for key in best_first(scores))
+
+    def rerank(self, question: str, hits: list[Hit]) -> list[Hit]:
+        """Return the hits with the best of them in the order of the reranker, if there is one."""
+        if self.reranker is None:
+            return hits
+        return _reranked(self.reranker, question, hits, self.config.rerank)
+
+    def _weight(self) -> float:
+        if self.config.mode != "hybrid":
+            return float(self.config.mode == "dense")
+        if self.config.weight is not None:
+            return self.config.weight
+        kept = self.kb.get_setting("weight")
+        return EVEN if kept is None else float(kept)
+
+    def _vectors(self, questions: Sequence[str]) -> np.ndarray:
+        if not questions or self.config.mode == "words":
+            return np.zeros((len(questions), 0), dtype=np.float32)
+        return self.kb.embedder.embed_queries(questions).vectors
+
+    def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
+        k, mode = self.config.candidates, self.config.mode
+        dense = view.nearest(vector, k, where) if mode != "words" else []
+        words = view.matching(question, k, where) if mode != "dense" else []
+        found = len(dense)
+        known = {hit.chunk.id for hit in dense}
+        missed = [hit for hit in words if hit.chunk.id not in known] if mode == "hybrid" else []
+        if missed:
+            # A chunk that only words found has a cosine as well, and taking it for the least one
+            # would punish it for standing at place 101.
+            cosines = view.vectors(missed) @ vector
+            dense = dense + [
+                replace(hit, score=float(c), dense=float(c), words=None)
+                for hit, c in zip(missed, cosines, strict=True)
+            ]
+        return Sides(question, tuple(dense), tuple(words), found)
+
+    def _ranked(self, view: View, sides: Sides, wanted: int) -> list[Hit]:
+        hits = self.rerank(sides.question, self.fuse(sides))
+        if self.config.diversity and len(hits) > 1:
+            near = hits[: max(4 * wanted, 20)]
+            scores = np.asarray([hit.score for hit in near])
+            order = diverse(scores, view.vectors(near), wanted, self.config.diversity)
+            hits = [near[place] for place in order]
+        return hits[:wanted]
+
+
+def _once(hits: Iterable[Hit]) -> list[Hit]:
+    """Return the hits without those whose text stood in a better one."""
+    seen: set[str] = set()
+    kept = []
+    for hit in hits:
+        words = " ".join(hit.chunk.text.split())
+        if words not in seen:
+            seen.add(words)
+            kept.append(hit)
+    return kept
+
+
+def _reranked(reranker: Ranks, question: str, hits: list[Hit], most: int) -> list[Hit]:
+    read, rest = hits[:most], hits[most:]
+    scores = reranker.score(question, [_with_title(hit.chunk) for hit in read])
+    read = [
+        replace(hit, score=float(score), reranked=float(score))
+        for hit, score in zip(read, scores, strict=True)
+    ]
+    read.sort(key=lambda hit: -hit.score)
+    # What was not read stays behind what was, whose scores are from 0 to 1.
+    return read + [replace(hit, score=hit.score - 1.0) for hit in rest]
+
+
+def _with_title(chunk: Chunk) -> str:
+    above = [chunk.title, *chunk.headings]
+    return "\n".join([" > ".join(part for part in above if part), chunk.text]).strip()
+
+
+def confidence(passages: Sequence[Passage]) -> float:
+    """Return how sure retrieval is of having found anything: what ``ask.threshold`` is held to.
+
+    The best cosine; where no vectors were asked, the best BM25. Fused scores are scaled within one
+    question, where the best is always near 1, so they say nothing about it.
+    """
+    cosines = [passage.dense for passage in passages if passage.dense is not None]
+    matches = [passage.words for passage in passages if passage.words is not None]
+    return max(cosines or matches, default=0.0)
+
+
+@dataclass
+class _Span:
+    """Chunks that lie beside each other in one document, and the hits among them."""
+
+    chunks: dict[int, Chunk]
+    hits: list[Hit]
+
+    def touches(self, other: dict[int, Chunk]) -> bool:
+        return min(other) <= max(self.chunks) + 1 and min(self.chunks) <= max(other) + 1
+
+
+def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passage]:
+    """Return up to `k` passages: hits with their neighbours, those that touch made one.
+
+    Args:
+        view: Where they were found.
+        hits: Best first.
+        k: How many passages.
+        neighbours: Chunks taken before and after each hit; 0: each hit stands alone.
+    """
+    spans: list[_Span] = []
+    for hit in hits:
+        near = view.neighbours(hit.chunk, neighbours) if neighbours else []
+        chunks = {chunk.position: chunk for chunk in (*near, hit.chunk)}
+        same = [
+            span
+            for span in spans
+            if neighbours and span.hits[0].chunk.source == hit.chunk.source and span.touches(chunks)
+        ]
+        if not same:
+            if len(spans) == k:
+                break
+            spans.append(_Span(chunks, [hit]))
+            continue
+        same[0].chunks |= chunks
+        same[0].hits.append(hit)
+        for other in same[1:]:  # what lay apart is joined by the new hit
+            same[0].chunks |= other.chunks
+            same[0].hits += other.hits
+            spans.remove(other)
+    texts = {span.hits[0].chunk.source: "" for span in spans}
+    texts = {source: view.text(source) for source in texts}
+    return [_passage(span, texts[span.hits[0].chunk.source]) for span in spans]
+
+
+def _passage(span: _Span, text: str) -> Passage:
+    ordered = [span.chunks[position] for position in sorted(span.chunks)]
+    first = ordered[0]
+    start, end = first.start, max(chunk.end for chunk in ordered)
+    cosines = [hit.dense for hit in span.hits if hit.dense is not None]
+    matches = [hit.words for hit in span.hits if hit.words is not None]
+    return Passage(
+        number=0,
+        source=first.source,
+        title=first.title,
+        text=text[start:end],
+        start=start,
+        end=end,
+        score=max(hit.score for hit in span.hits),
+        page=first.page,
+        headings=first.headings,
+        chunks=tuple(chunk.id for chunk in ordered),
+        dense=max(cosines, default=None),
+        words=max(matches, default=None),
+    )
+
+
+def load_reranker(config: RetrieveConfig) -> Ranks | None:
+    """Return the cross-encoder that the settings name, None where they name none."""
+    if config.reranker is None:
+        return None
+    from tailorbird.config.schema import ModelConfig
+    from tailorbird.models.device import choose
+    from tailorbird.rag.rerank import Reranker
+
+    return Reranker(ModelConfig(name=config.reranker), choose())

@@ -1,0 +1,207 @@
+"""How a knowledge base fared: as a page, and as a table for the terminal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tailorbird.records import JudgeReport, SideReport
+from tailorbird.report import numbers, svg
+from tailorbird.report.arms import flatten
+from tailorbird.report.page import TEMPLATES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = ("ndcg@10", "recall@5", "recall@10", "recall@100", "mrr", "map")
+_WORDS = {"mrr": "MRR", "map": "MAP", "token_f1": "Token F1", "refused": "Refused"}
+WIDTH, HEIGHT = 620.0, 320.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 500.0, 26.0, 270.0
+FAILURES_OPEN = 10
+
+
+def heading(name: str) -> str:
+    """Write a score's name for a person: ``ndcg@10`` is nDCG@10."""
+    if name in _WORDS:
+        return _WORDS[name]
+    kind, at, k = name.partition("@")
+    words = "nDCG" if kind == "ndcg" else kind.replace("_", " ").capitalize()
+    return f"{words}{at}{k}"
+
+
+def shown_columns(report: JudgeReport) -> list[str]:
+    """Return the scores that the table shows."""
+    return [name for name in COLUMNS if all(name in side.scores for side in report.sides)]
+
+
+def by_score(report: JudgeReport) -> list[SideReport]:
+    """Return the ways of ranking, best first."""
+    return sorted(report.sides, key=lambda side: -side.scores[report.headline].value)
+
+
+def verdict(report: JudgeReport) -> str:
+    """Return what the comparison says, in a sentence or two."""
+    best, *others = by_score(report)
+    score = best.scores[report.headline]
+    words = (
+        f"{best.name} is best: {heading(report.headline)} {score.value:.3f} "
+        f"({score.low:.3f} to {score.high:.3f}) on {report.questions:,} questions."
+    )
+    told = {frozenset((c.a, c.b)): c for c in report.comparisons}
+    for other in others:
+        found = told.get(frozenset((best.name, other.name)))
+        if found is not None:
+            sure = "surely" if found.p_holm < 0.05 else "not surely"
+            words += (
+                f" {sure.capitalize()} better than {other.name} (by "
+                f"{abs(found.difference.value):.3f}, p {numbers.p_value(found.p_holm)})."
+            )
+    return words
+
+
+def weight_words(report: JudgeReport) -> str:
+    """Say how the weight of the dense side was come by."""
+    return f"Weight of the vectors {report.weight:g}, chosen {report.how}."
+
+
+def threshold_words(report: JudgeReport) -> str:
+    """Say what the threshold does; empty where there is none."""
+    found = report.threshold
+    if found is None:
+        return ""
+    return (
+        f"“I don't know” below {found.value:.3f}: that refuses {numbers.percent(found.refused)} "
+        f"of the questions whose answer was found, and {numbers.percent(found.caught)} of the "
+        "same questions with their right documents taken away."
+    )
+
+
+def score_table(report: JudgeReport) -> "Table":
+    """Return the ways of ranking side by side, for the terminal."""
+    from rich import box
+    from rich.table import Table
+
+    names = shown_columns(report)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Ranking")
+    for name in names:
+        table.add_column(heading(name), justify="right")
+    table.add_column(f"{heading(report.headline)} 95 %", justify="right")
+    for side in by_score(report):
+        cells = [f"{side.scores[name].value:.3f}" for name in names]
+        interval = side.scores[report.headline]
+        table.add_row(side.name, *cells, f"{interval.low:.3f}-{interval.high:.3f}")
+    return table
+
+
+def render_judged(report: JudgeReport) -> str:
+    """Return the report as one HTML document that loads nothing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["heading"] = heading
+    environment.filters["percent"] = numbers.percent
+    environment.filters["plural"] = numbers.plural
+    environment.filters["p_value"] = numbers.p_value
+    return environment.get_template("judged.html.j2").render(
+        report=report,
+        sides=by_score(report),
+        columns=shown_columns(report),
+        verdict=verdict(report),
+        weight=weight_words(report),
+        threshold=threshold_words(report),
+        recall=recall_chart(by_score(report)),
+        weights=weight_chart(report),
+        created=_moment(report.created),
+        open=FAILURES_OPEN,
+        settings=flatten(report.settings),
+        environment=flatten(report.environment),
+        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        js=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def recall_chart(sides: Sequence[SideReport]) -> str:
+    """Draw recall by depth, one line per way of ranking, the best in colour."""
+    ks = sorted(
+        int(name.partition("@")[2]) for name in sides[0].scores if name.startswith("recall@")
+    )
+    if len(ks) < 2:
+        return ""
+    x = svg.Scale(ks[0], ks[-1], LEFT + 6, RIGHT - 6, log=True)
+    lowest = min(side.scores[f"recall@{ks[0]}"].value for side in sides)
+    y = svg.Scale(max(0.0, lowest - 0.05), 1.0, BOTTOM, TOP)
+    ends = sorted(
+        (
+            (y(side.scores[f"recall@{ks[-1]}"].value) + 4, side.name, i)
+            for i, side in enumerate(sides)
+        ),
+    )
+    lines = [
+        svg.path(
+            [(x(k), y(side.scores[f"recall@{k}"].value)) for k in ks],
+            "series held" if i == 0 else "series",
+        )
+        for i, side in reversed(list(enumerate(sides)))
+    ]
+    names, last = [], -99.0
+    for height, name, i in ends:
+        last = max(height, last + 15)
+        css = "label pick" if i == 0 else "label other"
+        names.append(svg.text(RIGHT + 2, last, name, css=css))
+    dots = [
+        svg.circle(
+            x(k), y(side.scores[f"recall@{k}"].value), 3, "dot pick" if i == 0 else "dot",
+            f"{side.name}, first {k}: {numbers.percent(side.scores[f'recall@{k}'].value)}",
+        )
+        for i, side in enumerate(sides)
+        for k in ks
+    ]  # fmt: skip
+    levels = svg.ticks(y.low, y.high, 5)
+    parts = [
+        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=True)),
+        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
+        *(svg.text(x(k), BOTTOM + 18, str(k), anchor="middle", css="tick") for k in ks),
+        svg.text(0, 12, "Right documents found", css="name"),
+        svg.text(RIGHT, BOTTOM + 38, "among the first →", anchor="end", css="name"),
+        *lines,
+        *dots,
+        *names,
+    ]
+    return svg.frame(WIDTH, HEIGHT, "Recall by depth", parts)
+
+
+def weight_chart(report: JudgeReport) -> str:
+    """Draw the score by the weight of the dense side; empty where none was chosen."""
+    if len(report.by_weight) < 2:
+        return ""
+    points = sorted(report.by_weight.items())
+    values = [score for _, score in points]
+    margin = 0.08 * (max(values) - min(values)) or 0.05
+    x = svg.Scale(0.0, 1.0, LEFT + 6, RIGHT - 6)
+    y = svg.Scale(max(0.0, min(values) - margin), max(values) + margin, BOTTOM, TOP)
+    at = report.by_weight.get(report.weight, max(values))
+    levels, marks = svg.ticks(y.low, y.high, 4), (0.0, 0.25, 0.5, 0.75, 1.0)
+    parts = [
+        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=False)),
+        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
+        *(svg.text(x(v), BOTTOM + 18, f"{v:g}", anchor="middle", css="tick") for v in marks),
+        svg.text(0, 12, f"{heading(report.headline)} of the questions that chose", css="name"),
+        svg.text(RIGHT, BOTTOM + 38, "words ← weight → vectors", anchor="end", css="name"),
+        svg.path([(x(weight), y(score)) for weight, score in points], "series held"),
+        svg.circle(x(report.weight), y(at), 4, "dot pick", f"chosen, {report.weight:g}: {at:.3f}"),
+    ]
+    return svg.frame(WIDTH, HEIGHT, "Score by weight", parts)
+
+
+def _moment(created: str) -> str:
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".strip()
