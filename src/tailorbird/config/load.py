@@ -155,9 +155,10 @@ def _unknown(path: list[str]) -> tuple[str, str]:
 
 
 def _elsewhere(name: str) -> str:
+    # The first section that has the name: `epochs` is train's before it is a retriever's.
     dotted = {
         inner: f"{outer}.{inner}"
-        for outer, field in Config.model_fields.items()
+        for outer, field in reversed(Config.model_fields.items())
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         for inner in field.annotation.model_fields
     }

@@ -117,9 +117,8 @@ def train_writer_only(job: ArmJob) -> "Trained":
     parts = encode_parts(split, base, max_length(config, base, method), config)
     model = method.attach(base, config)
     hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
-    trained, _ = _train(
-        model, base, parts, resolve_writing(config, method, len(parts.train), hidden), job
-    )
+    settings = resolve_writing(config, method, len(parts.train), hidden, len(parts.validation))
+    trained, _, _ = _train(model, base, parts, settings, job)
     return trained
 
 

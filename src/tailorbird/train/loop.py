@@ -142,6 +142,10 @@ def train(model: nn.Module, job: Job) -> Trained:
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     checkpoints.restore_best(model)
     model.eval()
+    return _trained(state, total, settings)
+
+
+def _trained(state: State, total: int, settings: Settings) -> Trained:
     return Trained(
         steps=state.step,
         best_step=state.best_step,
