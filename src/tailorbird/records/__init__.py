@@ -11,6 +11,7 @@ from tailorbird.records.knowledge import (
     Mark,
     Passage,
 )
+from tailorbird.records.search import Search, Trial
 from tailorbird.records.tuning import (
     ArmReport,
     CalibrationBin,
@@ -29,12 +30,10 @@ from tailorbird.records.tuning import (
     ReloadCheck,
     Report,
     Score,
-    Search,
     SeedScore,
     Split,
     Status,
     Task,
-    Trial,
     Verdict,
     WrittenAnswer,
     WrongExample,

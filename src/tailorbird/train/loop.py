@@ -91,12 +91,7 @@ def train(model: nn.Module, job: Job) -> Trained:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     optimizer = make_optimizer(model, settings)
     checkpoints = Checkpoints(job.folder, job.title)
-    state = None
-    if job.resume:
-        state = checkpoints.load(model, optimizer, accelerator.scaler)
-        if state is not None:
-            log.say(f"{job.title}: going on after step {state.step}")
-    state = state or State()
+    state = _begin(model, optimizer, accelerator, checkpoints, job)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     stepper = Stepper(wrapped, optimizer, accelerator, job.work, settings, job.title)
     total, every = _plan(job)
@@ -126,12 +121,8 @@ def train(model: nn.Module, job: Job) -> Trained:
             if state.step % every == 0 or state.step == total:
                 stopped = _validate(model, state, rate, job, journal, checkpoints)
                 state.seconds = time.monotonic() - began
-            if (
-                interrupted()
-                or state.step == total
-                or stopped
-                or _is_due(settings, state.step, saved)
-            ):
+            ends = stopped or state.step == total or interrupted()
+            if ends or _is_due(settings, state.step, saved):
                 checkpoints.save(model, optimizer, state, accelerator.scaler)
                 saved = time.monotonic()
             if interrupted():
@@ -153,6 +144,21 @@ def train(model: nn.Module, job: Job) -> Trained:
         best=state.best,
         notes=_notes(state, settings),
     )
+
+
+def _begin(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    job: Job,
+) -> State:
+    """Return where to begin: where the last whole checkpoint stands, or at the beginning."""
+    state = checkpoints.load(model, optimizer, accelerator.scaler) if job.resume else None
+    if state is None:
+        return State()
+    log.say(f"{job.title}: going on after step {state.step}")
+    return state
 
 
 def _notes(state: State, settings: Settings) -> tuple[str, ...]:
