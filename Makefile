@@ -46,6 +46,7 @@ bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line eac
 	$(BIN)/python benchmarks/sft_speed.py
 	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
 	$(BIN)/python benchmarks/quality.py --data $(DATA)
+	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -120,6 +120,10 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["--method", "full", "--set", "method.rank=4"],
         ["method 'full' has no option rank"],
     ),
+    "option of another method than the default": (
+        ["--set", "method.virtual_tokens=4"],
+        ["method 'lora' has no option virtual_tokens"],
+    ),
     "options of two other methods": (
         ["--method", "prompt", "--set", "method.rank=4", "--set", "method.bottleneck=8"],
         ["'prompt' has no option bottleneck, rank", "virtual_tokens, init_text"],
@@ -176,6 +180,10 @@ COMPARISONS: dict[str, tuple[list[str], list[str]]] = {
     "option no arm has": (
         ["--methods", "majority,rag", "--set", "method.rank=4"],
         ["no arm has the option method.rank"],
+    ),
+    "option of an arm left out": (
+        ["--methods", "rag,lora", "--set", "method.virtual_tokens=4"],
+        ["no arm has the option method.virtual_tokens"],
     ),
     "weight above one": (["--set", "rag.weight=1.5"], ["rag.weight is 1.5"]),
 }

@@ -193,9 +193,8 @@ def test_what_training_forgot_is_measured_of_trained_arms(
         assert found["source"] == "other.txt"
         assert found["before"] != found["after"]
         assert found["tokens"] > 50
-    # Virtual tokens leave shorter windows, hence not quite the same number before training.
-    before = [arms[name]["forgetting"]["before"] for name in ("lora", "prompt")]
-    assert before[0] == pytest.approx(before[1], rel=0.02)
+    # The same windows for both, though virtual tokens leave less room.
+    assert len({arms[name]["forgetting"]["before"] for name in ("lora", "prompt")}) == 1
     assert arms["base"]["forgetting"] is None
 
 

@@ -39,8 +39,12 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "oxmsg": "rag/read/mail.py",
     "striprtf": "rag/read/odt.py",
     "lancedb": "rag/store.py",
+    "httpx2": "rag/endpoint.py",
+    "snowballstemmer": "rag/words.py",
+    "sentence_transformers": "rag/",
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
+    "filelock": "rag/write.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tailorbird.cli import compare, doctor, evaluate, export, predict, tune
+from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, tune
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
 
@@ -22,7 +22,9 @@ app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("ask")(ask.ask)
 app.command("export")(export.export)
+app.command("index")(index.index)
 app.command("doctor")(doctor.doctor)
 
 

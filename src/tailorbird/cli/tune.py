@@ -1,11 +1,13 @@
 """`tailor tune`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
+from tailorbird.errors import UserError
 
 
 def tune(
@@ -30,6 +32,18 @@ def tune(
     search: options.Search = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
+    retriever: Annotated[
+        bool, typer.Option("--retriever", help="Tune the embedder of a knowledge base.")
+    ] = False,
+    reranker: Annotated[
+        bool, typer.Option("--reranker", help="Tune a cross-encoder for a knowledge base.")
+    ] = False,
+    store: Annotated[Path | None, typer.Option(help="The knowledge base to tune for.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Judged queries: BEIR's queries.jsonl, or question and source columns."),
+    ] = None,
+    qrels: Annotated[Path | None, typer.Option(help="BEIR's judgements (TSV).")] = None,
     output: options.Output = None,
     resume: options.Resume = False,
     config: options.ConfigFile = None,
@@ -40,8 +54,27 @@ def tune(
     """Train one model with one method, test it, and save it in a standard format.
 
     Examples: `tailor tune train.csv --method lora --output RUN`,
-    `tailor tune chats.jsonl --model MODEL --method qlora`
+    `tailor tune chats.jsonl --model MODEL --method qlora`,
+    `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
     """
+    if retriever or reranker:
+        if data is not None:
+            raise UserError("a retriever is tuned on --queries, not on DATA", "leave DATA out")
+        asked = options.make_config(
+            config,
+            settings,
+            {
+                "retriever.method": method,
+                "retriever.epochs": epochs,
+                "retriever.seed": seed,
+                "model.name": model,
+                "output": output,
+            },
+        )
+        from tailorbird.cli.retriever import tune_retriever as story
+
+        story(asked, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
+        return
     flags = {
         "data.train": data,
         "data.test": test,

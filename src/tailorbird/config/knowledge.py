@@ -1,4 +1,4 @@
-"""Settings of knowledge bases: index, retrieve, ask."""
+"""Settings of knowledge bases: index, retrieve, ask, tune the retriever."""
 
 from typing import Literal
 
@@ -78,10 +78,63 @@ class AskConfig(Section):
     """Environment variable with the endpoint's key."""
     timeout_seconds: float = Field(60.0, gt=0)
     """How long to wait for the endpoint."""
+    context_tokens: int | None = Field(None, ge=128)
+    """Tokens that the writing model reads; default: its own limit; of an endpoint what it lists,
+    else 8,192."""
+    answer_tokens: int = Field(256, ge=1)
+    """Longest answer; the prompt gets the rest of what the model reads."""
     sentences: int = Field(3, ge=1)
     """Without a model: most sentences quoted."""
     support: float = Field(0.6, ge=0, le=1)
     """Least share of a sentence's content words that its cited passage must hold."""
     threshold: float | None = None
-    """Below this score of the best passage the answer is "I don't know"; default: calibrated on
-    judged queries by `tailor evaluate --store`, else a cautious one."""
+    """Below this cosine of the best passage (BM25 where only words are searched) the answer is "I
+    don't know"; default: calibrated on judged queries by `tailor evaluate --store`, else 0.3."""
+
+
+class RetrieverConfig(Section):
+    """How the embedder or the reranker of a knowledge base is tuned."""
+
+    method: Literal["full", "lora"] = "full"
+    """full: every weight; lora: a low-rank update, merged when done."""
+    pairs: Literal["auto", "given", "documents", "both"] = "auto"
+    """Where training pairs come from: the judged queries, titles and headings of the documents, or
+    both; auto: both where there are judged queries, else the documents."""
+    document_pairs: int = Field(2000, ge=0)
+    """Most pairs made from documents, drawn once."""
+    epochs: float = Field(3.0, gt=0)
+    """Passes over the pairs."""
+    batch_size: int = Field(64, ge=2)
+    """Pairs per step; every other pair's document is a negative."""
+    micro_batch_size: int = Field(16, ge=1)
+    """Texts per forward pass: less memory, same gradients (GradCache, arXiv 2101.06983)."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate; default: 5e-5 (full) or 5e-4 (lora), a reranker's 2e-5."""
+    temperature: float = Field(0.05, gt=0)
+    """Similarities are divided by it in the loss: smaller looks at the hardest negatives only."""
+    hard_negatives: int = Field(1, ge=0)
+    """Documents per pair that are found for the query and not judged relevant."""
+    mining_depth: int = Field(30, ge=1)
+    """Hits of each side, dense and words, that negatives are drawn from."""
+    false_negative: float = Field(0.95, gt=0)
+    """A negative whose similarity to the query exceeds this share of the positive's is dropped: it
+    may well be right (NV-Retriever, arXiv 2407.15831)."""
+    max_tokens: int = Field(256, ge=8)
+    """Texts are cut here in training."""
+    validation_share: float = Field(0.15, gt=0, lt=0.5)
+    """Share of the judged queries that stopping and averaging are chosen on."""
+    held_out_share: float = Field(0.25, gt=0, lt=0.8)
+    """Share of the judged queries that the gate tests on; nothing is chosen on them."""
+    validation_documents: int = Field(1000, ge=10)
+    """Texts that are embedded for a validation: the right ones and the hardest others."""
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between validations; default: once an epoch."""
+    patience: int = Field(2, ge=1)
+    """Stop after this many validations in a row without a better one."""
+    averages: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    """Shares of the tuned weights tried in the mean of old and tuned weights (WiSE-FT, arXiv
+    2109.01903); the best on validation is taken."""
+    significance: float = Field(0.05, gt=0, le=1)
+    """The gate: publish only when the paired test's p-value on held-out queries is below this."""
+    seed: int = Field(1, ge=0)
+    """Seed of split, order and dropout."""

@@ -71,7 +71,10 @@ def _validated(given: Mapping[str, Any]) -> Config:
 def dump_config(config: Config, *, only_given: bool = False) -> str:
     """Return the configuration as YAML; `only_given` leaves out what equals the defaults."""
     plain = config.model_dump(mode="json", exclude_defaults=only_given)
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    # PyYAML writes Unicode's rarer line breaks as they are, and reads them back as spaces.
+    readable = not any(mark in text for mark in "\x85\u2028\u2029")
+    return text if readable else yaml.safe_dump(plain, sort_keys=False)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -152,9 +155,10 @@ def _unknown(path: list[str]) -> tuple[str, str]:
 
 
 def _elsewhere(name: str) -> str:
+    # The first section that has the name: `epochs` is train's before it is a retriever's.
     dotted = {
         inner: f"{outer}.{inner}"
-        for outer, field in Config.model_fields.items()
+        for outer, field in reversed(Config.model_fields.items())
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         for inner in field.annotation.model_fields
     }

@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig
+from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig, RetrieverConfig
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
+from tailorbird.errors import UserError
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
 METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
@@ -76,7 +77,7 @@ class DataConfig(Section):
 
 
 class MethodConfig(Section):
-    """How the model is made trainable. Options of other methods than the chosen one are errors."""
+    """How the model is made trainable; options that it, or no arm, has are errors."""
 
     name: MethodName = "lora"
     """full, adapter, lora, qlora or prompt."""
@@ -264,20 +265,12 @@ class Config(Section):
     """How passages are found."""
     ask: AskConfig = AskConfig()
     """How questions are answered."""
+    retriever: RetrieverConfig = RetrieverConfig()
+    """How the retriever is tuned."""
     compare: CompareConfig = CompareConfig()
     """The comparison."""
     output: str | None = None
     """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
-
-    @model_validator(mode="after")
-    def _method_options(self) -> "Config":
-        wrong = foreign_options(self.method)
-        if wrong:
-            raise ValueError(
-                f"method {self.method.name!r} has no option {', '.join(wrong)}; it has: "
-                f"{', '.join(OPTIONS[self.method.name]) or 'none'}"
-            )
-        return self
 
 
 OPTIONS: dict[MethodName, tuple[str, ...]] = {
@@ -289,10 +282,23 @@ OPTIONS: dict[MethodName, tuple[str, ...]] = {
 }
 
 
-def foreign_options(method: MethodConfig) -> list[str]:
-    """Return the options set on `method` that its method does not have."""
-    given: dict[str, Any] = method.model_dump(exclude={"name"}, exclude_none=True)
-    return sorted(set(given) - set(OPTIONS[method.name]))
+def check_method(config: Config) -> None:
+    """Check that the method has the options that are set.
+
+    Of a run of one method: in a comparison each arm takes what it has (`for_arm`).
+
+    Raises:
+        UserError: It lacks some.
+    """
+    name = config.method.name
+    given: dict[str, Any] = config.method.model_dump(exclude={"name"}, exclude_none=True)
+    wrong = sorted(set(given) - set(OPTIONS[name]))
+    if wrong:
+        raise UserError(
+            f"method {name!r} has no option {', '.join(wrong)}; it has: "
+            f"{', '.join(OPTIONS[name]) or 'none'}",
+            "leave it out or choose another method",
+        )
 
 
 def for_arm(config: Config, name: MethodName) -> Config:

@@ -11,7 +11,22 @@ from tailorbird.models.device import Device
 from tailorbird.models.inputs import context_length
 from tailorbird.models.packed import sequence_losses
 
-MOST_TOKENS = 10_000
+MOST_TOKENS = 5_000
+MOST_WINDOW = 512
+
+
+def window_length(model: nn.Module, limit: int) -> int:
+    """Return how many tokens of the reference text an arm reads at once.
+
+    Half of what the untouched model reads, at most 512, so that virtual tokens fit beside it: a
+    token with less before it is harder, and arms are compared by the same windows.
+
+    Args:
+        model: The model before a method is attached.
+        limit: Tokens that the arm reads beside its virtual tokens.
+    """
+    context = context_length(model)
+    return min(MOST_WINDOW, limit, context // 2 if context else limit)
 
 
 def reference_loss(
@@ -20,12 +35,12 @@ def reference_loss(
     """Return the loss on a text in nats per token, and of how many tokens it is the mean.
 
     The text is cut into windows that do not overlap, each read on its own. Before and after
-    training it must be called with the same `max_length`: a token with less before it is harder.
+    training, and for all arms of a comparison, `max_length` must be the same (`window_length`).
 
     Args:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
-        text: At most its first 10,000 tokens are read.
+        text: At most its first 5,000 tokens are read.
         device: Where, and in which number format.
         max_length: Tokens per window at most; less where the model reads less.
 

@@ -1,6 +1,5 @@
 """`tailor evaluate --store`: a knowledge base against questions with known right documents."""
 
-import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.paired import compare_values
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
+from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.rag.retrieve import Retriever, Sides, load_reranker
 from tailorbird.rag.view import Knowledge
 from tailorbird.records import Hit, JudgeReport, Question, SideReport
@@ -86,7 +86,7 @@ def judge(
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
     _check_apart(test, train)
-    kb: Keeps = importlib.import_module("tailorbird.rag.knowledge").KnowledgeBase.open(store)
+    kb: Keeps = KnowledgeBase.open(store)
     return judge_open(kb, str(store), (test, train), config, answerer, command)
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tailorbird.config import Config, load_config
+from tailorbird.config.schema import ModelConfig
 from tailorbird.data.supervise import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.flows.arm import max_length
@@ -67,7 +69,7 @@ class Writer:
         self._embedder = None
         if self._memory is not None:
             model = self.config.model.model_copy(update={"name": kind["embedder"]})
-            self._embedder = Embedder(model, choose(model.device, model.precision))
+            self._embedder = _embedder(model.model_dump_json())
         self._answering = None if kind["kind"] == "nearest" else _answering(folder, kind)
 
     @property
@@ -206,6 +208,13 @@ def _kind(folder: RunFolder) -> dict[str, Any]:
     told: dict[str, Any] = {"kind": "tuned"} | folder.read_json(TASK)
     path = f"{MODEL}/prompted.json"
     return told | folder.read_json(path) if folder.file(path).is_file() else told
+
+
+@lru_cache(maxsize=1)
+def _embedder(model: str) -> Embedder:
+    """Return the embedder of the settings in `model`: the arms of a comparison share one."""
+    config = ModelConfig.model_validate_json(model)
+    return Embedder(config, choose(config.device, config.precision))
 
 
 def _memory(folder: RunFolder) -> Memory:

@@ -37,7 +37,7 @@ from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder
 
-_KS, _NEARLY = (1, 2, 4, 8), 1.01
+_KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995
 _JUDGES = 60
 
 
@@ -144,6 +144,8 @@ def _choose_k(
         losses[k] = answering.losses(tokens).per_token
         if shown <= k / 2:  # no more fit
             break
+        if len(losses) > 1 and losses[k] > _WORTH * losses[k // 2]:
+            break  # twice as many again cost twice as much and would help less still
     # As few as do nearly as well: each pair makes every prompt longer.
     k = next(k for k in losses if losses[k] <= _NEARLY * min(losses.values()))
     told = ", ".join(f"{k}: {loss:.3f}" for k, loss in losses.items())

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from tailorbird import log
-from tailorbird.config import Config, dump_config
+from tailorbird.config import Config, check_method, dump_config
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.output import reproduce, run_folder, saved_config
@@ -27,6 +27,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         Interrupted: Ctrl-C; the run can be resumed.
     """
     started = time.time()
+    check_method(config)
     folder = run_folder(config, "tune", resume=resume)
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None

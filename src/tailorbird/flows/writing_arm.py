@@ -22,7 +22,7 @@ from tailorbird.flows.arm import (
     save_model,
 )
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.written import Answering, paper_of, reference_text, score_and_save
+from tailorbird.flows.written import Answering, Reference, paper_of, score_and_save
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
@@ -34,6 +34,7 @@ from tailorbird.runs.folder import CONFIG, SHOWN
 if TYPE_CHECKING:
     from torch import nn
 
+    from tailorbird.models.packed import SequenceLosses
     from tailorbird.train.loop import Trained
     from tailorbird.train.settings import Settings
 
@@ -74,11 +75,11 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
     _show(parts.train, job)
     paper = paper_of(split, parts.test, parts.train, config, reading_limit(base))
     answering = Answering(base.model, base.tokenizer, device, limit, config)
-    before = answering.reference_loss(reference_text(config))
+    reference = Reference.of(answering, job.folder.run)
     model = method.attach(base, config)
     hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
-    settings = resolve_writing(config, method, len(parts.train), hidden)
-    trained, notes = _train(model, base, parts, settings, job)
+    settings = resolve_writing(config, method, len(parts.train), hidden, len(parts.validation))
+    trained, validated, notes = _train(model, base, parts, settings, job)
 
     artifact = save_model(model, base, method, job)
     trainable, total = count_parameters(model)
@@ -98,7 +99,9 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
         curve=trained.curve,
     )
     tuned = replace(answering, model=model)
-    report = score_and_save(report, job, tuned, paper, parts.validation, before)
+    report = score_and_save(
+        report, job, tuned, paper, parts.validation, reference, validated
+    )
     drop_checkpoints(job)
     return report
 
@@ -114,9 +117,8 @@ def train_writer_only(job: ArmJob) -> "Trained":
     parts = encode_parts(split, base, max_length(config, base, method), config)
     model = method.attach(base, config)
     hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
-    trained, _ = _train(
-        model, base, parts, resolve_writing(config, method, len(parts.train), hidden), job
-    )
+    settings = resolve_writing(config, method, len(parts.train), hidden, len(parts.validation))
+    trained, _, _ = _train(model, base, parts, settings, job)
     return trained
 
 
@@ -183,17 +185,21 @@ def _show(train: Tokens, job: ArmJob) -> None:
 
 def _train(
     model: "nn.Module", base: Base, parts: WritingParts, settings: "Settings", job: ArmJob
-) -> tuple["Trained", list[str]]:
-    from tailorbird.models.packed import sequence_losses
+) -> tuple["Trained", "SequenceLosses | None", list[str]]:
+    """Return what training did, the losses on validation of the weights kept, and notes."""
+    from tailorbird.models.packed import SequenceLosses, sequence_losses
     from tailorbird.train.loop import Job, train
     from tailorbird.train.writing import WritingWork
 
     check_room(model, job)
     started = time.monotonic()
-    work = WritingWork(parts.train, model, base.device, settings)
+    longest = int(parts.validation.lengths.max())
+    work = WritingWork(parts.train, model, base.device, settings, longest)
+    validated: dict[float, SequenceLosses] = {}
 
     def validate(_: "nn.Module") -> tuple[float, float]:
         found = sequence_losses(work.reader, parts.validation, base.device)
+        validated[found.per_token] = found
         return found.per_token, found.accuracy
 
     for note in work.reader.notes:
@@ -214,5 +220,8 @@ def _train(
             observe=job.observe,
         ),
     )
-    return replace(trained, seconds=trained.seconds + before), list(work.reader.notes)
+    best = next(p.validation_loss for p in trained.curve if p.step == trained.best_step)
+    told = replace(trained, seconds=trained.seconds + before)
+    # A resumed run may have made its best validation in another process.
+    return told, validated.get(best), list(work.reader.notes)
 

@@ -22,7 +22,7 @@ from tailorbird.evaluate.asked import (
     scoring_of,
     with_room,
 )
-from tailorbird.evaluate.forgetting import reference_loss
+from tailorbird.evaluate.forgetting import reference_loss, window_length
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.prepare import tutor_folder
 from tailorbird.metrics.answers import score_answers
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from tailorbird.flows.load_writing import Writer
 
 ASKED_BY_DEFAULT = 300
-CHECKED, _CHECKED_TOKENS = 16, 64
+CHECKED, _CHECKED_TOKENS = 8, 64
 """How many prompts a fresh process answers again after saving, and how long the answers are."""
 TEXT_HEADLINE = "loss"
+_REFERENCE = "cache/reference.json"
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,9 @@ class Answering:
         found = generate(self.model, self.tokenizer, prompts, sampling, self.device)
         return tuple(written.text for written in found)
 
-    def reference_loss(self, text: tuple[str, str]) -> Forgetting:
+    def reference_loss(self, text: tuple[str, str], window: int) -> Forgetting:
         """Return the loss on a text outside the task, as it is before and for now after."""
-        value, count = reference_loss(
-            self.model, self.tokenizer, text[1], self.device, self.limit
-        )
+        value, count = reference_loss(self.model, self.tokenizer, text[1], self.device, window)
         return Forgetting(value, value, count, text[0])
 
 
@@ -185,6 +184,30 @@ def reference_text(config: Config) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The loss on the reference text before training, and in windows of how many tokens."""
+
+    before: Forgetting
+    window: int
+
+    @classmethod
+    def of(cls, answering: Answering, run: RunFolder) -> "Reference":
+        """Read it with the untouched model, or take what another arm of the run found with it."""
+        model: Any = answering.model
+        text, window = reference_text(answering.config), window_length(model, answering.limit)
+        # QLoRA's base is another model: what its few bits cost is no forgetting.
+        packed = getattr(model.config, "quantization_config", None) is not None
+        kind = f"{model.get_input_embeddings().weight.dtype}{' quantised' if packed else ''}"
+        key = f"{answering.device.words}, {kind}, windows of {window}"
+        file = run.file(_REFERENCE)
+        known = run.read_json(_REFERENCE) if file.is_file() else {}
+        if key not in known:
+            known[key] = asdict(answering.reference_loss(text, window))
+            run.write_json(_REFERENCE, known)
+        return cls(Forgetting(**known[key]), window)
+
+
+@dataclass(frozen=True)
 class Marked:
     """All that is known of an arm's answers.
 
@@ -205,7 +228,8 @@ def score_and_save(
     answering: Answering,
     paper: Paper,
     validation: Tokens,
-    before: Forgetting | None = None,
+    reference: Reference | None = None,
+    validated: SequenceLosses | None = None,
 ) -> ArmReport:
     """Ask the model everything, and leave its report and its answers in the arm's folder.
 
@@ -215,22 +239,23 @@ def score_and_save(
         answering: The finished model.
         paper: What it is asked.
         validation: The validation sequences.
-        before: The loss on the reference text before training, where there was any.
+        reference: The loss on the reference text before training, where there was any.
+        validated: The losses of the validation sequences, where they are known already.
     """
     losses = answering.losses(paper.test, f"{job.name}: losses")
     asked = paper.scoring is not None
     marked = Marked(
         answers=answering.answers(paper, f"{job.name}: test", losses) if asked else None,
         test=losses,
-        validation=answering.losses(validation),
+        validation=validated or answering.losses(validation),
         check=answering.check(
             [paper.asked.tokens.prompts[i] for i in range(_checked(paper))], paper.max_new_tokens
         ),
     )
     forgetting = None
-    if before is not None:
-        after = answering.reference_loss(reference_text(answering.config))
-        forgetting = replace(before, after=after.before)
+    if reference is not None:
+        after = answering.reference_loss(reference_text(answering.config), reference.window)
+        forgetting = replace(reference.before, after=after.before)
     from tailorbird.flows.arm import peak_memory
 
     most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)

@@ -28,7 +28,7 @@ from tailorbird.models.target_loss import Head, plain_head, target_loss, target_
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.15, "fp16": 0.05}
 _TOKENS_AT_ONCE = {"cpu": 1024}
 _TOKENS_AT_ONCE_GPU = 16384
-_CHECKED_TOKENS = 48
+_CHECKED_TOKENS, _LONG_ENOUGH = 48, 16
 
 
 def tokens_at_once(device: Device) -> int:
@@ -107,6 +107,13 @@ Way = Literal["packed", "padded", "own"]
 class Reader:
     """Reads sequences with one model, in the fastest way that gives what single texts give.
 
+    Args:
+        model: A causal language model, or one wrapped by a method.
+        device: Where, and in which number format.
+        tokens: Sequences that it will read.
+        packing: Whether sequences may be laid end to end.
+        longest: Tokens of the longest other sequence that it will read.
+
     Attributes:
         virtual: Virtual tokens that the model puts before each sequence (prompt tuning).
         way: ``packed``: end to end. ``padded``: a padded batch, and only the trained tokens'
@@ -115,7 +122,13 @@ class Reader:
     """
 
     def __init__(
-        self, model: nn.Module, device: Device, tokens: Tokens, *, packing: bool = True
+        self,
+        model: nn.Module,
+        device: Device,
+        tokens: Tokens,
+        *,
+        packing: bool = True,
+        longest: int = 0,
     ) -> None:
         self.model, self.device = model, device
         self.inner: Any = _inner(model)
@@ -123,6 +136,8 @@ class Reader:
         self.virtual = _virtual_tokens(model)
         self.way: Way = "own"
         self.notes: list[str] = []
+        self._windows: set[int | None] = set()
+        self._longest = max(int(tokens.lengths.max(initial=0)), longest) + self.virtual
         ways: tuple[Way, ...] = ("packed", "padded") if packing else ("padded",)
         for way in ways:
             why = self._why_not(way, tokens)
@@ -196,12 +211,14 @@ class Reader:
 
     def _read_row(self, packed: Packed) -> torch.Tensor:
         ids = torch.from_numpy(packed.ids).to(self.device.name)[None]
+        rows = Rows.of(packed, ids.device)
         out = self.inner.get_decoder()(
             inputs_embeds=self._embed(packed, ids),
             position_ids=torch.from_numpy(packed.positions).to(ids.device)[None],
             use_cache=False,
-            packed_rows=Rows.of(packed, ids.device),
+            packed_rows=rows,
         )
+        self._windows = rows.windows
         states: torch.Tensor = out.last_hidden_state[0]
         return states
 
@@ -241,15 +258,23 @@ class Reader:
                     losses, _, owners = self.scores(probe, np.arange(len(probe)))
             expected = np.concatenate([single[i] for i in _runs(owners)])
             largest = float(np.abs(losses - expected).max())
+            window = _window(self.inner.config.get_text_config())
         except Exception as error:
             return f"{type(error).__name__}: {str(error)[:200]}"
         finally:
             self.way = before
             for module, training in modes:
                 module.training = training
-        if largest <= _TOLERANCE[self.device.precision]:
-            return ""
-        return f"losses differ by {largest:.2g} nats"
+        if largest > _TOLERANCE[self.device.precision]:
+            return f"losses differ by {largest:.2g} nats"
+        unseen = window is not None and window not in self._windows
+        if way == "packed" and unseen and self._longest > (window or 0):
+            # The probe is too short to see it: attention would look back further than it learnt to.
+            return (
+                f"the model looks {window:,} tokens back, its attention does not say so, and the "
+                f"longest text has {self._longest:,}"
+            )
+        return ""
 
     def _plain_losses(self, probe: Tokens) -> list[np.ndarray]:
         """Return each sequence's losses by the model's own forward, one sequence at a time."""
@@ -268,12 +293,26 @@ class Reader:
 
 def _probe(tokens: Tokens) -> Tokens:
     """Return the beginnings of two sequences of different length, all their tokens trained."""
-    lengths = [min(int(n), _CHECKED_TOKENS - 16 * i) for i, n in enumerate(tokens.lengths[:2])]
-    ids = [row[:n] for row, n in zip(tokens.ids, lengths, strict=False) if n > 1]
+    long = np.flatnonzero(tokens.lengths >= _LONG_ENOUGH)[:2]
+    if len(long) < 2:
+        long = np.argsort(-tokens.lengths, kind="stable")[:2]
+    rows = [tokens.ids[i][: _CHECKED_TOKENS - 16 * n] for n, i in enumerate(long)]
+    ids = [row for row in rows if len(row) > 1]
     if len(ids) == 1:
         ids.append(ids[0][: max(2, len(ids[0]) // 2)])
     trained = [np.arange(len(row)) > 0 for row in ids]
     return Tokens(ids, trained, [], np.arange(len(ids)))
+
+
+def _window(config: Any) -> int | None:
+    """Return how many tokens back some layer looks at most; None: all look to the beginning."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and all(kind == "full_attention" for kind in kinds):
+        return None
+    if getattr(config, "use_sliding_window", True) is False:
+        return None
+    sizes = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return min((int(size) for size in sizes if size), default=None)
 
 
 def _runs(owners: np.ndarray) -> list[int]:

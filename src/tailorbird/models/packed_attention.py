@@ -1,6 +1,6 @@
 """Attention over sequences laid end to end: each of them left to right, by itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Rows:
-    """Where a packed row's sequences go while attention reads them."""
+    """Where a packed row's sequences go while attention reads them.
+
+    Attributes:
+        windows: How many tokens back the layers that read it look, as they said; None: to the
+            beginning.
+    """
 
     groups: tuple[Group, ...]
+    windows: set[int | None] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, packed: Packed, device: torch.device, *, as_one: bool = False) -> "Rows":
@@ -115,6 +121,7 @@ def _packed_attention(
     The signature is transformers' for attention functions.
     """
     rows: Rows = more["packed_rows"]
+    rows.windows.add(more.get("sliding_window"))
     outputs = []
     # Rotary embeddings leave query and key in fp32 under autocast.
     query, key = query.to(value.dtype), key.to(value.dtype)

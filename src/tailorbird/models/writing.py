@@ -123,15 +123,16 @@ class Row:
 
 
 class Until:
-    """Notes each row's tokens and ends a batch once at most half of it is unfinished.
+    """Notes each row's tokens and ends a batch once at most a quarter of it is unfinished.
 
-    What is unfinished then goes on in a fuller batch; the rest would be computed for nothing. A
-    stopping criterion as transformers calls them.
+    What is unfinished then goes on in a fuller batch; the rest would be computed for nothing. But
+    its prompt is read again then: ended at half, answers of 56 tokens at most took a CPU a quarter
+    longer. A stopping criterion as transformers calls them.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        self.enough = len(rows) // 2 if len(rows) > _FEW else 0
+        self.enough = len(rows) // 4 if len(rows) > _FEW else 0
 
     def __call__(self, ids: "torch.Tensor", scores: Any, **_: Any) -> "torch.Tensor":
         """Take the last token of ``ids [batch, seq]``; return ``[batch]`` which rows are done."""

@@ -170,6 +170,7 @@ class Answer:
         dropped: Passages that were found and not given, each with the reason.
         refused: Whether it says that it does not know.
         why: Why it refused; empty otherwise.
+        short: The few words that answer a question of fact, where sentences are quoted.
         generator: ``extractive``, a run, a model or an endpoint.
         prompt_tokens: Length of the prompt; 0 without one.
         seconds: Retrieval and writing together.
@@ -183,6 +184,7 @@ class Answer:
     dropped: tuple[tuple[Passage, str], ...] = ()
     refused: bool = False
     why: str = ""
+    short: str = ""
     generator: str = "extractive"
     prompt_tokens: int = 0
     seconds: float = 0.0

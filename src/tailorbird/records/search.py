@@ -1,4 +1,4 @@
-"""What a search for settings found."""
+"""What a search for settings tried."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

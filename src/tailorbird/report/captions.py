@@ -156,11 +156,24 @@ def caution(report: Report) -> str:
     loss = arm.forgetting
     if how_much_forgotten(loss) not in ("much", "all"):
         return ""
-    before, after = numbers.decimal(loss.before), numbers.decimal(loss.after)
+    before, after = perplexity(loss.before), perplexity(loss.after)
     return (
-        f"{arm.name} forgot much of what it knew: its loss on {loss.source} went from {before} to "
-        f"{after} ({numbers.change(loss.before, loss.after)}). Use it for prompts like these only."
+        f"{arm.name} forgot much of what it knew: its perplexity on {loss.source} went from "
+        f"{before} to {after} ({forgotten_change(loss)}). Use it for prompts like these only."
     )
+
+
+def perplexity(loss: float) -> str:
+    """Write the perplexity of a mean loss in nats per token."""
+    try:
+        return numbers.decimal(math.exp(loss))
+    except OverflowError:
+        return numbers.decimal(math.inf)
+
+
+def forgotten_change(loss: Forgetting) -> str:
+    """Write by what share the perplexity changed: what the grade goes by."""
+    return numbers.change(1, 1 + perplexity_change(loss))
 
 
 def perplexity_change(loss: Forgetting) -> float:

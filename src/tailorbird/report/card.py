@@ -198,10 +198,10 @@ def _forgotten(arm: ArmReport) -> list[str]:
     loss = arm.forgetting
     if loss is None:
         return []
-    before, after = numbers.decimal(loss.before), numbers.decimal(loss.after)
+    before, after = captions.perplexity(loss.before), captions.perplexity(loss.after)
     return [
-        f"- Forgetting: its loss on {_line(loss.source)} went from {before} to {after} "
-        f"({numbers.change(loss.before, loss.after)}). {captions.forgetting(loss)}"
+        f"- Forgetting: its perplexity on {_line(loss.source)} went from {before} to {after} "
+        f"({captions.forgotten_change(loss)}). {captions.forgetting(loss)}"
     ]
 
 

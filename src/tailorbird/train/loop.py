@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
@@ -92,7 +91,12 @@ def train(model: nn.Module, job: Job) -> Trained:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     optimizer = make_optimizer(model, settings)
     checkpoints = Checkpoints(job.folder, job.title)
-    state = _begin(model, optimizer, accelerator, checkpoints, job)
+    state = None
+    if job.resume:
+        state = checkpoints.load(model, optimizer, accelerator.scaler)
+        if state is not None:
+            log.say(f"{job.title}: going on after step {state.step}")
+    state = state or State()
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     stepper = Stepper(wrapped, optimizer, accelerator, job.work, settings, job.title)
     total, every = _plan(job)
@@ -122,8 +126,12 @@ def train(model: nn.Module, job: Job) -> Trained:
             if state.step % every == 0 or state.step == total:
                 stopped = _validate(model, state, rate, job, journal, checkpoints)
                 state.seconds = time.monotonic() - began
-            ends = stopped or state.step == total or interrupted()
-            if ends or _is_due(settings, state.step, saved):
+            if (
+                interrupted()
+                or state.step == total
+                or stopped
+                or _is_due(settings, state.step, saved)
+            ):
                 checkpoints.save(model, optimizer, state, accelerator.scaler)
                 saved = time.monotonic()
             if interrupted():
@@ -134,6 +142,10 @@ def train(model: nn.Module, job: Job) -> Trained:
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     checkpoints.restore_best(model)
     model.eval()
+    return _trained(state, total, settings)
+
+
+def _trained(state: State, total: int, settings: Settings) -> Trained:
     return Trained(
         steps=state.step,
         best_step=state.best_step,
@@ -145,21 +157,6 @@ def train(model: nn.Module, job: Job) -> Trained:
         best=state.best,
         notes=_notes(state, settings),
     )
-
-
-def _begin(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    checkpoints: Checkpoints,
-    job: Job,
-) -> State:
-    """Return where to begin: where the last whole checkpoint stands, or at the beginning."""
-    state = checkpoints.load(model, optimizer, accelerator.scaler) if job.resume else None
-    if state is None:
-        return State()
-    log.say(f"{job.title}: going on after step {state.step}")
-    return state
 
 
 def _notes(state: State, settings: Settings) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ class Settings:
 # A head of two classes learns within a few steps; one of 77 takes most of the training.
 _MANY_CLASSES = 10
 _STEPS_PER_CLASS = 12
+# A sequence is read in about a third of the time that it takes to learn from it.
+_READING, _MOST_VALIDATING = 1 / 3, 0.1
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
@@ -99,7 +101,9 @@ def _layer_decay(asked: float | None, method: Method) -> float | None:
     return None
 
 
-def resolve_writing(config: Config, method: Method, examples: int, hidden: int) -> Settings:
+def resolve_writing(
+    config: Config, method: Method, examples: int, hidden: int, validation: int = 0
+) -> Settings:
     """Fill in the defaults for answers in words.
 
     Args:
@@ -107,11 +111,17 @@ def resolve_writing(config: Config, method: Method, examples: int, hidden: int) 
         method: Whose defaults to take.
         examples: How many training sequences there are.
         hidden: Width of the model; wider models want lower rates.
+        validation: How many validation sequences there are. Where reading them twice an epoch
+            would take more than a tenth of what training takes, they are read once.
     """
     tuned = resolve(config, method, examples)
     rate = config.train.learning_rate or writing_rate(method, hidden)
+    every = config.train.evaluate_every
+    if every is None and validation * _READING > _MOST_VALIDATING * examples / 2:
+        every = math.ceil(examples / tuned.batch_size)
     return replace(
         tuned,
+        evaluate_every=every,
         epochs=config.train.epochs or method.defaults.writing_epochs,
         learning_rate=rate,
         head_start=False,

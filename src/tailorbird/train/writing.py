@@ -25,13 +25,19 @@ class WritingWork:
         model: The model that will read them, the method attached.
         device: Where, and in which number format.
         settings: Whether to pack, and how many tokens and examples at once.
+        longest: Tokens of the longest sequence that the reader is asked to validate.
 
     Raises:
         UserError: Several processes train together: gradients would not travel between them.
     """
 
     def __init__(
-        self, tokens: Tokens, model: nn.Module, device: Device, settings: Settings
+        self,
+        tokens: Tokens,
+        model: nn.Module,
+        device: Device,
+        settings: Settings,
+        longest: int = 0,
     ) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError(
@@ -39,7 +45,7 @@ class WritingWork:
                 "start `tailor` by itself, without torchrun or accelerate launch",
             )
         self.tokens, self._lengths, self._weights = tokens, tokens.lengths, tokens.weights
-        self.reader = Reader(model, device, tokens, packing=settings.packing)
+        self.reader = Reader(model, device, tokens, packing=settings.packing, longest=longest)
         self._most_tokens = settings.micro_batch_tokens or tokens_at_once(device)
         self._most_examples = settings.micro_batch_size
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tailorbird.config import ARMS, METHODS, Config, dump_config, for_arm, load_config
+from tailorbird.config import ARMS, METHODS, Config, check_method, dump_config, for_arm, load_config
 from tailorbird.config.schema import OPTIONS, MethodConfig
 from tailorbird.errors import UserError, did_you_mean
+from tailorbird.flows.compare import _with_arms
 
 
 def test_flags_win_over_set_over_file_over_defaults(tmp_path: Path) -> None:
@@ -95,10 +96,20 @@ def test_options_of_other_methods_are_refused(method: str) -> None:
         value = values.get(option, 0.5 if option == "dropout" else 1)
         given = {"method": {"name": method, option: value}}
         if option in OPTIONS[method]:
-            assert getattr(Config.model_validate(given).method, option) is not None
+            check_method(Config.model_validate(given))
         else:
-            with pytest.raises(ValueError, match=f"{method}.* has no option {option}"):
-                Config.model_validate(given)
+            with pytest.raises(UserError, match=f"{method}.* has no option {option}"):
+                check_method(Config.model_validate(given))
+
+
+def test_a_comparison_takes_an_option_of_any_arm() -> None:
+    """Though `method.name`, which it does not heed, is lora."""
+    config = load_config(None, ["method.virtual_tokens=4"])
+    arms = _with_arms(config, "generation")
+    assert for_arm(arms, "prompt").method.virtual_tokens == 4
+    assert for_arm(arms, "lora").method == MethodConfig(name="lora")
+    # What a resumed comparison reads.
+    assert Config.model_validate(arms.model_dump()).method == arms.method
 
 
 def test_every_option_belongs_to_a_method() -> None:
@@ -126,6 +137,7 @@ def test_arms_run_once_in_a_fixed_order() -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example(1.0, 0, "\x85", "full")
 @given(st.floats(1e-6, 1), st.integers(0, 10**6), st.text(min_size=1), st.sampled_from(METHODS))
 def test_a_written_config_reads_back(rate: float, seed: int, column: str, method: str) -> None:
     config = Config.model_validate(

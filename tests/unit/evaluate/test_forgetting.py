@@ -10,7 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate import forgetting
-from tailorbird.evaluate.forgetting import reference_loss, windows
+from tailorbird.evaluate.forgetting import reference_loss, window_length, windows
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.models.packed import SequenceLosses
@@ -64,6 +64,12 @@ def test_windows_are_no_longer_than_the_model_reads(
     monkeypatch.setattr(forgetting, "sequence_losses", note)
     reference_loss(stories.model, stories.tokenizer, TEXT * 3, CPU, 100_000)
     assert seen[0].tolist()[:-1] == [512]
+
+
+def test_windows_leave_room_for_virtual_tokens(stories: Base) -> None:
+    """Two arms of a comparison read the same windows: the model has 512 positions."""
+    assert window_length(stories.model, 512) == window_length(stories.model, 512 - 20) == 256
+    assert window_length(stories.model, 100) == 100
 
 
 def test_only_so_much_is_read(stories: Base, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from time import process_time
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test
+from scipy.stats import permutation_test, sem, t
 
 from tailorbird.metrics.paired import DRAWS, compare_values, sign_flip_values
 from tailorbird.metrics.stats import compare_with, holm, mcnemar
@@ -91,6 +91,18 @@ def test_equal_arms_are_not_shown_to_be_equal() -> None:
     values = np.linspace(0, 1, 20)
     difference = compare_values("a", {"a": values, "b": values})[0].difference
     assert (difference.value, difference.low < 0 < difference.high) == (0, True)
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 30.0])
+def test_interval_of_fractional_scores_is_students(scale: float) -> None:
+    """Near the closed form, the t interval of the mean: no imagined wins of a whole point."""
+    rng = np.random.default_rng(4)
+    base = rng.uniform(0.4, 0.6, 80) * scale
+    differences = rng.normal(0.02, 0.1, 80) * scale
+    found = compare_values("a", {"a": base + differences, "b": base})[0].difference
+    low, high = t.interval(0.95, 79, differences.mean(), sem(differences))
+    assert found.value == pytest.approx(differences.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * (high - low))
 
 
 def test_unpaired_arms_are_refused() -> None:

@@ -207,9 +207,11 @@ def test_the_template_marks_what_the_assistant_says(tokenizer: Any) -> None:
 
 def test_most_answers_end_by_themselves(model: Any, tokenizer: Any) -> None:
     asked = ("Hello!", "Who are you?", "Thank you!", "What is a list?")
+    asked += ("What is a tuple?", "What is a function?", "Good morning!", "What can you do?")
     found = [answer(model, tokenizer, question) for question in asked]
-    # So small a model sometimes goes round in circles; it must know how to stop all the same.
-    assert sum(last == tokenizer.eos_token_id for _, last in found) >= 3, found
+    # So small a model sometimes goes round in circles, and rounding decides when; it must know how
+    # to stop all the same.
+    assert sum(last == tokenizer.eos_token_id for _, last in found) > len(asked) / 2, found
     assert all(words.strip() and "<|" not in words for words, _ in found)
 
 

@@ -1,6 +1,7 @@
 """Texts read end to end: each as if it were alone, on every family, or not packed at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gptneox": ("GPTNeoX", {"rotary_pct": 0.5}),
     "opt": ("OPT", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     "phi3": ("Phi3", _GROUPED),
+    "phimoe": ("Phimoe", _GROUPED),
     "granite": ("Granite", _GROUPED | {"logits_scaling": 4.0, "embedding_multiplier": 2.0}),
     "cohere": ("Cohere", _GROUPED | {"logit_scale": 0.25}),
 }
@@ -119,6 +121,23 @@ def test_packed_losses_are_those_of_single_texts(name: str) -> None:
     np.testing.assert_array_equal(found.counts, [len(losses) for losses in single])
     assert found.per_token == pytest.approx(expected.sum() / found.counts.sum(), rel=2e-5)
     assert expected.std() > 0.1, "a model that says the same to everything"
+
+
+def test_a_window_that_attention_does_not_tell_of_is_not_passed_over() -> None:
+    """Phi-MoE keeps its window to the mask, and packed rows have none."""
+    small = {"num_local_experts": 2, "num_experts_per_tok": 1}
+    model, tokens = family("phimoe", sliding_window=56, **small), texts((19, 64, 62))
+    tokens = replace(tokens, trained=[np.arange(n) >= n - 6 for n in tokens.lengths])
+    reader = Reader(model, CPU, tokens)
+    assert reader.way != "packed"
+    assert "looks 56 tokens back" in reader.notes[0]
+    found = sequence_losses(reader, tokens, CPU)
+    with torch.no_grad():
+        expected = [float(losses.double().sum()) for losses in alone(model, tokens)]
+    np.testing.assert_allclose(found.loss_sums, expected, rtol=2e-5)
+    short = texts()
+    assert Reader(model, CPU, short).way == "packed"
+    assert Reader(model, CPU, short, longest=64).way != "packed"
 
 
 @pytest.mark.parametrize("way", ["padded", "own"])
@@ -245,6 +264,13 @@ def test_short_texts_are_probed_and_read_too() -> None:
         with torch.no_grad():
             expected = [float(losses.double().sum()) for losses in alone(model, tokens)]
         np.testing.assert_allclose(found.loss_sums, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("lengths", [(1, 9, 1, 12), (1, 1, 40, 1)])
+def test_first_texts_of_one_token_do_not_spoil_the_probe(lengths: tuple[int, ...]) -> None:
+    model, tokens = family("llama"), texts(lengths)
+    reader = Reader(model, CPU, tokens)
+    assert (reader.way, reader.notes) == ("packed", [])
 
 
 # --- what stays of it ------------------------------------------------------------------------

@@ -119,15 +119,15 @@ def test_a_row_takes_no_more_than_it_may() -> None:
     assert (ended.done, ended.ended, ended.text) == (True, True, "")
 
 
-def test_a_batch_ends_when_half_is_done() -> None:
+def test_a_batch_ends_when_three_quarters_are_done() -> None:
     def after(count: int, finished: int) -> list[bool]:
         ending = Ending(by_bytes(), frozenset({9}), ())
         rows = [Row(i, np.asarray([1]), 5, ending, NO_CHANCES) for i in range(count)]
         last = torch.tensor([[9 if i < finished else 8] for i in range(count)])
         return Until(rows)(last, None).tolist()
 
-    assert after(8, 3) == [True] * 3 + [False] * 5
-    assert after(8, 4) == [True] * 8
+    assert after(8, 5) == [True] * 5 + [False] * 3
+    assert after(8, 6) == [True] * 8
     assert after(4, 3) == [True, True, True, False]
     assert after(1, 0) == [False]
 

@@ -60,7 +60,7 @@ def test_limits_of_a_writer(report: Report) -> None:
     card = model_card(report, named(report, "full"))
     limits = card[card.index("## Intended use and limits") : card.index("## How to use it")]
     assert "as fluently when it is wrong" in limits
-    assert "went from 2.310 to 2.804 (+21.4 %). Much of what it knew was forgotten" in limits
+    assert "went from 10.1 to 16.5 (+63.9 %). Much of what it knew was forgotten" in limits
     assert "3 training prompts also stood in the test part" in limits
     assert "class" not in limits
 

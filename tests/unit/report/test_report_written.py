@@ -112,7 +112,7 @@ def test_nothing_of_labels_is_shown(page: str) -> None:
         "0.574", "0.550–0.598", "2.974", "22.4 %", "20.6–24.2", "token F1 on 300 test prompts",
         "Validation next-token accuracy 71.0 %", "to answer one prompt", "Test token F1",
         "test token F1 moved by 0.0", "the rows are instruction, input, output (Alpaca)",
-        "Answered 300", "went from 2.310 to 2.804 (+21.4 %)",
+        "Answered 300", "went from 10.1 to 16.5 (+63.9 %)",
     ],
 )  # fmt: skip
 def test_numbers_are_written_for_people(page: str, number: str) -> None:
@@ -329,7 +329,9 @@ def test_forgetting_of_every_trained_arm_is_compared(page: str) -> None:
 
 
 def test_caution_is_for_the_recommended_arm(report: Report) -> None:
-    assert captions.caution(report).startswith("full forgot much of what it knew")
+    caution = captions.caution(report)
+    assert caution.startswith("full forgot much of what it knew: its perplexity")
+    assert "10.1 to 16.5 (+63.9 %)" in caution  # exp(2.31), exp(2.804): what "much" goes by
     other = replace(report, verdict=Verdict("full", "lora", (), ""))
     assert captions.caution(other) == ""
     assert captions.caution(sample_report()) == ""

@@ -292,6 +292,15 @@ def test_what_was_asked_for_comes_before_the_defaults() -> None:
     assert not found.head_start, "there is no new head to start"
 
 
+def test_validation_is_read_twice_an_epoch_unless_it_costs_too_much() -> None:
+    """A third of 10 is less than a tenth of 100 / 2; a third of 20 is more."""
+    lora = TABLE["lora"]
+    assert resolve_writing(Config(), lora, 100, 64, 10).evaluate_every is None
+    assert resolve_writing(Config(), lora, 100, 64, 20).evaluate_every == 7  # 6.25 batches
+    asked = Config.model_validate({"train": {"evaluate_every": 3}})
+    assert resolve_writing(asked, lora, 100, 64, 20).evaluate_every == 3
+
+
 # --- stopping and going on -------------------------------------------------------------------
 
 

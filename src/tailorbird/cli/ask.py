@@ -1,0 +1,92 @@
+"""`tailor ask`."""
+
+import sys
+from dataclasses import asdict
+from json import dumps
+from typing import Annotated, Any
+
+import typer
+
+from tailorbird.cli import options
+from tailorbird.cli.show_answer import show_answer, show_passages
+
+
+def ask(
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask; none: a conversation on the terminal.")
+    ] = None,
+    store: Annotated[str, typer.Option("--store", "-s", help="Folder of the knowledge base.")] = "",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m",
+            help="Run folder, local model or id that writes; default: sentences are quoted.",
+        ),
+    ] = None,  # fmt: skip
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of an OpenAI-compatible server that writes.")
+    ] = None,
+    retrieve_only: Annotated[
+        bool, typer.Option("--retrieve-only", help="Show the passages, answer nothing.")
+    ] = False,
+    where: Annotated[
+        str | None, typer.Option(help="Condition on metadata: \"year >= 2020 and team = 'x'\".")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", "--k", help="Passages to find.")] = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Answer from a knowledge base, every sentence with its checked source.
+
+    Example: `tailor ask "How do I merge an adapter?" --store KB`
+    """
+    from tailorbird.errors import UserError
+
+    if not store:
+        raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
+    given = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
+    asked = options.make_config(config, settings, given)
+    from tailorbird.flows.ask import open_asker
+
+    asker = open_asker(store, asked)
+    for text in [question] if question is not None else _questions():
+        if retrieve_only:
+            passages = asker.passages(text, where)
+            if json:
+                print(dumps({"question": text, "passages": [asdict(p) for p in passages]}))
+            else:
+                show_passages(passages)
+            continue
+        _answer(asker, text, where, json)
+
+
+def _answer(asker: Any, text: str, where: str | None, json: bool) -> None:
+    """Ask once; what a model writes is shown as it comes, then again with what was checked."""
+    live = sys.stderr.isatty() and not json
+    told = False
+
+    def heard(piece: str) -> None:
+        nonlocal told
+        if live:
+            print(piece, end="", flush=True, file=sys.stderr)
+            told = True
+
+    found = asker.ask(text, where, heard=heard)
+    if told:
+        print("\n\n-- checked --", file=sys.stderr)
+    print(dumps(asdict(found), ensure_ascii=False)) if json else show_answer(found)
+
+
+def _questions() -> Any:
+    """Yield questions until the person has had enough; without a terminal, one per line."""
+    while True:
+        try:
+            text = input("\n> ") if sys.stdin.isatty() else input()
+        except EOFError:
+            return
+        if text.strip() in ("exit", "quit"):
+            return
+        if text.strip():
+            yield text

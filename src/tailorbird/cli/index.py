@@ -1,0 +1,117 @@
+"""`tailor index`."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailorbird.cli import options
+
+
+def index(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders and globs to index.")
+    ] = None,
+    store: Annotated[str, typer.Option(help="Folder of the knowledge base.")] = "",
+    embedder: Annotated[
+        str | None, typer.Option(help="Model that embeds; another one embeds everything again.")
+    ] = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Delete what is gone from the given folders.")
+    ] = False,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", help="Document or file to delete. Repeatable.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the documents.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check that all is whole.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make the index again from the ledger.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Show counts and sizes.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the embedder before.")
+    ] = False,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Put documents into a knowledge base; again: bring it up to date.
+
+    Example: `tailor index docs/ --store KB`
+    """
+    from tailorbird.errors import UserError
+    from tailorbird.flows import index as flow
+    from tailorbird.rag.knowledge import KnowledgeBase
+
+    if not store:
+        raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
+    asked = bool(paths or remove or list_ or verify or repair or stats or rollback or embedder)
+    if not asked:
+        raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
+    given = options.make_config(config, settings, {"index.embedder": embedder}).index
+    # A folder that does not exist yet is made only when there is something to put in.
+    with KnowledgeBase(Path(store), given if paths else None, repairing=repair) as kb:
+        told = _change(kb, repair, rollback, embedder, remove)
+        if paths:
+            told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()
+        told |= _look(kb, list_, stats, verify)
+    print(jsonlib.dumps(told, ensure_ascii=False)) if json else _show(told)
+    if not told.get("verified", {}).get("ok", True):
+        raise typer.Exit(1)
+
+
+def _change(
+    kb: Any, repair: bool, rollback: bool, embedder: str | None, remove: list[str] | None
+) -> dict[str, Any]:
+    from tailorbird.flows import index as flow
+    from tailorbird.flows import upkeep
+
+    told: dict[str, Any] = {}
+    if repair:
+        told["repaired"] = {"chunks": upkeep.repair(kb)}
+    if rollback:
+        told["generation"] = kb.rollback()
+    if embedder and embedder != kb.current.embedder:
+        told["generation"] = upkeep.change_embedder(kb, embedder)
+    if remove:
+        told["removed"] = flow.remove(kb, remove)
+    return told
+
+
+def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
+    from tailorbird.flows import upkeep
+
+    told: dict[str, Any] = {}
+    if list_:
+        told["documents"] = upkeep.listed(kb)
+    if stats:
+        told["stats"] = upkeep.stats(kb)
+    if verify:
+        found = upkeep.verify(kb)
+        told["verified"] = {
+            "ok": not found.problems, "documents": found.documents, "chunks": found.chunks,
+            "problems": found.problems,
+        }  # fmt: skip
+    return told
+
+
+def _asked(kb: Any, given: Any) -> Any:
+    """Settings that were given, over those that the knowledge base has."""
+    return kb.settings.model_copy(update={n: getattr(given, n) for n in given.model_fields_set})
+
+
+def _show(told: dict[str, Any]) -> None:
+    for document in told.pop("documents", []):
+        print(f"{document['chunks']:>6}  {document['source']}")
+    for name, value in told.items():
+        if not isinstance(value, dict):
+            print(f"{name}: {value}")
+            continue
+        for problem in value.get("problems", ()):
+            print(f"problem: {problem}")
+        for path, why in value.get("skipped", {}).items():
+            print(f"left out: {path}: {why}")
+        plain = {k: v for k, v in value.items() if isinstance(v, int | float | str)}
+        print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in plain.items()))

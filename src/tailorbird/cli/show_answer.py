@@ -1,0 +1,79 @@
+"""How an answer from a knowledge base looks on a terminal."""
+
+import textwrap
+from collections.abc import Sequence
+
+from tailorbird.records import Answer, Citation, Passage
+
+_WIDTH = 80
+_QUOTE = 240
+
+
+def show_answer(answer: Answer) -> None:
+    """Print the answer, then its sources with what they say."""
+    for line in answer.text.splitlines():
+        print(_wrapped(line))
+    if answer.refused:
+        print(_wrapped(f"Why: {answer.why}."))
+        if answer.passages:
+            print("\nNearest:")
+            show_passages(answer.passages)
+        return
+    unsupported = sum(not claim.supported for claim in answer.claims)
+    if unsupported:
+        print(_wrapped(
+            f"\n[?] {unsupported} of {len(answer.claims)} sentences stand in no passage: do not "
+            "rely on them."
+        ))  # fmt: skip
+    wrong = sorted({number for claim in answer.claims for number in claim.wrong})
+    if wrong:
+        named = ", ".join(f"[{number}]" for number in wrong)
+        print(_wrapped(f"Citations taken out, since they do not hold: {named}."))
+    cited = [citation for claim in answer.claims for citation in claim.citations]
+    if cited:
+        print("\nSources:")
+        for number in dict.fromkeys(citation.number for citation in cited):
+            _show_source([citation for citation in cited if citation.number == number])
+    if answer.searched != answer.question:
+        print(_wrapped(f"\nSearched for: {answer.searched}"))
+
+
+def show_passages(passages: Sequence[Passage]) -> None:
+    """Print passages, each with its place and its beginning."""
+    for p in passages:
+        print(_wrapped(f"[{p.number}] {_place(p)} ({_similarity(p)})", "    "))
+        print(_wrapped(_short(p.text), "    ", "    "))
+
+
+def _show_source(citations: Sequence[Citation]) -> None:
+    print(_wrapped(f"[{citations[0].number}] {_place(citations[0])}", "    "))
+    for citation in citations:
+        print(_wrapped(f'"{_short(citation.quote)}"', "     ", "    "))
+
+
+def _place(found: Citation | Passage) -> str:
+    page = f", page {found.page}" if found.page is not None else ""
+    trail = " > ".join(dict.fromkeys(part for part in (found.title, *found.headings) if part))
+    return f"{found.source}{page}" + (f": {trail}" if trail else "")
+
+
+def _similarity(passage: Passage) -> str:
+    if passage.dense is not None:
+        return f"similarity {passage.dense:.2f}"
+    return f"BM25 {passage.words:.1f}" if passage.words is not None else f"{passage.score:.2f}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _QUOTE else f"{line[:_QUOTE].rsplit(' ', 1)[0]} ..."
+
+
+def _wrapped(line: str, indent: str = "", first: str = "") -> str:
+    """Return a line in 80 columns; what begins with spaces is code and stays."""
+    if not first and line.startswith((" ", "\t", "```")):
+        return line
+    kept = "\n" * (len(line) - len(line.lstrip("\n")))
+    return kept + textwrap.fill(
+        line.lstrip("\n"), _WIDTH, initial_indent=first, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

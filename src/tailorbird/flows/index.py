@@ -1,0 +1,239 @@
+"""`tailor index`: documents -> knowledge base."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tailorbird import log
+from tailorbird.config.knowledge import IndexConfig
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.rag.knowledge import KnowledgeBase, made_with
+from tailorbird.rag.ledger import FileNote, Prepared
+from tailorbird.rag.read import FileResult, Known, find_files, read_files, source_of
+from tailorbird.rag.write import Batch
+from tailorbird.records import Document
+
+_BATCH_CHUNKS = 2000
+# A slow machine embeds for minutes what fills a batch; a kill should not cost so much.
+_BATCH_SECONDS = 20.0
+
+
+@dataclass
+class Indexed:
+    """What an `index` did.
+
+    Attributes:
+        added: Documents that were not there before.
+        changed: Documents that replaced an older version.
+        unchanged: Files that had not changed.
+        moved: Files found under another path with the same content.
+        deleted: Documents deleted.
+        chunks: Chunks written.
+        skipped: Files that were not read, each with the reason.
+        notes: What readers told of files that they did read.
+        seconds: All together.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    deleted: int = 0
+    chunks: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def index(
+    kb: KnowledgeBase, paths: Sequence[str | Path], config: IndexConfig, sync: bool = False
+) -> Indexed:
+    """Bring a knowledge base up to date with files and folders.
+
+    Args:
+        kb: The knowledge base.
+        paths: Files, folders and globs.
+        config: Settings; other lengths of chunks than before cut everything again.
+        sync: Delete the documents of files below `paths` that are gone.
+
+    Raises:
+        UserError: A path that does not exist; a full disk.
+    """
+    started = time.monotonic()
+    done = Indexed()
+    _recut(kb, config, done)
+    files = find_files(paths, config)
+    work = _Ingest(kb, config, done)
+    known = kb.ledger.files()
+    with log.quiet_progress("index" if files else "", len(files), "files") as bar:
+        before = {p: Known(n.size, n.mtime_ns, n.digest) for p, n in known.items()}
+        for result in read_files(files, config, before):
+            work.take(result, known)
+            bar.advance(1, f"{done.chunks:,} chunks")
+        work.write()
+    if sync:
+        _delete_gone(kb, paths, {source_of(file) for file in files}, done)
+    kb.optimize()
+    done.seconds = round(time.monotonic() - started, 3)
+    return done
+
+
+def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
+    """Add documents that come from no file; one of the same source is replaced."""
+    done = Indexed()
+    work = _Ingest(kb, kb.settings, done)
+    for document in documents:
+        work.add(document, document.source)
+    work.write()
+    kb.optimize()
+    return done
+
+
+def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
+    """Delete documents by source, or all those of a file; return how many there were.
+
+    Raises:
+        UserError: A source that is not there.
+    """
+    live = kb.ledger.live_digests()
+    paths = kb.ledger.paths()
+    wanted: list[str] = []
+    gone: list[str] = []
+    for given in sources:
+        plain = given if given in live or given in paths else source_of(Path(given))
+        if plain in paths:
+            wanted.extend(kb.ledger.live_digests(plain))
+            gone.append(plain)
+        elif plain in live:
+            wanted.append(plain)
+            # Its file is as it was: without this it would count as unchanged from now on.
+            gone.append(plain.partition("#")[0])
+        else:
+            raise UserError(
+                f"{given} is not in the knowledge base{did_you_mean(given, [*live, *paths])}",
+                f"tailor index --store {kb.folder} --list",
+            )
+    _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(wanted)), gone=tuple(gone)))
+    kb.optimize()
+    return deleted
+
+
+class _Ingest:
+    """Gathers documents until they fill a batch."""
+
+    def __init__(self, kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
+        self.kb, self.config, self.done = kb, config, done
+        self.made = made_with(config)
+        self.live = kb.ledger.live_digests()
+        self.prepared: list[Prepared] = []
+        self.notes: list[FileNote] = []
+        self.removed: list[str] = []
+        self.gone: list[str] = []
+        self.count, self.wrote = 0, time.monotonic()
+
+    def take(self, result: FileResult, known: dict[str, FileNote]) -> None:
+        """Take what became of one file."""
+        path = result.source
+        if result.notes:
+            self.done.notes[path] = list(result.notes)
+        if result.why:
+            before = " (what was indexed of it before stays)" if path in known else ""
+            self.done.skipped[path] = result.why + before
+            log.warn(f"{path} is left out: {result.why}{before}")
+            return
+        note = FileNote(path, result.size, result.mtime_ns, result.digest)
+        if result.unchanged:
+            self.done.unchanged += 1
+            if known.get(path) != note:
+                self.notes.append(note)
+            return
+        self._drop_moved(note, known)
+        documents = result.documents or ()
+        for document in documents:
+            self.add(document, path)
+        kept = {document.source for document in documents}
+        self.removed += [s for s in self.kb.ledger.live_digests(path) if s not in kept]
+        self.notes.append(note)
+
+    def add(self, document: Document, path: str) -> None:
+        """Take a document that is new or has changed; write when there is enough."""
+        before = self.live.get(document.source)
+        if before == document.digest:
+            return
+        self.live[document.source] = document.digest
+        prepared = self.kb.prepare(document, path, self.config)
+        self.prepared.append(prepared)
+        self.count += len(prepared.chunks)
+        self.done.chunks += len(prepared.chunks)
+        self.done.added += before is None
+        self.done.changed += before is not None
+        if self.count >= _BATCH_CHUNKS or time.monotonic() - self.wrote > _BATCH_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        batch = Batch(
+            prepared=tuple(self.prepared), notes=tuple(self.notes), removed=tuple(self.removed),
+            gone=tuple(self.gone),
+        )  # fmt: skip
+        if batch.prepared or batch.notes or batch.removed or batch.gone:
+            _, deleted = self.kb.write(batch)
+            self.done.deleted += deleted
+        self.prepared, self.notes, self.removed, self.gone = [], [], [], []
+        self.count, self.wrote = 0, time.monotonic()
+
+    def _drop_moved(self, note: FileNote, known: dict[str, FileNote]) -> None:
+        """Delete what is known under a path that is gone, with the same content as this file."""
+        if note.path in known:
+            return
+        for other in known.values():
+            if other.digest == note.digest and not os.path.exists(other.path):
+                self.removed += self.kb.ledger.live_digests(other.path)
+                self.gone.append(other.path)
+                self.done.moved += 1
+                # It is one document still: counted as moved, not as added and deleted.
+                known.pop(other.path)
+                return
+
+
+def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
+    """Cut again what other settings have cut; the texts are in the ledger."""
+    old = kb.ledger.made_otherwise(made_with(config))
+    kb.keep_settings(config)
+    if not old:
+        return
+    log.say(f"other chunk settings than before: {len(old):,} documents are cut again")
+    work = _Ingest(kb, config, Indexed())
+    for source in old:
+        found = kb.ledger.document(source)
+        if found is not None:
+            document, path = found
+            work.live.pop(source, None)
+            work.add(document, path)
+    work.write()
+    done.changed += len(old)
+    done.chunks += work.done.chunks
+
+
+def _delete_gone(
+    kb: KnowledgeBase, paths: Sequence[str | Path], there: set[str], done: Indexed
+) -> None:
+    """Delete documents of files below the paths that are there no more."""
+    roots = [source_of(Path(path)) for path in paths]
+    gone = [path for path in kb.ledger.paths() if path not in there and _below(path, roots)]
+    removed = [source for path in gone for source in kb.ledger.live_digests(path)]
+    if removed:
+        _, deleted = kb.write(Batch(removed=tuple(removed), gone=tuple(gone)))
+        done.deleted += deleted
+
+
+def _below(path: str, roots: Iterable[str]) -> bool:
+    return any(root == "." and not path.startswith(("/", "..")) or path == root
+               or path.startswith(root.rstrip("/") + "/") for root in roots)  # fmt: skip

@@ -1,0 +1,180 @@
+"""The story of `tailor tune --retriever` and `--reranker`: store -> tuned -> gate -> published."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.errors import UserError
+from tailorbird.flows.output import run_folder, saved_config
+from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
+from tailorbird.rag.chunk import contextual_text
+from tailorbird.rag.pairs import Queries, corpus_of, read_queries
+from tailorbird.records import Chunk, Hit
+from tailorbird.records.retriever import RetrieverReport
+from tailorbird.runs.folder import RunFolder
+
+WEIGHT, RERANKER = "weight", "reranker"
+
+
+class Look(Protocol):
+    """One snapshot of a knowledge base."""
+
+    def sources(self) -> Sequence[str]:
+        """Return its documents."""
+        ...
+
+    def chunks(self, source: str) -> list[Chunk]:
+        """Return a document's chunks, in order."""
+        ...
+
+    def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
+        """Return the chunks that match the words best."""
+        ...
+
+    def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
+        """Return the chunks' unit vectors ``[n, d]``."""
+        ...
+
+
+class Knowledge(Protocol):
+    """What tuning needs of a knowledge base: to be read, and to be given another embedder."""
+
+    folder: Path
+
+    @property
+    def embedder(self) -> Any:
+        """The model that its chunks were embedded with; `name` says which."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Look]:
+        """Return a look at it that no writer changes."""
+        ...
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keep a value."""
+        ...
+
+    def build_generation(self, embedder: str, title: str = "") -> int:
+        """Embed everything with another model, beside what is in use; return its number."""
+        ...
+
+    def switch(self, generation: int) -> None:
+        """Use a generation from now on."""
+        ...
+
+
+def tune_store(
+    kb: Knowledge,
+    config: Config,
+    queries: Path | None,
+    qrels: Path | None,
+    *,
+    reranker: bool = False,
+    resume: bool = False,
+    command: str = "",
+) -> RetrieverReport:
+    """Tune what finds a knowledge base's chunks, and publish it if the gate lets it through.
+
+    Args:
+        kb: The knowledge base.
+        config: `config.retriever` says how.
+        queries: Judged queries, see `read_queries`; None: pairs are made from the documents.
+        qrels: BEIR's judgements.
+        reranker: Tune the cross-encoder instead of the embedder.
+        resume: Go on with the run in `config.output`.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: Anything wrong with the queries or the settings; the store is as it was.
+        Interrupted: Ctrl-C; the run can be resumed and the store is as it was.
+    """
+    judged = read_queries(queries, qrels) if queries else None
+    if reranker and judged is None:
+        raise UserError("a reranker is tuned on judged queries", "add --queries FILE")
+    folder = run_folder(config, "reranker" if reranker else "retriever", resume=resume)
+    with folder.locked():
+        config = saved_config(folder, config) if resume and folder.exists else config
+        grounds = grounds_of(kb)
+        if reranker:
+            assert judged is not None
+            report = _reranker(kb, grounds, judged, config, folder, resume)
+        else:
+            tuned = tune_embedder(grounds, judged, config, folder, resume=resume)
+            report = tuned.report
+        report = replace(report, command=command)
+        if not reranker and report.published:
+            publish(kb, tuned)
+        # Last: a report says "published" only once that is so.
+        write_report(report, folder)
+    return report
+
+
+def publish(kb: Knowledge, tuned: Tuned) -> None:
+    """Build a shadow index with the tuned embedder, switch to it, and keep its fusion weight."""
+    model = _kept(kb, tuned.folder, "embedders")
+    log.say("building the shadow index; the one in use stays until it is whole")
+    generation = kb.build_generation(str(model), "embedding for the shadow index")
+    kb.switch(generation)
+    if tuned.weight is not None:
+        kb.set_setting(WEIGHT, tuned.weight)
+    log.say(f"switched to generation {generation}: {model}")
+
+
+def _kept(kb: Knowledge, model: Path, kind: str) -> Path:
+    """Copy a model into the knowledge base, which must not need the run's folder to be read."""
+    place = RunFolder(kb.folder.resolve() / kind)
+    number = 1
+    while place.file(str(number)).exists():
+        number += 1
+    with place.new_folder(str(number)) as part:
+        shutil.copytree(model, part, dirs_exist_ok=True)
+    return place.file(str(number))
+
+
+def grounds_of(kb: Knowledge) -> Grounds:
+    """Return every chunk of a knowledge base with its vector, and its word side."""
+    with kb.reading() as view:
+        chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
+        if not chunks:
+            raise UserError("the knowledge base is empty", "fill it: tailor index PATHS --store KB")
+        vectors = view.vectors([Hit(chunk, 0.0) for chunk in chunks])
+    corpus = corpus_of(chunks, [contextual_text(chunk) for chunk in chunks])
+    places = {chunk.id: place for place, chunk in enumerate(chunks)}
+    return Grounds(corpus, vectors, _words(kb, places), kb.embedder.name)
+
+
+def _words(kb: Knowledge, places: dict[str, int]) -> Callable[[str, int], dict[int, float]]:
+    def matching(question: str, k: int) -> dict[int, float]:
+        # A look for each question: one held open for all of training would hold up writers, and
+        # what they have added since is not in `places`.
+        with kb.reading() as view:
+            hits = view.matching(question, k)
+        found = {places.get(hit.chunk.id): float(hit.words or hit.score) for hit in hits}
+        return {place: score for place, score in found.items() if place is not None}
+
+    return matching
+
+
+def _reranker(
+    kb: Knowledge,
+    grounds: Grounds,
+    queries: Queries,
+    config: Config,
+    folder: RunFolder,
+    resume: bool,
+) -> RetrieverReport:
+    from tailorbird.flows.tune_reranker import tune_reranker
+
+    report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
+    if report.published:
+        kept = _kept(kb, model, "rerankers")
+        kb.set_setting(RERANKER, str(kept))
+        log.say(f"use it: --set retrieve.reranker={kept}")
+    return report

@@ -1,0 +1,345 @@
+"""`tailor tune --retriever`: pairs -> tuned embedder -> gate -> shadow index -> switch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config, dump_config
+from tailorbird.config.schema import MethodConfig, ModelConfig
+from tailorbird.errors import UserError
+from tailorbird.metrics.ranking import mean_scores
+from tailorbird.models.device import Device, choose
+from tailorbird.rag.embed import Embedder
+from tailorbird.rag.gate import NEW, Gate, Sides, both_sides, judge
+from tailorbird.rag.learn import Learnt, learn
+from tailorbird.rag.pairs import (
+    Corpus,
+    Pair,
+    Parts,
+    Queries,
+    check_sources,
+    pairs_from_documents,
+    pairs_from_queries,
+    split_documents,
+    split_queries,
+    without_headings,
+    without_leaks,
+)
+from tailorbird.rag.tune import (
+    FULL_RATE,
+    LORA_RATE,
+    EmbedderLearner,
+    WordSide,
+    best_chunks,
+    load_embedder,
+    make_pool,
+    mine,
+    save_embedder,
+)
+from tailorbird.records.retriever import QueryChange, RetrieverReport
+from tailorbird.runs.folder import CHECKPOINTS, CONFIG, MODEL, PAGE, REPORT, RunFolder
+
+LEAST_QUERIES = 20
+"""Judged queries that tuning needs: a gate on five queries lets nothing through."""
+OLD_DENSE = "old"
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a retriever is tuned on.
+
+    Attributes:
+        corpus: Every chunk.
+        vectors: ``[chunks, d]`` by the embedder that is in use.
+        words: BM25; None where there is no such side.
+        embedder: The model that is in use.
+    """
+
+    corpus: Corpus
+    vectors: np.ndarray
+    words: WordSide | None
+    embedder: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned embedder that may be published.
+
+    Attributes:
+        folder: Of the model; absolute.
+        vectors: ``[chunks, d]`` by it: the shadow index needs not embed again.
+        weight: Of the dense side, chosen on validation.
+    """
+
+    report: RetrieverReport
+    folder: Path
+    vectors: np.ndarray
+    weight: float | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs to learn from, and queries to choose and to test on, with the texts they rank."""
+
+    pairs: list[Pair]
+    parts: Parts
+    corpus: Corpus
+    vectors: np.ndarray
+    words: WordSide | None
+    counts: dict[str, int]
+    left_out: int
+
+
+def tune_embedder(
+    grounds: Grounds, queries: Queries | None, config: Config, folder: RunFolder, *, resume: bool
+) -> Tuned:
+    """Tune the embedder of `grounds` and judge it on queries that nothing was chosen on.
+
+    Args:
+        grounds: The chunks and what finds them now.
+        queries: Judged queries; None: pairs are made from the documents.
+        config: `config.retriever` says how.
+        folder: Of the run, started; the model is left in it, published or not.
+        resume: Go on from a checkpoint.
+
+    Raises:
+        UserError: Too few pairs or queries, or a diverged loss.
+        Interrupted: Ctrl-C; the run can be resumed.
+    """
+    settings, device = config.retriever, choose(config.model.device, config.model.precision)
+    folder.write(CONFIG, dump_config(config))
+    old = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
+    data = prepare_pairs(grounds, queries, config, old)
+    learnt = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
+    new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
+    # Of generated pairs the texts without headings are ranked, and the shadow index needs both.
+    vectors = _embed(new, grounds.corpus.texts, "embedding all chunks")
+    ranked = vectors if data.corpus is grounds.corpus else _embed(new, data.corpus.texts, "texts")
+    before = _Ranked(old, data.vectors, data, config)
+    after = _Ranked(new, ranked, data, config)
+    values = {OLD_DENSE: before.test.values(1.0), NEW: after.test.values(1.0)}
+    gate = judge(values, settings.significance)
+    fused = {"before": before.test.values(before.weight), "after": after.test.values(after.weight)}
+    published, words = _decide(gate, fused)
+    log.say(words)
+    found = [after.test.documents(place, 1.0) for place in range(len(values[NEW]))]
+    report = RetrieverReport(
+        kind="embedder",
+        base=grounds.embedder,
+        published=published,
+        words=words,
+        before=mean_scores({"dense": values[OLD_DENSE], "hybrid": fused["before"]}),
+        after=mean_scores({"dense": values[NEW], "hybrid": fused["after"]}),
+        tests=gate.tests,
+        wins=gate.wins,
+        losses=gate.losses,
+        ties=gate.ties,
+        weights=(before.weight, after.weight) if data.words else None,
+        pairs=data.counts,
+        queries=part_sizes(data.parts),
+        left_out=data.left_out,
+        share=learnt.share,
+        averages={f"{share:g}": value for share, value in learnt.averages.items()},
+        steps=learnt.steps,
+        best_step=learnt.best_step,
+        seconds=learnt.seconds,
+        curve=learnt.curve,
+        changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], found),
+    )
+    weight = after.weight if data.words else None
+    return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
+
+
+def write_report(report: RetrieverReport, folder: RunFolder) -> None:
+    """Write report.json and report.html; what training needed is cleared away."""
+    import shutil
+
+    from tailorbird.report.retriever import render_retriever
+
+    folder.write_json(REPORT, report.to_json())
+    folder.write(PAGE, render_retriever(report))
+    shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
+
+
+class _Ranked:
+    """An embedder's ranking of the held-out queries, its weight chosen on validation."""
+
+    def __init__(
+        self, embedder: Embedder, vectors: np.ndarray, data: Prepared, config: Config
+    ) -> None:
+        def sides(queries: Queries) -> Sides:
+            texts = list(queries.texts.values())
+            most = config.retrieve.candidates
+            words = [data.words(text, most) for text in texts] if data.words else None
+            found = embed_queries(embedder, texts)
+            return both_sides(queries, found, vectors, data.corpus.sources, words, most)
+
+        self.weight = sides(data.parts.validation).choose().weight if data.words else 1.0
+        self.test = sides(data.parts.held_out)
+
+
+def embed_queries(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Return the vectors of questions, with their prompt where the model has one."""
+    return embedder.embed_queries(texts).vectors
+
+
+def _embed(embedder: Embedder, texts: Sequence[str], title: str) -> np.ndarray:
+    return embedder.embed_documents(texts, title).vectors
+
+
+def prepare_pairs(
+    grounds: Grounds, queries: Queries | None, config: Config, old: Embedder
+) -> Prepared:
+    """Return the pairs with their hard negatives, and the parts that are kept from them."""
+    settings = config.retriever
+    wanted = settings.pairs
+    if queries is None and wanted in ("given", "both"):
+        raise UserError(
+            f"retriever.pairs is {wanted!r}, but no judged queries were given",
+            "add --queries FILE, or let pairs be made with --set retriever.pairs=documents",
+        )
+    generated = pairs_from_documents(grounds.corpus, settings.document_pairs, settings.seed)
+    if queries is None:
+        return _from_documents(grounds, generated, config, old)
+    known = check_sources(queries, grounds.corpus.sources)
+    if len(known.texts) < LEAST_QUERIES:
+        raise UserError(
+            f"{len(known.texts)} judged queries are too few to tune and to test on",
+            f"give {LEAST_QUERIES} or more, or none: then pairs are made from the documents",
+        )
+    if lost := len(queries.texts) - len(known.texts):
+        log.warn(f"{lost:,} queries have no relevant document in the knowledge base; left out")
+    parts = split_queries(known, settings.validation_share, settings.held_out_share, settings.seed)
+    vectors = embed_queries(old, list(parts.train.texts.values()))
+    best = best_chunks(parts.train, grounds.corpus, vectors, grounds.vectors)
+    given = pairs_from_queries(parts.train, grounds.corpus, best)
+    generated, left_out = without_leaks(generated, parts)
+    given = [] if wanted == "documents" else given
+    generated = [] if wanted == "given" else generated
+    pairs = _mined(given + generated, grounds, old, config)
+    counts = {"judged queries": len(given), "titles and headings": len(generated)}
+    return Prepared(pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out)
+
+
+def _from_documents(
+    grounds: Grounds, generated: list[Pair], config: Config, old: Embedder
+) -> Prepared:
+    settings = config.retriever
+    if len(generated) < LEAST_QUERIES:
+        raise UserError(
+            f"only {len(generated)} pairs can be made from titles and headings of the documents",
+            "give judged queries: --queries FILE [--qrels FILE]",
+        )
+    parts = split_documents(
+        generated, settings.validation_share, settings.held_out_share, settings.seed
+    )
+    learnt_on = {name for q in parts.train.texts for name in parts.train.grades[q]}
+    train = [pair for pair in generated if pair.source in learnt_on]
+    train, left_out = without_leaks(train, parts)
+    # Titles stand in the chunks' own texts, where any ranking finds them; the words under them are
+    # what a query must be matched with.
+    bare = without_headings(grounds.corpus)
+    vectors = _embed(old, bare.texts, "embedding texts without headings")
+    pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
+    counts = {"judged queries": 0, "titles and headings": len(train)}
+    return Prepared(pairs, parts, bare, vectors, None, counts, left_out)
+
+
+def _mined(pairs: list[Pair], grounds: Grounds, old: Embedder, config: Config) -> list[Pair]:
+    vectors = embed_queries(old, [pair.query for pair in pairs])
+    mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
+    log.say(f"{len(mined):,} pairs, {sum(len(p.negatives) for p in mined):,} hard negatives")
+    return mined
+
+
+def _learn(
+    data: Prepared,
+    old: Embedder,
+    name: str,
+    config: Config,
+    folder: RunFolder,
+    device: Device,
+    *,
+    resume: bool,
+) -> Learnt:
+    """Tune the model and leave it in the run folder."""
+    settings = config.retriever
+    pool = make_pool(
+        data.parts.validation, data.corpus, _hits(data, old, config), settings.validation_documents
+    )
+    model = load_embedder(name, device, settings.max_tokens)
+    reads = load_embedder(name, device, 1 << 30).max_seq_length
+    lora = settings.method == "lora"
+    if lora:
+        from tailorbird.methods import encoder
+
+        model[0].model = encoder.attach(model[0].model, MethodConfig(name="lora"))
+    learner = EmbedderLearner(model, settings, pool, data.corpus, device)
+    rate = settings.learning_rate or (LORA_RATE if lora else FULL_RATE)
+    learnt = learn(
+        learner, data.pairs, settings, rate, folder, resume=resume, title="tuning the embedder"
+    )
+    if lora:
+        model[0].model = encoder.merge(model[0].model)
+    with folder.new_folder(MODEL) as part:
+        save_embedder(model, part, reads)
+    return learnt
+
+
+def _hits(data: Prepared, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
+    """Return each validation query's hits of both sides by the old embedder, best first."""
+    queries, depth = data.parts.validation, config.retriever.mining_depth
+    texts = list(queries.texts.values())
+    words = [data.words(text, depth) for text in texts] if data.words else None
+    vectors = embed_queries(old, texts)
+    sides = both_sides(queries, vectors, data.vectors, data.corpus.sources, words, depth)
+    even = 0.5 if data.words else 1.0
+    return {query: sides.ranking(place, even) for place, query in enumerate(queries.texts)}
+
+
+def _decide(gate: Gate, fused: Mapping[str, np.ndarray]) -> tuple[bool, str]:
+    """Return whether to publish: better by itself, and the fused ranking not worse for it."""
+    change = float(fused["after"].mean() - fused["before"].mean())
+    passed = gate.passed and change >= 0
+    words = f"the tuned embedder is {gate.words}; hybrid {fused['before'].mean():.4f} before, "
+    words += f"{fused['after'].mean():.4f} after"
+    return passed, words + ("" if passed else "; it is not published")
+
+
+def part_sizes(parts: Parts) -> dict[str, int]:
+    """Return how many queries are in each part."""
+    return {
+        "train": len(parts.train.texts),
+        "validation": len(parts.validation.texts),
+        "held out": len(parts.held_out.texts),
+    }
+
+
+def query_changes(
+    queries: Queries, old: np.ndarray, new: np.ndarray, found: Sequence[Sequence[str]]
+) -> tuple[QueryChange, ...]:
+    """Return the queries before and after, the largest differences first.
+
+    Args:
+        queries: Held-out queries.
+        old: nDCG@10 ``[queries]`` before.
+        new: The same after.
+        found: Per query the documents after tuning, best first.
+    """
+    names = list(queries.texts)
+    order = sorted(range(len(names)), key=lambda i: -abs(float(new[i] - old[i])))
+    return tuple(
+        QueryChange(
+            names[i],
+            queries.texts[names[i]],
+            float(old[i]),
+            float(new[i]),
+            tuple(sorted(queries.relevant(names[i]))),
+            tuple(found[i][:3]),
+        )
+        for i in order[:_SHOWN]
+    )

@@ -1,0 +1,118 @@
+"""Passages into a prompt that fits: the best first, cut between sentences, the rest recorded."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from tailorbird.errors import UserError
+from tailorbird.rag.sentences import split_sentences
+from tailorbird.records import Message, Passage
+
+UNKNOWN = "I don't know"
+_INSTRUCTIONS = (
+    "Answer the question from the numbered passages below and from nothing else. After each "
+    "sentence name the passage it comes from in square brackets, like [1]. Be brief. If the "
+    f"passages do not hold the answer, write only: {UNKNOWN}."
+)
+
+Count = Callable[[Sequence[Message]], int]
+"""Messages -> tokens of the prompt, the chat template's own included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A prompt and what became of each passage.
+
+    Attributes:
+        messages: What the model is given.
+        passages: Those in it, numbered from 1, as much of each as is in it.
+        dropped: Those that are not, and the rest of those that were cut, each with the reason.
+        tokens: Length of the prompt.
+    """
+
+    messages: tuple[Message, ...]
+    passages: tuple[Passage, ...]
+    dropped: tuple[tuple[Passage, str], ...]
+    tokens: int
+
+
+def pack(question: str, passages: Sequence[Passage], count: Count, room: int) -> Packed:
+    """Put as many passages before a question as fit, in the order of their scores.
+
+    Lengths are those of the whole prompt as the model reads it, template included, so what fits
+    here fits there. A passage that does not fit whole is cut after its last sentence that does;
+    smaller ones after it still have their chance.
+
+    Args:
+        question: What is asked.
+        passages: What was found, in any order.
+        count: Length of messages in the model's own tokens.
+        room: Tokens that the prompt may take.
+
+    Raises:
+        UserError: Not even the question fits.
+    """
+    bare = count(_messages(question, []))
+    if bare > room:
+        raise UserError(
+            f"the question alone makes a prompt of {bare:,} tokens, but the model has room for "
+            f"{max(room, 0):,}",
+            "ask more briefly, lower ask.answer_tokens, or take a model that reads more",
+        )
+    kept: list[Passage] = []
+    dropped: list[tuple[Passage, str]] = []
+    for passage in sorted(passages, key=lambda p: -p.score):
+        numbered = replace(passage, number=len(kept) + 1)
+        if twin := _same(numbered, kept):
+            dropped.append((numbered, f"the same text as [{twin}]"))
+            continue
+        part, rest = _fitting(numbered, lambda p: count(_messages(question, [*kept, p])) <= room)
+        if part is not None:
+            kept.append(part)
+        if rest is not None:
+            left = room - count(_messages(question, kept))
+            what = "its end" if part is not None else "no sentence of it"
+            dropped.append((rest, f"{what} did not fit: {left:,} of {room:,} tokens were left"))
+    messages = _messages(question, kept)
+    return Packed(messages, tuple(kept), tuple(dropped), count(messages))
+
+
+def heading_of(passage: Passage) -> str:
+    """Return title and trail of headings, each once: ``Model merging > Merge method``."""
+    trail = [part for part in (passage.title, *passage.headings) if part]
+    return " > ".join(dict.fromkeys(trail))
+
+
+def _messages(question: str, passages: Sequence[Passage]) -> tuple[Message, ...]:
+    # One user's turn: there are chat templates that refuse a system's.
+    shown = [f"[{p.number}] {heading_of(p)}\n{p.text.strip()}" for p in passages]
+    return (Message("user", "\n\n".join([_INSTRUCTIONS, *shown, f"Question: {question}"])),)
+
+
+def _fitting(
+    passage: Passage, fits: Callable[[Passage], bool]
+) -> tuple[Passage | None, Passage | None]:
+    """Return the longest beginning of a passage that fits, and what is left of it."""
+    if fits(passage):
+        return passage, None
+    ends = [sentence.end for sentence in split_sentences(passage.text)]
+    low, high = 0, len(ends) - 1  # of sentences; the whole is known not to fit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(_beginning(passage, ends[middle - 1])):
+            low = middle
+        else:
+            high = middle - 1
+    if low == 0:
+        return None, passage
+    cut = ends[low - 1]
+    rest = replace(passage, text=passage.text[cut:], start=passage.start + cut)
+    return _beginning(passage, cut), rest
+
+
+def _beginning(passage: Passage, end: int) -> Passage:
+    return replace(passage, text=passage.text[:end], end=passage.start + end)
+
+
+def _same(passage: Passage, kept: Sequence[Passage]) -> int:
+    words = passage.text.split()
+    return next((other.number for other in kept if other.text.split() == words), 0)

@@ -1,0 +1,116 @@
+"""Questions that lean on a conversation, written so that they can be searched for by themselves."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from tailorbird.rag.words import content_words, tokens
+
+Turn = tuple[str, str]
+"""A question as it was searched for, and its answer."""
+
+_MOST_CARRIED = 12
+_LONGEST = 400
+_MOST_BEFORE = 2
+# An answer's words may be what a follow-up is about, but no new subject may come in.
+_LEAST_KNOWN = 0.7
+_REFERS = re.compile(
+    r"\b(?:it|its|this|that|these|those|they|them|their|theirs|he|she|him|his|hers|such|the same"
+    r"|the (?:former|latter|first|second|third|other|others)|(?:another|which|this|that) one"
+    r"|the ones?)\b",
+    re.I,
+)
+# Pronouns that stand for nothing said before: "is it possible", "it says that", "that is".
+_EMPTY = re.compile(
+    r"\b(?:is it (?:ok|okay|possible|better|safe|normal|true|necessary|allowed|bad|good|wrong)\b"
+    r"|does it (?:make sense|matter)|(?:it|python) (?:says|complains|looks|seems)|like this"
+    r"|so that|(?:say|says|said|know|means?|sure|think|see|told|complains?) that\b"
+    r"|in that case|that (?:i|you|we|is|are|has|have|was|were|can)\b)",
+    re.I,
+)
+_LINKS = re.compile(
+    r"^\W*(?:and|but|or|so|then|also|what about|how about|what if|why(?: not)?\W*$|how(?: so)?\W*$"
+    r"|when\W*$|where\W*$|who\W*$|for example|any (?:other|more)|else|more|go on|tell me more"
+    r"|in what way|since when|with which)\b",
+    re.I,
+)
+
+
+def leans_on_history(question: str) -> bool:
+    """Say whether a question cannot be understood without the one before it."""
+    if _LINKS.search(question):
+        return True
+    words = content_words(question)
+    if len(words) <= 1:
+        return True
+    asked = _EMPTY.sub(" ", question)
+    pronoun = _REFERS.search(asked)
+    # With more before it than this, a pronoun stands for something in the question itself.
+    return pronoun is not None and len(content_words(asked[: pronoun.start()])) <= _MOST_BEFORE
+
+
+def standalone(
+    question: str,
+    history: Sequence[Turn],
+    write: Callable[[str], str] | None = None,
+) -> str:
+    """Return the question with what it takes from the conversation.
+
+    Without a model, a question that leans on the one before it (a pronoun, "and ...", "what about
+    ...", hardly a word of its own) gets that one's content words added. A model's rewriting is
+    taken only when it is one question that brings in nothing new.
+
+    Args:
+        question: As it was asked.
+        history: Turns so far, the last one last; questions as they were searched for.
+        write: A model's answer to a prompt; None: by rules.
+    """
+    if not history:
+        return question
+    if write is not None:
+        rewritten = _cleaned(write(_prompt(question, history)))
+        if _is_faithful(rewritten, question, history):
+            return rewritten
+    if not leans_on_history(question):
+        return question
+    carried = _carried(question, history[-1][0])
+    return f"{question.rstrip()} ({' '.join(carried)})" if carried else question
+
+
+def _carried(question: str, before: str) -> list[str]:
+    """Return the words of the earlier question that carry meaning and that this one has not."""
+    here = set(content_words(question))
+    kept: list[str] = []
+    for word in re.findall(r"[^\s()\[\]{}\"?!,;]+", before):
+        bare = word.strip(".:'`")
+        means = [*content_words(bare), *(t for t in tokens(bare) if t[0].isdigit())]
+        if means and not set(means) & here:
+            kept.append(bare)
+            here |= set(means)
+    return kept[:_MOST_CARRIED]
+
+
+def _prompt(question: str, history: Sequence[Turn]) -> str:
+    told = "\n".join(f"User: {asked}\nAssistant: {said[:500]}" for asked, said in history[-3:])
+    return (
+        "Rewrite the last question so that it can be understood without the conversation. Keep "
+        "its meaning, add nothing, answer nothing. Write only the question.\n\n"
+        f"{told}\nUser: {question}\n\nQuestion:"
+    )
+
+
+def _cleaned(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    first = lines[0] if len(lines) == 1 else ""
+    return re.sub(r"^(?:rewritten |standalone )?question:\s*", "", first, flags=re.I).strip(' "')
+
+
+def _is_faithful(rewritten: str, question: str, history: Sequence[Turn]) -> bool:
+    """Say whether a rewriting is short, keeps the question's words and brings in no new ones."""
+    if not rewritten or len(rewritten) > max(_LONGEST, 2 * len(question)):
+        return False
+    words, asked = set(content_words(rewritten)), set(content_words(question))
+    said = " ".join(part for turn in history[-3:] for part in turn)
+    known = asked | set(content_words(said))
+    return bool(words) and len(words & known) >= _LEAST_KNOWN * len(words) and (
+        len(words & asked) >= _LEAST_KNOWN * len(asked)
+    )

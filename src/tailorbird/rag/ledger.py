@@ -1,0 +1,298 @@
+"""The ledger: what a knowledge base holds, in SQLite. The index can be made again from it.
+
+A document's version is ``pending`` while its chunks go into the index, then ``live``, and ``dead``
+from the moment that a newer one is live until its rows have left the index. Readers see ``live``
+alone.
+"""
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird.rag.schema import connect, transaction
+from tailorbird.records import Chunk, Document, Mark
+
+Rows = np.ndarray
+"""``[n]`` int64, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One embedding of everything: its number, the model and the length of its vectors."""
+
+    number: int
+    embedder: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """What is known of a file whose documents are all in."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document ready to be written.
+
+    Attributes:
+        document: The document.
+        path: The file it came from, as `FileNote.path`; its source where it came from none.
+        chunks: Its chunks.
+        said: What is embedded and searched of each, see `contextual_text`.
+        made: Fingerprint of the settings that cut it.
+    """
+
+    document: Document
+    path: str
+    chunks: tuple[Chunk, ...]
+    said: tuple[str, ...]
+    made: str
+
+
+def said_hash(text: str) -> bytes:
+    """Return what a vector is kept under: equal texts are embedded once."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+class Ledger:
+    """One connection to the ledger; a process may have many."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        self.link = connect(path, create)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.link.close()
+
+    def setting(self, name: str) -> Any:
+        """Return a kept value; None where there is none."""
+        found = self._one("SELECT value FROM settings WHERE name = ?", name)
+        return None if found is None else json.loads(found[0])
+
+    def keep(self, settings: Mapping[str, Any]) -> None:
+        """Keep values (anything JSON can say), all or none."""
+        with transaction(self.link):
+            self.link.executemany(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+                [(name, json.dumps(value)) for name, value in settings.items()],
+            )
+
+    def new_generation(self, embedder: str, dimension: int) -> Generation:
+        """Note another embedding of everything; nothing is in it yet."""
+        with transaction(self.link):
+            number = self.link.execute(
+                "INSERT INTO generations (embedder, dimension) VALUES (?, ?)", (embedder, dimension)
+            ).lastrowid
+        assert number is not None
+        return Generation(number, embedder, dimension)
+
+    def generations(self) -> list[Generation]:
+        """Return all that are kept, the oldest first."""
+        read = self.link.execute("SELECT number, embedder, dimension FROM generations ORDER BY 1")
+        return [Generation(*row) for row in read]
+
+    def forget_generation(self, number: int) -> None:
+        """Forget a generation and its vectors."""
+        with transaction(self.link):
+            self.link.execute("DELETE FROM vectors WHERE generation = ?", (number,))
+            self.link.execute("DELETE FROM generations WHERE number = ?", (number,))
+
+    def files(self) -> dict[str, FileNote]:
+        """Return the files whose documents are all in, by path."""
+        read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
+        return {row[0]: FileNote(*row) for row in read}
+
+    def live_digests(self, path: str | None = None) -> dict[str, str]:
+        """Return source -> digest of the live documents, of one file or of all."""
+        sql = "SELECT source, digest FROM documents WHERE state = 'live'"
+        return dict(
+            self.link.execute(sql + " AND path = ?", (path,)) if path else self.link.execute(sql)
+        )
+
+    def paths(self) -> set[str]:
+        """Return the files that live documents came from."""
+        sql = "SELECT DISTINCT path FROM documents WHERE state = 'live'"
+        return {row[0] for row in self.link.execute(sql)}
+
+    def made_otherwise(self, made: str) -> list[str]:
+        """Return the sources of live documents that were cut with other settings."""
+        sql = "SELECT source FROM documents WHERE state = 'live' AND made <> ? ORDER BY version"
+        return [row[0] for row in self.link.execute(sql, (made,))]
+
+    def document(self, source: str) -> tuple[Document, str] | None:
+        """Return a live document and the path of its file."""
+        found = self._one(
+            "SELECT version, path, title, metadata, marks, digest FROM documents "
+            "WHERE state = 'live' AND source = ?",
+            source,
+        )
+        if found is None:
+            return None
+        version, path, title, metadata, marks, digest = found
+        body = self._one("SELECT body FROM texts WHERE version = ?", version)
+        assert body is not None
+        return Document(
+            source, unpack(body[0]), title, _marks(marks), json.loads(metadata), digest
+        ), path
+
+    # Writing: called in a transaction by `rag/write.py`, which holds the write lock.
+
+    def insert_pending(self, prepared: Prepared) -> int:
+        """Note a new version with its chunks; return its number."""
+        document = prepared.document
+        version = self.link.execute(
+            "INSERT INTO documents (source, path, state, digest, made, title, metadata, marks, "
+            "chunks) VALUES (?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
+            (
+                document.source, prepared.path, document.digest, prepared.made, document.title,
+                json.dumps(document.metadata, ensure_ascii=False),
+                json.dumps([asdict(mark) for mark in document.marks], ensure_ascii=False),
+                len(prepared.chunks),
+            ),
+        ).lastrowid  # fmt: skip
+        assert version is not None
+        self.link.execute("INSERT INTO texts VALUES (?, ?)", (version, pack(document.text)))
+        self.link.executemany(
+            'INSERT INTO chunks (version, position, id, start, "end", page, headings, tokens, '
+            "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    version, c.position, c.id, c.start, c.end, c.page,
+                    json.dumps(c.headings, ensure_ascii=False) if c.headings else "[]",
+                    c.tokens, _sound(c.text), said_hash(said),
+                )
+                for c, said in zip(prepared.chunks, prepared.said, strict=True)
+            ],
+        )  # fmt: skip
+        return version
+
+    def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Keep vectors by the hash of what they say."""
+        self.link.executemany(
+            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
+            [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()],
+        )
+
+    def flip(self, versions: Sequence[int], removed: Iterable[str] = ()) -> int:
+        """Make pending versions live and the ones before them dead, documents `removed` as well.
+
+        Returns how many documents were there to be removed.
+        """
+        for version in versions:
+            self.link.execute(
+                "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = "
+                "(SELECT source FROM documents WHERE version = ?)",
+                (version,),
+            )
+            self.link.execute("UPDATE documents SET state = 'live' WHERE version = ?", (version,))
+        deleted = self.link.executemany(
+            "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = ?",
+            [(source,) for source in removed],
+        ).rowcount
+        return max(0, deleted)
+
+    def note_files(self, notes: Iterable[FileNote], gone: Iterable[str] = ()) -> None:
+        """Note files as read; forget those that are gone."""
+        self.link.executemany(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+            [(n.path, n.size, n.mtime_ns, n.digest) for n in notes],
+        )
+        self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+
+    def versions(self, state: str) -> list[int]:
+        """Return the numbers of the versions in a state, the oldest first."""
+        sql = "SELECT version FROM documents WHERE state = ? ORDER BY version"
+        return [row[0] for row in self.link.execute(sql, (state,))]
+
+    def erase(self, versions: Sequence[int]) -> None:
+        """Delete versions whose rows have left the index."""
+        keys = [(version,) for version in versions]
+        for table in ("chunks", "texts", "documents"):
+            self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
+
+    def rows(self, state: str) -> Rows:
+        """Return the rows of the chunks of all versions in a state."""
+        sql = (
+            "SELECT c.row FROM documents d JOIN chunks c ON c.version = d.version "
+            "WHERE d.state = ? ORDER BY c.row"
+        )
+        return np.fromiter((row[0] for row in self.link.execute(sql, (state,))), dtype=np.int64)
+
+    def said_of(self, rows: Rows) -> Iterator[tuple[int, bytes, Chunk]]:
+        """Yield row, hash and chunk, in the order of the rows."""
+        sql = (
+            'SELECT c.row, c.said, c.id, d.source, c.position, c.text, c.start, c."end", d.title, '
+            "c.page, c.headings, c.tokens FROM chunks c JOIN documents d ON d.version = c.version "
+            "WHERE c.row IN (SELECT value FROM json_each(?)) ORDER BY c.row"
+        )
+        for row, said, *rest in self.link.execute(sql, (json.dumps(rows.tolist()),)):
+            yield row, said, chunk_of(rest)
+
+    def vectors(self, generation: int, said: Iterable[bytes]) -> dict[bytes, np.ndarray]:
+        """Return the vectors that are kept of these hashes."""
+        found: dict[bytes, np.ndarray] = {}
+        sql = "SELECT vector FROM vectors WHERE generation = ? AND said = ?"
+        for name in dict.fromkeys(said):
+            row = self._one(sql, generation, name)
+            if row is not None:
+                found[name] = np.frombuffer(row[0], dtype="<f4")
+        return found
+
+    def sweep(self) -> None:
+        """Forget vectors that no chunk needs."""
+        with transaction(self.link):
+            self.link.execute(
+                "DELETE FROM vectors WHERE NOT EXISTS "
+                "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)"
+            )
+        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def count(self, sql: str, *values: Any) -> int:
+        """Return the one number that a query gives."""
+        found = self._one(sql, *values)
+        return int(found[0] or 0) if found else 0
+
+    def _one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = self.link.execute(sql, values).fetchone()
+        return found
+
+
+def chunk_of(columns: Sequence[Any]) -> Chunk:
+    """Return a chunk from the columns of `Ledger.said_of`, in that order."""
+    name, source, position, text, start, end, title, page, headings, tokens = columns
+    trail = tuple(json.loads(headings)) if headings != "[]" else ()
+    return Chunk(name, source, position, text, start, end, title, page, trail, tokens)
+
+
+def pack(text: str) -> bytes:
+    """Return a text compressed."""
+    return zlib.compress(_sound(text).encode(), 1)
+
+
+def unpack(body: bytes) -> str:
+    """Return a compressed text."""
+    return zlib.decompress(body).decode()
+
+
+def _sound(text: str) -> str:
+    # Half a surrogate pair, which some files hold, is no character; offsets stay as they are.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _marks(text: str) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(mark["start"], mark["page"], tuple(mark["headings"])) for mark in json.loads(text)
+    )

@@ -1,0 +1,277 @@
+"""Pairs of a query and the documents that answer it: read, made from documents, and split."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird.data.judged import read_questions
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.records import Chunk
+
+SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
+"""Words that a generated query and its text have at least: less says nothing about meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Queries whose right documents are known.
+
+    Attributes:
+        texts: By id.
+        grades: By query id, grades by document; 0 and below: looked at and not relevant.
+    """
+
+    texts: dict[str, str]
+    grades: dict[str, dict[str, int]]
+
+    def only(self, ids: Iterable[str]) -> "Queries":
+        """Return the queries with these ids, in this order."""
+        names = list(ids)
+        return Queries({i: self.texts[i] for i in names}, {i: self.grades[i] for i in names})
+
+    def relevant(self, query: str) -> set[str]:
+        """Return the documents that are right for a query."""
+        return {name for name, grade in self.grades[query].items() if grade > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The chunks of a knowledge base, in one order that vectors share.
+
+    Attributes:
+        sources: Per chunk its document.
+        texts: Per chunk what is embedded: title, headings and words.
+        titles, headings, bodies: The parts of it, for pairs made from documents.
+    """
+
+    sources: list[str]
+    texts: list[str]
+    titles: list[str] = field(default_factory=list)
+    headings: list[tuple[str, ...]] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+
+    def by_source(self) -> dict[str, list[int]]:
+        """Return the places of each document's chunks."""
+        places: dict[str, list[int]] = {}
+        for place, source in enumerate(self.sources):
+            places.setdefault(source, []).append(place)
+        return places
+
+
+def corpus_of(chunks: Sequence[Chunk], texts: Sequence[str]) -> Corpus:
+    """Return the corpus of a knowledge base's chunks and what is embedded of each."""
+    return Corpus(
+        [chunk.source for chunk in chunks],
+        list(texts),
+        [chunk.title for chunk in chunks],
+        [chunk.headings for chunk in chunks],
+        [chunk.text for chunk in chunks],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What one training example is made of.
+
+    Attributes:
+        query: Its words.
+        positive: The text that answers it, as it is trained on.
+        source: The document of that text.
+        others: Further documents that are right: never negatives of this query.
+        negatives: Texts that look right and are not.
+    """
+
+    query: str
+    positive: str
+    source: str
+    others: frozenset[str] = frozenset()
+    negatives: tuple[str, ...] = ()
+    negative_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Queries by what they are for: learning, choosing, and the gate's test."""
+
+    train: Queries
+    validation: Queries
+    held_out: Queries
+
+
+def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
+    """Return judged queries that have a relevant document; see `data.judged.read_questions`.
+
+    Raises:
+        UserError: A file is missing or damaged, or no query has a relevant document.
+    """
+    read = read_questions(queries, qrels)
+    found = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
+    right = [query for query in found.texts if found.relevant(query)]
+    if not right:
+        raise UserError(
+            f"no query of {queries} has a relevant document", "check the ids in the two files"
+        )
+    return found.only(right)
+
+
+def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
+    """Return the queries that have a relevant document among `sources`, others left out.
+
+    Ids in judgements are often file names where the knowledge base knows paths: a name that only
+    one document ends in stands for that document.
+
+    Raises:
+        UserError: None of the documents is known.
+    """
+    known = list(dict.fromkeys(sources))
+    names = _short_names(known)
+    grades = {
+        query: {names[doc]: grade for doc, grade in judged.items() if doc in names}
+        for query, judged in queries.grades.items()
+    }
+    right = [q for q in queries.texts if any(grade > 0 for grade in grades[q].values())]
+    if not right:
+        doc = next(iter(next(iter(queries.grades.values()))))
+        raise UserError(
+            f"no judged document is in the knowledge base, e.g. {doc!r}{did_you_mean(doc, names)}",
+            "index the documents first; `tailor index --list` shows their names",
+        )
+    return Queries({q: queries.texts[q] for q in right}, {q: grades[q] for q in right})
+
+
+def _short_names(known: Sequence[str]) -> dict[str, str]:
+    """Return what a document may be called: its source, its file name, the row's id after ``#``."""
+    names: dict[str, set[str]] = {}
+    for source in known:
+        path, _, row = source.rpartition("#")
+        for name in (row, Path(source).name, Path(path or source).stem if not path else row):
+            if name:
+                names.setdefault(name, set()).add(source)
+    short = {name: next(iter(found)) for name, found in names.items() if len(found) == 1}
+    return short | {source: source for source in known}
+
+
+def split_queries(queries: Queries, validation: float, held_out: float, seed: int) -> Parts:
+    """Return the queries in three parts; equal words, case and space aside, stay together."""
+    groups: dict[str, list[str]] = {}
+    for query, text in queries.texts.items():
+        groups.setdefault(" ".join(text.lower().split()), []).append(query)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    members = list(groups.values())
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
+    sizes = (round(held_out * len(queries.texts)), round(validation * len(queries.texts)))
+    for place in order:
+        if len(parts[2]) < sizes[0]:
+            parts[2].extend(members[place])
+        elif len(parts[1]) < sizes[1]:
+            parts[1].extend(members[place])
+        else:
+            parts[0].extend(members[place])
+    return Parts(*(queries.only(part) for part in parts))
+
+
+def pairs_from_queries(
+    queries: Queries, corpus: Corpus, best: Mapping[tuple[str, str], int]
+) -> list[Pair]:
+    """Return one pair per query and relevant document.
+
+    Args:
+        queries: The training part.
+        corpus: Where the positives are.
+        best: (query id, document) to the place of the chunk that stands for it: of a long document
+            only some chunk answers the query.
+    """
+    pairs = []
+    for query, text in queries.texts.items():
+        relevant = queries.relevant(query)
+        for source in sorted(relevant):
+            place = best.get((query, source))
+            if place is not None:
+                others = frozenset(relevant - {source})
+                pairs.append(Pair(text, corpus.texts[place], source, others))
+    return pairs
+
+
+def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[Pair]:
+    """Return pairs of a title or heading trail and the words under it.
+
+    The heading is not in the positive's text: a model that only compares words would find it.
+    One pair per query text: a title that many documents share says nothing about any.
+    """
+    seen: dict[str, list[Pair]] = {}
+    parts = zip(corpus.sources, corpus.titles, corpus.headings, corpus.bodies, strict=True)
+    for source, title, headings, body in parts:
+        queries = [title] if not headings else [" ".join((title, *headings)).strip()]
+        if headings and headings[-1] not in queries:
+            queries.append(headings[-1])
+        for query in queries:
+            text = _without(body, (title, *headings))
+            if len(query.split()) >= SHORTEST_QUERY and len(text.split()) >= SHORTEST_TEXT:
+                pair = Pair(query, text, source)
+                seen.setdefault(query.lower(), []).append(pair)
+    pairs = []
+    for found in seen.values():
+        if len({pair.source for pair in found}) == 1:
+            pairs.append(found[0])
+    if len(pairs) > most:
+        drawn = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
+        pairs = [pairs[i] for i in sorted(drawn)]
+    return pairs
+
+
+def queries_from_documents(pairs: Sequence[Pair]) -> tuple[Queries, list[Pair]]:
+    """Return generated pairs as judged queries, and the pairs by the same order.
+
+    Their ids are ``document:N``; what is held out is held out by document, see `split_documents`.
+    """
+    texts = {f"document:{n}": pair.query for n, pair in enumerate(pairs)}
+    grades = {f"document:{n}": {pair.source: 1} for n, pair in enumerate(pairs)}
+    return Queries(texts, grades), list(pairs)
+
+
+def split_documents(pairs: Sequence[Pair], validation: float, held_out: float, seed: int) -> Parts:
+    """Return generated queries in three parts by document: none has queries in two parts."""
+    queries, _ = queries_from_documents(pairs)
+    sources = list(dict.fromkeys(pair.source for pair in pairs))
+    order = np.random.default_rng(seed).permutation(len(sources))
+    ends = np.cumsum([round(held_out * len(sources)), round(validation * len(sources))])
+    part_of = {
+        sources[place]: 2 if rank < ends[0] else 1 if rank < ends[1] else 0
+        for rank, place in enumerate(order)
+    }
+    chosen: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for query, pair in zip(queries.texts, pairs, strict=True):
+        chosen[part_of[pair.source]].append(query)
+    return Parts(*(queries.only(part) for part in chosen))
+
+
+def without_leaks(pairs: Sequence[Pair], parts: Parts) -> tuple[list[Pair], int]:
+    """Return the pairs whose query stands in no other part, and how many were left out.
+
+    A generated pair may say what a held-out query says: it would be learnt by heart.
+    """
+    kept_out = {
+        " ".join(text.lower().split())
+        for part in (parts.validation, parts.held_out)
+        for text in part.texts.values()
+    }
+    kept = [pair for pair in pairs if " ".join(pair.query.lower().split()) not in kept_out]
+    return kept, len(pairs) - len(kept)
+
+
+def without_headings(corpus: Corpus) -> Corpus:
+    """Return the corpus with texts that do not say their titles and headings."""
+    parts = zip(corpus.bodies, corpus.titles, corpus.headings, strict=True)
+    texts = [_without(body, (title, *headings)) or body for body, title, headings in parts]
+    return replace(corpus, texts=texts)
+
+
+def _without(body: str, headings: Sequence[str]) -> str:
+    """Return a text without the lines that repeat its headings."""
+    known = {heading.strip().lower() for heading in headings}
+    lines = body.splitlines()
+    return "\n".join(
+        x for x in lines if x.strip().strip("#=-*").strip().lower() not in known - {""}
+    )

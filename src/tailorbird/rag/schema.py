@@ -1,0 +1,155 @@
+"""The ledger's tables, their migrations, and how a connection to it is opened."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from tailorbird.errors import UserError
+
+# "tlrb": tells our files from other programs' SQLite files.
+APPLICATION_ID = 0x746C7262
+
+_FIRST = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE generations (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, embedder TEXT NOT NULL, dimension INTEGER NOT NULL
+);
+CREATE TABLE files (
+  path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE documents (
+  version INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'live', 'dead')),
+  digest TEXT NOT NULL, made TEXT NOT NULL, title TEXT NOT NULL, metadata TEXT NOT NULL,
+  marks TEXT NOT NULL, chunks INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX documents_live ON documents (source) WHERE state = 'live';
+CREATE INDEX documents_unsettled ON documents (state) WHERE state <> 'live';
+CREATE INDEX documents_path ON documents (path);
+CREATE TABLE texts (version INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE chunks (
+  row INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, position INTEGER NOT NULL,
+  id TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER,
+  headings TEXT NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL, said BLOB NOT NULL
+);
+CREATE UNIQUE INDEX chunks_version ON chunks (version, position);
+CREATE INDEX chunks_said ON chunks (said);
+CREATE TABLE vectors (
+  generation INTEGER NOT NULL, said BLOB NOT NULL, vector BLOB NOT NULL
+);
+CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""What makes version n + 1 of version n; a ledger's `PRAGMA user_version` is how many it has."""
+
+
+def connect(path: Path, create: bool = False) -> sqlite3.Connection:
+    """Open a ledger, bring it to this version's tables, and return the connection.
+
+    Raises:
+        UserError: There is none, it is no ledger, it is damaged, or a newer version wrote it.
+    """
+    if not create and not path.is_file():
+        raise UserError(
+            f"{path.parent} is no knowledge base", "make one: tailor index PATHS --store FOLDER"
+        )
+    with explained(path):
+        link = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(link, path)
+        except BaseException:
+            link.close()
+            raise
+    return link
+
+
+def _prepare(link: sqlite3.Connection, path: Path) -> None:
+    link.create_function("number", 1, _number, deterministic=True)
+    link.create_function("folded", 1, _folded, deterministic=True)
+    found = link.execute("PRAGMA user_version").fetchone()[0]
+    ours = link.execute("PRAGMA application_id").fetchone()[0]
+    tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and ours != APPLICATION_ID:
+        raise UserError(f"{path} is another program's file", "name another folder with --store")
+    if found > len(MIGRATIONS):
+        raise UserError(
+            f"{path} was written by a newer tailorbird (its version {found}, ours "
+            f"{len(MIGRATIONS)})",
+            "pip install --upgrade tailorbird",
+        )
+    # WAL: readers go on while one writes. FULL: what was acknowledged survives a power cut.
+    link.execute("PRAGMA journal_mode = WAL")
+    link.execute("PRAGMA synchronous = FULL")
+    link.execute("PRAGMA cache_size = -32000")
+    if found < len(MIGRATIONS):
+        _migrate(link)
+
+
+def _migrate(link: sqlite3.Connection) -> None:
+    with transaction(link):
+        found = link.execute("PRAGMA user_version").fetchone()[0]  # another process may be faster
+        for number, script in enumerate(MIGRATIONS[found:], start=found + 1):
+            for statement in filter(str.strip, script.split(";")):
+                link.execute(statement)
+            link.execute(f"PRAGMA user_version = {number}")
+        link.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+@contextlib.contextmanager
+def transaction(link: sqlite3.Connection) -> Iterator[None]:
+    """Write all or nothing."""
+    link.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        link.execute("COMMIT")
+    except BaseException:
+        if link.in_transaction:
+            link.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a damaged file or a full disk into a fault with its fix."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        words = str(error).lower()
+        if "full" in words or "disk i/o" in words:
+            raise disk_full(path) from error
+        if "malformed" in words or "not a database" in words:
+            raise UserError(
+                f"{path} is damaged: {error}",
+                "put back a copy of the folder, or remove it and index the documents again",
+            ) from error
+        if "unable to open" in words or "readonly" in words:
+            raise UserError(
+                f"{path} cannot be written: {error}", "check the folder's permissions"
+            ) from error
+        if "locked" in words:
+            raise UserError(f"{path} is held by another program", "wait for it") from error
+        raise
+
+
+def disk_full(path: Path) -> UserError:
+    """Return the one error that a full disk becomes."""
+    return UserError(
+        f"the disk with {path.parent} is full",
+        "free some space and run the same command again: it goes on, nothing is lost",
+    )
+
+
+def _number(value: object) -> float | None:
+    """Return a number for what filters compare with numbers; CSV columns may hold them as text."""
+    if not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _folded(value: object) -> str | None:
+    return None if value is None else str(value).casefold()

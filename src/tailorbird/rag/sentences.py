@@ -1,0 +1,193 @@
+"""A text into its sentences, each with its place; Markdown and code are seen for what they are."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["prose", "heading", "item", "code", "table", "aside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, a heading, a list item's sentence, a table row, or a whole block of code.
+
+    Attributes:
+        text: ``text[start:end]`` of what was split, to the letter.
+        start: Offset of its first character.
+        end: Offset after its last character.
+        kind: What it is; an aside is a comment or a marker of the page, nothing to quote.
+        block: Number of the paragraph, list item, or block that it is of.
+    """
+
+    text: str
+    start: int
+    end: int
+    kind: Kind = "prose"
+    block: int = 0
+
+
+_FENCE = re.compile(r"^ {0,8}(```+|~~~+)")
+_HEADING = re.compile(r"^ {0,3}#{1,6}\s")
+_ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
+_TABLE = re.compile(r"^\s*\|.*\|\s*$")
+_RULE = re.compile(r"^\s*(?:[-*_=~^\"]\s*){3,}$")
+_ASIDE = re.compile(r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*)+$")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
+_LINES: dict[Kind, re.Pattern[str]] = {
+    "heading": _HEADING,
+    "item": _ITEM,
+    "table": _TABLE,
+    "aside": _ASIDE,
+}
+_QUOTE = re.compile(r"^\s*>+\s?")
+# A sentence's end: its mark, closing quotes or brackets, then space; ideographs need no space.
+_END = re.compile(
+    r"(?:[.!?\u2026]+[\"'\u201d\u2019)\]*_]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"
+    r"|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\"']*)"
+)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|resp|ca|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Fig|Figs|Eq|Sec|Ch"
+    r"|No|Nos|Vol|pp|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|U\.S|U\.K|a\.m|p\.m"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)|(?<![\w.])[A-Z]|(?:[A-Z]\.)+[A-Z])\.$"
+)
+_OPENS = re.compile(r"\s+[\"'\u201c\u2018(\[*_`>#-]*([^\s\"'\u201c\u2018(\[*_`>#-])")
+_WHOLE_WORD = re.compile(r"(?:[a-z]{4,}|[`)\]])\.$")
+_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|\[[^\]\n]*\]\([^)\n]*\)|https?://\S+", re.S)
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_REFERENCE = re.compile(r"\[`~?([^`\]]+)`\]")
+_TAG = re.compile(r"</?[A-Za-z][^>\n]*>")
+_STRONG = re.compile(r"(\*\*|__|\*|(?<!\w)_)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.S)
+
+
+def split_sentences(text: str) -> list[Sentence]:
+    """Return the sentences of a text in order; what lies between them is white space and marks."""
+    found: list[Sentence] = []
+    for number, (kind, start, end) in enumerate(_blocks(text)):
+        if kind in ("prose", "item"):
+            found += [
+                Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)
+            ]
+        else:
+            a, b = _trimmed(text, start, end, newlines_only=kind == "code")
+            if b > a:
+                found.append(Sentence(text[a:b], a, b, kind, number))
+    return found
+
+
+def plain(text: str) -> str:
+    """Return a sentence as it is read: links and emphasis by their words, on one line."""
+    bare = _QUOTE.sub("", _ITEM.sub("", text, count=1))
+    bare = _REFERENCE.sub(lambda m: f"`{m.group(1).rpartition('.')[2]}`", _LINK.sub(r"\1", bare))
+    pieces = re.split(r"(`+[^`]*`+)", bare)
+    for index in range(0, len(pieces), 2):
+        pieces[index] = _STRONG.sub(r"\2", _TAG.sub("", pieces[index]))
+    return " ".join("".join(pieces).split())
+
+
+def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
+    """Yield kind, start and end of each paragraph, item, heading, row, or block of code."""
+    comments = [m.span() for m in _COMMENT.finditer(text)]
+    fence = _open_fence(text)
+    kind: Kind | None = "code" if fence else None
+    begun = end = 0
+    for start, stop in _lines(text):
+        line = text[start:stop]
+        if fence:
+            end = stop
+            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+                yield "code", begun, end
+                fence, kind = "", None
+            continue
+        now = _line_kind(line, kind)
+        if any(a <= start < b for a, b in comments):
+            now = "aside"
+        if now == "more":
+            end = stop
+            continue
+        if kind:
+            yield kind, begun, end
+        kind, begun, end = now, start, stop
+        if opened := _FENCE.match(line) if kind == "code" else None:
+            fence = opened.group(1)
+    if kind:
+        yield kind, begun, end
+
+
+def _open_fence(text: str) -> str:
+    """Return the fence that a text cut out of a page lies in from its beginning, if it does."""
+    fences = [m for line in text.splitlines() if (m := _FENCE.match(line))]
+    if len(fences) % 2 == 0 or not fences:
+        return ""
+    return fences[0].group(1) if not fences[0].string[fences[0].end() :].strip() else ""
+
+
+def _line_kind(line: str, before: Kind | None) -> "Kind | Literal['more'] | None":
+    """Return what a line begins, ``more`` when it goes on with what is open, else nothing."""
+    if not line.strip() or _RULE.match(line):
+        return None
+    if _FENCE.match(line):
+        return "code"
+    for kind, pattern in _LINES.items():
+        if pattern.match(line):
+            return kind
+    if before in ("prose", "item"):
+        return "more"
+    if re.match(r"(?: {4}|\t)", line):
+        return "more" if before == "code" else "code"
+    return "prose"
+
+
+def _lines(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    while start < len(text):
+        stop = text.find("\n", start)
+        stop = len(text) if stop < 0 else stop
+        yield start, stop
+        start = stop + 1
+
+
+def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the sentences of a paragraph."""
+    block = text[start:end]
+    mark = _ITEM.match(block)
+    begun = mark.end() if mark else 0
+    closed = [m.span() for m in _SPAN.finditer(block)]
+    for found in _END.finditer(block):
+        stop = found.end()
+        if any(a < found.start() < b - 1 for a, b in closed):
+            continue
+        if found.group()[0] in ".!?" and not _is_end(block, found.start(), stop):
+            continue
+        yield from _span(text, start + begun, start + stop)
+        begun = stop
+    yield from _span(text, start + begun, end)
+
+
+def _is_end(block: str, dot: int, stop: int) -> bool:
+    """Say whether the mark at `dot` ends a sentence rather than an abbreviation or a quote."""
+    following = _OPENS.match(block, stop)
+    if following is None:
+        return True
+    first = following.group(1)
+    before = block[max(0, dot - 12) : dot + 1]
+    # Names of code open sentences too (`sort` returns None), but what follows an abbreviation or
+    # a quoted question is most often in lower case as well.
+    if first.islower() and "`" not in following.group() and not _WHOLE_WORD.search(before):
+        return False
+    return not _ABBREVIATION.search(before)
+
+
+def _span(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    a, b = _trimmed(text, start, end)
+    if b > a:
+        yield a, b
+
+
+def _trimmed(text: str, start: int, end: int, newlines_only: bool = False) -> tuple[int, int]:
+    space = "\r\n" if newlines_only else " \t\r\n"
+    while start < end and text[start] in space:
+        start += 1
+    while end > start and text[end - 1] in " \t\r\n":
+        end -= 1
+    return start, end

@@ -1,0 +1,132 @@
+"""The few words of a sentence that answer a question of fact: who, when, how many, which.
+
+A sentence's words are cut into candidates (numbers with their units, dates, names, short phrases);
+each is weighed by whether it is the kind of thing that is asked for, by the question's words near
+it, and by not repeating the question.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tailorbird.rag.extract import Picked
+from tailorbird.rag.sentences import plain
+from tailorbird.rag.words import content_words, tokens
+
+_SENTENCES = 2
+_LONGEST = 8
+_WORD = re.compile(r"\S+")
+_MONTH = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+)
+_DATE = re.compile(
+    rf"\b(?:{_MONTH} \d{{1,2}}\b(?:, \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?"
+    rf"|{_MONTH}(?: \d{{4}})?"
+    r"|(?:1\d|20)\d\d(?:s\b)?|\d{1,2}th century)"
+)
+_NUMBER = re.compile(
+    r"(?:[$€£]\s?)?\b\d[\d,.]*\d\b%?|(?:[$€£]\s?)?\b\d\b%?"
+    r"|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty"
+    r"|fifty|hundred|thousand|a dozen|half|twice|once)\b",
+    re.I,
+)
+_SCALE = re.compile(r"\s*(?:percent|per cent|%|million|billion|thousand|hundred)\b", re.I)
+_NAME = re.compile(
+    r"(?:[A-Z][\w.'\u2019&-]*|\d+(?:st|nd|rd|th))"
+    r"(?:\s+(?:(?:of|the|de|von|van|der|al|la|le|du|and|&)\s+){0,2}[A-Z][\w.'\u2019&-]*)*"
+)
+_BREAK = re.compile(
+    r"[,;:()\u2014\u2013\"\u201c\u201d]|\s-\s|\b(?:and|or|but|which|that|who|whom|whose|where|when|while"
+    r"|because|since|is|are|was|were|be|been|being|has|have|had|do|does|did|will|would|can|could"
+    r"|may|might|must|shall|should|by|in|on|at|to|from|with|for|as|into|than|through|during"
+    r"|between|after|before|under|over|about|against|such|not|it|its|they|their|he|his|she|her"
+    r"|this|these|those)\b",
+    re.I,
+)
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.I)
+_KINDS: tuple[tuple[str, str], ...] = (
+    (r"\bhow (?:many|much|old|long|far|tall|high|large|big|fast|deep|often)\b|\bwhat "
+     r"(?:percent\w*|number|amount|share|proportion|fraction)\b", "number"),
+    (r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b", "date"),
+    (r"\bwho\b|\bwhom\b|\bwhose\b|\bwhere\b|\b(?:what|which) (?:\w+ ){0,2}?(?:city|country|state"
+     r"|person|team|company|player|name|king|queen|university|school|river|group|man|woman"
+     r"|organization|coach|author|president|nation|region|place)\b", "name"),
+)  # fmt: skip
+# Chosen on a tenth of XQuAD's English paragraphs, see docs/ask.md.
+_KIND_BONUS, _ECHO, _NEAR, _LENGTH, _RANK = 0.6, 0.6, 0.8, 0.06, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    start: int
+    end: int
+    kind: str
+
+
+def best_span(question: str, ranked: Sequence[Picked]) -> str:
+    """Return the words that answer a question of fact; nothing where none are likely.
+
+    Args:
+        question: What is asked.
+        ranked: Sentences, the best first (`rank_sentences`).
+    """
+    wanted = next((kind for rule, kind in _KINDS if re.search(rule, question, re.I)), "phrase")
+    asked = _stems(question)
+    best, best_score = "", float("-inf")
+    prose = [piece for piece in ranked[: 2 * _SENTENCES] if piece.kind != "code"]
+    for piece in prose[:_SENTENCES]:
+        text = plain(piece.text)
+        for span in _candidates(text):
+            score = _weigh(span, text, asked, wanted) + _RANK * (piece.score - ranked[0].score)
+            if score > best_score:
+                best, best_score = text[span.start : span.end], score
+    return best.strip(" .,;:!?\"'")
+
+
+def _candidates(text: str) -> Iterator[_Span]:
+    for found in _DATE.finditer(text):
+        yield _Span(*found.span(), "date")
+    for found in _NUMBER.finditer(text):
+        scale = _SCALE.match(text, found.end())
+        yield _Span(found.start(), scale.end() if scale else found.end(), "number")
+    for found in _NAME.finditer(text):
+        yield _Span(*found.span(), "name")
+    start = 0
+    breaks = [*(found.span() for found in _BREAK.finditer(text)), (len(text), len(text))]
+    for end, following in breaks:
+        words = list(_WORD.finditer(text, start, end))
+        if 0 < len(words) <= _LONGEST:
+            a, b = words[0].start(), words[-1].end()
+            article = _ARTICLE.match(text[a:b])
+            yield _Span(a + (article.end() if article else 0), b, "phrase")
+        start = following
+
+
+def _weigh(span: _Span, text: str, asked: set[str], wanted: str) -> float:
+    words = text[span.start : span.end]
+    stems = _stems(words)
+    if not stems:
+        return float("-inf")
+    score = _KIND_BONUS * (span.kind == wanted)
+    if wanted == "phrase" and span.kind == "name":
+        score += 0.5 * _KIND_BONUS
+    score -= _ECHO * len(stems & asked) / len(stems)
+    score -= _LENGTH * abs(len(words.split()) - 2)
+    return score + _NEAR * _nearness(span, text, asked)
+
+
+def _nearness(span: _Span, text: str, asked: set[str]) -> float:
+    """Return from 0 to 1 how close the question's words stand to a span."""
+    total = 0.0
+    for found in _WORD.finditer(text):
+        if span.start <= found.start() < span.end or not _stems(found.group()) & asked:
+            continue
+        gap = text[found.end() : span.start] if found.start() < span.start else (
+            text[span.end : found.start()]
+        )
+        total += 1 / (1 + len(gap.split()))
+    return total / (total + 1.0)
+
+
+def _stems(text: str) -> set[str]:
+    return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}

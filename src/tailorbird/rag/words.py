@@ -1,0 +1,98 @@
+"""The words that carry a text's meaning: stemmed, without the ones that every text has."""
+
+import re
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Any
+
+# Question words stay out as well: they say what is wanted, not what about.
+_STOP_WORDS = """
+a about above after again all also am an and any are as at be because been before being below
+between both but by can can't cannot could did didn't do does doesn't doing don't down during each
+few for from further get gets go got had has have having he her here hers him his how i if i'd
+i'll i'm i've in into is isn't it it's its itself just let like made make makes many may me might
+more most much must my myself no nor not now of off on once one ones only or other our out over
+own please same she should so some such tell than that that's the their them then there these they
+thing things this those through to too under until up us use used using very want was way we were
+what what's when where which while who whom whose why will with won't would you your yours
+"""
+_STOP = frozenset((*_STOP_WORDS.split(), "yes", "sure", "ok", "okay", "certainly"))
+_NEGATION_WORDS = """
+not no never none neither nor cannot without can't don't doesn't didn't isn't aren't wasn't
+weren't won't wouldn't shouldn't couldn't hasn't haven't hadn't
+"""
+NEGATIONS = frozenset(_NEGATION_WORDS.split())
+# Letters with inner apostrophes; digits with their points and commas; each ideograph by itself.
+_TOKEN = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+    r"|\d+(?:[.,]\d+)*"
+    r"|[^\W\d_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+    r"(?:['\u2019][^\W\d_]+)*"
+)
+# Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_SPELLED = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """Return the stem of a lower-case word (Snowball's English; other scripts stay)."""
+    return str(_stemmer().stemWord(word)) if word.isascii() else word
+
+
+def tokens(text: str) -> list[str]:
+    """Return every word and number in lower case, names of code taken apart."""
+    apart = _HUMP.sub(" ", text).replace("\u2019", "'")
+    return [found.lower() for found in _TOKEN.findall(apart)]
+
+
+def content_words(text: str) -> list[str]:
+    """Return the stems of the words that mean something, in order; numbers are left out."""
+    return [
+        stem(word.removesuffix("'s"))
+        for word in tokens(text)
+        if word not in _STOP and not word[0].isdigit()
+    ]
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers that a text holds, without thousands' commas: ``1,000`` is ``1000``."""
+    return {_plain(word) for word in tokens(text) if word[0].isdigit()}
+
+
+def held_numbers(text: str) -> set[str]:
+    """Return `numbers` and those spelt out up to twelve: what a sentence may take from a text."""
+    return numbers(text) | {_SPELLED[word] for word in tokens(text) if word in _SPELLED}
+
+
+def negated(text: str, reach: int = 3) -> set[str]:
+    """Return the stems that stand at most `reach` content words after a negation."""
+    found: set[str] = set()
+    for clause in re.split(r"[.,;:!?()\n]", text.replace("\u2019", "'")):
+        left = 0
+        for word in tokens(clause):
+            if word in NEGATIONS:
+                left = reach
+            elif left and word not in _STOP:
+                found.add(stem(word))
+                left -= 1
+    return found
+
+
+def share_held(wanted: Iterable[str], held: set[str]) -> float:
+    """Return which share of the different words in `wanted` is in `held`; 0 of none."""
+    words = set(wanted)
+    return len(words & held) / len(words) if words else 0.0
+
+
+def _plain(number: str) -> str:
+    whole, point, part = number.replace(",", "").partition(".")
+    return f"{whole.lstrip('0') or '0'}{point}{part}"

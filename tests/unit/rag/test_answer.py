@@ -1,0 +1,173 @@
+"""Answers: quoted or written, checked, or refused with the reason."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tailorbird.config.knowledge import AskConfig
+from tailorbird.metrics import grounding
+from tailorbird.rag.answer import Extractive, Generator, Prompted, answer, laid_out
+from tailorbird.rag.citations import check_answer
+from tailorbird.rag.extract import extract, rank_sentences
+from tailorbird.rag.spans import best_span
+from tailorbird.rag.words import content_words
+from tailorbird.records import Answer, Message, Passage
+
+PAGES = Path(__file__).resolve().parents[3] / "examples" / "tutor" / "pages"
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors of stems: likeness is shared words."""
+    bags = [content_words(text) for text in texts]
+    places = {word: n for n, word in enumerate(sorted({w for bag in bags for w in bag}))}
+    vectors = np.zeros((len(texts), max(1, len(places))))
+    for row, bag in zip(vectors, bags, strict=True):
+        for word in bag:
+            row[places[word]] += 1
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-9))
+
+
+def page(name: str, dense: float | None = 0.6, number: int = 0) -> Passage:
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    return Passage(number, f"{name}.md", name, text, 0, len(text), dense or 1.0, dense=dense)
+
+
+@dataclass
+class Canned:
+    """A model that writes what it was told to."""
+
+    says: str
+    room: int = 2000
+    name: str = "canned"
+    asked: list[str] = field(default_factory=list)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return sum(len(m.content.split()) for m in messages)
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        self.asked.append(messages[0].content)
+        yield from re.findall(r"\S+\s*", self.says)
+
+
+def ask(question: str, *passages: Passage, by: Generator | None = None, **config: float) -> Answer:
+    return answer(question, passages, by or Extractive(embed), AskConfig(**config))  # type: ignore[arg-type]
+
+
+def test_quotes_are_cited_to_the_letter_and_in_each_documents_order() -> None:
+    question = "Does copy.deepcopy copy everything, all the way down?"
+    found = ask(question, page("copying"), page("keyerror", 0.4))
+    assert not found.refused and found.claims
+    cited = [citation for claim in found.claims for citation in claim.citations]
+    for citation in cited:
+        text = (PAGES / citation.source).read_text(encoding="utf-8")
+        assert text[citation.start : citation.end] == citation.quote
+    for source in {citation.source for citation in cited}:
+        places = [citation.start for citation in cited if citation.source == source]
+        assert places == sorted(places)
+    assert "deepcopy" in found.text and "[1]" in found.text
+    assert grounding.citation_precision(found) == grounding.citation_recall(found) == 1.0
+
+
+def test_quotes_stand_the_check_that_written_answers_must_stand() -> None:
+    found = ask("What does the KeyError message show?", page("keyerror"))
+    _, checked = check_answer(found.text, found.passages, 0.6)
+    assert checked and all(claim.supported for claim in checked)
+
+
+def test_code_stays_whole_and_comes_with_what_announces_it() -> None:
+    ranked = rank_sentences(
+        "How do I deepcopy the grid: import copy, shallow, deep?",
+        [replace(page("copying"), number=1)],
+        embed,
+    )
+    pieces = extract(ranked, 2)
+    code = next(piece.text for piece in pieces if "import copy" in piece.text)
+    assert code.startswith("If these can be changed") and code.endswith("```")
+
+
+def test_no_more_sentences_than_asked_for() -> None:
+    ranked = rank_sentences("list copy", [replace(page("copying"), number=1)], embed)
+    assert len(extract(ranked, 1)) == 1
+    assert rank_sentences("list", [], embed) == [] and extract([], 3) == []
+
+
+def test_weak_finds_are_refused_with_the_reason_and_the_nearest() -> None:
+    found = ask("Who won the cup?", page("copying", 0.21), page("keyerror", 0.1))
+    assert found.refused and found.text == "I don't know." and found.claims == ()
+    assert "0.21, needed is 0.30" in found.why
+    assert [p.source for p in found.passages] == ["copying.md", "keyerror.md"]
+    assert ask("Who?").why == "nothing was found"
+
+
+def test_thresholds_the_persons_then_the_calibrated_then_ours() -> None:
+    weak = page("keyerror", 0.4)
+    assert not ask("A KeyError?", weak).refused
+    assert ask("A KeyError?", weak, threshold=0.5).refused
+    by = Extractive(embed)
+    assert answer("A KeyError?", [weak], by, AskConfig(), threshold=0.5).refused
+    assert not answer("A KeyError?", [weak], by, AskConfig(threshold=0.1), threshold=0.5).refused
+    assert not ask("A KeyError?", page("keyerror", None)).refused
+
+
+def test_what_a_model_writes_is_checked() -> None:
+    model = Canned("A KeyError quotes the key it looked for [1]. Sets are green [1]. Bye [9].")
+    heard: list[str] = []
+    found = answer(
+        "What is a KeyError?", [page("keyerror")], Prompted(model), AskConfig(), heard=heard.append
+    )
+    assert "".join(heard) == model.says
+    assert [claim.supported for claim in found.claims] == [True, False, False]
+    assert [claim.wrong for claim in found.claims] == [(), (1,), (9,)]
+    assert found.text.count("[?]") == 2 and found.prompt_tokens == model.count(
+        [Message("user", model.asked[0])]
+    )
+    assert grounding.citation_precision(found) == pytest.approx(1 / 3)
+    assert grounding.citation_recall(found) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("says", ["I don't know", "I do not know.", "I don\u2019t know.", "  "])
+def test_a_model_may_refuse(says: str) -> None:
+    found = ask("What is a KeyError?", page("keyerror"), by=Prompted(Canned(says)))
+    assert found.refused and found.why and found.text == "I don't know."
+
+
+def test_what_does_not_fit_is_recorded() -> None:
+    model = Canned("A KeyError.", room=150)
+    found = ask("Why a KeyError?", page("keyerror"), page("copying", 0.4), by=Prompted(model))
+    assert found.prompt_tokens <= 150
+    assert {passage.source for passage, _ in found.dropped} == {"keyerror.md", "copying.md"}
+
+
+def test_refusals_and_sources_are_counted() -> None:
+    good = ask("What does a KeyError quote?", page("keyerror"))
+    bad = ask("Who won?", page("copying", 0.1))
+    assert grounding.refusal_rate([good, bad]) == 0.5 and grounding.refusal_rate([]) == 0.0
+    assert grounding.cites_right_source(good, ["keyerror.md"]) == 1.0
+    assert grounding.cites_right_source(good, ["copying.md"]) == 0.0
+    assert grounding.citation_precision(bad) is None and grounding.citation_recall(bad) is None
+    assert grounding.mean_known([None, 1.0, 0.0]) == 0.5 and grounding.mean_known([None]) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [("How many points did the defense give up?", "308"),
+     ("When was the bridge opened?", "May 1937"),
+     ("Who designed the bridge?", "Joseph Strauss")],
+)  # fmt: skip
+def test_short_answers_are_of_the_kind_that_is_asked_for(question: str, expected: str) -> None:
+    text = (
+        "The defense gave up just 308 points. The bridge was opened in May 1937. "
+        "Joseph Strauss designed the bridge."
+    )
+    passage = Passage(1, "d", "", text, 0, len(text), 1.0)
+    assert best_span(question, rank_sentences(question, [passage], embed)) == expected
+
+
+def test_quotes_are_laid_out_as_they_are_read() -> None:
+    text = "Use one of **these**:\n\n- [a](x)\n- b\n\n```python\nx = 1\n```"
+    assert laid_out(text) == "Use one of these:\n- a\n- b\n```python\nx = 1\n```"

@@ -1,0 +1,89 @@
+"""Sentences: borders, kinds, and offsets that hold to the letter."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailorbird.rag.sentences import plain, split_sentences
+
+
+def texts(text: str) -> list[str]:
+    return [sentence.text for sentence in split_sentences(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("Dr. Smith came at 3.5 p.m. on Jan. 5. He left.",
+         ["Dr. Smith came at 3.5 p.m. on Jan. 5.", "He left."]),
+        ("Use e.g. lists, i.e. this. Next.", ["Use e.g. lists, i.e. this.", "Next."]),
+        ("The J. P. Morgan bank. It closed.", ["The J. P. Morgan bank.", "It closed."]),
+        ('"Really?" she asked. Yes.', ['"Really?" she asked.', "Yes."]),
+        ("It works [1]. More [2, 3].", ["It works [1].", "More [2, 3]."]),
+        ("It works. [1] More.", ["It works. [1]", "More."]),
+        ("Write `a. B` here. Then go.", ["Write `a. B` here.", "Then go."]),
+        ("It is done. `sort` returns None.", ["It is done.", "`sort` returns None."]),
+        ("これは文です。次の文です。", ["これは文です。", "次の文です。"]),
+        ("A line\nthat goes on. End", ["A line\nthat goes on.", "End"]),
+    ],
+)  # fmt: skip
+def test_borders(text: str, expected: list[str]) -> None:
+    assert texts(text) == expected
+
+
+def test_markdown_is_seen_for_what_it_is() -> None:
+    page = """<!-- A licence.
+More of it. -->
+
+# Title
+
+Text before:
+
+```python
+x = 1. + 2.
+# no heading
+
+y = "a. B"
+```
+
+- One item. Its second.
+- Another
+  goes on.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+    found = [(s.kind, s.text) for s in split_sentences(page)]
+    assert [kind for kind, _ in found if kind != "aside"] == [
+        "heading", "prose", "code", "item", "item", "item", "table", "table", "table",
+    ]  # fmt: skip
+    kinds = dict(reversed([(kind, text) for kind, text in found]))
+    assert kinds["code"].startswith("```python") and kinds["code"].endswith("```")
+    assert kinds["aside"] == "<!-- A licence."
+    assert found[-4][1] == "Another\n  goes on."
+
+
+def test_a_passage_cut_out_of_a_block_of_code_begins_with_code() -> None:
+    found = split_sentences("y = 2\nprint(y)\n```\n\nThen text. More.")
+    assert [(s.kind, s.text) for s in found] == [
+        ("code", "y = 2\nprint(y)\n```"), ("prose", "Then text."), ("prose", "More."),
+    ]  # fmt: skip
+
+
+@given(st.text(alphabet="aB .!?\n`#-*|>[]()<1。'\"", max_size=120))
+def test_offsets_hold_and_nothing_overlaps_or_is_lost(text: str) -> None:
+    at = 0
+    for sentence in split_sentences(text):
+        assert text[sentence.start : sentence.end] == sentence.text != ""
+        assert at <= sentence.start
+        assert not any(c.isalpha() for c in text[at : sentence.start])
+        at = sentence.end
+    assert not any(c.isalpha() for c in text[at:])
+
+
+def test_plain_reads_links_and_emphasis_by_their_words() -> None:
+    marked = "* [TIES](https://x.org) - **uses** the [`~Lora.merge`] `a * b` __init__ snake_case"
+    assert plain(marked).startswith("TIES - uses the `merge` `a * b`")
+    assert plain("> quoted\n*word* here") == "quoted word here"
