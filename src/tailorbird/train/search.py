@@ -77,7 +77,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         with self.folder.locked(wait=True):
-            study = self._study(0)
+            study = self._study()
             if not study.trials:
                 fits = all(_holds(values, defaults.get(k)) for k, values in self.space.items())
                 first = {name: defaults[name] for name in self.space} if fits else {}
@@ -96,7 +96,7 @@ class Study:
 
     def unfinished(self) -> bool:
         """Tell whether any trial is still to be done, by whomever."""
-        states = [trial.state for trial in self._study(0).trials]
+        states = [trial.state for trial in self._study().trials]
         return len(states) < self.count or not all(state.is_finished() for state in states)
 
     def tell(
@@ -115,7 +115,7 @@ class Study:
         if why:
             draw.trial.set_user_attr(_WHY, why)
         with self.folder.locked(wait=True):
-            study = self._study(0)
+            study = self._study()
             if pruned:
                 study.tell(draw.trial.number, state=TrialState.PRUNED)
             elif score is None or score != score:
@@ -133,7 +133,7 @@ class Study:
         states = {"COMPLETE": "ok", "PRUNED": "pruned", "FAIL": "failed"}
         better = sign(self.metric)
         found = []
-        for trial in self._study(0).trials:
+        for trial in self._study().trials:
             state = states.get(trial.state.name)
             if state is None:
                 continue
@@ -168,7 +168,7 @@ class Study:
             return {}
         try:
             evaluator = FanovaImportanceEvaluator(seed=0)
-            found = get_param_importances(self._study(0), evaluator=evaluator)
+            found = get_param_importances(self._study(), evaluator=evaluator)
         except (ValueError, RuntimeError):  # settings that never varied
             return {}
         return {name: float(share) for name, share in found.items()}
@@ -177,16 +177,21 @@ class Study:
         """Return the folder of a trial."""
         return RunFolder(self.folder.path / _TRIALS / f"{number:04d}")
 
-    def _study(self, number: int) -> Any:
-        """Open the study, the sampler seeded for trial `number`."""
+    def _study(self, number: int | None = None) -> Any:
+        """Open the study, to draw trial `number` or, without one, to look and to tell."""
         import optuna
+
+        # Told the last trial, a grid's sampler wants to stop Optuna's own loop, which is not used.
+        sampler = optuna.samplers.RandomSampler()
+        if number is not None:
+            sampler = self._sampler(self.asked.seed * 100_003 + number)
 
         return optuna.create_study(
             storage=f"sqlite:///{self.folder.file(_STUDY).resolve()}",
             study_name="search",
             direction="maximize",
             load_if_exists=True,
-            sampler=self._sampler(self.asked.seed * 100_003 + number),
+            sampler=sampler,
             pruner=self._pruner(),
         )
 
@@ -211,19 +216,18 @@ class Study:
 
     def _abandoned(self, held: ExitStack) -> Draw | None:
         """Take over a trial whose process was killed."""
-        study = self._study(0)
-        for trial in study.trials:
+        for trial in self._study().trials:
             if trial.state.name != "RUNNING":
                 continue
             try:
                 held.enter_context(self.place(trial.number).locked())
             except UserError:
                 continue  # its process lives
-            return self._draw(_reopened(study, trial))
+            return self._draw(_reopened(self._study(trial.number), trial))
         return None
 
     def _new(self, held: ExitStack) -> Draw | None:
-        trials = self._study(0).trials
+        trials = self._study().trials
         begun = [trial for trial in trials if trial.state.name != "WAITING"]
         if len(begun) >= self.count:
             return None

@@ -140,7 +140,7 @@ def test_hopeless_trials_are_given_up_and_the_one_as_asked_never(tmp_path: Path)
     with study.claim() as draw:
         assert draw is not None
         draw.observe(1, 0.2)
-        with pytest.raises(Hopeless, match="validation 3"):
+        with pytest.raises(Hopeless, match="validation 2"):
             for validation in (2, 3):
                 draw.observe(validation, 0.2)
         study.tell(draw, None, 1.0, pruned=True)
