@@ -5,10 +5,8 @@ how documents are ranked, not a loss.
 """
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +18,7 @@ from tailorbird.errors import Interrupted, TrainingDiverged, UserError
 from tailorbird.rag.pairs import Pair
 from tailorbird.records.retriever import RetrieverPoint
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder, write_atomically
+from tailorbird.runs.interrupt import patient_interrupt
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +150,7 @@ def learn(
         _validate(learner, state, folder, trained, per_epoch)
     done = sum(map(len, batches[: state.step]))
     with (
-        _patient() as pressed,
+        patient_interrupt() as pressed,
         log.progress(title, sum(map(len, batches)), "pairs", done) as bar,
     ):
         began, saved = time.monotonic() - state.seconds, time.monotonic()
@@ -300,25 +299,3 @@ def _load(trained: dict[str, Any], optimizer: Any, folder: RunFolder) -> _State:
             f"checkpoint {folder.file(_LAST)} is damaged or of another model",
             "delete the checkpoints folder and start again without --resume",
         ) from error
-
-
-@contextmanager
-def _patient() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-        log.say("stopping after this step (Ctrl-C again: at once) ...")
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: whoever owns it handles Ctrl-C
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,12 +1,10 @@
 """One training loop for every method and model, to be read from top to bottom."""
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from accelerate import Accelerator
@@ -19,6 +17,7 @@ from tailorbird.errors import Interrupted, OverBudget
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.interrupt import patient_interrupt
 from tailorbird.train.checkpoint import Checkpoints, State
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
@@ -103,7 +102,7 @@ def train(model: nn.Module, job: Job) -> Trained:
 
     with (
         job.work.reading(model),
-        _patient_interrupt() as interrupted,
+        patient_interrupt() as interrupted,
         Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
         log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,
     ):
@@ -263,25 +262,3 @@ def _check_deadline(state: State, total: int, job: Job) -> None:
             f"needs about {(state.seconds + needed) / 60:.1f} min for {total} steps; "
             f"{(state.seconds + max(left, 0)) / 60:.1f} min of the budget were left"
         )
-
-
-@contextmanager
-def _patient_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-        log.say("stopping after this step (Ctrl-C again: at once) ...")
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: whoever owns it handles Ctrl-C
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
