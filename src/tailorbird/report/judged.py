@@ -1,13 +1,12 @@
 """How a knowledge base fared: as a page, and as a table for the terminal."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tailorbird.records import JudgeReport, SideReport
 from tailorbird.report import numbers, svg
 from tailorbird.report.arms import flatten
-from tailorbird.report.page import TEMPLATES
+from tailorbird.report.document import TEMPLATES, moment, page_environment
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,15 +94,7 @@ def score_table(report: JudgeReport) -> "Table":
 
 def render_judged(report: JudgeReport) -> str:
     """Return the report as one HTML document that loads nothing."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["heading"] = heading
     environment.filters["percent"] = numbers.percent
     environment.filters["plural"] = numbers.plural
@@ -117,7 +108,7 @@ def render_judged(report: JudgeReport) -> str:
         threshold=threshold_words(report),
         recall=recall_chart(by_score(report)),
         weights=weight_chart(report),
-        created=_moment(report.created),
+        created=moment(report.created),
         open=FAILURES_OPEN,
         settings=flatten(report.settings),
         environment=flatten(report.environment),
@@ -197,11 +188,3 @@ def weight_chart(report: JudgeReport) -> str:
         svg.circle(x(report.weight), y(at), 4, "dot pick", f"chosen, {report.weight:g}: {at:.3f}"),
     ]
     return svg.frame(WIDTH, HEIGHT, "Score by weight", parts)
-
-
-def _moment(created: str) -> str:
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        return created
-    return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".strip()

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.metrics.names import LOWER_IS_BETTER
@@ -21,6 +19,7 @@ from tailorbird.records import (
 from tailorbird.report import arms, captions, numbers
 from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
+from tailorbird.report.document import TEMPLATES, moment, page_environment
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.scatter import cost_scatter
 from tailorbird.report.written import (
@@ -37,7 +36,6 @@ from tailorbird.report.written import (
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = Path(__file__).parent / "templates"
 ERRORS_OF_CHOSEN = 60  # bounds the page: nine arms with long texts stay under 1.5 MB
 ERRORS_OF_OTHERS = 25
 ERRORS_OPEN = 8
@@ -94,7 +92,7 @@ def _context(report: Report) -> dict[str, Any]:
         "forgotten": [arm for arm in ranked if arm.forgetting],
         "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
         "columns": _cost_columns(report),
-        "created": _moment(report.created),
+        "created": moment(report.created),
         "settings": arms.flatten(report.settings),
         "environment": arms.flatten(report.environment),
         "parts": _parts(report),
@@ -109,15 +107,7 @@ def _style(report: Report) -> str:
 
 
 def _environment(report: Report) -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     for write in (
         numbers.percent, numbers.decimal, numbers.duration, numbers.milliseconds, numbers.size,
         numbers.count, numbers.rate, numbers.p_value, numbers.plural, numbers.share_of,
@@ -253,13 +243,3 @@ def _parts(report: Report) -> list[str]:
     """Return the data parts in reading order."""
     known = [part for part in ("train", "validation", "test") if part in report.data.counts]
     return known + [part for part in report.data.counts if part not in known]
-
-
-def _moment(created: str) -> str:
-    """Write an ISO time for a person; anything else stays as it is."""
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        return created
-    zone = f" {moment.tzname()}" if moment.tzinfo else ""
-    return f"{moment.day} {moment:%B %Y, %H:%M}{zone}"

@@ -6,7 +6,7 @@ from html import escape
 from tailorbird.records import Score
 from tailorbird.records.retriever import QueryChange, RetrieverPoint, RetrieverReport
 from tailorbird.report import numbers, svg
-from tailorbird.report.page import TEMPLATES
+from tailorbird.report.document import TEMPLATES, page_environment
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
@@ -15,14 +15,7 @@ QUERIES = 20
 
 def render_retriever(report: RetrieverReport) -> str:
     """Return the report as one HTML document that needs no network."""
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(["html.j2", "html"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["score"] = _score
     environment.filters["interval"] = _interval
     environment.filters["signed"] = _signed
