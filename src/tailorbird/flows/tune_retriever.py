@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -134,24 +135,31 @@ def tune_embedder(
         words=words,
         before=mean_scores({"dense": values[OLD_DENSE], "hybrid": fused["before"]}),
         after=mean_scores({"dense": values[NEW], "hybrid": fused["after"]}),
-        tests=gate.tests,
-        wins=gate.wins,
-        losses=gate.losses,
-        ties=gate.ties,
         weights=(before.weight, after.weight) if data.words else None,
-        pairs=data.counts,
-        queries=part_sizes(data.parts),
-        left_out=data.left_out,
-        share=learnt.share,
-        averages={f"{share:g}": value for share, value in learnt.averages.items()},
-        steps=learnt.steps,
-        best_step=learnt.best_step,
-        seconds=learnt.seconds,
-        curve=learnt.curve,
+        **in_common(data, gate, learnt),
         changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], found),
     )
     weight = after.weight if data.words else None
     return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
+
+
+def in_common(data: Prepared, gate: Gate, learnt: Learnt) -> dict[str, Any]:
+    """Return what the reports of embedders and rerankers tell alike, by the report's names."""
+    return {
+        "tests": gate.tests,
+        "wins": gate.wins,
+        "losses": gate.losses,
+        "ties": gate.ties,
+        "pairs": data.counts,
+        "queries": part_sizes(data.parts),
+        "left_out": data.left_out,
+        "share": learnt.share,
+        "averages": {f"{share:g}": value for share, value in learnt.averages.items()},
+        "steps": learnt.steps,
+        "best_step": learnt.best_step,
+        "seconds": learnt.seconds,
+        "curve": learnt.curve,
+    }
 
 
 def write_report(report: RetrieverReport, folder: RunFolder) -> None:
