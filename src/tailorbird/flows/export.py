@@ -87,6 +87,12 @@ def _is_trained(folder: RunFolder) -> bool:
 
 
 def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> list[Drift]:
+    translated = "onnx" in forms or "int8" in forms
+    if translated:
+        # Before the model is loaded and asked: what is missing is missing at once.
+        from tailorbird.models.onnx import check_installed
+
+        check_installed()
     labels = [str(label) for label in folder.read_json(LABELS)]
     tuned = Tuned(folder, load_config(folder.file(CONFIG)), labels)
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
@@ -96,7 +102,7 @@ def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> li
     before = predict(tuned.model, texts, pad, tuned.device).probabilities
     compared = _Compared(targets, before)
     found = []
-    if "onnx" in forms or "int8" in forms:
+    if translated:
         found += _onnx(tuned, texts, compared, output, forms)
     if "merge" in forms:
         found.append(_merge(tuned, texts, compared, output))
@@ -139,9 +145,8 @@ def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> D
 def _onnx(
     tuned: Tuned, texts: Encoded, compared: _Compared, output: Path, forms: Sequence[Form]
 ) -> list[Drift]:
-    from tailorbird.models.onnx import INPUTS, OnnxClassifier, check_installed, quantise, write_onnx
+    from tailorbird.models.onnx import INPUTS, OnnxClassifier, quantise, write_onnx
 
-    check_installed()
     pad, found = tuned.tokenizer.pad_token_id, []
     tuned.tokenizer.save_pretrained(output)
     path = output / ONNX
