@@ -40,11 +40,16 @@ class DataConfig(Section):
     """Where the examples are and how they are read and split."""
 
     train: str | None = None
-    """CSV, TSV, JSONL or Parquet file with the training examples."""
+    """Training examples: a file, several (`a.csv,b.csv`), a pattern (`data/*.jsonl.gz`), a folder,
+    or a set on the Hugging Face hub (`owner/name[:subset][@revision]`). `FOLDER#split` takes one
+    split; else splits called validation and test serve as such."""
     validation: str | None = None
-    """File with the validation examples; cut from the training file when absent."""
+    """The validation examples, named likewise; cut from the training rows when absent."""
     test: str | None = None
-    """File with the test examples; cut from the training file when absent."""
+    """The test examples, named likewise; cut from the training rows when absent."""
+    max_examples: int | None = Field(None, ge=1)
+    """Rows to take of each part, drawn at random while reading; the rest is never held in
+    memory."""
     task: Literal["auto", "classification", "generation", "text"] = "auto"
     """classification: labels chosen from a set. generation: answers to prompts and conversations.
     text: plain text read on (continued pre-training). auto: as the columns say."""
@@ -67,6 +72,12 @@ class DataConfig(Section):
     """Share of the training rows cut off for validation when no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of the rows cut off for the test when no file is given."""
+    group: str | None = None
+    """Column of what must not be in two parts (a user, a document): its rows stay together."""
+    time: str | None = None
+    """Column of dates or numbers: the earliest rows train, the latest are tested."""
+    folds: int | None = Field(None, ge=2, le=50)
+    """Cross-validation of `tailor tune`: so many runs, each tested on another part of the rows."""
     split_seed: int = Field(13, ge=0)
     """Seed of the split; every arm sees the same one."""
     overlap: Literal["drop", "keep", "error"] = "drop"

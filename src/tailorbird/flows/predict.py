@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.read import read_examples, read_table
+from tailorbird.data.read import read_examples
+from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
 from tailorbird.flows.load import arm_folder, load
 from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder

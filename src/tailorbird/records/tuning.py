@@ -41,6 +41,8 @@ class Example:
         row: The row's number in its file, counted from 1 without the header.
         messages: The whole conversation, the answer included; empty for labels and plain text.
         tools: Tool definitions the conversation may call, as the template takes them.
+        group: Whose it is: rows of one group are never in two parts; empty where not asked for.
+        time: When it was, in seconds; only the order matters. None where not asked for.
     """
 
     text: str
@@ -48,6 +50,8 @@ class Example:
     row: int = 0
     messages: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    group: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
