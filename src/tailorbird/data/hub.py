@@ -139,18 +139,16 @@ def _converted(address: Address, names: Sequence[str]) -> dict[str, tuple[str, .
 
 def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
     """Return the splits among the files that lie in the hub's cache, None if there are none."""
-    from huggingface_hub import errors, snapshot_download
-
-    for revision in (address.revision, _CONVERTED):
-        try:
-            place = snapshot_download(
-                address.repo, repo_type="dataset", revision=revision, local_files_only=True
-            )
-        except (errors.LocalEntryNotFoundError, errors.RevisionNotFoundError, OSError, ValueError):
-            continue
-        folder = Path(place)
-        names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-        if not data_files(names):
+    snapshots = _snapshots(address.repo)
+    wanted = (address.revision,) if address.revision else ("main", _CONVERTED)
+    for revision in wanted:
+        folder = snapshots.get(str(revision))
+        names = (
+            [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            if folder
+            else []
+        )
+        if folder is None or not data_files(names):
             continue
         if revision == _CONVERTED:
             splits = _converted(address, names)
@@ -160,6 +158,23 @@ def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
             splits = split_files(address.repo, names, told, address.subset)
         return {split: tuple(folder / n for n in files) for split, files in splits.items()}
     return None
+
+
+def _snapshots(repo: str) -> dict[str, Path]:
+    """Return the folders of a set in the cache, by branch, tag and commit."""
+    from huggingface_hub import errors, scan_cache_dir
+
+    try:
+        cached = scan_cache_dir().repos
+    except errors.CacheNotFound:
+        return {}
+    found: dict[str, Path] = {}
+    for kept in cached:
+        if kept.repo_type == "dataset" and kept.repo_id == repo:
+            for revision in kept.revisions:
+                for name in (*revision.refs, revision.commit_hash):
+                    found[name] = Path(revision.snapshot_path)
+    return found
 
 
 def _short(error: Exception) -> str:

@@ -161,7 +161,7 @@ def test_times_are_read(cells: list[str], order: list[int], tmp_path: Path) -> N
         ("a,x,soon", {"time": "when"}, "no date or number in 1 of 3 rows: line 4"),
         ("a,x,2024-01-01", {"time": "when"}, "holds both dates and numbers"),
         ("a,x,", {"group": "when"}, "no group in 1 of 3 rows: line 4"),
-        ("a,x,1", {"group": "whom"}, "no column 'whom' (did you mean 'when'?)"),
+        ("a,x,1", {"group": "whom"}, "no column 'whom'"),
     ],
 )
 def test_columns_that_cannot_be_used(

@@ -147,13 +147,13 @@ def test_rows_beyond_the_limit_are_drawn_and_told(tmp_path: Path) -> None:
 def test_reading_ends_before_the_memory_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 40 MB free, a file whose rows take more is refused with the limit to set."""
+    """With 120 MB free, a file whose rows take more is refused with the limit to set."""
     from tailorbird.data import kept
 
-    monkeypatch.setattr(kept, "free_bytes", lambda: 40_000_000)
+    monkeypatch.setattr(kept, "free_bytes", lambda: 120_000_000)
     path = tmp_path / "a.jsonl"
-    row = json.dumps({"text": "word " * 200, "label": "a"}) + "\n"
-    path.write_text(row * 60_000)
+    row = json.dumps({"text": "word " * 600, "label": "a"}) + "\n"
+    path.write_text(row * 40_000)
     with pytest.raises(UserError, match="half of the memory that was free") as caught:
         read_table(path)
     limit = int(caught.value.fix.rpartition("=")[2])
@@ -176,9 +176,9 @@ def save(folder: Path, labels: list[int], kind: str = "arrow") -> None:
     names = []
     for number, part in enumerate((table[: len(labels) // 2], table[len(labels) // 2 :])):
         names.append(f"data-0000{number}-of-00002.arrow")
-        with pyarrow.OSFile(str(folder / names[-1]), "wb") as file:
-            with pyarrow.ipc.new_stream(file, schema) as stream:
-                stream.write_table(part)
+        path = str(folder / names[-1])
+        with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
+            stream.write_table(part)
     (folder / "state.json").write_text(
         json.dumps({"_data_files": [{"filename": n} for n in names]})
     )
@@ -290,50 +290,55 @@ def test_folders_mean_what_they_mean_to_datasets(tmp_path: Path) -> None:
         assert {split or "train" for split in ours} == theirs, names
 
 
+class Answers(BaseHTTPRequestHandler):
+    """What the hub says of the sets in `files`."""
+
+    files: dict[str, dict[str, bytes]]
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        path = self.path.partition("?")[0].replace("%2F", "/").strip("/")
+        name = "/".join(path.removeprefix("api/").split("/")[1:3])
+        if name not in self.files:
+            self.reply(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
+            return
+        there = self.files[name]
+        if path.startswith("api/") and "/tree/" in path:
+            listed = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40}
+                      for n, d in there.items()]  # fmt: skip
+            self.reply(200, json.dumps(listed).encode(), {}, body)
+        elif path.startswith("api/"):
+            told = {"id": name, "sha": "1" * 40, "siblings": [{"rfilename": n} for n in there]}
+            self.reply(200, json.dumps(told).encode(), {}, body)
+        else:
+            data = there[path.split("/resolve/")[1].split("/", 1)[1]]
+            tags = {"ETag": f'"{len(data):040x}"', "X-Repo-Commit": "1" * 40}
+            self.reply(200, data, tags, body)
+
+    def reply(self, code: int, data: bytes, headers: dict[str, str], body: bool) -> None:
+        self.send_response(code)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A server on this machine that answers as the hub does, and the environment to find it."""
     files: dict[str, dict[str, bytes]] = {}
 
-    class Hub(BaseHTTPRequestHandler):
-        def log_message(self, *args: Any) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def answer(self, body: bool) -> None:
-            path = self.path.partition("?")[0].replace("%2F", "/").strip("/")
-            name = "/".join(path.removeprefix("api/").split("/")[1:3])
-            if name not in files:
-                self.reply(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
-                return
-            there = files[name]
-            if path.startswith("api/") and "/tree/" in path:
-                listed = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40}
-                          for n, d in there.items()]  # fmt: skip
-                self.reply(200, json.dumps(listed).encode(), {}, body)
-            elif path.startswith("api/"):
-                told = {"id": name, "sha": "1" * 40, "siblings": [{"rfilename": n} for n in there]}
-                self.reply(200, json.dumps(told).encode(), {}, body)
-            else:
-                data = there[path.split("/resolve/")[1].split("/", 1)[1]]
-                tags = {"ETag": f'"{len(data):040x}"', "X-Repo-Commit": "1" * 40}
-                self.reply(200, data, tags, body)
-
-        def reply(self, code: int, data: bytes, headers: dict[str, str], body: bool) -> None:
-            self.send_response(code)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body:
-                self.wfile.write(data)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (Answers,), {"files": files}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
