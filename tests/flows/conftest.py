@@ -40,7 +40,7 @@ def inside() -> Iterator[Tailor]:
     Each process takes seconds to import what it needs.
     """
     from tailorbird.cli.main import run as verb
-    from tailorbird.flows import child, compare
+    from tailorbird.flows import child, nest
 
     def run(*arguments: Any, stdin: str = "") -> Any:
         out, err = io.StringIO(), io.StringIO()
@@ -59,7 +59,7 @@ def inside() -> Iterator[Tailor]:
         return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "_run", lambda command: child.main(*command[-2:]))
+        patch.setattr(nest.Nest, "run", lambda _, *arm: child.main(*arm))
         yield run
 
 
