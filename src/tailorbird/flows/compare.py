@@ -11,6 +11,7 @@ from tailorbird.config import METHODS, Config, dump_config, for_arm
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import OUTCOME, read_arm, write_job
+from tailorbird.flows.nest import ARM as ARM_PROCESS
 from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
@@ -57,17 +58,17 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         folder.write(CONFIG, dump_config(config))
         with Nest() as nest:
             arms, folders = _Bench(config, prepared, folder, nest).run()
-        story = Story(
-            kind="compare",
-            config=config,
-            prepared=prepared,
-            folder=folder,
-            arms=arms,
-            folders=folders,
-            command=command or reproduce("compare", folder),
-            started=started,
-        )
-        return finish(story)
+            story = Story(
+                kind="compare",
+                config=config,
+                prepared=prepared,
+                folder=folder,
+                arms=arms,
+                folders=folders,
+                command=command or reproduce("compare", folder),
+                started=started,
+            )
+            return finish(story, nest)
 
 
 def _with_arms(config: Config, task: Task) -> Config:
@@ -194,7 +195,7 @@ class _Bench:
         seeded = config.train.model_copy(update={"seed": seed})
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, name, config.model_copy(update={"train": seeded}), self.deadline)
-        code = self.nest.run(str(self.folder.path), str(place.path))
+        code = self.nest.run(ARM_PROCESS, str(self.folder.path), str(place.path))
         if place.file(ARM).is_file():
             return read_arm(place)
         if code == Interrupted.exit_code:

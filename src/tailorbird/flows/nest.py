@@ -2,8 +2,8 @@
 
 Importing torch, transformers and PEFT takes a process several seconds, and every arm has one of its
 own. `Nest` starts `python -m tailorbird.flows.nest`, which imports them, computes nothing, and
-forks for each arm: its memory is still its own, and a crash still ends it alone. Where forking a
-process that has torch loaded is not safe (all but Linux), each arm starts from nothing.
+forks for each piece of work: its memory is still its own, and a crash still ends it alone. Where
+forking a process that has torch loaded is not safe (all but Linux), each starts from nothing.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from typing import IO
 
@@ -21,7 +22,8 @@ from tailorbird import log
 from tailorbird.errors import Interrupted
 
 _FORKS = sys.platform == "linux"
-_CHILD, _NEST = "tailorbird.flows.child", "tailorbird.flows.nest"
+_NEST = "tailorbird.flows.nest"
+ARM, SECOND_LOOK = "tailorbird.flows.child", "tailorbird.flows.second_look"
 # What every trained arm imports; none of it starts a thread or looks for a GPU.
 _SHARED = (
     "torch",
@@ -30,12 +32,13 @@ _SHARED = (
     "transformers.models.auto.modeling_auto",
     "peft",
     "scipy.stats",
-    _CHILD,
+    ARM,
+    SECOND_LOOK,
 )
 
 
 class Nest:
-    """Runs arms one after the other, each in a process of its own; a context manager."""
+    """Runs modules one after the other, each in a process of its own; a context manager."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -47,20 +50,20 @@ class Nest:
         if self._process is not None:
             self._process.communicate()
 
-    def run(self, run: str, arm: str) -> int:
-        """Run the job in the folder `arm` of the comparison `run`; return its exit code.
+    def run(self, module: str, *arguments: str) -> int:
+        """Run `module`'s ``main`` with `arguments`, as ``python -m`` would; return its exit code.
 
         What it prints goes to our stderr. Ctrl-C reaches it by itself and is waited for; a second
         one ends it.
         """
         if not _FORKS:
-            command = [sys.executable, "-m", _CHILD, run, arm]
+            command = [sys.executable, "-m", module, *arguments]
             alone = subprocess.Popen(command, stdout=sys.stderr.fileno())
             return _patiently(alone.wait, alone.kill)
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(json.dumps([run, arm]) + "\n")
+            process.stdin.write(json.dumps([module, *arguments]) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             return process.wait()
@@ -108,16 +111,16 @@ def _patiently(wait: Callable[[], int], end: Callable[[], None]) -> int:
 
 def serve(asked: IO[str], told: IO[str]) -> None:
     """Fork for every line of `asked`; tell the process's id, then its exit code, a line each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the arm answers Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work answers Ctrl-C
     log.quiet_libraries()
     for name in _SHARED:
         importlib.import_module(name)
-    gc.freeze()  # a collection in the arm would copy every page that it marks
+    gc.freeze()  # a collection in the work would copy every page that it marks
     while line := asked.readline():
-        run, arm = json.loads(line)
+        module, *arguments = json.loads(line)
         pid = os.fork()
         if not pid:
-            _become(run, arm)
+            _become(module, arguments)
         told.write(f"{pid}\n")
         told.flush()
         _, status = os.waitpid(pid, 0)
@@ -125,20 +128,20 @@ def serve(asked: IO[str], told: IO[str]) -> None:
         told.flush()
 
 
-def _become(run: str, arm: str) -> None:
-    """Be the arm, and end."""
+def _become(module: str, arguments: list[str]) -> None:
+    """Do the work, and end."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(2, 1)
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (lives as long as we do)
-        from tailorbird.flows.child import main
-
-        code = main(run, arm)
+        code = importlib.import_module(module).main(*arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         code = Interrupted.exit_code
+    except BaseException:
+        traceback.print_exc()
     finally:
         # Not sys.exit: what the nest has registered to do at its end is the nest's.
         sys.stdout.flush()
