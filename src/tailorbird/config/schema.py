@@ -195,7 +195,10 @@ class GenerateConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
+
+    label_errors: bool = True
+    """Look for labels that are likely wrong, and list them in label_errors.csv."""
 
     metric: str = "auto"
     """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
@@ -267,7 +270,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     """How answers are written."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
     index: IndexConfig = IndexConfig()

@@ -8,9 +8,11 @@ from tailorbird.data.cells import column_texts, missing_label
 from tailorbird.data.columns import Chosen, choose_columns
 from tailorbird.data.extras import with_extras
 from tailorbird.data.formats import Asked, Wish, find_form
+from tailorbird.data.layout import PROSE
 from tailorbird.data.sources import Source, files_of, parts_of
 from tailorbird.data.table import Table, listed
 from tailorbird.data.tables import read_table
+from tailorbird.data.textfile import kind_of
 from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Task
@@ -68,6 +70,7 @@ def read_examples(
     source = Source.of(path)
     table = read_table(source)
     wish = Wish(task, text, label)
+    _check_prose(table, task)
     form = find_form(table, wish, need_label=need_label, like=like or {})
     if form is not None:
         found = read_written(
@@ -85,6 +88,15 @@ def read_examples(
     chosen = choose_columns(table, text, label, need_label=need_label, like=like or {})
     loaded = _read_labelled(table, chosen, need_label=need_label, drop_missing=drop_missing)
     return replace(loaded, examples=with_extras(loaded.examples, table, source))
+
+
+def _check_prose(table: Table, task: Asked) -> None:
+    """Refuse to look for labels or answers in plain text."""
+    if kind_of(table.path) in PROSE and task not in ("auto", "text"):
+        raise UserError(
+            f"{table.path}: plain text has no labels and no answers to learn ({task})",
+            "leave --task out to have it read on, or give a table: CSV, TSV, JSONL or Parquet",
+        )
 
 
 def _read_labelled(table: Table, chosen: Chosen, *, need_label: bool, drop_missing: bool) -> Loaded:

@@ -14,6 +14,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
+from tailorbird.flows.label_errors import DOUBTS
 from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.scoring import load_probabilities, targets_of
@@ -43,6 +44,7 @@ from tailorbird.runs.folder import (
     TASK,
     RunFolder,
 )
+from tailorbird.runs.split import finding_from_json
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def finish(story: Story, nest: Nest) -> Report:
 
 def _data(story: Story) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    if story.folder.file(DOUBTS).is_file():
+        doubts = finding_from_json(story.folder.read_json(DOUBTS))
+        found = replace(found, findings=(*found.findings, doubts))
     answered = _answered(story)
     if answered:
         found = replace(found, counts=found.counts | {"answered": answered})
@@ -156,7 +161,7 @@ def _with_look(
     index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
 
     def near(row: int) -> tuple[Neighbour, ...]:
-        return tuple(Neighbour(**found) for found in seen["nearest"].get(index[row], []))
+        return tuple(Neighbour(**found) for found in seen["nearest"].get(index.get(row, ""), []))
 
     return replace(
         arm,

@@ -37,9 +37,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
         part: tuple(map(example_from_json, folder.read_rows(f"{DATA}/{part}.jsonl")))
         for part in _PARTS
     }
-    findings = tuple(
-        Finding(**finding | {"samples": tuple(finding["samples"])}) for finding in rest["findings"]
-    )
+    findings = tuple(map(finding_from_json, rest["findings"]))
     split = Split(
         labels=tuple(rest["labels"]),
         how=rest["how"],
@@ -56,6 +54,11 @@ def example_from_json(row: dict[str, Any]) -> Example:
     messages = tuple(Message(**message) for message in row["messages"])
     example = Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]))
     return replace(example, group=row.get("group", ""), time=row.get("time"))
+
+
+def finding_from_json(row: dict[str, Any]) -> Finding:
+    """Return the finding that `dataclasses.asdict` made `row` of."""
+    return Finding(**row | {"samples": tuple(row["samples"])})
 
 
 def has_split(folder: RunFolder) -> bool:
