@@ -175,7 +175,7 @@ def _compare(
     story: Story, arms: Sequence[ArmReport], headline: str
 ) -> tuple[Comparison, ...]:
     best = best_arm(arms, headline)
-    if best is None:
+    if best is None or len(story.folders) < 2:
         return ()
     split = story.prepared.split
     if split.task != "classification":

@@ -70,6 +70,8 @@ def run_folds(
         seed=data.split_seed,
         given_validation=data.validation is not None,
     )
+    total = sum(len(fold.test) for fold in folds)
+    log.say(f"instead, {len(folds)} folds: each of the {total:,} rows is tested once")
     name = config.method.name
     places, reports = [], []
     for number, split in enumerate(folds, 1):

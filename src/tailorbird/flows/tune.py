@@ -44,8 +44,18 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         folder.write(CONFIG, dump_config(config))
         if config.data.folds is not None:
             prepared, arm, places = run_folds(config, prepared, folder, _run)
-            return _told(Story("tune", config, prepared, folder, [arm], {arm.name: places},
-                               command or reproduce("tune", folder), started))
+            # The others are folds of the same arm, tested on other rows.
+            story = Story(
+                kind="tune",
+                config=config,
+                prepared=prepared,
+                folder=folder,
+                arms=[arm],
+                folders={arm.name: places[:1]},
+                command=command or reproduce("tune", folder),
+                started=started,
+            )
+            return _told(story)
     job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
     job, found = with_best(job)
     with folder.locked(wait=together):
