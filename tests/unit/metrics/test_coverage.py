@@ -20,7 +20,10 @@ def population() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_score_covers_its_truth() -> None:
-    """Of 60 samples of 300, at least 51 intervals hold the truth: at 95 % each, fewer would in 1 of 1,000."""
+    """Of 60 samples of 300, 51 intervals or more hold the truth.
+
+    Intervals that hold it 95 times in 100 would give fewer in 1 of 1,000 such tests.
+    """
     sklearn = pytest.importorskip("sklearn.metrics")
     probabilities, target = population()
     called = probabilities.argmax(axis=1)
