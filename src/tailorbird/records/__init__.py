@@ -12,6 +12,7 @@ from tailorbird.records.knowledge import (
     Passage,
 )
 from tailorbird.records.search import Search, Trial
+from tailorbird.records.tasks import KINDS, Kind, Target
 from tailorbird.records.tuning import (
     ArmReport,
     CalibrationBin,
@@ -29,8 +30,10 @@ from tailorbird.records.tuning import (
     Piece,
     ReloadCheck,
     Report,
+    Residual,
     Score,
     SeedScore,
+    Slice,
     Split,
     Status,
     Task,
@@ -59,6 +62,8 @@ __all__ = [
     "Forgetting",
     "Hit",
     "JudgeReport",
+    "KINDS",
+    "Kind",
     "Level",
     "Mark",
     "Message",
@@ -68,12 +73,15 @@ __all__ = [
     "Question",
     "ReloadCheck",
     "Report",
+    "Residual",
     "Score",
     "Search",
     "SeedScore",
     "SideReport",
+    "Slice",
     "Split",
     "Status",
+    "Target",
     "Task",
     "Threshold",
     "Trial",

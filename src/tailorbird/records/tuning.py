@@ -7,8 +7,9 @@ from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
-Task = Literal["classification", "generation", "text"]
-"""Labels chosen from a set; answers written word by word; plain text read on."""
+Task = Literal["classification", "multilabel", "regression", "generation", "text"]
+"""One label of a set; any number of labels; numbers; answers written word by word; plain text read
+on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Example:
         row: The row's number in its file, counted from 1 without the header.
         messages: The whole conversation, the answer included; empty for labels and plain text.
         tools: Tool definitions the conversation may call, as the template takes them.
+        pair: Of two texts that are read together, both; `text` is the two, one under the other.
+        labels: Of multi-label data, its labels; none is an answer too. `label` lists them.
+        values: Of regression, its numbers, one per target; `label` writes them.
     """
 
     text: str
@@ -48,6 +52,9 @@ class Example:
     row: int = 0
     messages: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    pair: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,8 @@ class Split:
         train: Training examples.
         validation: Examples that settings and early stopping are chosen on.
         test: Examples that are scored once.
-        labels: Every label, sorted; a label's index is its class id. Empty unless the task is
-            classification.
+        labels: Every label, sorted; a label's index is its class id. Of regression the names of
+            the targets; empty where words are written or read on.
         how: Where the split came from, in words (``"given files"``, ``"stratified, seed 13"``).
         findings: What the data checks found.
         task: What is learnt from it.
@@ -124,7 +131,8 @@ class CurvePoint:
     """One validation during training; losses are means in nats.
 
     Of classification per example; of written answers per answer token, and the accuracy is the
-    share of answer tokens that were the likeliest.
+    share of answer tokens that were the likeliest. Of other tasks it is their own figure: macro-F1
+    or R².
     """
 
     step: int
@@ -167,7 +175,12 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class WrongExample:
-    """A test example the arm got wrong; confidence is the probability of what it predicted."""
+    """A test example the arm got wrong.
+
+    Attributes:
+        confidence: The probability of the label it predicted; 0 where it predicts no single one.
+        loss: How far off it was: a loss in nats, or of regression the distance.
+    """
 
     row: int
     text: str
@@ -175,6 +188,37 @@ class WrongExample:
     predicted: str
     confidence: float
     nearest: tuple[Neighbour, ...] = ()
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What one target of a test example is, and what was predicted."""
+
+    target: str
+    truth: float
+    predicted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How an arm fared on a part of the test examples, against the others.
+
+    Attributes:
+        name: Which part: ``"class: sport"``, ``"long texts (40 words or more)"``.
+        count: How many examples are in it.
+        loss: Their mean loss (of labels the share that is wrong).
+        rest: The same of the others.
+        p_holm: One-sided p-value of the loss being higher in the slice, Holm-corrected.
+        worse: Whether it is significantly so, at 5 %.
+    """
+
+    name: str
+    count: int
+    loss: float
+    rest: float
+    p_holm: float
+    worse: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +288,8 @@ class ArmReport:
         search: How its settings were found, if they were searched for.
         answers: Of written answers, the same test rows for every arm, to be read side by side.
         worst: Of written answers, those that scored lowest.
+        residuals: Of regression, truth and prediction of test examples, at most 500 per target.
+        slices: Parts of the test examples, those that fared worst first.
     """
 
     name: str
@@ -266,6 +312,8 @@ class ArmReport:
     forgetting: Forgetting | None = None
     reload: ReloadCheck | None = None
     search: Search | None = None
+    residuals: tuple[Residual, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
