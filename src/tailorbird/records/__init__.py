@@ -11,35 +11,37 @@ from tailorbird.records.knowledge import (
     Mark,
     Passage,
 )
+from tailorbird.records.scores import (
+    CalibrationBin,
+    ClassScore,
+    Forgetting,
+    Neighbour,
+    Residual,
+    Score,
+    Slice,
+    WrittenAnswer,
+    WrongExample,
+)
 from tailorbird.records.search import Search, Trial
 from tailorbird.records.tasks import KINDS, Kind, Target
 from tailorbird.records.tuning import (
     ArmReport,
-    CalibrationBin,
-    ClassScore,
     Comparison,
     Cost,
     CurvePoint,
     DataSummary,
     Example,
     Finding,
-    Forgetting,
     Level,
     Message,
-    Neighbour,
     Piece,
     ReloadCheck,
     Report,
-    Residual,
-    Score,
     SeedScore,
-    Slice,
     Split,
     Status,
     Task,
     Verdict,
-    WrittenAnswer,
-    WrongExample,
     report_from_json,
 )
 
