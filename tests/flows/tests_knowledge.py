@@ -20,7 +20,7 @@ class WordVectors:
         from tailorbird.config.schema import ModelConfig
         from tailorbird.models.load import load_tokenizer
 
-        self.name, self.embedded = name, 0
+        self.name, self.embedded, self.fingerprint = name, 0, name
         self.tokenizer = load_tokenizer(ModelConfig(name="builtin:minilm"))
 
     def embed_documents(self, texts: Sequence[str], title: str = "") -> Embedded:

@@ -8,7 +8,8 @@ import numpy as np
 
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.rag.ledger import Ledger, chunk_of, unpack
-from tailorbird.rag.store import Found, Store
+from tailorbird.rag.resident import Found
+from tailorbird.rag.store import Store
 from tailorbird.rag.where import Condition, parse
 from tailorbird.records import Chunk, Hit
 
@@ -120,7 +121,14 @@ class Snapshot:
             f"WHERE c.row IN (SELECT value FROM json_each(?)){extra}",
             (json.dumps(rows.tolist()), *values),
         )
-        return {row: (chunk_of(columns), json.loads(metadata)) for row, metadata, *columns in read}
+        # Many hits may be of one document; each gets a dictionary of its own all the same.
+        parsed: dict[str, dict[str, Any]] = {}
+        found = {}
+        for row, metadata, *columns in read:
+            if metadata not in parsed:
+                parsed[metadata] = json.loads(metadata)
+            found[row] = chunk_of(columns), dict(parsed[metadata])
+        return found
 
     def _among(self, condition: Condition) -> np.ndarray | None:
         """Return the rows that a condition leaves, None where they are many."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.rag.chunk import contextual_text
-from tailorbird.rag.ledger import FileNote, Generation, Ledger, Prepared
+from tailorbird.rag.ledger import FileNote, Generation, Ledger, Prepared, said_hash
 from tailorbird.rag.schema import explained, transaction
 from tailorbird.rag.store import Store
 
@@ -79,9 +79,19 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
     with explained(ledger.path):
         with transaction(ledger.link):
             fresh = [prepared for prepared in batch.prepared if _differs(ledger, prepared)]
-            versions = [ledger.insert_pending(prepared) for prepared in fresh]
+            noted = [ledger.insert_pending(prepared) for prepared in fresh]
             ledger.insert_vectors(generation.number, batch.vectors)
-        _index(ledger, generation, store, ledger.rows("pending"))
+        rows = [row for _, given in noted for row in given]
+        said = [text for prepared in fresh for text in prepared.said]
+        names = [said_hash(text) for text in said]
+        if all(name in batch.vectors for name in names):
+            # What stands in the ledger by now is at hand: no need to read it back.
+            if rows:
+                vectors = np.stack([batch.vectors[name] for name in names])
+                store.add(np.asarray(rows, dtype=np.int64), vectors, said)
+        else:
+            _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
+        versions = [version for version, _ in noted]
         with transaction(ledger.link):
             deleted = ledger.flip(versions, batch.removed)
             ledger.note_files(batch.notes, batch.gone)
