@@ -1,18 +1,17 @@
 """A knowledge base through kills, other writers, other settings and damage."""
 
-import os
+import json
 import random
-import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests_knowledge import document, load
+from terminal import PATIENCE, environment
+from tests_knowledge import document, load, versions
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
@@ -20,7 +19,6 @@ from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
 from tailorbird.rag.knowledge import KnowledgeBase
 
-HERE = Path(__file__).parent
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
 
@@ -30,80 +28,32 @@ def folder(tmp_path: Path) -> Path:
         return tmp_path / "KB"
 
 
-def versions(kb: KnowledgeBase) -> dict[str, set[str]]:
-    """Return the versions that a reader sees of every document; whole ones have one."""
-    with kb.reading() as view:
-        found = {}
-        for source in view.sources():
-            chunks, text = view.chunks(source), view.text(source)
-            assert all(text[c.start : c.end] == c.text for c in chunks)
-            assert chunks[-1].end == len(text.rstrip()) and chunks[0].start == 0
-            found[source] = set(re.findall(r"version (\d+) of", text))
-        return found
-
-
-def start(folder: Path, name: str, begin: int = 0) -> "subprocess.Popen[str]":
-    source = Path(__file__).resolve().parents[2] / "src"
-    return subprocess.Popen(
-        [sys.executable, str(HERE / "writer_of_knowledge.py"), str(folder), name, str(begin)],
-        stdout=subprocess.PIPE,
+def killed(*arguments: Any) -> dict[str, Any]:
+    """Return what `benchmarks/kill_index.py` saw: it forks, which a process of tests should not."""
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_index.py"
+    done = subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        env=environment(TOKENIZERS_PARALLELISM="false"),
+        capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{HERE}"},
+        timeout=600 * PATIENCE,
+        check=False,
     )
+    assert done.stdout, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (told["problems"], done.returncode) == ([], 0)
+    return told
 
 
-def killed(folder: Path, moments: int, seed: int) -> None:
-    """Kill a writer so many times; what it had said is there each time, and nothing is half."""
-    draw = random.Random(seed)
-    said: dict[str, str] = {}
-    begin = 0
-    for _ in range(moments):
-        writer = start(folder, "d", begin)
-        assert writer.stdout is not None
-        lines = [writer.stdout.readline()]  # at work
-        time.sleep(draw.uniform(0, 0.4))
-        writer.send_signal(signal.SIGKILL)
-        lines += writer.stdout.readlines()
-        writer.wait()
-        for line in filter(str.strip, lines):
-            kind, source, number = line.split()
-            said[source] = number if kind == "have" else ""
-            begin += 1
-        with KnowledgeBase(folder, None, load) as kb:
-            assert verify(kb).problems == ()
-            seen = versions(kb)
-        under_way = f"d-{begin % 12}"
-        for source, number in said.items():
-            if source != under_way:
-                assert seen.get(source, set()) == ({number} if number else set()), source
-        assert all(len(found) == 1 for found in seen.values())
-        said |= {under_way: next(iter(seen.get(under_way, {""})))}
-
-
-def test_killed_writers_lose_nothing(folder: Path) -> None:
-    killed(folder, 2, seed=1)
+def test_killed_and_contending_writers_lose_nothing() -> None:
+    told = killed("--kills", 5, "--seed", random.randrange(1000), "--contend", 5)
+    assert set(told["by_kind"].values()) == {1} and told["acknowledged"] >= 12
 
 
 @pytest.mark.slow
-def test_a_hundred_kills(folder: Path) -> None:
-    killed(folder, 100, seed=2)
-
-
-def test_two_writers_and_a_reader(folder: Path) -> None:
-    writers = [start(folder, name) for name in ("a", "b")]
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-    until = time.monotonic() + 2
-    with KnowledgeBase(folder, None, load) as kb:
-        while time.monotonic() < until:
-            assert all(len(found) == 1 for found in versions(kb).values())
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-        with KnowledgeBase(folder, None, load) as again:
-            assert verify(again).problems == ()
-            assert {source[0] for source in versions(again)} == {"a", "b"}
+def test_a_hundred_kills() -> None:
+    told = killed("--kills", 100, "--seed", 2)
+    assert told["left_behind"]["pending"] and told["left_behind"]["dead"]
 
 
 def test_added_changed_and_deleted_are_seen_at_once(folder: Path) -> None:
