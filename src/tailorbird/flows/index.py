@@ -87,12 +87,14 @@ def index(
 
 def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
     """Add documents that come from no file; one of the same source is replaced."""
+    started = time.monotonic()
     done = Indexed()
     work = _Ingest(kb, kb.settings, done)
     for document in documents:
-        work.add(document, document.source)
+        done.unchanged += not work.add(document, document.source)
     work.write()
     kb.optimize()
+    done.seconds = round(time.monotonic() - started, 3)
     return done
 
 
@@ -165,7 +167,7 @@ class _Ingest:
 
     def add(
         self, document: Document, path: str, *, counted: bool = True, again: bool = False
-    ) -> None:
+    ) -> bool:
         """Take a document that is new or has changed; write when there is enough.
 
         Args:
@@ -173,11 +175,14 @@ class _Ingest:
             path: Its file.
             counted: As added or changed.
             again: Whether to cut it also where it has not changed.
+
+        Returns:
+            Whether it was taken.
         """
         source = document.source
         before = self.taken[source] if source in self.taken else self.kb.ledger.digest(source)
         if before == document.digest and not again:
-            return
+            return False
         self.taken[source] = document.digest
         prepared = self.kb.prepare(document, path, self.config)
         self.prepared.append(prepared)
@@ -188,6 +193,7 @@ class _Ingest:
             self.done.changed += before is not None
         if self.count >= _BATCH_CHUNKS or time.monotonic() - self.wrote > _BATCH_SECONDS:
             self.write()
+        return True
 
     def write(self) -> None:
         """Write what was gathered."""
