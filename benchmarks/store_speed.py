@@ -71,9 +71,10 @@ def measure(chunks: int, place: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=place) as folder:
         maker, ready = Maker(), ReadyVectors()
         before = peak_mb()
-        seconds = fill(Path(folder) / "kb", maker, ready, chunks)
+        exact = Exact(maker.questions(QUERIES, seed=11))
+        seconds = fill(Path(folder) / "kb", maker, ready, chunks, exact)
         after_ingest = peak_mb()
-        found = search(Path(folder) / "kb", maker, ready)
+        found = search(Path(folder) / "kb", ready, exact)
         size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
         return {
             "chunks": chunks,
@@ -87,7 +88,40 @@ def measure(chunks: int, place: Path | None) -> dict[str, Any]:
         }
 
 
-def fill(folder: Path, maker: Maker, ready: ReadyVectors, chunks: int) -> dict[str, float]:
+class Exact:
+    """The ten chunks nearest to each question, compared while the chunks are made."""
+
+    def __init__(self, questions: list[tuple[str, np.ndarray]]) -> None:
+        self.questions = questions
+        self._asked = np.stack([vector for _, vector in questions])
+        self._names = np.empty((len(questions), 0), dtype=object)
+        self._cosines = np.empty((len(questions), 0), dtype=np.float32)
+
+    def take(self, block: Ready) -> None:
+        """Compare a block."""
+        said = [text for prepared in block.prepared for text in prepared.said]
+        names = [chunk.id for prepared in block.prepared for chunk in prepared.chunks]
+        found = self._asked @ np.stack([block.vectors[text] for text in said]).T
+        cosines = np.concatenate([self._cosines, found], axis=1)
+        ids = np.asarray(names, dtype=object)
+        all_names = np.concatenate([self._names, np.tile(ids, (len(self._asked), 1))], axis=1)
+        best = np.argsort(-cosines, axis=1)[:, :10]
+        self._cosines = np.take_along_axis(cosines, best, axis=1)
+        self._names = np.take_along_axis(all_names, best, axis=1)
+
+    def recall(self, kb: Any) -> float:
+        """Return the share of them among the first ten of a search by vectors."""
+        with kb.reading() as view:
+            shares = [
+                len(set(names) & {hit.chunk.id for hit in view.nearest(vector, 100)[:10]}) / 10
+                for names, (_, vector) in zip(self._names, self.questions, strict=True)
+            ]
+        return float(np.mean(shares))
+
+
+def fill(
+    folder: Path, maker: Maker, ready: ReadyVectors, chunks: int, exact: Exact | None = None
+) -> dict[str, float]:
     """Write the documents batch by batch, as `tailor index` does; return the seconds of each part.
 
     Making texts and vectors is left out.
@@ -98,6 +132,8 @@ def fill(folder: Path, maker: Maker, ready: ReadyVectors, chunks: int) -> dict[s
     with open_store(folder, ready, IndexConfig(embedder="ready")) as kb:
         for block in maker.blocks(chunks):
             written += write(kb, ready, block)
+            if exact is not None:
+                exact.take(block)
         started = time.perf_counter()
         kb.optimize(0)
         return {"write": written, "optimize": time.perf_counter() - started}
@@ -120,17 +156,16 @@ def write(kb: Any, ready: ReadyVectors, block: Ready) -> float:
     return time.perf_counter() - started
 
 
-def search(folder: Path, maker: Maker, ready: ReadyVectors) -> dict[str, float]:
+def search(folder: Path, ready: ReadyVectors, exact: Exact) -> dict[str, float]:
     """Ask, and return the milliseconds: of the first question after opening, and of the others."""
     from tailorbird.config.knowledge import RetrieveConfig
     from tailorbird.rag.retrieve import Retriever
 
-    questions = maker.questions(QUERIES + 20, seed=11)
-    ready.known = dict(questions)
+    ready.known = dict(exact.questions)
     with open_store(folder, ready) as kb:
         retriever = Retriever(kb, RetrieveConfig())
         seconds = []
-        for question, _ in questions:
+        for question, _ in exact.questions:
             started = time.perf_counter()
             assert retriever.search(question)
             seconds.append(1000 * (time.perf_counter() - started))
@@ -139,6 +174,7 @@ def search(folder: Path, maker: Maker, ready: ReadyVectors) -> dict[str, float]:
             "first_query_ms": round(seconds[0], 1),
             "query_p50_ms": round(float(p50), 1),
             "query_p95_ms": round(float(p95), 1),
+            "recall_at_10": round(exact.recall(kb), 4),
         }
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from terminal import PATIENCE, environment
-from tests_knowledge import document, load, versions
+from tests_knowledge import WordVectors, document, load, versions
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
+from tailorbird.rag.chunk import contextual_text
 from tailorbird.rag.knowledge import KnowledgeBase
+from tailorbird.rag.ledger import said_hash
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -103,6 +105,7 @@ def test_files_unchanged_changed_moved_and_gone(folder: Path, tmp_path: Path) ->
         (docs / "two.md").rename(docs / "moved.md")
         moved = index(kb, [docs], CONFIG)
         assert moved.moved == 1 and load("words").embedded == before
+        assert (moved.added, moved.changed, moved.deleted) == (0, 0, 0)
         (docs / "one.md").write_text("# Title one\n\nAnother text.\n")
         (docs / "three.md").unlink()
         assert index(kb, [docs], CONFIG).changed == 1
@@ -121,13 +124,77 @@ def test_other_settings_cut_again_and_embedders_switch_and_roll_back(folder: Pat
         kb.set_setting("weight", 0.7)
         number = kb.build_generation("others")
         assert kb.current.embedder == "words"
-        kb.switch(number)
-        assert (kb.settings.embedder, kb.get_setting("weight")) == ("others", None)
+        kb.switch(number, weight=0.2)
+        assert (kb.settings.embedder, kb.get_setting("weight")) == ("others", 0.2)
         add_documents(kb, [document("z", 3)])
         assert verify(kb).problems == ()
         kb.rollback()
         assert (kb.settings.embedder, kb.get_setting("weight")) == ("words", 0.7)
         assert verify(kb).problems == () and set(versions(kb)) == {"x", "y", "z"}
+
+
+def test_settings_that_the_embedder_cannot_follow_change_nothing(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1)])
+        before = kb.settings, kb.ledger.rows("live").tolist()
+        with pytest.raises(UserError, match="more than the 512 tokens"):
+            index(kb, [], CONFIG.model_copy(update={"chunk_tokens": 900}))
+        assert (kb.settings, kb.ledger.rows("live").tolist()) == before
+
+
+def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
+    models = {"words": load("words"), "others": WordVectors("first")}
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        add_documents(kb, [document("x", 1)])
+        first = kb.build_generation("others")
+        assert kb.build_generation("others") == first  # goes on with it
+    # Trained again in the same folder: what was embedded before is of no use.
+    models["others"] = WordVectors("second")
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        second = kb.build_generation("others")
+        assert second > first and models["others"].embedded == len(kb.ledger.rows("live"))
+        kb.switch(second)
+        assert kb.embeds_with("others") and not kb.embeds_with("words")
+    models["others"] = WordVectors("third")
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        assert not kb.embeds_with("others")
+        with pytest.raises(UserError, match="other weights than when it embedded"):
+            add_documents(kb, [document("y", 1)])
+        kb.switch(kb.build_generation("others"))
+        add_documents(kb, [document("y", 1)])
+        assert verify(kb).problems == () and set(versions(kb)) == {"x", "y"}
+
+
+def test_vectors_that_are_given_are_not_made(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1)])
+        said = [contextual_text(chunk) for chunk in chunks_of(kb, "x")]
+        other = load("given")
+        vectors = other.embed_documents(said).vectors
+        number = kb.build_generation(
+            "given", vectors=dict(zip(map(said_hash, said), vectors, strict=True))
+        )
+        kb.switch(number)
+        assert other.embedded == len(said)
+        assert verify(kb).problems == ()
+
+
+def test_what_is_deleted_leaves_nothing_behind(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1), document("x", 2), document("y", 1)])
+        assert versions(kb) == {"x": {"2"}, "y": {"1"}}
+        remove(kb, ["x"])
+        kept = kb.ledger.count("SELECT count(*) FROM vectors")
+        assert kept == len({said for _, said, _ in kb.ledger.said_of(kb.ledger.rows("live"))})
+        remove(kb, ["y"])
+        for table in ("vectors", "chunks", "texts", "documents"):
+            assert kb.ledger.count(f"SELECT count(*) FROM {table}") == 0
+        assert len(kb.store(kb.current).rows()) == 0
+
+
+def chunks_of(kb: KnowledgeBase, source: str) -> list[Any]:
+    with kb.reading() as view:
+        return view.chunks(source)
 
 
 def test_a_lost_index_is_made_again(folder: Path) -> None:

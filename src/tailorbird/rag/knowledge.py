@@ -197,7 +197,7 @@ class KnowledgeBase:
             if not store.due(rows):
                 return False
             store.optimize()
-            self._ledger.sweep()
+            self._ledger.checkpoint()
         return True
 
     def embeds_with(self, embedder: str) -> bool:
@@ -313,6 +313,7 @@ class KnowledgeBase:
         store = self.store(generation, create=True)
         done = write.align(self._ledger, generation, store)
         store.optimize()
+        self._ledger.sweep()
         return done
 
     def _embed_all(self, generation: Generation, title: str = "") -> None:

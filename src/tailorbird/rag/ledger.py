@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,10 @@ class Prepared:
     made: str
 
 
+@lru_cache(maxsize=1 << 14)
 def said_hash(text: str) -> bytes:
     """Return what a vector is kept under: equal texts are embedded once."""
+    # Kept, since a batch on its way into the ledger is asked for its hashes three times.
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
@@ -133,6 +136,15 @@ class Ledger:
             "SELECT digest FROM documents WHERE state = 'live' AND source = ?", source
         )
         return None if found is None else str(found[0])
+
+    def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return the digests of live documents and how they were cut, by source."""
+        read = self.link.execute(
+            "SELECT source, digest, made FROM documents WHERE state = 'live' AND source IN "
+            "(SELECT value FROM json_each(?))",
+            (json.dumps(list(sources)),),
+        )
+        return {source: (digest, made) for source, digest, made in read}
 
     def live_digests(self, path: str | None = None) -> dict[str, str]:
         """Return source -> digest of the live documents, of one file or of all."""
@@ -214,13 +226,19 @@ class Ledger:
 
         Returns how many documents were there to be removed.
         """
-        for version in versions:
-            self.link.execute(
-                "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = "
-                "(SELECT source FROM documents WHERE version = ?)",
-                (version,),
-            )
-            self.link.execute("UPDATE documents SET state = 'live' WHERE version = ?", (version,))
+        named = "version IN (SELECT value FROM json_each(?))"
+        numbers = json.dumps(list(versions))
+        # Of versions of one document the last is the one that stays.
+        last = f"SELECT max(version) FROM documents WHERE {named} GROUP BY source"
+        lasting = [row[0] for row in self.link.execute(last, (numbers,))]
+        sources = f"SELECT source FROM documents WHERE {named}"
+        self.link.execute(
+            f"UPDATE documents SET state = 'dead' WHERE state = 'live' AND source IN ({sources})",
+            (numbers,),
+        )
+        for state, which in (("dead", list(versions)), ("live", lasting)):
+            sql = f"UPDATE documents SET state = '{state}' WHERE {named}"
+            self.link.execute(sql, (json.dumps(which),))
         deleted = self.link.executemany(
             "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = ?",
             [(source,) for source in removed],
@@ -243,14 +261,16 @@ class Ledger:
     def erase(self, versions: Sequence[int]) -> None:
         """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
         keys = [(version,) for version in versions]
-        self.link.executemany(
-            "DELETE FROM vectors WHERE (generation, said) IN (SELECT g.number, c.said FROM "
-            "generations g CROSS JOIN chunks c WHERE c.version = ?1 AND NOT EXISTS (SELECT 1 "
-            "FROM chunks o WHERE o.said = c.said AND o.version <> ?1))",
-            keys,
-        )
+        named = "version IN (SELECT value FROM json_each(?))"
+        said = f"SELECT DISTINCT g.number, c.said FROM generations g, chunks c WHERE c.{named}"
+        needless = self.link.execute(said, (json.dumps(list(versions)),)).fetchall()
         for table in ("chunks", "texts", "documents"):
             self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
+        self.link.executemany(
+            "DELETE FROM vectors WHERE generation = ?1 AND said = ?2 AND NOT EXISTS "
+            "(SELECT 1 FROM chunks WHERE said = ?2)",
+            needless,
+        )
 
     def rows(self, state: str) -> Rows:
         """Return the rows of the chunks of all versions in a state."""
@@ -281,6 +301,10 @@ class Ledger:
             found |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
         return found
 
+    def checkpoint(self) -> None:
+        """Copy the log into the file, as far as readers allow."""
+        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def sweep(self) -> None:
         """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
         with transaction(self.link):
@@ -288,7 +312,6 @@ class Ledger:
                 "DELETE FROM vectors WHERE NOT EXISTS "
                 "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)"
             )
-        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def count(self, sql: str, *values: Any) -> int:
         """Return the one number that a query gives."""

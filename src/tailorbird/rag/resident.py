@@ -39,8 +39,7 @@ class Resident:
             held: Its rows, sorted.
             read: Reads those that are not here.
         """
-        later = Resident(self._buffer[1].shape[1], version)
-        later._buffer, later._count = self._buffer, self._count
+        later = self._shared(version)
         rows = self._rows
         later._gone = np.flatnonzero(~_in_sorted(rows, held))
         kept = np.delete(rows, later._gone) if len(later._gone) else rows
@@ -67,6 +66,10 @@ class Resident:
         there = np.isfinite(values)
         return found[there], values[there]
 
+    def holds(self, rows: np.ndarray) -> bool:
+        """Say whether all rows are here."""
+        return bool(_in_sorted(rows, self._rows[self._places(np.unique(rows))]).all())
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors ``[n, d]`` of rows, zeros for one that is not here."""
         found = np.zeros((len(rows), self._buffer[1].shape[1]), dtype=np.float32)
@@ -74,6 +77,34 @@ class Resident:
         known = _in_sorted(rows, here)
         found[known] = self._buffer[1][np.searchsorted(self._rows, rows[known])]
         return found
+
+    @property
+    def alive(self) -> int:
+        """How many rows are here."""
+        return self._count - len(self._gone)
+
+    @property
+    def last(self) -> int:
+        """The highest row that was ever here; -1: none."""
+        return int(self._rows[-1]) if self._count else -1
+
+    def grown(self, version: int, rows: np.ndarray, vectors: np.ndarray) -> "Resident":
+        """Return the vectors of a later version that has rows behind `last`; see `brought_up`."""
+        later = self._shared(version)
+        if len(rows):
+            later._append(*_sorted(rows, vectors))
+        return later
+
+    def without(self, rows: np.ndarray) -> "Resident":
+        """Return the same version without some rows; see `brought_up`."""
+        later = self._shared(self.version)
+        later._gone = np.union1d(self._gone, self._places(np.unique(rows)))
+        return later
+
+    def _shared(self, version: int | None) -> "Resident":
+        later = Resident(self._buffer[1].shape[1], version)
+        later._buffer, later._count, later._gone = self._buffer, self._count, self._gone
+        return later
 
     @property
     def _rows(self) -> np.ndarray:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ _RESIDENT_BYTES = 512 << 20
 # Other processes may still read a version that was just replaced; queries take far less.
 _KEEP_VERSIONS = timedelta(minutes=2)
 _FRAGMENTS = 50
+_STALE, _READ_ALL_SECONDS = 500, 20.0
 _REFINE = 4
 _WORDS_INDEX, _VECTOR_INDEX = "text_idx", "vector_idx"
 
@@ -44,7 +46,10 @@ class Store(Protocol):
         ...
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
-        """Return the rows most like a unit vector ``[d]``, with cosines."""
+        """Return the rows most like a unit vector ``[d]``, with cosines.
+
+        A few that another opening has deleted may still be among them; snapshots leave them out.
+        """
         ...
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Found:
@@ -86,6 +91,7 @@ class LanceStore:
         self._table = _open(folder, name, dimension, create)
         self._resident = Resident(dimension)
         self._many = False
+        self._read_all = 0.0
         self._lock = threading.Lock()
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
@@ -112,6 +118,8 @@ class LanceStore:
 
     def delete(self, rows: np.ndarray) -> None:
         """See `Store.delete`."""
+        with self._lock:
+            self._resident = self._resident.without(rows)
         for start in range(0, len(rows), 5000):
             with _explained(self.folder):
                 self._table.delete(_in(rows[start : start + 5000]))
@@ -157,6 +165,9 @@ class LanceStore:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See `Store.vectors`."""
+        # A row's vector never changes: one that is at hand needs no look at the table.
+        if self._resident.holds(rows):
+            return self._resident.vectors(rows)
         if (resident := self._loaded()) is not None:
             return resident.vectors(rows)
         block = Resident(self.dimension)
@@ -204,14 +215,29 @@ class LanceStore:
         with self._lock:
             version = self._table.version
             if self._resident.version != version:
-                held = self.rows()
-                if self._large(len(held)):
+                self._many = self._large(count := int(self._table.count_rows()))
+                if self._many:
                     self._resident = Resident(self.dimension, version)
-                    self._many = True
                 else:
-                    self._resident = self._resident.brought_up(version, held, self._missing)
-                    self._many = False
+                    self._resident = self._followed(version, count)
             return None if self._many else self._resident
+
+    def _followed(self, version: int, count: int) -> Resident:
+        """Return the vectors of a version of `count` rows.
+
+        To read which rows there are takes longer than a search. So only the new ones are read as
+        long as few can have been deleted: those the ledger knows, and snapshots leave them out.
+        Now and then all are read, since rows may also come back in between, in a repair.
+        """
+        before, now = self._resident, time.monotonic()
+        lately = now - self._read_all < _READ_ALL_SECONDS
+        if lately and before.version is not None and before.version < version:
+            new = self._read(f"row > {before.last}")
+            stale = before.alive + len(new[0]) - count
+            if 0 <= stale <= max(_STALE, count // 50):
+                return before.grown(version, *new)
+        self._read_all = now
+        return before.brought_up(version, self.rows(), self._missing)
 
     def _pieces(self, rows: np.ndarray) -> Found:
         """Read these rows through the index on them, thousands at once."""

@@ -78,7 +78,13 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
     recover(ledger, generation, store)
     with explained(ledger.path):
         with transaction(ledger.link):
-            fresh = [prepared for prepared in batch.prepared if _differs(ledger, prepared)]
+            known = ledger.made(prepared.document.source for prepared in batch.prepared)
+            # Looked at again under the lock: another writer may have brought the same version in.
+            fresh = [
+                prepared
+                for prepared in batch.prepared
+                if known.get(prepared.document.source) != (prepared.document.digest, prepared.made)
+            ]
             noted = [ledger.insert_pending(prepared) for prepared in fresh]
             ledger.insert_vectors(generation.number, batch.vectors)
         rows = [row for _, given in noted for row in given]
@@ -145,15 +151,6 @@ def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray
     """Keep vectors that were embedded, so that nothing is embedded twice."""
     with transaction(ledger.link):
         ledger.insert_vectors(number, vectors)
-
-
-def _differs(ledger: Ledger, prepared: Prepared) -> bool:
-    """Check again under the lock: another writer may have brought the same version in."""
-    found = ledger.link.execute(
-        "SELECT digest, made FROM documents WHERE state = 'live' AND source = ?",
-        (prepared.document.source,),
-    ).fetchone()
-    return found is None or tuple(found) != (prepared.document.digest, prepared.made)
 
 
 def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarray) -> None:
