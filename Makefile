@@ -51,6 +51,9 @@ bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line eac
 	$(BIN)/python benchmarks/sft_speed.py
 	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
 	$(BIN)/python benchmarks/quality.py --data $(DATA)
+	$(BIN)/python benchmarks/ask_quality.py --data $(DATA)/documents/peft_docs
+	$(BIN)/python benchmarks/xquad.py --data $(DATA)/xquad
+	$(BIN)/python benchmarks/scifact.py --data $(DATA)/scifact
 	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/

@@ -1,8 +1,10 @@
 """`tailor index`, `ask` and `evaluate --store` on the bundled pages, by the builtin embedder."""
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 from terminal import Tailor
@@ -79,3 +81,56 @@ def test_known_answers_are_scored(inside: Tailor, knowledge: Path, tmp_path: Pat
     assert scores["refused"]["value"] == pytest.approx(sum(refused) / len(rows))
     assert scores["citation_recall"]["value"] == 1.0, "quotes are their own support"
     assert scores["citation_precision"]["value"] > 0.6
+
+
+def test_a_model_of_this_machine_writes_within_its_room(inside: Tailor, knowledge: Path) -> None:
+    sets = ("--set", "ask.answer_tokens=24", "--set", "retrieve.k=8")
+    question = "Why does a KeyError show a number without quotes?"
+    (found,) = asked(inside, knowledge, question, "--model", "builtin:tutor", *sets)
+    assert found["generator"] == "builtin:tutor"
+    assert 500 < found["prompt_tokens"] <= 1024 - 24, "as much as fits, and no more"
+    assert found["dropped"] and all("did not fit" in why for _, why in found["dropped"])
+    # A model of four million parameters makes no sense; what it says is marked as what it is.
+    unsupported = sum(not claim["supported"] for claim in found["claims"])
+    assert found["refused"] or found["text"].count("[?]") == unsupported
+
+
+class _Answering(BaseHTTPRequestHandler):
+    """Says of whatever it is asked what the best passage says, and something else."""
+
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_GET(self) -> None:
+        self._send({"data": [{"id": "small", "max_model_len": 900}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body)
+        said = "`discard` stays silent when the item is not in the set [1]. Sets are blue [1]."
+        self._send({"choices": [{"message": {"content": said}}]})
+
+    def _send(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_an_endpoint_writes_and_is_checked(inside: Tailor, knowledge: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        question = "A KeyError from a set: what does discard do?"
+        (found,) = asked(inside, knowledge, question, "--endpoint", url)
+        server.shutdown()
+    sent = _Answering.asked[0]
+    assert sent["model"] == "small" and question in sent["messages"][0]["content"]
+    # Of 900 tokens 256 are the answer's; a token is taken for three bytes.
+    assert len(sent["messages"][0]["content"].encode()) <= 3 * (900 - 256)
+    assert [claim["supported"] for claim in found["claims"]] == [True, False]
+    assert "[?]" in found["text"] and found["claims"][1]["wrong"] == [1]

@@ -25,6 +25,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 # Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
 _WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
+_SECTION = 0.3
 _CODE_PENALTY, _DEPENDS_PENALTY = 0.1, 0.15
 _TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.06, 0.03, 0.15
 # What lies further behind the best sentence than this is another subject.
@@ -33,6 +34,8 @@ _SAME = 0.8
 _MOST_ANNOUNCED = 6
 _MOST_CODE_LINES = 24
 _DEEP = 9
+_SECTION_CHARACTERS = 1200
+_TAIL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class _Candidate:
     heading: str
     before: str
     depth: int
+    section: str
 
 
 def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> list[Picked]:
@@ -111,14 +115,30 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
     found = []
     for place, passage in enumerate(passages):
         heading, before = passage.headings[-1] if passage.headings else passage.title, ""
+        parts = split_sentences(passage.text)
+        sections = _sections(passage, parts, heading)
         # How far the heading of a passage's first sentence is away is not known.
         depth = 0 if passage.start == 0 else _DEEP
-        for sentence in split_sentences(passage.text):
+        for sentence, section in zip(parts, sections, strict=True):
             if sentence.kind == "heading":
                 heading, before, depth = sentence.text.lstrip("# ").strip(), "", 0
             elif sentence.kind != "aside" and not _is_rest(sentence, passage):
-                found.append(_Candidate(passage, place, sentence, heading, before, depth))
+                found.append(_Candidate(passage, place, sentence, heading, before, depth, section))
                 before, depth = sentence.text, depth + 1
+    return found
+
+
+def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list[str]:
+    """Return per sentence what stands under the same heading in its passage, heading first."""
+    found: list[str] = []
+    begin = 0
+    for place in range(1, len(parts) + 1):
+        if place == len(parts) or parts[place].kind == "heading":
+            text = passage.text[parts[begin].start : parts[place - 1].end]
+            if parts[begin].kind != "heading" and heading:
+                text = f"{heading}\n{text}"
+            found += [text[:_SECTION_CHARACTERS]] * (place - begin)
+            begin = place
     return found
 
 
@@ -131,8 +151,13 @@ def _scores(
     question: str, found: Sequence[_Candidate], passages: Sequence[Passage], embed: Embed
 ) -> np.ndarray:
     """Return ``[candidates]``: how well each answers."""
-    vectors = embed([question, *(_as_read(c) for c in found)])
-    near = vectors[1:] @ vectors[0]
+    sections = list(dict.fromkeys(c.section for c in found))
+    vectors = embed([question, *(_as_read(c) for c in found), *sections])
+    likeness = vectors[1:] @ vectors[0]
+    around = dict(zip(sections, likeness[len(found) :], strict=True))
+    near = (1 - _SECTION) * likeness[: len(found)] + _SECTION * np.asarray(
+        [around[c.section] for c in found]
+    )
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
@@ -208,15 +233,23 @@ def _with_company(piece: Picked, *, steps: bool) -> tuple[Picked, int]:
             if following not in ("code", "item", "table") or parts[last].kind == "code":
                 break
             last += 1
-    elif steps and parts[at].kind != "code" and _is_short_code(parts, at + 1):
+    elif (steps and _is_short_code(parts, at + 1)) or _is_tail(parts, at + 1):
         last = at + 1
     return replace(piece, start=parts[first].start, end=parts[last].end), used
 
 
 def _is_short_code(parts: Sequence[Sentence], place: int) -> bool:
-    if place >= len(parts) or parts[place].kind != "code":
+    if place >= len(parts) or parts[place].kind != "code" or parts[place - 1].kind == "code":
         return False
     return parts[place].text.count("\n") < _MOST_CODE_LINES
+
+
+def _is_tail(parts: Sequence[Sentence], place: int) -> bool:
+    """Say whether a few words go on with the sentence before: "`discard` stays silent."."""
+    if place >= len(parts) or parts[place].kind == "code":
+        return False
+    few = len(tokens(parts[place].text)) <= _TAIL
+    return few and parts[place].block == parts[place - 1].block
 
 
 def _overlaps(a: Picked, b: Picked) -> bool:

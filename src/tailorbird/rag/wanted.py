@@ -40,7 +40,7 @@ _TELLS = re.compile(
     rf"(?:{_VERBS}\b|do not\b|don['\u2019]t\b|never\b)"
     rf"|\byou (?:can|could|should|must|have to|need to|may|might|will need to|['\u2019]ll need to)"
     rf"(?: (?:also|simply|just|first|then|always|easily))? (?:{_VERBS}|do)\b"
-    rf"|[,;:] (?:then )?{_VERBS}\b",
+    rf"|[,;:] (?:then )?{_VERBS}\b|\bway (?:to|of|is)\b|\bis to {_VERBS}\b|\brecommended to\b",
     re.I,
 )
 # What it speaks of stands in another sentence.
@@ -63,8 +63,8 @@ _POINTS = re.compile(
     re.I,
 )
 _IS = re.compile(
-    r"\b(?:(?:is|are|was|were) (?:simply |just |basically )?(?:an?|the|one|when|what|how|where"
-    r"|not|used|designed)|means?|refers? to|stands? for|denotes?|describes?)\b",
+    r"\b(?:(?:is|are|was|were) (?:simply |just |basically )?(?:an?|the|one|what|used|designed)"
+    r"|means?|refers? to|stands? for|denotes?|describes?)\b",
     re.I,
 )
 _SHORTEST = 4
@@ -125,12 +125,13 @@ def defines(sentence: str, about: set[str], heading: str = "", place: int = 9) -
     if verb is not None:
         before = sentence[: verb.start()]
         if len(before.split()) <= _LONGEST_SUBJECT and about <= _meant(before):
-            return 1.0
+            # "X is a good choice when:" is no definition.
+            return 0.3 if sentence.rstrip().endswith(":") else 1.0
     opening = " ".join(sentence.split()[: len(about) + 2])
     if about <= _meant(opening):
         return 0.6
     # Under a heading that names the subject, the first sentences say what it is.
-    return max(0.0, 0.6 - 0.3 * place) if about <= _meant(heading) else 0.0
+    return max(0.0, 0.6 - 0.15 * place) if about <= _meant(heading) else 0.0
 
 
 def _meant(text: str) -> set[str]:
