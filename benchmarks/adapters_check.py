@@ -2,8 +2,8 @@
 
 The library pins an older transformers, so it needs an environment of its own:
 
-    python -m venv /tmp/adapters && /tmp/adapters/bin/pip install torch==2.13.0 adapters
-    python benchmarks/adapters_check.py --there /tmp/adapters/bin/python
+    python -m venv adapters-env && adapters-env/bin/pip install torch==2.13.0 adapters
+    python benchmarks/adapters_check.py --there adapters-env/bin/python
 
 Small models of three families get random weights and adapters with random weights, by tailorbird;
 the library loads the same base weights and the same adapter weights under its own names. Both read
