@@ -1,10 +1,12 @@
 """CSV and TSV files to rows, with the line of every fault."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
 from tailorbird.data.table import MAX_CELL_CHARACTERS, Row, Stream, duplicate_columns, listed
 from tailorbird.data.textfile import kind_of, open_text
 from tailorbird.errors import Faults, UserError
@@ -16,8 +18,13 @@ Record = tuple[int, list[str]]
 """The line a record starts in, and its fields."""
 
 
-def read_delimited(path: Path) -> Stream:
+def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     """Read a CSV or TSV file whose first line names the columns.
+
+    Args:
+        path: The file.
+        named: The columns the user named. If they are numbers, and no name in the first line, they
+            count from 1, and the first line is data unless it reads like a header.
 
     Raises:
         UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
@@ -32,9 +39,50 @@ def read_delimited(path: Path) -> Stream:
     if plain:
         notes.append(f"{path}: quotation marks are read as plain characters")
     records = _unquoted(path) if plain else _parse(path, delimiter)
-    _, first = next(records, (1, []))
+    line, first = next(records, (1, []))
+    if first and named and all(map(str.isdigit, named)) and not set(named) & set(first):
+        return _numbered(path, (line, first), records, [int(name) for name in named], notes)
     header = _header(path, first)
     return Stream(path, _body(path, records, header, delimiter), header, headed=True, notes=notes)
+
+
+def _numbered(
+    path: Path, first: Record, records: Iterator[Record], named: list[int], notes: list[str]
+) -> Stream:
+    """Return rows whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
+    headed = any(cell.strip().casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first[1])
+    told = "left out as a header" if headed else "read as data"
+    notes.append(f"{path}: columns are counted from 1, and the first line is {told}")
+    columns: list[str] = []
+    every = records if headed else chain([first], records)
+    return Stream(path, _wide(path, every, named, columns), columns, notes=notes)
+
+
+def _wide(
+    path: Path, records: Iterator[Record], named: list[int], columns: list[str]
+) -> Iterator[tuple[int, Row]]:
+    short = []
+    for line, fields in records:
+        if len(fields) == 1 and not fields[0].strip():
+            continue
+        columns += [str(number) for number in range(len(columns) + 1, len(fields) + 1)]
+        if len(fields) < max(named):
+            short.append(line)
+        yield line, tuple(fields)
+    faults = Faults()
+    width = len(columns)
+    if max(named) > width or min(named) < 1:
+        wrong = max(named) if max(named) > width else min(named)
+        faults.add(
+            f"{path}: there is no column number {wrong}: the rows have {width} fields",
+            "columns are counted from 1",
+        )
+    elif short:
+        faults.add(
+            f"{path}: fewer than {max(named)} fields in {listed('line', short)}",
+            "add the missing fields",
+        )
+    faults.raise_if_any()
 
 
 def _sniff(path: Path) -> str:

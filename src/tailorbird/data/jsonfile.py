@@ -56,7 +56,7 @@ def _lines(path: Path, columns: dict[str, int], names: list[str]) -> Iterator[tu
 
 
 def read_json(path: Path) -> Stream:
-    """Read a JSON file that holds a list of objects; all of it is in memory at once.
+    """Read a JSON file that holds a list of objects, or an object of them by id, all at once.
 
     Raises:
         UserError: While the rows pass: the file is not JSON, or not a list of objects.
@@ -76,6 +76,11 @@ def _listed_objects(
         raise UserError(
             f"{path}: not valid JSON: {_reason(error)}", _whole_fix(path, text)
         ) from None
+    if isinstance(content, dict) and len(content) > 1:
+        values = list(content.values())
+        # One object per id: the keys name the rows.
+        if all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
+            content = values
     if not isinstance(content, list):
         raise UserError(
             f"{path}: the file holds {_kind(content)}, not a list of objects",

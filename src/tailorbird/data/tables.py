@@ -33,8 +33,12 @@ Numbered = tuple[int, int, Row]
 """Which of the files, where in it, and the cells."""
 
 
-def read_table(source: Path | str | Source) -> Table:
+def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     """Read the rows of a file, or of several as one, whatever their columns mean.
+
+    Args:
+        source: What to read.
+        named: The columns the user named; numbers count the columns of files without a header.
 
     Raises:
         UserError: There is no such file, it is of no known kind, or it is damaged.
@@ -46,7 +50,7 @@ def read_table(source: Path | str | Source) -> Table:
     faults = Faults()
     for number, file in enumerate(files):
         try:
-            stream = _opened(file)
+            stream = _opened(file, named)
             streams.append(stream)
             for place, row in stream.rows:
                 kept.add((number, place, row))
@@ -65,11 +69,12 @@ def read_table(source: Path | str | Source) -> Table:
     return _joined(asked.name, streams, rows, notes)
 
 
-def _opened(file: Path) -> Stream:
+def _opened(file: Path, named: Sequence[str]) -> Stream:
     kind = kind_of(file)
     if kind in _WHOLE and file.suffix.lower() in PACKED:
         raise UserError(f"{file}: {kind} files cannot be read packed", "unpack it: they are small")
-    return READERS[kind](file)
+    reader = READERS[kind]
+    return read_delimited(file, named) if reader is read_delimited else reader(file)
 
 
 def _joined(

@@ -14,14 +14,16 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
+from tailorbird.data.truths import target_of, truths
 from tailorbird.flows.label_errors import DOUBTS
 from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import load_probabilities, targets_of
+from tailorbird.flows.scoring import load_probabilities, load_target
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.paired import compare_values
-from tailorbird.metrics.stats import compare_with
 from tailorbird.metrics.verdict import best_arm, verdict
 from tailorbird.records import (
+    KINDS,
     ArmReport,
     Comparison,
     DataSummary,
@@ -76,7 +78,7 @@ def finish(story: Story, nest: Nest) -> Report:
         kind=story.kind,
         data=_data(story),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons, headline, _answered(story)),
+        verdict=verdict(arms, comparisons, headline, _answered(story) or _tested(story)),
         headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
@@ -119,10 +121,16 @@ def _answered(story: Story) -> int:
     return len(first[0].read_rows(PREDICTIONS)) if first and first[0].file(TASK).is_file() else 0
 
 
+def _tested(story: Story) -> int:
+    """Return how many test examples there are, where the classes' do not add up to it."""
+    split = story.prepared.split
+    return len(split.test) if split.task in KINDS and split.task != "classification" else 0
+
+
 def _headline(story: Story) -> str:
     """Return the metric of the verdict: of written answers, what the arms were marked by."""
-    if story.prepared.split.task == "classification":
-        return "accuracy"
+    if story.prepared.split.task in KINDS:
+        return KINDS[story.prepared.split.task].headline
     for places in story.folders.values():
         return str(places[0].read_json(TASK)["headline"])
     return "loss" if story.prepared.split.task == "text" else "token_f1"
@@ -178,7 +186,7 @@ def _compare(
     if best is None or len(story.folders) < 2:
         return ()
     split = story.prepared.split
-    if split.task != "classification":
+    if split.task not in KINDS:
         from tailorbird.flows.written import headline_values, load_values
 
         values = {
@@ -186,9 +194,14 @@ def _compare(
             for name, places in story.folders.items()
         }
         return compare_values(best.name, values) if len(values) > 1 else ()
-    targets = targets_of(split.test, split.labels)
-    correct = {
-        name: np.stack([load_probabilities(p)["test"].argmax(1) == targets for p in places])
+    outputs = {
+        name: [load_probabilities(place)["test"] for place in places]
         for name, places in story.folders.items()
     }
-    return compare_with(best.name, correct) if len(correct) > 1 else ()
+    targets = {
+        name: [load_target(place) for place in places] for name, places in story.folders.items()
+    }
+    if len(outputs) < 2:
+        return ()
+    truth = truths(split.test, target_of(split))
+    return TOOLS[split.task].compare(best.name, outputs, truth, targets)

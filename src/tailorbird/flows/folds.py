@@ -11,8 +11,13 @@ from tailorbird.data.folds import make_folds
 from tailorbird.errors import UserError
 from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import load_probabilities, save_predictions, score_arm
-from tailorbird.records import ArmReport, Score, Split
+from tailorbird.flows.scoring import (
+    load_probabilities,
+    load_target,
+    save_predictions,
+    score_arm,
+)
+from tailorbird.records import KINDS, ArmReport, Score, Split, Target
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import save_split
 
@@ -58,7 +63,7 @@ def run_folds(
     """
     data = config.data
     assert data.folds is not None
-    if prepared.split.task in ("generation", "text"):
+    if prepared.split.task not in KINDS:
         raise UserError(
             f"data.folds={data.folds} is for labels and numbers, not for written answers",
             "leave --folds out",
@@ -93,30 +98,30 @@ def run_folds(
         how=f"{len(folds)} folds: every row is tested once, by a model that saw none of its fold "
         f"(seed {data.split_seed}); training and validation rows are those of fold 1",
     )
-    arm = _pooled(reports, places, pooled, config)
     tests = np.concatenate([load_probabilities(place)["test"] for place in places])
-    save_predictions(folder, pooled, {"test": tests}, pooled.labels)
+    target = _target(places)
+    save_predictions(folder, pooled, {"test": tests}, target)
+    validation = load_probabilities(places[0])["validation"]
+    scored = score_arm(reports[0], validation, tests, pooled, config.train.seed, target)
+    arm = _pooled(reports, scored, pooled)
     return Prepared(pooled, prepared.source, prepared.columns), arm, places
 
 
-def _pooled(
-    reports: Sequence[ArmReport], places: Sequence[RunFolder], pooled: Split, config: Config
-) -> ArmReport:
+def _target(places: Sequence[RunFolder]) -> Target:
+    """Return what the outputs mean; of several labels with the mean of the folds' thresholds."""
+    targets = [load_target(place) for place in places]
+    threshold = sum(target.threshold for target in targets) / len(targets)
+    return replace(targets[0], threshold=threshold)
+
+
+def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> ArmReport:
     """Return one report: the scores are those of all test predictions together."""
-    found = [load_probabilities(place) for place in places]
     first, costs = reports[0], [report.cost for report in reports]
-    scored = score_arm(
-        first,
-        found[0]["validation"],
-        np.concatenate([arrays["test"] for arrays in found]),
-        pooled,
-        config.train.seed,
-    )
     validation = {
         metric: _mean([report.validation[metric].value for report in reports])
         for metric in first.validation
     }
-    headline = next(iter(scored.test))
+    headline = KINDS[pooled.task].headline
     each = ", ".join(f"{report.test[headline].value:.4g}" for report in reports)
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     return replace(

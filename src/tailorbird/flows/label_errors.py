@@ -10,7 +10,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import load_config
 from tailorbird.data.sameness import rows, shortened
-from tailorbird.flows.scoring import targets_of
+from tailorbird.data.truths import target_of, truths
 from tailorbird.flows.vectors import split_vectors
 from tailorbird.metrics.confident import Doubt, label_errors
 from tailorbird.records import Example, Finding, Split
@@ -44,7 +44,7 @@ def look_for_label_errors(run: RunFolder, split: Split) -> None:
     every = np.concatenate([vectors.train, vectors.validation, vectors.test])
     if every.shape[1] * len(split.labels) > _MOST_WEIGHTS:
         return
-    targets = targets_of(examples, split.labels)
+    targets = truths(examples, target_of(split))
     found = label_errors(out_of_fold(every, targets, len(split.labels)), targets, LEAST_MARGIN)
     if not found:
         return

@@ -1,6 +1,6 @@
 """The split of a run, kept in its folder so that every arm and every resume sees the same one."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from tailorbird.records import Example, Finding, Message, Split
@@ -52,8 +52,11 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 def example_from_json(row: dict[str, Any]) -> Example:
     """Return the example that `dataclasses.asdict` made `row` of."""
     messages = tuple(Message(**message) for message in row["messages"])
-    example = Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]))
-    return replace(example, group=row.get("group", ""), time=row.get("time"))
+    more: dict[str, Any] = {
+        name: tuple(row.get(name, ())) for name in ("pair", "labels", "values")
+    }
+    more |= {"group": row.get("group", ""), "time": row.get("time")}
+    return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)
 
 
 def finding_from_json(row: dict[str, Any]) -> Finding:
