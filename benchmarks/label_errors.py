@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import DATA, emit, parser, say
 
-MARGINS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8)
+MARGINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tailorbird import log
@@ -14,6 +15,7 @@ _NAME = re.compile(
 )
 _CONVERTED = "refs/convert/parquet"
 """Where the hub keeps every public set as Parquet, also those that are made by a script."""
+_PATIENCE_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ def hub_address(name: str) -> Address | None:
     return Address(match["repo"], match["subset"], match["revision"]) if match else None
 
 
+@lru_cache(maxsize=8)
 def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split, fetched into the hub's own cache.
 
@@ -93,7 +96,12 @@ def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
         )
         return Path(folder)
 
-    names = api.list_repo_files(address.repo, repo_type="dataset", revision=address.revision)
+    def listed(revision: str | None) -> list[str]:
+        # One question without the client's own repeats: with no network they take half a minute.
+        told = api.dataset_info(address.repo, revision=revision, timeout=_PATIENCE_SECONDS)
+        return [file.rfilename for file in told.siblings or ()]
+
+    names = listed(address.revision)
     card = ""
     if CARD in names:
         path = hf_hub_download(
@@ -103,10 +111,8 @@ def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
     if data_files(names):
         splits = split_files(address.repo, names, card, address.subset)
         return _placed(splits, lambda files: get(files, address.revision))
-    names = api.list_repo_files(address.repo, repo_type="dataset", revision=_CONVERTED)
-    return _placed(
-        _converted(address, names), lambda files: get(files, _CONVERTED)
-    )
+    splits = _converted(address, listed(_CONVERTED))
+    return _placed(splits, lambda files: get(files, _CONVERTED))
 
 
 def _placed(

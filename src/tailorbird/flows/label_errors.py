@@ -20,7 +20,7 @@ DOUBTS = "cache/label_errors.json"
 """What was found, kept for the report."""
 
 FOLDS = 5
-LEAST_MARGIN = 0.5
+LEAST_MARGIN = 0.7
 """Between the suggested class and the label; `benchmarks/label_errors.py` measures what smaller
 margins would find, and how much of that in vain."""
 _FEWEST, _MOST = 50, 20_000
@@ -45,13 +45,15 @@ def look_for_label_errors(run: RunFolder, split: Split) -> None:
     if every.shape[1] * len(split.labels) > _MOST_WEIGHTS:
         return
     targets = truths(examples, target_of(split))
-    found = label_errors(out_of_fold(every, targets, len(split.labels)), targets, LEAST_MARGIN)
+    judged = out_of_fold(every, targets, len(split.labels))
+    found = label_errors(judged, targets, LEAST_MARGIN)
+    right = float((judged.argmax(axis=1) == targets).mean())
     if not found:
         return
     sizes = (len(split.train), len(split.validation), len(split.test))
     parts = np.repeat(["train", "validation", "test"], sizes)
     run.write(LABEL_ERRORS, _table(found, examples, parts, split.labels))
-    finding = _finding(found, examples, split.labels)
+    finding = _finding(found, examples, split.labels, right)
     run.write_json(DOUBTS, asdict(finding))
     log.warn(f"{finding.message} The file: {run.file(LABEL_ERRORS)}")
 
@@ -97,15 +99,17 @@ def _table(
 
 
 def _finding(
-    found: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...]
+    found: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...], right: float
 ) -> Finding:
-    labelled = "has a label that is" if len(found) == 1 else "have labels that are"
+    one = len(found) == 1
+    labelled = "has a label that is" if one else "have labels that are"
     return Finding(
         code="label_errors",
         level="warning",
         message=(
             f"{rows(len(found))} of {len(examples):,} {labelled} likely wrong: a model that did "
-            f"not see them is confident of another one. Look at them in {LABEL_ERRORS}."
+            f"not see {'it' if one else 'them'} (and agrees with {right:.0%} of all labels) is "
+            f"confident of another one. Look at {'it' if one else 'them'} in {LABEL_ERRORS}."
         ),
         count=len(found),
         samples=tuple(
