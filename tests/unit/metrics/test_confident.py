@@ -43,8 +43,9 @@ def test_planted_errors_are_found() -> None:
     probabilities, given, wrong = planted()
     found = label_errors(probabilities, given, least=0.5)
     hits = wrong[[d.example for d in found]]
-    assert hits.sum() >= 0.85 * wrong.sum()
-    assert hits.mean() >= 0.85
+    # Twenty times as many among the doubted as among all, and two of three of them.
+    assert hits.mean() >= 20 * wrong.mean()
+    assert hits.sum() >= 0.65 * wrong.sum()
     margins = [d.margin for d in found]
     assert margins == sorted(margins, reverse=True)
 
