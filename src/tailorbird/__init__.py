@@ -21,10 +21,14 @@ from tailorbird.errors import UserError
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tailorbird.flows.knowledge import KnowledgeBase
     from tailorbird.flows.load import Predictor
     from tailorbird.flows.load_writing import Writer
     from tailorbird.records import Report
+
+    Data = str | Path | Sequence[str | Path]
 
 # The room of this name first: loading it later would put it in the place of the function below.
 import_module("tailorbird.evaluate")
@@ -55,11 +59,11 @@ _SHORT = {
 }
 
 
-def tune(data: str | Path, *, resume: bool = False, **settings: Any) -> "Report":
+def tune(data: "Data", *, resume: bool = False, **settings: Any) -> "Report":
     """Train one model with one method; see ``tailor tune --help``.
 
     Args:
-        data: CSV, TSV, JSONL or Parquet with texts and labels.
+        data: A file, several, a pattern, a folder or a set on the hub, as on the command line.
         resume: Go on with the run in ``output``.
         **settings: ``method="lora"``, ``output="RUN"``, or any setting with its dot as two
             underscores: ``train__learning_rate=1e-4``.
@@ -72,7 +76,7 @@ def tune(data: str | Path, *, resume: bool = False, **settings: Any) -> "Report"
     return flow(_config(data, settings), resume=resume)
 
 
-def compare(data: str | Path | None = None, *, resume: bool = False, **settings: Any) -> "Report":
+def compare(data: "Data | None" = None, *, resume: bool = False, **settings: Any) -> "Report":
     """Run every method on the same split; see ``tailor compare --help`` and `tune`."""
     from tailorbird.flows.compare import compare as flow
 
@@ -107,9 +111,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tailorbird' has no attribute {name!r}")
 
 
-def _config(data: str | Path | None, settings: dict[str, Any]) -> Any:
+def _config(data: "Data | None", settings: dict[str, Any]) -> Any:
     from tailorbird.config import load_config
 
     flags = {_SHORT.get(name, name.replace("__", ".")): v for name, v in settings.items()}
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
-    return load_config(flags={"data.train": None if data is None else str(data)} | plain)
+    if data is not None:
+        files = [data] if isinstance(data, str | Path) else data
+        plain["data.train"] = ",".join(map(str, files))
+    return load_config(flags=plain)
