@@ -137,7 +137,9 @@ def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracl
         assert 900 not in store.matching(question, 5)[0]
 
 
-def test_another_opening_sees_every_change(pair: tuple[Store, Oracle], tmp_path: Path) -> None:
+def test_another_opening_sees_every_change(
+    pair: tuple[Store, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, oracle = pair
     other = LanceStore(tmp_path / "index", "g1", D)
     check(other, oracle)
@@ -146,4 +148,17 @@ def test_another_opening_sees_every_change(pair: tuple[Store, Oracle], tmp_path:
     del oracle.held[5], oracle.held[501]
     query = oracle.held[510][0]
     assert other.nearest(query, 1)[0].tolist() == [510]
+    # Rows below the last, as a repair adds them; and more deletions than are put up with.
+    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 0.0)
+    put(store, oracle, 4, seed=4, start=400)
+    store.delete(np.arange(20, 30))
+    for row in range(20, 30):
+        del oracle.held[row]
+    assert other.nearest(oracle.held[402][0], 1)[0].tolist() == [402]
+    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 60.0)
+    monkeypatch.setattr("tailorbird.rag.store._STALE", 5)
+    store.delete(np.arange(30, 40))
+    for row in range(30, 40):
+        del oracle.held[row]
+    check(other, oracle)
     assert other.rows().tolist() == sorted(oracle.held)

@@ -1,7 +1,5 @@
 """`tailor compare`: every way of adapting the model, on the same split, side by side."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,8 @@ from tailorbird.data.truths import truths
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import OUTCOME, read_arm, write_job
+from tailorbird.flows.nest import ARM as ARM_PROCESS
+from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.flows.scoring import load_probabilities, load_target
@@ -59,19 +59,19 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         check_loss(config, prepared.split.task, prepared.split.labels)
         config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
         folder.write(CONFIG, dump_config(config))
-        bench = _Bench(config, prepared, folder)
-        arms, folders = bench.run()
-        story = Story(
-            kind="compare",
-            config=config,
-            prepared=prepared,
-            folder=folder,
-            arms=arms,
-            folders=folders,
-            command=command or reproduce("compare", folder),
-            started=started,
-        )
-        return finish(story)
+        with Nest() as nest:
+            arms, folders = _Bench(config, prepared, folder, nest).run()
+            story = Story(
+                kind="compare",
+                config=config,
+                prepared=prepared,
+                folder=folder,
+                arms=arms,
+                folders=folders,
+                command=command or reproduce("compare", folder),
+                started=started,
+            )
+            return finish(story, nest)
 
 
 def _with_arms(config: Config, task: Task) -> Config:
@@ -126,6 +126,7 @@ class _Bench:
     config: Config
     prepared: Prepared
     folder: RunFolder
+    nest: Nest
 
     def run(self) -> tuple[list[ArmReport], dict[str, list[RunFolder]]]:
         """Return every arm's report, and where those that succeeded were saved."""
@@ -201,9 +202,7 @@ class _Bench:
         seeded = config.train.model_copy(update={"seed": seed})
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, name, config.model_copy(update={"train": seeded}), self.deadline)
-        command = [sys.executable, "-m", "tailorbird.flows.child"]
-        command += [str(self.folder.path), str(place.path)]
-        code = _run(command)
+        code = self.nest.run(ARM_PROCESS, str(self.folder.path), str(place.path))
         if place.file(ARM).is_file():
             return read_arm(place)
         if code == Interrupted.exit_code:
@@ -265,21 +264,6 @@ def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
             f"{of_first} are those of seed {reports[0].seeds[0].seed}",
         ),
     )
-
-
-def _run(command: list[str]) -> int:
-    """Run a process whose words go to our stderr; Ctrl-C reaches it by itself, so wait for it."""
-    process = subprocess.Popen(command, stdout=sys.stderr.fileno())
-    interrupted = False
-    while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            if interrupted:
-                process.kill()
-            interrupted = True
-            continue
-        return Interrupted.exit_code if interrupted else code
 
 
 def _outcome(name: str, code: int, place: RunFolder) -> ArmReport:

@@ -1,12 +1,12 @@
 """The last part of every story: arms -> verdict -> report, page and cards."""
 
 import json
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.truths import target_of, truths
+from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.scoring import load_probabilities, load_target
 from tailorbird.flows.tasks import TOOLS
@@ -66,9 +67,9 @@ class Story:
     started: float
 
 
-def finish(story: Story) -> Report:
+def finish(story: Story, nest: Nest) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
-    arms = _look_again(story)
+    arms = _look_again(story, nest)
     headline = _headline(story)
     comparisons = _compare(story, arms, headline)
     report = Report(
@@ -130,21 +131,22 @@ def _headline(story: Story) -> str:
     return "loss" if story.prepared.split.task == "text" else "token_f1"
 
 
-def _look_again(story: Story) -> list[ArmReport]:
+def _look_again(story: Story, nest: Nest) -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of what they got wrong."""
     folders = {name: places[0] for name, places in story.folders.items()}
     if not folders:
         return list(story.arms)
     log.say("loading every saved model in a fresh process ...")
-    command = [sys.executable, "-m", "tailorbird.flows.second_look", str(story.folder.path)]
-    command += [str(place.path) for place in folders.values()]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        why = f"the fresh process ended with exit code {done.returncode}"
+    with tempfile.TemporaryDirectory() as scratch:
+        told = Path(scratch) / "seen.json"
+        places = [str(place.path) for place in folders.values()]
+        code = nest.run(SECOND_LOOK, str(told), str(story.folder.path), *places)
+        seen = json.loads(told.read_text(encoding="utf-8")) if code == 0 else {}
+    if code:
+        why = f"the fresh process ended with exit code {code}"
         log.warn(f"the saved models could not be checked: {why}")
         check = ReloadCheck(False, 0, float("nan"), why)
         return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
-    seen = json.loads(done.stdout)
     return [_with_look(arm, folders.get(arm.name), seen, story) for arm in story.arms]
 
 

@@ -1,12 +1,14 @@
 """What a fresh process sees: does each saved model predict what the trained one did?
 
-`python -m tailorbird.flows.second_look RUN ARM_FOLDER ...` prints one JSON object on stdout:
+`python -m tailorbird.flows.second_look OUT RUN ARM_FOLDER ...` writes one JSON object to OUT:
 ``{"reload": {folder: ReloadCheck}, "nearest": {test index: [Neighbour, ...]}}``.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,14 @@ _NEAREST = 3
 _MOST_SEARCHED = 20_000
 
 
-def main(run: RunFolder, arms: list[str]) -> dict[str, Any]:
+def main(out: str, run: str, *arms: str) -> int:
+    """Write what a fresh process sees of a run to the file `out`; return the exit code."""
+    log.quiet_libraries()
+    Path(out).write_text(json.dumps(_look(RunFolder(run), arms)), encoding="utf-8")
+    return 0
+
+
+def _look(run: RunFolder, arms: Sequence[str]) -> dict[str, Any]:
     """Check every arm and find what resembles the examples that any of them got wrong."""
     split, _, _ = load_split(run)
     check = _check if split.task in KINDS else _check_written
@@ -79,7 +88,7 @@ def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
     )
 
 
-def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[dict[str, Any]]]:
+def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, list[dict[str, Any]]]:
     if split.task == "text" or len(split.train) > _MOST_SEARCHED:
         return {}
     shown = "errors" if split.task in KINDS else "worst"
@@ -95,14 +104,14 @@ def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[di
     }
 
 
-def _worst(arms: list[str], split: Split, shown: str) -> set[int]:
+def _worst(arms: Sequence[str], split: Split, shown: str) -> set[int]:
     """Return the test examples that any arm answered worst, by index."""
     index = {example.row: i for i, example in enumerate(split.test)}
     rows = {answer["row"] for arm in arms for answer in RunFolder(arm).read_json(ARM)[shown]}
     return {index[row] for row in rows}
 
 
-def _wrong(arms: list[str], split: Split) -> set[int]:
+def _wrong(arms: Sequence[str], split: Split) -> set[int]:
     """Return the test examples that any arm got wrong, by index."""
     targets = [split.labels.index(str(example.label)) for example in split.test]
     wrong: set[int] = set()
@@ -113,5 +122,4 @@ def _wrong(arms: list[str], split: Split) -> set[int]:
 
 
 if __name__ == "__main__":
-    log.quiet_libraries()
-    json.dump(main(RunFolder(sys.argv[1]), sys.argv[2:]), sys.stdout)
+    sys.exit(main(*sys.argv[1:]))

@@ -8,6 +8,7 @@ from tailorbird.config import Config, check_method, dump_config
 from tailorbird.config.losses import check_loss
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import ArmJob, read_arm
+from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
 from tailorbird.flows.search import searched, with_best
@@ -59,7 +60,8 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             command=command or reproduce("tune", folder),
             started=started,
         )
-        report = finish(story)
+        with Nest() as nest:
+            report = finish(story, nest)
         folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
         return report
 

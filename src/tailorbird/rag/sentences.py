@@ -32,7 +32,9 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}\s")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _TABLE = re.compile(r"^\s*\|.*\|\s*$")
 _RULE = re.compile(r"^\s*(?:[-*_=~^\"]\s*){3,}$")
-_ASIDE = re.compile(r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*)+$")
+_ASIDE = re.compile(
+    r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*|>*\s*\[!\w+\]\s*)+$"
+)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _LINES: dict[Kind, re.Pattern[str]] = {
     "heading": _HEADING,
@@ -40,7 +42,7 @@ _LINES: dict[Kind, re.Pattern[str]] = {
     "table": _TABLE,
     "aside": _ASIDE,
 }
-_QUOTE = re.compile(r"^\s*>+\s?")
+_QUOTE = re.compile(r"^\s*>+[^\S\n]?", re.M)
 # A sentence's end: its mark, closing quotes or brackets, then space; ideographs need no space.
 _END = re.compile(
     r"(?:[.!?\u2026]+[\"'\u201d\u2019)\]*_]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"
@@ -65,9 +67,7 @@ def split_sentences(text: str) -> list[Sentence]:
     found: list[Sentence] = []
     for number, (kind, start, end) in enumerate(_blocks(text)):
         if kind in ("prose", "item"):
-            found += [
-                Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)
-            ]
+            found += [Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)]
         else:
             a, b = _trimmed(text, start, end, newlines_only=kind == "code")
             if b > a:

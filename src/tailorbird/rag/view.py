@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,8 @@ class EmbedsQuestions(Protocol):
 
 class Knowledge(Protocol):
     """A knowledge base as a retriever sees it."""
+
+    folder: Path
 
     @property
     def embedder(self) -> EmbedsQuestions:
