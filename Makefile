@@ -6,7 +6,11 @@ VENV   ?= .venv
 PIP_ARGS ?=
 # Where the benchmarks look for their data.
 DATA   ?= ../shared/data
+# Test files are spread over processes of one thread each: faster than one process with all threads.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTEST_ARGS ?=
+# What `make demo` asks the bundled pages.
+ASK    ?= How do I delete keys from a dictionary while I loop over it?
 
 BIN     := $(VENV)/bin
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
@@ -21,12 +25,15 @@ help:  ## List these commands
 venv: $(VENV)/.dev  ## Make .venv with everything to develop with
 	@echo "ready: . $(BIN)/activate"
 
-demo: $(VENV)/.runtime  ## Install, compare every method on the bundled example, report in demo/
+demo: $(VENV)/.runtime  ## Install, compare every method on the bundled example, ask its pages; report in demo/
 	@if [ -n "$$(ls -A demo 2>/dev/null)" ] && [ ! -f demo/config.yaml ] && [ ! -d demo/data ]; then \
 	  echo "error: demo/ holds files that make demo did not write"; \
 	  echo "  fix: move demo/ away and run make demo again"; exit 2; fi
 	@rm -rf demo
 	$(BIN)/tailor compare --output demo
+	@echo
+	$(BIN)/tailor index examples/tutor/pages --store demo/knowledge
+	$(BIN)/tailor ask "$(ASK)" --store demo/knowledge
 
 check: $(VENV)/.dev  ## Lint, types and unit tests: before every commit
 	$(BIN)/ruff check .
@@ -34,7 +41,7 @@ check: $(VENV)/.dev  ## Lint, types and unit tests: before every commit
 	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS) tests/unit tests/house
 
 test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
-	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" $(WORKERS) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## The slow tests: minutes
 	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)
@@ -46,6 +53,9 @@ bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line eac
 	$(BIN)/python benchmarks/sft_speed.py
 	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
 	$(BIN)/python benchmarks/quality.py --data $(DATA)
+	$(BIN)/python benchmarks/ask_quality.py --data $(DATA)/documents/peft_docs
+	$(BIN)/python benchmarks/xquad.py --data $(DATA)/xquad
+	$(BIN)/python benchmarks/scifact.py --data $(DATA)/scifact
 	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/

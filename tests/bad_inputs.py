@@ -304,8 +304,8 @@ _SPLITS = [
     ),
     BadFile(
         "values as labels",
-        _file("text,label\n" + "".join(f"text {i},{i / 7:.3f}\n" for i in range(30))),
-        ("and 25 more", "values or ids"),
+        _file("text,label\n" + "".join(f"text {i},{7 * i}\n" for i in range(30))),
+        ("and 25 more", "values or ids", "--task regression"),
     ),
     BadFile(
         "unknown test label",

@@ -216,7 +216,7 @@ def test_what_was_trained_cost_something(compared: tuple[Path, dict[str, Any]]) 
     assert arms["base"]["cost"]["trainable_parameters"] == 0
     for name in ("lora", "prompt"):
         assert arms[name]["cost"]["tokens_per_second"] > 0
-        assert len(arms[name]["curve"]) >= 2
+        assert arms[name]["curve"]
     totals = {arms[name]["cost"]["total_parameters"] for name in ("base", "rag")}
     assert len(totals) == 1
 

@@ -26,7 +26,8 @@ def compare(
         str | None,
         typer.Option(
             help="Arms, comma-separated: full,adapter,lora,qlora,prompt,rag,rag+best; for labels "
-            "also majority,probe; for written answers also nearest,base. Default: all."
+            "also majority,probe; for numbers mean,probe; for written answers nearest,base. "
+            "Default: all."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,

@@ -48,6 +48,9 @@ def evaluate(
 
     Examples: `tailor evaluate RUN new.csv --output REPORT`,
     `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
+
+    Where the questions have known answers, those of `tailor ask` are scored too; --set
+    ask.model=RUN lets a model write them.
     """
     if store is not None:
         if queries is None:
@@ -73,7 +76,13 @@ def _judge(
 ) -> None:
     from tailorbird import log
     from tailorbird.flows.judge import Files, judge
-    from tailorbird.report.judged import score_table, threshold_words, verdict, weight_words
+    from tailorbird.report.judged import (
+        answer_lines,
+        score_table,
+        threshold_words,
+        verdict,
+        weight_words,
+    )
 
     config = options.make_config(None, settings, {"output": output})
     report = judge(store, Files(*given), config, command=options.command_line())
@@ -86,7 +95,7 @@ def _judge(
         console.print(score_table(report))
         for words in (verdict(report), weight_words(report), threshold_words(report)):
             console.print(words, markup=False)
-        for name, score in report.answers.items():
-            console.print(f"  {name}: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
+        for line in answer_lines(report):
+            console.print(line, markup=False)
     if output is not None:
         log.say(f"report: {Path(output) / 'report.html'}")

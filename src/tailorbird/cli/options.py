@@ -16,16 +16,18 @@ Model = Annotated[
     ),
 ]
 Text = Annotated[
-    str | None, typer.Option(help="Column with the text or prompt; guessed when clear.")
+    str | None,
+    typer.Option(help="Column with the text or prompt, A,B for pairs; guessed when clear."),
 ]
 Label = Annotated[
-    str | None, typer.Option(help="Column with the label or answer; guessed when clear.")
+    str | None,
+    typer.Option(help="Column with the label, number or answer; several: A,B; guessed when clear."),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="classification (labels), generation (written answers) or text (read on); "
-        "default: as the columns say."
+        help="classification (one label), multilabel, regression (numbers), generation (written "
+        "answers) or text (read on); default: as the columns say."
     ),
 ]
 Validation = Annotated[

@@ -11,8 +11,8 @@ from tailorbird.errors import UserError
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
 METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
-LABEL_ARMS: tuple[str, ...] = ("majority", "probe", "rag", *METHODS, "rag+best")
-"""The arms of a comparison whose answers are labels."""
+LABEL_ARMS: tuple[str, ...] = ("majority", "mean", "probe", "rag", *METHODS, "rag+best")
+"""The arms of a comparison whose answers are labels (majority) or numbers (mean)."""
 WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
 """The arms of a comparison whose answers are written."""
 ARMS: tuple[str, ...] = tuple(dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS)))
@@ -45,13 +45,21 @@ class DataConfig(Section):
     """File with the validation examples; cut from the training file when absent."""
     test: str | None = None
     """File with the test examples; cut from the training file when absent."""
-    task: Literal["auto", "classification", "generation", "text"] = "auto"
-    """classification: labels chosen from a set. generation: answers to prompts and conversations.
-    text: plain text read on (continued pre-training). auto: as the columns say."""
+    task: Literal["auto", "classification", "multilabel", "regression", "generation", "text"] = (
+        "auto"
+    )
+    """classification: one label of a set. multilabel: any number of them. regression: numbers.
+    generation: answers to prompts and conversations. text: plain text read on (continued
+    pre-training). auto: as the columns and their values say."""
     text: str | None = None
-    """Column with the text (the prompt, for generation); guessed when unambiguous."""
+    """Column with the text (the prompt, for generation), or `A,B`: two texts read as a pair; by
+    name, or by number (from 1) in files without a header; guessed when unambiguous."""
     label: str | None = None
-    """Column with the label (the answer, for generation); guessed when unambiguous."""
+    """Column with the label, the labels or the number (the answer, for generation), or several,
+    as `A,B,C`: 0/1 columns of multi-label data, or several numbers; guessed when unambiguous."""
+    separator: str | None = None
+    """Multi-label: what stands between the labels in a cell; default: `,`, `;`, `|` or, between
+    whole numbers, a space, whichever the column has."""
     system: str | None = None
     """System message put before conversations that have none."""
     template: str = "auto"
@@ -130,6 +138,21 @@ class TrainConfig(Section):
     """Generation: lay texts end to end without padding, each blind to the others."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
+    loss: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber"] = "auto"
+    """Classification: cross_entropy or focal (arXiv 1708.02002); multilabel: bce; regression: mse,
+    mae or huber. auto: the first of them."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Classification: how much each class counts in the loss; `balanced`: in inverse proportion to
+    its training rows; or `{label: weight}`, others 1."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Classification by cross_entropy: this share of the target is spread over all classes."""
+    focal_gamma: float = Field(2.0, ge=0)
+    """focal: how strongly examples that are already right are left out."""
+    positive_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Multilabel: how much more a label counts where it is given than where it is not; `balanced`:
+    as many times as it is absent from training rows per row that has it, at most 100."""
+    huber_delta: float = Field(1.0, gt=0)
+    """huber: from this many standard deviations on the loss grows linearly."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Full fine-tuning: each layer learns this many times as fast as the one above it (0.9; ULMFiT,
     arXiv 1801.06146; as in BEiT); the head and what stands above the layers keep the full rate."""

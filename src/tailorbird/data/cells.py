@@ -15,7 +15,8 @@ _BYTES = "holds bytes instead of a text"
 _HALF = "holds half a surrogate pair (a broken emoji)"
 _TOO_LONG = f"holds more than {MAX_CELL_CHARACTERS:,} characters"
 _CELL_FIXES = {
-    _NO_TEXT: "write one text per row; for several labels per text write one row for each",
+    _NO_TEXT: "write one text per row; for several labels per text write one row for each, "
+    "or a list in every row (--task multilabel)",
     _BYTES: "store the column as strings (UTF-8)",
     _HALF: "write the character whole: as UTF-8, or as two \\u escapes in JSON",
     _TOO_LONG: "cut the text into shorter ones, or look for a quotation mark that is never closed",

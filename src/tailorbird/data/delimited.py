@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
+from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
 from tailorbird.data.table import MAX_CELL_CHARACTERS, Table, duplicate_columns, listed
 from tailorbird.data.textfile import read_text
 from tailorbird.errors import Faults, UserError
@@ -14,8 +16,13 @@ Record = tuple[int, list[str]]
 """The line a record starts in, and its fields."""
 
 
-def read_delimited(path: Path) -> Table:
+def read_delimited(path: Path, named: Sequence[str] = ()) -> Table:
     """Read a CSV or TSV file whose first line names the columns.
+
+    Args:
+        path: The file.
+        named: The columns the user named. If they are numbers, and no name in the first line, they
+            count from 1, and the first line is data unless it reads like a header.
 
     Raises:
         UserError: The file cannot be read as a table; every faulty line is named.
@@ -31,7 +38,40 @@ def read_delimited(path: Path) -> Table:
         if records:
             notes.append(f"{path}: quotation marks are read as plain characters")
     records = records or _parse(path, text, delimiter, quoted=True)
+    if records and named and all(map(str.isdigit, named)) and not set(named) & set(records[0][1]):
+        return _numbered(path, records, [int(name) for name in named], notes)
     return _table(path, records, delimiter, tuple(notes))
+
+
+def _numbered(path: Path, records: list[Record], named: list[int], notes: list[str]) -> Table:
+    """Return a table whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
+    width = max(len(fields) for _, fields in records)
+    first = [cell.strip() for cell in records[0][1]]
+    headed = any(cell.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first)
+    body = [r for r in records[1 if headed else 0 :] if len(r[1]) > 1 or r[1][0].strip()]
+    faults = Faults()
+    if max(named) > width or min(named) < 1:
+        wrong = max(named) if max(named) > width else min(named)
+        faults.add(
+            f"{path}: there is no column number {wrong}: the rows have {width} fields",
+            "columns are counted from 1",
+        )
+    short = [r for r in body if len(r[1]) < max(named) <= width]
+    if short:
+        faults.add(
+            f"{path}: fewer than {max(named)} fields in {listed('line', [r[0] for r in short])}",
+            "add the missing fields",
+        )
+    faults.raise_if_any()
+    told = "left out as a header" if headed else "read as data"
+    notes = [*notes, f"{path}: columns are counted from 1, and the first line is {told}"]
+    return Table(
+        path=path,
+        columns=tuple(str(i + 1) for i in range(width)),
+        rows=tuple((*fields, *[None] * (width - len(fields))) for _, fields in body),
+        places=tuple(line for line, _ in body),
+        notes=tuple(notes),
+    )
 
 
 def _sniff(text: str) -> str:

@@ -46,7 +46,7 @@ def read_jsonl(path: Path) -> Table:
 
 
 def read_json(path: Path) -> Table:
-    """Read a JSON file that holds a list of objects.
+    """Read a JSON file that holds a list of objects, or an object of them by id.
 
     Raises:
         UserError: The file is not JSON, or not a list of objects.
@@ -58,6 +58,11 @@ def read_json(path: Path) -> Table:
         raise UserError(
             f"{path}: not valid JSON: {_reason(error)}", _whole_fix(path, text)
         ) from None
+    if isinstance(content, dict) and len(content) > 1:
+        values = list(content.values())
+        # One object per id: the keys name the rows.
+        if all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
+            content = values
     if not isinstance(content, list):
         raise UserError(
             f"{path}: the file holds {_kind(content)}, not a list of objects",

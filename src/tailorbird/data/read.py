@@ -1,16 +1,16 @@
 """Files to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.cells import column_texts, missing_label
-from tailorbird.data.columns import Chosen, choose_columns
 from tailorbird.data.delimited import read_delimited
 from tailorbird.data.formats import Asked, Wish, find_form
 from tailorbird.data.jsonfile import read_json, read_jsonl
+from tailorbird.data.labelled import Asked as Needs
+from tailorbird.data.labelled import is_labelled, read_labelled
 from tailorbird.data.parquet import read_parquet
-from tailorbird.data.table import Table, listed
+from tailorbird.data.table import Table
 from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import Example, Finding, Task
@@ -27,6 +27,19 @@ READERS: dict[str, Callable[[Path], Table]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """What else the user said about the rows.
+
+    Attributes:
+        system: System message put before conversations that have none.
+        separator: What stands between the labels in a cell.
+    """
+
+    system: str | None = None
+    separator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """The examples of one file.
 
@@ -38,6 +51,8 @@ class Loaded:
         path: The file.
         task: What is learnt from them.
         form: The format the rows were in, in words; empty for labels.
+        targets: Of regression, what the numbers are called; of multi-label columns, the labels.
+        separator: What stood between the labels in a cell.
     """
 
     examples: tuple[Example, ...]
@@ -47,10 +62,16 @@ class Loaded:
     path: Path = Path()
     task: Task = "classification"
     form: str = ""
+    targets: tuple[str, ...] = ()
+    separator: str | None = None
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, named: Sequence[str] = ()) -> Table:
     """Read a file's rows, whatever its columns mean.
+
+    Args:
+        path: The file.
+        named: The columns the user named; numbers count the columns of files without a header.
 
     Raises:
         UserError: The file does not exist, is of no known kind, or is damaged.
@@ -65,7 +86,7 @@ def read_table(path: Path) -> Table:
             f"save it as one of: {', '.join(READERS)}",
         )
     try:
-        return reader(path)
+        return read_delimited(path, named) if reader is read_delimited else reader(path)
     except PermissionError:
         raise UserError(f"{path}: no permission to read it", f"chmod u+r {path}") from None
 
@@ -79,7 +100,7 @@ def read_examples(
     drop_missing: bool = False,
     like: Mapping[str, str] | None = None,
     task: Asked = "classification",
-    system: str | None = None,
+    more: More = More(),  # noqa: B008 - frozen
 ) -> Loaded:
     """Read a file's examples.
 
@@ -91,17 +112,20 @@ def read_examples(
         drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
         like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
         task: What is to be learnt; auto: as the columns say.
-        system: System message put before conversations that have none.
+        more: What else the user said.
 
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
-    table = read_table(path)
-    wish = Wish(task, text, label)
-    form = find_form(table, wish, need_label=need_label, like=like or {})
+    table = read_table(path, named_in(text, label, like))
+    wish = Wish(task, text, label, more.separator)
+    labelled = is_labelled(table, wish)
+    form = None
+    if not labelled:
+        form = find_form(table, wish, need_label=need_label, like=like or {})
     if form is not None:
         found = read_written(
-            table, form, system=system, need_label=need_label, drop_missing=drop_missing
+            table, form, system=more.system, need_label=need_label, drop_missing=drop_missing
         )
         return Loaded(
             found.examples,
@@ -112,40 +136,25 @@ def read_examples(
             form.task,
             form.words,
         )
-    chosen = choose_columns(table, text, label, need_label=need_label, like=like or {})
-    return _read_labelled(table, chosen, need_label=need_label, drop_missing=drop_missing)
-
-
-def _read_labelled(table: Table, chosen: Chosen, *, need_label: bool, drop_missing: bool) -> Loaded:
-    """Return texts with labels.
-
-    Raises:
-        UserError: The cells have faults; all of them are told.
-    """
-    faults = Faults()
-    texts = column_texts(table, chosen.text, faults)
-    labels: list[str | None] = [None] * len(texts)
-    if chosen.label is not None:
-        cells = column_texts(table, chosen.label, faults)
-        labels = [None if c is None or missing_label(c) else c.strip() for c in cells]
-    bad = {"text": [i for i, value in enumerate(texts) if value is None or not value.strip()]}
-    if need_label:
-        bad["label"] = [i for i, value in enumerate(labels) if value is None]
-    findings = _refuse_or_drop(table, chosen, bad, faults, drop_missing=drop_missing)
-    faults.raise_if_any()
-    dropped = {i for rows in bad.values() for i in rows}
-    examples = tuple(
-        Example(value, labels[i], i + 1)
-        for i, value in enumerate(texts)
-        if i not in dropped and value is not None
+    made = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
+    return Loaded(
+        made.examples,
+        made.columns,
+        made.notes,
+        made.findings,
+        table.path,
+        made.reading.task,
+        targets=made.labels if made.reading.way in ("number", "indicators") else (),
+        separator=made.reading.separator or None,
     )
-    if not examples:
-        raise UserError(
-            f"{table.path}: no row is left: each lacks its {' or its '.join(bad)}",
-            "check that --text and --label name the right columns",
-        )
-    notes = (*table.notes, *chosen.notes)
-    return Loaded(examples, chosen.as_dict(), notes, findings, table.path)
+
+
+def named_in(
+    text: str | None, label: str | None, like: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the columns that the user named, or else those that another file has."""
+    given = [value for value in (text, label) if value] or list((like or {}).values())
+    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
 
 
 def read_parts(
@@ -157,7 +166,7 @@ def read_parts(
     label: str | None = None,
     drop_missing: bool = False,
     task: Asked = "classification",
-    system: str | None = None,
+    more: More = More(),  # noqa: B008 - frozen
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
 
@@ -188,8 +197,10 @@ def read_parts(
                 drop_missing=drop_missing,
                 like=read["training"].columns if "training" in read else None,
                 task=read["training"].task if "training" in read else task,
-                system=system,
+                more=more,
             )
+            if part == "training":
+                more = replace(more, separator=read[part].separator or more.separator)
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()
@@ -213,32 +224,3 @@ def _check_path(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror}", "check the path") from None
     raise UserError(f"{path}: there is no such file{near}", "check the name and the folder")
-
-
-def _refuse_or_drop(
-    table: Table,
-    chosen: Chosen,
-    bad: Mapping[str, list[int]],
-    faults: Faults,
-    *,
-    drop_missing: bool,
-) -> tuple[Finding, ...]:
-    """Note rows without text or label as faults, or return them as findings if they are dropped."""
-    findings = []
-    columns = chosen.as_dict()
-    for role, rows in bad.items():
-        if not rows:
-            continue
-        where = listed(table.unit, [table.places[i] for i in rows])
-        count = f"{len(rows):,} of {len(table.rows):,} rows"
-        if not drop_missing:
-            faults.add(
-                f"{table.path}: column {columns[role]!r}: no {role} (empty, null or NaN) "
-                f"in {count}: {where}",
-                f"fill in the {role}s, or drop these rows with --drop-missing",
-            )
-            continue
-        message = f"{table.path}: {count} have no {role} and were dropped ({where})."
-        samples = tuple(f"{table.unit} {table.places[i]}" for i in rows[:5])
-        findings.append(Finding(f"missing_{role}", "warning", message, len(rows), samples))
-    return tuple(findings)

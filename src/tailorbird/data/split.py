@@ -6,6 +6,7 @@ from random import Random
 
 from tailorbird.data.read import Loaded
 from tailorbird.data.sameness import rows, text_key
+from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import Example, Split
 
@@ -46,15 +47,36 @@ def make_split(
     asked = {"validation": validation_share, "test": test_share}
     shares = {part: asked[part] for part, loaded in given.items() if loaded is None}
     _check_shares(shares)
-    if train.task != "classification":
-        parts = _cut_unlabelled(train, shares, seed)
-        return _joined(train, given, parts, (), _how(shares, seed, "at random"))
-    labels = tuple(sorted({_label(example) for example in train.examples}))
     faults = Faults()
+    if train.task != "classification":
+        names = _target_names(train, given, faults)
+        faults.raise_if_any()
+        parts = _cut_unlabelled(train, shares, seed)
+        return _joined(train, given, parts, names, _how(shares, seed, "at random"))
+    labels = in_order({_label(example) for example in train.examples})
     _check_labels(train, labels, given, faults)
     faults.raise_if_any()
     parts = _cut(train, labels, shares, seed)
     return _joined(train, given, parts, labels, _how(shares, seed, "stratified by label"))
+
+
+def _target_names(
+    train: Loaded, given: dict[str, Loaded | None], faults: Faults
+) -> tuple[str, ...]:
+    """Return the labels of multi-label data, the targets of regression, else nothing."""
+    if train.task == "multilabel":
+        found = {label for example in train.examples for label in example.labels}
+        labels = train.targets or in_order(found)
+        _check_labels(train, labels, given, faults)
+        return labels
+    for i, name in enumerate(train.targets):
+        values = {example.values[i] for example in train.examples}
+        if len(values) == 1:
+            faults.add(
+                f"{train.path}: every row has the {name} {values.pop():g}: nothing to learn",
+                "add rows with other values, or name another column with --label",
+            )
+    return train.targets
 
 
 def _joined(
@@ -104,13 +126,14 @@ def _check_labels(
     """Note a single class, and labels of the given parts that nothing could be trained for."""
     if len(train.examples) == 1:
         faults.add(f"{train.path}: there is one row only", "give at least a few rows per class")
-    elif len(labels) == 1:
+    elif len(labels) == 1 and train.task == "classification":
         faults.add(
             f"{train.path}: every row has the label {labels[0]!r}; there is nothing to tell apart",
             "add rows with other labels, or name another column with --label",
         )
     for part, loaded in given.items():
-        found = Counter(_label(example) for example in loaded.examples) if loaded else Counter()
+        rows_of = loaded.examples if loaded else ()
+        found = Counter(label for e in rows_of for label in classes_of(e, train.task))
         unknown = sorted(set(found) - set(labels))
         told = [f"{x!r} ({rows(found[x])}){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
         if loaded and unknown:
@@ -156,7 +179,7 @@ def _cut_unlabelled(
     """Deal conversations or plain texts out at random, those with the same prompt together."""
     groups = _groups(train.examples)
     if shares and len(groups) <= len(shares):
-        kind = f"prompt{'s' * (len(groups) > 1)}"
+        kind = f"{'prompt' if train.task == 'generation' else 'text'}{'s' * (len(groups) > 1)}"
         why, files = "", " and ".join(f"--{part}" for part in shares)
         if train.task == "text":
             kind = f"text{'s' * (len(groups) > 1)}"
@@ -200,6 +223,7 @@ def _check_sizes(
     fix = f"add rows to these classes, merge or remove them, or give {files} as files of their own"
     if len(small) > len(labels) / 2:
         fix += "; if the column holds values or ids rather than classes, name another with --label"
+        fix += ", or say --task regression for values or --task multilabel for several labels"
     raise UserError(
         f"{train.path}: classes too small to cut {' and '.join(shares)} rows off: a class needs "
         f"{len(shares) + 1} different texts, and these have fewer: {told}{more}",

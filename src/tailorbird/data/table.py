@@ -1,6 +1,7 @@
 """Rows as they stand in a file, before anyone says which column is what."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,12 @@ class Table:
         """Return one column's raw values."""
         index = self.columns.index(name)
         return [row[index] for row in self.rows]
+
+    def only(self, names: Sequence[str]) -> "Table":
+        """Return the table with these columns alone."""
+        places = [self.columns.index(name) for name in names]
+        rows = tuple(tuple(row[i] for i in places) for row in self.rows)
+        return replace(self, columns=tuple(names), rows=rows)
 
 
 def listed(unit: str, numbers: list[int]) -> str:

@@ -20,6 +20,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.generate import stream
 from tailorbird.models.inputs import context_length
 from tailorbird.rag.answer import Extractive, Generator, Heard, Prompted, Writes, answer
+from tailorbird.rag.embed import Remembered
 from tailorbird.rag.endpoint import Endpoint
 from tailorbird.rag.followup import Turn, standalone
 from tailorbird.rag.retrieve import Retriever, load_reranker
@@ -47,6 +48,7 @@ class Asker:
         retrieve = self.config.retrieve
         self.retriever = Retriever(self.kb, retrieve, load_reranker(retrieve))
         self.writer = make_writer(self.config)
+        self._read = Remembered(lambda texts: self.kb.embedder.embed_documents(texts).vectors)
         self.generator: Generator = (
             Prompted(self.writer)
             if self.writer is not None
@@ -100,8 +102,7 @@ class Asker:
 
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
         asked = self.kb.embedder.embed_queries(texts[:1]).vectors
-        read = self.kb.embedder.embed_documents(texts[1:]).vectors
-        return np.concatenate([asked, read])
+        return np.concatenate([asked, self._read(texts[1:])])
 
 
 @dataclass

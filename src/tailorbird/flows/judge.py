@@ -11,6 +11,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.judged import read_questions
 from tailorbird.errors import UserError
+from tailorbird.flows.ask import Asker
 from tailorbird.flows.judge_answers import Answers, score_all
 from tailorbird.flows.output import run_folder
 from tailorbird.metrics.intervals import Floats
@@ -20,7 +21,7 @@ from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.rag.retrieve import Retriever, Sides
 from tailorbird.rag.view import Knowledge
-from tailorbird.records import Hit, JudgeReport, Question, SideReport
+from tailorbird.records import Answer, Hit, JudgeReport, Question, SideReport
 from tailorbird.report.judged import render_judged
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT
@@ -77,7 +78,7 @@ def judge(
         store: The knowledge base.
         files: Questions and judgements.
         config: How to retrieve; ``output``: where to leave the report.
-        answerer: Writes answers, for questions with known ones; None: they are not scored.
+        answerer: Answers the questions; None: where answers are known, what `ask` says is scored.
         command: The command line, for the report.
 
     Raises:
@@ -87,7 +88,22 @@ def judge(
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
     _check_apart(test, train)
     kb: Keeps = KnowledgeBase.open(store)
+    if answerer is None and any(question.answers for question in test):
+        answerer = as_asked(kb, config)
     return judge_open(kb, str(store), (test, train), config, answerer, command)
+
+
+def as_asked(kb: Keeps, config: Config) -> Answers:
+    """Return what `tailor ask` would say to each question, asked by itself."""
+    askers: list[Asker] = []
+
+    def ask(question: str) -> Answer:
+        if not askers:  # not before the weight and the threshold are chosen
+            askers.append(Asker(kb, config))
+        askers[0].history.clear()
+        return askers[0].ask(question)
+
+    return ask
 
 
 def judge_open(
@@ -129,6 +145,7 @@ def judge_open(
         comparisons=comparisons,
         failures=lost[:_FAILURES],
         answers=answers,
+        answered_by=next((row["generator"] for row in answer_rows), ""),
         notes=_notes(found, best),
         command=command,
         created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),

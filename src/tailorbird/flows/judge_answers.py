@@ -8,9 +8,21 @@ import numpy as np
 from tailorbird import log
 from tailorbird.metrics.answers import score_answers
 from tailorbird.metrics.intervals import Floats
-from tailorbird.metrics.text import exact_match, token_f1
+from tailorbird.metrics.text import exact_match, normalise, token_f1
+from tailorbird.rag.answer import EXTRACTIVE
 from tailorbird.rag.judge import Names
 from tailorbird.records import Answer, Question, Score
+
+COLUMNS = (
+    "short_exact_match",
+    "short_token_f1",
+    "holds_answer",
+    "exact_match",
+    "token_f1",
+    "citation_precision",
+    "citation_recall",
+    "refused",
+)
 
 
 class Answers(Protocol):
@@ -34,8 +46,7 @@ def score_all(
         for question in questions:
             rows.append(score_one(answerer(question.text), question, names))
             bar.advance()
-    columns = ("exact_match", "token_f1", "citation_precision", "citation_recall", "refused")
-    each = {name: _column(rows, name) for name in columns}
+    each = {name: _column(rows, name) for name in COLUMNS}
     scores: dict[str, Score] = {}
     for name, values in each.items():
         if len(values):
@@ -46,7 +57,11 @@ def score_all(
 def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any]:
     """Return the scores of one answer; None: it cannot be said.
 
-    - ``exact_match``, ``token_f1``: the best over the known answers; 0 when refused.
+    - ``exact_match``, ``token_f1``: of the whole text, the best over the known answers; 0 when
+      refused.
+    - ``short_exact_match``, ``short_token_f1``: the same of the few words that are given beside
+      quoted sentences; None where a model wrote.
+    - ``holds_answer``: whether a known answer stands in the text, word for word.
     - ``citation_precision``: share of the cited documents that are relevant; None: none cited.
     - ``citation_recall``: share of the answer's sentences that have a citation which stood the
       check; None when refused.
@@ -54,12 +69,13 @@ def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any
     text = "" if answer.refused else " ".join(claim.text for claim in answer.claims) or answer.text
     cited = {names(citation.source) for claim in answer.claims for citation in claim.citations}
     right = {name for name, grade in question.judged.items() if grade > 0}
-    known = question.answers
     return {
         "text": answer.text,
+        "short": answer.short,
+        "generator": answer.generator,
         "refused": float(answer.refused),
-        "exact_match": max(exact_match(text, one) for one in known) if known else None,
-        "token_f1": max(token_f1(text, one) for one in known) if known else None,
+        **_likeness(text, question.answers),
+        **_short_likeness(answer, question.answers),
         "citation_precision": len(cited & right) / len(cited) if cited and right else None,
         "citation_recall": (
             sum(claim.supported for claim in answer.claims) / len(answer.claims)
@@ -67,6 +83,26 @@ def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any
             else None
         ),
         "cited": sorted(cited),
+    }
+
+
+def _likeness(text: str, known: Sequence[str]) -> dict[str, float | None]:
+    if not known:
+        return {"exact_match": None, "token_f1": None, "holds_answer": None}
+    said = f" {normalise(text)} "
+    return {
+        "exact_match": max(exact_match(text, one) for one in known),
+        "token_f1": max(token_f1(text, one) for one in known),
+        "holds_answer": float(any(f" {normalise(one)} " in said for one in known)),
+    }
+
+
+def _short_likeness(answer: Answer, known: Sequence[str]) -> dict[str, float | None]:
+    if not known or answer.generator != EXTRACTIVE:
+        return {"short_exact_match": None, "short_token_f1": None}
+    return {
+        "short_exact_match": max(exact_match(answer.short, one) for one in known),
+        "short_token_f1": max(token_f1(answer.short, one) for one in known),
     }
 
 

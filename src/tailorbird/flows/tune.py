@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from tailorbird import log
 from tailorbird.config import Config, check_method, dump_config
+from tailorbird.config.losses import check_loss
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import ArmJob, read_arm
+from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
 from tailorbird.flows.search import searched, with_best
-from tailorbird.records import ArmReport, Report, report_from_json
+from tailorbird.records import KINDS, ArmReport, Report, report_from_json
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
 
 
@@ -37,6 +39,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             return report_from_json(folder.read_json(REPORT))
         config = saved_config(folder, config) if resume and folder.exists else config
         prepared = prepare(config, folder)
+        check_loss(config, prepared.split.task, prepared.split.labels)
         config = with_default_model(config, prepared.split)
         folder.write(CONFIG, dump_config(config))
     job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
@@ -57,7 +60,8 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             command=command or reproduce("tune", folder),
             started=started,
         )
-        report = finish(story)
+        with Nest() as nest:
+            report = finish(story, nest)
         folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
         return report
 
@@ -66,7 +70,7 @@ def _run(job: ArmJob) -> ArmReport:
     if job.resume and job.folder.file(ARM).is_file():
         return read_arm(job.folder)
     # Imported after the data was checked: torch takes seconds to load, a bad column should not.
-    if job.split.task == "classification":
+    if job.split.task in KINDS:
         from tailorbird.flows.arm import run_arm
 
         return run_arm(job)

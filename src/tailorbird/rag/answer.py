@@ -14,11 +14,15 @@ from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
 from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
 from tailorbird.rag.spans import best_span
+from tailorbird.rag.wanted import wanted
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
 
 DEFAULT_THRESHOLD = 0.3
 """Least cosine of the best passage where none is calibrated. With builtin:minilm 2 % of the
 tutor's questions lie below it, and at least 95 % of questions on other subjects (docs/ask.md)."""
+
+EXTRACTIVE = "extractive"
+"""The generator's name where sentences are quoted."""
 
 _NEAREST = 3
 _SAYS_UNKNOWN = re.compile(
@@ -97,12 +101,12 @@ class Extractive:
 
     embed: Embed
     sentences: int = 3
-    name: str = "extractive"
+    name: str = EXTRACTIVE
 
     def draft(self, question: str, passages: Sequence[Passage], heard: Heard) -> Draft:
         """Return the quotes in each document's order, each with its citation."""
         ranked = rank_sentences(question, passages, self.embed)
-        picked = extract(ranked, self.sentences)
+        picked = extract(ranked, self.sentences, steps=wanted(question) == "steps")
         claims = tuple(Claim(laid_out(p.text), (_quoted(p),), supported=True) for p in picked)
         marked = [_marked(claim.text, claim.citations[0].number) for claim in claims]
         return Draft(

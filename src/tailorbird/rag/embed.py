@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +171,28 @@ class Embedder:
         for module in self.model.modules():
             if type(module) is torch.nn.Linear:
                 module.to(self.device.dtype)
+
+
+class Remembered:
+    """Vectors of texts that are met again, each embedded once.
+
+    Args:
+        embed: Texts -> unit vectors ``[n, dimension]``.
+        most: Vectors kept; when there are more, all are forgotten.
+    """
+
+    def __init__(self, embed: Callable[[Sequence[str]], np.ndarray], most: int = 20_000) -> None:
+        self._embed, self._most = embed, most
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return one vector per text, in order."""
+        if len(self._known) + len(texts) > self._most:
+            self._known.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._embed(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """An answer with no language model: the sentences that answer a question best, quoted and cited.
 
 A sentence is ranked by its likeness to the question (embeddings, its headings before it), by the
-question's words that it holds (weighted by how rare they are here), and by how well its passage
-was ranked. Whole blocks of code count as one sentence, and a sentence that ends with a colon
-brings along what it announces.
+question's words that it holds (weighted by how rare they are here; those of its heading count for
+less), and by how well its passage was ranked. What says little by itself comes later; what tells
+what to do comes first where that is asked, and so does a definition. Whole blocks of code count as
+one sentence and stay with the sentence before them; what a sentence announces with a colon comes
+along.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,29 +16,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
+from tailorbird.rag.wanted import defines, dependence, leans, subject, tells, wanted
 from tailorbird.rag.words import content_words, tokens
 from tailorbird.records import Passage
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 """A question and then texts to read -> unit vectors ``[n, dimension]``."""
 
-# Chosen on XQuAD and the tutor's questions; between 0.25 and 0.8 the first changes little.
-_WORDS, _PASSAGE = 0.5, 0.05
-_CODE_PENALTY, _LEANS_PENALTY = 0.1, 0.15
+# Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
+_WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
+_SECTION = 0.3
+_CODE_PENALTY, _DEPENDS_PENALTY = 0.1, 0.15
+_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.06, 0.03, 0.15
 # What lies further behind the best sentence than this is another subject.
 _BEHIND = 0.12
 _SAME = 0.8
 _MOST_ANNOUNCED = 6
-_LEANS = re.compile(
-    r"(?:it|its|this|that|these|those|they|them|he|she|his|her|their|otherwise|so|then|there|but"
-    r"|however|therefore|thus|hence|instead|also|both|such|and)\b(?!\s+(?:is|are)\s+no)",
-    re.I,
-)
-_ASKS_CODE = re.compile(
-    r"\b(?:how (?:do|can|to|would|should|does)|code|example|snippet|command|syntax|write|call"
-    r"|import|install)\b",
-    re.I,
-)
+_MOST_CODE_LINES = 24
+_DEEP = 9
+_SECTION_CHARACTERS = 1200
+_TAIL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,8 @@ class _Candidate:
     sentence: Sentence
     heading: str
     before: str
+    depth: int
+    section: str
 
 
 def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> list[Picked]:
@@ -86,13 +86,14 @@ def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> 
     return sorted(picked, key=lambda p: -p.score)
 
 
-def extract(ranked: Sequence[Picked], most: int = 3) -> list[Picked]:
+def extract(ranked: Sequence[Picked], most: int = 3, *, steps: bool = False) -> list[Picked]:
     """Return the pieces that answer a question: the best passage first, each in its own order.
 
     Args:
         ranked: Sentences, the best first (`rank_sentences`).
         most: Sentences to quote at most; blocks of code and lists that a sentence announces come
             with it.
+        steps: Whether it is asked what to do: then a sentence brings the code that follows it.
     """
     kept: list[Picked] = []
     left = most
@@ -101,7 +102,7 @@ def extract(ranked: Sequence[Picked], most: int = 3) -> list[Picked]:
             break
         if any(_overlaps(piece, other) or _alike(piece, other) for other in kept):
             continue
-        whole, used = _with_company(piece)
+        whole, used = _with_company(piece, steps=steps)
         kept = [other for other in kept if not _inside(other, whole)] + [whole]
         left -= used
     best: dict[int, float] = {}
@@ -114,12 +115,30 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
     found = []
     for place, passage in enumerate(passages):
         heading, before = passage.headings[-1] if passage.headings else passage.title, ""
-        for sentence in split_sentences(passage.text):
+        parts = split_sentences(passage.text)
+        sections = _sections(passage, parts, heading)
+        # How far the heading of a passage's first sentence is away is not known.
+        depth = 0 if passage.start == 0 else _DEEP
+        for sentence, section in zip(parts, sections, strict=True):
             if sentence.kind == "heading":
-                heading, before = sentence.text.lstrip("# ").strip(), ""
+                heading, before, depth = sentence.text.lstrip("# ").strip(), "", 0
             elif sentence.kind != "aside" and not _is_rest(sentence, passage):
-                found.append(_Candidate(passage, place, sentence, heading, before))
-                before = sentence.text
+                found.append(_Candidate(passage, place, sentence, heading, before, depth, section))
+                before, depth = sentence.text, depth + 1
+    return found
+
+
+def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list[str]:
+    """Return per sentence what stands under the same heading in its passage, heading first."""
+    found: list[str] = []
+    begin = 0
+    for place in range(1, len(parts) + 1):
+        if place == len(parts) or parts[place].kind == "heading":
+            text = passage.text[parts[begin].start : parts[place - 1].end]
+            if parts[begin].kind != "heading" and heading:
+                text = f"{heading}\n{text}"
+            found += [text[:_SECTION_CHARACTERS]] * (place - begin)
+            begin = place
     return found
 
 
@@ -132,19 +151,37 @@ def _scores(
     question: str, found: Sequence[_Candidate], passages: Sequence[Passage], embed: Embed
 ) -> np.ndarray:
     """Return ``[candidates]``: how well each answers."""
-    vectors = embed([question, *(_as_read(c) for c in found)])
-    near = vectors[1:] @ vectors[0]
-    words = _word_shares(question, found)
+    sections = list(dict.fromkeys(c.section for c in found))
+    vectors = embed([question, *(_as_read(c) for c in found), *sections])
+    likeness = vectors[1:] @ vectors[0]
+    around = dict(zip(sections, likeness[len(found) :], strict=True))
+    near = (1 - _SECTION) * likeness[: len(found)] + _SECTION * np.asarray(
+        [around[c.section] for c in found]
+    )
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
-    code = np.asarray([c.sentence.kind == "code" for c in found])
-    penalty = 0.0 if _ASKS_CODE.search(question) else _CODE_PENALTY
-    # "This should not be an issue" answers nothing by itself.
-    leans = np.asarray([bool(_LEANS.match(plain(c.sentence.text))) for c in found])
-    scores: np.ndarray = near + _WORDS * words + _PASSAGE * ranks
-    scores -= penalty * code + _LEANS_PENALTY * leans
+    scores: np.ndarray = near + _WORDS * _word_shares(question, found) + _PASSAGE * ranks
+    scores += _fitness(question, found)
     return scores
+
+
+def _fitness(question: str, found: Sequence[_Candidate]) -> np.ndarray:
+    """Return ``[candidates]``: how far each is the kind of answer that is asked for."""
+    kind, about = wanted(question), subject(question)
+    worth = []
+    for candidate in found:
+        if candidate.sentence.kind == "code":
+            worth.append(_CODE_BONUS if kind == "steps" else -_CODE_PENALTY)
+            continue
+        text = plain(candidate.sentence.text)
+        value = -_DEPENDS_PENALTY * dependence(text, opens=candidate.depth == 0)
+        if kind == "steps" and tells(text):
+            value += _TELLS_BONUS
+        if kind == "definition":
+            value += _DEFINES_BONUS * defines(text, about, candidate.heading, candidate.depth)
+        worth.append(value)
+    return np.asarray(worth)
 
 
 def _range(scores: Sequence[float]) -> tuple[float, float]:
@@ -161,18 +198,24 @@ def _as_read(candidate: _Candidate) -> str:
 
 def _word_shares(question: str, found: Sequence[_Candidate]) -> np.ndarray:
     """Return the share of the question's words in each candidate, by their rarity here (IDF)."""
-    asked = set(content_words(question)) | {t for t in tokens(question) if t[0].isdigit()}
-    held = [
-        set(content_words(c.sentence.text)) | {t for t in tokens(c.sentence.text) if t[0].isdigit()}
-        for c in found
-    ]
-    counts = Counter(word for words in held for word in words & asked)
+    asked = _words(question)
+    held = [_words(c.sentence.text) & asked for c in found]
+    above = [_words(c.heading) & asked for c in found]
+    counts = Counter(word for words in held for word in words)
     weight = {word: math.log(1 + len(held) / (1 + counts[word])) for word in asked}
     total = sum(weight.values()) or 1.0
-    return np.asarray([sum(weight[w] for w in words & asked) / total for words in held])
+    shares = [
+        sum(weight[w] for w in own) + _HEADING * sum(weight[w] for w in around - own)
+        for own, around in zip(held, above, strict=True)
+    ]
+    return np.asarray(shares) / total
 
 
-def _with_company(piece: Picked) -> tuple[Picked, int]:
+def _words(text: str) -> set[str]:
+    return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}
+
+
+def _with_company(piece: Picked, *, steps: bool) -> tuple[Picked, int]:
     """Return a piece with what it cannot do without, and how many sentences that makes."""
     parts = split_sentences(piece.passage.text)
     at = next(i for i, part in enumerate(parts) if part.start == piece.start)
@@ -180,10 +223,9 @@ def _with_company(piece: Picked) -> tuple[Picked, int]:
     used = 1
     before = parts[at - 1] if at else None
     if before is not None and before.kind in ("prose", "item"):
-        announced = parts[at].kind == "code" and before.text.rstrip().endswith(":")
-        # What "it" is stands in the sentence before.
-        leans = before.block == parts[at].block and _LEANS.match(plain(parts[at].text))
-        if announced or leans:
+        # What code is for, and what "it" is, stands in the sentence before.
+        needs = before.block == parts[at].block and leans(plain(parts[at].text))
+        if parts[at].kind == "code" or needs:
             first, used = at - 1, 2
     if parts[last].text.rstrip().endswith(":"):
         while last + 1 < len(parts) and last - at < _MOST_ANNOUNCED:
@@ -191,7 +233,23 @@ def _with_company(piece: Picked) -> tuple[Picked, int]:
             if following not in ("code", "item", "table") or parts[last].kind == "code":
                 break
             last += 1
+    elif (steps and _is_short_code(parts, at + 1)) or _is_tail(parts, at + 1):
+        last = at + 1
     return replace(piece, start=parts[first].start, end=parts[last].end), used
+
+
+def _is_short_code(parts: Sequence[Sentence], place: int) -> bool:
+    if place >= len(parts) or parts[place].kind != "code" or parts[place - 1].kind == "code":
+        return False
+    return parts[place].text.count("\n") < _MOST_CODE_LINES
+
+
+def _is_tail(parts: Sequence[Sentence], place: int) -> bool:
+    """Say whether a few words go on with the sentence before: "`discard` stays silent."."""
+    if place >= len(parts) or parts[place].kind == "code":
+        return False
+    few = len(tokens(parts[place].text)) <= _TAIL
+    return few and parts[place].block == parts[place - 1].block
 
 
 def _overlaps(a: Picked, b: Picked) -> bool:

@@ -32,7 +32,9 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}\s")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _TABLE = re.compile(r"^\s*\|.*\|\s*$")
 _RULE = re.compile(r"^\s*(?:[-*_=~^\"]\s*){3,}$")
-_ASIDE = re.compile(r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*)+$")
+_ASIDE = re.compile(
+    r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*|>*\s*\[!\w+\]\s*)+$"
+)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _LINES: dict[Kind, re.Pattern[str]] = {
     "heading": _HEADING,
@@ -40,7 +42,7 @@ _LINES: dict[Kind, re.Pattern[str]] = {
     "table": _TABLE,
     "aside": _ASIDE,
 }
-_QUOTE = re.compile(r"^\s*>+\s?")
+_QUOTE = re.compile(r"^\s*>+[^\S\n]?", re.M)
 # A sentence's end: its mark, closing quotes or brackets, then space; ideographs need no space.
 _END = re.compile(
     r"(?:[.!?\u2026]+[\"'\u201d\u2019)\]*_]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tailorbird.records.tuning import Comparison, Score
+from tailorbird.records.scores import Score
+from tailorbird.records.tuning import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class JudgeReport:
         threshold: For "I don't know"; None: too few questions.
         sides: Ways of ranking, best first.
         answers: Scores of the written answers; empty where none are known.
+        answered_by: What wrote them.
     """
 
     store: str
@@ -93,6 +95,7 @@ class JudgeReport:
     comparisons: tuple[Comparison, ...]
     failures: tuple[Failure, ...] = ()
     answers: dict[str, Score] = field(default_factory=dict)
+    answered_by: str = ""
     notes: tuple[str, ...] = ()
     headline: str = "ndcg@10"
     command: str = ""

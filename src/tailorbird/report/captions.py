@@ -88,6 +88,20 @@ def per_class(arm: ArmReport) -> str:
     )
 
 
+def slice_loss(report: Report) -> str:
+    """Name what slices are compared by."""
+    named = {"classification": "Wrong", "regression": "Distance in standard deviations"}
+    return named.get(report.data.task, "Loss in nats")
+
+
+def slices(arm: ArmReport) -> str:
+    """Name the parts of the test that fared significantly worse than the rest."""
+    bad = [part.name for part in arm.slices if part.worse]
+    if not bad:
+        return "No part of the test fared significantly worse than the rest of it."
+    return f"Significantly worse than the rest (one-sided, Holm-corrected): {'; '.join(bad)}."
+
+
 def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:
     """Name the most frequent mistake."""
     pairs = confused_pairs(labels, arm.confusion, most=1)

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COLUMNS = ("ndcg@10", "recall@5", "recall@10", "recall@100", "mrr", "map")
-_WORDS = {"mrr": "MRR", "map": "MAP", "token_f1": "Token F1", "refused": "Refused"}
+_WORDS = {
+    "mrr": "MRR",
+    "map": "MAP",
+    "token_f1": "Token F1",
+    "short_exact_match": "Short answer, exact match",
+    "short_token_f1": "Short answer, token F1",
+    "holds_answer": "Known answer in the text",
+    "refused": "Refused",
+}
 WIDTH, HEIGHT = 620.0, 320.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 500.0, 26.0, 270.0
 FAILURES_OPEN = 10
@@ -72,6 +80,18 @@ def threshold_words(report: JudgeReport) -> str:
         f"of the questions whose answer was found, and {numbers.percent(found.caught)} of the "
         "same questions with their right documents taken away."
     )
+
+
+def answer_lines(report: JudgeReport) -> list[str]:
+    """Return the scores of the answers with their intervals, a line each, for the terminal."""
+    if not report.answers:
+        return []
+    width = max(len(heading(name)) for name in report.answers)
+    scores = [
+        f"  {heading(name):<{width}}  {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+        for name, score in report.answers.items()
+    ]
+    return [f"Answers by {report.answered_by}:", *scores]
 
 
 def score_table(report: JudgeReport) -> "Table":

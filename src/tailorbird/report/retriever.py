@@ -10,7 +10,7 @@ from tailorbird.report.document import TEMPLATES, page_environment
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
-QUERIES = 20
+QUERIES = 10
 
 
 def render_retriever(report: RetrieverReport) -> str:

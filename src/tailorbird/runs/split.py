@@ -54,7 +54,8 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 def example_from_json(row: dict[str, Any]) -> Example:
     """Return the example that `dataclasses.asdict` made `row` of."""
     messages = tuple(Message(**message) for message in row["messages"])
-    return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]))
+    more = {name: tuple(row.get(name, ())) for name in ("pair", "labels", "values")}
+    return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)
 
 
 def has_split(folder: RunFolder) -> bool:

@@ -12,7 +12,7 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
-from tailorbird.rag.embed import Embedder, choose_embedder
+from tailorbird.rag.embed import Embedder, Remembered, choose_embedder
 
 TEXTS = [text for text, _ in tiny.rows()[:20]] + ["", "word " * 700, "Ünïcödé — 漢字 🙂"]
 
@@ -84,3 +84,18 @@ def test_the_base_model_embeds_only_when_it_was_made_for_it(
     made_for_it = ModelConfig(name=str(tmp_path))
     assert choose_embedder(None, made_for_it) == made_for_it
     assert choose_embedder(None, ModelConfig()).name == "builtin:minilm"
+
+
+def test_what_is_met_again_is_embedded_once() -> None:
+    asked: list[list[str]] = []
+
+    def lengths(texts: Any) -> np.ndarray:
+        asked.append(list(texts))
+        return np.asarray([[len(text)] for text in texts], dtype=np.float32)
+
+    read = Remembered(lengths, most=4)
+    assert read(["a", "bbb", "a"]).ravel().tolist() == [1, 3, 1]
+    assert read(["bbb", "cc"]).ravel().tolist() == [3, 2]
+    assert asked == [["a", "bbb"], ["cc"]]
+    assert read(["a", "dddd"]).ravel().tolist() == [1, 4], "full: begun anew"
+    assert asked[-1] == ["a", "dddd"]
