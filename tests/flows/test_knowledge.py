@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,13 @@ def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
         second = kb.build_generation("others")
         assert second > first and models["others"].embedded == len(kb.ledger.rows("live"))
         kb.switch(second)
-        assert kb.embeds_with("others") and not kb.embeds_with("words")
+        assert kb.adopts("others") and not kb.adopts("words")
+        models["moved"] = models["others"]
+        assert kb.adopts("moved") and kb.current == replace(kb.current, embedder="moved")
+        assert kb.adopts("others")
     models["others"] = WordVectors("third")
     with KnowledgeBase(folder, None, models.__getitem__) as kb:
-        assert not kb.embeds_with("others")
+        assert not kb.adopts("others")
         with pytest.raises(UserError, match="other weights than when it embedded"):
             add_documents(kb, [document("y", 1)])
         kb.switch(kb.build_generation("others"))
