@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ import pytest
 from terminal import PATIENCE, environment
 from tests_knowledge import WordVectors, document, load, versions
 
-from tailorbird.config.knowledge import IndexConfig
+from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
 from tailorbird.rag.chunk import contextual_text
 from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.rag.ledger import said_hash
+from tailorbird.rag.retrieve import Retriever
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -167,6 +170,25 @@ def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
         kb.switch(kb.build_generation("others"))
         add_documents(kb, [document("y", 1)])
         assert verify(kb).problems == () and set(versions(kb)) == {"x", "y"}
+
+
+def test_a_question_is_embedded_by_the_model_of_what_it_is_asked_of(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+        add_documents(other, [document("x", 1), document("y", 2)])
+        number, reading = other.build_generation("others"), kb.reading
+
+        @contextmanager
+        def switched() -> Iterator[Any]:
+            other.switch(number, weight=1.0)  # between the question's coming and the look
+            with reading() as view:
+                yield view
+
+        kb.reading = switched  # type: ignore[method-assign]
+        finder = Retriever(kb, RetrieveConfig(k=1))
+        text = contextual_text(chunks_of(other, "y")[1])
+        (hit,) = finder.hits(text)
+        assert finder.weight == 1.0 and hit.chunk.source == "y"
+        assert hit.dense == pytest.approx(1.0, abs=1e-5)
 
 
 def test_vectors_that_are_given_are_not_made(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ class KnowledgeBase:
                 # The first read fixes the moment.
                 number = int(ledger.setting("generation"))
                 generation = next(g for g in ledger.generations() if g.number == number)
-                yield Snapshot(ledger, self.store(generation))
+                load = partial(self._embedders.of, generation)
+                yield Snapshot(ledger, self.store(generation), load)
             finally:
                 ledger.link.execute("ROLLBACK")
 
