@@ -25,9 +25,9 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 # Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
 _WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
-_SECTION = 0.25
+_SECTION = 0.2
 _CODE_PENALTY, _DEPENDS_PENALTY = 0.1, 0.15
-_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.1, 0.03, 0.15
+_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.1, 0.05, 0.15
 # What lies further behind the best sentence than this is another subject.
 _BEHIND = 0.12
 _SAME = 0.8
@@ -36,7 +36,7 @@ _MOST_CODE_LINES = 24
 _DEEP = 9
 _SECTION_CHARACTERS = 1200
 _TAIL = 5
-_MOST_READ = 48
+_MOST_READ = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,28 @@ def extract(ranked: Sequence[Picked], most: int = 3, *, steps: bool = False) -> 
         whole, used = _with_company(piece, steps=steps)
         kept = [other for other in kept if not _inside(other, whole)] + [whole]
         left -= used
+    if steps and kept and not any(_instructs(piece) for piece in kept):
+        kept += _instruction(ranked, kept)
     best: dict[int, float] = {}
     for piece in kept:
         best[piece.passage.number] = max(piece.score, best.get(piece.passage.number, piece.score))
     return sorted(kept, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
+
+
+def _instruction(ranked: Sequence[Picked], kept: Sequence[Picked]) -> list[Picked]:
+    """Return what tells what to do where nothing that was kept does: of the same passage."""
+    for piece in ranked:
+        if piece.score < ranked[0].score - 2 * _BEHIND:
+            break
+        if piece.passage.number == ranked[0].passage.number and _instructs(piece):
+            whole, _ = _with_company(piece, steps=True)
+            if not any(_overlaps(whole, other) for other in kept):
+                return [whole]
+    return []
+
+
+def _instructs(piece: Picked) -> bool:
+    return "```" in piece.text or piece.kind == "code" or tells(plain(piece.text))
 
 
 def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
