@@ -1,5 +1,6 @@
 """What is asked, how it is scored, and how long an answer may be."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import pytest
 
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.evaluate.asked import Asked, answer_length, asked_of, drawn, scoring_of, with_room
+from tailorbird.evaluate.asked import (
+    Asked,
+    answer_length,
+    asked_of,
+    drawn,
+    saved_scoring,
+    scoring_json,
+    scoring_of,
+    with_room,
+)
 from tailorbird.records import Example
 
 Ask = Callable[[list[tuple[str, str]]], Asked]
@@ -54,6 +64,27 @@ def test_prompts_are_drawn_once() -> None:
 )
 def test_answers_may_be_as_long_as_nearly_all_are(lengths: list[int], most: int) -> None:
     assert answer_length(tokens_of(lengths)) == most
+
+
+def test_another_process_scores_in_the_same_way(tmp_path: Path) -> None:
+    """Labels and how they are written, a function of the user's own; not what is new to it."""
+    rows = [("yes" if i % 2 else "no") for i in range(12)]
+    tokens = tokens_of([1 + i % 2 for i in range(12)])
+    train = asked_of(tokens, [Example(f"Is it {i}?", row, i + 1) for i, row in enumerate(rows)])
+    own = tmp_path / "marks.py"
+    own.write_text("def share(output, reference, prompt):\n    return 1.0\n")
+    for metric in ("auto", "token_f1", f"{own}:share"):
+        scoring = scoring_of(metric, train)
+        told = json.loads(json.dumps({"headline": scoring.headline} | scoring_json(scoring)))
+        again = saved_scoring(told, metric)
+        assert again is not None
+        assert (again.metrics, again.headline) == (scoring.metrics, scoring.headline)
+        assert again.labels == scoring.labels
+        assert [e.tolist() for e in again.endings] == [e.tolist() for e in scoring.endings]
+        assert (again.custom is None) == (scoring.custom is None)
+    assert scoring_of("auto", train).labels == ("no", "yes")
+    assert saved_scoring({"task": "generation", "headline": "token_f1"}, "auto") is None
+    assert scoring_json(None) == {}
 
 
 def test_scoring_of_free_answers(ask: Ask, tmp_path: Path) -> None:
