@@ -33,17 +33,18 @@ def check_folds(config: Config) -> None:
     data = config.data
     if data.folds is None:
         return
-    for given, why, fix in (
-        (data.test is not None, "every row is tested in its fold", "leave --test out"),
-        (data.time is not None, "a fold would be tested by what came after it", "leave one out"),
+    for flag, given, why, fix in (
+        ("--test", data.test, "every row is tested in its fold", "leave --test out"),
+        ("--time", data.time, "a fold would be tested by what came after it", "leave one out"),
         (
-            config.search.trials is not None,
-            "a search would be repeated for each",
+            "--search",
+            config.search.trials,
+            "a search would be repeated for each fold",
             "search without --folds first, then take what it found with -c",
         ),
     ):
-        if given:
-            raise UserError(f"data.folds={data.folds} cannot be had with it: {why}", fix)
+        if given is not None:
+            raise UserError(f"--folds and {flag} exclude each other: {why}", fix)
 
 
 def run_folds(
