@@ -299,8 +299,9 @@ def _encodable(text: str) -> str:
 
 
 def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
-    # LanceDB warns on stderr of a column that every search of ours names.
-    os.environ.setdefault("LANCE_LOG", "error")
+    # LanceDB warns on stderr of a column that every search of ours names, and of empty partitions.
+    for name in ("LANCE_LOG", "LANCEDB_LOG"):
+        os.environ.setdefault(name, "error")
     import lancedb
     import pyarrow as pa
 
