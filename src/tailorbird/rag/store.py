@@ -300,8 +300,8 @@ def _encodable(text: str) -> str:
 
 def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
     # LanceDB warns on stderr of a column that every search of ours names, and of empty partitions.
-    for name in ("LANCE_LOG", "LANCEDB_LOG"):
-        os.environ.setdefault(name, "error")
+    for variable in ("LANCE_LOG", "LANCEDB_LOG"):
+        os.environ.setdefault(variable, "error")
     import lancedb
     import pyarrow as pa
 
