@@ -117,6 +117,8 @@ def _columns(table: Table, wish: Wish, asked: Asked) -> _Columns:
             table, single[0], single[1], need_label=asked.need_label, like=asked.like
         )
         return _Columns((chosen.text,), (chosen.label,) if chosen.label else (), chosen.notes)
+    if not labels and asked.like.get("label") in table.columns:
+        labels = (asked.like["label"],)
     _check(table, texts, labels)
     free = [name for name in table.columns if name not in texts + labels]
     if not texts:

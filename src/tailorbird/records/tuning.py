@@ -55,6 +55,8 @@ class Example:
         pair: Of two texts that are read together, both; `text` is the two, one under the other.
         labels: Of multi-label data, its labels; none is an answer too. `label` lists them.
         values: Of regression, its numbers, one per target; `label` writes them.
+        group: Whose it is: rows of one group are never in two parts; empty where not asked for.
+        time: When it was, in seconds; only the order matters. None where not asked for.
     """
 
     text: str
@@ -65,6 +67,8 @@ class Example:
     pair: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    group: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
