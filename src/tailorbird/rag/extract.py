@@ -175,8 +175,9 @@ def _worth(question: str, found: Sequence[_Candidate], passages: Sequence[Passag
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
-    shares: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
-    return shares + _fitness(question, found)
+    worth: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
+    worth += _fitness(question, found)
+    return worth
 
 
 def _likeness(question: str, found: Sequence[_Candidate], embed: Embed) -> np.ndarray:
