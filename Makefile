@@ -6,6 +6,8 @@ VENV   ?= .venv
 PIP_ARGS ?=
 # Where the benchmarks look for their data.
 DATA   ?= ../shared/data
+# Test files are spread over processes of one thread each: faster than one process with all threads.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTEST_ARGS ?=
 # What `make demo` asks the bundled pages.
 ASK    ?= How do I pause my program in the middle to look at the variables?
@@ -39,7 +41,7 @@ check: $(VENV)/.dev  ## Lint, types and unit tests: before every commit
 	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS) tests/unit tests/house
 
 test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
-	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" $(WORKERS) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## The slow tests: minutes
 	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)
@@ -54,6 +56,10 @@ bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line eac
 	$(BIN)/python benchmarks/ask_quality.py --data $(DATA)/documents/peft_docs
 	$(BIN)/python benchmarks/xquad.py --data $(DATA)/xquad
 	$(BIN)/python benchmarks/scifact.py --data $(DATA)/scifact
+	$(BIN)/python benchmarks/store_speed.py
+	$(BIN)/python benchmarks/freshness.py
+	$(BIN)/python benchmarks/kill_index.py
+	$(BIN)/python benchmarks/approximate.py
 	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class SmallKnowledge:
     """Documents by source; a chunk is a paragraph (parted by an empty line)."""
 
     def __init__(self, texts: dict[str, str], embedder: Any = None) -> None:
+        self.folder = Path("small")
         self.texts, self.embedder = texts, embedder or WordVectors()
         self.kept: dict[str, Any] = {}
         self.all = [chunk for source in texts for chunk in _paragraphs(source, texts[source])]

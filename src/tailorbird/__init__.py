@@ -7,6 +7,10 @@ The functions here are the verbs of the command line::
     report = tailorbird.compare("train.csv", test="test.csv", output="RUN")
     predictor = tailorbird.load("RUN")
     predictor.predict(["a gorgeous, witty film"])
+
+    with tailorbird.KnowledgeBase("KB") as kb:
+        kb.add("docs/")
+        kb.ask("How do I merge an adapter?").text
 """
 
 from importlib import import_module
@@ -17,6 +21,7 @@ from tailorbird.errors import UserError
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:
+    from tailorbird.flows.knowledge import KnowledgeBase
     from tailorbird.flows.load import Predictor
     from tailorbird.flows.load_writing import Writer
     from tailorbird.records import Report
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 # The room of this name first: loading it later would put it in the place of the function below.
 import_module("tailorbird.evaluate")
 
-__all__ = ["UserError", "__version__", "compare", "evaluate", "load", "tune"]
+__all__ = ["KnowledgeBase", "UserError", "__version__", "compare", "evaluate", "load", "tune"]
 
 # Flags that are short for settings, as on the command line.
 _SHORT = {
@@ -35,6 +40,9 @@ _SHORT = {
     "text": "data.text",
     "label": "data.label",
     "task": "data.task",
+    "group": "data.group",
+    "time": "data.time",
+    "folds": "data.folds",
     "metric": "evaluate.metric",
     "overlap": "data.overlap",
     "methods": "compare.methods",
@@ -90,6 +98,13 @@ def load(run: str | Path) -> "Predictor | Writer":
     from tailorbird.flows.load import load_any as flow
 
     return flow(run)
+
+
+def __getattr__(name: str) -> Any:
+    # A class cannot import what it needs when it is called, as the functions above do.
+    if name == "KnowledgeBase":
+        return import_module("tailorbird.flows.knowledge").KnowledgeBase
+    raise AttributeError(f"module 'tailorbird' has no attribute {name!r}")
 
 
 def _config(data: str | Path | None, settings: dict[str, Any]) -> Any:

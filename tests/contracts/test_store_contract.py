@@ -137,7 +137,9 @@ def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracl
         assert 900 not in store.matching(question, 5)[0]
 
 
-def test_another_opening_sees_every_change(pair: tuple[Store, Oracle], tmp_path: Path) -> None:
+def test_another_opening_sees_every_change(
+    pair: tuple[Store, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, oracle = pair
     other = LanceStore(tmp_path / "index", "g1", D)
     check(other, oracle)
@@ -146,4 +148,43 @@ def test_another_opening_sees_every_change(pair: tuple[Store, Oracle], tmp_path:
     del oracle.held[5], oracle.held[501]
     query = oracle.held[510][0]
     assert other.nearest(query, 1)[0].tolist() == [510]
+    # Rows below the last, as a repair adds them; and more deletions than are put up with.
+    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 0.0)
+    put(store, oracle, 4, seed=4, start=400)
+    store.delete(np.arange(20, 30))
+    for row in range(20, 30):
+        del oracle.held[row]
+    assert other.nearest(oracle.held[402][0], 1)[0].tolist() == [402]
+    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 60.0)
+    monkeypatch.setattr("tailorbird.rag.store._STALE", 5)
+    store.delete(np.arange(30, 40))
+    for row in range(30, 40):
+        del oracle.held[row]
+    check(other, oracle)
     assert other.rows().tolist() == sorted(oracle.held)
+
+
+def test_past_the_memory_an_approximate_index_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(40, D))
+    vectors = centres[rng.integers(40, size=4000)] + 0.5 * rng.normal(size=(4000, D))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    store = LanceStore(tmp_path / "index", "g1", D, create=True)
+    store.add(np.arange(4000), vectors, ["text"] * 4000)
+    exact = [set(store.nearest(vector, 10)[0].tolist()) for vector in vectors[:50]]
+    monkeypatch.setattr("tailorbird.rag.store._RESIDENT_BYTES", 0)
+    large = LanceStore(tmp_path / "index", "g1", D)
+    large.optimize()
+    found = [set(large.nearest(vector, 100)[0][:10].tolist()) for vector in vectors[:50]]
+    shares = [len(one & other) / 10 for one, other in zip(exact, found, strict=True)]
+    assert np.mean(shares) >= 0.98
+    rows, cosines = large.nearest(vectors[7], 3)
+    assert cosines == pytest.approx(vectors[rows] @ vectors[7], abs=1e-5)
+    large.delete(rows[:1])
+    large.add(np.array([9000]), vectors[7:8], ["text"])
+    assert large.nearest(vectors[7], 1)[0].tolist() == [9000]
+    few = np.array([5, 9, 11])
+    assert set(large.nearest(vectors[7], 3, few)[0].tolist()) == set(few.tolist())
+    assert np.array_equal(large.vectors(few), vectors[few])

@@ -1,26 +1,30 @@
 """A knowledge base through kills, other writers, other settings and damage."""
 
-import os
+import json
 import random
-import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests_knowledge import document, load
+from terminal import PATIENCE, environment
+from tests_knowledge import WordVectors, document, load, versions
 
-from tailorbird.config.knowledge import IndexConfig
+from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
+from tailorbird.rag.chunk import contextual_text
 from tailorbird.rag.knowledge import KnowledgeBase
+from tailorbird.rag.ledger import said_hash
+from tailorbird.rag.retrieve import Retriever
 
-HERE = Path(__file__).parent
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
 
@@ -30,80 +34,32 @@ def folder(tmp_path: Path) -> Path:
         return tmp_path / "KB"
 
 
-def versions(kb: KnowledgeBase) -> dict[str, set[str]]:
-    """Return the versions that a reader sees of every document; whole ones have one."""
-    with kb.reading() as view:
-        found = {}
-        for source in view.sources():
-            chunks, text = view.chunks(source), view.text(source)
-            assert all(text[c.start : c.end] == c.text for c in chunks)
-            assert chunks[-1].end == len(text.rstrip()) and chunks[0].start == 0
-            found[source] = set(re.findall(r"version (\d+) of", text))
-        return found
-
-
-def start(folder: Path, name: str, begin: int = 0) -> "subprocess.Popen[str]":
-    source = Path(__file__).resolve().parents[2] / "src"
-    return subprocess.Popen(
-        [sys.executable, str(HERE / "writer_of_knowledge.py"), str(folder), name, str(begin)],
-        stdout=subprocess.PIPE,
+def killed(*arguments: Any) -> dict[str, Any]:
+    """Return what `benchmarks/kill_index.py` saw: it forks, which a process of tests should not."""
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_index.py"
+    done = subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        env=environment(TOKENIZERS_PARALLELISM="false"),
+        capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{HERE}"},
+        timeout=600 * PATIENCE,
+        check=False,
     )
+    assert done.stdout, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (told["problems"], done.returncode) == ([], 0)
+    return told
 
 
-def killed(folder: Path, moments: int, seed: int) -> None:
-    """Kill a writer so many times; what it had said is there each time, and nothing is half."""
-    draw = random.Random(seed)
-    said: dict[str, str] = {}
-    begin = 0
-    for _ in range(moments):
-        writer = start(folder, "d", begin)
-        assert writer.stdout is not None
-        lines = [writer.stdout.readline()]  # at work
-        time.sleep(draw.uniform(0, 0.4))
-        writer.send_signal(signal.SIGKILL)
-        lines += writer.stdout.readlines()
-        writer.wait()
-        for line in filter(str.strip, lines):
-            kind, source, number = line.split()
-            said[source] = number if kind == "have" else ""
-            begin += 1
-        with KnowledgeBase(folder, None, load) as kb:
-            assert verify(kb).problems == ()
-            seen = versions(kb)
-        under_way = f"d-{begin % 12}"
-        for source, number in said.items():
-            if source != under_way:
-                assert seen.get(source, set()) == ({number} if number else set()), source
-        assert all(len(found) == 1 for found in seen.values())
-        said |= {under_way: next(iter(seen.get(under_way, {""})))}
-
-
-def test_killed_writers_lose_nothing(folder: Path) -> None:
-    killed(folder, 2, seed=1)
+def test_killed_and_contending_writers_lose_nothing() -> None:
+    told = killed("--kills", 5, "--seed", random.randrange(1000), "--contend", 4)
+    assert set(told["by_kind"].values()) == {1} and told["acknowledged"] >= 8
 
 
 @pytest.mark.slow
-def test_a_hundred_kills(folder: Path) -> None:
-    killed(folder, 100, seed=2)
-
-
-def test_two_writers_and_a_reader(folder: Path) -> None:
-    writers = [start(folder, name) for name in ("a", "b")]
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-    until = time.monotonic() + 2
-    with KnowledgeBase(folder, None, load) as kb:
-        while time.monotonic() < until:
-            assert all(len(found) == 1 for found in versions(kb).values())
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-        with KnowledgeBase(folder, None, load) as again:
-            assert verify(again).problems == ()
-            assert {source[0] for source in versions(again)} == {"a", "b"}
+def test_a_hundred_kills() -> None:
+    told = killed("--kills", 100, "--seed", 2)
+    assert told["left_behind"]["pending"] and told["left_behind"]["dead"]
 
 
 def test_added_changed_and_deleted_are_seen_at_once(folder: Path) -> None:
@@ -153,6 +109,7 @@ def test_files_unchanged_changed_moved_and_gone(folder: Path, tmp_path: Path) ->
         (docs / "two.md").rename(docs / "moved.md")
         moved = index(kb, [docs], CONFIG)
         assert moved.moved == 1 and load("words").embedded == before
+        assert (moved.added, moved.changed, moved.deleted) == (0, 0, 0)
         (docs / "one.md").write_text("# Title one\n\nAnother text.\n")
         (docs / "three.md").unlink()
         assert index(kb, [docs], CONFIG).changed == 1
@@ -171,13 +128,99 @@ def test_other_settings_cut_again_and_embedders_switch_and_roll_back(folder: Pat
         kb.set_setting("weight", 0.7)
         number = kb.build_generation("others")
         assert kb.current.embedder == "words"
-        kb.switch(number)
-        assert (kb.settings.embedder, kb.get_setting("weight")) == ("others", None)
+        kb.switch(number, weight=0.2)
+        assert (kb.settings.embedder, kb.get_setting("weight")) == ("others", 0.2)
         add_documents(kb, [document("z", 3)])
         assert verify(kb).problems == ()
         kb.rollback()
         assert (kb.settings.embedder, kb.get_setting("weight")) == ("words", 0.7)
         assert verify(kb).problems == () and set(versions(kb)) == {"x", "y", "z"}
+
+
+def test_settings_that_the_embedder_cannot_follow_change_nothing(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1)])
+        before = kb.settings, kb.ledger.rows("live").tolist()
+        with pytest.raises(UserError, match="more than the 512 tokens"):
+            index(kb, [], CONFIG.model_copy(update={"chunk_tokens": 900}))
+        assert (kb.settings, kb.ledger.rows("live").tolist()) == before
+
+
+def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
+    models = {"words": load("words"), "others": WordVectors("first")}
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        add_documents(kb, [document("x", 1)])
+        first = kb.build_generation("others")
+        assert kb.build_generation("others") == first  # goes on with it
+    # Trained again in the same folder: what was embedded before is of no use.
+    models["others"] = WordVectors("second")
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        second = kb.build_generation("others")
+        assert second > first and models["others"].embedded == len(kb.ledger.rows("live"))
+        kb.switch(second)
+        assert kb.adopts("others") and not kb.adopts("words")
+        models["moved"] = models["others"]
+        assert kb.adopts("moved") and kb.current == replace(kb.current, embedder="moved")
+        assert kb.adopts("others")
+    models["others"] = WordVectors("third")
+    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+        assert not kb.adopts("others")
+        with pytest.raises(UserError, match="other weights than when it embedded"):
+            add_documents(kb, [document("y", 1)])
+        kb.switch(kb.build_generation("others"))
+        add_documents(kb, [document("y", 1)])
+        assert verify(kb).problems == () and set(versions(kb)) == {"x", "y"}
+
+
+def test_a_question_is_embedded_by_the_model_of_what_it_is_asked_of(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+        add_documents(other, [document("x", 1), document("y", 2)])
+        number, reading = other.build_generation("others"), kb.reading
+
+        @contextmanager
+        def switched() -> Iterator[Any]:
+            other.switch(number, weight=1.0)  # between the question's coming and the look
+            with reading() as view:
+                yield view
+
+        kb.reading = switched  # type: ignore[method-assign]
+        finder = Retriever(kb, RetrieveConfig(k=1))
+        text = contextual_text(chunks_of(other, "y")[1])
+        (hit,) = finder.hits(text)
+        assert finder.weight == 1.0 and hit.chunk.source == "y"
+        assert hit.dense == pytest.approx(1.0, abs=1e-5)
+
+
+def test_vectors_that_are_given_are_not_made(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1)])
+        said = [contextual_text(chunk) for chunk in chunks_of(kb, "x")]
+        other = load("given")
+        vectors = other.embed_documents(said).vectors
+        number = kb.build_generation(
+            "given", vectors=dict(zip(map(said_hash, said), vectors, strict=True))
+        )
+        kb.switch(number)
+        assert other.embedded == len(said)
+        assert verify(kb).problems == ()
+
+
+def test_what_is_deleted_leaves_nothing_behind(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb:
+        add_documents(kb, [document("x", 1), document("x", 2), document("y", 1)])
+        assert versions(kb) == {"x": {"2"}, "y": {"1"}}
+        remove(kb, ["x"])
+        kept = kb.ledger.count("SELECT count(*) FROM vectors")
+        assert kept == len({said for _, said, _ in kb.ledger.said_of(kb.ledger.rows("live"))})
+        remove(kb, ["y"])
+        for table in ("vectors", "chunks", "texts", "documents"):
+            assert kb.ledger.count(f"SELECT count(*) FROM {table}") == 0
+        assert len(kb.store(kb.current).rows()) == 0
+
+
+def chunks_of(kb: KnowledgeBase, source: str) -> list[Any]:
+    with kb.reading() as view:
+        return view.chunks(source)
 
 
 def test_a_lost_index_is_made_again(folder: Path) -> None:

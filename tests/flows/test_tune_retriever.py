@@ -18,6 +18,7 @@ from tailorbird.flows.publish_retriever import publish, tune_store
 from tailorbird.flows.tune_retriever import Tuned
 from tailorbird.models.device import choose
 from tailorbird.rag.embed import Embedder
+from tailorbird.rag.ledger import said_hash
 from tailorbird.records import Chunk, Hit
 from tailorbird.records.retriever import RetrieverReport
 
@@ -62,17 +63,22 @@ class Store:
     def vectors(self, hits: Any) -> np.ndarray:
         return self.embedder.embed_documents([hit.chunk.text for hit in hits]).vectors
 
+    def get_setting(self, name: str) -> Any:
+        return self.kept.get(name)
+
     def set_setting(self, name: str, value: Any) -> None:
         self.kept[name] = value
 
-    def build_generation(self, embedder: str, title: str = "") -> int:
+    def build_generation(self, embedder: str, title: str = "", vectors: Any = None) -> int:
         if self.fails:
             raise KeyboardInterrupt
+        self.given = vectors
         self.generations[len(self.generations)] = self._load(embedder)
         return len(self.generations) - 1
 
-    def switch(self, generation: int) -> None:
-        self.current = generation
+    def switch(self, number: int, weight: float | None = None) -> None:
+        self.current = number
+        self.kept["weight"] = weight
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,10 @@ def test_a_better_embedder_is_published(better: tuple[Store, RetrieverReport, Pa
     # The model in use lies in the knowledge base: the run may be thrown away.
     assert store.current == 1 and Path(store.embedder.name).parent == store.folder / "embedders"
     assert store.kept["weight"] == report.weights[1]  # type: ignore[index]
+    # What the gate embedded is the shadow index: nothing is embedded twice.
+    wanted = store.vectors([Hit(chunk, 0.0) for chunk in store.all])
+    given = [store.given[said_hash(text)] for text in store.corpus.texts]
+    np.testing.assert_allclose(np.stack(given), wanted, atol=1e-6)
     written = json.loads((run / "report.json").read_text())
     assert written["kind"] == "retriever" and written["published"] is True
     page = (run / "report.html").read_text()
@@ -137,7 +147,7 @@ def test_killed_while_the_shadow_is_built_leaves_the_old_one(
     store = Store(tmp_path / "kb", tiny_encoder, fails=True)
     before = store.vectors([Hit(store.all[0], 0.0)])
     with pytest.raises(KeyboardInterrupt):
-        publish(store, Tuned(report, run / "model", before, 0.3))
+        publish(store, Tuned(report, run / "model", before, 0.3), store.corpus.texts[:1])
     assert store.current == 0 and store.kept == {}
     np.testing.assert_array_equal(store.vectors([Hit(store.all[0], 0.0)]), before)
 

@@ -1,14 +1,34 @@
 """Documents and an embedder for the tests of knowledge bases: real tokenizer, vectors of words."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tailorbird.rag.embed import Embedded
+from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.records import Document, Mark
+
+
+class FastTokenizer:
+    """The builtin embedder's tokenizer, without the seconds of importing transformers."""
+
+    model_max_length = 512
+
+    def __init__(self) -> None:
+        from tokenizers import Tokenizer
+
+        from tailorbird.models.builtin import resolve
+
+        place = Path(resolve("builtin:minilm")) / "tokenizer.json"
+        self.backend_tokenizer = Tokenizer.from_file(str(place))
+
+    def num_special_tokens_to_add(self, pair: bool) -> int:
+        return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
 
 class WordVectors:
@@ -17,11 +37,8 @@ class WordVectors:
     dimension = 32
 
     def __init__(self, name: str = "words") -> None:
-        from tailorbird.config.schema import ModelConfig
-        from tailorbird.models.load import load_tokenizer
-
-        self.name, self.embedded = name, 0
-        self.tokenizer = load_tokenizer(ModelConfig(name="builtin:minilm"))
+        self.name, self.embedded, self.fingerprint = name, 0, name
+        self.tokenizer = tokenizer()
 
     def embed_documents(self, texts: Sequence[str], title: str = "") -> Embedded:
         self.embedded += len(texts)
@@ -31,6 +48,11 @@ class WordVectors:
         return Embedded((found / np.linalg.norm(found, axis=1, keepdims=True)).astype("f4"), 0.0)
 
     embed_queries = embed_documents
+
+
+@cache
+def tokenizer() -> FastTokenizer:
+    return FastTokenizer()
 
 
 @cache
@@ -50,3 +72,15 @@ def document(source: str, number: int, sections: int = 6) -> Document:
     text = "\n\n".join(lines)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Document(source, text, source, (Mark(0),), {"number": number}, digest)
+
+
+def versions(kb: KnowledgeBase) -> dict[str, set[str]]:
+    """Return the versions that a reader sees of every document; whole ones have one."""
+    with kb.reading() as view:
+        found = {}
+        for source in view.sources():
+            chunks, text = view.chunks(source), view.text(source)
+            assert all(text[c.start : c.end] == c.text for c in chunks)
+            assert chunks[-1].end == len(text.rstrip()) and chunks[0].start == 0
+            found[source] = set(re.findall(r"version (\d+) of", text))
+        return found

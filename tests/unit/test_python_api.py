@@ -10,6 +10,6 @@ import tailorbird
 @pytest.mark.parametrize("room", ["evaluate.predict", "flows.evaluate", "flows.compare"])
 def test_a_room_does_not_take_the_place_of_a_verb(room: str) -> None:
     import_module(f"tailorbird.{room}")
-    for verb in ("tune", "compare", "evaluate", "load"):
+    for verb in ("tune", "compare", "evaluate", "load", "KnowledgeBase"):
         assert callable(getattr(tailorbird, verb)), verb
         assert verb in tailorbird.__all__

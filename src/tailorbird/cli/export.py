@@ -2,6 +2,7 @@
 
 import json as jsonlib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -39,14 +40,17 @@ def export(
     if json:
         print(jsonlib.dumps({"run": str(run), "forms": [asdict(drift) for drift in found]}))
         return
+    from tailorbird.report.numbers import metric
+
     for drift in found:
         print(f"{drift.file}: {drift.bytes / 1e6:.1f} MB")
         if drift.before is not None and drift.after is not None:
+            told = partial(metric, drift.figure)
             print(
-                f"  {drift.changed} of {drift.compared} test predictions changed, probabilities by "
+                f"  {drift.changed} of {drift.compared} test predictions changed, outputs by "
                 f"at most {drift.most:.2g}\n"
-                f"  accuracy {drift.before.value:.1%} before, {drift.after.value:.1%} "
-                f"({drift.after.low:.1%} to {drift.after.high:.1%}) after"
+                f"  {drift.figure} {told(drift.before.value)} before, {told(drift.after.value)} "
+                f"({told(drift.after.low)} to {told(drift.after.high)}) after"
             )
         else:
             print(

@@ -47,10 +47,11 @@ def index(
 
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
-    asked = bool(paths or remove or list_ or verify or repair or stats or rollback or embedder)
-    if not asked:
-        raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
+    asked = paths or remove or list_ or verify or repair or stats or rollback
     given = options.make_config(config, settings, {"index.embedder": embedder}).index
+    embedder = given.embedder if "embedder" in given.model_fields_set else None
+    if not (asked or embedder):
+        raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
     # A folder that does not exist yet is made only when there is something to put in.
     with KnowledgeBase(Path(store), given if paths else None, repairing=repair) as kb:
         told = _change(kb, repair, rollback, embedder, remove)
@@ -73,7 +74,7 @@ def _change(
         told["repaired"] = {"chunks": upkeep.repair(kb)}
     if rollback:
         told["generation"] = kb.rollback()
-    if embedder and embedder != kb.current.embedder:
+    if embedder and not kb.adopts(embedder):
         told["generation"] = upkeep.change_embedder(kb, embedder)
     if remove:
         told["removed"] = flow.remove(kb, remove)

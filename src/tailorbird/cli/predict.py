@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
-from tailorbird.cli.show import say_one, write_rows
+from tailorbird.cli.show import say_one, write_answers, write_rows
 
 
 def predict(
@@ -18,7 +18,10 @@ def predict(
         typer.Argument(help="A text, a file (CSV, TSV, JSONL, Parquet), or - for lines on stdin."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option("--text", help="The file's column with the text.")
+        str | None, typer.Option("--text", help="The file's column with the text; A,B: pairs.")
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="The second text, of a run that reads pairs.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV to write; default: stdout.")
@@ -33,12 +36,12 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Answer with labels and probabilities, or in words as they are written.
+    """Answer with labels, with numbers, or in words as they are written.
 
     Examples: `tailor predict RUN "a witty film"`, `tailor predict RUN new.csv -o answers.csv`,
     `cat lines.txt | tailor predict RUN`
     """
-    from tailorbird.flows.predict import predict_file, predict_lines, writes
+    from tailorbird.flows.predict import pairs_in, predict_file, predict_lines, writes
 
     if writes(run):
         settings = {"temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
@@ -46,18 +49,18 @@ def predict(
         return
     if text is None or text == "-":
         lines = [line.rstrip("\n") for line in sys.stdin]
-        answers = predict_lines(run, lines)
-    elif _is_file(text):
+        answers = predict_lines(run, pairs_in(run, lines))
+    elif pair is None and _is_file(text):
         answers = predict_file(run, Path(text), column)
     else:
-        answers = predict_lines(run, [text])
+        answers = predict_lines(run, [text if pair is None else (text, pair)])
         if not json and output is None:
             say_one(answers[0])
             return
     if json:
         print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
         return
-    _write(answers, output)
+    write_answers(answers, output)
 
 
 def _answer_in_words(
@@ -89,27 +92,16 @@ def _answer_in_words(
 
 
 def _is_file(text: str) -> bool:
-    from tailorbird.data.read import READERS
+    from tailorbird.data.layout import TABLES
+    from tailorbird.data.textfile import kind_of
     from tailorbird.errors import UserError
 
-    looks_like_one = Path(text).suffix.lower() in READERS and " " not in text and "\n" not in text
+    kind = kind_of(Path(text))
+    looks_like_one = kind in TABLES and " " not in text and "\n" not in text
     try:
         there = Path(text).is_file()
     except OSError:  # a long text is no file name
         there = False
     if looks_like_one and not there:
         raise UserError(f"file {text} does not exist", "check the path")
-    return there and Path(text).suffix.lower() in READERS
-
-
-def _write(answers: list[dict[str, object]], output: Path | None) -> None:
-    write_rows([_flat(answer) for answer in answers], output)
-
-
-def _flat(answer: dict[str, object]) -> dict[str, object]:
-    probabilities = answer["probabilities"]
-    assert isinstance(probabilities, dict)
-    row = answer.get("row")
-    head = dict(row) if isinstance(row, dict) else {"text": answer["text"]}
-    head |= {"predicted": answer["label"], "confidence": f"{float(str(answer['confidence'])):.6f}"}
-    return head | {f"p({name})": f"{share:.6f}" for name, share in probabilities.items()}
+    return there and kind in TABLES

@@ -41,14 +41,48 @@ def write_rows(rows: list[dict[str, object]], output: Path | None) -> None:
     log.say(f"{len(rows):,} answers in {output}")
 
 
+def write_answers(answers: list[dict[str, object]], output: Path | None) -> None:
+    """Write what a run of labels or numbers answers, as `write_rows` does."""
+    write_rows([_flat(answer) for answer in answers], output)
+
+
+def _flat(answer: dict[str, object]) -> dict[str, object]:
+    row = answer.get("row")
+    head: dict[str, object] = dict(row) if isinstance(row, dict) else {}
+    if not head:
+        head = {name: answer[name] for name in ("text", "pair") if name in answer}
+    values = answer.get("values")
+    if isinstance(values, dict):
+        named = {f"predicted({name})": value for name, value in values.items()}
+        return head | (named if len(named) > 1 else {"predicted": next(iter(values.values()))})
+    labels, shares = answer.get("labels"), answer["probabilities"]
+    if isinstance(labels, list | tuple):
+        head |= {"predicted": json.dumps(list(labels), ensure_ascii=False)}
+    else:
+        confidence = f"{float(str(answer['confidence'])):.6f}"
+        head |= {"predicted": answer["label"], "confidence": confidence}
+    assert isinstance(shares, dict)
+    return head | {f"p({name})": f"{share:.6f}" for name, share in shares.items()}
+
+
 def say_one(answer: dict[str, object]) -> None:
-    """Print a label with its probability, and the next ones as bars."""
-    print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
-    probabilities = answer["probabilities"]
-    assert isinstance(probabilities, dict)
-    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
-    width = max(len(name) for name, _ in ranked[:5])
-    for name, share in ranked[:5]:
-        print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
+    """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
+    values = answer.get("values")
+    if isinstance(values, dict):
+        for name, value in values.items():
+            print(f"{value:.6g}" if len(values) == 1 else f"{name}: {value:.6g}")
+    else:
+        if "label" in answer:
+            print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
+        else:
+            labels = answer["labels"]
+            assert isinstance(labels, list | tuple)
+            print(", ".join(labels) or "(none of the labels)")
+        probabilities = answer["probabilities"]
+        assert isinstance(probabilities, dict)
+        ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+        width = max(len(name) for name, _ in ranked[:5])
+        for name, share in ranked[:5]:
+            print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
     for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
         print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")

@@ -55,7 +55,8 @@ class RetrieveConfig(Section):
     """Weight of the dense side; default: chosen on judged queries by `tailor evaluate --store`,
     else 0.5."""
     reranker: str | None = None
-    """Cross-encoder (folder or id) that ranks the best candidates again."""
+    """Cross-encoder (folder or id) that ranks the best candidates again; default: the one that
+    `tailor tune --reranker` published, if any; none: without."""
     rerank: int = Field(30, ge=1)
     """Chunks the reranker reads."""
     diversity: float = Field(0.0, ge=0, lt=1)

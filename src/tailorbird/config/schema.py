@@ -11,8 +11,8 @@ from tailorbird.errors import UserError
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
 METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
-LABEL_ARMS: tuple[str, ...] = ("majority", "probe", "rag", *METHODS, "rag+best")
-"""The arms of a comparison whose answers are labels."""
+LABEL_ARMS: tuple[str, ...] = ("majority", "mean", "probe", "rag", *METHODS, "rag+best")
+"""The arms of a comparison whose answers are labels (majority) or numbers (mean)."""
 WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
 """The arms of a comparison whose answers are written."""
 ARMS: tuple[str, ...] = tuple(dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS)))
@@ -40,18 +40,31 @@ class DataConfig(Section):
     """Where the examples are and how they are read and split."""
 
     train: str | None = None
-    """CSV, TSV, JSONL or Parquet file with the training examples."""
+    """Training examples: a file, several (`a.csv,b.csv`), a pattern (`data/*.jsonl.gz`), a folder,
+    or a set on the Hugging Face hub (`owner/name[:subset][@revision]`). `FOLDER#split` takes one
+    split; else splits called validation and test serve as such."""
     validation: str | None = None
-    """File with the validation examples; cut from the training file when absent."""
+    """The validation examples, named likewise; cut from the training rows when absent."""
     test: str | None = None
-    """File with the test examples; cut from the training file when absent."""
-    task: Literal["auto", "classification", "generation", "text"] = "auto"
-    """classification: labels chosen from a set. generation: answers to prompts and conversations.
-    text: plain text read on (continued pre-training). auto: as the columns say."""
+    """The test examples, named likewise; cut from the training rows when absent."""
+    max_examples: int | None = Field(None, ge=1)
+    """Rows to take of each part, drawn at random while reading; the rest is never held in
+    memory."""
+    task: Literal["auto", "classification", "multilabel", "regression", "generation", "text"] = (
+        "auto"
+    )
+    """classification: one label of a set. multilabel: any number of them. regression: numbers.
+    generation: answers to prompts and conversations. text: plain text read on (continued
+    pre-training). auto: as the columns and their values say."""
     text: str | None = None
-    """Column with the text (the prompt, for generation); guessed when unambiguous."""
+    """Column with the text (the prompt, for generation), or `A,B`: two texts read as a pair; by
+    name, or by number (from 1) in files without a header; guessed when unambiguous."""
     label: str | None = None
-    """Column with the label (the answer, for generation); guessed when unambiguous."""
+    """Column with the label, the labels or the number (the answer, for generation), or several,
+    as `A,B,C`: 0/1 columns of multi-label data, or several numbers; guessed when unambiguous."""
+    separator: str | None = None
+    """Multi-label: what stands between the labels in a cell; default: `,`, `;`, `|` or, between
+    whole numbers, a space, whichever the column has."""
     system: str | None = None
     """System message put before conversations that have none."""
     template: str = "auto"
@@ -67,6 +80,12 @@ class DataConfig(Section):
     """Share of the training rows cut off for validation when no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of the rows cut off for the test when no file is given."""
+    group: str | None = None
+    """Column of what must not be in two parts (a user, a document): its rows stay together."""
+    time: str | None = None
+    """Column of dates or numbers: the earliest rows train, the latest are tested."""
+    folds: int | None = Field(None, ge=2, le=50)
+    """Cross-validation of `tailor tune`: so many runs, each tested on another part of the rows."""
     split_seed: int = Field(13, ge=0)
     """Seed of the split; every arm sees the same one."""
     overlap: Literal["drop", "keep", "error"] = "drop"
@@ -130,6 +149,21 @@ class TrainConfig(Section):
     """Generation: lay texts end to end without padding, each blind to the others."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
+    loss: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber"] = "auto"
+    """Classification: cross_entropy or focal (arXiv 1708.02002); multilabel: bce; regression: mse,
+    mae or huber. auto: the first of them."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Classification: how much each class counts in the loss; `balanced`: in inverse proportion to
+    its training rows; or `{label: weight}`, others 1."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Classification by cross_entropy: this share of the target is spread over all classes."""
+    focal_gamma: float = Field(2.0, ge=0)
+    """focal: how strongly examples that are already right are left out."""
+    positive_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Multilabel: how much more a label counts where it is given than where it is not; `balanced`:
+    as many times as it is absent from training rows per row that has it, at most 100."""
+    huber_delta: float = Field(1.0, gt=0)
+    """huber: from this many standard deviations on the loss grows linearly."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Full fine-tuning: each layer learns this many times as fast as the one above it (0.9; ULMFiT,
     arXiv 1801.06146; as in BEiT); the head and what stands above the layers keep the full rate."""
@@ -184,7 +218,10 @@ class GenerateConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
+
+    label_errors: bool = True
+    """Look for labels that are likely wrong, and list them in label_errors.csv."""
 
     metric: str = "auto"
     """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
@@ -256,7 +293,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     """How answers are written."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
     index: IndexConfig = IndexConfig()

@@ -53,7 +53,10 @@ def padded(lengths: np.ndarray) -> np.ndarray:
 
 
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
-    """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right."""
+    """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right.
+
+    Of pairs whose model is told the two texts apart, ``token_type_ids`` as well.
+    """
     width = int(padded(encoded.lengths[indices]).max())
     ids = np.full((len(indices), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(indices), width), dtype=np.int64)
@@ -61,4 +64,10 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
         length = int(encoded.lengths[index])
         ids[row, :length] = encoded.ids[index]
         mask[row, :length] = 1
-    return {"input_ids": ids, "attention_mask": mask}
+    made = {"input_ids": ids, "attention_mask": mask}
+    if encoded.segments is not None:
+        made["token_type_ids"] = np.zeros((len(indices), width), dtype=np.int64)
+        for row, index in enumerate(indices):
+            kinds = encoded.segments[index]
+            made["token_type_ids"][row, : len(kinds)] = kinds
+    return made

@@ -4,7 +4,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Table, listed
+from tailorbird.data.table import MAX_CELL_CHARACTERS, Place, Table, listed
 from tailorbird.errors import Faults
 
 _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
@@ -15,7 +15,8 @@ _BYTES = "holds bytes instead of a text"
 _HALF = "holds half a surrogate pair (a broken emoji)"
 _TOO_LONG = f"holds more than {MAX_CELL_CHARACTERS:,} characters"
 _CELL_FIXES = {
-    _NO_TEXT: "write one text per row; for several labels per text write one row for each",
+    _NO_TEXT: "write one text per row; for several labels per text write one row for each, "
+    "or a list in every row (--task multilabel)",
     _BYTES: "store the column as strings (UTF-8)",
     _HALF: "write the character whole: as UTF-8, or as two \\u escapes in JSON",
     _TOO_LONG: "cut the text into shorter ones, or look for a quotation mark that is never closed",
@@ -25,7 +26,7 @@ _CELL_FIXES = {
 def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
     """Return a column as text, None where missing; cells that cannot be text are noted."""
     made: list[str | None] = []
-    bad: dict[str, list[int]] = {}
+    bad: dict[str, list[int | Place]] = {}
     for value, place in zip(table.column(column), table.places, strict=True):
         text, fault = cell_text(value)
         if fault:

@@ -3,11 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import fmean, median, pstdev
 
 from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
 from tailorbird.data.sameness import rows, shortened, text_key
-from tailorbird.records import DataSummary, Example, Finding, Split
+from tailorbird.data.targets import classes_of
+from tailorbird.records import DataSummary, Example, Finding, Split, Task
 
 _SAMPLES = 5
 _IMBALANCE = 10
@@ -29,16 +30,18 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
             without training rows.
     """
     labelled = split.task == "classification"
+    classes = labelled or split.task == "multilabel"
     found = [
-        *(_similar_labels(split) if labelled else ()),
+        *(_similar_labels(split) if classes else ()),
         *(_contradictions(split) if labelled else _several_answers(split)),
         *_duplicates(split),
+        *_ranges(split),
     ]
     cleaned, leaks = overlaps(split, overlap)
     found += [
         *leaks,
         *near_duplicates(cleaned),
-        *(_of_classes(cleaned) if labelled else ()),
+        *(_of_classes(cleaned) if classes else ()),
         *_long_texts(cleaned),
     ]
     return replace(cleaned, findings=(*split.findings, *found))
@@ -47,18 +50,24 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
 def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary:
     """Return what the report says about the data."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    counts = {part: Counter(e.label for e in examples) for part, examples in parts.items()}
+    counts = {part: _counted(examples, split.task) for part, examples in parts.items()}
+    labels = split.labels if split.task in ("classification", "multilabel") else ()
     return DataSummary(
         source=source,
         columns=dict(columns),
         labels=split.labels,
         counts={part: len(examples) for part, examples in parts.items()},
-        class_counts={x: {part: counts[part][x] for part in parts} for x in split.labels},
+        class_counts={x: {part: counts[part][x] for part in parts} for x in labels},
         how=split.how,
         findings=split.findings,
         task=split.task,
         form=split.form,
     )
+
+
+def _counted(examples: Sequence[Example], task: Task) -> Counter[str]:
+    """Count the rows that have each label."""
+    return Counter(label for e in examples for label in classes_of(e, task))
 
 
 def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
@@ -90,13 +99,14 @@ def _of_classes(split: Split) -> Iterable[Finding]:
 
 
 def _several_answers(split: Split) -> Iterable[Finding]:
-    """Tell prompts with several answers: normal where answers are written, but worth knowing."""
+    """Tell texts with several answers: normal where answers are written, but worth knowing."""
     answers: dict[str, set[str | None]] = defaultdict(set)
     for example in split.train:
         answers[text_key(example.text)].add(example.label)
     several = [text for text, given in answers.items() if len(given) > 1]
     if several:
-        prompts = "prompt has" if len(several) == 1 else "prompts have"
+        noun = "prompt" if split.task == "generation" else "text"
+        prompts = f"{noun} has" if len(several) == 1 else f"{noun}s have"
         yield Finding(
             code="several_answers",
             level="info",
@@ -132,11 +142,9 @@ def _duplicates(split: Split) -> Iterable[Finding]:
     twice = [(text, n) for (text, _), n in counts.items() if n > 1]
     if twice:
         extra = sum(n - 1 for _, n in twice)
-        what = {
-            "classification": "label and all",
-            "generation": "answer and all",
-            "text": "word for word",
-        }[split.task]
+        what = {"generation": "answer and all", "text": "word for word"}.get(
+            split.task, "label and all"
+        )
         yield Finding(
             code="duplicates",
             level="info",
@@ -146,8 +154,26 @@ def _duplicates(split: Split) -> Iterable[Finding]:
         )
 
 
+def _ranges(split: Split) -> Iterable[Finding]:
+    """Tell what the numbers to learn are like, so that a wrong column is seen."""
+    for i, name in enumerate(split.labels if split.task == "regression" else ()):
+        values = [example.values[i] for example in split.train]
+        told = f"{min(values):.6g} to {max(values):.6g}"
+        yield Finding(
+            code="target_range",
+            level="info",
+            message=(
+                f"Of the training rows {name} goes from {told}, mean {fmean(values):.4g}, standard "
+                f"deviation {pstdev(values):.4g}."
+            ),
+            count=len(values),
+        )
+
+
 def _imbalance(split: Split) -> Iterable[Finding]:
-    counts = Counter(example.label for example in split.train)
+    counts = _counted(split.train, split.task)
+    if not counts:
+        return
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     if many > _IMBALANCE * few:
         yield Finding(
@@ -155,7 +181,8 @@ def _imbalance(split: Split) -> Iterable[Finding]:
             level="warning",
             message=(
                 f"The largest class, {most!r}, has {many / few:.0f} times the training rows of "
-                f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, not at accuracy."
+                f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, "
+                f"not at {'micro F1' if split.task == 'multilabel' else 'accuracy'}."
             ),
             count=few,
             samples=tuple(
@@ -165,7 +192,7 @@ def _imbalance(split: Split) -> Iterable[Finding]:
 
 
 def _rare_classes(split: Split) -> Iterable[Finding]:
-    counts = Counter(example.label for example in split.train)
+    counts = _counted(split.train, split.task)
     rare = [(label, counts[label]) for label in split.labels if counts[label] < _FEW_ROWS]
     if rare:
         classes = "class has" if len(rare) == 1 else "classes have"
@@ -182,7 +209,7 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
 
 
 def _untested_classes(split: Split) -> Iterable[Finding]:
-    tested = {example.label for example in split.test}
+    tested = _counted(split.test, split.task)
     absent = [label for label in split.labels if label not in tested]
     if split.test and absent:
         classes = "class has" if len(absent) == 1 else "classes have"

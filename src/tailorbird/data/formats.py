@@ -8,9 +8,9 @@ from typing import Any, Literal
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
 from tailorbird.data.table import Table
 from tailorbird.errors import UserError
-from tailorbird.records import Task
+from tailorbird.records import KINDS, Task
 
-Asked = Literal["auto", "classification", "generation", "text"]
+Asked = Literal["auto", "classification", "multilabel", "regression", "generation", "text"]
 Kind = Literal["messages", "sharegpt", "alpaca", "pairs", "text"]
 
 CHAT_NAMES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
@@ -64,6 +64,7 @@ class Wish:
     task: Asked
     text: str | None = None
     label: str | None = None
+    separator: str | None = None
 
 
 def find_form(
@@ -80,7 +81,7 @@ def find_form(
     Raises:
         UserError: A named column does not exist, or the columns leave a doubt.
     """
-    if wish.task == "classification":
+    if wish.task in KINDS:
         return None
     check_named(table, wish.text, wish.label)
     if wish.task == "text":

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from tailorbird.data.near import NearTexts
 from tailorbird.data.sameness import outer_key, rows, shortened, text_key
+from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Split
 
@@ -92,8 +93,9 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
             "every training row also stands in the validation or test rows",
             "give other training rows, or say --overlap keep and do not trust the scores",
         )
-    left = {e.label for e in train.examples}
-    gone = [label for label in split.labels if label not in left]
+    left = {label for e in train.examples for label in classes_of(e, split.task)}
+    judged = split.labels if split.task in ("classification", "multilabel") else ()
+    gone = [label for label in judged if label not in left]
     if gone:
         more = f" and {len(gone) - _SAMPLES:,} more" if len(gone) > _SAMPLES else ""
         raise UserError(

@@ -1,29 +1,34 @@
-"""Files to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
+"""Files to examples: what a person named as data, read by its columns."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.cells import column_texts, missing_label
-from tailorbird.data.columns import Chosen, choose_columns
-from tailorbird.data.delimited import read_delimited
+from tailorbird.data.extras import with_extras
 from tailorbird.data.formats import Asked, Wish, find_form
-from tailorbird.data.jsonfile import read_json, read_jsonl
-from tailorbird.data.parquet import read_parquet
-from tailorbird.data.table import Table, listed
+from tailorbird.data.labelled import Asked as Needs
+from tailorbird.data.labelled import is_labelled, read_labelled
+from tailorbird.data.layout import PROSE
+from tailorbird.data.sources import Source, files_of, parts_of
+from tailorbird.data.table import Table
+from tailorbird.data.tables import read_table
+from tailorbird.data.textfile import kind_of
 from tailorbird.data.written import read_written
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Task
 
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": read_delimited,
-    ".tsv": read_delimited,
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
-    ".json": read_json,
-    ".parquet": read_parquet,
-}
-"""What reads a file, by the ending of its name."""
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What else the user said about the rows.
+
+    Attributes:
+        system: System message put before conversations that have none.
+        separator: What stands between the labels in a cell.
+    """
+
+    system: str | None = None
+    separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Loaded:
         path: The file.
         task: What is learnt from them.
         form: The format the rows were in, in words; empty for labels.
+        targets: Of regression, what the numbers are called; of multi-label columns, the labels.
+        separator: What stood between the labels in a cell.
     """
 
     examples: tuple[Example, ...]
@@ -47,31 +54,12 @@ class Loaded:
     path: Path = Path()
     task: Task = "classification"
     form: str = ""
-
-
-def read_table(path: Path) -> Table:
-    """Read a file's rows, whatever its columns mean.
-
-    Raises:
-        UserError: The file does not exist, is of no known kind, or is damaged.
-    """
-    path = Path(path)
-    _check_path(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        kind = f"files in {path.suffix}" if path.suffix else "files whose name has no ending"
-        raise UserError(
-            f"{path}: {kind} cannot be read{did_you_mean(path.suffix.lower(), READERS)}",
-            f"save it as one of: {', '.join(READERS)}",
-        )
-    try:
-        return reader(path)
-    except PermissionError:
-        raise UserError(f"{path}: no permission to read it", f"chmod u+r {path}") from None
+    targets: tuple[str, ...] = ()
+    separator: str | None = None
 
 
 def read_examples(
-    path: Path,
+    path: Path | str | Source,
     *,
     text: str | None = None,
     label: str | None = None,
@@ -79,32 +67,37 @@ def read_examples(
     drop_missing: bool = False,
     like: Mapping[str, str] | None = None,
     task: Asked = "classification",
-    system: str | None = None,
+    more: More = More(),  # noqa: B008 - frozen
 ) -> Loaded:
-    """Read a file's examples.
+    """Read the examples of a file, or of several as one.
 
     Args:
-        path: The file.
+        path: What to read: anything that `Source` may name.
         text: The column of texts, prompts or conversations; guessed when None.
         label: The column of labels or answers; guessed when None.
         need_label: Whether a row without label or answer is a fault.
         drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
         like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
         task: What is to be learnt; auto: as the columns say.
-        system: System message put before conversations that have none.
+        more: What else the user said.
 
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
-    table = read_table(path)
-    wish = Wish(task, text, label)
-    form = find_form(table, wish, need_label=need_label, like=like or {})
+    source = Source.of(path)
+    table = read_table(source, named_in(text, label, like))
+    wish = Wish(task, text, label, more.separator)
+    _check_prose(table, task)
+    labelled = is_labelled(table, wish)
+    form = None
+    if not labelled:
+        form = find_form(table, wish, need_label=need_label, like=like or {})
     if form is not None:
         found = read_written(
-            table, form, system=system, need_label=need_label, drop_missing=drop_missing
+            table, form, system=more.system, need_label=need_label, drop_missing=drop_missing
         )
         return Loaded(
-            found.examples,
+            with_extras(found.examples, table, source),
             form.columns,
             found.notes,
             found.findings,
@@ -112,133 +105,98 @@ def read_examples(
             form.task,
             form.words,
         )
-    chosen = choose_columns(table, text, label, need_label=need_label, like=like or {})
-    return _read_labelled(table, chosen, need_label=need_label, drop_missing=drop_missing)
-
-
-def _read_labelled(table: Table, chosen: Chosen, *, need_label: bool, drop_missing: bool) -> Loaded:
-    """Return texts with labels.
-
-    Raises:
-        UserError: The cells have faults; all of them are told.
-    """
-    faults = Faults()
-    texts = column_texts(table, chosen.text, faults)
-    labels: list[str | None] = [None] * len(texts)
-    if chosen.label is not None:
-        cells = column_texts(table, chosen.label, faults)
-        labels = [None if c is None or missing_label(c) else c.strip() for c in cells]
-    bad = {"text": [i for i, value in enumerate(texts) if value is None or not value.strip()]}
-    if need_label:
-        bad["label"] = [i for i, value in enumerate(labels) if value is None]
-    findings = _refuse_or_drop(table, chosen, bad, faults, drop_missing=drop_missing)
-    faults.raise_if_any()
-    dropped = {i for rows in bad.values() for i in rows}
-    examples = tuple(
-        Example(value, labels[i], i + 1)
-        for i, value in enumerate(texts)
-        if i not in dropped and value is not None
+    made = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
+    return Loaded(
+        with_extras(made.examples, table, source),
+        made.columns,
+        made.notes,
+        made.findings,
+        table.path,
+        made.reading.task,
+        targets=made.labels if made.reading.way in ("number", "indicators") else (),
+        separator=made.reading.separator or None,
     )
-    if not examples:
-        raise UserError(
-            f"{table.path}: no row is left: each lacks its {' or its '.join(bad)}",
-            "check that --text and --label name the right columns",
-        )
-    notes = (*table.notes, *chosen.notes)
-    return Loaded(examples, chosen.as_dict(), notes, findings, table.path)
+
+
+def named_in(
+    text: str | None, label: str | None, like: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the columns that the user named, or else those that another file has."""
+    given = [value for value in (text, label) if value] or list((like or {}).values())
+    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
 
 
 def read_parts(
-    train: Path,
+    train: Path | str | Source,
     *,
-    validation: Path | None = None,
-    test: Path | None = None,
+    validation: Path | str | None = None,
+    test: Path | str | None = None,
     text: str | None = None,
     label: str | None = None,
     drop_missing: bool = False,
     task: Asked = "classification",
-    system: str | None = None,
+    more: More = More(),  # noqa: B008 - frozen
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
 
-    Validation and test rows are read for the task of the training rows.
+    Validation and test rows are read for the task of the training rows. Where the training data
+    is a folder, or a set on the hub, with splits of such names, these are the other parts.
 
     Raises:
         UserError: A file has faults, or one file is given as two parts.
     """
     faults = Faults()
-    given = {"training": train, "validation": validation, "test": test}
+    source = Source.of(train)
     read: dict[str, Loaded] = {}
     seen: dict[Path, str] = {}
-    for part, path in given.items():
-        if path is None:
-            continue
-        same = seen.setdefault(Path(path).resolve(), part)
-        if same != part:
-            faults.add(
-                f"{path}: the same file is given as {same} and as {part} data",
-                f"give another file, or none: then {part} rows are cut off the training file",
-            )
-            continue
+    for part, name in _given(source, validation, test).items():
         try:
+            _check_once(name, part, seen)
             read[part] = read_examples(
-                path,
+                replace(source, name=name),
                 text=text,
                 label=label,
                 drop_missing=drop_missing,
                 like=read["training"].columns if "training" in read else None,
                 task=read["training"].task if "training" in read else task,
-                system=system,
+                more=more,
             )
+            if part == "training":
+                more = replace(more, separator=read[part].separator or more.separator)
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()
     return read["training"], read.get("validation"), read.get("test")
 
 
-def _check_path(path: Path) -> None:
-    try:
-        if path.is_file():
-            return
-        if path.is_dir():
-            inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in READERS)
-            hint = f"such as {path / inside[0]}" if inside else f"ending in {', '.join(READERS)}"
-            raise UserError(f"{path}: this is a folder, not a file", f"name a file, {hint}")
-        if path.exists():
-            raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
-        folder = path.parent
-        if not folder.is_dir():
-            raise UserError(f"{path}: the folder {str(folder)!r} does not exist", "check the path")
-        near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened: {error.strerror}", "check the path") from None
-    raise UserError(f"{path}: there is no such file{near}", "check the name and the folder")
+def _given(
+    source: Source, validation: Path | str | None, test: Path | str | None
+) -> dict[str, str]:
+    """Return what to read as which part."""
+    parts = parts_of(source.name)
+    given = {"validation": validation, "test": test}
+    return parts | {part: str(path) for part, path in given.items() if path is not None}
 
 
-def _refuse_or_drop(
-    table: Table,
-    chosen: Chosen,
-    bad: Mapping[str, list[int]],
-    faults: Faults,
-    *,
-    drop_missing: bool,
-) -> tuple[Finding, ...]:
-    """Note rows without text or label as faults, or return them as findings if they are dropped."""
-    findings = []
-    columns = chosen.as_dict()
-    for role, rows in bad.items():
-        if not rows:
-            continue
-        where = listed(table.unit, [table.places[i] for i in rows])
-        count = f"{len(rows):,} of {len(table.rows):,} rows"
-        if not drop_missing:
-            faults.add(
-                f"{table.path}: column {columns[role]!r}: no {role} (empty, null or NaN) "
-                f"in {count}: {where}",
-                f"fill in the {role}s, or drop these rows with --drop-missing",
+def _check_once(name: str, part: str, seen: dict[Path, str]) -> None:
+    """Refuse a file that is a part already.
+
+    Raises:
+        UserError: It is.
+    """
+    for file in files_of(name):
+        same = seen.setdefault(file.resolve(), part)
+        if same != part:
+            raise UserError(
+                f"{file}: the same file is given as {same} and as {part} data",
+                f"give another file, or none: then {part} rows are cut off the training file",
             )
-            continue
-        message = f"{table.path}: {count} have no {role} and were dropped ({where})."
-        samples = tuple(f"{table.unit} {table.places[i]}" for i in rows[:5])
-        findings.append(Finding(f"missing_{role}", "warning", message, len(rows), samples))
-    return tuple(findings)
+
+
+def _check_prose(table: Table, task: Asked) -> None:
+    """Refuse to look for labels or answers in plain text."""
+    if kind_of(table.path) in PROSE and task not in ("auto", "text"):
+        raise UserError(
+            f"{table.path}: plain text has no labels and no answers to learn ({task})",
+            "leave --task out to have it read on, or give a table: CSV, TSV, JSONL or Parquet",
+        )

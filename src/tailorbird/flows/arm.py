@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
 from tailorbird.config import Config, dump_config
+from tailorbird.config.losses import loss_name
 from tailorbird.data.check import truncation_finding
-from tailorbird.data.encode import Encoded, encode
+from tailorbird.data.encode import Encoded, as_read, encode
+from tailorbird.data.truths import learnt, target_of, truths
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import loss_and_accuracy, predict
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.scoring import save_predictions, score_arm, targets_of
+from tailorbird.flows.scoring import save_predictions, save_target, score_arm, settle
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
-from tailorbird.models.load import Base, length_limit, load_classifier
-from tailorbird.records import ArmReport, Cost, Split
+from tailorbird.models.load import Base, length_limit, load_classifier, reads_segments
+from tailorbird.records import KINDS, ArmReport, Cost, Split, Target, Task
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import (
     ARM,
     CHECKPOINTS,
     CONFIG,
-    LABELS,
     MODEL,
     check_space,
 )
@@ -62,11 +64,11 @@ def run_arm(job: ArmJob) -> ArmReport:
     device = choose(config.model.device, config.model.precision)
     log.say(f"{job.name}: {config.model.name} on {device.words}")
     job.folder.write(CONFIG, dump_config(config))
-    job.folder.write_json(LABELS, list(split.labels))
+    target = target_of(split)
 
-    model, base = make_model(config, split.labels, device, method)
+    model, base = make_model(config, split.labels, device, method, split.task)
     limit = max_length(config, base, method)
-    parts = _encode(split, base, limit)
+    parts = _encode(split, base, limit, target)
     notes = _truncation_notes(job.name, parts, limit)
     settings = _settings(config, method, split)
     trained = _train(model, base, parts, settings, job)
@@ -74,14 +76,17 @@ def run_arm(job: ArmJob) -> ArmReport:
     pad = base.tokenizer.pad_token_id
     validation = predict(model, parts.validation, pad, device)
     test = predict(model, parts.test, pad, device, f"{job.name}: test")
-    check = predict(model, _first(parts.test, CHECKED), pad, device)
+    check = predict(model, parts.test.first(CHECKED), pad, device)
     artifact = save_model(model, base, method, job)
+    outputs = TOOLS[target.task].outputs
     arrays = {
-        "validation": validation.probabilities,
-        "test": test.probabilities,
-        "check": check.probabilities,
+        "validation": outputs(validation.logits, target),
+        "test": outputs(test.logits, target),
+        "check": outputs(check.logits, target),
     }
-    save_predictions(job.folder, split, arrays, split.labels)
+    target = settle(arrays["validation"], split, target)
+    save_target(job.folder, target)
+    save_predictions(job.folder, split, arrays, target)
     trainable, total = count_parameters(model)
     report = ArmReport(
         name=job.name,
@@ -100,7 +105,8 @@ def run_arm(job: ArmJob) -> ArmReport:
         notes=(*base.notes, *notes, *trained.notes, *early_note(trained)),
         curve=trained.curve,
     )
-    report = score_arm(report, arrays["validation"], arrays["test"], split, config.train.seed)
+    seed = config.train.seed
+    report = score_arm(report, arrays["validation"], arrays["test"], split, seed, target)
     job.folder.write_json(ARM, asdict(report))
     drop_checkpoints(job)
     return report
@@ -111,20 +117,24 @@ def train_only(job: ArmJob) -> "Trained":
     config, split = job.config, replace(job.split, test=job.split.validation)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    model, base = make_model(config, split.labels, device, method)
-    parts = _encode(split, base, max_length(config, base, method))
+    model, base = make_model(config, split.labels, device, method, split.task)
+    parts = _encode(split, base, max_length(config, base, method), target_of(split))
     return _train(model, base, parts, _settings(config, method, split), job)
 
 
 def make_model(
-    config: Config, labels: tuple[str, ...], device: Device, method: Method
+    config: Config,
+    labels: tuple[str, ...],
+    device: Device,
+    method: Method,
+    task: Task = "classification",
 ) -> tuple["nn.Module", Base]:
     """Return the base model with the method attached, seeded, ready to train."""
     from tailorbird.train.randomness import seed_all
 
     seed_all(config.train.seed)
     options = method.load_options(config.method, HEADS, device)
-    base = load_classifier(config.model, labels, device, options)
+    base = load_classifier(config.model, labels, device, options, task)
     return method.attach(base, config), base
 
 
@@ -167,13 +177,14 @@ def max_length(config: Config, base: Base, method: Method) -> int:
     return room
 
 
-def _encode(split: Split, base: Base, limit: int) -> _Parts:
+def _encode(split: Split, base: Base, limit: int, target: Target) -> _Parts:
     encoded = [
         encode(
-            [example.text for example in examples],
+            [as_read(example) for example in examples],
             base.tokenizer,
             limit,
-            targets_of(examples, split.labels).tolist(),
+            learnt(examples, target),
+            reads_segments(base.model.config),
         )
         for examples in (split.train, split.validation, split.test)
     ]
@@ -201,28 +212,38 @@ def _train(
     from tailorbird.train.head import start_head
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
+    from tailorbird.train.loss import cross_entropy_sum, make_loss, mean_loss
 
     check_room(model, job)
     pad = base.tokenizer.pad_token_id
+    target, split = target_of(job.split), job.split
+    tools, truth = TOOLS[target.task], truths(split.validation, target)
+    assert parts.train.targets is not None
+    name = loss_name(job.config, target.task)
+    loss = make_loss(name, job.config.train, target, parts.train.targets)
 
     def validate(current: "nn.Module") -> tuple[float, float]:
         assert parts.validation.targets is not None
         predicted = predict(current, parts.validation, pad, base.device)
-        return loss_and_accuracy(predicted, parts.validation.targets)
+        if loss is cross_entropy_sum:
+            return loss_and_accuracy(predicted, parts.validation.targets)
+        figure, _ = tools.quality(tools.outputs(predicted.logits, target), truth, target)
+        return mean_loss(loss, predicted.logits, parts.validation.targets), figure
 
     started = time.monotonic()
     resuming = job.resume and has_last(job.folder)
     if settings.head_start and not resuming:
-        start_head(model, parts.train, pad, base.device, len(job.split.labels))
+        start_head(model, parts.train, pad, base.device, len(split.labels), split.task)
     before = time.monotonic() - started
     trained = train(
         model,
         Job(
-            work=LabelWork(parts.train, pad, base.device, settings.micro_batch_size),
+            work=LabelWork(parts.train, pad, base.device, settings.micro_batch_size, loss),
             settings=settings,
             device=base.device,
             folder=job.folder,
             validate=validate,
+            figure=KINDS[target.task].headline,
             title=job.name,
             resume=job.resume,
             deadline=job.deadline,
@@ -259,10 +280,6 @@ def drop_checkpoints(job: ArmJob) -> None:
     import shutil
 
     shutil.rmtree(job.folder.file(CHECKPOINTS), ignore_errors=True)
-
-
-def _first(encoded: Encoded, count: int) -> Encoded:
-    return Encoded(encoded.ids[:count], encoded.lengths[:count], None, encoded.full_lengths[:count])
 
 
 def peak_memory(device: Device) -> int:

@@ -16,7 +16,7 @@ from tailorbird import log
 from tailorbird.config import METHODS, Config
 from tailorbird.errors import Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.flows.job import JOB, OUTCOME, ArmJob, read_arm
-from tailorbird.records import ArmReport
+from tailorbird.records import KINDS, ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
 
@@ -56,12 +56,12 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     split, _, _ = load_split(run)
     deadline = None if plain["seconds"] is None else started + plain["seconds"]
     job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
-    if split.task != "classification":
+    if split.task not in KINDS:
         return _write(job, run)
-    if job.name == "majority":
-        from tailorbird.flows.untrained import run_majority
+    if job.name == KINDS[split.task].baseline:
+        from tailorbird.flows.untrained import run_blind
 
-        return run_majority(job)
+        return run_blind(job)
     if job.name == "probe":
         from tailorbird.flows.untrained import run_probe
 

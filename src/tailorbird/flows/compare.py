@@ -1,7 +1,5 @@
 """`tailor compare`: every way of adapting the model, on the same split, side by side."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,23 +8,27 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import METHODS, Config, dump_config, for_arm
+from tailorbird.config.losses import check_loss
+from tailorbird.data.truths import truths
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.job import OUTCOME, read_arm, write_job
+from tailorbird.flows.nest import ARM as ARM_PROCESS
+from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
-from tailorbird.flows.scoring import load_probabilities, targets_of
-from tailorbird.metrics.labels import class_scores
-from tailorbird.metrics.stats import score_all
-from tailorbird.records import ArmReport, Report, Task
+from tailorbird.flows.scoring import load_probabilities, load_target
+from tailorbird.flows.tasks import TOOLS
+from tailorbird.records import KINDS, ArmReport, Report, Task
 from tailorbird.report.numbers import duration, metric, metric_label
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
 
 MIX = "rag+best"
 # Cheap arms first: when a budget runs out, the most has been learnt.
 _TRAINED = ("adapter", "lora", "prompt", "qlora", "full")
-_ORDER = {
-    "classification": ("majority", "rag", "probe", *_TRAINED),
+_ORDER: dict[Task, tuple[str, ...]] = {
+    task: (kind.baseline, "rag", "probe", *_TRAINED) for task, kind in KINDS.items()
+} | {
     "generation": ("nearest", "base", "rag", *_TRAINED),
     "text": ("base", *_TRAINED),
 }
@@ -50,25 +52,30 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
     folder = run_folder(config, "compare", resume=resume)
     with folder.locked():
         config = saved_config(folder, config) if resume and folder.exists else config
+        if config.data.folds is not None:
+            raise UserError(
+                f"data.folds={config.data.folds} is for `tailor tune`", "leave it out, or tune"
+            )
         if config.data.train is None:
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder)
+        check_loss(config, prepared.split.task, prepared.split.labels)
         config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
         folder.write(CONFIG, dump_config(config))
-        bench = _Bench(config, prepared, folder)
-        arms, folders = bench.run()
-        story = Story(
-            kind="compare",
-            config=config,
-            prepared=prepared,
-            folder=folder,
-            arms=arms,
-            folders=folders,
-            command=command or reproduce("compare", folder),
-            started=started,
-        )
-        return finish(story)
+        with Nest() as nest:
+            arms, folders = _Bench(config, prepared, folder, nest).run()
+            story = Story(
+                kind="compare",
+                config=config,
+                prepared=prepared,
+                folder=folder,
+                arms=arms,
+                folders=folders,
+                command=command or reproduce("compare", folder),
+                started=started,
+            )
+            return finish(story, nest)
 
 
 def _with_arms(config: Config, task: Task) -> Config:
@@ -94,6 +101,8 @@ def _with_arms(config: Config, task: Task) -> Config:
 
 _TASK_WORDS = {
     "classification": "labels",
+    "multilabel": "several labels",
+    "regression": "numbers",
     "generation": "written answers",
     "text": "plain text",
 }
@@ -121,6 +130,7 @@ class _Bench:
     config: Config
     prepared: Prepared
     folder: RunFolder
+    nest: Nest
 
     def run(self) -> tuple[list[ArmReport], dict[str, list[RunFolder]]]:
         """Return every arm's report, and where those that succeeded were saved."""
@@ -151,8 +161,9 @@ class _Bench:
 
     def _on_validation(self, report: ArmReport) -> tuple[float, float]:
         found = report.validation
-        if self.task == "classification":
-            return found["accuracy"].value, -found["log_loss"].value
+        if self.task in KINDS:
+            loss = "rmse" if self.task == "regression" else "log_loss"
+            return found[KINDS[self.task].headline].value, -found[loss].value
         return -found["loss"].value, found["accuracy"].value
 
     def _arm(self, name: str) -> tuple[ArmReport, list[RunFolder]]:
@@ -178,7 +189,8 @@ class _Bench:
         if self.task == "classification":
             score = report.test["accuracy"]
             return f"{score.value:.1%} right on test ({score.low:.1%} to {score.high:.1%})"
-        name = str(place.read_json(TASK)["headline"])
+        written = self.task not in KINDS
+        name = str(place.read_json(TASK)["headline"]) if written else KINDS[self.task].headline
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
         return f"{metric_label(name)} {value} on test ({low} to {high})"
@@ -194,9 +206,7 @@ class _Bench:
         seeded = config.train.model_copy(update={"seed": seed})
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, name, config.model_copy(update={"train": seeded}), self.deadline)
-        command = [sys.executable, "-m", "tailorbird.flows.child"]
-        command += [str(self.folder.path), str(place.path)]
-        code = _run(command)
+        code = self.nest.run(ARM_PROCESS, str(self.folder.path), str(place.path))
         if place.file(ARM).is_file():
             return read_arm(place)
         if code == Interrupted.exit_code:
@@ -209,18 +219,18 @@ class _Bench:
         """Return one report for all seeds: mean scores, their intervals, and each seed's own."""
         if len(reports) == 1:
             return reports[0]
-        if self.task != "classification":
+        if self.task not in KINDS:
             return self._join_written(reports, places)
-        split = self.prepared.split
+        split, tools = self.prepared.split, TOOLS[self.task]
         found = [load_probabilities(place) for place in places]
-        stacked = {part: np.stack([f[part] for f in found]) for part in ("validation", "test")}
-        targets = targets_of(split.test, split.labels)
-        judges = targets_of(split.validation, split.labels)
+        targets = [load_target(place) for place in places]
+        truth, judges = (truths(part, targets[0]) for part in (split.test, split.validation))
+        on_test = [arrays["test"] for arrays in found]
         return replace(
-            _seeds_joined(reports, "confusion and wrong examples"),
-            validation=score_all(stacked["validation"], judges, split.labels),
-            test=score_all(stacked["test"], targets, split.labels),
-            per_class=class_scores(stacked["test"], targets, split.labels),
+            _seeds_joined(reports, "figures and wrong examples"),
+            validation=tools.scores([a["validation"] for a in found], judges, targets),
+            test=tools.scores(on_test, truth, targets),
+            per_class=tools.per_class(on_test, truth, targets),
         )
 
     def _join_written(
@@ -258,21 +268,6 @@ def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
             f"{of_first} are those of seed {reports[0].seeds[0].seed}",
         ),
     )
-
-
-def _run(command: list[str]) -> int:
-    """Run a process whose words go to our stderr; Ctrl-C reaches it by itself, so wait for it."""
-    process = subprocess.Popen(command, stdout=sys.stderr.fileno())
-    interrupted = False
-    while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            if interrupted:
-                process.kill()
-            interrupted = True
-            continue
-        return Interrupted.exit_code if interrupted else code
 
 
 def _outcome(name: str, code: int, place: RunFolder) -> ArmReport:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
+from tailorbird.data.encode import as_read
 from tailorbird.data.read import Loaded, read_examples
+from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.load import Predictor, arm_folder, load
 from tailorbird.flows.output import run_folder
-from tailorbird.flows.scoring import save_predictions, score_arm
+from tailorbird.flows.predict import trained_columns
+from tailorbird.flows.scoring import load_target, save_predictions, score_arm
 from tailorbird.metrics.verdict import verdict
-from tailorbird.records import ArmReport, Cost, Report, Split, report_from_json
+from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, report_from_json
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFolder
@@ -55,19 +58,20 @@ def evaluate(
     writes = folder.file(TASK).is_file()
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
-        Path(data),
+        str(data),
         text=columns.text,
         label=columns.label,
         drop_missing=columns.drop_missing,
-        task=folder.read_json(TASK)["task"] if writes else "classification",
+        task=folder.read_json(TASK)["task"] if writes else load_target(folder).task,
+        like=None if writes else trained_columns(Path(run)),
     )
     if writes:
         return _written(folder, loaded, columns.metric, output, Telling(command, started))
     predictor = load(run)
-    split = _as_test(loaded, predictor)
-    texts = [example.text for example in split.test]
+    split, target = _as_test(loaded, predictor), predictor.target
+    texts = [as_read(example) for example in split.test]
     began = time.perf_counter()
-    probabilities = predictor.probabilities(texts, "predicting")
+    outputs = predictor.probabilities(texts, "predicting")
     took = time.perf_counter() - began
     arm = ArmReport(
         name=arm_folder(Path(run)).path.name,
@@ -75,13 +79,16 @@ def evaluate(
         run=str(run),
         cost=Cost(predict_ms_per_example=1000 * took / len(texts)),
     )
-    arm = score_arm(arm, probabilities, probabilities, split, 0)
+    target = replace(target, labels=split.labels)
+    arm = score_arm(arm, outputs, outputs, split, 0, target)
     arm = replace(arm, validation={}, seeds=())
+    headline = KINDS[target.task].headline
     report = Report(
         kind="tune",
         data=summarise(split, str(data), loaded.columns),
         arms=(arm,),
-        verdict=verdict([arm], ()),
+        verdict=verdict([arm], (), headline),
+        headline=headline,
         model=predictor.name,
         command=command,
         created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
@@ -90,7 +97,7 @@ def evaluate(
     )
     if output is not None:
         folder = run_folder(Config(output=output), "evaluate", resume=False)
-        save_predictions(folder, split, {"test": probabilities}, split.labels)
+        save_predictions(folder, split, {"test": outputs}, target)
         folder.write(PAGE, render_page(report))
         folder.write_json(REPORT, report.to_json())
     return report
@@ -136,16 +143,24 @@ def _as_test(loaded: Loaded, predictor: Predictor) -> Split:
     Raises:
         UserError: A label the run does not know.
     """
-    known = set(predictor.labels)
-    strange = sorted({str(e.label) for e in loaded.examples} - known)
+    known, task = set(predictor.labels), predictor.target.task
+    given = {label for e in loaded.examples for label in classes_of(e, task)}
+    strange = sorted(given - known)
     if strange:
         raise UserError(
             f"{loaded.path}: label {strange[0]!r}{did_you_mean(strange[0], known)} is unknown to "
             f"the run{f', and {len(strange) - 1} more' if len(strange) > 1 else ''}",
             f"the run knows: {', '.join(sorted(known)[:20])}",
         )
-    test = tuple(loaded.examples)
-    return Split((), test, test, tuple(predictor.labels), "all rows", loaded.findings)
+    targets = len(loaded.targets) if task == "regression" else len(predictor.labels)
+    if targets != len(predictor.labels):
+        raise UserError(
+            f"{loaded.path}: {targets} numbers per row, and the run gives {len(predictor.labels)}: "
+            f"{', '.join(predictor.labels)}",
+            "name their columns with --label A,B",
+        )
+    test, labels = tuple(loaded.examples), tuple(predictor.labels)
+    return Split((), test, test, labels, "all rows", loaded.findings, task)
 
 
 def _read_report(folder: RunFolder) -> Report:

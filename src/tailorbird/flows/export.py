@@ -9,16 +9,17 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import load_config
-from tailorbird.data.encode import Encoded, encode
+from tailorbird.data.encode import Encoded, as_read
+from tailorbird.data.truths import truths
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import max_length
 from tailorbird.flows.load import Tuned, arm_folder
+from tailorbird.flows.scoring import load_target
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
-from tailorbird.metrics.intervals import wilson
-from tailorbird.metrics.labels import softmax
-from tailorbird.records import Example, Score
-from tailorbird.runs.folder import CONFIG, LABELS, MODEL, TASK, RunFolder, writing
+from tailorbird.records import KINDS, Example, Score, Target
+from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder, writing
 from tailorbird.runs.split import load_split
 
 Form = Literal["merge", "onnx", "int8"]
@@ -38,8 +39,9 @@ class Drift:
         most: Largest difference of a probability; of written answers, of an answer's mean loss in
             nats per token.
         changed: How many predicted labels, or greedy answers, differ.
-        before: Accuracy of the run on them; None of written answers.
-        after: Accuracy of what was written.
+        before: The run's headline metric on them; None of written answers.
+        after: The same of what was written.
+        figure: Which metric that is.
     """
 
     form: Form
@@ -50,6 +52,7 @@ class Drift:
     changed: int
     before: Score | None = None
     after: Score | None = None
+    figure: str = "accuracy"
 
 
 def export(run: str | Path, output: str | Path, forms: Sequence[Form]) -> list[Drift]:
@@ -93,14 +96,13 @@ def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> li
         from tailorbird.models.onnx import check_installed
 
         check_installed()
-    labels = [str(label) for label in folder.read_json(LABELS)]
-    tuned = Tuned(folder, load_config(folder.file(CONFIG)), labels)
+    target = load_target(folder)
+    tuned = Tuned(folder, load_config(folder.file(CONFIG)), target)
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
-    texts = encode([e.text for e in test], tuned.tokenizer, tuned.limit)
-    targets = np.asarray([labels.index(str(e.label)) for e in test])
+    texts = tuned.encode([as_read(e) for e in test])
     pad = tuned.tokenizer.pad_token_id
-    before = predict(tuned.model, texts, pad, tuned.device).probabilities
-    compared = _Compared(targets, before)
+    before = predict(tuned.model, texts, pad, tuned.device).logits
+    compared = _Compared(target, truths(test, target), before)
     found = []
     if translated:
         found += _onnx(tuned, texts, compared, output, forms)
@@ -111,21 +113,25 @@ def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> li
 
 @dataclass(frozen=True)
 class _Compared:
-    targets: np.ndarray
+    """The run's logits on test examples, and what is right there."""
+
+    target: Target
+    truth: np.ndarray
     before: np.ndarray
 
     def drift(self, form: Form, path: Path, after: np.ndarray) -> Drift:
-        old, new = self.before.argmax(1), after.argmax(1)
+        tools = TOOLS[self.target.task]
+        old, new = (tools.outputs(logits, self.target) for logits in (self.before, after))
         size = path.stat().st_size if path.is_file() else RunFolder(path).size_bytes(".")
         return Drift(
             form, str(path), size, len(old),
-            float(np.abs(self.before - after).max()), int((old != new).sum()),
-            self._accuracy(old), self._accuracy(new),
+            float(np.abs(old - new).max()), tools.changed(old, new, self.target),
+            self._quality(old), self._quality(new), KINDS[self.target.task].headline,
         )  # fmt: skip
 
-    def _accuracy(self, predicted: np.ndarray) -> Score:
-        right = int((predicted == self.targets).sum())
-        return Score(right / len(predicted), *wilson(right, len(predicted)))
+    def _quality(self, outputs: np.ndarray) -> Score:
+        kind = KINDS[self.target.task]
+        return TOOLS[self.target.task].scores([outputs], self.truth, [self.target])[kind.headline]
 
 
 def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> Drift:
@@ -138,29 +144,30 @@ def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> D
         tuned.tokenizer.save_pretrained(place)
     again = AutoModelForSequenceClassification.from_pretrained(place).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
-    after = predict(again, texts, pad, tuned.device).probabilities
+    after = predict(again, texts, pad, tuned.device).logits
     return compared.drift("merge", place, after)
 
 
 def _onnx(
     tuned: Tuned, texts: Encoded, compared: _Compared, output: Path, forms: Sequence[Form]
 ) -> list[Drift]:
-    from tailorbird.models.onnx import INPUTS, OnnxClassifier, quantise, write_onnx
+    from tailorbird.models.onnx import INPUTS, SEGMENTS, OnnxClassifier, quantise, write_onnx
 
     pad, found = tuned.tokenizer.pad_token_id, []
     tuned.tokenizer.save_pretrained(output)
     path = output / ONNX
     log.say("translating the model to ONNX ...")
     with writing(path):
-        write_onnx(tuned.model.float().cpu().eval(), INPUTS, path)
+        names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
+        write_onnx(tuned.model.float().cpu().eval(), names, path)
     if "onnx" in forms:
-        after = softmax(OnnxClassifier(path).logits(texts, pad))
+        after = OnnxClassifier(path).logits(texts, pad)
         found.append(compared.drift("onnx", path, after))
     if "int8" in forms:
         small = output / INT8
         with writing(small):
             quantise(path, small)
-        after = softmax(OnnxClassifier(small).logits(texts, pad))
+        after = OnnxClassifier(small).logits(texts, pad)
         found.append(compared.drift("int8", small, after))
         if "onnx" not in forms:
             path.unlink()

@@ -1,12 +1,12 @@
 """The last part of every story: arms -> verdict -> report, page and cards."""
 
 import json
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +14,16 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
+from tailorbird.data.truths import target_of, truths
+from tailorbird.flows.label_errors import DOUBTS
+from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import load_probabilities, targets_of
+from tailorbird.flows.scoring import load_probabilities, load_target
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.paired import compare_values
-from tailorbird.metrics.stats import compare_with
 from tailorbird.metrics.verdict import best_arm, verdict
 from tailorbird.records import (
+    KINDS,
     ArmReport,
     Comparison,
     DataSummary,
@@ -42,6 +46,7 @@ from tailorbird.runs.folder import (
     TASK,
     RunFolder,
 )
+from tailorbird.runs.split import finding_from_json
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,16 @@ class Story:
     started: float
 
 
-def finish(story: Story) -> Report:
+def finish(story: Story, nest: Nest) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
-    arms = _look_again(story)
+    arms = _look_again(story, nest)
     headline = _headline(story)
     comparisons = _compare(story, arms, headline)
     report = Report(
         kind=story.kind,
         data=_data(story),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons, headline, _answered(story)),
+        verdict=verdict(arms, comparisons, headline, _answered(story) or _tested(story)),
         headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
@@ -97,6 +102,9 @@ def finish(story: Story) -> Report:
 
 def _data(story: Story) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    if story.folder.file(DOUBTS).is_file():
+        doubts = finding_from_json(story.folder.read_json(DOUBTS))
+        found = replace(found, findings=(*found.findings, doubts))
     answered = _answered(story)
     if answered:
         found = replace(found, counts=found.counts | {"answered": answered})
@@ -113,30 +121,37 @@ def _answered(story: Story) -> int:
     return len(first[0].read_rows(PREDICTIONS)) if first and first[0].file(TASK).is_file() else 0
 
 
+def _tested(story: Story) -> int:
+    """Return how many test examples there are, where the classes' do not add up to it."""
+    split = story.prepared.split
+    return len(split.test) if split.task in KINDS and split.task != "classification" else 0
+
+
 def _headline(story: Story) -> str:
     """Return the metric of the verdict: of written answers, what the arms were marked by."""
-    if story.prepared.split.task == "classification":
-        return "accuracy"
+    if story.prepared.split.task in KINDS:
+        return KINDS[story.prepared.split.task].headline
     for places in story.folders.values():
         return str(places[0].read_json(TASK)["headline"])
     return "loss" if story.prepared.split.task == "text" else "token_f1"
 
 
-def _look_again(story: Story) -> list[ArmReport]:
+def _look_again(story: Story, nest: Nest) -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of what they got wrong."""
     folders = {name: places[0] for name, places in story.folders.items()}
     if not folders:
         return list(story.arms)
     log.say("loading every saved model in a fresh process ...")
-    command = [sys.executable, "-m", "tailorbird.flows.second_look", str(story.folder.path)]
-    command += [str(place.path) for place in folders.values()]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        why = f"the fresh process ended with exit code {done.returncode}"
+    with tempfile.TemporaryDirectory() as scratch:
+        told = Path(scratch) / "seen.json"
+        places = [str(place.path) for place in folders.values()]
+        code = nest.run(SECOND_LOOK, str(told), str(story.folder.path), *places)
+        seen = json.loads(told.read_text(encoding="utf-8")) if code == 0 else {}
+    if code:
+        why = f"the fresh process ended with exit code {code}"
         log.warn(f"the saved models could not be checked: {why}")
         check = ReloadCheck(False, 0, float("nan"), why)
         return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
-    seen = json.loads(done.stdout)
     return [_with_look(arm, folders.get(arm.name), seen, story) for arm in story.arms]
 
 
@@ -154,7 +169,7 @@ def _with_look(
     index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
 
     def near(row: int) -> tuple[Neighbour, ...]:
-        return tuple(Neighbour(**found) for found in seen["nearest"].get(index[row], []))
+        return tuple(Neighbour(**found) for found in seen["nearest"].get(index.get(row, ""), []))
 
     return replace(
         arm,
@@ -168,10 +183,10 @@ def _compare(
     story: Story, arms: Sequence[ArmReport], headline: str
 ) -> tuple[Comparison, ...]:
     best = best_arm(arms, headline)
-    if best is None:
+    if best is None or len(story.folders) < 2:
         return ()
     split = story.prepared.split
-    if split.task != "classification":
+    if split.task not in KINDS:
         from tailorbird.flows.written import headline_values, load_values
 
         values = {
@@ -179,9 +194,14 @@ def _compare(
             for name, places in story.folders.items()
         }
         return compare_values(best.name, values) if len(values) > 1 else ()
-    targets = targets_of(split.test, split.labels)
-    correct = {
-        name: np.stack([load_probabilities(p)["test"].argmax(1) == targets for p in places])
+    outputs = {
+        name: [load_probabilities(place)["test"] for place in places]
         for name, places in story.folders.items()
     }
-    return compare_with(best.name, correct) if len(correct) > 1 else ()
+    targets = {
+        name: [load_target(place) for place in places] for name, places in story.folders.items()
+    }
+    if len(outputs) < 2:
+        return ()
+    truth = truths(split.test, target_of(split))
+    return TOOLS[split.task].compare(best.name, outputs, truth, targets)

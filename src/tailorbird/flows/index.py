@@ -87,12 +87,14 @@ def index(
 
 def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
     """Add documents that come from no file; one of the same source is replaced."""
+    started = time.monotonic()
     done = Indexed()
     work = _Ingest(kb, kb.settings, done)
     for document in documents:
-        work.add(document, document.source)
+        done.unchanged += not work.add(document, document.source)
     work.write()
     kb.optimize()
+    done.seconds = round(time.monotonic() - started, 3)
     return done
 
 
@@ -102,22 +104,23 @@ def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
     Raises:
         UserError: A source that is not there.
     """
-    live = kb.ledger.live_digests()
-    paths = kb.ledger.paths()
     wanted: list[str] = []
     gone: list[str] = []
     for given in sources:
-        plain = given if given in live or given in paths else source_of(Path(given))
-        if plain in paths:
-            wanted.extend(kb.ledger.live_digests(plain))
-            gone.append(plain)
-        elif plain in live:
-            wanted.append(plain)
-            # Its file is as it was: without this it would count as unchanged from now on.
-            gone.append(plain.partition("#")[0])
+        for plain in (given, source_of(Path(given))):
+            if of_file := kb.ledger.live_digests(plain):
+                wanted.extend(of_file)
+                gone.append(plain)
+                break
+            if kb.ledger.digest(plain) is not None:
+                wanted.append(plain)
+                # Its file is as it was: without this it would count as unchanged from now on.
+                gone.append(plain.partition("#")[0])
+                break
         else:
+            known = [*kb.ledger.live_digests(), *kb.ledger.paths()]
             raise UserError(
-                f"{given} is not in the knowledge base{did_you_mean(given, [*live, *paths])}",
+                f"{given} is not in the knowledge base{did_you_mean(given, known)}",
                 f"tailor index --store {kb.folder} --list",
             )
     _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(wanted)), gone=tuple(gone)))
@@ -130,8 +133,8 @@ class _Ingest:
 
     def __init__(self, kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
         self.kb, self.config, self.done = kb, config, done
-        self.made = made_with(config)
-        self.live = kb.ledger.live_digests()
+        self.taken: dict[str, str] = {}
+        self.moving: set[str] = set()
         self.prepared: list[Prepared] = []
         self.notes: list[FileNote] = []
         self.removed: list[str] = []
@@ -154,28 +157,43 @@ class _Ingest:
             if known.get(path) != note:
                 self.notes.append(note)
             return
-        self._drop_moved(note, known)
+        moved = self._drop_moved(note, known)
         documents = result.documents or ()
         for document in documents:
-            self.add(document, path)
+            self.add(document, path, counted=not moved)
         kept = {document.source for document in documents}
         self.removed += [s for s in self.kb.ledger.live_digests(path) if s not in kept]
         self.notes.append(note)
 
-    def add(self, document: Document, path: str) -> None:
-        """Take a document that is new or has changed; write when there is enough."""
-        before = self.live.get(document.source)
-        if before == document.digest:
-            return
-        self.live[document.source] = document.digest
+    def add(
+        self, document: Document, path: str, *, counted: bool = True, again: bool = False
+    ) -> bool:
+        """Take a document that is new or has changed; write when there is enough.
+
+        Args:
+            document: The document.
+            path: Its file.
+            counted: As added or changed.
+            again: Whether to cut it also where it has not changed.
+
+        Returns:
+            Whether it was taken.
+        """
+        source = document.source
+        before = self.taken[source] if source in self.taken else self.kb.ledger.digest(source)
+        if before == document.digest and not again:
+            return False
+        self.taken[source] = document.digest
         prepared = self.kb.prepare(document, path, self.config)
         self.prepared.append(prepared)
         self.count += len(prepared.chunks)
         self.done.chunks += len(prepared.chunks)
-        self.done.added += before is None
-        self.done.changed += before is not None
+        if counted:
+            self.done.added += before is None
+            self.done.changed += before is not None
         if self.count >= _BATCH_CHUNKS or time.monotonic() - self.wrote > _BATCH_SECONDS:
             self.write()
+        return True
 
     def write(self) -> None:
         """Write what was gathered."""
@@ -185,27 +203,32 @@ class _Ingest:
         )  # fmt: skip
         if batch.prepared or batch.notes or batch.removed or batch.gone:
             _, deleted = self.kb.write(batch)
-            self.done.deleted += deleted
+            self.done.deleted += max(0, deleted - len(self.moving))
         self.prepared, self.notes, self.removed, self.gone = [], [], [], []
+        self.moving = set()
         self.count, self.wrote = 0, time.monotonic()
 
-    def _drop_moved(self, note: FileNote, known: dict[str, FileNote]) -> None:
+    def _drop_moved(self, note: FileNote, known: dict[str, FileNote]) -> bool:
         """Delete what is known under a path that is gone, with the same content as this file."""
         if note.path in known:
-            return
+            return False
         for other in known.values():
             if other.digest == note.digest and not os.path.exists(other.path):
-                self.removed += self.kb.ledger.live_digests(other.path)
+                # One document still: counted as moved, neither as added nor as deleted.
+                left = self.kb.ledger.live_digests(other.path)
+                self.removed += left
+                self.moving |= set(left)
                 self.gone.append(other.path)
                 self.done.moved += 1
-                # It is one document still: counted as moved, not as added and deleted.
                 known.pop(other.path)
-                return
+                return True
+        return False
 
 
 def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
     """Cut again what other settings have cut; the texts are in the ledger."""
     old = kb.ledger.made_otherwise(made_with(config))
+    # Kept before the cutting, so that a run that was killed is gone on with by the next.
     kb.keep_settings(config)
     if not old:
         return
@@ -215,8 +238,7 @@ def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
         found = kb.ledger.document(source)
         if found is not None:
             document, path = found
-            work.live.pop(source, None)
-            work.add(document, path)
+            work.add(document, path, again=True)
     work.write()
     done.changed += len(old)
     done.chunks += work.done.chunks

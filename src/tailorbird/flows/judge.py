@@ -19,7 +19,7 @@ from tailorbird.metrics.paired import compare_values
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.knowledge import KnowledgeBase
-from tailorbird.rag.retrieve import Retriever, Sides, load_reranker
+from tailorbird.rag.retrieve import Retriever, Sides
 from tailorbird.rag.view import Knowledge
 from tailorbird.records import Answer, Hit, JudgeReport, Question, SideReport
 from tailorbird.report.judged import render_judged
@@ -120,7 +120,7 @@ def judge_open(
     asked = config.retrieve.model_copy(
         update={"candidates": max(_DEPTH, config.retrieve.candidates)}
     )
-    retriever = Retriever(kb, asked, load_reranker(asked))
+    retriever = Retriever(kb, asked)
     found = judge_questions(retriever, test, train)
     best = list(found.each)[-1]
     threshold = calibrate(test, found.hits, found.names, asked.k)

@@ -2,24 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tailorbird.config import Config, load_config
-from tailorbird.data.encode import encode
+from tailorbird.data.encode import Encoded, Text, encode
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
+from tailorbird.flows.answers import Answer, answer, check_texts
 from tailorbird.flows.arm import HEADS, max_length
+from tailorbird.flows.scoring import load_target
+from tailorbird.flows.tasks import TOOLS
+from tailorbird.flows.untrained import spoken_for
+from tailorbird.flows.vectors import embed
 from tailorbird.methods import get_method
-from tailorbird.metrics.labels import softmax
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier
+from tailorbird.models.load import load_classifier, reads_segments
 from tailorbird.rag.embed import Embedder
 from tailorbird.rag.memory import Memory, VoteSettings
-from tailorbird.records import Example, Neighbour
+from tailorbird.records import Example, Neighbour, Target
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
 from tailorbird.runs.split import example_from_json
 
@@ -27,28 +31,11 @@ if TYPE_CHECKING:
     from tailorbird.flows.load_writing import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a run says about one text.
-
-    Attributes:
-        label: The most likely label.
-        confidence: Its probability.
-        probabilities: Probability by label.
-        neighbours: For retrieval runs, the labelled examples that voted.
-    """
-
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
-    neighbours: tuple[Neighbour, ...] = ()
-
-
 class Source(Protocol):
-    """Anything with probabilities."""
+    """Anything with probabilities, or values."""
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        """Return ``[n, classes]`` float32."""
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return ``[n, outputs]``."""
         ...
 
 
@@ -56,29 +43,31 @@ class Predictor:
     """A loaded run.
 
     Attributes:
-        labels: Class names in the order of the probabilities.
+        target: What the outputs mean.
+        labels: Class names in the order of the probabilities; of regression the targets' names.
     """
 
-    def __init__(self, name: str, labels: list[str], source: Source) -> None:
-        self.name, self.labels, self._source = name, labels, source
+    def __init__(self, name: str, target: Target, labels: list[str], source: Source) -> None:
+        self.name, self.target, self.labels, self._source = name, target, labels, source
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        """Return class probabilities ``[n, classes]`` float32, in the order of `labels`."""
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return probabilities ``[n, classes]`` in the order of `labels`; of regression values.
+
+        Raises:
+            UserError: The run reads pairs and these are single texts, or the other way round.
+        """
         if not texts:
             return np.empty((0, len(self.labels)), dtype=np.float32)
+        check_texts(texts, self.target, self.name)
         return self._source.probabilities(texts, title)
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return one `Prediction` per text."""
+    def predict(self, texts: Sequence[Text]) -> list[Answer]:
+        """Return one `Prediction`, `LabelSet` or `Value` per text, or per pair of texts."""
         found = self.probabilities(texts)
         near = [()] * len(texts) if not isinstance(self._source, _Rag) else self._source.near(texts)
+        target = replace(self.target, labels=tuple(self.labels))
         return [
-            Prediction(
-                self.labels[int(row.argmax())],
-                float(row.max()),
-                dict(zip(self.labels, map(float, row), strict=True)),
-                tuple(neighbours),
-            )
+            answer(row, target, tuple(neighbours))
             for row, neighbours in zip(found, near, strict=True)
         ]
 
@@ -88,9 +77,10 @@ class Predictor:
         Raises:
             UserError: The run does not retrieve, or the lists differ in length.
         """
-        if not isinstance(self._source, _Rag):
+        if not isinstance(self._source, _Rag) or self.target.task != "classification":
             raise UserError(
-                f"{self.name} learns by training only", "add examples to a rag run, or tune again"
+                f"{self.name} learns by training only",
+                "add examples to a rag run of one label each, or tune again",
             )
         if len(texts) != len(labels):
             raise UserError(f"{len(texts)} texts, but {len(labels)} labels", "give as many of both")
@@ -127,8 +117,9 @@ def load(run: Path | str) -> Predictor:
         UserError: There is no finished run, or it is damaged.
     """
     folder = arm_folder(Path(run))
-    labels = [str(label) for label in folder.read_json(LABELS)]
-    return Predictor(str(folder.path), labels, _source(folder, labels))
+    target = load_target(folder)
+    labels = list(target.labels)
+    return Predictor(str(folder.path), target, labels, _source(folder, target, labels))
 
 
 def arm_folder(path: Path) -> RunFolder:
@@ -154,63 +145,72 @@ def arm_folder(path: Path) -> RunFolder:
     )
 
 
-def _source(folder: RunFolder, labels: list[str]) -> Source:
+def _source(folder: RunFolder, target: Target, labels: list[str]) -> Source:
     """Return what predicts, told by the files in the folder's model."""
     model = folder.file(MODEL)
     if (model / "majority.json").is_file():
         return _Majority(folder)
     config = load_config(folder.file(CONFIG))
     if (model / "mix.json").is_file():
-        return _Mix(folder, labels)
+        return _Mix(folder, target)
     if (model / "rag.json").is_file():
-        return _Rag(folder, config, labels)
+        return _Rag(folder, config, target, labels)
     if (model / "probe.json").is_file():
-        return _Probe(folder, config)
-    return Tuned(folder, config, labels)
+        return _Probe(folder, config, target)
+    return Tuned(folder, config, target)
 
 
 class Tuned:
-    """A trained classifier, with what it reads texts with."""
+    """A trained model, with what it reads texts with."""
 
-    def __init__(self, folder: RunFolder, config: Config, labels: list[str]) -> None:
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
         method = get_method(config.method.name)
+        self.target = target
         self.device = choose(config.model.device, config.model.precision)
         options = method.load_options(config.method, HEADS, self.device)
-        base = load_classifier(config.model, labels, self.device, options)
+        base = load_classifier(config.model, target.labels, self.device, options, target.task)
         self.limit = max_length(config, base, method)
+        self.segments = reads_segments(base.model.config)
         self.tokenizer = base.tokenizer
         self.method = method
         self.model = method.load(base, folder.file(MODEL))
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        """Return class probabilities ``[n, classes]`` float32."""
-        encoded = encode(texts, self.tokenizer, self.limit)
+    def encode(self, texts: Sequence[Text]) -> Encoded:
+        """Return the texts as the model reads them."""
+        return encode(texts, self.tokenizer, self.limit, segments=self.segments)
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return class probabilities ``[n, classes]``; of regression values."""
         pad = self.tokenizer.pad_token_id
-        return predict(self.model, encoded, pad, self.device, title).probabilities
+        found = predict(self.model, self.encode(texts), pad, self.device, title)
+        return TOOLS[self.target.task].outputs(found.logits, self.target)
 
 
 class _Majority:
     def __init__(self, folder: RunFolder) -> None:
         self.shares = _read_json(folder.file(MODEL) / "majority.json")
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         return np.tile(np.asarray(list(self.shares.values()), dtype=np.float32), (len(texts), 1))
 
 
 class _Probe:
-    def __init__(self, folder: RunFolder, config: Config) -> None:
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+        self.target = target
         settings = _read_json(folder.file(MODEL) / "probe.json")
         self.embedder = _embedder(config, settings["embedder"])
         with np.load(folder.file(MODEL) / "probe.npz") as arrays:
             self.weights, self.bias = arrays["weights"], arrays["bias"]
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        vectors = self.embedder.embed(texts, title).vectors
-        return softmax(vectors @ self.weights.T + self.bias)
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        vectors = embed(self.embedder, texts, title).vectors
+        return TOOLS[self.target.task].outputs(vectors @ self.weights.T + self.bias, self.target)
 
 
 class _Rag:
-    def __init__(self, folder: RunFolder, config: Config, labels: list[str]) -> None:
+    def __init__(
+        self, folder: RunFolder, config: Config, target: Target, labels: list[str]
+    ) -> None:
         self.folder = folder
         place = folder.file(MODEL)
         settings = _read_json(place / "rag.json")
@@ -220,20 +220,24 @@ class _Rag:
             vectors = np.load(place / "vectors.npy")
             rows = RunFolder(place).read_rows("examples.jsonl")
             examples = [example_from_json(row) for row in rows]
-            known = labels + sorted({str(e.label) for e in examples} - set(labels))
-            self.memory = Memory(vectors, examples, known)
+            known = list(labels)
+            if target.task == "classification":
+                known += sorted({str(e.label) for e in examples} - set(labels))
+            self.memory = Memory(vectors, examples, known, spoken_for(examples, target))
         except (OSError, ValueError, TypeError) as error:
             raise _damaged(place, error) from error
         if len(vectors) != len(examples):
             raise _damaged(place, ValueError(f"{len(vectors)} vectors, {len(examples)} examples"))
         labels[:] = self.memory.labels
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
-        return self.memory.probabilities(self.embedder.embed(texts, title).vectors, self.settings)
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        vectors = embed(self.embedder, texts, title).vectors
+        # As the scores were computed: in the format that outputs are kept in.
+        return self.memory.probabilities(vectors, self.settings).astype(np.float32)
 
-    def near(self, texts: Sequence[str]) -> list[tuple[Neighbour, ...]]:
+    def near(self, texts: Sequence[Text]) -> list[tuple[Neighbour, ...]]:
         """Return the three nearest examples of each text."""
-        vectors = self.embedder.embed(texts).vectors
+        vectors = embed(self.embedder, texts).vectors
         return [self.memory.neighbours(vector, 3) for vector in vectors]
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -248,14 +252,15 @@ class _Rag:
 
 
 class _Mix:
-    def __init__(self, folder: RunFolder, labels: list[str]) -> None:
+    def __init__(self, folder: RunFolder, target: Target) -> None:
         settings = _read_json(folder.file(MODEL) / "mix.json")
         arms = RunFolder(folder.path.parent)
         self.weight = float(settings["weight"])
-        self.tuned = _source(RunFolder(arms.path / settings["tuned"]), list(labels))
-        self.memory = _source(RunFolder(arms.path / settings["memory"]), list(labels))
+        labels = list(target.labels)
+        self.tuned = _source(RunFolder(arms.path / settings["tuned"]), target, list(labels))
+        self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels)
 
-    def probabilities(self, texts: Sequence[str], title: str = "") -> np.ndarray:
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         near = self.memory.probabilities(texts)
         tuned = self.tuned.probabilities(texts, title)
         if near.shape != tuned.shape:

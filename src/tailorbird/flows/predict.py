@@ -5,23 +5,49 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.read import read_examples, read_table
+from tailorbird.data.encode import Text, as_read
+from tailorbird.data.read import named_in, read_examples
+from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
 from tailorbird.flows.load import arm_folder, load
+from tailorbird.flows.scoring import load_target
 from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
 
 
-def predict_lines(run: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one answer per text: text, label, confidence, probabilities, neighbours.
+def predict_lines(run: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
+    """Return one answer per text, or per pair of texts, and what it was given.
+
+    Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
+    values.
 
     Raises:
         UserError: No such run, or an empty text.
     """
-    _check_texts(texts)
+    _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
     found = load(run).predict(list(texts))
     return [
-        {"text": text} | asdict(prediction) for text, prediction in zip(texts, found, strict=True)
+        ({"text": text} if isinstance(text, str) else {"text": text[0], "pair": text[1]})
+        | asdict(prediction)
+        for text, prediction in zip(texts, found, strict=True)
     ]
+
+
+def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
+    """Return lines as the run reads them: of a run of pairs, two texts with a tab between.
+
+    Raises:
+        UserError: No such run, or a line without a tab.
+    """
+    folder = arm_folder(run)
+    if folder.file(TASK).is_file() or not load_target(folder).pairs:
+        return list(lines)
+    cut = [tuple(line.split("\t", 1)) for line in lines]
+    bad = [number for number, pair in enumerate(cut, 1) if len(pair) < 2]
+    if bad:
+        raise UserError(
+            f"line {bad[0]} holds one text, and {run} reads pairs", "put a tab between two texts"
+        )
+    return list(cut)
 
 
 def writes(run: Path) -> bool:
@@ -94,20 +120,22 @@ def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, An
     Raises:
         UserError: No such run, or a file that cannot be read.
     """
-    like = None if column else _trained_columns(run)
+    like = None if column else trained_columns(run)
+    if like is not None:
+        like = {role: name for role, name in like.items() if role != "label"}
     loaded = read_examples(path, text=column, need_label=False, like=like)
-    table = read_table(path)
+    table = read_table(path, named_in(column, None, like))
     rows = {
         e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples
     }
-    answers = predict_lines(run, [example.text for example in loaded.examples])
+    answers = predict_lines(run, [as_read(example) for example in loaded.examples])
     return [
         answer | {"row": rows[example.row]}
         for answer, example in zip(answers, loaded.examples, strict=True)
     ]
 
 
-def _trained_columns(run: Path) -> dict[str, str] | None:
+def trained_columns(run: Path) -> dict[str, str] | None:
     """Return the columns the run was trained on, which its user's other files likely share."""
     for folder in (run, run.parent.parent):
         place = RunFolder(folder)

@@ -7,17 +7,19 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.check import check_split
-from tailorbird.data.read import read_parts
-from tailorbird.data.split import make_split
+from tailorbird.data.read import More, read_parts
+from tailorbird.data.sources import Source
+from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
-from tailorbird.records import Split
+from tailorbird.records import KINDS, Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
 
 WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
 
-_EXAMPLES = {"classification": "examples", "generation": "conversations", "text": "texts"}
+_EXAMPLES = {"generation": "conversations", "text": "texts"}
+_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,14 @@ def read_and_check(config: Config) -> Prepared:
     if data.train is None:
         raise UserError("no data was given", "name a CSV, TSV, JSONL or Parquet file")
     train, validation, test = read_parts(
-        Path(data.train),
-        validation=Path(data.validation) if data.validation else None,
-        test=Path(data.test) if data.test else None,
+        Source(data.train, data.max_examples, data.split_seed, data.group, data.time),
+        validation=data.validation,
+        test=data.test,
         text=data.text,
         label=data.label,
         drop_missing=data.drop_missing,
         task=data.task,
-        system=data.system,
+        more=More(data.system, data.separator),
     )
     for note in train.notes:
         log.say(note)
@@ -67,12 +69,14 @@ def read_and_check(config: Config) -> Prepared:
         validation_share=data.validation_share,
         test_share=data.test_share,
         seed=data.split_seed,
+        by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
-    classes = f", {len(split.labels)} classes" if split.task == "classification" else ""
+    several = len(split.labels) > 1 or split.task == "classification"
+    classes = f", {len(split.labels)} {_LABELS[split.task]}" if split.labels and several else ""
     log.say(
         f"{len(split.train):,} training, {len(split.validation):,} validation and "
-        f"{len(split.test):,} test {_EXAMPLES[split.task]}{classes} ({split.how})"
+        f"{len(split.test):,} test {_EXAMPLES.get(split.task, 'examples')}{classes} ({split.how})"
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
@@ -84,7 +88,7 @@ def read_and_check(config: Config) -> Prepared:
 
 def with_default_model(config: Config, split: Split) -> Config:
     """Return `config` with a model that can do what the split asks, unless one was named."""
-    if split.task == "classification" or "name" in config.model.model_fields_set:
+    if split.task in KINDS or "name" in config.model.model_fields_set:
         return config
     log.say(f"model: {WRITER}, as no --model was named and answers are to be written")
     return config.model_copy(update={"model": config.model.model_copy(update={"name": WRITER})})

@@ -1,7 +1,7 @@
 """The story of `tailor tune --retriever` and `--reranker`: store -> tuned -> gate -> published."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder, saved_config
 from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
 from tailorbird.rag.chunk import contextual_text
+from tailorbird.rag.ledger import said_hash
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
+from tailorbird.rag.retrieve import RERANKER, reranker_name
 from tailorbird.records import Chunk, Hit
 from tailorbird.records.retriever import RetrieverReport
 from tailorbird.runs.folder import RunFolder
-
-WEIGHT, RERANKER = "weight", "reranker"
 
 
 class Look(Protocol):
@@ -57,16 +57,22 @@ class Knowledge(Protocol):
         """Return a look at it that no writer changes."""
         ...
 
+    def get_setting(self, name: str) -> Any:
+        """Return a kept value; None where there is none."""
+        ...
+
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a value."""
         ...
 
-    def build_generation(self, embedder: str, title: str = "") -> int:
+    def build_generation(
+        self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
+    ) -> int:
         """Embed everything with another model, beside what is in use; return its number."""
         ...
 
-    def switch(self, generation: int) -> None:
-        """Use a generation from now on."""
+    def switch(self, number: int, weight: float | None = None) -> None:
+        """Use a generation from now on, and a weight of the dense side with it."""
         ...
 
 
@@ -110,20 +116,25 @@ def tune_store(
             report = tuned.report
         report = replace(report, command=command)
         if not reranker and report.published:
-            publish(kb, tuned)
+            publish(kb, tuned, grounds.corpus.texts)
         # Last: a report says "published" only once that is so.
         write_report(report, folder)
     return report
 
 
-def publish(kb: Knowledge, tuned: Tuned) -> None:
-    """Build a shadow index with the tuned embedder, switch to it, and keep its fusion weight."""
+def publish(kb: Knowledge, tuned: Tuned, texts: Sequence[str]) -> None:
+    """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
+
+    Args:
+        kb: The knowledge base.
+        tuned: What was tuned.
+        texts: What `tuned.vectors` say; they are not embedded again.
+    """
     model = _kept(kb, tuned.folder, "embedders")
     log.say("building the shadow index; the one in use stays until it is whole")
-    generation = kb.build_generation(str(model), "embedding for the shadow index")
-    kb.switch(generation)
-    if tuned.weight is not None:
-        kb.set_setting(WEIGHT, tuned.weight)
+    vectors = dict(zip(map(said_hash, texts), tuned.vectors, strict=True))
+    generation = kb.build_generation(str(model), "embedding for the shadow index", vectors)
+    kb.switch(generation, tuned.weight)
     log.say(f"switched to generation {generation}: {model}")
 
 
@@ -172,9 +183,11 @@ def _reranker(
 ) -> RetrieverReport:
     from tailorbird.flows.tune_reranker import tune_reranker
 
+    in_use = config.retrieve.model_copy(update={"reranker": reranker_name(config.retrieve, kb)})
+    config = config.model_copy(update={"retrieve": in_use})
     report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
     if report.published:
         kept = _kept(kb, model, "rerankers")
-        kb.set_setting(RERANKER, str(kept))
-        log.say(f"use it: --set retrieve.reranker={kept}")
+        kb.set_setting(RERANKER, kept.relative_to(kb.folder.resolve()).as_posix())
+        log.say(f"searches use it from now on: {kept}; without: --set retrieve.reranker=none")
     return report

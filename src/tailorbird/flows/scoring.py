@@ -1,50 +1,57 @@
-"""Probabilities -> everything the report says about an arm's quality."""
+"""Outputs -> everything the report says about an arm's quality."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from tailorbird.metrics.labels import calibration, class_scores, confusion
-from tailorbird.metrics.stats import score_all
-from tailorbird.records import ArmReport, Example, SeedScore, Split, WrongExample
-from tailorbird.runs.folder import PREDICTIONS, PROBABILITIES, RunFolder, write_atomically
+from tailorbird.data.targets import classes_of
+from tailorbird.data.truths import truths
+from tailorbird.flows.tasks import TOOLS
+from tailorbird.metrics.slices import by_length, slices
+from tailorbird.records import ArmReport, Example, SeedScore, Slice, Split, Target
+from tailorbird.runs.folder import (
+    LABELS,
+    PREDICTIONS,
+    PROBABILITIES,
+    TARGET,
+    RunFolder,
+    write_atomically,
+)
 
-_MOST_ERRORS = 200
-_ALL_CLASSES = 20
-
-
-def targets_of(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
-    """Return ``[n]`` class ids."""
-    index = {label: i for i, label in enumerate(labels)}
-    return np.asarray([index[str(e.label)] for e in examples], dtype=np.int64)
+_MOST_GROUPS = 50
 
 
 def score_arm(
-    report: ArmReport, validation: np.ndarray, test: np.ndarray, split: Split, seed: int
+    report: ArmReport,
+    validation: np.ndarray,
+    test: np.ndarray,
+    split: Split,
+    seed: int,
+    target: Target,
 ) -> ArmReport:
     """Return `report` with scores, curves' companions and wrong examples filled in.
 
     Args:
         report: Name, cost, settings and curve of the arm.
-        validation: ``[n, classes]`` probabilities of the validation examples.
-        test: ``[n, classes]`` probabilities of the test examples.
+        validation: Outputs of the validation examples.
+        test: Outputs of the test examples.
         split: The examples.
         seed: The training seed.
+        target: What the outputs mean.
     """
-    validation_targets = targets_of(split.validation, split.labels)
-    test_targets = targets_of(split.test, split.labels)
-    on_validation = score_all(validation, validation_targets, split.labels)
-    on_test = score_all(test, test_targets, split.labels)
-    return replace(
+    tools = TOOLS[target.task]
+    truth = truths(split.test, target)
+    on_validation = tools.scores([validation], truths(split.validation, target), [target])
+    on_test = tools.scores([test], truth, [target])
+    report = replace(
         report,
         validation=on_validation,
         test=on_test,
-        per_class=class_scores(test, test_targets, split.labels),
-        confusion=confusion(test, test_targets),
-        calibration=calibration(test, test_targets),
-        errors=_errors(test, split),
+        per_class=tools.per_class([test], truth, [target]),
+        slices=_slices(tools.losses(test, truth, target), split.test, target),
         seeds=(
             SeedScore(
                 seed,
@@ -53,21 +60,30 @@ def score_arm(
             ),
         ),
     )
+    return tools.look(report, test, truth, split.test, target)
 
 
-def _errors(test: np.ndarray, split: Split) -> tuple[WrongExample, ...]:
-    """Return the wrong test examples, the most confident first."""
-    predicted = test.argmax(axis=1)
-    wrong = [
-        WrongExample(e.row, e.text, str(e.label), split.labels[p], float(row[p]))
-        for e, p, row in zip(split.test, predicted, test, strict=True)
-        if split.labels[p] != e.label
-    ]
-    return tuple(sorted(wrong, key=lambda error: (-error.confidence, error.row))[:_MOST_ERRORS])
+def _slices(
+    losses: np.ndarray, examples: Sequence[Example], target: Target
+) -> tuple[Slice, ...]:
+    """Return the parts of the test by length, by class, and by group where rows have one."""
+    parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
+    given = [classes_of(e, target.task) for e in examples]
+    for label in target.labels if target.task != "regression" else ():
+        parts[f"class: {label}"] = np.asarray([label in classes for classes in given])
+    groups = [e.group for e in examples]
+    for group, _ in Counter(filter(None, groups)).most_common(_MOST_GROUPS):
+        parts[f"group: {group}"] = np.asarray([own == group for own in groups])
+    return slices(losses, parts)
+
+
+def settle(validation: np.ndarray, split: Split, target: Target) -> Target:
+    """Return the target with what is chosen on validation."""
+    return TOOLS[target.task].settle(validation, truths(split.validation, target), target)
 
 
 def save_predictions(
-    folder: RunFolder, split: Split, arrays: dict[str, np.ndarray], labels: Sequence[str]
+    folder: RunFolder, split: Split, arrays: dict[str, np.ndarray], target: Target
 ) -> None:
     """Write `predictions.jsonl` for people and `probabilities.npz` for other arms."""
     import io
@@ -75,25 +91,41 @@ def save_predictions(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(folder.file(PROBABILITIES), buffer.getvalue())
+    row = TOOLS[target.task].row
     rows = (
-        {"row": e.row, "text": e.text, "label": e.label} | prediction_row(p, labels)
+        {"row": e.row, "text": e.text, "label": _plain(e, target)} | row(p, target)
         for e, p in zip(split.test, arrays["test"], strict=True)
     )
     folder.write_rows(PREDICTIONS, rows)
 
 
-def prediction_row(probabilities: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """Return what is predicted as plain values; of many classes the five most likely."""
-    order = np.argsort(-probabilities, kind="stable")
-    shown = order[: len(labels) if len(labels) <= _ALL_CLASSES else 5]
-    return {
-        "predicted": labels[int(order[0])],
-        "confidence": round(float(probabilities[order[0]]), 6),
-        "probabilities": {labels[int(i)]: round(float(probabilities[i]), 6) for i in shown},
-    }
+def _plain(example: Example, target: Target) -> Any:
+    if target.task == "multilabel":
+        return list(example.labels)
+    if target.task == "regression":
+        named = dict(zip(target.labels, example.values, strict=True))
+        return example.values[0] if len(named) == 1 else named
+    return example.label
 
 
 def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
     """Read `probabilities.npz`: ``validation``, ``test`` and ``check``."""
     with np.load(folder.file(PROBABILITIES)) as arrays:
         return dict(arrays)
+
+
+def save_target(folder: RunFolder, target: Target) -> None:
+    """Write what the outputs mean beside the model."""
+    folder.write_json(LABELS, list(target.labels))
+    folder.write_json(TARGET, asdict(target))
+
+
+def load_target(folder: RunFolder) -> Target:
+    """Read what `save_target` wrote; a run without it answers with one label."""
+    if not folder.file(TARGET).is_file():
+        labels = tuple(str(label) for label in folder.read_json(LABELS))
+        return Target("classification", labels)
+    from pydantic import TypeAdapter
+
+    target: Target = TypeAdapter(Target).validate_python(folder.read_json(TARGET))
+    return target

@@ -11,7 +11,7 @@ from tailorbird.errors import Hopeless, OverBudget, UserError, is_out_of_memory
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.search_space import check_space, config_of, default_space, is_whole, words
 from tailorbird.methods import get_method
-from tailorbird.records import ArmReport, Search
+from tailorbird.records import KINDS, ArmReport, Search
 from tailorbird.report.numbers import metric as written
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
 from tailorbird.train.search import Draw, Study
@@ -93,7 +93,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     )
     defaults = _defaults(job, base)
     space = config.search.space or default_space(config.method.name, defaults)
-    if job.split.task != "classification":
+    if job.split.task not in KINDS:
         lengths = [name for name in space if name.startswith("data.") or name == "model.name"]
         if lengths:
             raise UserError(
@@ -108,7 +108,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     return {
         "config": base.model_dump(mode="json"),
         "search": asked.model_dump(mode="json"),
-        "metric": "accuracy" if job.split.task == "classification" else "loss",
+        "metric": KINDS[job.split.task].headline if job.split.task in KINDS else "loss",
         "defaults": {k: v for k, v in defaults.items() if k in space},
     }
 
@@ -118,7 +118,7 @@ def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
     from tailorbird.train.settings import resolve, resolve_writing
 
     method, split = get_method(config.method.name), job.split
-    if split.task == "classification":
+    if split.task in KINDS:
         settings = resolve(config, method, len(split.train), len(split.labels))
     else:
         from tailorbird.models.load import hidden_size
@@ -181,7 +181,7 @@ def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | Non
 
 
 def _train(trial: ArmJob) -> Any:
-    if trial.split.task == "classification":
+    if trial.split.task in KINDS:
         from tailorbird.flows.arm import train_only
 
         return train_only(trial)

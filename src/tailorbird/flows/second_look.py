@@ -1,23 +1,28 @@
 """What a fresh process sees: does each saved model predict what the trained one did?
 
-`python -m tailorbird.flows.second_look RUN ARM_FOLDER ...` prints one JSON object on stdout:
+`python -m tailorbird.flows.second_look OUT RUN ARM_FOLDER ...` writes one JSON object to OUT:
 ``{"reload": {folder: ReloadCheck}, "nearest": {test index: [Neighbour, ...]}}``.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tailorbird import log
 from tailorbird.config import load_config
+from tailorbird.data.encode import as_read
+from tailorbird.flows.label_errors import look_for_label_errors
 from tailorbird.flows.load import load
 from tailorbird.flows.scoring import load_probabilities
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED, split_vectors
 from tailorbird.rag.memory import Memory
-from tailorbird.records import ReloadCheck, Split
+from tailorbird.records import KINDS, ReloadCheck, Split
 from tailorbird.runs.folder import ARM, CONFIG, TASK, RunFolder
 from tailorbird.runs.split import load_split
 
@@ -31,24 +36,36 @@ _NEAREST = 3
 _MOST_SEARCHED = 20_000
 
 
-def main(run: RunFolder, arms: list[str]) -> dict[str, Any]:
+def main(out: str, run: str, *arms: str) -> int:
+    """Write what a fresh process sees of a run to the file `out`; return the exit code."""
+    log.quiet_libraries()
+    Path(out).write_text(json.dumps(_look(RunFolder(run), arms)), encoding="utf-8")
+    return 0
+
+
+def _look(run: RunFolder, arms: Sequence[str]) -> dict[str, Any]:
     """Check every arm and find what resembles the examples that any of them got wrong."""
     split, _, _ = load_split(run)
-    check = _check if split.task == "classification" else _check_written
+    check = _check if split.task in KINDS else _check_written
     checks = {arm: asdict(check(RunFolder(arm), split)) for arm in arms}
+    look_for_label_errors(run, split)
     return {"reload": checks, "nearest": _nearest(run, arms, split)}
 
 
 def _check(arm: RunFolder, split: Split) -> ReloadCheck:
     """Load a saved arm and predict the first test examples again."""
-    texts = [example.text for example in split.test[:CHECKED]]
+    texts = [as_read(example) for example in split.test[:CHECKED]]
     try:
         saved = load_probabilities(arm)["check"]
-        again = load(arm.path).probabilities(texts)
+        run = load(arm.path)
+        again = run.probabilities(texts)
     except Exception as error:
         return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
-    difference = float(np.abs(again - saved).max())
-    changed = int((again.argmax(1) != saved.argmax(1)).sum())
+    apart = np.abs(again - saved)
+    if run.target.deviation:
+        apart = apart / np.maximum(1.0, np.abs(saved))  # values have any size
+    difference = float(apart.max())
+    changed = TOOLS[split.task].changed(again, saved, run.target)
     why = f"{changed} predicted labels changed" if changed else ""
     return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
 
@@ -73,27 +90,30 @@ def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
     )
 
 
-def _nearest(run: RunFolder, arms: list[str], split: Split) -> dict[int, list[dict[str, Any]]]:
+def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, list[dict[str, Any]]]:
     if split.task == "text" or len(split.train) > _MOST_SEARCHED:
         return {}
-    wrong = _wrong(arms, split) if split.task == "classification" else _worst(arms, split)
+    shown = "errors" if split.task in KINDS else "worst"
+    single = split.task == "classification"
+    wrong = _wrong(arms, split) if single else _worst(arms, split, shown)
     if not wrong:
         return {}
     vectors = split_vectors(load_config(run.file(CONFIG)), split, run)
-    memory = Memory(vectors.train, split.train, split.labels)
+    # Only looked at: the neighbours do not vote here.
+    memory = Memory(vectors.train, split.train, ())
     return {
         i: [asdict(n) for n in memory.neighbours(vectors.test[i], _NEAREST)] for i in sorted(wrong)
     }
 
 
-def _worst(arms: list[str], split: Split) -> set[int]:
+def _worst(arms: Sequence[str], split: Split, shown: str) -> set[int]:
     """Return the test examples that any arm answered worst, by index."""
     index = {example.row: i for i, example in enumerate(split.test)}
-    rows = {answer["row"] for arm in arms for answer in RunFolder(arm).read_json(ARM)["worst"]}
+    rows = {answer["row"] for arm in arms for answer in RunFolder(arm).read_json(ARM)[shown]}
     return {index[row] for row in rows}
 
 
-def _wrong(arms: list[str], split: Split) -> set[int]:
+def _wrong(arms: Sequence[str], split: Split) -> set[int]:
     """Return the test examples that any arm got wrong, by index."""
     targets = [split.labels.index(str(example.label)) for example in split.test]
     wrong: set[int] = set()
@@ -104,5 +124,4 @@ def _wrong(arms: list[str], split: Split) -> set[int]:
 
 
 if __name__ == "__main__":
-    log.quiet_libraries()
-    json.dump(main(RunFolder(sys.argv[1]), sys.argv[2:]), sys.stdout)
+    sys.exit(main(*sys.argv[1:]))

@@ -24,6 +24,7 @@ from tailorbird.rag.fuse import EVEN
 from tailorbird.rag.gate import NEW, Sides, both_sides, judge
 from tailorbird.rag.learn import Learnt, learn
 from tailorbird.rag.pairs import Queries
+from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.tune import DEPTH, LORA_RATE
 from tailorbird.rag.tune_reranker import (
     NEGATIVES,
@@ -76,12 +77,10 @@ def tune_reranker(
     tested = _candidates(data, data.parts.held_out, embedder, config, weight)
     base = config.retrieve.reranker or config.model.name
     learnt = _learn(data, chosen, base, config, folder, device, resume=resume)
-    model = load_reranker(str(folder.file(MODEL)), device, settings.max_tokens)
     orders = {NONE: unranked(tested, data.corpus)}
     if config.retrieve.reranker:
-        old = load_reranker(base, device, settings.max_tokens)
-        orders[OLD] = reranked(old, tested, data.corpus)
-    orders[NEW] = reranked(model, tested, data.corpus)
+        orders[OLD] = _served(base, tested, data, device)
+    orders[NEW] = _served(str(folder.file(MODEL)), tested, data, device)
     values = {name: tested.values(order) for name, order in orders.items()}
     gate = judge(values, settings.significance)
     words = f"the tuned reranker is {gate.words}{'' if gate.passed else '; it is not published'}"
@@ -98,6 +97,12 @@ def tune_reranker(
         changes=query_changes(tested.queries, values[NONE], values[NEW], orders[NEW]),
     )
     return report, folder.file(MODEL).resolve()
+
+
+def _served(model: str, tested: Candidates, data: Prepared, device: Device) -> list[list[str]]:
+    """Return the orders of what will serve, which reads the saved folder in its own way."""
+    reranker = Reranker(ModelConfig(name=model), device)
+    return reranked(reranker.score_pairs, tested, data.corpus)
 
 
 def _weight(data: Prepared, embedder: Embedder, config: Config) -> float:

@@ -1,36 +1,51 @@
-"""The arms without gradient steps: majority, probe, rag, and rag mixed with a tuned model."""
+"""The arms without gradient steps: majority or mean, probe, rag, and rag with a tuned model."""
 
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tailorbird.config import dump_config
+from tailorbird.config import Config, dump_config
+from tailorbird.data.truths import learnt, target_of, truths
 from tailorbird.errors import UserError
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.scoring import load_probabilities, save_predictions, score_arm, targets_of
+from tailorbird.flows.scoring import (
+    load_probabilities,
+    save_predictions,
+    save_target,
+    score_arm,
+    settle,
+)
+from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED, Vectors, split_vectors
-from tailorbird.metrics.labels import log_loss, softmax
+from tailorbird.models.linear import fit_labels, fit_values
 from tailorbird.rag.memory import Memory
-from tailorbird.records import ArmReport, Cost
+from tailorbird.records import ArmReport, Cost, Example, Target
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.folder import ARM, CONFIG, LABELS, MODEL, RunFolder, write_atomically
+from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder, write_atomically
 
 _CS = (0.1, 1.0, 10.0, 100.0)
+_SMOOTHING = 0.02
 _WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
 
 
-def run_majority(job: ArmJob) -> ArmReport:
-    """Answer the most frequent label, whatever the text: what every arm must beat."""
+def run_blind(job: ArmJob) -> ArmReport:
+    """Answer the same whatever the text: what every arm must beat.
+
+    The most frequent label (of multi-label data, each label as often as it is given), or the mean.
+    """
     started = time.perf_counter()
-    split = job.split
-    counts = Counter(example.label for example in split.train)
-    shares = np.asarray([counts[label] / len(split.train) for label in split.labels])
+    split, target = job.split, target_of(job.split)
+    if split.task == "classification":
+        counts = Counter(example.label for example in split.train)
+        shares = np.asarray([counts[label] / len(split.train) for label in split.labels])
+    else:
+        shares = truths(split.train, target).mean(axis=0)
     seconds = time.perf_counter() - started
     with job.folder.new_folder(MODEL) as folder:
         plain = dict(zip(split.labels, shares.tolist(), strict=True))
@@ -51,33 +66,53 @@ def run_majority(job: ArmJob) -> ArmReport:
         "test": everyone(len(split.test)),
         "check": everyone(min(CHECKED, len(split.test))),
     }
-    return _finish(job, cost, {}, arrays)
+    return _finish(job, cost, {}, arrays, target)
 
 
 def run_probe(job: ArmJob) -> ArmReport:
-    """Fit a logistic regression on frozen embeddings, its C chosen on validation."""
-    from sklearn.linear_model import LogisticRegression
+    """Fit a linear model on frozen embeddings, its C chosen on validation.
 
-    split = job.split
+    A logistic regression, of multi-label data one per label, of numbers a ridge regression.
+    """
+    split, target = job.split, target_of(job.split)
+    tools = TOOLS[target.task]
     vectors = split_vectors(job.config, split, _run_of(job.folder))
-    targets, judges = (targets_of(part, split.labels) for part in (split.train, split.validation))
+    learn, judges = learnt(split.train, target), truths(split.validation, target)
+    fit = _fitter(job.config, target)
     started = time.perf_counter()
     fits = []
     for c in _CS:
-        fit = LogisticRegression(C=c, max_iter=2000, random_state=job.config.train.seed)
-        fit.fit(vectors.train, targets)
-        on_validation = fit.predict_proba(vectors.validation)
-        accuracy = float((on_validation.argmax(1) == judges).mean())
-        fits.append((accuracy, -log_loss(on_validation, judges), c, fit))
-    _, _, c, best = max(fits, key=lambda item: item[:2])
+        weights, bias, on_validation = fit(vectors.train, learn, c, vectors.validation)
+        fits.append((tools.quality(on_validation, judges, target), c, weights, bias))
+    _, c, weights, bias = max(fits, key=lambda item: item[0])
     seconds = time.perf_counter() - started
-    weights, bias = _as_softmax(best.coef_, best.intercept_)
     with job.folder.new_folder(MODEL) as folder:
         np.savez(folder / "probe.npz", weights=weights, bias=bias)
         (folder / "probe.json").write_text(json.dumps({"embedder": vectors.embedder, "C": c}))
     cost = _cost(vectors, vectors.fit_seconds + seconds, weights.size + bias.size, job)
     told = {"embedder": vectors.embedder, "C": c}
-    return _finish(job, cost, told, _each(vectors, lambda rows: softmax(rows @ weights.T + bias)))
+    arrays = _each(vectors, lambda rows: tools.outputs(rows @ weights.T + bias, target))
+    return _finish(job, cost, told, arrays, target)
+
+
+_Fit = Callable[[np.ndarray, np.ndarray, float, np.ndarray], tuple[np.ndarray, ...]]
+
+
+def _fitter(config: Config, target: Target) -> _Fit:
+    """Return what fits: weights, intercepts, and what they say of the validation vectors."""
+
+    def classes(x: np.ndarray, y: np.ndarray, c: float, held: np.ndarray) -> tuple[np.ndarray, ...]:
+        from sklearn.linear_model import LogisticRegression
+
+        fit = LogisticRegression(C=c, max_iter=2000, random_state=config.train.seed).fit(x, y)
+        return *_as_softmax(fit.coef_, fit.intercept_), fit.predict_proba(held)
+
+    def others(x: np.ndarray, y: np.ndarray, c: float, held: np.ndarray) -> tuple[np.ndarray, ...]:
+        weights, bias = (fit_labels if target.task == "multilabel" else fit_values)(x, y, c)
+        outputs = TOOLS[target.task].outputs(held @ weights.T + bias, target)
+        return weights, bias, outputs
+
+    return classes if target.task == "classification" else others
 
 
 def _each(vectors: Vectors, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
@@ -95,12 +130,18 @@ def _as_softmax(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.n
 
 def run_rag(job: ArmJob) -> ArmReport:
     """Let the nearest labelled training examples vote; nothing is trained."""
-    split, asked = job.split, job.config.rag
+    split, asked, target = job.split, job.config.rag, target_of(job.split)
     vectors = split_vectors(job.config, split, _run_of(job.folder))
     started = time.perf_counter()
-    memory = Memory(vectors.train, split.train, split.labels)
-    judges = targets_of(split.validation, split.labels)
-    settings = memory.choose(vectors.validation, judges, (asked.k, asked.temperature))
+    memory = Memory(vectors.train, split.train, split.labels, spoken_for(split.train, target))
+    judges = truths(split.validation, target)
+    judge = None
+    if memory.values is not None:
+
+        def judge(outputs: np.ndarray) -> tuple[float, float]:
+            return TOOLS[target.task].quality(outputs, judges, target)
+
+    settings = memory.choose(vectors.validation, judges, (asked.k, asked.temperature), judge)
     chosen = time.perf_counter() - started
     started = time.perf_counter()
     arrays = _each(vectors, lambda rows: memory.probabilities(rows, settings))
@@ -112,21 +153,35 @@ def run_rag(job: ArmJob) -> ArmReport:
         (folder / "examples.jsonl").write_text(rows, encoding="utf-8")
         (folder / "rag.json").write_text(json.dumps(told, indent=2))
     cost = _cost(vectors, vectors.fit_seconds + chosen, 0, job, search_ms)
-    return _finish(job, cost, told, arrays)
+    return _finish(job, cost, told, arrays, target)
+
+
+def spoken_for(examples: Sequence[Example], target: Target) -> np.ndarray | None:
+    """Return what each example speaks for as a neighbour: None for its class.
+
+    A label that no neighbour has is unlikely, not impossible: log-loss stays finite.
+    """
+    if target.task == "classification":
+        return None
+    found = truths(examples, target)
+    if target.task == "regression":
+        return found
+    smoothed: np.ndarray = (1 - _SMOOTHING) * found + _SMOOTHING * found.mean(axis=0)
+    return smoothed
 
 
 def run_mix(job: ArmJob, tuned: ArmReport, memory: ArmReport) -> ArmReport:
     """Mix a tuned model's probabilities with the neighbours', weighted as validation says."""
-    split = job.split
+    split, target = job.split, target_of(job.split)
     started = time.perf_counter()
     run = _run_of(job.folder)
     a, b = (load_probabilities(run.arm(report.name)) for report in (tuned, memory))
-    judges = targets_of(split.validation, split.labels)
+    judges = truths(split.validation, target)
     weights = [job.config.rag.weight] if job.config.rag.weight is not None else list(_WEIGHTS)
 
     def quality(weight: float) -> tuple[float, float]:
         mixed = (1 - weight) * a["validation"] + weight * b["validation"]
-        return float((mixed.argmax(1) == judges).mean()), -log_loss(mixed, judges)
+        return TOOLS[target.task].quality(mixed, judges, target)
 
     weight = max(weights, key=quality)
     told = {"tuned": tuned.name, "memory": memory.name, "weight": weight}
@@ -143,7 +198,7 @@ def run_mix(job: ArmJob, tuned: ArmReport, memory: ArmReport) -> ArmReport:
         predict_ms_per_example=_sum(ours.predict_ms_per_example, theirs.predict_ms_per_example),
     )
     mixed = {part: (1 - weight) * a[part] + weight * b[part] for part in a}
-    return _finish(job, cost, told, mixed)
+    return _finish(job, cost, told, mixed, target)
 
 
 def _sum(a: float | None, b: float | None) -> float:
@@ -168,16 +223,18 @@ def _cost(
 
 
 def _finish(
-    job: ArmJob, cost: Cost, told: dict[str, Any], arrays: dict[str, np.ndarray]
+    job: ArmJob, cost: Cost, told: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
 ) -> ArmReport:
     """Save what every arm saves, and score it."""
     split = job.split
     job.folder.write(CONFIG, dump_config(job.config))
-    job.folder.write_json(LABELS, list(split.labels))
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    save_predictions(job.folder, split, arrays, split.labels)
+    target = settle(arrays["validation"], split, target)
+    save_target(job.folder, target)
+    save_predictions(job.folder, split, arrays, target)
     report = ArmReport(job.name, "ok", cost=cost, settings=told)
-    report = score_arm(report, arrays["validation"], arrays["test"], split, job.config.train.seed)
+    seed = job.config.train.seed
+    report = score_arm(report, arrays["validation"], arrays["test"], split, seed, target)
     job.folder.write_json(ARM, asdict(report))
     return report
 

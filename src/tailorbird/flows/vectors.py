@@ -1,14 +1,16 @@
 """The embeddings of a run's split, computed once and shared by its arms."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
+from tailorbird.data.encode import Text, as_read
 from tailorbird.models.device import choose
-from tailorbird.rag.embed import Embedder, choose_embedder
+from tailorbird.rag.embed import Embedded, Embedder, choose_embedder
 from tailorbird.records import Split
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import RunFolder, write_atomically
@@ -50,10 +52,10 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
                 return _read(dict(kept))
     embedder = Embedder(model, choose(model.device, model.precision))
     texts = {
-        part: [e.text for e in getattr(split, part)] for part in ("train", "validation", "test")
+        part: [as_read(e) for e in getattr(split, part)] for part in ("train", "validation", "test")
     }
-    found = {part: embedder.embed(rows, f"embedding {part}") for part, rows in texts.items()}
-    found["check"] = embedder.embed(texts["test"][:CHECKED])
+    found = {part: embed(embedder, rows, f"embedding {part}") for part, rows in texts.items()}
+    found["check"] = embed(embedder, texts["test"][:CHECKED])
     log.say(f"embedded {sum(map(len, texts.values())):,} texts with {model.name}")
     arrays = {part: embedded.vectors for part, embedded in found.items()}
     arrays |= {
@@ -66,6 +68,27 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())
     return _read(arrays)
+
+
+def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedded:
+    """Return a unit vector per text; of a pair one that says how the two are related.
+
+    It is both vectors, their difference and their product, as in InferSent (Conneau et al. 2017,
+    arXiv 1705.02364, section 3.1), each of length 1/2.
+    """
+    if not texts or isinstance(texts[0], str):
+        return embedder.embed([str(text) for text in texts], title)
+    first = embedder.embed([text[0] for text in texts], title)
+    second = embedder.embed([text[1] for text in texts], title)
+    u, v = first.vectors, second.vectors
+    parts = [_unit(part) / 2 for part in (u, v, np.abs(u - v), u * v)]
+    return Embedded(np.concatenate(parts, axis=1), first.seconds + second.seconds)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: np.ndarray = rows / np.maximum(lengths, 1e-12)
+    return scaled
 
 
 def _read(arrays: dict[str, np.ndarray]) -> Vectors:

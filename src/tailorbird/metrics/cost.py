@@ -7,8 +7,10 @@ from tailorbird.records import ArmReport
 PREDICTIONS = 10_000
 SAME_COST = 1.1
 
-MAJORITY, NEAREST, BASE = "majority", "nearest", "base"
-UNTRAINED = frozenset({MAJORITY, NEAREST, BASE, "rag", "probe"})
+MAJORITY, MEAN, NEAREST, BASE = "majority", "mean", "nearest", "base"
+BLIND = (MAJORITY, MEAN)
+"""Arms that answer the same whatever the text."""
+UNTRAINED = frozenset({*BLIND, NEAREST, BASE, "rag", "probe"})
 """Arms that leave the language model as it is."""
 KEEPS_NOTHING = frozenset({BASE})
 """Arms for which nothing is kept beside the base model, which every arm needs."""

@@ -22,6 +22,12 @@ LABELS = {
     "loss": "Loss",
     "perplexity": "Perplexity",
     "top_3_accuracy": "Top-3 accuracy",
+    "mean_average_precision": "Mean average precision",
+    "hamming": "Hamming loss",
+    "exact_sets": "Exact sets",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "mse": "Mean squared error",
 }
 _CAPITALS = {
     "token_f1": "token F1",
@@ -35,15 +41,21 @@ _CAPITALS = {
     "auroc": "AUROC",
     "rmse": "RMSE",
     "r2": "R²",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "hamming": "Hamming loss",
 }
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "ece", "brier", "rmse", "mae", "mse", "loss", "perplexity", "cer", "wer"}
+    | {"hamming"}
 )
 SHARES = frozenset(
     {"accuracy", "balanced_accuracy", "exact_match", "numeric_match", "ece", "coverage"}
+    | {"hamming", "exact_sets"}
 )
 _AT_MOST_ONE = frozenset(
     {"token_f1", "rouge_l", "f1", "macro_f1", "micro_f1", "weighted_f1", "mcc", "auroc", "r2"}
+    | {"pearson", "spearman", "mean_average_precision"}
 )
 # Shares that say how many answers were right, and how to say so; others are named.
 _WHAT_IS_RIGHT = {

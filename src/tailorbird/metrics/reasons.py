@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
-from tailorbird.metrics.cost import BASE, MAJORITY, NEAREST, SAME_COST, UNTRAINED, rank_cost
+from tailorbird.metrics.cost import (
+    BASE,
+    BLIND,
+    MAJORITY,
+    MEAN,
+    NEAREST,
+    SAME_COST,
+    UNTRAINED,
+    rank_cost,
+)
 from tailorbird.metrics.names import is_share, metric_words, sign, what_is_right
 from tailorbird.records import ArmReport, Comparison
 
@@ -12,6 +21,7 @@ ALPHA = 0.05
 
 _FLOOR = {
     MAJORITY: "always giving the most frequent label",
+    MEAN: "always giving the mean",
     NEAREST: "repeating the answer of the most similar training prompt",
     BASE: "the untouched model",
 }
@@ -48,14 +58,14 @@ def _why(case: Case) -> str:
     chosen, best = case.chosen, case.best
     if len(case.scored) == 1:
         return _only_one(case)
-    if best.name in (MAJORITY, NEAREST):
+    if best.name in (*BLIND, NEAREST):
         return _floor_is_best(case)
     if chosen is not best:
         return (
             f"Use {chosen.name}: {_score(case, chosen)}, not measurably different from the best "
             f"({best.name}, {_value(case, best)}){_saving(chosen, best)}. {_limit(case, [chosen])}"
         )
-    equals = [arm for arm in case.tied if arm.name not in (MAJORITY, NEAREST)]
+    equals = [arm for arm in case.tied if arm.name not in (*BLIND, NEAREST)]
     if equals:
         dearer = all(rank_cost(arm)[0] > rank_cost(best)[0] for arm in equals)
         names = _listed([f"{arm.name} ({_value(case, arm)})" for arm in equals])
@@ -68,9 +78,11 @@ def _why(case: Case) -> str:
 
 def _only_one(case: Case) -> str:
     arm = case.chosen
-    if arm.name in (MAJORITY, NEAREST):
-        does = {MAJORITY: "always gives the most frequent label and learns nothing"}.get(
-            arm.name, "repeats the answer of the most similar training prompt and writes nothing"
+    if arm.name in (*BLIND, NEAREST):
+        does = {
+            MAJORITY: "always gives the most frequent label and learns nothing",
+            MEAN: "always gives the mean and learns nothing",
+        }.get(arm.name, "repeats the answer of the most similar training prompt and writes nothing"
         )
         return f"Only {arm.name} finished, which {does}: {_score(case, arm)}."
     return (
@@ -82,9 +94,9 @@ def _only_one(case: Case) -> str:
 def _floor_is_best(case: Case) -> str:
     chosen, best = case.chosen, case.best
     found = f"{chosen.name}, {_reaches(case)} {_score(case, chosen)}"
-    if best.name == MAJORITY:
+    if best.name in BLIND:
         return (
-            f"No way beats {_FLOOR[MAJORITY]} ({_value(case, best)}): the nearest, {found}. Look "
+            f"No way beats {_FLOOR[best.name]} ({_value(case, best)}): the nearest, {found}. Look "
             "at the labels or get more data before using it."
         )
     return (
@@ -95,7 +107,7 @@ def _floor_is_best(case: Case) -> str:
 
 def _ahead(case: Case) -> str:
     """Return how far ahead the best arm is, when every other is behind it by more than a tie."""
-    doubtful = [c for c in case.against.values() if c.p_holm >= ALPHA and c.b != MAJORITY]
+    doubtful = [c for c in case.against.values() if c.p_holm >= ALPHA and c.b not in BLIND]
     if doubtful:
         behind = _listed([f"{c.b} ({_gap(case, c.difference.value)} behind)" for c in doubtful])
         few = _examples(case)
@@ -140,7 +152,7 @@ def _floor_doubts(case: Case) -> str:
     best, chosen = case.best.name, case.chosen.name
     floors = [name for name in _FLOOR if name in case.against and name != chosen]
     names = [name for name in floors if case.against[name].p_holm >= ALPHA]
-    if not names or best in (MAJORITY, NEAREST):
+    if not names or best in (*BLIND, NEAREST):
         return ""
     return f"Beware: {best} is not measurably better than {' or '.join(_FLOOR[n] for n in names)}."
 

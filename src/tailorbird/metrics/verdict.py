@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import inf, isnan
 
 from tailorbird.metrics import reasons
-from tailorbird.metrics.cost import MAJORITY, NEAREST, PREDICTIONS, SAME_COST, rank_cost
+from tailorbird.metrics.cost import BLIND, MAJORITY, NEAREST, PREDICTIONS, SAME_COST, rank_cost
 from tailorbird.metrics.names import sign, unit
 from tailorbird.metrics.reasons import ALPHA, Case
 from tailorbird.records import ArmReport, Comparison, Score, Verdict
@@ -13,7 +13,7 @@ from tailorbird.records import ArmReport, Comparison, Score, Verdict
 __all__ = ["FLOORS", "MAJORITY", "PREDICTIONS", "best_arm", "cheapest", "rank_cost", "verdict"]
 
 MARGIN = 0.02
-FLOORS = frozenset({MAJORITY, NEAREST})
+FLOORS = frozenset({*BLIND, NEAREST})
 """Arms that show what no model is needed for; they are there to be beaten, not to be used."""
 _VALIDATION_LOSSES = ("log_loss", "loss")
 
@@ -32,8 +32,8 @@ def verdict(
       2 % of the best score where the scale is unknown). The second condition is there because a
       small test set finds no difference anywhere: that is no evidence of equality.
     - *Recommended* is the cheapest of the best and the tied, see `cheapest`. It is never
-      ``majority``, which learns nothing, or ``nearest``, which writes nothing, unless everything
-      else failed.
+      ``majority`` or ``mean``, which learn nothing, or ``nearest``, which writes nothing, unless
+      everything else failed.
 
     Args:
         arms: Every arm, also those that failed.

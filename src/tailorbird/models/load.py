@@ -10,6 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
+from tailorbird.records import KINDS, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,14 +88,16 @@ def load_classifier(
     labels: Sequence[str],
     device: Device,
     options: Mapping[str, Any] | None = None,
+    task: Task = "classification",
 ) -> Base:
-    """Return the base model with a fresh classification head of ``len(labels)`` outputs.
+    """Return the base model with a fresh head of ``len(labels)`` outputs.
 
     Args:
         config: Which model.
-        labels: Class names; index = class id.
+        labels: Class names; index = class id. Of regression the names of the targets.
         device: Where to put it.
         options: More arguments for ``from_pretrained`` (a method's quantisation).
+        task: What the outputs are for.
 
     Raises:
         UserError: The model cannot be found, read, or used for classification.
@@ -112,7 +115,7 @@ def load_classifier(
             label2id={label: index for index, label in names.items()},
             **_hub_options(config),
         )
-        shape.problem_type = "single_label_classification"
+        shape.problem_type = KINDS[task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
         # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
@@ -198,6 +201,11 @@ def is_decoder(model: "nn.Module") -> bool:
     """Say whether the model attends left to right and reads the label off the last token."""
     # transformers gives every such classifier a head named `score` without pooling before it.
     return hasattr(model, "score")
+
+
+def reads_segments(shape: Any) -> bool:
+    """Say whether a model tells the first of two texts from the second (BERT's segments)."""
+    return int(getattr(shape, "type_vocab_size", 0) or 0) > 1
 
 
 def length_limit(tokenizer: Any, shape: Any) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
-INPUTS = ("input_ids", "attention_mask")
+INPUTS, SEGMENTS = ("input_ids", "attention_mask"), "token_type_ids"
 _TOKENS_PER_BATCH = 4096
 # Two rows of different lengths: what is 1 or equal in the example would become a constant.
 _ROWS, _WIDTH = 2, 16

@@ -1,5 +1,6 @@
 """Texts into unit vectors."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ class Embedder:
 
     Attributes:
         dimension: Length of a vector.
+        fingerprint: Of the model's files, see `fingerprint`.
         max_length: Longest text it reads, in tokens; what is beyond is cut.
     """
 
@@ -59,6 +61,7 @@ class Embedder:
         self.tokenizer = load_tokenizer(config)
         folder = _folder(config)
         self.modules = read_modules(folder, config.name)
+        self.fingerprint = fingerprint(folder)
         try:
             self.model: Any = AutoModel.from_pretrained(
                 folder, dtype="float32", trust_remote_code=config.trust_remote_code
@@ -204,6 +207,21 @@ def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
             yield threads
     finally:
         torch.set_num_threads(before)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return 32 hex digits that differ where a model's weights, settings or tokenizer do.
+
+    Its README and its place do not count: a copy embeds alike.
+    """
+    kinds = {".safetensors", ".bin", ".json", ".txt", ".model"}
+    files = (path for path in folder.rglob("*") if path.suffix in kinds and path.is_file())
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            read = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {read}\n".encode())
+    return whole.hexdigest()[:32]
 
 
 def _folder(config: ModelConfig) -> Path:

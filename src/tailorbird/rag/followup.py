@@ -111,6 +111,8 @@ def _is_faithful(rewritten: str, question: str, history: Sequence[Turn]) -> bool
     words, asked = set(content_words(rewritten)), set(content_words(question))
     said = " ".join(part for turn in history[-3:] for part in turn)
     known = asked | set(content_words(said))
-    return bool(words) and len(words & known) >= _LEAST_KNOWN * len(words) and (
-        len(words & asked) >= _LEAST_KNOWN * len(asked)
+    return (
+        bool(words)
+        and len(words & known) >= _LEAST_KNOWN * len(words)
+        and (len(words & asked) >= _LEAST_KNOWN * len(asked))
     )

@@ -2,7 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.rag import write
-from tailorbird.rag.chunk import chunk_document, contextual_text
+from tailorbird.rag.chunk import chunk_document, chunk_limit, contextual_text
+from tailorbird.rag.embedders import Embedders, LoadEmbedder, load_embedder
 from tailorbird.rag.ledger import Generation, Ledger, Prepared, said_hash
 from tailorbird.rag.schema import explained
 from tailorbird.rag.snapshot import Snapshot
@@ -20,21 +22,11 @@ from tailorbird.rag.store import LanceStore, Store
 from tailorbird.records import Document
 
 LEDGER, INDEX = "ledger.sqlite", "index"
+# Who indexes a folder that the knowledge base lies in does not mean these files.
+_IGNORE = ".tailorignore", "# made by tailorbird: this folder is a knowledge base\n*\n"
 _BLOCK = 2000
 # Of the settings, what is kept with the documents; limits of reading belong to a command.
-_KEPT = {"embedder", "chunk_tokens", "overlap_tokens", "text", "title", "id"}
-
-LoadEmbedder = Callable[[str], Any]
-"""Name -> what has `embed_documents`, `embed_queries`, `tokenizer` and `dimension`."""
-
-
-def load_embedder(name: str) -> Any:
-    """Load a model that embeds."""
-    from tailorbird.config.schema import ModelConfig
-    from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
-
-    return Embedder(ModelConfig(name=name), choose())
+_KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
 
 
 class KnowledgeBase:
@@ -58,13 +50,14 @@ class KnowledgeBase:
         repairing: bool = False,
     ) -> None:
         self.folder = Path(folder)
-        self._load, self._embedders = load, dict[str, Any]()
+        self._embedders = Embedders(self.folder, load)
         self._stores: dict[int, Store] = {}
         self._idle: list[Ledger] = []
         self._guard = threading.Lock()
         fresh = config is not None and not (self.folder / LEDGER).is_file()
         if fresh:
             self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _IGNORE[0]).write_text(_IGNORE[1], encoding="utf-8")
         self._ledger = Ledger(self.folder / LEDGER, create=fresh)
         try:
             if self._ledger.setting("generation") is None:
@@ -112,19 +105,18 @@ class KnowledgeBase:
         return self._generation(int(self.get_setting("generation")))
 
     @property
-    def generation(self) -> int:
-        """Its number."""
-        return self.current.number
-
-    @property
     def dimension(self) -> int:
         """Length of its vectors."""
         return self.current.dimension
 
     @property
     def embedder(self) -> Any:
-        """The model of the generation that is searched, loaded when first asked for."""
-        return self.embedder_of(self.current.embedder)
+        """The model of the generation that is searched, loaded when first asked for.
+
+        Raises:
+            UserError: It cannot be loaded, or is not the one any more that embedded the documents.
+        """
+        return self._embedders.of(self.current)
 
     @property
     def ledger(self) -> Ledger:
@@ -142,9 +134,15 @@ class KnowledgeBase:
             self._ledger.keep({name: value})
 
     def keep_settings(self, config: IndexConfig) -> None:
-        """Keep other settings of cutting and reading; the documents are not changed by it."""
-        kept = config.model_dump(mode="json", include=_KEPT - {"embedder"}, exclude_none=True)
-        self.set_setting("index", kept)
+        """Keep other settings of cutting and reading; the documents are not changed by it.
+
+        Raises:
+            UserError: The embedder cannot read so much; nothing is kept.
+        """
+        kept = _kept(config)
+        if kept != self.get_setting("index"):
+            chunk_limit(self.embedder.tokenizer, config)
+            self.set_setting("index", kept)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Snapshot]:
@@ -155,7 +153,8 @@ class KnowledgeBase:
                 # The first read fixes the moment.
                 number = int(ledger.setting("generation"))
                 generation = next(g for g in ledger.generations() if g.number == number)
-                yield Snapshot(ledger, self.store(generation))
+                load = partial(self._embedders.of, generation)
+                yield Snapshot(ledger, self.store(generation), load)
             finally:
                 ledger.link.execute("ROLLBACK")
 
@@ -195,26 +194,63 @@ class KnowledgeBase:
             if not store.due(rows):
                 return False
             store.optimize()
-            self._ledger.sweep()
+            self._ledger.checkpoint()
         return True
 
-    def build_generation(self, embedder: str, title: str = "") -> int:
+    def adopts(self, embedder: str) -> bool:
+        """Say whether this model, as it is now, embedded the documents.
+
+        One that was moved is known by its new name from then on.
+        """
+        current, name = self.current, self._embedders.name_of(embedder)
+        if not current.fingerprint:
+            return name == current.embedder
+        if current.fingerprint != self._embedders.named(name).fingerprint:
+            return False
+        if name != current.embedder:
+            self._ledger.rename(current.number, name)
+        return True
+
+    def build_generation(
+        self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
+    ) -> int:
         """Embed everything with another model; return the new generation's number.
 
-        Searches go on with the old one until `switch`. A build that was killed goes on.
+        Searches go on with the old one until `switch`. A build that was killed goes on, unless the
+        model's folder holds other weights by now.
+
+        Args:
+            embedder: The model; one in the knowledge base's own folder may be moved with it.
+            title: Of the progress bar.
+            vectors: What it has embedded already, by `said_hash`.
         """
-        found = [g for g in self._ledger.generations() if g.embedder == embedder]
-        if found:
-            generation = found[-1]
-        else:
-            generation = self._ledger.new_generation(embedder, self.embedder_of(embedder).dimension)
+        name = self._embedders.name_of(embedder)
+        model = self._embedders.named(name)
+        same = [
+            generation
+            for generation in self._ledger.generations()
+            if (generation.embedder, generation.fingerprint) == (name, model.fingerprint)
+        ]
+        generation = (
+            same[-1]
+            if same
+            else self._ledger.new_generation(name, int(model.dimension), model.fingerprint)
+        )
+        if vectors:
+            with explained(self._ledger.path):
+                write.keep_vectors(self._ledger, generation.number, vectors)
         self._embed_all(generation, title)
         with write.write_lock(self.folder), explained(self._ledger.path):
             self._bring_up(generation)
         return generation.number
 
-    def switch(self, number: int) -> None:
-        """Search another generation from now on; what was added since it was built is added."""
+    def switch(self, number: int, weight: float | None = None) -> None:
+        """Search another generation from now on; what was added since it was built is added.
+
+        Args:
+            number: The generation.
+            weight: Of the dense side, chosen for it; it holds from the same moment on.
+        """
         generation = self._generation(number)
         self._embed_all(generation)
         with write.write_lock(self.folder), explained(self._ledger.path):
@@ -225,6 +261,7 @@ class KnowledgeBase:
             # Calibrated on the old vectors, so they hold for it alone.
             kept = {name: self._ledger.setting(name) for name in ("weight", "threshold")}
             back = self._ledger.setting(f"calibrated-{number}") or {}
+            back |= {} if weight is None else {"weight": weight}
             self._ledger.keep(
                 {"generation": number, "previous": before, f"calibrated-{before}": kept}
                 | {name: back.get(name) for name in kept}
@@ -249,13 +286,6 @@ class KnowledgeBase:
             )
         self.switch(int(previous))
         return int(previous)
-
-    def embedder_of(self, name: str) -> Any:
-        """Return a model, loaded once."""
-        with self._guard:
-            if name not in self._embedders:
-                self._embedders[name] = self._load(name)
-            return self._embedders[name]
 
     def store(self, generation: Generation, create: bool = False) -> Store:
         """Return a generation's index.
@@ -287,6 +317,7 @@ class KnowledgeBase:
         store = self.store(generation, create=True)
         done = write.align(self._ledger, generation, store)
         store.optimize()
+        self._ledger.sweep()
         return done
 
     def _embed_all(self, generation: Generation, title: str = "") -> None:
@@ -314,7 +345,7 @@ class KnowledgeBase:
     ) -> dict[bytes, np.ndarray]:
         if not said:
             return {}
-        model = self.embedder_of(generation.embedder)
+        model = self._embedders.of(generation)
         vectors = model.embed_documents(list(said.values()), title).vectors
         return dict(zip(said, vectors, strict=True))
 
@@ -326,13 +357,15 @@ class KnowledgeBase:
         raise UserError(f"{self.folder} has no generation {number}", "build it first")
 
     def _begin(self, config: IndexConfig) -> None:
-        dimension = int(self.embedder_of(config.embedder).dimension)
+        model = self._embedders.named(config.embedder)
+        chunk_limit(model.tokenizer, config)
         with write.write_lock(self.folder):
             if self._ledger.setting("generation") is None:
-                generation = self._ledger.new_generation(config.embedder, dimension)
+                generation = self._ledger.new_generation(
+                    config.embedder, int(model.dimension), model.fingerprint
+                )
                 self.store(generation, create=True)
-                self.keep_settings(config)
-                self._ledger.keep({"generation": generation.number})
+                self._ledger.keep({"index": _kept(config), "generation": generation.number})
 
     def _settle(self) -> None:
         """Finish what a killed writer left, unless another writer is at work."""
@@ -356,20 +389,10 @@ class KnowledgeBase:
                 self._idle.append(ledger)
 
 
+def _kept(config: IndexConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", include=_KEPT, exclude_none=True)
+
+
 def made_with(config: IndexConfig) -> str:
     """Return a fingerprint of the settings that cut documents."""
     return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"
-
-
-def batches(items: Sequence[Prepared], chunks: int = _BLOCK) -> Iterator[list[Prepared]]:
-    """Yield documents in groups of about so many chunks."""
-    group: list[Prepared] = []
-    count = 0
-    for item in items:
-        group.append(item)
-        count += len(item.chunks)
-        if count >= chunks:
-            yield group
-            group, count = [], 0
-    if group:
-        yield group

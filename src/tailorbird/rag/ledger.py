@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,27 @@ import numpy as np
 from tailorbird.rag.schema import connect, transaction
 from tailorbird.records import Chunk, Document, Mark
 
+_AT_ONCE = 500
+
 Rows = np.ndarray
 """``[n]`` int64, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One embedding of everything: its number, the model and the length of its vectors."""
+    """One embedding of everything.
+
+    Attributes:
+        number: Rising.
+        embedder: The model's name.
+        dimension: Length of its vectors.
+        fingerprint: Of the model's files; empty where it is not known.
+    """
 
     number: int
     embedder: str
     dimension: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,10 @@ class Prepared:
     made: str
 
 
+@lru_cache(maxsize=1 << 14)
 def said_hash(text: str) -> bytes:
     """Return what a vector is kept under: equal texts are embedded once."""
+    # Kept, since a batch on its way into the ledger is asked for its hashes three times.
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
@@ -90,19 +103,27 @@ class Ledger:
                 [(name, json.dumps(value)) for name, value in settings.items()],
             )
 
-    def new_generation(self, embedder: str, dimension: int) -> Generation:
+    def new_generation(self, embedder: str, dimension: int, fingerprint: str = "") -> Generation:
         """Note another embedding of everything; nothing is in it yet."""
         with transaction(self.link):
             number = self.link.execute(
-                "INSERT INTO generations (embedder, dimension) VALUES (?, ?)", (embedder, dimension)
+                "INSERT INTO generations (embedder, dimension, fingerprint) VALUES (?, ?, ?)",
+                (embedder, dimension, fingerprint),
             ).lastrowid
         assert number is not None
-        return Generation(number, embedder, dimension)
+        return Generation(number, embedder, dimension, fingerprint)
 
     def generations(self) -> list[Generation]:
         """Return all that are kept, the oldest first."""
-        read = self.link.execute("SELECT number, embedder, dimension FROM generations ORDER BY 1")
+        columns = "number, embedder, dimension, fingerprint"
+        read = self.link.execute(f"SELECT {columns} FROM generations ORDER BY number")
         return [Generation(*row) for row in read]
+
+    def rename(self, number: int, embedder: str) -> None:
+        """Know a generation's model by another name."""
+        with transaction(self.link):
+            sql = "UPDATE generations SET embedder = ? WHERE number = ?"
+            self.link.execute(sql, (embedder, number))
 
     def forget_generation(self, number: int) -> None:
         """Forget a generation and its vectors."""
@@ -114,6 +135,22 @@ class Ledger:
         """Return the files whose documents are all in, by path."""
         read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
         return {row[0]: FileNote(*row) for row in read}
+
+    def digest(self, source: str) -> str | None:
+        """Return the digest of a live document; None where there is none."""
+        found = self._one(
+            "SELECT digest FROM documents WHERE state = 'live' AND source = ?", source
+        )
+        return None if found is None else str(found[0])
+
+    def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return the digests of live documents and how they were cut, by source."""
+        read = self.link.execute(
+            "SELECT source, digest, made FROM documents WHERE state = 'live' AND source IN "
+            "(SELECT value FROM json_each(?))",
+            (json.dumps(list(sources)),),
+        )
+        return {source: (digest, made) for source, digest, made in read}
 
     def live_digests(self, path: str | None = None) -> dict[str, str]:
         """Return source -> digest of the live documents, of one file or of all."""
@@ -150,8 +187,8 @@ class Ledger:
 
     # Writing: called in a transaction by `rag/write.py`, which holds the write lock.
 
-    def insert_pending(self, prepared: Prepared) -> int:
-        """Note a new version with its chunks; return its number."""
+    def insert_pending(self, prepared: Prepared) -> tuple[int, range]:
+        """Note a new version with its chunks; return its number and their rows."""
         document = prepared.document
         version = self.link.execute(
             "INSERT INTO documents (source, path, state, digest, made, title, metadata, marks, "
@@ -165,19 +202,23 @@ class Ledger:
         ).lastrowid  # fmt: skip
         assert version is not None
         self.link.execute("INSERT INTO texts VALUES (?, ?)", (version, pack(document.text)))
+        # AUTOINCREMENT's own count, so that no row is ever given twice.
+        given = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'")
+        first = 1 + (int(given[0]) if given else 0)
+        rows = range(first, first + len(prepared.chunks))
         self.link.executemany(
-            'INSERT INTO chunks (version, position, id, start, "end", page, headings, tokens, '
-            "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            'INSERT INTO chunks (row, version, position, id, start, "end", page, headings, tokens, '
+            "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    version, c.position, c.id, c.start, c.end, c.page,
+                    row, version, c.position, c.id, c.start, c.end, c.page,
                     json.dumps(c.headings, ensure_ascii=False) if c.headings else "[]",
                     c.tokens, _sound(c.text), said_hash(said),
                 )
-                for c, said in zip(prepared.chunks, prepared.said, strict=True)
+                for row, c, said in zip(rows, prepared.chunks, prepared.said, strict=True)
             ],
         )  # fmt: skip
-        return version
+        return version, rows
 
     def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep vectors by the hash of what they say."""
@@ -191,13 +232,19 @@ class Ledger:
 
         Returns how many documents were there to be removed.
         """
-        for version in versions:
-            self.link.execute(
-                "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = "
-                "(SELECT source FROM documents WHERE version = ?)",
-                (version,),
-            )
-            self.link.execute("UPDATE documents SET state = 'live' WHERE version = ?", (version,))
+        named = "version IN (SELECT value FROM json_each(?))"
+        numbers = json.dumps(list(versions))
+        # Of versions of one document the last is the one that stays.
+        last = f"SELECT max(version) FROM documents WHERE {named} GROUP BY source"
+        lasting = [row[0] for row in self.link.execute(last, (numbers,))]
+        sources = f"SELECT source FROM documents WHERE {named}"
+        self.link.execute(
+            f"UPDATE documents SET state = 'dead' WHERE state = 'live' AND source IN ({sources})",
+            (numbers,),
+        )
+        for state, which in (("dead", list(versions)), ("live", lasting)):
+            sql = f"UPDATE documents SET state = '{state}' WHERE {named}"
+            self.link.execute(sql, (json.dumps(which),))
         deleted = self.link.executemany(
             "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = ?",
             [(source,) for source in removed],
@@ -218,10 +265,18 @@ class Ledger:
         return [row[0] for row in self.link.execute(sql, (state,))]
 
     def erase(self, versions: Sequence[int]) -> None:
-        """Delete versions whose rows have left the index."""
+        """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
         keys = [(version,) for version in versions]
+        named = "version IN (SELECT value FROM json_each(?))"
+        said = f"SELECT DISTINCT g.number, c.said FROM generations g, chunks c WHERE c.{named}"
+        needless = self.link.execute(said, (json.dumps(list(versions)),)).fetchall()
         for table in ("chunks", "texts", "documents"):
             self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
+        self.link.executemany(
+            "DELETE FROM vectors WHERE generation = ?1 AND said = ?2 AND NOT EXISTS "
+            "(SELECT 1 FROM chunks WHERE said = ?2)",
+            needless,
+        )
 
     def rows(self, state: str) -> Rows:
         """Return the rows of the chunks of all versions in a state."""
@@ -244,21 +299,25 @@ class Ledger:
     def vectors(self, generation: int, said: Iterable[bytes]) -> dict[bytes, np.ndarray]:
         """Return the vectors that are kept of these hashes."""
         found: dict[bytes, np.ndarray] = {}
-        sql = "SELECT vector FROM vectors WHERE generation = ? AND said = ?"
-        for name in dict.fromkeys(said):
-            row = self._one(sql, generation, name)
-            if row is not None:
-                found[name] = np.frombuffer(row[0], dtype="<f4")
+        names = list(dict.fromkeys(said))
+        for start in range(0, len(names), _AT_ONCE):
+            asked = names[start : start + _AT_ONCE]
+            sql = "SELECT said, vector FROM vectors WHERE generation = ? AND said IN "
+            read = self.link.execute(f"{sql}({','.join('?' * len(asked))})", (generation, *asked))
+            found |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
         return found
 
+    def checkpoint(self) -> None:
+        """Copy the log into the file, as far as readers allow."""
+        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def sweep(self) -> None:
-        """Forget vectors that no chunk needs."""
+        """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
         with transaction(self.link):
             self.link.execute(
                 "DELETE FROM vectors WHERE NOT EXISTS "
                 "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)"
             )
-        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def count(self, sql: str, *values: Any) -> int:
         """Return the one number that a query gives."""

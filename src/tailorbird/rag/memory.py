@@ -4,7 +4,7 @@ The idea is that of nearest-neighbour language models (Khandelwal et al. 2020, a
 applied to labels. Nothing is trained: an example counts from the moment it is added.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -35,18 +35,26 @@ class Memory:
         examples: The examples, in the same order, each with a label.
         labels: Class names; index = class id. Empty where the answers are words: such a memory
             finds neighbours and does not vote.
+        values: ``[n, outputs]``: what each example speaks for, where that is not one class; the
+            answer is their weighted mean.
     """
 
     def __init__(
-        self, vectors: np.ndarray, examples: Sequence[Example], labels: Sequence[str]
+        self,
+        vectors: np.ndarray,
+        examples: Sequence[Example],
+        labels: Sequence[str],
+        values: np.ndarray | None = None,
     ) -> None:
         self.vectors = vectors
         self.examples = list(examples)
         self.labels = list(labels)
+        self.values = values
         self._classes = self._class_ids()
 
     def add(self, vectors: np.ndarray, examples: Sequence[Example]) -> None:
         """Add examples; they count at once. A new label becomes a new class, the last one."""
+        assert self.values is None, "only classes are added"
         for example in examples if self.labels else ():
             if _label(example) not in self.labels:
                 self.labels.append(_label(example))
@@ -55,7 +63,7 @@ class Memory:
         self._classes = self._class_ids()
 
     def _class_ids(self) -> np.ndarray:
-        if not self.labels:
+        if not self.labels or self.values is not None:
             return np.empty(0, dtype=np.int64)
         return np.asarray([self.labels.index(_label(e)) for e in self.examples])
 
@@ -75,7 +83,7 @@ class Memory:
         return indices, similarities
 
     def probabilities(self, queries: np.ndarray, settings: VoteSettings) -> np.ndarray:
-        """Return ``[n, classes]`` float32 class probabilities."""
+        """Return ``[n, classes]`` float32 class probabilities, or the mean of `values`."""
         indices, similarities = self.nearest(queries, settings.k)
         return self._vote(indices, similarities, settings)
 
@@ -88,7 +96,11 @@ class Memory:
         )
 
     def choose(
-        self, queries: np.ndarray, targets: np.ndarray, fixed: tuple[int | None, float | None]
+        self,
+        queries: np.ndarray,
+        targets: np.ndarray,
+        fixed: tuple[int | None, float | None],
+        judge: Callable[[np.ndarray], tuple[float, float]] | None = None,
     ) -> VoteSettings:
         """Return the settings with the best accuracy on the given examples, then log-loss.
 
@@ -96,6 +108,7 @@ class Memory:
             queries: ``[n, dimension]`` vectors of validation examples.
             targets: ``[n]`` their class ids.
             fixed: (k, temperature) where the person chose them.
+            judge: How good answers are, where they are not classes; higher is better.
         """
         ks: Iterable[int] = [fixed[0]] if fixed[0] else [k for k in _KS if k <= len(self.examples)]
         temperatures = [fixed[1]] if fixed[1] else list(_TEMPERATURES)
@@ -105,6 +118,8 @@ class Memory:
         def quality(settings: VoteSettings) -> tuple[float, float]:
             k = settings.k
             found = self._vote(indices[:, :k], similarities[:, :k], settings)
+            if judge is not None:
+                return judge(found)
             right = float((found.argmax(axis=1) == targets).mean())
             return right, float(np.log(found[rows, targets]).mean())
 
@@ -114,6 +129,10 @@ class Memory:
         self, indices: np.ndarray, similarities: np.ndarray, settings: VoteSettings
     ) -> np.ndarray:
         weights = np.exp((similarities - similarities[:, :1]) / settings.temperature)
+        if self.values is not None:
+            shares = weights / weights.sum(axis=1, keepdims=True)
+            mean: np.ndarray = np.einsum("nk,nko->no", shares, self.values[indices])
+            return mean
         votes = np.zeros((len(indices), len(self.labels)))
         rows = np.repeat(np.arange(len(indices)), indices.shape[1])
         np.add.at(votes, (rows, self._classes[indices].ravel()), weights.ravel())

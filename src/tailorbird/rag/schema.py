@@ -41,7 +41,10 @@ CREATE TABLE vectors (
 CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# Which weights a generation was made with: a folder may hold others by now. Empty: not known.
+_SECOND = "ALTER TABLE generations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 """What makes version n + 1 of version n; a ledger's `PRAGMA user_version` is how many it has."""
 
 
@@ -83,6 +86,8 @@ def _prepare(link: sqlite3.Connection, path: Path) -> None:
     link.execute("PRAGMA journal_mode = WAL")
     link.execute("PRAGMA synchronous = FULL")
     link.execute("PRAGMA cache_size = -32000")
+    # 64 MB of log before it is copied into the file: by default that is after every batch.
+    link.execute("PRAGMA wal_autocheckpoint = 16000")
     if found < len(MIGRATIONS):
         _migrate(link)
 

@@ -67,9 +67,7 @@ def split_sentences(text: str) -> list[Sentence]:
     found: list[Sentence] = []
     for number, (kind, start, end) in enumerate(_blocks(text)):
         if kind in ("prose", "item"):
-            found += [
-                Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)
-            ]
+            found += [Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)]
         else:
             a, b = _trimmed(text, start, end, newlines_only=kind == "code")
             if b > a:

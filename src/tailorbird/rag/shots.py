@@ -46,9 +46,7 @@ def fit_shots(
     while left:
         longer = [with_shots(examples[i], kept[i]) for i in left]
         lengths = [len(ids) for ids in encode_prompts(longer, tokenizer)]
-        left = [
-            i for i, length in zip(left, lengths, strict=True) if length > room and kept[i]
-        ]
+        left = [i for i, length in zip(left, lengths, strict=True) if length > room and kept[i]]
         for i in left:
             kept[i].pop()
     return kept

@@ -1,6 +1,7 @@
 """Reading a knowledge base: one unchanging look at it, whatever writers do meanwhile."""
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.rag.ledger import Ledger, chunk_of, unpack
-from tailorbird.rag.store import Found, Store
+from tailorbird.rag.resident import Found
+from tailorbird.rag.store import Store
 from tailorbird.rag.where import Condition, parse
 from tailorbird.records import Chunk, Hit
 
@@ -27,9 +29,16 @@ class Snapshot:
     are left out, and more are asked for in their place.
     """
 
-    def __init__(self, ledger: Ledger, store: Store) -> None:
-        self._ledger, self._store = ledger, store
+    def __init__(self, ledger: Ledger, store: Store, load: Callable[[], Any]) -> None:
+        self._ledger, self._store, self._load = ledger, store, load
+        # Both sides may be asked at once; the connection is for one thread at a time.
+        self._guard = threading.RLock()
         self._few: dict[str, np.ndarray | None] = {}
+
+    @property
+    def embedder(self) -> Any:
+        """The model whose vectors are searched here, loaded when first asked for."""
+        return self._load()
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""
@@ -97,11 +106,13 @@ class Snapshot:
         self, ask: Callable[[int, np.ndarray | None], Found], k: int, where: str | None
     ) -> list[tuple[Chunk, float, dict[str, Any]]]:
         condition = parse(where) if where is not None else None
-        among = self._among(condition) if condition else None
+        with self._guard:
+            among = self._among(condition) if condition else None
         wanted = k + 16
         while True:
             rows, scores = ask(wanted, among)
-            live = self._live(rows, None if among is not None else condition)
+            with self._guard:
+                live = self._live(rows, None if among is not None else condition)
             kept = [
                 (*live[row], score)
                 for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
@@ -120,7 +131,14 @@ class Snapshot:
             f"WHERE c.row IN (SELECT value FROM json_each(?)){extra}",
             (json.dumps(rows.tolist()), *values),
         )
-        return {row: (chunk_of(columns), json.loads(metadata)) for row, metadata, *columns in read}
+        # Many hits may be of one document; each gets a dictionary of its own all the same.
+        parsed: dict[str, dict[str, Any]] = {}
+        found = {}
+        for row, metadata, *columns in read:
+            if metadata not in parsed:
+                parsed[metadata] = json.loads(metadata)
+            found[row] = chunk_of(columns), dict(parsed[metadata])
+        return found
 
     def _among(self, condition: Condition) -> np.ndarray | None:
         """Return the rows that a condition leaves, None where they are many."""

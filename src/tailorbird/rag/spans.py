@@ -121,8 +121,10 @@ def _nearness(span: _Span, text: str, asked: set[str]) -> float:
     for found in _WORD.finditer(text):
         if span.start <= found.start() < span.end or not _stems(found.group()) & asked:
             continue
-        gap = text[found.end() : span.start] if found.start() < span.start else (
-            text[span.end : found.start()]
+        gap = (
+            text[found.end() : span.start]
+            if found.start() < span.start
+            else (text[span.end : found.start()])
         )
         total += 1 / (1 + len(gap.split()))
     return total / (total + 1.0)

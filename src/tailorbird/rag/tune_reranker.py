@@ -1,6 +1,6 @@
 """A cross-encoder tuned on pairs: right texts against mined wrong ones, binary cross-entropy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ from tailorbird.rag.tune import DEPTH, rank_sources
 
 if TYPE_CHECKING:
     import torch
+
+Scores = Callable[[Sequence[tuple[str, str]]], np.ndarray]
+"""(query, text) pairs to scores ``[n]``."""
 
 RATE = 2e-5
 NEGATIVES = 4
@@ -76,15 +79,24 @@ class RerankerLearner:
 
     def validate(self) -> float:
         """Return nDCG@10 after reranking."""
-        found = reranked(self.model, self.candidates, self.corpus)
+        found = reranked(self._scores, self.candidates, self.corpus)
         return float(self.candidates.values(found).mean())
 
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        return np.asarray(self.model.predict(list(pairs), show_progress_bar=False))
 
-def reranked(model: Any, candidates: Candidates, corpus: Corpus) -> list[list[str]]:
-    """Return each query's documents in the cross-encoder's order."""
+
+def reranked(score: Scores, candidates: Candidates, corpus: Corpus) -> list[list[str]]:
+    """Return each query's documents in the order of their scores.
+
+    Args:
+        score: (query, text) pairs to scores ``[n]``.
+        candidates: What is ordered.
+        corpus: The texts.
+    """
     texts, places = candidates.queries.texts, candidates.places
     pairs = [(text, corpus.texts[p]) for query, text in texts.items() for p in places[query]]
-    scores = np.asarray(model.predict(pairs, show_progress_bar=False)) if pairs else np.zeros(0)
+    scores = score(pairs) if pairs else np.zeros(0)
     rankings, start = [], 0
     for query in texts:
         stop = start + len(places[query])

@@ -19,7 +19,7 @@ import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.rag.chunk import contextual_text
-from tailorbird.rag.ledger import FileNote, Generation, Ledger, Prepared
+from tailorbird.rag.ledger import FileNote, Generation, Ledger, Prepared, said_hash
 from tailorbird.rag.schema import explained, transaction
 from tailorbird.rag.store import Store
 
@@ -78,10 +78,26 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
     recover(ledger, generation, store)
     with explained(ledger.path):
         with transaction(ledger.link):
-            fresh = [prepared for prepared in batch.prepared if _differs(ledger, prepared)]
-            versions = [ledger.insert_pending(prepared) for prepared in fresh]
+            known = ledger.made(prepared.document.source for prepared in batch.prepared)
+            # Looked at again under the lock: another writer may have brought the same version in.
+            fresh = [
+                prepared
+                for prepared in batch.prepared
+                if known.get(prepared.document.source) != (prepared.document.digest, prepared.made)
+            ]
+            noted = [ledger.insert_pending(prepared) for prepared in fresh]
             ledger.insert_vectors(generation.number, batch.vectors)
-        _index(ledger, generation, store, ledger.rows("pending"))
+        rows = [row for _, given in noted for row in given]
+        said = [text for prepared in fresh for text in prepared.said]
+        names = [said_hash(text) for text in said]
+        if all(name in batch.vectors for name in names):
+            # What stands in the ledger by now is at hand: no need to read it back.
+            if rows:
+                vectors = np.stack([batch.vectors[name] for name in names])
+                store.add(np.asarray(rows, dtype=np.int64), vectors, said)
+        else:
+            _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
+        versions = [version for version, _ in noted]
         with transaction(ledger.link):
             deleted = ledger.flip(versions, batch.removed)
             ledger.note_files(batch.notes, batch.gone)
@@ -135,15 +151,6 @@ def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray
     """Keep vectors that were embedded, so that nothing is embedded twice."""
     with transaction(ledger.link):
         ledger.insert_vectors(number, vectors)
-
-
-def _differs(ledger: Ledger, prepared: Prepared) -> bool:
-    """Check again under the lock: another writer may have brought the same version in."""
-    found = ledger.link.execute(
-        "SELECT digest, made FROM documents WHERE state = 'live' AND source = ?",
-        (prepared.document.source,),
-    ).fetchone()
-    return found is None or tuple(found) != (prepared.document.digest, prepared.made)
 
 
 def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarray) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tailorbird.records.tuning import Comparison, Score
+from tailorbird.records.scores import Score
+from tailorbird.records.tuning import Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,23 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from tailorbird.records.scores import (
+    CalibrationBin,
+    ClassScore,
+    Forgetting,
+    Residual,
+    Score,
+    Slice,
+    WrittenAnswer,
+    WrongExample,
+)
 from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
-Task = Literal["classification", "generation", "text"]
-"""Labels chosen from a set; answers written word by word; plain text read on."""
+Task = Literal["classification", "multilabel", "regression", "generation", "text"]
+"""One label of a set; any number of labels; numbers; answers written word by word; plain text read
+on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,11 @@ class Example:
         row: The row's number in its file, counted from 1 without the header.
         messages: The whole conversation, the answer included; empty for labels and plain text.
         tools: Tool definitions the conversation may call, as the template takes them.
+        pair: Of two texts that are read together, both; `text` is the two, one under the other.
+        labels: Of multi-label data, its labels; none is an answer too. `label` lists them.
+        values: Of regression, its numbers, one per target; `label` writes them.
+        group: Whose it is: rows of one group are never in two parts; empty where not asked for.
+        time: When it was, in seconds; only the order matters. None where not asked for.
     """
 
     text: str
@@ -48,6 +64,11 @@ class Example:
     row: int = 0
     messages: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    pair: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+    group: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +98,8 @@ class Split:
         train: Training examples.
         validation: Examples that settings and early stopping are chosen on.
         test: Examples that are scored once.
-        labels: Every label, sorted; a label's index is its class id. Empty unless the task is
-            classification.
+        labels: Every label, sorted; a label's index is its class id. Of regression the names of
+            the targets; empty where words are written or read on.
         how: Where the split came from, in words (``"given files"``, ``"stratified, seed 13"``).
         findings: What the data checks found.
         task: What is learnt from it.
@@ -93,15 +114,6 @@ class Split:
     findings: tuple[Finding, ...] = ()
     task: Task = "classification"
     form: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A metric with its 95 % interval (equal to the value where none was computed)."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,8 @@ class CurvePoint:
     """One validation during training; losses are means in nats.
 
     Of classification per example; of written answers per answer token, and the accuracy is the
-    share of answer tokens that were the likeliest.
+    share of answer tokens that were the likeliest. Of other tasks it is their own figure: macro-F1
+    or R².
     """
 
     step: int
@@ -133,80 +146,6 @@ class CurvePoint:
     validation_loss: float
     validation_accuracy: float
     learning_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScore:
-    """How one class fared on the test set."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: Score
-    support: int
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Test predictions of similar confidence: what was claimed and what was right."""
-
-    confidence: float
-    accuracy: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A training example near a given text; similarity is a cosine."""
-
-    text: str
-    label: str
-    similarity: float
-    row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class WrongExample:
-    """A test example the arm got wrong; confidence is the probability of what it predicted."""
-
-    row: int
-    text: str
-    label: str
-    predicted: str
-    confidence: float
-    nearest: tuple[Neighbour, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenAnswer:
-    """What an arm wrote for one test prompt.
-
-    Attributes:
-        prompt: What was asked, without the chat template's tokens.
-        reference: The answer in the data.
-        output: The answer that was generated.
-        score: The headline metric of this answer.
-        loss: Mean loss of the reference in nats per token.
-        nearest: Training examples like it.
-    """
-
-    row: int
-    prompt: str
-    reference: str
-    output: str
-    score: float
-    loss: float
-    nearest: tuple[Neighbour, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Forgetting:
-    """Loss on a text that was not trained on, in nats per token, before and after training."""
-
-    before: float
-    after: float
-    tokens: int
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +183,8 @@ class ArmReport:
         search: How its settings were found, if they were searched for.
         answers: Of written answers, the same test rows for every arm, to be read side by side.
         worst: Of written answers, those that scored lowest.
+        residuals: Of regression, truth and prediction of test examples, at most 500 per target.
+        slices: Parts of the test examples, those that fared worst first.
     """
 
     name: str
@@ -266,6 +207,8 @@ class ArmReport:
     forgetting: Forgetting | None = None
     reload: ReloadCheck | None = None
     search: Search | None = None
+    residuals: tuple[Residual, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

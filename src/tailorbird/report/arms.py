@@ -8,7 +8,7 @@ from typing import Any
 from tailorbird.metrics.cost import NEAREST, rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
-from tailorbird.records import ArmReport, Comparison, Report, Score
+from tailorbird.records import KINDS, ArmReport, Comparison, Report, Score
 from tailorbird.report.numbers import ABSENT
 
 
@@ -36,14 +36,15 @@ def headline_metric(report: Report) -> str:
 
 
 def second_metric(report: Report) -> str | None:
-    """Return the metric shown beside the headline: macro-F1 or perplexity where there is one.
+    """Return the metric shown beside the headline: the task's own, or perplexity, or a loss.
 
     A loss and its perplexity say the same, so neither stands beside the other.
     """
     headline = headline_metric(report)
     same = {"loss", "perplexity"} if headline in ("loss", "perplexity") else {headline}
     names = [name for arm in report.arms for name in arm.test if name not in same]
-    usual = next((name for name in ("macro_f1", "perplexity", "loss") if name in names), None)
+    own = [KINDS[report.data.task].second] if report.data.task in KINDS else []
+    usual = next((name for name in (*own, "macro_f1", "perplexity", "loss") if name in names), None)
     return usual or next(iter(names), None)
 
 
@@ -67,12 +68,14 @@ def by_score(report: Report) -> list[ArmReport]:
 
 
 def reads_labels(report: Report) -> bool:
-    """Tell whether the answers are labels, and not words that a model writes."""
-    return report.data.task == "classification"
+    """Tell whether the answers are labels or numbers, and not words that a model writes."""
+    return report.data.task in KINDS
 
 
 def noun(report: Report) -> str:
-    """Return what one test example is called: a text to label or read, or a prompt to answer."""
+    """Return what one test example is called: a text (or two) to read, or a prompt to answer."""
+    if "pair" in report.data.columns and reads_labels(report):
+        return "pair"
     return "prompt" if report.data.task == "generation" else "text"
 
 

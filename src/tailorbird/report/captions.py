@@ -17,6 +17,7 @@ from tailorbird.report.arms import (
     words,
 )
 from tailorbird.report.confusion import confused_pairs
+from tailorbird.report.overfit import overfitting
 
 MUCH = 0.5  # perplexity half as high again
 
@@ -42,8 +43,10 @@ def scatter(report: Report) -> str:
     return " ".join(told)
 
 
-def learning(arm: ArmReport) -> str:
+def learning(arm: ArmReport, task: str = "classification") -> str:
     """Say whether training stopped too early, too late, or about right."""
+    if told := overfitting(arm, task):
+        return told
     points = [p for p in arm.curve if math.isfinite(p.validation_loss)]
     if len(points) < 2:
         return ""
@@ -86,6 +89,20 @@ def per_class(arm: ArmReport) -> str:
         f"strongest: {strong.label} ({numbers.decimal(strong.f1.value)}). "
         "The bar is the 95 % interval; few test texts make it wide."
     )
+
+
+def slice_loss(report: Report) -> str:
+    """Name what slices are compared by."""
+    named = {"classification": "Wrong", "regression": "Distance in standard deviations"}
+    return named.get(report.data.task, "Loss in nats")
+
+
+def slices(arm: ArmReport) -> str:
+    """Name the parts of the test that fared significantly worse than the rest."""
+    bad = [part.name for part in arm.slices if part.worse]
+    if not bad:
+        return "No part of the test fared significantly worse than the rest of it."
+    return f"Significantly worse than the rest (one-sided, Holm-corrected): {'; '.join(bad)}."
 
 
 def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:

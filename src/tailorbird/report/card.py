@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Any
 
-from tailorbird.records import ArmReport, Report
+from tailorbird.records import KINDS, ArmReport, Report, Task
 from tailorbird.report import captions, numbers
 from tailorbird.report.arms import (
     answered,
@@ -21,8 +21,7 @@ from tailorbird.report.card_use import method_of as method_of
 from tailorbird.report.confusion import confused_pairs
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
-HUB_TASKS = {
-    "classification": ("text-classification", "Text classification"),
+HUB_TASKS: dict[Task, tuple[str, str]] = {task: kind.pipeline for task, kind in KINDS.items()} | {
     "generation": ("text-generation", "Text generation"),
     "text": ("text-generation", "Text generation"),
 }
@@ -102,7 +101,7 @@ def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
 def _summary(report: Report, arm: ArmReport) -> str:
     data = report.data
     name = headline_metric(report)
-    rows = "training pair" if data.task == "generation" else "training text"
+    rows = f"training {'pair' if data.task == 'generation' else noun(report)}"
     words = [
         f"{_purpose(report)} Made from `{base_name(report) or 'an unnamed base model'}` by "
         f"`{_line(method_of(arm))}` with tailorbird, on "
@@ -124,8 +123,13 @@ def _purpose(report: Report) -> str:
         return f"Writes answers to prompts like those of {_line(_dataset(report))}."
     if report.data.task == "text":
         return f"Reads on in texts like those of {_line(_dataset(report))}."
-    kinds = numbers.plural(len(report.data.labels), "class", "classes")
-    return f"Tells {kinds} of text apart."
+    count, what = len(report.data.labels), f"{noun(report)}s"
+    if report.data.task == "multilabel":
+        return f"Gives {what} any number of {numbers.plural(count, 'label')}."
+    if report.data.task == "regression":
+        names = ", ".join(_line(name) for name in report.data.labels[:5])
+        return f"Gives {what} {'a number' if count == 1 else 'numbers'}: {names}."
+    return f"Tells {numbers.plural(count, 'class', 'classes')} of {noun(report)} apart."
 
 
 def _scores(report: Report, arm: ArmReport) -> str:
@@ -190,6 +194,11 @@ def _manner(report: Report) -> list[str]:
             "- It writes as fluently when it is wrong as when it is right: check what it says "
             "before acting on it."
         ]
+    if report.data.task == "regression":
+        return ["- It gives a number for every text, also for one unlike all it was trained on."]
+    if report.data.task == "multilabel":
+        return ["- It gives the labels whose probability reaches a threshold chosen on validation "
+                "(`target.json`), which may be none."]  # fmt: skip
     classes = numbers.plural(len(report.data.labels), "class", "classes")
     return [f"- It always answers with one of its {classes}, also for a text that belongs to none."]
 
@@ -243,7 +252,8 @@ def _data(report: Report) -> str:
     if data.form:
         lines += [f"The rows were {_line(data.form)}.", ""]
     if shown:
-        lines += [f"Classes: {shown}{more}.", ""]
+        what = {"multilabel": "Labels", "regression": "Targets"}.get(data.task, "Classes")
+        lines += [f"{what}: {shown}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])
 
 

@@ -41,7 +41,7 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
         "## How to use it\n",
         *([_WHERE, ""] if inside else []),
         "```bash",
-        f'tailor predict {run} "a {noun(report)}"',
+        f'tailor predict {run} {_asked(report)}',
         "```",
         "",
     ]
@@ -70,7 +70,14 @@ _TEMPLATE = (
 
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
-    method = method_of(arm)
+    method, pairs = method_of(arm), noun(report) == "pair"
+    if method == "full" and (pairs or report.data.task != "classification"):
+        return (
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+            f'model = AutoModelForSequenceClassification.from_pretrained("{folder}").eval()\n'
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
+            f"{_logits(report, folder)}"
+        )
     if method == "full":
         return (
             "from transformers import pipeline\n\n"
@@ -82,8 +89,31 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     more = f", num_labels={len(report.data.labels)}"
     return (
         f"{_peft_model(report, arm, folder, 'AutoModelForSequenceClassification', more)}\n"
-        'logits = model(**tokenizer("a text", return_tensors="pt").to(model.device)).logits'
+        f"{_logits(report, folder)}"
     )
+
+
+def _asked(report: Report) -> str:
+    return '"a text" --pair "another"' if noun(report) == "pair" else f'"a {noun(report)}"'
+
+
+def _logits(report: Report, folder: str) -> str:
+    """Return the line that asks the model, and what its logits mean where that is not plain."""
+    texts = '"a text", "another"' if noun(report) == "pair" else '"a text"'
+    code = f'logits = model(**tokenizer({texts}, return_tensors="pt").to(model.device)).logits'
+    if report.data.task == "multilabel":
+        return (
+            f"{code}\nprobabilities = logits.sigmoid()"
+            '  # labels: those from the "threshold" in target.json on'
+        )
+    if report.data.task == "regression":
+        return (
+            f'import json\n\nscale = json.load(open("{folder.removesuffix("model")}target.json"))\n'
+            f"{code}\n"
+            'values = [x * d + m for x, d, m in zip('
+            'logits[0].tolist(), scale["deviation"], scale["mean"])]'
+        )
+    return code
 
 
 def _writer(report: Report, arm: ArmReport, folder: str) -> str:

@@ -1,12 +1,13 @@
 """The report as one self-contained HTML page that needs no network and reads without JavaScript."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.metrics.names import LOWER_IS_BETTER
 from tailorbird.records import (
+    KINDS,
     ArmReport,
     ClassScore,
     Cost,
@@ -20,7 +21,9 @@ from tailorbird.report import arms, captions, numbers
 from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.document import TEMPLATES, moment, page_environment
+from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
+from tailorbird.report.residuals import residual_plots, residual_words
 from tailorbird.report.scatter import cost_scatter
 from tailorbird.report.written import (
     ROWS_OPEN,
@@ -58,6 +61,7 @@ class ArmView:
     pairs: list[Pair] = field(default_factory=list)
     classes: list[ClassScore] = field(default_factory=list)
     errors: list[WrongExample] = field(default_factory=list)
+    residuals: list[str] = field(default_factory=list)
     worst: list[Written] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
     scores: list[tuple[str, str, Score]] = field(default_factory=list)
@@ -123,11 +127,13 @@ def _environment(report: Report) -> "Environment":
     environment.globals["change"] = _unbroken(numbers.change)
     environment.globals["mean"] = _mean
     environment.globals["make_seconds"] = arms.make_seconds
+    environment.globals["overfitting"] = chosen_overfitting(report)
     environment.globals["headline"] = arms.headline(report)
     environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
     environment.globals["says"] = captions
     environment.globals["looks"] = looks
+    environment.globals["kind"] = KINDS.get(report.data.task)
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
     environment.globals["answered"] = arms.answered(report)
@@ -168,13 +174,14 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     labels = report.data.labels
     is_chosen = arm.name == report.verdict.recommended
     heat = heat_map(labels, arm.confusion)
-    surest = sorted(arm.errors, key=lambda error: -error.confidence)
+    single = report.data.task == "classification"
+    surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
     return ArmView(
         id=_id(report, arm),
         arm=arm,
         standing=arms.standing(report, arm),
         loss=loss_curve(arm.curve),
-        accuracy=accuracy_curve(arm.curve, _curve_name(report)),
+        accuracy=accuracy_curve(arm.curve, _curve_name(report), share=_curve_is_share(report)),
         calibration=calibration_plot(arm.calibration),
         heat=heat,
         pairs=[] if heat else confused_pairs(labels, arm.confusion),
@@ -183,12 +190,16 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
             _clipped(error)
             for error in surest[: ERRORS_OF_CHOSEN if is_chosen else ERRORS_OF_OTHERS]
         ],
+        residuals=residual_plots(arm.residuals),
         worst=worst(report, arm),
         says={
-            "learning": captions.learning(arm),
+            "learning": captions.learning(arm, report.data.task),
             "calibration": captions.calibration(arm),
             "per_class": captions.per_class(arm),
             "confusion": captions.confusion(arm, labels),
+            "residuals": residual_words(arm.residuals),
+            "slices": captions.slices(arm),
+            "slice_loss": captions.slice_loss(report),
         },
         scores=_scores(report, arm),
         settings=arms.flatten(arm.settings),
@@ -196,7 +207,14 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
 
 
 def _curve_name(report: Report) -> str:
-    return "Validation accuracy" if arms.reads_labels(report) else "Next-token accuracy, validation"
+    if not arms.reads_labels(report):
+        return "Next-token accuracy, validation"
+    return f"Validation {numbers.metric_words(KINDS[report.data.task].headline)}"
+
+
+def _curve_is_share(report: Report) -> bool:
+    kind = KINDS.get(report.data.task)
+    return kind is None or numbers.is_share(kind.headline)
 
 
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
@@ -215,8 +233,7 @@ def _clipped(error: WrongExample) -> WrongExample:
         Neighbour(clip(n.text, NEIGHBOUR_CHARACTERS), n.label, n.similarity, n.row)
         for n in error.nearest
     )
-    text = clip(error.text, TEXT_CHARACTERS)
-    return WrongExample(error.row, text, error.label, error.predicted, error.confidence, near)
+    return replace(error, text=clip(error.text, TEXT_CHARACTERS), nearest=near)
 
 
 def _gap_domain(report: Report) -> tuple[float, float]:

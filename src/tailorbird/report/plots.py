@@ -32,21 +32,30 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
     return svg.frame(WIDTH, HEIGHT, "Training and validation loss by step", parts)
 
 
-def accuracy_curve(curve: Sequence[CurvePoint], name: str = "Validation accuracy") -> str:
-    """Draw validation accuracy over the steps; empty without two validations."""
+def accuracy_curve(
+    curve: Sequence[CurvePoint], name: str = "Validation accuracy", *, share: bool = True
+) -> str:
+    """Draw validation accuracy, or another figure, over the steps; empty without two validations.
+
+    Args:
+        curve: The validations.
+        name: What the figure is called.
+        share: Whether it is written in percent.
+    """
     held = _finite([(p.step, p.validation_accuracy) for p in curve])
     if len(held) < 2:
         return ""
     values = [value for _, value in held]
     margin = 0.08 * (max(values) - min(values)) or 0.05
     x = _steps(held)
-    y = svg.Scale(max(0.0, min(values) - margin), min(1.0, max(values) + margin), BOTTOM, TOP)
+    least = max(0.0, min(values) - margin) if share else min(values) - margin
+    y = svg.Scale(least, min(1.0, max(values) + margin), BOTTOM, TOP)
     top = max(held, key=lambda point: point[1])
-    words = numbers.percent(top[1])
+    words = numbers.percent(top[1]) if share else numbers.decimal(top[1])
     # A name over the end of the axis would run out of the picture.
     anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
     parts = [
-        _frame(x, y, name, share=True),
+        _frame(x, y, name, share=share),
         _series(held, x, y, "held"),
         svg.circle(x(top[0]), y(top[1]), 4, "dot pick", f"highest, {words} at step {top[0]}"),
         svg.text(x(top[0]), y(top[1]) - 9, words, anchor=anchor, css="label pick"),

@@ -16,13 +16,20 @@ from tailorbird import log
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded
 from tailorbird.models.device import Device
+from tailorbird.models.linear import fit_labels, fit_values
+from tailorbird.records import Task
 
 _MOST_EXAMPLES = 20_000
 _TOKENS_PER_BATCH = 4096
 
 
 def start_head(
-    model: nn.Module, train: Encoded, pad_id: int, device: Device, classes: int
+    model: nn.Module,
+    train: Encoded,
+    pad_id: int,
+    device: Device,
+    classes: int,
+    task: Task = "classification",
 ) -> float:
     """Fit the head of `model` in place; return the seconds it took (0: there was nothing to do).
 
@@ -31,29 +38,40 @@ def start_head(
         train: The training examples; of more than 20,000, a random 20,000 are used.
         pad_id: The tokenizer's padding id.
         device: Where, and in which number format.
-        classes: How many classes there are.
+        classes: How many classes, labels or targets there are.
+        task: Whether they are classes (logistic regression), labels (one each) or numbers (ridge).
     """
-    from sklearn.linear_model import LogisticRegression
-
     assert train.targets is not None
     started = time.monotonic()
     head = _head(model, classes)
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
     targets = train.targets[chosen]
-    if head is None or len(np.unique(targets)) < classes:
+    if head is None or (task == "classification" and len(np.unique(targets)) < classes):
         return 0.0
     features = _features(model, head, train, chosen, pad_id, device)
-    fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=head.bias is not None)
-    fit.fit(features, targets)
-    weights, bias = fit.coef_, fit.intercept_
-    if len(weights) == 1:  # scikit-learn keeps one row for two classes
-        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
+    if task == "classification":
+        weights, bias = _fit_classes(features, targets, intercept=head.bias is not None)
+    else:
+        weights, bias = (fit_labels if task == "multilabel" else fit_values)(features, targets)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         if head.bias is not None:
             head.bias.copy_(torch.from_numpy(bias))
     return time.monotonic() - started
+
+
+def _fit_classes(
+    features: np.ndarray, targets: np.ndarray, *, intercept: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=intercept)
+    fit.fit(features, targets)
+    weights, bias = fit.coef_, fit.intercept_
+    if len(weights) == 1:  # scikit-learn keeps one row for two classes
+        weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
+    return weights, bias
 
 
 def _head(model: nn.Module, classes: int) -> nn.Linear | None:

@@ -1,4 +1,4 @@
-"""Texts with one label each, as the loop reads them."""
+"""Texts with labels or numbers, as the loop reads them."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,21 +11,23 @@ from tailorbird.data.batch import collate
 from tailorbird.data.encode import Encoded
 from tailorbird.models.device import Device
 from tailorbird.train.attention import fastest_attention
-from tailorbird.train.loss import cross_entropy_sum
+from tailorbird.train.loss import LossSum, cross_entropy_sum
 
 
 @dataclass(frozen=True)
 class LabelWork:
-    """The workload of classification: the loss is a mean over examples.
+    """The workload of labels and numbers: the loss is a mean over examples.
 
     Attributes:
         micro_batch_size: Examples per forward pass.
+        loss: What is summed over them.
     """
 
     train: Encoded
     pad_id: int
     device: Device
     micro_batch_size: int
+    loss: LossSum = cross_entropy_sum
 
     @property
     def lengths(self) -> np.ndarray:
@@ -42,12 +44,12 @@ class LabelWork:
         return [indices[i : i + size] for i in range(0, len(indices), size)]
 
     def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
-        """Return the summed cross-entropy."""
+        """Return the summed loss."""
         arrays = collate(self.train, indices, self.pad_id)
         inputs = {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
         assert self.train.targets is not None
         targets = torch.from_numpy(self.train.targets[indices]).to(self.device.name)
-        return cross_entropy_sum(model(**inputs).logits, targets)
+        return self.loss(model(**inputs).logits, targets)
 
     def reading(self, model: nn.Module) -> AbstractContextManager[None]:
         """Use the attention that is fastest for short texts."""

@@ -14,6 +14,7 @@ from torch import nn
 from tailorbird import log
 from tailorbird.data.batch import shuffled_batches
 from tailorbird.errors import Interrupted, OverBudget
+from tailorbird.metrics.names import is_share, metric_words
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
@@ -36,6 +37,7 @@ class Job:
     Attributes:
         validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
         keep: What makes a validation the best: the highest accuracy or the lowest loss.
+        figure: What stands in the place of the accuracy where the task has its own figure.
         deadline: `time.monotonic` at which the work must be over, or None.
         observe: Told each validation's number, from 1, and how good it was (higher is better); may
             raise `Hopeless` to end the training.
@@ -47,6 +49,7 @@ class Job:
     folder: RunFolder
     validate: Callable[[nn.Module], tuple[float, float]]
     keep: Literal["accuracy", "loss"] = "accuracy"
+    figure: str = "accuracy"
     title: str = "training"
     resume: bool = False
     deadline: float | None = None
@@ -246,10 +249,14 @@ def _validate(
         state.bad += 1
     log.say(
         f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
-        f"loss {loss:.3f}, accuracy {accuracy:.1%}{'' if state.bad else ' (best)'}"
+        f"loss {loss:.3f}, {_told(job.figure, accuracy)}{'' if state.bad else ' (best)'}"
     )
     job.observe(len(state.curve), found[0])
     return state.bad >= job.settings.patience
+
+
+def _told(name: str, value: float) -> str:
+    return f"{metric_words(name)} {f'{value:.1%}' if is_share(name) else f'{value:.3f}'}"
 
 
 def _check_deadline(state: State, total: int, job: Job) -> None:

@@ -1,17 +1,144 @@
-"""Losses, by name."""
+"""Losses, by name.
 
+Each returns a sum over examples, not a mean: the loop divides by the size of the whole batch, so
+that a batch of 32 and four micro-batches of 8 give the same gradient. Over the labels or targets
+of an example it is a mean.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
 import torch
 from torch.nn import functional
+
+from tailorbird.config.schema import TrainConfig
+from tailorbird.records import Target
+
+LossSum = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From logits ``[batch, outputs]`` and what they should be, to the summed loss."""
+
+_MOST_POSITIVE = 100.0
 
 
 def cross_entropy_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy in nats.
-
-    A sum, not a mean: the loop divides by the size of the whole batch, so that a batch of 32 and
-    four micro-batches of 8 give the same gradient.
 
     Args:
         logits: ``[batch, classes]``.
         targets: ``[batch]`` class ids.
     """
     return functional.cross_entropy(logits.float(), targets, reduction="sum")
+
+
+def weighted_cross_entropy_sum(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Return the summed cross-entropy with class weights ``[classes]`` and label smoothing."""
+    given = None if weights is None else weights.to(logits.device)
+    return functional.cross_entropy(
+        logits.float(), targets, weight=given, label_smoothing=smoothing, reduction="sum"
+    )
+
+
+def focal_sum(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    gamma: float = 2.0,
+) -> torch.Tensor:
+    """Return the summed focal loss ``-(1 - p)^gamma log p`` (Lin et al. 2017, arXiv 1708.02002)."""
+    logs = functional.log_softmax(logits.float(), dim=-1)
+    of_target = logs.gather(-1, targets[:, None])[:, 0]
+    each = -((1 - of_target.exp()) ** gamma) * of_target
+    if weights is not None:
+        each = each * weights.to(logits.device)[targets]
+    return each.sum()
+
+
+def bce_sum(
+    logits: torch.Tensor, targets: torch.Tensor, positive: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the summed binary cross-entropy, a mean over the labels of each example.
+
+    Args:
+        logits: ``[batch, labels]``.
+        targets: ``[batch, labels]`` 0 and 1.
+        positive: ``[labels]``: how much more a label counts where it is given.
+    """
+    given = None if positive is None else positive.to(logits.device)
+    each = functional.binary_cross_entropy_with_logits(
+        logits.float(), targets.float(), pos_weight=given, reduction="none"
+    )
+    return each.mean(dim=-1).sum()
+
+
+def distance_sum(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    each: Callable[..., torch.Tensor] = functional.mse_loss,
+) -> torch.Tensor:
+    """Return the summed distance ``[batch, targets]``, a mean over the targets of each example."""
+    return each(logits.float(), targets.float(), reduction="none").mean(dim=-1).sum()
+
+
+def make_loss(name: str, asked: TrainConfig, target: Target, learnt: np.ndarray) -> LossSum:
+    """Return the loss called `name` with the options of the configuration.
+
+    Args:
+        name: A loss that fits the task (`config.losses.check_loss`).
+        asked: Weights, smoothing and the like.
+        target: The labels.
+        learnt: What the training examples' outputs should be, for balanced weights.
+    """
+    if name in ("cross_entropy", "focal"):
+        weights = None
+        if asked.class_weights is not None:
+            weights = class_weights(asked.class_weights, target, learnt)
+        if name == "focal":
+            return partial(focal_sum, weights=weights, gamma=asked.focal_gamma)
+        if weights is None and not asked.label_smoothing:
+            return cross_entropy_sum
+        return partial(
+            weighted_cross_entropy_sum, weights=weights, smoothing=asked.label_smoothing
+        )
+    if name == "bce":
+        if asked.positive_weights is None:
+            return bce_sum
+        return partial(bce_sum, positive=positive_weights(asked.positive_weights, target, learnt))
+    by_name: dict[str, Callable[..., torch.Tensor]] = {
+        "mse": functional.mse_loss,
+        "mae": functional.l1_loss,
+        "huber": partial(functional.huber_loss, delta=asked.huber_delta),
+    }
+    return partial(distance_sum, each=by_name[name])
+
+
+def class_weights(
+    asked: str | Mapping[str, float], target: Target, learnt: np.ndarray
+) -> torch.Tensor:
+    """Return a weight per class: as given, or ``n / (classes * rows of the class)``."""
+    if isinstance(asked, Mapping):
+        return torch.tensor([float(asked.get(label, 1.0)) for label in target.labels])
+    rows = np.bincount(learnt, minlength=len(target.labels)).clip(min=1)
+    return torch.from_numpy((len(learnt) / (len(rows) * rows)).astype(np.float32))
+
+
+def positive_weights(
+    asked: str | Mapping[str, float], target: Target, learnt: np.ndarray
+) -> torch.Tensor:
+    """Return a weight per label: as given, or rows without it per row with it, at most 100."""
+    if isinstance(asked, Mapping):
+        return torch.tensor([float(asked.get(label, 1.0)) for label in target.labels])
+    rows = learnt.sum(axis=0).clip(min=1)
+    return torch.from_numpy(np.clip((len(learnt) - rows) / rows, None, _MOST_POSITIVE)).float()
+
+
+def mean_loss(loss: LossSum, logits: np.ndarray, learnt: np.ndarray) -> float:
+    """Return the mean loss of logits that were already computed ``[n, outputs]``."""
+    with torch.inference_mode():
+        total = loss(torch.from_numpy(logits), torch.from_numpy(learnt))
+    return float(total) / max(1, len(logits))

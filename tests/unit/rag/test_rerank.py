@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from small_knowledge import SmallKnowledge
+from tailorbird.config.knowledge import RetrieveConfig
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.device import choose
 from tailorbird.rag.rerank import Reranker
+from tailorbird.rag.retrieve import Retriever, reranker_name
 
 PAIRS = [
     ("what is a moon", "the moon is a rock"),
@@ -63,3 +66,18 @@ def test_a_model_that_is_no_cross_encoder_is_refused(tiny_encoder: Path, tmp_pat
     three = cross_encoder(tiny_encoder, tmp_path / "three", 3)
     with pytest.raises(UserError, match="3 outputs"):
         Reranker(ModelConfig(name=str(three)), choose("cpu", "fp32"))
+
+
+def test_a_published_reranker_serves_from_where_the_folder_is(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = cross_encoder(tiny_encoder, tmp_path / "kb" / "rerankers" / "1", 1)
+    kb = SmallKnowledge({"a.md": "One text.\n\nAnother text.", "b.md": "A third text."})
+    assert Retriever(kb, RetrieveConfig()).reranker is None
+    kb.folder = tmp_path / "kb"
+    kb.kept["reranker"] = "rerankers/1"
+    found = Retriever(kb, RetrieveConfig())
+    assert isinstance(found.reranker, Reranker) and found.reranker.name == str(folder)
+    assert all(hit.reranked is not None for hit in found.hits("text", k=3))
+    assert Retriever(kb, RetrieveConfig(reranker="none")).reranker is None
+    assert reranker_name(RetrieveConfig(reranker="asked"), kb) == "asked"

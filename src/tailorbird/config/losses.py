@@ -1,0 +1,68 @@
+"""Which loss fits which task: a wrong pairing is told before anything is loaded."""
+
+from tailorbird.config.schema import Config
+from tailorbird.errors import Faults, did_you_mean
+from tailorbird.records import KINDS, Task
+
+_LABELS = "it measures distances between numbers, and labels have none"
+_WHY = {
+    ("classification", "bce"): "it lets several labels be right at once, and here exactly one is",
+    ("multilabel", "cross_entropy"): "it makes the labels share one probability, and here several "
+    "may be right at once",
+    ("multilabel", "focal"): "it makes the labels share one probability, and here several may be "
+    "right at once",
+    ("regression", "cross_entropy"): "it needs classes, and here the targets are numbers",
+    ("regression", "focal"): "it needs classes, and here the targets are numbers",
+    ("regression", "bce"): "it needs labels, and here the targets are numbers",
+}
+_WRITTEN = "answers in words are trained by the cross-entropy of their tokens"
+
+
+def loss_name(config: Config, task: Task) -> str:
+    """Return the loss that a task is trained by."""
+    return KINDS[task].losses[0] if config.train.loss == "auto" else config.train.loss
+
+
+def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
+    """Check that the loss and its options fit the task.
+
+    Raises:
+        UserError: They do not; it says why.
+    """
+    asked, faults = config.train, Faults()
+    if task not in KINDS:
+        if asked.loss != "auto":
+            faults.add(f"train.loss={asked.loss} does not fit: {_WRITTEN}", "leave it out")
+        faults.raise_if_any()
+        return
+    name, fitting = loss_name(config, task), KINDS[task].losses
+    if name not in fitting:
+        why = _WHY.get((task, name), _LABELS)
+        faults.add(
+            f"train.loss={name} does not fit {task}: {why}",
+            f"take {' or '.join(fitting)}, or another --task",
+        )
+    single = task == "classification"
+    for option, given, fits, needs in (
+        ("class_weights", asked.class_weights is not None, single, "classification"),
+        ("label_smoothing", asked.label_smoothing > 0, name == "cross_entropy", "cross_entropy"),
+        (
+            "positive_weights",
+            asked.positive_weights is not None,
+            task == "multilabel",
+            "multilabel",
+        ),
+    ):
+        if given and not fits:
+            faults.add(f"train.{option} is for {needs}; this is {task} by {name}", "leave it out")
+    for option, weights in (
+        ("class_weights", asked.class_weights),
+        ("positive_weights", asked.positive_weights),
+    ):
+        for label, weight in weights.items() if isinstance(weights, dict) else ():
+            if label not in labels:
+                near = did_you_mean(label, labels)
+                faults.add(f"train.{option} names {label!r}{near}, which is no label", "correct it")
+            if weight < 0:
+                faults.add(f"train.{option}: {label!r} has the weight {weight:g}", "take 0 or more")
+    faults.raise_if_any()

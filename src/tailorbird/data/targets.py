@@ -1,0 +1,254 @@
+"""Label cells to targets: which task they speak of, and their labels or numbers."""
+
+import ast
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tailorbird.data.cells import cell_text, missing_label
+from tailorbird.data.table import Place, Table, listed
+from tailorbird.errors import Faults
+from tailorbird.records import Example, Task
+
+_SEPARATORS = ("|", ";", ",")
+# Of the labels in joined cells, the share that must stand in another cell too: a comma is also a
+# part of many a label's own name.
+_RECURRING = {"|": 0.5, ";": 0.5, ",": 0.8}
+_IDS = re.compile(r"\d+([\s,;|]+\d+)*")
+# More different numbers than this are measured, not chosen from a set.
+_MOST_GRADES = 10
+
+Way = Literal["label", "list", "joined", "indicators", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How label cells are read.
+
+    Attributes:
+        task: What is learnt from them.
+        way: One label; a list; labels joined by `separator`; a 0/1 column per label; numbers.
+        separator: What stands between labels, a space for any white space.
+        note: What was inferred, in words; empty when there was nothing to infer.
+    """
+
+    task: Task
+    way: Way
+    separator: str = ""
+    note: str = ""
+
+
+def infer(
+    columns: Mapping[str, Sequence[Any]], asked: str = "auto", separator: str | None = None
+) -> Reading:
+    """Return how the label columns are read.
+
+    Args:
+        columns: Their cells, by name.
+        asked: The task, or auto.
+        separator: What stands between labels in a cell, if the user said so.
+    """
+    cells = [c for column in columns.values() for c in column if not _missing(c)]
+    if asked == "classification":
+        return Reading("classification", "label")
+    if asked == "regression":
+        return Reading("regression", "number")
+    several = len(columns) > 1
+    if several:
+        indicators = all(_number(c) in (0.0, 1.0) for c in cells)
+        if indicators or asked == "multilabel":
+            note = "" if asked != "auto" else "multilabel, as the label columns hold 0 and 1"
+            return Reading("multilabel", "indicators", note=note)
+        note = f"regression with {len(columns)} targets, as there are several label columns"
+        return Reading("regression", "number", note=note)
+    # A few lists among plain labels are a fault of those rows.
+    if 2 * sum(_as_list(c) is not None for c in cells) >= max(1, len(cells)):
+        note = "" if asked != "auto" else "multilabel, as the label column holds lists"
+        return Reading("multilabel", "list", note=note)
+    if separator is not None:
+        note = "" if asked != "auto" else f"multilabel, as data.separator is {separator!r}"
+        return Reading("multilabel", "joined", separator, note)
+    found = _separator(cells)
+    if asked == "multilabel":
+        return Reading("multilabel", "joined", found or ",")
+    if found is not None:
+        shown = {" ": "a space", ",": "a comma"}.get(found, found)
+        return Reading(
+            "multilabel", "joined", found, f"multilabel, as labels are joined by {shown}"
+        )
+    numbers = [_number(c) for c in cells]
+    different = {n for n in numbers if n is not None}
+    if None not in numbers and len(different) > _MOST_GRADES and any(n % 1 for n in different):
+        return Reading("regression", "number", note="regression, as the labels are fractions")
+    return Reading("classification", "label")
+
+
+def read_cells(
+    table: Table, columns: Sequence[str], reading: Reading, faults: Faults
+) -> list[Example | None]:
+    """Return a row's target as an example without text, None where a cell holds none."""
+    cells = [table.column(name) for name in columns]
+    reader = _Reader(table, reading, faults, defaultdict(list))
+    if reading.way == "indicators":
+        rows = [reader.indicators(columns, row) for row in zip(*cells, strict=True)]
+    elif reading.way == "number":
+        rows = [reader.numbers(columns, row) for row in zip(*cells, strict=True)]
+    else:
+        rows = [reader.labels(cell) for cell in cells[0]]
+    reader.tell(columns, rows)
+    return rows
+
+
+@dataclass
+class _Reader:
+    table: Table
+    reading: Reading
+    faults: Faults
+    bad: dict[str, list[int | Place]]
+
+    def __post_init__(self) -> None:
+        self.row = 0
+
+    def numbers(self, names: Sequence[str], row: Sequence[Any]) -> Example | None:
+        self.row += 1
+        if any(_missing(cell) for cell in row):
+            return None
+        values = [_number(cell) for cell in row]
+        if None in values:
+            self._note("holds what is no number")
+        told = tuple(0.0 if value is None else value for value in values)
+        return Example("", shown_values(names, told), values=told)
+
+    def indicators(self, names: Sequence[str], row: Sequence[Any]) -> Example | None:
+        self.row += 1
+        if any(_missing(cell) for cell in row):
+            return None
+        values = [_number(cell) for cell in row]
+        if not {0.0, 1.0}.issuperset(v for v in values if v is not None) or None in values:
+            self._note("holds something other than 0 and 1")
+        given = tuple(name for name, value in zip(names, values, strict=True) if value == 1)
+        return Example("", shown_labels(given), labels=given)
+
+    def labels(self, cell: Any) -> Example | None:
+        self.row += 1
+        parts = _as_list(cell)
+        if parts is None:
+            if _missing(cell):
+                return None
+            text, fault = cell_text(cell)
+            if fault:
+                self._note(fault)
+            parts = _cut(text or "", self.reading.separator)
+        texts = [cell_text(part) for part in parts]
+        if any(fault or missing_label(text) for text, fault in texts):
+            self._note("holds a list with something other than labels")
+        given = tuple(dict.fromkeys(str(text).strip() for text, _ in texts))
+        return Example("", shown_labels(given), labels=given)
+
+    def _note(self, fault: str) -> None:
+        self.bad[fault].append(self.table.places[self.row - 1])
+
+    def tell(self, columns: Sequence[str], rows: list[Example | None]) -> None:
+        for fault, places in self.bad.items():
+            where = listed(self.table.unit, places)
+            names = ", ".join(map(repr, columns))
+            plural = "s" if len(columns) > 1 else ""
+            self.faults.add(
+                f"{self.table.path}: column{plural} {names}: {fault} in {where}",
+                "correct these rows, or say another --task"
+                if self.reading.way in ("number", "indicators")
+                else 'write labels such as a,b or ["a", "b"]',
+            )
+
+
+def _cut(text: str, separator: str) -> list[str]:
+    parts = text.split() if separator == " " else text.split(separator) if separator else [text]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _as_list(cell: Any) -> list[Any] | None:
+    """Return a list, also one written as JSON or as Python writes it; None of anything else."""
+    if isinstance(cell, list | tuple):
+        return list(cell)
+    if not isinstance(cell, str) or not cell.strip().startswith("["):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(cell.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return list(found) if isinstance(found, list) else None
+    return None
+
+
+def _separator(cells: Sequence[Any]) -> str | None:
+    """Return what joins labels in these cells, if that is beyond doubt."""
+    texts = [text.strip() for c in cells if (text := cell_text(c)[0])]
+    if texts and all(_IDS.fullmatch(text) for text in texts):
+        joined = [text for text in texts if not text.isdigit()]
+        for separator in (*_SEPARATORS, " "):
+            if joined and all(len(_cut(text, separator)) > 1 for text in joined):
+                return separator
+    for separator in _SEPARATORS:
+        if _joins(texts, separator):
+            return separator
+    return None
+
+
+def _joins(texts: Sequence[str], separator: str) -> bool:
+    """Whether the separator joins labels that also stand alone or in other company."""
+    whole: dict[str, set[str]] = defaultdict(set)
+    for text in set(texts):
+        for part in _cut(text, separator):
+            whole[part].add(text)
+    joined = {part for t in set(texts) if separator in t for part in _cut(t, separator)}
+    if not joined or any(len(part.split()) > 6 for part in joined):
+        return False
+    recurring = sum(len(whole[part]) > 1 for part in joined)
+    return recurring >= _RECURRING[separator] * len(joined)
+
+
+def _missing(cell: Any) -> bool:
+    if isinstance(cell, list | tuple | dict):
+        return False
+    return cell is None or cell != cell or (isinstance(cell, str) and missing_label(cell))
+
+
+def _number(cell: Any) -> float | None:
+    if isinstance(cell, bool):
+        return float(cell)
+    try:
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def shown_labels(labels: Sequence[str]) -> str:
+    """Return a set of labels as it is shown."""
+    return ", ".join(labels) or "(none)"
+
+
+def shown_values(names: Sequence[str], values: Sequence[float]) -> str:
+    """Return numbers as they are shown, with their names where there are several."""
+    told = [f"{value:.6g}" for value in values]
+    if len(told) == 1:
+        return told[0]
+    return ", ".join(f"{name} {value}" for name, value in zip(names, told, strict=True))
+
+
+def classes_of(example: Example, task: Task) -> tuple[str, ...]:
+    """Return the labels an example has: one, several or none."""
+    if task == "multilabel":
+        return example.labels
+    return (str(example.label),) if task == "classification" else ()
+
+
+def in_order(labels: set[str]) -> tuple[str, ...]:
+    """Return labels sorted; whole numbers by their size."""
+    whole = all(label.isdigit() for label in labels)
+    return tuple(sorted(labels, key=lambda x: (int(x), x)) if whole else sorted(labels))

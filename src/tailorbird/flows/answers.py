@@ -1,0 +1,86 @@
+"""What a run says about a text: a label, a set of labels, or numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.data.encode import Text
+from tailorbird.errors import UserError
+from tailorbird.flows.tasks import given_labels
+from tailorbird.records import Neighbour, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run says about one text.
+
+    Attributes:
+        label: The most likely label.
+        confidence: Its probability.
+        probabilities: Probability by label.
+        neighbours: For retrieval runs, the labelled examples that voted.
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """What a multi-label run says about one text.
+
+    Attributes:
+        labels: Those whose probability reaches the run's threshold, the most likely first.
+        probabilities: Probability by label.
+        neighbours: For retrieval runs, the examples that voted.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a regression run says about one text.
+
+    Attributes:
+        values: The number by target, in the data's own units.
+        neighbours: For retrieval runs, the examples whose mean it is.
+    """
+
+    values: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+Answer = Prediction | LabelSet | Value
+
+
+def answer(outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...]) -> Answer:
+    """Return what the outputs of one text say."""
+    named = dict(zip(target.labels, map(float, outputs), strict=True))
+    if target.task == "multilabel":
+        return LabelSet(given_labels(outputs, target), named, neighbours)
+    if target.task == "regression":
+        return Value(named, neighbours)
+    best = int(outputs.argmax())
+    return Prediction(target.labels[best], float(outputs[best]), named, neighbours)
+
+
+def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
+    """Refuse single texts where pairs are read, and pairs where they are not.
+
+    Raises:
+        UserError: There is such a fault.
+    """
+    single = [text for text in texts if isinstance(text, str) or len(text) != 2]
+    if target.pairs and single:
+        raise UserError(
+            f"{name} reads pairs of texts, and it is given a single one",
+            "give both: tailor predict RUN TEXT --pair TEXT, or in Python a tuple of two",
+        )
+    if not target.pairs and len(single) < len(texts):
+        raise UserError(f"{name} reads single texts, and it is given a pair", "give one text each")

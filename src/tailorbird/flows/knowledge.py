@@ -1,0 +1,200 @@
+"""`tailorbird.KnowledgeBase`: the verbs of knowledge bases from Python."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.config import load_config
+from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.flows import index as indexing
+from tailorbird.flows import upkeep
+from tailorbird.rag.knowledge import KnowledgeBase as Store
+from tailorbird.rag.read.parsed import document_digest
+from tailorbird.records import Answer, Document, Passage
+
+if TYPE_CHECKING:
+    from tailorbird.flows.ask import Asker
+
+_SHORT = {"embedder": "index.embedder"}
+_KEYS = ("text", "source", "title", "metadata")
+_PLAIN = (str, int, float, bool, type(None))
+
+Given = str | Path | Mapping[str, Any]
+"""A path (file, folder or glob), or a text with what is known of it."""
+
+
+class KnowledgeBase:
+    """Documents that can be searched and asked.
+
+    ::
+
+        with tailorbird.KnowledgeBase("KB") as kb:
+            kb.add("docs/")
+            kb.add({"text": "Invoices are due in 30 days.", "metadata": {"team": "billing"}})
+            kb.search("when must I pay?", where="team = 'billing'")
+            kb.ask("When are invoices due?").text
+
+    Args:
+        path: Its folder; made when there is none.
+        **settings: ``embedder="my-model"``, or any setting with its dot as two underscores:
+            ``index__chunk_tokens=128``, ``retrieve__k=8``, ``ask__model="RUN"``.
+
+    Raises:
+        UserError: It is damaged, embedded with another embedder, or a setting is wrong.
+    """
+
+    def __init__(self, path: str | Path, **settings: Any) -> None:
+        flags = {_SHORT.get(name, name.replace("__", ".")): v for name, v in settings.items()}
+        plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
+        self.config = load_config(flags=plain)
+        self.store = Store.create(path, self.config.index)
+        asked = self.config.index
+        if "embedder" in asked.model_fields_set and not self.store.adopts(asked.embedder):
+            kept = self.store.settings.embedder
+            self.store.close()
+            raise UserError(
+                f"{path} is embedded with {kept}, not {asked.embedder}",
+                f"embed it again: tailor index --store {path} --embedder {asked.embedder}",
+            )
+        self._asker: Asker | None = None
+
+    def __enter__(self) -> "KnowledgeBase":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its files."""
+        self.store.close()
+
+    def add(self, given: Given | Iterable[Given], *, sync: bool = False) -> indexing.Indexed:
+        """Add files and texts, or bring those that are there up to date.
+
+        Args:
+            given: Paths (files, folders, globs), and texts as ``{"text": ..., "source": ...,
+                "title": ..., "metadata": {...}}``, one or many. A text of the same source is
+                replaced; without one it is known by its content.
+            sync: Delete what is gone from the given folders.
+
+        Returns:
+            What was added, changed, unchanged and left out.
+
+        Raises:
+            UserError: A path that does not exist, or a text that is none; all are named, and
+                nothing is added.
+        """
+        items = [given] if isinstance(given, str | Path | Mapping) else list(given)
+        documents = _documents(item for item in items if isinstance(item, Mapping))
+        paths = [item for item in items if isinstance(item, str | Path)]
+        config = self._kept_settings()
+        done = indexing.Indexed()
+        if paths:
+            done = indexing.index(self.store, paths, config, sync)
+        if documents:
+            texts = indexing.add_documents(self.store, documents)
+            for name in ("added", "changed", "unchanged", "chunks", "seconds"):
+                setattr(done, name, getattr(done, name) + getattr(texts, name))
+        return done
+
+    def remove(self, sources: str | Path | Iterable[str | Path]) -> int:
+        """Delete documents by source or by file; return how many there were.
+
+        Raises:
+            UserError: One that is not there; none is deleted.
+        """
+        named = [sources] if isinstance(sources, str | Path) else sources
+        return indexing.remove(self.store, [str(source) for source in named])
+
+    def search(
+        self, question: str, k: int | None = None, where: str | None = None
+    ) -> list[Passage]:
+        """Return the best passages, best first; no language model is asked.
+
+        Args:
+            question: In words.
+            k: How many; default: ``retrieve.k``.
+            where: Condition on the metadata, such as ``year >= 2020 and team = 'billing'``.
+
+        Raises:
+            UserError: A condition that cannot be read.
+        """
+        return self._opened().passages(question, where, k)
+
+    def ask(
+        self,
+        question: str,
+        k: int | None = None,
+        where: str | None = None,
+        *,
+        follow_up: bool = False,
+    ) -> Answer:
+        """Answer a question with checked citations; see ``tailor ask --help``.
+
+        Args:
+            question: In words.
+            k: Passages to retrieve; default: ``retrieve.k``.
+            where: Condition on the metadata.
+            follow_up: Whether it goes on with the questions before it.
+
+        Raises:
+            UserError: An empty question; a model or an endpoint that fails.
+        """
+        asker = self._opened()
+        if not follow_up:
+            asker.history.clear()
+        return asker.ask(question, where, k)
+
+    def verify(self) -> upkeep.Verified:
+        """Check that nothing is lost, half or damaged; `problems` is empty when all is well."""
+        return upkeep.verify(self.store)
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Return every document: source, title, chunks, digest."""
+        return upkeep.listed(self.store)
+
+    def _kept_settings(self) -> Any:
+        given = self.config.index
+        asked = {name: getattr(given, name) for name in given.model_fields_set}
+        return self.store.settings.model_copy(update=asked)
+
+    def _opened(self) -> "Asker":
+        if self._asker is None:
+            from tailorbird.flows.ask import Asker
+
+            self._asker = Asker(self.store, self.config)
+        return self._asker
+
+
+def _documents(given: Iterable[Mapping[str, Any]]) -> list[Document]:
+    faults = Faults()
+    documents = []
+    for number, item in enumerate(given, start=1):
+        for key in item:
+            if key not in _KEYS:
+                fix = "put it into 'metadata', or name one of: " + ", ".join(_KEYS)
+                faults.add(f"text {number} has {key!r}{did_you_mean(key, _KEYS)}", fix)
+        text, metadata = item.get("text"), item.get("metadata") or {}
+        if not isinstance(text, str) or not text.strip():
+            faults.add(f"text {number} has no words", "give them as {'text': ...}")
+            continue
+        for key, value in metadata.items():
+            if not isinstance(value, _PLAIN):
+                kind = type(value).__name__
+                fix = "give a text, a number, true, false or None"
+                faults.add(f"text {number}: metadata {key!r} is a {kind}", fix)
+                break
+        else:
+            documents.append(_document(item, text, dict(metadata)))
+    faults.raise_if_any()
+    return documents
+
+
+def _document(item: Mapping[str, Any], text: str, metadata: dict[str, Any]) -> Document:
+    said = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    source = str(item.get("source") or f"text-{said[:16]}")
+    title = str(item.get("title") or "")
+    document = Document(source, text, title, (), metadata)
+    return replace(document, digest=document_digest(document))

@@ -1,0 +1,156 @@
+"""Scores of token classification: a label per word, judged by whole entities.
+
+Labels such as ``B-PER`` and ``I-PER`` mark entities; which words belong to one is decided by the
+rules of CoNLL-2000's evaluation, as seqeval's default mode has them: an ``I-`` after another type
+or after ``O`` begins an entity too. Of labels without such marks (parts of speech) each word is
+an entity of its own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tailorbird.metrics.intervals import Floats, wilson
+from tailorbird.metrics.labels import divide
+from tailorbird.metrics.resampled import Weighted, scores_of
+from tailorbird.records import ClassScore, Score
+
+OUTSIDE = "O"
+_MARKED = re.compile(r"([BIESLU])-(.+)", re.S)
+_LAST = {"L": "E", "U": "S"}
+
+
+class Entity(NamedTuple):
+    """An entity of a sentence: its type, and its first and last word, counted from 0."""
+
+    type: str
+    first: int
+    last: int
+
+
+def marked(labels: Sequence[str]) -> bool:
+    """Say whether labels mark entities (``B-``, ``I-``, ``O`` ...) and not single words."""
+    inside = [label for label in labels if label != OUTSIDE]
+    return bool(inside) and all(_MARKED.fullmatch(label) for label in inside)
+
+
+def types_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the types of entities that the labels mark, sorted."""
+    return tuple(sorted({_parts(label, marked(labels))[1] for label in labels} - {""}))
+
+
+def entities(labels: Sequence[str], *, are_marked: bool = True) -> list[Entity]:
+    """Return the entities of one sentence."""
+    found: list[Entity] = []
+    mark, kind, first = OUTSIDE, "", 0
+    for place, label in enumerate([*labels, OUTSIDE]):
+        now, its_kind = _parts(label, are_marked) if place < len(labels) else (OUTSIDE, "")
+        if mark != OUTSIDE and _ends(mark, now, kind != its_kind):
+            found.append(Entity(kind, first, place - 1))
+        if now != OUTSIDE and _begins(mark, now, kind != its_kind):
+            first = place
+        mark, kind = now, its_kind
+    return found
+
+
+def _parts(label: str, are_marked: bool) -> tuple[str, str]:
+    if are_marked:
+        match = _MARKED.fullmatch(label)
+        if match is None:
+            return OUTSIDE, ""
+        return _LAST.get(match.group(1), match.group(1)), match.group(2)
+    return "S", label
+
+
+def _ends(mark: str, now: str, changed: bool) -> bool:
+    return mark in "ES" or now in "BSO" or changed
+
+
+def _begins(mark: str, now: str, changed: bool) -> bool:
+    return now in "BS" or mark in "ESO" or changed
+
+
+def counts(said: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> Floats:
+    """Return what each sentence adds to the counts ``[n, 3 * types + 2]``.
+
+    Per type how many entities there are, were said, and both; then its words, and those right.
+    """
+    every = sorted({label for sentence in (*truth, *said) for label in sentence})
+    return counts_of(said, truth, types_of(every), marked(every))
+
+
+def counts_of(
+    said: Sequence[Sequence[str]],
+    truth: Sequence[Sequence[str]],
+    types: Sequence[str],
+    are_marked: bool,
+) -> Floats:
+    """Return `counts` for the given types of entities."""
+    index = {name: i for i, name in enumerate(types)}
+    rows = np.zeros((len(truth), 3 * len(types) + 2))
+    for row, ours, theirs in zip(rows, said, truth, strict=True):
+        given, is_there = (set(entities(x, are_marked=are_marked)) for x in (ours, theirs))
+        for part, group in enumerate((is_there, given, given & is_there)):
+            for entity in group:
+                row[part * len(types) + index[entity.type]] += 1
+        row[-2] = len(theirs)
+        row[-1] = sum(a == b for a, b in zip(ours, theirs, strict=True))
+    return rows
+
+
+def entity_f1(sums: Floats) -> Floats:
+    """Return F1 over all entities ``[draws]`` from sums of `counts`: seqeval's micro average."""
+    there, given, both = (part.sum(axis=0) for part in np.split(sums[:-2], 3))
+    return divide(2 * both, there + given)
+
+
+def score_all(runs: Sequence[Floats], seed: int = 13) -> dict[str, Score]:
+    """Return every score with its 95 % interval.
+
+    Args:
+        runs: The `counts` of each seed of an arm.
+        seed: Seed of the bootstrap, which draws sentences.
+    """
+    found = scores_of([_scorer(run) for run in runs], len(runs[0]), runs[0].shape[1], seed)
+    there = float(np.split(runs[0][:, :-2].sum(axis=0), 3)[0].sum())
+    low = wilson(there, there)[0]
+    # A score of 1 without an error to resample is not certain.
+    return {
+        name: Score(1.0, low, 1.0) if score.low > 1 - 1e-9 else score
+        for name, score in found.items()
+    }
+
+
+def _scorer(features: Floats) -> Weighted:
+    def score(weights: Floats) -> Mapping[str, Floats]:
+        sums = features.T @ weights
+        each = np.split(sums[:-2], 3)
+        there, given, both = (part.sum(axis=0) for part in each)
+        occurs = (each[0] + each[1] > 0).sum(axis=0).astype(np.float64)
+        return {
+            "entity_f1": entity_f1(sums),
+            "macro_f1": divide(divide(2 * each[2], each[0] + each[1]).sum(axis=0), occurs),
+            "entity_precision": divide(both, given),
+            "entity_recall": divide(both, there),
+            "word_accuracy": divide(sums[-1], sums[-2]),
+        }
+
+    return score
+
+
+def type_scores(runs: Sequence[Floats], types: Sequence[str]) -> tuple[ClassScore, ...]:
+    """Return how each type of entity fared, from the mean counts over seeds."""
+    there, given, both = np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3)
+    precision, recall = divide(both, given), divide(both, there)
+    scores = []
+    for i, name in enumerate(types):
+        union = float(there[i] + given[i] - both[i])
+        low, high = wilson(float(both[i]), union)
+        f1 = float(divide(2 * both[i : i + 1], (there + given)[i : i + 1])[0])
+        interval = Score(f1, min(f1, 2 * low / (1 + low)), max(f1, 2 * high / (1 + high)))
+        scores.append(
+            ClassScore(name, float(precision[i]), float(recall[i]), interval, int(there[i]))
+        )
+    return tuple(scores)

@@ -1,0 +1,84 @@
+"""The tasks whose answers a head gives: what sets each apart, and what its numbers mean."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tailorbird.records.tuning import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A task's plain facts; what is computed for it stands in the table of `flows/tasks.py`.
+
+    Attributes:
+        title: Its name in a heading.
+        words: What it answers with, in words.
+        problem: What transformers calls it (``problem_type``).
+        losses: The losses it can be trained by, its default first.
+        headline: The metric of the verdict; validations are judged by it too.
+        second: The metric shown beside it.
+        baseline: The arm that does not look at the text.
+        pipeline: What the model hub calls it, and its name there in words.
+    """
+
+    title: str
+    words: str
+    problem: Literal["single_label_classification", "multi_label_classification", "regression"]
+    losses: tuple[str, ...]
+    headline: str
+    second: str
+    baseline: str
+    pipeline: tuple[str, str] = ("text-classification", "Text classification")
+
+
+KINDS: dict[Task, Kind] = {
+    "classification": Kind(
+        "Classification",
+        "one label",
+        "single_label_classification",
+        ("cross_entropy", "focal"),
+        "accuracy",
+        "macro_f1",
+        "majority",
+    ),
+    "multilabel": Kind(
+        "Multi-label classification",
+        "any number of labels",
+        "multi_label_classification",
+        ("bce",),
+        "macro_f1",
+        "micro_f1",
+        "majority",
+    ),
+    "regression": Kind(
+        "Regression",
+        "numbers",
+        "regression",
+        ("mse", "mae", "huber"),
+        "r2",
+        "spearman",
+        "mean",
+    ),
+}
+"""The tasks of labels and numbers; what is not here answers in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the numbers that a head puts out mean; kept beside every saved model.
+
+    Attributes:
+        task: A key of `KINDS`.
+        labels: The labels in the order of the outputs; of regression the names of the targets.
+        mean: Of regression, each target's mean over the training examples.
+        deviation: Likewise its standard deviation: a head learns ``(value - mean) / deviation``.
+        threshold: Of multi-label, the probability from which a label is given.
+        pairs: Two texts are read together.
+    """
+
+    task: Task = "classification"
+    labels: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    threshold: float = 0.5
+    pairs: bool = False

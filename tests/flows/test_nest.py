@@ -1,0 +1,79 @@
+"""The process that arms are forked from: exit codes, crashes, Ctrl-C, and who owns what memory."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+from tailorbird.errors import Interrupted
+from tailorbird.flows.nest import Nest
+
+WORK = '''
+import os, signal, sys, time
+def main(what, told):
+    if what == "code":
+        return 3
+    if what == "raise":
+        raise RuntimeError("no")
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "waits":
+        open(told, "w").write(str(os.getpid()))
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            return 7
+    print("on stdout")
+    open(told, "w").write(f"{os.getpid()} {'torch' in sys.modules}")
+    return 0
+'''
+
+
+@pytest.fixture(scope="module")
+def nest(tmp_path_factory: pytest.TempPathFactory) -> Nest:
+    place = tmp_path_factory.mktemp("work")
+    (place / "some_work.py").write_text(WORK)
+    before = os.environ.get("PYTHONPATH", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(place), before])))
+        with Nest() as started:
+            yield started
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="arms are forked on Linux only")
+
+
+def test_each_work_is_a_process_of_its_own(nest: Nest, tmp_path: Path) -> None:
+    told = [tmp_path / "one", tmp_path / "two"]
+    assert [nest.run("some_work", "fine", str(path)) for path in told] == [0, 0]
+    (one, torch), (two, _) = (path.read_text().split() for path in told)
+    assert len({one, two, str(os.getpid())}) == 3
+    assert torch == "True"
+
+
+@pytest.mark.parametrize(("what", "code"), [("code", 3), ("raise", 1), ("killed", -9)])
+def test_how_it_ended_is_told_and_the_next_one_runs(
+    nest: Nest, what: str, code: int, tmp_path: Path
+) -> None:
+    assert nest.run("some_work", what, str(tmp_path / "a")) == code
+    assert nest.run("some_work", "fine", str(tmp_path / "b")) == 0
+
+
+def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+
+    def interrupt() -> None:
+        while not told.exists() or not told.read_text():
+            time.sleep(0.01)
+        for pid in (int(told.read_text()), os.getpid()):  # a terminal sends it to both
+            os.kill(pid, signal.SIGINT)
+
+    timer = Timer(0, interrupt)
+    timer.start()
+    assert nest.run("some_work", "waits", str(told)) == Interrupted.exit_code
+    timer.join()
+    assert nest.run("some_work", "fine", str(tmp_path / "b")) == 0
