@@ -45,12 +45,12 @@ class DataConfig(Section):
     """File with the validation examples; cut from the training file when absent."""
     test: str | None = None
     """File with the test examples; cut from the training file when absent."""
-    task: Literal["auto", "classification", "multilabel", "regression", "generation", "text"] = (
-        "auto"
-    )
+    task: Literal[
+        "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
+    ] = "auto"
     """classification: one label of a set. multilabel: any number of them. regression: numbers.
-    generation: answers to prompts and conversations. text: plain text read on (continued
-    pre-training). auto: as the columns and their values say."""
+    tokens: a label per word. generation: answers to prompts and conversations. text: plain text
+    read on (continued pre-training). auto: as the columns and their values say."""
     text: str | None = None
     """Column with the text (the prompt, for generation), or `A,B`: two texts read as a pair; by
     name, or by number (from 1) in files without a header; guessed when unambiguous."""

@@ -11,6 +11,7 @@ from tailorbird.data.labelled import Asked as Needs
 from tailorbird.data.labelled import is_labelled, read_labelled
 from tailorbird.data.parquet import read_parquet
 from tailorbird.data.table import Table
+from tailorbird.data.words import ENDINGS, read_conll
 from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import Example, Finding, Task
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[[Path], Table]] = {
     ".ndjson": read_jsonl,
     ".json": read_json,
     ".parquet": read_parquet,
+    **dict.fromkeys(ENDINGS, read_conll),
 }
 """What reads a file, by the ending of its name."""
 

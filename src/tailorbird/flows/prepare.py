@@ -18,7 +18,8 @@ WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
 
 _EXAMPLES = {"generation": "conversations", "text": "texts"}
-_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
+_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets",
+           "tokens": "labels"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 def example_from_json(row: dict[str, Any]) -> Example:
     """Return the example that `dataclasses.asdict` made `row` of."""
     messages = tuple(Message(**message) for message in row["messages"])
-    more = {name: tuple(row.get(name, ())) for name in ("pair", "labels", "values")}
+    more = {name: tuple(row.get(name, ())) for name in ("pair", "labels", "values", "words")}
     return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)
 
 
