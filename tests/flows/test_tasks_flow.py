@@ -182,6 +182,24 @@ def test_every_method_takes_every_task(
 
 
 @pytest.mark.slow
+def test_exports_answer_as_the_run_does(
+    compared: tuple[str, Path, Path, dict[str, Any]], inside: Tailor, tmp_path: Path
+) -> None:
+    task, _, run, _ = compared
+    asked = ["export", run / "arms" / "lora", "--merge", "--onnx", "--output", tmp_path / "out"]
+    done = inside(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    forms = json.loads(done.stdout)["forms"]
+    assert [(drift["form"], drift["figure"]) for drift in forms] == [
+        ("onnx", HEADLINES[task]),
+        ("merge", HEADLINES[task]),
+    ]
+    for drift in forms:
+        assert drift["most"] < 1e-3, drift
+        assert drift["changed"] == 0
+
+
+@pytest.mark.slow
 def test_a_decoder_reads_pairs(inside: Tailor, tiny_decoder: Path, tmp_path: Path) -> None:
     data = write("regression", tmp_path / "data.csv")
     asked = [data, "--model", tiny_decoder, *ASKED["regression"], *FAST, "--epochs", "1"]
