@@ -1,8 +1,10 @@
 """Several labels, numbers and pairs through `tune`, `compare`, `evaluate` and `predict`."""
 
+import ast
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,11 @@ def test_every_arm_is_scored_and_loads_again(
             assert score["low"] <= score["value"] <= score["high"], name
         place = run / arm["run"]
         assert json.loads((place / "target.json").read_text())["task"] == task
-        assert (place / "README.md").read_text().startswith("---\n")
+        card = (place / "README.md").read_text()
+        assert card.startswith("---\n")
+        for code in re.findall(r"```python\n(.*?)```", card, re.S):
+            ast.parse(code)
+            assert ("deviation" in code) == (task == "regression"), code
     assert len(report["comparisons"]) == 4
     page = (run / "report.html").read_text()
     assert ("Predicted minus true alike" in page) == (task == "regression")

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,9 +32,11 @@ class TokenWork:
     micro_batch_size: int
     loss: LossSum = cross_entropy_sum
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """``[n + 1]``: where each sentence's words begin among all words."""
         assert self.train.firsts is not None
-        self.__dict__["starts"] = np.cumsum([0, *map(len, self.train.firsts)])
+        return np.cumsum([0, *map(len, self.train.firsts)])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -59,13 +62,11 @@ class TokenWork:
         # Virtual tokens stand before the text.
         logits = logits[:, logits.shape[1] - arrays["input_ids"].shape[1] :]
         firsts = [self.train.firsts[i] for i in indices]
-        kept = [np.flatnonzero(places >= 0) for places in firsts]
+        kept = [np.flatnonzero(each >= 0) for each in firsts]
         rows = np.concatenate([np.full(len(words), row) for row, words in enumerate(kept)])
         columns = np.concatenate([p[words] for p, words in zip(firsts, kept, strict=True)])
-        starts = self.__dict__["starts"]
-        targets = np.concatenate(
-            [self.train.targets[starts[i] + words] for i, words in zip(indices, kept, strict=True)]
-        )
+        places = [self.starts[i] + words for i, words in zip(indices, kept, strict=True)]
+        targets = self.train.targets[np.concatenate(places)]
         chosen = logits[torch.from_numpy(rows), torch.from_numpy(columns)]
         return self.loss(chosen, torch.from_numpy(targets).to(self.device.name))
 
