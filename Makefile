@@ -56,6 +56,10 @@ bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line eac
 	$(BIN)/python benchmarks/ask_quality.py --data $(DATA)/documents/peft_docs
 	$(BIN)/python benchmarks/xquad.py --data $(DATA)/xquad
 	$(BIN)/python benchmarks/scifact.py --data $(DATA)/scifact
+	$(BIN)/python benchmarks/store_speed.py
+	$(BIN)/python benchmarks/freshness.py
+	$(BIN)/python benchmarks/kill_index.py
+	$(BIN)/python benchmarks/approximate.py
 	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/

@@ -15,7 +15,8 @@ from tailorbird.records import Chunk, Document
 DIMENSION = 384
 PER_DOCUMENT = 5
 WORDS = 110  # in a chunk: 150 tokens of English
-_TOPICS, _VOCABULARY, _OWN = 200, 50_000, 400
+TOPICS = 200
+_VOCABULARY, _OWN = 50_000, 400
 # Real ones at the head: a word index leaves them out, as it does with real texts.
 _COMMON_WORDS = """
 the of and to in a is that for it as was with be by on not he his but at are this have from or had
@@ -61,8 +62,8 @@ class Maker:
         self.words = np.asarray(_vocabulary(rng))
         weights = 1.0 / (np.arange(_VOCABULARY) + 2.7) ** 1.07
         self.chances = np.cumsum(weights / weights.sum())
-        self.centres = _unit(rng.normal(size=(_TOPICS, DIMENSION)))
-        self.own = rng.integers(len(_COMMON), _VOCABULARY, size=(_TOPICS, _OWN))
+        self.centres = _unit(rng.normal(size=(TOPICS, DIMENSION)))
+        self.own = rng.integers(len(_COMMON), _VOCABULARY, size=(TOPICS, _OWN))
 
     def blocks(self, chunks: int, block: int = 2000) -> Iterator[Ready]:
         """Yield documents of `chunks` chunks together, about `block` at a time."""
@@ -74,7 +75,7 @@ class Maker:
     def documents(self, numbers: Sequence[int], version: int = 0) -> Ready:
         """Return documents by number; another version has other texts of the same topic."""
         rng = np.random.default_rng([numbers[0], len(numbers), version])
-        topics = rng.integers(_TOPICS, size=len(numbers))
+        topics = rng.integers(TOPICS, size=len(numbers))
         count = len(numbers) * PER_DOCUMENT
         texts = self._texts(rng, np.repeat(topics, PER_DOCUMENT))
         vectors = self.vectors(rng, np.repeat(topics, PER_DOCUMENT))
@@ -90,7 +91,7 @@ class Maker:
     def questions(self, count: int, seed: int) -> list[tuple[str, np.ndarray]]:
         """Return questions of ten words of a topic's text, each with a vector near the topic."""
         rng = np.random.default_rng(seed)
-        topics = rng.integers(_TOPICS, size=count)
+        topics = rng.integers(TOPICS, size=count)
         texts = self._texts(rng, topics)
         vectors = self.vectors(rng, topics)
         return [(" ".join(t.split()[:10]), v) for t, v in zip(texts, vectors, strict=True)]

@@ -89,10 +89,24 @@ def _mistyped(folder: Path) -> list[str]:
     return ["trian.csv"]
 
 
-def _folder(folder: Path) -> list[str]:
-    (folder / "data").mkdir()
-    (folder / "data" / "train.csv").write_text(GOOD)
-    return ["data"]
+def _folder(*names: str) -> Callable[[Path], list[str]]:
+    """Return a maker of a folder with files of these names."""
+
+    def make(folder: Path) -> list[str]:
+        (folder / "data").mkdir()
+        for name in names:
+            (folder / "data" / name).write_text(GOOD)
+        return ["data"]
+
+    return make
+
+
+def _several(given: str) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> list[str]:
+        (folder / "train.csv").write_text(GOOD)
+        return [given]
+
+    return make
 
 
 _TEST = ("--test", "test.csv")
@@ -101,7 +115,18 @@ _TWO_TEXTS = "title,body,genre\n" + "".join(f"t{i},b{i},g{i % 2}\n" for i in ran
 _FILES = [
     BadFile("missing file", _mistyped, ("trian.csv", "no such file", "did you mean 'train.csv'?")),
     BadFile("missing folder", lambda _: ["no/where.csv"], ("no/where.csv", "folder 'no' does not")),
-    BadFile("folder", _folder, ("data: this is a folder", "data/train.csv")),
+    BadFile("folder without data", _folder("train.py"), ("data: there is no file of data",)),
+    BadFile(
+        "folder of several kinds",
+        _folder("train.csv", "train.jsonl"),
+        ("several kinds: .csv, .jsonl", "'data/*.csv'"),
+    ),
+    BadFile("no file fits", lambda _: ["*.csv"], ("*.csv: no file fits this pattern",)),
+    BadFile(
+        "one of several files is missing",
+        _several("train.csv,trian.csv"),
+        ("trian.csv", "no such file", "did you mean 'train.csv'?"),
+    ),
     BadFile("unknown kind", _file(GOOD, "train.cvs"), (".cvs", "did you mean '.csv'?", ".parquet")),
     BadFile("no ending", _file(GOOD, "train"), ("train:", "no ending", ".jsonl")),
     BadFile("empty csv", _file(""), ("train.csv", "empty")),
@@ -127,6 +152,18 @@ _FILES = [
         "gzip as jsonl",
         _file(gzip.compress(GOOD.encode()), "train.jsonl"),
         ("train.jsonl", "a gzip file", "gunzip"),
+    ),
+    BadFile(
+        "cut gzip",
+        _file(gzip.compress(GOOD.encode() * 9)[:-30], "train.csv.gz"),
+        ("train.csv.gz: cannot be unpacked as gzip", "cut off"),
+    ),
+    BadFile("csv as zst", _file(GOOD, "train.csv.zst"), ("cannot be unpacked as zstd",)),
+    BadFile("a file twice", _several("train.csv,./train.csv"), ("the same file is named twice",)),
+    BadFile(
+        "a set on the hub without network",
+        lambda _: ["someone/reviews"],
+        ("someone/reviews", "no such file or folder", "hub cannot be asked", "hf download"),
     ),
 ]
 

@@ -162,3 +162,29 @@ def test_another_opening_sees_every_change(
         del oracle.held[row]
     check(other, oracle)
     assert other.rows().tolist() == sorted(oracle.held)
+
+
+def test_past_the_memory_an_approximate_index_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(40, D))
+    vectors = centres[rng.integers(40, size=4000)] + 0.5 * rng.normal(size=(4000, D))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    store = LanceStore(tmp_path / "index", "g1", D, create=True)
+    store.add(np.arange(4000), vectors, ["text"] * 4000)
+    exact = [set(store.nearest(vector, 10)[0].tolist()) for vector in vectors[:50]]
+    monkeypatch.setattr("tailorbird.rag.store._RESIDENT_BYTES", 0)
+    large = LanceStore(tmp_path / "index", "g1", D)
+    large.optimize()
+    found = [set(large.nearest(vector, 100)[0][:10].tolist()) for vector in vectors[:50]]
+    shares = [len(one & other) / 10 for one, other in zip(exact, found, strict=True)]
+    assert np.mean(shares) >= 0.98
+    rows, cosines = large.nearest(vectors[7], 3)
+    assert cosines == pytest.approx(vectors[rows] @ vectors[7], abs=1e-5)
+    large.delete(rows[:1])
+    large.add(np.array([9000]), vectors[7:8], ["text"])
+    assert large.nearest(vectors[7], 1)[0].tolist() == [9000]
+    few = np.array([5, 9, 11])
+    assert set(large.nearest(vectors[7], 3, few)[0].tolist()) == set(few.tolist())
+    assert np.array_equal(large.vectors(few), vectors[few])

@@ -6,6 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,14 @@ import pytest
 from terminal import PATIENCE, environment
 from tests_knowledge import WordVectors, document, load, versions
 
-from tailorbird.config.knowledge import IndexConfig
+from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
 from tailorbird.rag.chunk import contextual_text
 from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.rag.ledger import said_hash
+from tailorbird.rag.retrieve import Retriever
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -48,8 +52,8 @@ def killed(*arguments: Any) -> dict[str, Any]:
 
 
 def test_killed_and_contending_writers_lose_nothing() -> None:
-    told = killed("--kills", 5, "--seed", random.randrange(1000), "--contend", 5)
-    assert set(told["by_kind"].values()) == {1} and told["acknowledged"] >= 12
+    told = killed("--kills", 5, "--seed", random.randrange(1000), "--contend", 4)
+    assert set(told["by_kind"].values()) == {1} and told["acknowledged"] >= 8
 
 
 @pytest.mark.slow
@@ -154,15 +158,37 @@ def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
         second = kb.build_generation("others")
         assert second > first and models["others"].embedded == len(kb.ledger.rows("live"))
         kb.switch(second)
-        assert kb.embeds_with("others") and not kb.embeds_with("words")
+        assert kb.adopts("others") and not kb.adopts("words")
+        models["moved"] = models["others"]
+        assert kb.adopts("moved") and kb.current == replace(kb.current, embedder="moved")
+        assert kb.adopts("others")
     models["others"] = WordVectors("third")
     with KnowledgeBase(folder, None, models.__getitem__) as kb:
-        assert not kb.embeds_with("others")
+        assert not kb.adopts("others")
         with pytest.raises(UserError, match="other weights than when it embedded"):
             add_documents(kb, [document("y", 1)])
         kb.switch(kb.build_generation("others"))
         add_documents(kb, [document("y", 1)])
         assert verify(kb).problems == () and set(versions(kb)) == {"x", "y"}
+
+
+def test_a_question_is_embedded_by_the_model_of_what_it_is_asked_of(folder: Path) -> None:
+    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+        add_documents(other, [document("x", 1), document("y", 2)])
+        number, reading = other.build_generation("others"), kb.reading
+
+        @contextmanager
+        def switched() -> Iterator[Any]:
+            other.switch(number, weight=1.0)  # between the question's coming and the look
+            with reading() as view:
+                yield view
+
+        kb.reading = switched  # type: ignore[method-assign]
+        finder = Retriever(kb, RetrieveConfig(k=1))
+        text = contextual_text(chunks_of(other, "y")[1])
+        (hit,) = finder.hits(text)
+        assert finder.weight == 1.0 and hit.chunk.source == "y"
+        assert hit.dense == pytest.approx(1.0, abs=1e-5)
 
 
 def test_vectors_that_are_given_are_not_made(folder: Path) -> None:

@@ -380,6 +380,15 @@ def test_answers_that_are_labels_are_chosen_among_them(
     assert {row["output"] for row in rows} <= set(LABELLED.values())
     right = np.mean([row["output"] == row["reference"] for row in rows])
     assert report.arms[0].test["choice_accuracy"].value == pytest.approx(right)
+    # Other answers, all different: by themselves they would be scored as free text.
+    import tailorbird
+
+    exam = write_rows(tmp_path / "exam.jsonl", free_rows()[:6])
+    again = tailorbird.evaluate(run, exam)
+    assert again.headline == "choice_accuracy"
+    assert {answer.output for answer in again.arms[0].answers} <= set(LABELLED.values())
+    assert again.arms[0].test["choice_accuracy"].value == 0
+    assert tailorbird.evaluate(run, exam, metric="token_f1").headline == "token_f1"
 
 
 @pytest.mark.slow
@@ -410,8 +419,9 @@ def test_a_metric_of_ones_own_decides(place: Path, tiny_decoder: Path, tmp_path:
 
 
 def test_plain_text_is_read_on(tiny_decoder: Path, place: Path, tmp_path: Path) -> None:
-    rows = [{"text": " ".join(text for text, _ in tiny.rows()[i : i + 3])} for i in range(0, 50)]
-    data = write_rows(tmp_path / "texts.jsonl", rows)
+    data = tmp_path / "book.txt"
+    paragraphs = [" ".join(text for text, _ in tiny.rows()[i : i + 3]) for i in range(0, 50)]
+    data.write_text("\n\n".join(paragraphs))
     run = tmp_path / "run"
     report = quick_tune(data, tiny_decoder, place, run, method="lora", method__rank=2)
     plain = json.loads(json.dumps(report.to_json()))

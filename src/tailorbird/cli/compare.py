@@ -9,19 +9,15 @@ from tailorbird.cli.show import show_report
 
 
 def compare(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="CSV, TSV, JSON, JSONL or Parquet: texts and labels, prompts and answers, or "
-            "conversations; none: the bundled example."
-        ),
-    ] = None,
+    data: options.Data = None,
     model: options.Model = None,
     test: options.Test = None,
     validation: options.Validation = None,
     text: options.Text = None,
     label: options.Label = None,
     task: options.Task = None,
+    group: options.Group = None,
+    time: options.Time = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -50,12 +46,14 @@ def compare(
     `tailor compare pairs.jsonl --model MODEL`
     """
     flags = {
-        "data.train": data,
+        "data.train": options.joined(data),
         "data.test": test,
         "data.validation": validation,
         "data.text": text,
         "data.label": label,
         "data.task": task,
+        "data.group": group,
+        "data.time": time,
         "data.overlap": overlap,
         "data.drop_missing": drop_missing,
         "model.name": model,

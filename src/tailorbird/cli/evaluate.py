@@ -16,7 +16,7 @@ def evaluate(
         Path | None, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(help="Labelled examples to score; none: the run's own test scores."),
     ] = None,
     text: options.Text = None,

@@ -74,7 +74,7 @@ def _change(
         told["repaired"] = {"chunks": upkeep.repair(kb)}
     if rollback:
         told["generation"] = kb.rollback()
-    if embedder and not kb.embeds_with(embedder):
+    if embedder and not kb.adopts(embedder):
         told["generation"] = upkeep.change_embedder(kb, embedder)
     if remove:
         told["removed"] = flow.remove(kb, remove)

@@ -30,10 +30,24 @@ Task = Annotated[
         "word), generation (written answers) or text (read on); default: as the columns say."
     ),
 ]
-Validation = Annotated[
-    str | None, typer.Option(help="Validation file; else cut off the training file.")
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files (CSV, TSV, JSON, JSONL, Parquet; text; .gz, .zst), a folder of them, a "
+        "quoted pattern, or OWNER/NAME on the Hugging Face hub: texts and labels, prompts and "
+        "answers, conversations, or plain text."
+    ),
 ]
-Test = Annotated[str | None, typer.Option(help="Test file; else cut off the training file.")]
+Validation = Annotated[
+    str | None, typer.Option(help="Validation data; else cut off the training rows.")
+]
+Test = Annotated[str | None, typer.Option(help="Test data; else cut off the training rows.")]
+Group = Annotated[
+    str | None, typer.Option(help="Column whose values never stand in two parts, e.g. user_id.")
+]
+Time = Annotated[
+    str | None, typer.Option(help="Column of dates or numbers: the past trains, the future tests.")
+]
 Overlap = Annotated[
     str | None,
     typer.Option(help="Training rows that also stand in validation or test: drop, keep, error."),
@@ -65,6 +79,11 @@ def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, 
     # Not `in (None, False)`: 0 equals False, and `--seed 0` is a seed.
     given = {name: v for name, v in flags.items() if v is not None and v is not False}
     return load_config(file, settings or [], given)
+
+
+def joined(data: list[str] | None) -> str | None:
+    """Return the files named one after the other as one setting."""
+    return ",".join(data) if data else None
 
 
 def command_line() -> str:

@@ -92,14 +92,16 @@ def _answer_in_words(
 
 
 def _is_file(text: str) -> bool:
-    from tailorbird.data.read import READERS
+    from tailorbird.data.layout import TABLES
+    from tailorbird.data.textfile import kind_of
     from tailorbird.errors import UserError
 
-    looks_like_one = Path(text).suffix.lower() in READERS and " " not in text and "\n" not in text
+    kind = kind_of(Path(text))
+    looks_like_one = kind in TABLES and " " not in text and "\n" not in text
     try:
         there = Path(text).is_file()
     except OSError:  # a long text is no file name
         there = False
     if looks_like_one and not there:
         raise UserError(f"file {text} does not exist", "check the path")
-    return there and Path(text).suffix.lower() in READERS
+    return there and kind in TABLES

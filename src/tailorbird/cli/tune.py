@@ -11,13 +11,7 @@ from tailorbird.errors import UserError
 
 
 def tune(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="CSV, TSV, JSON, JSONL or Parquet: texts and labels, prompts and answers, "
-            "conversations, or plain texts."
-        ),
-    ] = None,
+    data: options.Data = None,
     method: Annotated[
         str | None, typer.Option(help="full, adapter, lora, qlora or prompt. Default: lora.")
     ] = None,
@@ -27,6 +21,11 @@ def tune(
     text: options.Text = None,
     label: options.Label = None,
     task: options.Task = None,
+    group: options.Group = None,
+    time: options.Time = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validation: this many runs, every row tested once.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     search: options.Search = None,
@@ -58,7 +57,7 @@ def tune(
     `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
     """
     if retriever or reranker:
-        if data is not None:
+        if data:
             raise UserError("a retriever is tuned on --queries, not on DATA", "leave DATA out")
         asked = options.make_config(
             config,
@@ -76,12 +75,15 @@ def tune(
         story(asked, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
         return
     flags = {
-        "data.train": data,
+        "data.train": options.joined(data),
         "data.test": test,
         "data.validation": validation,
         "data.text": text,
         "data.label": label,
         "data.task": task,
+        "data.group": group,
+        "data.time": time,
+        "data.folds": folds,
         "data.overlap": overlap,
         "data.drop_missing": drop_missing,
         "model.name": model,

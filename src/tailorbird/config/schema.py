@@ -40,11 +40,16 @@ class DataConfig(Section):
     """Where the examples are and how they are read and split."""
 
     train: str | None = None
-    """CSV, TSV, JSONL or Parquet file with the training examples."""
+    """Training examples: a file, several (`a.csv,b.csv`), a pattern (`data/*.jsonl.gz`), a folder,
+    or a set on the Hugging Face hub (`owner/name[:subset][@revision]`). `FOLDER#split` takes one
+    split; else splits called validation and test serve as such."""
     validation: str | None = None
-    """File with the validation examples; cut from the training file when absent."""
+    """The validation examples, named likewise; cut from the training rows when absent."""
     test: str | None = None
-    """File with the test examples; cut from the training file when absent."""
+    """The test examples, named likewise; cut from the training rows when absent."""
+    max_examples: int | None = Field(None, ge=1)
+    """Rows to take of each part, drawn at random while reading; the rest is never held in
+    memory."""
     task: Literal[
         "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
     ] = "auto"
@@ -75,6 +80,12 @@ class DataConfig(Section):
     """Share of the training rows cut off for validation when no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of the rows cut off for the test when no file is given."""
+    group: str | None = None
+    """Column of what must not be in two parts (a user, a document): its rows stay together."""
+    time: str | None = None
+    """Column of dates or numbers: the earliest rows train, the latest are tested."""
+    folds: int | None = Field(None, ge=2, le=50)
+    """Cross-validation of `tailor tune`: so many runs, each tested on another part of the rows."""
     split_seed: int = Field(13, ge=0)
     """Seed of the split; every arm sees the same one."""
     overlap: Literal["drop", "keep", "error"] = "drop"
@@ -207,7 +218,10 @@ class GenerateConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
+
+    label_errors: bool = True
+    """Look for labels that are likely wrong, and list them in label_errors.csv."""
 
     metric: str = "auto"
     """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
@@ -279,7 +293,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     """How answers are written."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How written answers are scored."""
+    """How written answers are scored, and labels doubted."""
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
     index: IndexConfig = IndexConfig()

@@ -4,7 +4,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Table, listed
+from tailorbird.data.table import MAX_CELL_CHARACTERS, Place, Table, listed
 from tailorbird.errors import Faults
 
 _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
@@ -26,7 +26,7 @@ _CELL_FIXES = {
 def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
     """Return a column as text, None where missing; cells that cannot be text are noted."""
     made: list[str | None] = []
-    bad: dict[str, list[int]] = {}
+    bad: dict[str, list[int | Place]] = {}
     for value, place in zip(table.column(column), table.places, strict=True):
         text, fault = cell_text(value)
         if fault:

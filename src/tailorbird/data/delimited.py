@@ -1,22 +1,24 @@
-"""CSV and TSV files to a `Table`, with the line of every fault."""
+"""CSV and TSV files to rows, with the line of every fault."""
 
 import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Table, duplicate_columns, listed
-from tailorbird.data.textfile import read_text
+from tailorbird.data.table import MAX_CELL_CHARACTERS, Row, Stream, duplicate_columns, listed
+from tailorbird.data.textfile import kind_of, open_text
 from tailorbird.errors import Faults, UserError
 
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_HEAD = 1 << 20
 
 Record = tuple[int, list[str]]
 """The line a record starts in, and its fields."""
 
 
-def read_delimited(path: Path, named: Sequence[str] = ()) -> Table:
+def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     """Read a CSV or TSV file whose first line names the columns.
 
     Args:
@@ -25,57 +27,68 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Table:
             count from 1, and the first line is data unless it reads like a header.
 
     Raises:
-        UserError: The file cannot be read as a table; every faulty line is named.
+        UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
+            line is named.
     """
-    text = read_text(path)
     notes = []
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _sniff(text)
-    if delimiter != "," and path.suffix.lower() != ".tsv":
+    tabbed = kind_of(path) == ".tsv"
+    delimiter = "\t" if tabbed else _sniff(path)
+    if delimiter != "," and not tabbed:
         notes.append(f"{path}: fields are separated by {_NAMES[delimiter]}")
-    records = None
-    if delimiter == "\t":
-        records = _unquoted(text)
-        if records:
-            notes.append(f"{path}: quotation marks are read as plain characters")
-    records = records or _parse(path, text, delimiter, quoted=True)
-    if records and named and all(map(str.isdigit, named)) and not set(named) & set(records[0][1]):
-        return _numbered(path, records, [int(name) for name in named], notes)
-    return _table(path, records, delimiter, tuple(notes))
+    plain = delimiter == "\t" and _plain_quotes(path)
+    if plain:
+        notes.append(f"{path}: quotation marks are read as plain characters")
+    records = _unquoted(path) if plain else _parse(path, delimiter)
+    line, first = next(records, (1, []))
+    if first and named and all(map(str.isdigit, named)) and not set(named) & set(first):
+        return _numbered(path, (line, first), records, [int(name) for name in named], notes)
+    header = _header(path, first)
+    return Stream(path, _body(path, records, header, delimiter), header, headed=True, notes=notes)
 
 
-def _numbered(path: Path, records: list[Record], named: list[int], notes: list[str]) -> Table:
-    """Return a table whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
-    width = max(len(fields) for _, fields in records)
-    first = [cell.strip() for cell in records[0][1]]
-    headed = any(cell.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first)
-    body = [r for r in records[1 if headed else 0 :] if len(r[1]) > 1 or r[1][0].strip()]
+def _numbered(
+    path: Path, first: Record, records: Iterator[Record], named: list[int], notes: list[str]
+) -> Stream:
+    """Return rows whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
+    headed = any(cell.strip().casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first[1])
+    told = "left out as a header" if headed else "read as data"
+    notes.append(f"{path}: columns are counted from 1, and the first line is {told}")
+    columns: list[str] = []
+    every = records if headed else chain([first], records)
+    return Stream(path, _wide(path, every, named, columns), columns, notes=notes)
+
+
+def _wide(
+    path: Path, records: Iterator[Record], named: list[int], columns: list[str]
+) -> Iterator[tuple[int, Row]]:
+    short = []
+    for line, fields in records:
+        if len(fields) == 1 and not fields[0].strip():
+            continue
+        columns += [str(number) for number in range(len(columns) + 1, len(fields) + 1)]
+        if len(fields) < max(named):
+            short.append(line)
+        yield line, tuple(fields)
     faults = Faults()
+    width = len(columns)
     if max(named) > width or min(named) < 1:
         wrong = max(named) if max(named) > width else min(named)
         faults.add(
             f"{path}: there is no column number {wrong}: the rows have {width} fields",
             "columns are counted from 1",
         )
-    short = [r for r in body if len(r[1]) < max(named) <= width]
-    if short:
+    elif short:
         faults.add(
-            f"{path}: fewer than {max(named)} fields in {listed('line', [r[0] for r in short])}",
+            f"{path}: fewer than {max(named)} fields in {listed('line', short)}",
             "add the missing fields",
         )
     faults.raise_if_any()
-    told = "left out as a header" if headed else "read as data"
-    notes = [*notes, f"{path}: columns are counted from 1, and the first line is {told}"]
-    return Table(
-        path=path,
-        columns=tuple(str(i + 1) for i in range(width)),
-        rows=tuple((*fields, *[None] * (width - len(fields))) for _, fields in body),
-        places=tuple(line for line, _ in body),
-        notes=tuple(notes),
-    )
 
 
-def _sniff(text: str) -> str:
+def _sniff(path: Path) -> str:
     """Return the delimiter: a comma unless the header has none and another one splits the lines."""
+    with open_text(path) as file:
+        text = file.read(_HEAD)
     header, _, rest = text.lstrip().partition("\n")
     if "," not in header:
         for delimiter in (";", "\t"):
@@ -84,48 +97,56 @@ def _sniff(text: str) -> str:
     return ","
 
 
-def _unquoted(text: str) -> list[Record] | None:
-    """Return a TSV's records if its quotes can only be plain characters, else None.
+def _plain_quotes(path: Path) -> bool:
+    """Whether a TSV's quotes can only be plain characters.
 
     Many TSV files are written without quoting, and then a text that merely starts with a
     quotation mark would swallow the rows after it.
     """
-    if '"' not in text:
-        return None
-    plain = [
-        (number, line.split("\t"))
-        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1)
-        if line.strip()
-    ]
+    widths, plain, quotes = set(), 0, False
+    with open_text(path, newline="\n") as file:
+        for line in file:
+            quotes = quotes or '"' in line
+            if line.strip():
+                widths.add(line.count("\t"))
+                plain += 1
+    if not quotes:
+        return False
     try:
-        quoted = _parse(Path(), text, "\t", quoted=True)
+        quoted = sum(1 for _ in _parse(path, "\t"))
     except UserError:
-        return plain
-    even = len({len(fields) for _, fields in plain}) == 1
-    return plain if even and len(plain) > len(quoted) else None
+        return True
+    return len(widths) == 1 and plain > quoted
 
 
-def _parse(path: Path, text: str, delimiter: str, *, quoted: bool) -> list[Record]:
+def _unquoted(path: Path) -> Iterator[Record]:
+    with open_text(path, newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.removesuffix("\n").removesuffix("\r").split("\t")
+
+
+def _parse(path: Path, delimiter: str) -> Iterator[Record]:
     """Split text into records; the csv module's faults get the line the record started in."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
-    records: list[Record] = []
-    before = csv.field_size_limit(MAX_CELL_CHARACTERS)
-    try:
+    with open_text(path) as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
         while True:
             line = reader.line_num + 1
             try:
-                fields = next(reader)
-            except StopIteration:
-                return records
+                fields = _next(reader)
             except csv.Error as error:
                 raise _broken(path, line, reader.line_num, str(error)) from None
+            if fields is None:
+                return
             if fields:
-                records.append((line, fields))
+                yield line, fields
+
+
+def _next(reader: Any) -> list[str] | None:
+    """Return the next record; the csv module's limit is everyone's, and is put back."""
+    before = csv.field_size_limit(MAX_CELL_CHARACTERS)
+    try:
+        return next(reader, None)
     finally:
         csv.field_size_limit(before)
 
@@ -151,27 +172,32 @@ def _broken(path: Path, start: int, end: int, reason: str) -> UserError:
     )
 
 
-def _table(path: Path, records: list[Record], delimiter: str, notes: tuple[str, ...]) -> Table:
-    header = _header(path, records[0][1] if records else [])
+def _body(
+    path: Path, records: Iterator[Record], header: list[str], delimiter: str
+) -> Iterator[tuple[int, Row]]:
     width = len(header)
-    # A line of blanks is a blank line, except where one column is all there is.
-    body = [r for r in records[1:] if width == 1 or len(r[1]) > 1 or r[1][0].strip()]
+    more: list[Record] = []
+    fewer: list[Record] = []
+    there = False
+    for line, fields in records:
+        # A line of blanks is a blank line, except where one column is all there is.
+        if width > 1 and len(fields) == 1 and not fields[0].strip():
+            continue
+        there = True
+        if len(fields) == width:
+            yield line, tuple(fields)
+        else:
+            bad = more if len(fields) > width else fewer
+            # Of all but the first only the line is told.
+            bad.append((line, fields if not bad else []))
     faults = Faults()
-    _check_width(path, body, width, delimiter, faults)
+    _check_width(path, (more, fewer), width, delimiter, faults)
     faults.raise_if_any()
-    if not body:
+    if not there:
         raise UserError(
             f"{path}: there is a header ({', '.join(header)}) but no row under it",
             "give a file with rows; if the first line is data, put a header line above it",
         )
-    return Table(
-        path=path,
-        columns=tuple(header),
-        rows=tuple(tuple(fields) for _, fields in body),
-        places=tuple(line for line, _ in body),
-        headed=True,
-        notes=notes,
-    )
 
 
 def _header(path: Path, fields: list[str]) -> list[str]:
@@ -182,23 +208,15 @@ def _header(path: Path, fields: list[str]) -> list[str]:
 
 
 def _check_width(
-    path: Path, body: list[Record], width: int, delimiter: str, faults: Faults
+    path: Path, wrong: tuple[list[Record], list[Record]], width: int, delimiter: str, faults: Faults
 ) -> None:
     """Note the rows with too many and with too few fields."""
-    name = _NAMES[delimiter]
-    for word, bad, fix in (
-        (
-            "more",
-            [r for r in body if len(r[1]) > width],
-            f"put texts that contain {name} in quotation marks",
-        ),
-        (
-            "fewer",
-            [r for r in body if len(r[1]) < width],
-            "add the missing fields, or look for a line break inside a text that is not in "
-            "quotation marks",
-        ),
-    ):
+    fixes = (
+        f"put texts that contain {_NAMES[delimiter]} in quotation marks",
+        "add the missing fields, or look for a line break inside a text that is not in "
+        "quotation marks",
+    )
+    for word, bad, fix in zip(("more", "fewer"), wrong, fixes, strict=True):
         if bad:
             line, fields = bad[0]
             rest = [r[0] for r in bad[1:]]

@@ -1,11 +1,12 @@
-"""JSON Lines, and JSON files that hold one list of objects, to a `Table`."""
+"""JSON Lines, and JSON files that hold one list of objects, to rows."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Table
-from tailorbird.data.textfile import read_text
+from tailorbird.data.table import Row, Stream
+from tailorbird.data.textfile import open_text, read_text
 from tailorbird.errors import Faults, UserError
 
 _MOST_FAULTS = 5
@@ -16,41 +17,58 @@ class _DuplicateKey(ValueError):
     """An object names a key twice; one of the values would be lost."""
 
 
-def read_jsonl(path: Path) -> Table:
+def read_jsonl(path: Path) -> Stream:
     """Read a file with one JSON object per line; blank lines are skipped.
 
     Raises:
-        UserError: Lines are not JSON objects; the first few are named.
+        UserError: While the rows pass: lines are not JSON objects; the first few are named.
     """
+    columns: dict[str, int] = {}
+    names: list[str] = []
+    return Stream(path, _lines(path, columns, names), names)
+
+
+def _lines(path: Path, columns: dict[str, int], names: list[str]) -> Iterator[tuple[int, Row]]:
     faults = Faults()
-    rows: list[dict[str, Any]] = []
-    places: list[int] = []
     bad = 0
-    # Not splitlines(): it also splits at U+2028, which JSON allows inside a string.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_object(path, f"line {number}", _parse(line)))
-            places.append(number)
-        except UserError as error:
-            faults.catch(error)
-            bad += 1
-        except (ValueError, RecursionError) as error:
-            faults.add(f"{path}: line {number} is not valid JSON: {_reason(error)}", _line_fix())
-            bad += 1
-        if bad == _MOST_FAULTS:
-            break
+    # Lines end with "\n" alone: JSON allows U+2028, at which splitlines() would split.
+    with open_text(path, newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = _object(path, f"line {number}", _parse(line.rstrip("\n")))
+            except UserError as error:
+                faults.catch(error)
+                bad += 1
+            except (ValueError, RecursionError) as error:
+                faults.add(
+                    f"{path}: line {number} is not valid JSON: {_reason(error)}", _line_fix()
+                )
+                bad += 1
+            else:
+                if not bad:
+                    yield number, _cells(row, columns, names)
+            if bad == _MOST_FAULTS:
+                break
     faults.raise_if_any()
-    return _table(path, rows, places, "line")
+    _check_keys(path, names)
 
 
-def read_json(path: Path) -> Table:
-    """Read a JSON file that holds a list of objects, or an object of them by id.
+def read_json(path: Path) -> Stream:
+    """Read a JSON file that holds a list of objects, or an object of them by id, all at once.
 
     Raises:
-        UserError: The file is not JSON, or not a list of objects.
+        UserError: While the rows pass: the file is not JSON, or not a list of objects.
     """
+    columns: dict[str, int] = {}
+    names: list[str] = []
+    return Stream(path, _listed_objects(path, columns, names), names, unit="row")
+
+
+def _listed_objects(
+    path: Path, columns: dict[str, int], names: list[str]
+) -> Iterator[tuple[int, Row]]:
     text = read_text(path)
     try:
         content = _parse(text)
@@ -70,8 +88,23 @@ def read_json(path: Path) -> Table:
         )
     if not content:
         raise UserError(f"{path}: the list is empty", f"add rows such as {_EXAMPLE_ROW}")
-    rows = [_object(path, f"row {number}", row) for number, row in enumerate(content, 1)]
-    return _table(path, rows, list(range(1, len(rows) + 1)), "row")
+    for number, row in enumerate(content, 1):
+        yield number, _cells(_object(path, f"row {number}", row), columns, names)
+    _check_keys(path, names)
+
+
+def _cells(row: dict[str, Any], columns: dict[str, int], names: list[str]) -> Row:
+    """Return a row's cells in the order in which columns were first seen."""
+    for name in row:
+        if name not in columns:
+            columns[name] = len(names)
+            names.append(name)
+    return tuple(map(row.get, names))
+
+
+def _check_keys(path: Path, names: list[str]) -> None:
+    if not names:
+        raise UserError(f"{path}: the objects have no keys", f"write rows such as {_EXAMPLE_ROW}")
 
 
 def _parse(text: str) -> Any:
@@ -92,19 +125,6 @@ def _object(path: Path, where: str, value: Any) -> dict[str, Any]:
         return value
     raise UserError(
         f"{path}: {where} holds {_kind(value)}, not an object with columns", _line_fix()
-    )
-
-
-def _table(path: Path, rows: list[dict[str, Any]], places: list[int], unit: str) -> Table:
-    columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    if not columns:
-        raise UserError(f"{path}: the objects have no keys", f"write rows such as {_EXAMPLE_ROW}")
-    return Table(
-        path=path,
-        columns=columns,
-        rows=tuple(tuple(row.get(name) for name in columns) for row in rows),
-        places=tuple(places),
-        unit="line" if unit == "line" else "row",
     )
 
 

@@ -1,16 +1,21 @@
-"""Parquet files to a `Table`."""
+"""Parquet and Arrow files to rows, a batch at a time."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tailorbird.data.table import Table, duplicate_columns
+from tailorbird.data.table import Row, Stream, duplicate_columns
 from tailorbird.errors import UserError
 
+_BATCH = 1024
 
-def read_parquet(path: Path) -> Table:
+
+def read_parquet(path: Path) -> Stream:
     """Read a Parquet file.
 
     Raises:
-        UserError: The file is damaged, no Parquet, or empty.
+        UserError: Now or while the rows pass: the file is damaged, no Parquet, or empty.
     """
     import pyarrow
     import pyarrow.parquet
@@ -19,23 +24,86 @@ def read_parquet(path: Path) -> Table:
         raise UserError(f"{path}: the file is empty", "write or copy it again")
     try:
         # One file, not a data set: no columns guessed from the names of its folders.
-        content = pyarrow.parquet.ParquetFile(path).read()
+        file = pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: cannot be read as Parquet, it may be cut off or of another format: {reason}",
-            "copy or write the file again; CSV, TSV and JSONL are read too",
-        ) from None
-    names = list(content.column_names)
+        raise _damaged(path, "Parquet", error) from None
+    return _stream(path, "Parquet", file.schema_arrow, file.iter_batches(_BATCH))
+
+
+def read_arrow(path: Path) -> Stream:
+    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them.
+
+    Raises:
+        UserError: Now or while the rows pass: the file is damaged, no Arrow, or empty.
+    """
+    import pyarrow
+
+    try:
+        mapped = pyarrow.memory_map(str(path))
+        try:
+            opened: Any = pyarrow.ipc.open_stream(mapped)
+            batches = iter(opened)
+        except pyarrow.ArrowInvalid:
+            opened = pyarrow.ipc.open_file(mapped)
+            batches = (opened.get_batch(i) for i in range(opened.num_record_batches))
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, "Arrow", error) from None
+    return _stream(path, "Arrow", opened.schema, batches)
+
+
+def _stream(path: Path, kind: str, schema: Any, batches: Iterator[Any]) -> Stream:
+    names = list(schema.names)
     if len(set(names)) < len(names):
         raise duplicate_columns(path, names)
-    if not content.num_rows or not names:
+    rows = _rows(path, kind, batches, [class_names(schema).get(name) for name in names])
+    return Stream(path, rows, names, unit="row")
+
+
+def _rows(
+    path: Path, kind: str, batches: Iterator[Any], classes: list[list[str] | None]
+) -> Iterator[tuple[int, Row]]:
+    import pyarrow
+
+    number = 0
+    try:
+        for batch in batches:
+            columns = [
+                _named(column.to_pylist(), names)
+                for column, names in zip(batch.columns, classes, strict=True)
+            ]
+            for row in zip(*columns, strict=True):
+                number += 1
+                yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged(path, kind, error) from None
+    if not number:
         raise UserError(f"{path}: the file has no rows", "give a file with rows")
-    values = [column.to_pylist() for column in content.columns]
-    return Table(
-        path=path,
-        columns=tuple(names),
-        rows=tuple(zip(*values, strict=True)),
-        places=tuple(range(1, content.num_rows + 1)),
-        unit="row",
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the classes that Hugging Face's datasets wrote beside columns of their numbers."""
+    told = (schema.metadata or {}).get(b"huggingface")
+    try:
+        features = json.loads(told)["info"]["features"] if told else {}
+        return {
+            name: [str(label) for label in feature["names"]]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _named(values: list[Any], names: list[str] | None) -> list[Any]:
+    if names is None:
+        return values
+    # -1 is how a test part without labels is written.
+    return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(
+        f"{path}: cannot be read as {kind}, it may be cut off or of another format: {reason}",
+        "copy or write the file again; CSV, TSV and JSONL are read too",
     )

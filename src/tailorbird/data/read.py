@@ -1,31 +1,21 @@
-"""Files to examples: CSV, TSV, JSON Lines, JSON, Parquet."""
+"""Files to examples: what a person named as data, read by its columns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.delimited import read_delimited
+from tailorbird.data.extras import with_extras
 from tailorbird.data.formats import Asked, Wish, find_form
-from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.labelled import Asked as Needs
 from tailorbird.data.labelled import is_labelled, read_labelled
-from tailorbird.data.parquet import read_parquet
+from tailorbird.data.layout import PROSE
+from tailorbird.data.sources import Source, files_of, parts_of
 from tailorbird.data.table import Table
-from tailorbird.data.words import ENDINGS, read_conll
+from tailorbird.data.tables import read_table
+from tailorbird.data.textfile import kind_of
 from tailorbird.data.written import read_written
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Task
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": read_delimited,
-    ".tsv": read_delimited,
-    ".jsonl": read_jsonl,
-    ".ndjson": read_jsonl,
-    ".json": read_json,
-    ".parquet": read_parquet,
-    **dict.fromkeys(ENDINGS, read_conll),
-}
-"""What reads a file, by the ending of its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +58,8 @@ class Loaded:
     separator: str | None = None
 
 
-def read_table(path: Path, named: Sequence[str] = ()) -> Table:
-    """Read a file's rows, whatever its columns mean.
-
-    Args:
-        path: The file.
-        named: The columns the user named; numbers count the columns of files without a header.
-
-    Raises:
-        UserError: The file does not exist, is of no known kind, or is damaged.
-    """
-    path = Path(path)
-    _check_path(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        kind = f"files in {path.suffix}" if path.suffix else "files whose name has no ending"
-        raise UserError(
-            f"{path}: {kind} cannot be read{did_you_mean(path.suffix.lower(), READERS)}",
-            f"save it as one of: {', '.join(READERS)}",
-        )
-    try:
-        return read_delimited(path, named) if reader is read_delimited else reader(path)
-    except PermissionError:
-        raise UserError(f"{path}: no permission to read it", f"chmod u+r {path}") from None
-
-
 def read_examples(
-    path: Path,
+    path: Path | str | Source,
     *,
     text: str | None = None,
     label: str | None = None,
@@ -104,10 +69,10 @@ def read_examples(
     task: Asked = "classification",
     more: More = More(),  # noqa: B008 - frozen
 ) -> Loaded:
-    """Read a file's examples.
+    """Read the examples of a file, or of several as one.
 
     Args:
-        path: The file.
+        path: What to read: anything that `Source` may name.
         text: The column of texts, prompts or conversations; guessed when None.
         label: The column of labels or answers; guessed when None.
         need_label: Whether a row without label or answer is a fault.
@@ -119,8 +84,10 @@ def read_examples(
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
-    table = read_table(path, named_in(text, label, like))
+    source = Source.of(path)
+    table = read_table(source, named_in(text, label, like))
     wish = Wish(task, text, label, more.separator)
+    _check_prose(table, task)
     labelled = is_labelled(table, wish)
     form = None
     if not labelled:
@@ -130,7 +97,7 @@ def read_examples(
             table, form, system=more.system, need_label=need_label, drop_missing=drop_missing
         )
         return Loaded(
-            found.examples,
+            with_extras(found.examples, table, source),
             form.columns,
             found.notes,
             found.findings,
@@ -140,7 +107,7 @@ def read_examples(
         )
     made = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
     return Loaded(
-        made.examples,
+        with_extras(made.examples, table, source),
         made.columns,
         made.notes,
         made.findings,
@@ -160,10 +127,10 @@ def named_in(
 
 
 def read_parts(
-    train: Path,
+    train: Path | str | Source,
     *,
-    validation: Path | None = None,
-    test: Path | None = None,
+    validation: Path | str | None = None,
+    test: Path | str | None = None,
     text: str | None = None,
     label: str | None = None,
     drop_missing: bool = False,
@@ -172,28 +139,21 @@ def read_parts(
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
 
-    Validation and test rows are read for the task of the training rows.
+    Validation and test rows are read for the task of the training rows. Where the training data
+    is a folder, or a set on the hub, with splits of such names, these are the other parts.
 
     Raises:
         UserError: A file has faults, or one file is given as two parts.
     """
     faults = Faults()
-    given = {"training": train, "validation": validation, "test": test}
+    source = Source.of(train)
     read: dict[str, Loaded] = {}
     seen: dict[Path, str] = {}
-    for part, path in given.items():
-        if path is None:
-            continue
-        same = seen.setdefault(Path(path).resolve(), part)
-        if same != part:
-            faults.add(
-                f"{path}: the same file is given as {same} and as {part} data",
-                f"give another file, or none: then {part} rows are cut off the training file",
-            )
-            continue
+    for part, name in _given(source, validation, test).items():
         try:
+            _check_once(name, part, seen)
             read[part] = read_examples(
-                path,
+                replace(source, name=name),
                 text=text,
                 label=label,
                 drop_missing=drop_missing,
@@ -209,20 +169,34 @@ def read_parts(
     return read["training"], read.get("validation"), read.get("test")
 
 
-def _check_path(path: Path) -> None:
-    try:
-        if path.is_file():
-            return
-        if path.is_dir():
-            inside = sorted(p.name for p in path.iterdir() if p.suffix.lower() in READERS)
-            hint = f"such as {path / inside[0]}" if inside else f"ending in {', '.join(READERS)}"
-            raise UserError(f"{path}: this is a folder, not a file", f"name a file, {hint}")
-        if path.exists():
-            raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
-        folder = path.parent
-        if not folder.is_dir():
-            raise UserError(f"{path}: the folder {str(folder)!r} does not exist", "check the path")
-        near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened: {error.strerror}", "check the path") from None
-    raise UserError(f"{path}: there is no such file{near}", "check the name and the folder")
+def _given(
+    source: Source, validation: Path | str | None, test: Path | str | None
+) -> dict[str, str]:
+    """Return what to read as which part."""
+    parts = parts_of(source.name)
+    given = {"validation": validation, "test": test}
+    return parts | {part: str(path) for part, path in given.items() if path is not None}
+
+
+def _check_once(name: str, part: str, seen: dict[Path, str]) -> None:
+    """Refuse a file that is a part already.
+
+    Raises:
+        UserError: It is.
+    """
+    for file in files_of(name):
+        same = seen.setdefault(file.resolve(), part)
+        if same != part:
+            raise UserError(
+                f"{file}: the same file is given as {same} and as {part} data",
+                f"give another file, or none: then {part} rows are cut off the training file",
+            )
+
+
+def _check_prose(table: Table, task: Asked) -> None:
+    """Refuse to look for labels or answers in plain text."""
+    if kind_of(table.path) in PROSE and task not in ("auto", "text"):
+        raise UserError(
+            f"{table.path}: plain text has no labels and no answers to learn ({task})",
+            "leave --task out to have it read on, or give a table: CSV, TSV, JSONL or Parquet",
+        )

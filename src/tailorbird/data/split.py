@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
+from tailorbird.data.cuts import cut_groups, cut_time, kept_apart
 from tailorbird.data.read import Loaded
 from tailorbird.data.sameness import rows, text_key
 from tailorbird.data.targets import classes_of, in_order
@@ -16,6 +18,14 @@ Group = list[int]
 _LISTED = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What the parts must not share, or how they follow each other: names of columns."""
+
+    group: str | None = None
+    time: str | None = None
+
+
 def make_split(
     train: Loaded,
     validation: Loaded | None,
@@ -24,6 +34,7 @@ def make_split(
     validation_share: float,
     test_share: float,
     seed: int,
+    by: Boundary = Boundary(),  # noqa: B008 - frozen
 ) -> Split:
     """Return the three parts; those not given are cut off the training rows.
 
@@ -38,6 +49,7 @@ def make_split(
         validation_share: The share of the training file's rows to cut off for validation.
         test_share: The same for the test.
         seed: Which of the possible cuts to make.
+        by: Rows of one group stay together, or the latest rows are cut off.
 
     Raises:
         UserError: There is one class only, a class is too small to be cut, or a given part has
@@ -51,13 +63,48 @@ def make_split(
     if train.task != "classification":
         names = _target_names(train, given, faults)
         faults.raise_if_any()
-        parts = _cut_unlabelled(train, shares, seed)
-        return _joined(train, given, parts, names, _how(shares, seed, "at random"))
+        parts, way = _parts(train, (), shares, seed, by)
+        return _joined(train, given, parts, names, _how(shares, seed, way))
     labels = in_order({_label(example) for example in train.examples})
     _check_labels(train, labels, given, faults)
     faults.raise_if_any()
-    parts = _cut(train, labels, shares, seed)
-    return _joined(train, given, parts, labels, _how(shares, seed, "stratified by label"))
+    parts, way = _parts(train, labels, shares, seed, by)
+    return _joined(train, given, parts, labels, _how(shares, seed, way))
+
+
+def _parts(
+    train: Loaded, labels: Sequence[str], shares: dict[str, float], seed: int, by: Boundary
+) -> tuple[dict[str, tuple[Example, ...]], str]:
+    """Return the training rows and the parts cut off them, and by what they were cut."""
+    if by.group and by.time:
+        raise UserError(
+            f"data.group={by.group} and data.time={by.time} cannot both decide the split",
+            "leave one of them out",
+        )
+    if by.group:
+        parts = cut_groups(train.examples, shares, seed, f"{train.path}: column {by.group!r}")
+        _check_trained(train, labels, parts["train"])
+        return parts, f"whole groups of {by.group!r}"
+    if by.time:
+        parts = cut_time(train.examples, shares, f"{train.path}: column {by.time!r}")
+        _check_trained(train, labels, parts["train"])
+        return parts, f"the latest by {by.time!r}"
+    if train.task != "classification":
+        return _cut_unlabelled(train, shares, seed), "at random"
+    return _cut(train, labels, shares, seed), "stratified by label"
+
+
+def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]) -> None:
+    """Refuse a cut that leaves nothing to learn a class from."""
+    there = {example.label for example in left}
+    lost = [label for label in labels if label not in there]
+    if train.task == "classification" and lost:
+        more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
+        raise UserError(
+            f"{train.path}: no row to train on is left of the label "
+            f"{', '.join(map(repr, lost[:_LISTED]))}{more}: all of them are in other parts",
+            "set smaller data.test_share and data.validation_share, or merge or remove the label",
+        )
 
 
 def _target_names(
@@ -89,13 +136,14 @@ def _joined(
     """Return the split of the parts that were cut and those that were given."""
     loaded_parts = [loaded for loaded in (train, *given.values()) if loaded is not None]
     parts |= {part: loaded.examples for part, loaded in given.items() if loaded is not None}
+    parts, apart = kept_apart(parts)
     return Split(
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
         labels=labels,
         how=how,
-        findings=tuple(finding for loaded in loaded_parts for finding in loaded.findings),
+        findings=(*(f for loaded in loaded_parts for f in loaded.findings), *apart),
         task=train.task,
         form=train.form,
     )

@@ -1,9 +1,9 @@
 """Rows as they stand in a file, before anyone says which column is what."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tailorbird.errors import UserError
 
@@ -11,17 +11,51 @@ MAX_CELL_CHARACTERS = 1_000_000
 """Longer cells are refused: in practice they are an unclosed quote, not a text."""
 
 _LISTED = 5
+Row = tuple[Any, ...]
+Unit = Literal["line", "row"]
+
+
+class Place(NamedTuple):
+    """Where a row stands among several files."""
+
+    number: int
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.file}"
+
+
+@dataclass(slots=True)
+class Stream:
+    """A file's rows as they pass, so that no one need hold them all.
+
+    Attributes:
+        path: The file.
+        rows: Where each row starts, and its cells; cells that its end lacks are None.
+        columns: Names of the columns; of JSON they grow as rows pass.
+        unit: What places count.
+        headed: The names came from a header line (which the user may have forgotten).
+        notes: What was assumed, in words.
+    """
+
+    path: Path
+    rows: Iterator[tuple[int, Row]]
+    columns: list[str]
+    unit: Unit = "line"
+    headed: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file's columns and rows.
+    """The columns and rows of a file, or of several that belong together.
 
     Attributes:
         path: The file, as the user named it.
         columns: Column names, all different.
         rows: One tuple per row, one raw value per column; None where the file has none.
-        places: Where each row starts: line numbers, or row numbers where lines mean nothing.
+        places: Where each row starts: line numbers, or row numbers where lines mean nothing; with
+            the file where there are several.
         unit: What ``places`` counts.
         headed: The names came from a header line (which the user may have forgotten).
         notes: What was assumed while reading, in words.
@@ -29,9 +63,9 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    places: tuple[int, ...]
-    unit: Literal["line", "row"] = "line"
+    rows: tuple[Row, ...]
+    places: tuple[int | Place, ...]
+    unit: Unit = "line"
     headed: bool = False
     notes: tuple[str, ...] = ()
 
@@ -47,7 +81,7 @@ class Table:
         return replace(self, columns=tuple(names), rows=rows)
 
 
-def listed(unit: str, numbers: list[int]) -> str:
+def listed(unit: str, numbers: Sequence[int | Place]) -> str:
     """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
     shown = ", ".join(str(number) for number in numbers[:_LISTED])
     more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.cells import cell_text, missing_label
-from tailorbird.data.table import Table, listed
+from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults
 from tailorbird.records import Example, Task
 
@@ -108,7 +108,7 @@ class _Reader:
     table: Table
     reading: Reading
     faults: Faults
-    bad: dict[str, list[int]]
+    bad: dict[str, list[int | Place]]
 
     def __post_init__(self) -> None:
         self.row = 0

@@ -1,19 +1,17 @@
-"""Words with a label each: CoNLL files, and rows with a list of words and a list of labels."""
+"""Words with a label each: rows with a list of words and a list of labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tailorbird.data.cells import cell_text
 from tailorbird.data.columns import check_named
+from tailorbird.data.conll import ENDINGS
 from tailorbird.data.formats import Wish
-from tailorbird.data.table import Table, listed
-from tailorbird.data.textfile import read_text
+from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example
 
-ENDINGS = (".conll", ".iob", ".iob2", ".bio")
 _WORDS = ("tokens", "words")
 _LABELS = ("labels", "ner_tags", "tags", "label", "pos_tags", "upos", "chunk_tags")
 _LOOKED_AT = 20
@@ -26,43 +24,6 @@ class WordColumns:
     text: str
     label: str | None
     notes: tuple[str, ...] = ()
-
-
-def read_conll(path: Path) -> Table:
-    """Read a CoNLL file: a word per line, its label last, and an empty line after a sentence.
-
-    Columns between are left out, as are ``-DOCSTART-`` lines and comments.
-
-    Raises:
-        UserError: A line has a word and no label.
-    """
-    sentences: list[tuple[list[str], list[str]]] = []
-    places: list[int] = []
-    bad: list[int] = []
-    fresh = True
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        cells = line.split("\t") if "\t" in line else line.split()
-        if not line.strip():
-            fresh = True
-            continue
-        if cells[0] == "-DOCSTART-" or (fresh and line.startswith("# ")):
-            continue
-        if len(cells) < 2 or not cells[0].strip() or not cells[-1].strip():
-            bad.append(number)
-            continue
-        if fresh:
-            sentences.append(([], []))
-            places.append(number)
-            fresh = False
-        sentences[-1][0].append(cells[0].strip())
-        sentences[-1][1].append(cells[-1].strip())
-    if bad or not sentences:
-        where = listed("line", bad) if bad else "the whole file"
-        raise UserError(
-            f"{path}: a word without a label in {where}",
-            "write WORD LABEL on each line, and an empty line between sentences",
-        )
-    return Table(path, ("tokens", "labels"), tuple(sentences), tuple(places))
 
 
 def find_words(
@@ -123,7 +84,8 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
     if columns.label is not None:
         labels = table.column(columns.label)
     made: list[Example | None] = []
-    uneven, odd = [], []
+    uneven: list[int | Place] = []
+    odd: list[int | Place] = []
     for row, (cell, tags, place) in enumerate(
         zip(table.column(columns.text), labels, table.places, strict=True), 1
     ):

@@ -16,7 +16,7 @@ from tailorbird.data.conversations import (
 )
 from tailorbird.data.formats import Form
 from tailorbird.data.sameness import rows
-from tailorbird.data.table import Table, listed
+from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding
 
@@ -29,7 +29,7 @@ class _Bad:
     """Rows with one kind of fault."""
 
     words: str
-    places: list[int] = field(default_factory=list)
+    places: list[int | Place] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_written(
     """
     examples: list[Example] = []
     bad: dict[str, _Bad] = {}
-    trailing: list[int] = []
+    trailing: list[int | Place] = []
     for number, (cells, place) in enumerate(zip(_rows(table, form), table.places, strict=True), 1):
         try:
             if form.kind == "text":

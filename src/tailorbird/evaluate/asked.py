@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -128,6 +129,38 @@ def scoring_of(metric: str, train: Asked) -> Scoring:
     labels = label_set(train.references)
     endings = label_endings(train.tokens, train.references, labels)
     return Scoring(metrics, headline, labels, endings)
+
+
+def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
+    """Return what another process needs to score other answers in the same way."""
+    if scoring is None:
+        return {}
+    return {
+        "metrics": list(scoring.metrics),
+        "labels": list(scoring.labels),
+        "endings": [ending.tolist() for ending in scoring.endings],
+    }
+
+
+def saved_scoring(told: dict[str, Any], metric: str) -> Scoring | None:
+    """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
+
+    Args:
+        told: What was kept.
+        metric: The run's ``evaluate.metric``, which may name the user's function.
+
+    Raises:
+        UserError: The user's function cannot be had any more.
+    """
+    if "metrics" not in told:
+        return None
+    return Scoring(
+        tuple(told["metrics"]),
+        str(told["headline"]),
+        tuple(told["labels"]),
+        tuple(np.asarray(ending, dtype=np.int64) for ending in told["endings"]),
+        load_custom(metric) if is_custom(metric) else None,
+    )
 
 
 def drawn(count: int, most: int, seed: int) -> np.ndarray:

@@ -52,6 +52,10 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
     folder = run_folder(config, "compare", resume=resume)
     with folder.locked():
         config = saved_config(folder, config) if resume and folder.exists else config
+        if config.data.folds is not None:
+            raise UserError(
+                f"data.folds={config.data.folds} is for `tailor tune`", "leave it out, or tune"
+            )
         if config.data.train is None:
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")

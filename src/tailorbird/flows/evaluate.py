@@ -58,7 +58,7 @@ def evaluate(
     writes = folder.file(TASK).is_file()
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
-        Path(data),
+        str(data),
         text=columns.text,
         label=columns.label,
         drop_missing=columns.drop_missing,

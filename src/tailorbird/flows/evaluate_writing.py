@@ -11,7 +11,7 @@ from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
-from tailorbird.evaluate.asked import asked_of, scoring_of
+from tailorbird.evaluate.asked import Asked, Scoring, asked_of, saved_scoring, scoring_of
 from tailorbird.flows.load_writing import Writer
 from tailorbird.flows.written import (
     Marked,
@@ -46,7 +46,7 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
     Args:
         folder: The arm.
         loaded: The examples, with their answers.
-        metric: As `evaluate.metric`; None takes the run's own.
+        metric: As `evaluate.metric`; None or auto takes the run's own scoring and labels.
 
     Raises:
         UserError: The rows do not fit the run's task.
@@ -67,8 +67,7 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
         answers = None
     else:
         asked = asked_of(tokens, test)
-        wanted = metric or str(writer.config.evaluate.metric)
-        scoring = scoring_of(wanted, asked)
+        scoring = _scoring(told, metric, str(writer.config.evaluate.metric), asked)
         paper = Paper(asked, tokens, scoring, writer.longest)
         answers = _answers(writer, paper, test)
     values = values_of(Marked(answers, losses, None), paper)
@@ -83,6 +82,16 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
         notes=tuple(finding.message for finding in tokens.findings),
     )
     return Evaluated(arm, split, paper.headline, list(prediction_rows(paper, answers)))
+
+
+def _scoring(told: dict[str, Any], asked_for: str | None, own: str, asked: Asked) -> Scoring:
+    """Return how answers are scored: as asked, else as the run's own test was.
+
+    Never by what the new answers look like: then two files would be scored by two measures.
+    """
+    if asked_for is not None and asked_for != "auto":
+        return scoring_of(asked_for, asked)
+    return saved_scoring(told, own) or scoring_of(str(told["headline"]), asked)
 
 
 def _encoded(writer: Writer, split: Split) -> Tokens:

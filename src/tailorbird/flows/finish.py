@@ -15,6 +15,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.truths import target_of, truths
+from tailorbird.flows.label_errors import DOUBTS
 from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.scoring import load_probabilities, load_target
@@ -45,6 +46,7 @@ from tailorbird.runs.folder import (
     TASK,
     RunFolder,
 )
+from tailorbird.runs.split import finding_from_json
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ def finish(story: Story, nest: Nest) -> Report:
 
 def _data(story: Story) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    if story.folder.file(DOUBTS).is_file():
+        doubts = finding_from_json(story.folder.read_json(DOUBTS))
+        found = replace(found, findings=(*found.findings, doubts))
     answered = _answered(story)
     if answered:
         found = replace(found, counts=found.counts | {"answered": answered})
@@ -164,7 +169,7 @@ def _with_look(
     index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
 
     def near(row: int) -> tuple[Neighbour, ...]:
-        return tuple(Neighbour(**found) for found in seen["nearest"].get(index[row], []))
+        return tuple(Neighbour(**found) for found in seen["nearest"].get(index.get(row, ""), []))
 
     return replace(
         arm,
@@ -178,7 +183,7 @@ def _compare(
     story: Story, arms: Sequence[ArmReport], headline: str
 ) -> tuple[Comparison, ...]:
     best = best_arm(arms, headline)
-    if best is None:
+    if best is None or len(story.folders) < 2:
         return ()
     split = story.prepared.split
     if split.task not in KINDS:

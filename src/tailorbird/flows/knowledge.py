@@ -51,7 +51,7 @@ class KnowledgeBase:
         self.config = load_config(flags=plain)
         self.store = Store.create(path, self.config.index)
         asked = self.config.index
-        if "embedder" in asked.model_fields_set and not self.store.embeds_with(asked.embedder):
+        if "embedder" in asked.model_fields_set and not self.store.adopts(asked.embedder):
             kept = self.store.settings.embedder
             self.store.close()
             raise UserError(

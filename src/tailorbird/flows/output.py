@@ -1,5 +1,6 @@
 """Where a run is kept, and how it is found again."""
 
+import re
 from pathlib import Path
 
 from tailorbird import log
@@ -24,11 +25,18 @@ def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
 
 
 def _next_name(config: Config, verb: str) -> Path:
-    data = Path(config.data.train).stem if config.data.train else "example"
+    data = _short_name(config.data.train) if config.data.train else "example"
     number = 1
     while (place := Path("runs") / f"{verb}-{data}-{number}").exists():
         number += 1
     return place
+
+
+def _short_name(data: str) -> str:
+    """Return a name for a folder from the first of the files, or from the folder or set."""
+    first = Path(data.split(",")[0])
+    stem = first.name.split(".")[0] if first.suffix else first.name
+    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "data"
 
 
 def saved_config(folder: RunFolder, asked: Config) -> Config:

@@ -7,7 +7,8 @@ from typing import Any
 
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.formats import Asked
-from tailorbird.data.read import named_in, read_examples, read_table
+from tailorbird.data.read import named_in, read_examples
+from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
 from tailorbird.flows.load import arm_folder, load
 from tailorbird.flows.scoring import load_target

@@ -8,7 +8,8 @@ from tailorbird.config import Config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.check import check_split
 from tailorbird.data.read import More, read_parts
-from tailorbird.data.split import make_split
+from tailorbird.data.sources import Source
+from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
 from tailorbird.records import KINDS, Split
 from tailorbird.runs.folder import RunFolder
@@ -50,9 +51,9 @@ def read_and_check(config: Config) -> Prepared:
     if data.train is None:
         raise UserError("no data was given", "name a CSV, TSV, JSONL or Parquet file")
     train, validation, test = read_parts(
-        Path(data.train),
-        validation=Path(data.validation) if data.validation else None,
-        test=Path(data.test) if data.test else None,
+        Source(data.train, data.max_examples, data.split_seed, data.group, data.time),
+        validation=data.validation,
+        test=data.test,
         text=data.text,
         label=data.label,
         drop_missing=data.drop_missing,
@@ -69,6 +70,7 @@ def read_and_check(config: Config) -> Prepared:
         validation_share=data.validation_share,
         test_share=data.test_share,
         seed=data.split_seed,
+        by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
     several = len(split.labels) > 1 or split.task == "classification"

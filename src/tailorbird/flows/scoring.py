@@ -1,5 +1,6 @@
 """Outputs -> everything the report says about an arm's quality."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,6 +21,8 @@ from tailorbird.runs.folder import (
     RunFolder,
     write_atomically,
 )
+
+_MOST_GROUPS = 50
 
 
 def score_arm(
@@ -64,11 +67,14 @@ def score_arm(
 def _slices(
     losses: np.ndarray, examples: Sequence[Example], target: Target
 ) -> tuple[Slice, ...]:
-    """Return the parts of the test by length and by class."""
+    """Return the parts of the test by length, by class, and by group where rows have one."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
     given = [classes_of(e, target.task) for e in examples]
     for label in sorted({label for classes in given for label in classes}):
         parts[f"class: {label}"] = np.asarray([label in classes for classes in given])
+    groups = [e.group for e in examples]
+    for group, _ in Counter(filter(None, groups)).most_common(_MOST_GROUPS):
+        parts[f"group: {group}"] = np.asarray([own == group for own in groups])
     return slices(losses, parts)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import load_config
 from tailorbird.data.encode import as_read
+from tailorbird.flows.label_errors import look_for_label_errors
 from tailorbird.flows.load import load
 from tailorbird.flows.scoring import load_probabilities
 from tailorbird.flows.tasks import TOOLS
@@ -47,6 +48,7 @@ def _look(run: RunFolder, arms: Sequence[str]) -> dict[str, Any]:
     split, _, _ = load_split(run)
     check = _check if split.task in KINDS else _check_written
     checks = {arm: asdict(check(RunFolder(arm), split)) for arm in arms}
+    look_for_label_errors(run, split)
     return {"reload": checks, "nearest": _nearest(run, arms, split)}
 
 

@@ -7,6 +7,7 @@ from tailorbird import log
 from tailorbird.config import Config, check_method, dump_config
 from tailorbird.config.losses import check_loss
 from tailorbird.flows.finish import Story, finish
+from tailorbird.flows.folds import check_folds, run_folds
 from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
@@ -30,6 +31,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     """
     started = time.time()
     check_method(config)
+    check_folds(config)
     folder = run_folder(config, "tune", resume=resume)
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None
@@ -42,6 +44,20 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         check_loss(config, prepared.split.task, prepared.split.labels)
         config = with_default_model(config, prepared.split)
         folder.write(CONFIG, dump_config(config))
+        if config.data.folds is not None:
+            prepared, arm, places = run_folds(config, prepared, folder, _run)
+            # The others are folds of the same arm, tested on other rows.
+            story = Story(
+                kind="tune",
+                config=config,
+                prepared=prepared,
+                folder=folder,
+                arms=[arm],
+                folders={arm.name: places[:1]},
+                command=command or reproduce("tune", folder),
+                started=started,
+            )
+            return _told(story)
     job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
     job, found = with_best(job)
     with folder.locked(wait=together):
@@ -60,10 +76,14 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             command=command or reproduce("tune", folder),
             started=started,
         )
-        with Nest() as nest:
-            report = finish(story, nest)
+        report = _told(story)
         folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
         return report
+
+
+def _told(story: Story) -> Report:
+    with Nest() as nest:
+        return finish(story, nest)
 
 
 def _run(job: ArmJob) -> ArmReport:

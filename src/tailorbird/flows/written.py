@@ -19,6 +19,7 @@ from tailorbird.evaluate.asked import (
     answer_length,
     asked_of,
     drawn,
+    scoring_json,
     scoring_of,
     with_room,
 )
@@ -267,10 +268,8 @@ def score_and_save(
 def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> ArmReport:
     """Return the arm's report with its scores, and write what it leaves."""
     values = values_of(marked, paper)
-    on_validation = validation_scores(marked.validation)
-    on_test = test_scores(values)
-    cost = report.cost
-    answers = marked.answers
+    on_validation, on_test = validation_scores(marked.validation), test_scores(values)
+    cost, answers = report.cost, marked.answers
     if answers is not None:
         cost = replace(cost, predict_ms_per_example=answers.ms_per_example)
         seed = job.config.data.split_seed
@@ -296,7 +295,7 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
         ),
     )
     save_values(job.folder, values)
-    told: dict[str, Any] = {"task": job.split.task, "headline": paper.headline}
+    told = {"task": job.split.task, "headline": paper.headline} | scoring_json(paper.scoring)
     if paper.max_new_tokens:
         told["max_new_tokens"] = paper.max_new_tokens
     if marked.check:

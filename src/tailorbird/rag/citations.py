@@ -132,12 +132,29 @@ def cite(passage: Passage, support: Support) -> Citation:
         source=passage.source,
         title=passage.title,
         page=passage.page,
-        headings=passage.headings,
+        headings=trail_at(passage, support.start),
         start=support.start,
         end=support.end,
         quote=support.quote,
         support=round(support.share, 4),
     )
+
+
+def trail_at(passage: Passage, start: int) -> tuple[str, ...]:
+    """Return the trail of headings at a place of a passage, which may hold headings itself.
+
+    Args:
+        passage: Its own trail is that of its first character.
+        start: Offset in the document's text.
+    """
+    trail = list(passage.headings)
+    for part in split_sentences(passage.text):
+        if passage.start + part.start >= start:
+            break
+        level = len(part.text) - len(part.text.lstrip("#"))
+        if part.kind == "heading" and level:
+            trail[level - 1 :] = [part.text.lstrip("# ").strip()]
+    return tuple(trail)
 
 
 def _contradicts(common: set[str], denied: set[str], refused: set[str]) -> bool:

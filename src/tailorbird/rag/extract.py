@@ -25,9 +25,9 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 # Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
 _WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
-_SECTION = 0.3
+_SECTION = 0.2
 _CODE_PENALTY, _DEPENDS_PENALTY = 0.1, 0.15
-_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.06, 0.03, 0.15
+_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.1, 0.05, 0.15
 # What lies further behind the best sentence than this is another subject.
 _BEHIND = 0.12
 _SAME = 0.8
@@ -36,6 +36,7 @@ _MOST_CODE_LINES = 24
 _DEEP = 9
 _SECTION_CHARACTERS = 1200
 _TAIL = 5
+_MOST_READ = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,11 @@ def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> 
     found = _candidates(passages)
     if not found:
         return []
-    scores = _scores(question, found, passages, embed)
+    worth = _worth(question, found, passages)
+    if len(found) > _MOST_READ:  # embedding them all would take seconds
+        best = np.sort(np.argsort(-worth, kind="stable")[:_MOST_READ])
+        found, worth = [found[place] for place in best], worth[best]
+    scores = worth + _likeness(question, found, embed)
     picked = [
         Picked(c.passage, c.sentence.start, c.sentence.end, float(score), c.sentence.kind)
         for c, score in zip(found, scores, strict=True)
@@ -105,10 +110,28 @@ def extract(ranked: Sequence[Picked], most: int = 3, *, steps: bool = False) -> 
         whole, used = _with_company(piece, steps=steps)
         kept = [other for other in kept if not _inside(other, whole)] + [whole]
         left -= used
+    if steps and kept and not any(_instructs(piece) for piece in kept):
+        kept += _instruction(ranked, kept)
     best: dict[int, float] = {}
     for piece in kept:
         best[piece.passage.number] = max(piece.score, best.get(piece.passage.number, piece.score))
     return sorted(kept, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
+
+
+def _instruction(ranked: Sequence[Picked], kept: Sequence[Picked]) -> list[Picked]:
+    """Return what tells what to do where nothing that was kept does: of the same passage."""
+    for piece in ranked:
+        if piece.score < ranked[0].score - 2 * _BEHIND:
+            break
+        if piece.passage.number == ranked[0].passage.number and _instructs(piece):
+            whole, _ = _with_company(piece, steps=True)
+            if not any(_overlaps(whole, other) for other in kept):
+                return [whole]
+    return []
+
+
+def _instructs(piece: Picked) -> bool:
+    return "```" in piece.text or piece.kind == "code" or tells(plain(piece.text))
 
 
 def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
@@ -147,23 +170,25 @@ def _is_rest(sentence: Sentence, passage: Passage) -> bool:
     return sentence.start == 0 and passage.start > 0 and sentence.text[0].islower()
 
 
-def _scores(
-    question: str, found: Sequence[_Candidate], passages: Sequence[Passage], embed: Embed
-) -> np.ndarray:
-    """Return ``[candidates]``: how well each answers."""
-    sections = list(dict.fromkeys(c.section for c in found))
-    vectors = embed([question, *(_as_read(c) for c in found), *sections])
-    likeness = vectors[1:] @ vectors[0]
-    around = dict(zip(sections, likeness[len(found) :], strict=True))
-    near = (1 - _SECTION) * likeness[: len(found)] + _SECTION * np.asarray(
-        [around[c.section] for c in found]
-    )
+def _worth(question: str, found: Sequence[_Candidate], passages: Sequence[Passage]) -> np.ndarray:
+    """Return ``[candidates]``: what can be said of each without reading it."""
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
-    scores: np.ndarray = near + _WORDS * _word_shares(question, found) + _PASSAGE * ranks
-    scores += _fitness(question, found)
-    return scores
+    worth: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
+    worth = worth + _fitness(question, found)
+    return worth
+
+
+def _likeness(question: str, found: Sequence[_Candidate], embed: Embed) -> np.ndarray:
+    """Return ``[candidates]``: likeness to the question, a part of it the section's."""
+    sections = list(dict.fromkeys(c.section for c in found))
+    vectors = embed([question, *(_as_read(c) for c in found), *sections])
+    each = vectors[1:] @ vectors[0]
+    around = dict(zip(sections, each[len(found) :], strict=True))
+    shared = np.asarray([around[c.section] for c in found])
+    near: np.ndarray = (1 - _SECTION) * each[: len(found)] + _SECTION * shared
+    return near
 
 
 def _fitness(question: str, found: Sequence[_Candidate]) -> np.ndarray:

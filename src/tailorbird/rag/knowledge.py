@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,6 @@ class KnowledgeBase:
         return self._generation(int(self.get_setting("generation")))
 
     @property
-    def generation(self) -> int:
-        """Its number."""
-        return self.current.number
-
-    @property
     def dimension(self) -> int:
         """Length of its vectors."""
         return self.current.dimension
@@ -157,7 +153,8 @@ class KnowledgeBase:
                 # The first read fixes the moment.
                 number = int(ledger.setting("generation"))
                 generation = next(g for g in ledger.generations() if g.number == number)
-                yield Snapshot(ledger, self.store(generation))
+                load = partial(self._embedders.of, generation)
+                yield Snapshot(ledger, self.store(generation), load)
             finally:
                 ledger.link.execute("ROLLBACK")
 
@@ -200,12 +197,19 @@ class KnowledgeBase:
             self._ledger.checkpoint()
         return True
 
-    def embeds_with(self, embedder: str) -> bool:
-        """Say whether the documents are embedded with this model, as it is now."""
-        current = self.current
-        if self._embedders.name_of(embedder) != current.embedder:
+    def adopts(self, embedder: str) -> bool:
+        """Say whether this model, as it is now, embedded the documents.
+
+        One that was moved is known by its new name from then on.
+        """
+        current, name = self.current, self._embedders.name_of(embedder)
+        if not current.fingerprint:
+            return name == current.embedder
+        if current.fingerprint != self._embedders.named(name).fingerprint:
             return False
-        return current.fingerprint in ("", self._embedders.named(current.embedder).fingerprint)
+        if name != current.embedder:
+            self._ledger.rename(current.number, name)
+        return True
 
     def build_generation(
         self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None

@@ -119,6 +119,12 @@ class Ledger:
         read = self.link.execute(f"SELECT {columns} FROM generations ORDER BY number")
         return [Generation(*row) for row in read]
 
+    def rename(self, number: int, embedder: str) -> None:
+        """Know a generation's model by another name."""
+        with transaction(self.link):
+            sql = "UPDATE generations SET embedder = ? WHERE number = ?"
+            self.link.execute(sql, (embedder, number))
+
     def forget_generation(self, number: int) -> None:
         """Forget a generation and its vectors."""
         with transaction(self.link):

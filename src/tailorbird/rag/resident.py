@@ -11,6 +11,7 @@ Read = Callable[[np.ndarray], Found]
 """Sorted rows to those of them that are there, in any order, and their vectors ``[n, d]``."""
 
 _NONE = np.empty(0, dtype=np.int64)
+_PIECE = 1024
 
 
 class Resident:
@@ -60,7 +61,12 @@ class Resident:
         if among is not None:
             places = self._places(among)
             return best(rows[places], matrix[places] @ asked, k)
-        scores = matrix @ asked
+        scores = np.empty(len(rows), dtype=np.float32)
+        # In pieces that a BLAS does not share out among threads: memory is the limit, and the
+        # other side of a search has the other core.
+        for start in range(0, len(rows), _PIECE):
+            end = start + _PIECE
+            np.dot(matrix[start:end], asked, out=scores[start:end])
         scores[self._gone] = -np.inf
         found, values = best(rows, scores, k)
         there = np.isfinite(values)

@@ -1,7 +1,7 @@
 """Questions into passages: both sides asked, fused, ranked again, joined."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,7 +60,6 @@ class Retriever:
     ) -> None:
         self.kb, self.config = kb, config
         self.reranker = reranker or load_reranker(config, kb)
-        self.weight = self._weight()
 
     def search(
         self, question: str, where: str | None = None, k: int | None = None
@@ -73,8 +72,8 @@ class Retriever:
             k: How many; default: ``retrieve.k``.
         """
         wanted = k or self.config.k
-        vector = self._vectors([question])
         with self.kb.reading() as view:
+            vector = self._vectors(view, [question])
             sides = self._sides(view, question, vector[0], where)
             # Hits may join, so more than k may be needed for k passages; not many more: the worst
             # of them would lengthen the passages of the best.
@@ -91,8 +90,8 @@ class Retriever:
     ) -> list[list[Hit]]:
         """Return the best chunks of each question, the questions embedded together."""
         wanted = k or self.config.k
-        vectors = self._vectors(questions)
         with self.kb.reading() as view:
+            vectors = self._vectors(view, questions)
             return [
                 self._ranked(view, self._sides(view, question, vector, where), wanted)
                 for question, vector in zip(questions, vectors, strict=True)
@@ -100,8 +99,8 @@ class Retriever:
 
     def sides(self, questions: Sequence[str], where: str | None = None) -> list[Sides]:
         """Return what each side finds, for choosing a weight and for explaining."""
-        vectors = self._vectors(questions)
         with self.kb.reading() as view:
+            vectors = self._vectors(view, questions)
             return [
                 self._sides(view, question, vector, where)
                 for question, vector in zip(questions, vectors, strict=True)
@@ -147,7 +146,9 @@ class Retriever:
             return hits
         return _reranked(self.reranker, question, hits, self.config.rerank)
 
-    def _weight(self) -> float:
+    @property
+    def weight(self) -> float:
+        """The dense side's: what is asked for, else what is kept now, else `EVEN`."""
         if self.config.mode != "hybrid":
             return float(self.config.mode == "dense")
         if self.config.weight is not None:
@@ -155,17 +156,22 @@ class Retriever:
         kept = self.kb.get_setting("weight")
         return EVEN if kept is None else float(kept)
 
-    def _vectors(self, questions: Sequence[str]) -> np.ndarray:
+    def _vectors(self, view: View, questions: Sequence[str]) -> np.ndarray:
         if not questions or self.config.mode == "words":
             return np.zeros((len(questions), 0), dtype=np.float32)
-        return self.kb.embedder.embed_queries(questions).vectors
+        # By the model of what is looked at: another may be switched to at any moment.
+        return view.embedder.embed_queries(questions).vectors
 
     def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
         k, mode = self.config.candidates, self.config.mode
         if mode == "hybrid":
             # Neither side's time is Python's own: each has a core while the other runs.
             asked = _BESIDE.submit(view.matching, question, k, where)
-            dense, words = view.nearest(vector, k, where), asked.result()
+            try:
+                dense = view.nearest(vector, k, where)
+            finally:
+                wait([asked])  # a fault of one side must not end the look while the other reads
+            words = asked.result()
         else:
             dense = view.nearest(vector, k, where) if mode == "dense" else []
             words = view.matching(question, k, where) if mode == "words" else []

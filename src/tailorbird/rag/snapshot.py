@@ -29,11 +29,16 @@ class Snapshot:
     are left out, and more are asked for in their place.
     """
 
-    def __init__(self, ledger: Ledger, store: Store) -> None:
-        self._ledger, self._store = ledger, store
+    def __init__(self, ledger: Ledger, store: Store, load: Callable[[], Any]) -> None:
+        self._ledger, self._store, self._load = ledger, store, load
         # Both sides may be asked at once; the connection is for one thread at a time.
         self._guard = threading.RLock()
         self._few: dict[str, np.ndarray | None] = {}
+
+    @property
+    def embedder(self) -> Any:
+        """The model whose vectors are searched here, loaded when first asked for."""
+        return self._load()
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""

@@ -3,7 +3,7 @@
 Measured at 100,000 rows of 384 numbers (LanceDB 0.40): its flat scan reads every vector from disk
 for every question and takes 5 to 10 times as long as one product with a matrix in memory. So each
 process that searches keeps the vectors at hand, 150 MB, exact; past `_RESIDENT_BYTES` LanceDB's
-approximate index takes over.
+approximate index takes over, which at 400,000 rows answers in a sixth of the time.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ import numpy as np
 from tailorbird.errors import UserError
 from tailorbird.rag.resident import Found, Resident, best
 
-_RESIDENT_BYTES = 512 << 20
+_RESIDENT_BYTES = 256 << 20
 # Other processes may still read a version that was just replaced; queries take far less.
 _KEEP_VERSIONS = timedelta(minutes=2)
 _FRAGMENTS = 50
 _STALE, _READ_ALL_SECONDS = 500, 20.0
-_REFINE = 4
+_REFINE = 2
 _WORDS_INDEX, _VECTOR_INDEX = "text_idx", "vector_idx"
 
 
@@ -199,12 +199,13 @@ class LanceStore:
         shutil.rmtree(folder / f"{name}.lance", ignore_errors=True)
 
     def _build_vector_index(self) -> None:
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfSq
 
-        settings = IvfPq(
+        # Numbers of one byte, not product quantisation: at 400,000 rows of 384 numbers the first
+        # ten were all found, where products of 8 numbers each lost 6 of 100.
+        settings = IvfSq(
             distance_type="dot",
             num_partitions=_partitions(self._table.count_rows()),
-            num_sub_vectors=max(1, self.dimension // 8),
             max_iterations=20,
             sample_rate=64,
         )
@@ -286,7 +287,7 @@ def _partitions(rows: int) -> int:
 
 
 def _probes(rows: int) -> int:
-    return max(1, _partitions(rows) // 8)
+    return max(8, _partitions(rows) // 20)
 
 
 def _in(rows: np.ndarray) -> str:

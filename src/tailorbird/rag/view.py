@@ -11,8 +11,21 @@ from tailorbird.rag.embed import Embedded
 from tailorbird.records import Chunk, Hit
 
 
+class EmbedsQuestions(Protocol):
+    """The side of an embedder that questions meet."""
+
+    def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
+        """Return the vectors of questions."""
+        ...
+
+
 class View(Protocol):
     """One snapshot: what is found, read and cited here belongs together."""
+
+    @property
+    def embedder(self) -> EmbedsQuestions:
+        """The model whose vectors are searched here."""
+        ...
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``, by cosine, best first."""
@@ -32,14 +45,6 @@ class View(Protocol):
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
         """Return the chunks' unit vectors ``[n, d]``."""
-        ...
-
-
-class EmbedsQuestions(Protocol):
-    """The side of an embedder that questions meet."""
-
-    def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of questions."""
         ...
 
 

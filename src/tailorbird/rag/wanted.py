@@ -127,11 +127,19 @@ def defines(sentence: str, about: set[str], heading: str = "", place: int = 9) -
         if len(before.split()) <= _LONGEST_SUBJECT and about <= _meant(before):
             # "X is a good choice when:" is no definition.
             return 0.3 if sentence.rstrip().endswith(":") else 1.0
-    opening = " ".join(sentence.split()[: len(about) + 2])
-    if about <= _meant(opening):
+    if _opens_with(sentence.split(), about):
         return 0.6
     # Under a heading that names the subject, the first sentences say what it is.
     return max(0.0, 0.6 - 0.15 * place) if about <= _meant(heading) else 0.0
+
+
+def _opens_with(words: list[str], about: set[str]) -> bool:
+    """Say whether a sentence begins with its subject and goes on about it: "LoRA adds ..."."""
+    for count in range(1, min(len(words), len(about) + 3)):
+        if about <= _meant(" ".join(words[:count])):
+            # "`KeyError: 'a'` and ..." speaks of a message, not of what it is.
+            return words[count - 1][-1].isalnum() and words[count].isalpha()
+    return False
 
 
 def _meant(text: str) -> set[str]:

@@ -57,6 +57,8 @@ class Example:
             the label of each word. `label` lists them.
         values: Of regression, its numbers, one per target; `label` writes them.
         words: Of token classification, the words; `text` joins them.
+        group: Whose it is: rows of one group are never in two parts; empty where not asked for.
+        time: When it was, in seconds; only the order matters. None where not asked for.
     """
 
     text: str
@@ -68,6 +70,8 @@ class Example:
     labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
     words: tuple[str, ...] = ()
+    group: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from tailorbird.report.arms import (
     words,
 )
 from tailorbird.report.confusion import confused_pairs
+from tailorbird.report.overfit import overfitting
 
 MUCH = 0.5  # perplexity half as high again
 
@@ -42,8 +43,10 @@ def scatter(report: Report) -> str:
     return " ".join(told)
 
 
-def learning(arm: ArmReport) -> str:
+def learning(arm: ArmReport, task: str = "classification") -> str:
     """Say whether training stopped too early, too late, or about right."""
+    if told := overfitting(arm, task):
+        return told
     points = [p for p in arm.curve if math.isfinite(p.validation_loss)]
     if len(points) < 2:
         return ""

@@ -21,6 +21,7 @@ from tailorbird.report import arms, captions, numbers
 from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.document import TEMPLATES, moment, page_environment
+from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.residuals import residual_plots, residual_words
 from tailorbird.report.scatter import cost_scatter
@@ -126,6 +127,7 @@ def _environment(report: Report) -> "Environment":
     environment.globals["change"] = _unbroken(numbers.change)
     environment.globals["mean"] = _mean
     environment.globals["make_seconds"] = arms.make_seconds
+    environment.globals["overfitting"] = chosen_overfitting(report)
     environment.globals["headline"] = arms.headline(report)
     environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
@@ -191,7 +193,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         residuals=residual_plots(arm.residuals),
         worst=worst(report, arm),
         says={
-            "learning": captions.learning(arm),
+            "learning": captions.learning(arm, report.data.task),
             "calibration": captions.calibration(arm),
             "per_class": captions.per_class(arm),
             "confusion": captions.confusion(arm, labels),

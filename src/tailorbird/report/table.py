@@ -19,6 +19,7 @@ from tailorbird.report.arms import (
     words,
 )
 from tailorbird.report.captions import caution
+from tailorbird.report.overfit import chosen_overfitting
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -71,6 +72,8 @@ class ReportTable:
         lines = [*self._legend(), *self._troubles(), Text(""), self._verdict()]
         if caution(self.report):
             lines.append(Text(f"Beware: {caution(self.report)}"))
+        if told := chosen_overfitting(self.report):
+            lines.append(Text(told))
         if dropped:
             lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
         yield ""

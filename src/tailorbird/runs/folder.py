@@ -18,7 +18,7 @@ CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.js
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
-SEARCH, TARGET = "search", "target.json"
+SEARCH, TARGET, LABEL_ERRORS = "search", "target.json", "label_errors.csv"
 
 
 class RunFolder:

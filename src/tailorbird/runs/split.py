@@ -37,9 +37,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
         part: tuple(map(example_from_json, folder.read_rows(f"{DATA}/{part}.jsonl")))
         for part in _PARTS
     }
-    findings = tuple(
-        Finding(**finding | {"samples": tuple(finding["samples"])}) for finding in rest["findings"]
-    )
+    findings = tuple(map(finding_from_json, rest["findings"]))
     split = Split(
         labels=tuple(rest["labels"]),
         how=rest["how"],
@@ -54,8 +52,16 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 def example_from_json(row: dict[str, Any]) -> Example:
     """Return the example that `dataclasses.asdict` made `row` of."""
     messages = tuple(Message(**message) for message in row["messages"])
-    more = {name: tuple(row.get(name, ())) for name in ("pair", "labels", "values", "words")}
+    more: dict[str, Any] = {
+        name: tuple(row.get(name, ())) for name in ("pair", "labels", "values", "words")
+    }
+    more |= {"group": row.get("group", ""), "time": row.get("time")}
     return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)
+
+
+def finding_from_json(row: dict[str, Any]) -> Finding:
+    """Return the finding that `dataclasses.asdict` made `row` of."""
+    return Finding(**row | {"samples": tuple(row["samples"])})
 
 
 def has_split(folder: RunFolder) -> bool:

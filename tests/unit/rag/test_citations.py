@@ -1,8 +1,16 @@
 """Citations: what is held is let through and placed; what is not is named."""
 
+from dataclasses import replace
+
 import pytest
 
-from tailorbird.rag.citations import check_answer, cited_numbers, find_support, without_marks
+from tailorbird.rag.citations import (
+    check_answer,
+    cited_numbers,
+    find_support,
+    trail_at,
+    without_marks,
+)
 from tailorbird.rag.words import content_words, negated, numbers
 from tailorbird.records import Claim, Passage
 
@@ -109,3 +117,20 @@ def test_support_may_take_neighbouring_sentences_but_no_more_than_it_needs() -> 
 def test_odd_answers_do_not_break_it(answer: str) -> None:
     check_answer(answer, [passage()], 0.6)
     check_answer(answer, [], 0.6)
+
+
+def test_the_trail_is_that_of_the_place_not_of_the_passage() -> None:
+    parts = ("The last.", "## Merge", "All at once.", "### Undo", "Unmerge it.", "## Load", "One.")
+    text = "\n\n".join(parts)
+    held = replace(passage(text, start=40), headings=("LoRA", "Train", "Fast"))
+    at = {words: trail_at(held, 40 + text.index(words)) for words in ("The", "All", "Unm", "One")}
+    assert at == {
+        "The": ("LoRA", "Train", "Fast"),
+        "All": ("LoRA", "Merge"),
+        "Unm": ("LoRA", "Merge", "Undo"),
+        "One": ("LoRA", "Load"),
+    }
+    _, claims = check_answer("Unmerge it [1].", [held], 0.6)
+    assert claims[0].citations[0].headings == ("LoRA", "Merge", "Undo")
+    code = passage("```sh\n# no heading\n```\n\nIt runs.", start=0)
+    assert trail_at(code, len(code.text) - 3) == ()

@@ -69,7 +69,7 @@ def test_what_says_little_by_itself() -> None:
         ("What is IA3?", "Infused Adapter (IA3) is a method that adds vectors.", 1.0),
         ("What is a KeyError?", "A KeyError means that the key is not there.", 1.0),
         ("What is prompt tuning?", "Prompt tuning adds a virtual prompt.", 0.6),
-        ("What is a KeyError?", "`KeyError: 'a'` and `KeyError: 'b'` are different.", 0.6),
+        ("What is a KeyError?", "`KeyError: 'a'` and `KeyError: 'b'` are different.", 0.0),
         ("What is LoRA?", "The learning rate is a number.", 0.0),
         ("What is LoRA?", "Models have become large; so people came to use LoRA.", 0.0),
     ],

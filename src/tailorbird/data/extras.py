@@ -1,0 +1,120 @@
+"""Columns beside text and label: whose a row is, and when it was."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from tailorbird.data.cells import cell_text
+from tailorbird.data.sources import Source
+from tailorbird.data.table import Place, Table, listed
+from tailorbird.errors import Faults, did_you_mean
+from tailorbird.records import Example
+
+_DATES = "write dates as 2024-05-31 or 2024-05-31T14:30, or as numbers (years, Unix seconds)"
+
+
+def with_extras(
+    examples: tuple[Example, ...], table: Table, source: Source
+) -> tuple[Example, ...]:
+    """Return the examples with their group and their time, where these were asked for.
+
+    Args:
+        examples: Of the table; their row is its row's number, from 1.
+        table: The rows.
+        source: What was asked for.
+
+    Raises:
+        UserError: There is no such column, or cells that cannot be used.
+    """
+    faults = Faults()
+    groups = _column(examples, table, ("--group", source.group), _group, faults)
+    times = _column(examples, table, ("--time", source.time), _time, faults)
+    faults.raise_if_any()
+    if groups is not None:
+        examples = tuple(replace(e, group=g) for e, g in zip(examples, groups, strict=True))
+    if times is not None:
+        examples = tuple(replace(e, time=t) for e, t in zip(examples, times, strict=True))
+    return examples
+
+
+def _column(
+    examples: Sequence[Example],
+    table: Table,
+    asked: tuple[str, str | None],
+    read: Callable[[Any], Any],
+    faults: Faults,
+) -> list[Any] | None:
+    flag, name = asked
+    if name is None:
+        return None
+    if name not in table.columns:
+        columns = ", ".join(map(repr, table.columns))
+        faults.add(
+            f"{table.path}: there is no column {name!r}{did_you_mean(name, table.columns)}",
+            f"{flag} takes one of: {columns}",
+        )
+        return None
+    index = table.columns.index(name)
+    made: list[Any] = []
+    bad: list[int | Place] = []
+    for example in examples:
+        value = read(table.rows[example.row - 1][index])
+        if value is None:
+            bad.append(table.places[example.row - 1])
+        made.append(value)
+    if bad:
+        what = "group" if flag == "--group" else "date or number"
+        faults.add(
+            f"{table.path}: column {name!r}: no {what} in {len(bad):,} of {len(examples):,} rows: "
+            f"{listed(table.unit, bad)}",
+            "fill them in (each row may be a group of its own), or remove these rows"
+            if flag == "--group"
+            else _DATES,
+        )
+    elif flag == "--time" and len({_is_number(row[index]) for row in table.rows}) > 1:
+        faults.add(f"{table.path}: column {name!r} holds both dates and numbers", _DATES)
+    return made
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell_text(cell)[0] or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _group(cell: Any) -> str | None:
+    text, fault = cell_text(cell)
+    return None if fault or text is None or not text.strip() else text.strip()
+
+
+def _time(cell: Any) -> float | None:
+    """Return seconds since 1970, or a number as it stands: only the order matters.
+
+    Years and compact dates (20240531) are numbers too, and in the right order as they are.
+    """
+    if isinstance(cell, datetime):
+        return _seconds(cell)
+    if isinstance(cell, date):
+        return _seconds(datetime(cell.year, cell.month, cell.day))
+    text, fault = cell_text(cell)
+    if fault or text is None:
+        return None
+    try:
+        number = float(text)
+        return number if math.isfinite(number) else None
+    except ValueError:
+        pass
+    try:
+        return _seconds(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None
+
+
+def _seconds(moment: datetime) -> float:
+    # Without a zone it is taken for UTC, on this machine as on any other.
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.timestamp()

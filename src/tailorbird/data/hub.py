@@ -1,0 +1,188 @@
+"""Data sets on the Hugging Face hub: looked up, and only the files of their splits fetched."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tailorbird import log
+from tailorbird.data.layout import CARD, data_files, split_files
+from tailorbird.errors import UserError
+
+_NAME = re.compile(
+    r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<subset>[\w.+-]+))?(@(?P<revision>[\w./-]+))?"
+)
+_CONVERTED = "refs/convert/parquet"
+"""Where the hub keeps every public set as Parquet, also those that are made by a script."""
+_PATIENCE_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``owner/name[:subset][@revision]``."""
+
+    repo: str
+    subset: str | None
+    revision: str | None
+
+
+def hub_address(name: str) -> Address | None:
+    """Return the data set that a name may mean, None if it cannot be one."""
+    match = _NAME.fullmatch(name)
+    return Address(match["repo"], match["subset"], match["revision"]) if match else None
+
+
+@lru_cache(maxsize=8)
+def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each split, fetched into the hub's own cache.
+
+    With no network, what was fetched before is taken and said.
+
+    Raises:
+        UserError: There is no such set, it may not be read, or there is no network and no copy.
+    """
+    from huggingface_hub import constants, errors
+
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            return _fetched(address)
+        except errors.GatedRepoError:
+            raise UserError(
+                f"{address.repo}: its owner asks readers to sign in",
+                f"accept its terms on huggingface.co/datasets/{address.repo}, then: hf auth login",
+            ) from None
+        except errors.RepositoryNotFoundError:
+            raise UserError(
+                f"{address.repo}: there is no such file or folder here, and no such public data "
+                "set on the Hugging Face hub",
+                "check the name; for a private set: hf auth login",
+            ) from None
+        except errors.RevisionNotFoundError:
+            raise UserError(
+                f"{address.repo} has no branch, tag or commit {address.revision!r}",
+                "leave @REVISION out, or look at the set's page",
+            ) from None
+        except UserError:
+            raise
+        except Exception as error:
+            # The client's own transport errors, of whichever package it stands on.
+            package = type(error).__module__.partition(".")[0]
+            if not (isinstance(error, OSError) or package.startswith(("httpx", "huggingface_hub"))):
+                raise
+            why = _short(error)
+    else:
+        why = "HF_HUB_OFFLINE is set"
+    found = _kept(address)
+    if found is None:
+        raise UserError(
+            f"{address.repo}: there is no such file or folder here, and the Hugging Face hub "
+            f"cannot be asked ({why})",
+            "check the path; or fetch the set where there is a network "
+            f"(hf download {address.repo} --repo-type dataset) and name the folder",
+        )
+    log.say(f"{address.repo}: the copy on this machine is taken, as the hub cannot be asked: {why}")
+    return found
+
+
+def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    api = HfApi()
+
+    def get(names: Sequence[str], revision: str | None) -> Path:
+        folder = snapshot_download(
+            address.repo, repo_type="dataset", revision=revision, allow_patterns=list(names)
+        )
+        return Path(folder)
+
+    def listed(revision: str | None) -> list[str]:
+        # One question without the client's own repeats: with no network they take half a minute.
+        told = api.dataset_info(address.repo, revision=revision, timeout=_PATIENCE_SECONDS)
+        return [file.rfilename for file in told.siblings or ()]
+
+    names = listed(address.revision)
+    card = ""
+    if CARD in names:
+        path = hf_hub_download(
+            address.repo, CARD, repo_type="dataset", revision=address.revision
+        )
+        card = Path(path).read_text(encoding="utf-8", errors="replace")
+    if data_files(names):
+        splits = split_files(address.repo, names, card, address.subset)
+        return _placed(splits, lambda files: get(files, address.revision))
+    splits = _converted(address, listed(_CONVERTED))
+    return _placed(splits, lambda files: get(files, _CONVERTED))
+
+
+def _placed(
+    splits: dict[str, tuple[str, ...]], get: Callable[[Sequence[str]], Path]
+) -> dict[str, tuple[Path, ...]]:
+    every = [name for files in splits.values() for name in files]
+    log.say(f"fetching {len(every):,} files from the Hugging Face hub, unless they are here ...")
+    folder = get(every)
+    return {split: tuple(folder / name for name in files) for split, files in splits.items()}
+
+
+def _converted(address: Address, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the splits of the hub's own Parquet files: ``subset/split/0000.parquet``."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in sorted(names):
+        parts = name.split("/")
+        if len(parts) == 3 and name.endswith(".parquet"):
+            found.setdefault(parts[0], {}).setdefault(parts[1], []).append(name)
+    subset = address.subset or ("default" if "default" in found else None)
+    if subset is None and len(found) == 1:
+        subset = next(iter(found))
+    if subset not in found:
+        shown = ", ".join(sorted(found)[:20]) or "none that can be read"
+        raise UserError(
+            f"{address.repo}: which subset? It has: {shown}",
+            f"name one after a colon: {address.repo}:SUBSET",
+        )
+    return {split: tuple(files) for split, files in found[subset].items()}
+
+
+def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
+    """Return the splits among the files that lie in the hub's cache, None if there are none."""
+    snapshots = _snapshots(address.repo)
+    wanted = (address.revision,) if address.revision else ("main", _CONVERTED)
+    for revision in wanted:
+        folder = snapshots.get(str(revision))
+        names = (
+            [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            if folder
+            else []
+        )
+        if folder is None or not data_files(names):
+            continue
+        if revision == _CONVERTED:
+            splits = _converted(address, names)
+        else:
+            card = folder / CARD
+            told = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+            splits = split_files(address.repo, names, told, address.subset)
+        return {split: tuple(folder / n for n in files) for split, files in splits.items()}
+    return None
+
+
+def _snapshots(repo: str) -> dict[str, Path]:
+    """Return the folders of a set in the cache, by branch, tag and commit."""
+    from huggingface_hub import errors, scan_cache_dir
+
+    try:
+        cached = scan_cache_dir().repos
+    except errors.CacheNotFound:
+        return {}
+    found: dict[str, Path] = {}
+    for kept in cached:
+        if kept.repo_type == "dataset" and kept.repo_id == repo:
+            for revision in kept.revisions:
+                for name in (*revision.refs, revision.commit_hash):
+                    found[name] = Path(revision.snapshot_path)
+    return found
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]

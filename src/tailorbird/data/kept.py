@@ -1,0 +1,115 @@
+"""Which of the rows that pass are kept: all, or a random sample that fits the memory."""
+
+from pathlib import Path
+from random import Random
+from typing import Generic, TypeVar
+
+from tailorbird.errors import UserError
+
+_T = TypeVar("_T")
+_LOOKED_AT = 4096
+_SHARE = 0.5
+
+
+class Kept(Generic[_T]):
+    """Rows in the order of the files: every one, or `most` of them drawn at random.
+
+    The draw is a reservoir (Vitter 1985, algorithm R): each row has the same chance, and never
+    more than `most` are held, however many pass.
+
+    Args:
+        name: What is read, for messages.
+        most: Rows to keep; None: all that fit half of the memory that is free at the start.
+        seed: Of the draw.
+    """
+
+    def __init__(self, name: str, most: int | None = None, seed: int = 0) -> None:
+        self._name, self._most = name, most
+        self._random = Random(seed)
+        self._rows: list[_T] = []
+        self._numbers: list[int] = []
+        self._memory = Memory()
+        self.seen = 0
+
+    def add(self, row: _T) -> None:
+        """Note the next row.
+
+        Raises:
+            UserError: The rows so far take more memory than they may.
+        """
+        number = self.seen
+        self.seen += 1
+        if self._most is None:
+            self._rows.append(row)
+        elif number < self._most:
+            self._rows.append(row)
+            self._numbers.append(number)
+        elif (place := self._random.randrange(number + 1)) < self._most:
+            self._rows[place], self._numbers[place] = row, number
+        if number % _LOOKED_AT == _LOOKED_AT - 1 and self._memory.exceeded():
+            raise self._too_much()
+
+    def rows(self) -> list[_T]:
+        """Return what was kept, in the order in which it passed."""
+        if self._most is None:
+            return self._rows
+        order = sorted(range(len(self._rows)), key=self._numbers.__getitem__)
+        return [self._rows[place] for place in order]
+
+    def _too_much(self) -> UserError:
+        held = len(self._rows)
+        return UserError(
+            f"{self._name}: {held:,} rows take {self._memory.used() / 1e9:,.1f} GB, half of the "
+            "memory that was free, and the file goes on",
+            f"keep fewer, drawn at random while reading: --set data.max_examples={held // 2}",
+        )
+
+
+class Memory:
+    """What this process took since then, against half of what was free."""
+
+    def __init__(self) -> None:
+        self._start: int | None = None
+        self._budget = 0.0
+
+    def used(self) -> int:
+        """Return the bytes taken since the first look."""
+        import psutil
+
+        held = int(psutil.Process().memory_info().rss)
+        if self._start is None:
+            self._start, self._budget = held, _SHARE * free_bytes()
+        return held - self._start
+
+    def exceeded(self) -> bool:
+        """Whether that is more than it may be."""
+        return self.used() > self._budget
+
+
+def free_bytes() -> int:
+    """Return the memory that is free, of the machine and of this process's control group."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    most, now = (_number(group / name) for name in ("memory.max", "memory.current"))
+    if most is None or now is None:
+        return free
+    # Pages of files that were read count as used, and are given back as soon as they are wanted.
+    return min(free, most - now + _cached(group / "memory.stat"))
+
+
+def _cached(path: Path) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("file ")), 0)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,213 @@
+"""Which files of a folder belong to which split: by what it says, or by their names.
+
+The rules are those of Hugging Face's datasets, so that a folder means the same to both; what they
+would settle by a silent choice is an error here.
+"""
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tailorbird.data.conll import ENDINGS as CONLL
+from tailorbird.data.textfile import PACKED, kind_of
+from tailorbird.errors import UserError, did_you_mean
+
+KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+CARD = "README.md"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", *CONLL)
+PROSE = (".txt", ".md")
+_ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json", "readme.md"}
+_SHARD = re.compile(r"^data/([^/]*)-\d{5}-of-\d{5}[^/]*\.[^/]*$")
+
+Splits = dict[str, tuple[str, ...]]
+"""Names of splits, and the files of each, as paths within the folder."""
+
+
+def saved_splits(folder: Path) -> dict[str, tuple[Path, ...]] | None:
+    """Return the files of a folder that `save_to_disk` of datasets wrote, None if it is no such.
+
+    A single set's split has the empty name.
+
+    Raises:
+        UserError: The folder is incomplete.
+    """
+    parts = folder / "dataset_dict.json"
+    if parts.is_file():
+        names = [str(name) for name in _json(parts)["splits"]]
+        return {name: _saved(folder / name) for name in names}
+    return {"": _saved(folder)} if (folder / "state.json").is_file() else None
+
+
+def _saved(folder: Path) -> tuple[Path, ...]:
+    listed = _json(folder / "state.json")["_data_files"]
+    files = tuple(folder / str(entry["filename"]) for entry in listed)
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        what = f"{missing[0].name} is missing" if missing else "it has no data file"
+        raise UserError(f"{folder}: incomplete: {what}", "save or copy the folder again")
+    return files
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path.parent}: incomplete or damaged: {path.name}: {error}",
+            "save or copy the folder again",
+        ) from None
+
+
+def data_files(names: Iterable[str]) -> list[str]:
+    """Return which names are of data: no hidden ones, and none that only describe the others."""
+    kept = []
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        hidden = any(part.startswith((".", "__")) for part in path.parts)
+        if not hidden and path.name.lower() not in _ABOUT and kind_of(Path(name)) in (
+            *TABLES,
+            *PROSE,
+        ):
+            kept.append(name)
+    # Beside tables, texts are notes on them.
+    tables = [name for name in kept if kind_of(Path(name)) in TABLES]
+    return tables or kept
+
+
+def split_files(where: str, names: Sequence[str], card: str, subset: str | None) -> Splits:
+    """Return the splits of a folder by its card, else by the names of its files.
+
+    Args:
+        where: What the folder is called, for messages.
+        names: All files in it.
+        card: The words of its README.md; may be empty.
+        subset: Which of its configurations; None: the only one, or the default.
+
+    Raises:
+        UserError: There is no data, no such subset, or it cannot be told which to take.
+    """
+    told = _configurations(card)
+    if told:
+        return _told(where, names, told, subset)
+    if subset is not None:
+        raise UserError(
+            f"{where} has no subset {subset!r}: its card names none", f"leave :{subset} out"
+        )
+    files = data_files(names)
+    kinds = sorted({kind_of(Path(name)) for name in files})
+    if not files:
+        packed = ", ".join(PACKED)
+        raise UserError(
+            f"{where}: there is no file of data in this folder",
+            f"name a file or folder with {', '.join((*TABLES, *PROSE))} (or packed: {packed})",
+        )
+    if len(kinds) > 1:
+        raise UserError(
+            f"{where}: the folder holds files of several kinds: {', '.join(kinds)}",
+            f"name those to read, such as '{where}/*{kinds[0]}'",
+        )
+    for found in (_shards(files), _by_keyword(files, of_folders=True), _by_keyword(files)):
+        if found:
+            return found
+    return {"": tuple(files)}
+
+
+def _shards(files: Sequence[str]) -> Splits:
+    found: dict[str, list[str]] = {}
+    for name in files:
+        if match := _SHARD.match(name):
+            found.setdefault(match[1], []).append(name)
+    return {split: tuple(names) for split, names in found.items()}
+
+
+def _by_keyword(files: Sequence[str], *, of_folders: bool = False) -> Splits:
+    """Return the splits that words in the files' or their folders' names tell."""
+    found = {}
+    for split, words in KEYWORDS.items():
+        end = "(?=[-._ 0-9]|$)" if of_folders else "(?=[-._ 0-9])"
+        word = re.compile(f"(^|[-._ 0-9])({'|'.join(words)}){end}")
+        hits = []
+        for name in files:
+            path = PurePosixPath(name)
+            parts = path.parts[:-1] if of_folders else (path.name,)
+            if any(word.search(part) for part in parts):
+                hits.append(name)
+        if hits:
+            found[split] = tuple(hits)
+    return found
+
+
+def _configurations(card: str) -> list[dict[str, Any]]:
+    """Return the configurations that a dataset's card lists, with their files."""
+    head = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", card, re.S)
+    if head is None:
+        return []
+    import yaml
+
+    try:
+        told = yaml.safe_load(head[1])
+    except yaml.YAMLError:
+        return []
+    listed = told.get("configs") if isinstance(told, dict) else None
+    every = [c for c in listed or () if isinstance(c, dict) and c.get("data_files")]
+    return [{"config_name": "default"} | c for c in every]
+
+
+def _told(
+    where: str, names: Sequence[str], told: list[dict[str, Any]], subset: str | None
+) -> Splits:
+    subsets = [str(c["config_name"]) for c in told]
+    if subset is None:
+        default = [c for c in told if c.get("default") or c["config_name"] == "default"]
+        if not default and len(told) > 1:
+            shown = ", ".join(subsets[:20]) + (" ..." if len(subsets) > 20 else "")
+            raise UserError(
+                f"{where} has {len(subsets)} subsets: {shown}",
+                f"name one after a colon: {where}:{subsets[0]}",
+            )
+        chosen = (default or told)[0]
+    elif subset in subsets:
+        chosen = told[subsets.index(subset)]
+    else:
+        raise UserError(
+            f"{where} has no subset {subset!r}{did_you_mean(subset, subsets)}",
+            f"it has: {', '.join(subsets[:20])}",
+        )
+    below = str(chosen.get("data_dir") or "").strip("/")
+    found: dict[str, list[str]] = {}
+    for split, pattern in _patterns(chosen["data_files"]):
+        whole = f"{below}/{pattern}" if below else pattern
+        hits = [name for name in sorted(names) if _matches(name, whole)]
+        if not hits:
+            raise UserError(
+                f"{where}: its card names {whole!r}, and no file is called so",
+                "get the whole folder, or name the files",
+            )
+        found.setdefault(split, []).extend(hits)
+    return {split: tuple(dict.fromkeys(files)) for split, files in found.items()}
+
+
+def _patterns(files: Any) -> Iterable[tuple[str, str]]:
+    """Yield the split and each pattern of a card's ``data_files`` in any of its forms."""
+    if isinstance(files, dict):
+        files = [{"split": split, "path": path} for split, path in files.items()]
+    for entry in [files] if isinstance(files, str) else files:
+        split = str(entry.get("split", "train")) if isinstance(entry, dict) else "train"
+        paths = entry.get("path", ()) if isinstance(entry, dict) else entry
+        for path in [paths] if isinstance(paths, str) else paths:
+            yield split, str(path).removeprefix("./")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a path fits a pattern in which a single star stays within a folder."""
+    if "**" in pattern:
+        return fnmatch.fnmatchcase(name, pattern.replace("**/", "*").replace("**", "*"))
+    parts, asked = name.split("/"), pattern.split("/")
+    return len(parts) == len(asked) and all(map(fnmatch.fnmatchcase, parts, asked))

@@ -1,0 +1,58 @@
+"""Plain text to blocks: what a model reads on in, without rows or columns."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tailorbird.data.table import Row, Stream
+from tailorbird.data.textfile import open_text
+from tailorbird.errors import UserError
+
+BLOCK_CHARACTERS = 2000
+"""Some 500 tokens of English: enough to learn from, short enough that many can be held out."""
+
+
+
+def read_prose(path: Path) -> Stream:
+    """Read a text file as blocks of whole paragraphs.
+
+    Paragraphs, which blank lines part, are joined as long as a block stays within 2,000
+    characters. A longer paragraph is a block of its own.
+
+    Raises:
+        UserError: While the blocks pass: the file is empty or cannot be read.
+    """
+    note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
+    note += "paragraphs; blocks are what is held out"
+    return Stream(path, _blocks(path), ["text"], notes=[note])
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, Row]]:
+    held: list[str] = []
+    start, size = 1, 0
+    for line, paragraph in _paragraphs(path):
+        if held and size + 2 + len(paragraph) > BLOCK_CHARACTERS:
+            yield start, ("\n\n".join(held),)
+            held, size = [], 0
+        if not held:
+            start = line
+        held.append(paragraph)
+        size += len(paragraph) + 2
+    if not held:
+        raise UserError(f"{path}: the file is empty", "give a file that has text")
+    yield start, ("\n\n".join(held),)
+
+
+def _paragraphs(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each paragraph and the line it starts in."""
+    held: list[str] = []
+    start = 1
+    with open_text(path, newline=None) as file:  # any line break, as "\n"
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                start = start if held else number
+                held.append(line.rstrip())
+            elif held:
+                yield start, "\n".join(held)
+                held = []
+    if held:
+        yield start, "\n".join(held)

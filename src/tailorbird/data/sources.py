@@ -1,0 +1,181 @@
+"""What a person names as data: files, several of them, a pattern, a folder, a set on the hub."""
+
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tailorbird.data.hub import hub_address, hub_splits
+from tailorbird.data.layout import CARD, KEYWORDS, PROSE, TABLES, saved_splits, split_files
+from tailorbird.data.textfile import PACKED, kind_of
+from tailorbird.errors import Faults, UserError, did_you_mean
+
+ENDINGS = (*TABLES, *PROSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which rows to read, and from where.
+
+    Attributes:
+        name: Files with commas between them, a pattern (``data/*.csv``), a folder, or
+            ``owner/name[:subset][@revision]`` on the Hugging Face hub; ``#split`` at the end names
+            one of the splits that a folder or a set has.
+        most: Rows to keep at most, drawn at random while reading; None: all.
+        seed: Of the draw.
+        group: Column of what must not be in two parts.
+        time: Column that says when.
+    """
+
+    name: str
+    most: int | None = None
+    seed: int = 0
+    group: str | None = None
+    time: str | None = None
+
+    @classmethod
+    def of(cls, named: "Path | str | Source") -> "Source":
+        """Return what was named as a source."""
+        return named if isinstance(named, Source) else cls(str(named))
+
+
+def files_of(name: str) -> tuple[Path, ...]:
+    """Return the files of one part of the data.
+
+    Raises:
+        UserError: Nothing is called so, or it has several splits and none is named.
+    """
+    splits = splits_of(name)
+    if len(splits) > 1:
+        told = ", ".join(splits)
+        raise UserError(
+            f"{name} has several splits: {told}",
+            f"name the one to read: {name}#{'test' if 'test' in splits else next(iter(splits))}",
+        )
+    return next(iter(splits.values()))
+
+
+def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
+    """Return the splits that a name stands for; of mere files one, which has the empty name.
+
+    Raises:
+        UserError: Nothing is called so, or it cannot be told which of its files to take.
+    """
+    bare, mark, split = name.rpartition("#")
+    if not mark or _exists(name):
+        return _found(name)
+    splits = _found(bare)
+    if split not in splits:
+        there = [s for s in splits if s]
+        raise UserError(
+            f"{bare} has no split {split!r}{did_you_mean(split, there)}",
+            f"it has: {', '.join(there)}" if there else f"leave #{split} out",
+        )
+    return {split: splits[split]}
+
+
+def parts_of(name: str) -> dict[str, str]:
+    """Return which splits of a source serve as training, validation and test, as sources.
+
+    Raises:
+        UserError: As `splits_of`.
+    """
+    splits = splits_of(name)
+    if len(splits) == 1:
+        return {"training": name}
+    usual = {part: words for part, words in KEYWORDS.items()}
+    roles = {"training": "train", "validation": "validation", "test": "test"}
+    found = {
+        role: next((s for s in splits if s in (split, *usual[split])), None)
+        for role, split in roles.items()
+    }
+    if found["training"] is None:
+        raise UserError(
+            f"{name} has the splits {', '.join(splits)}, and none is called train",
+            f"name the one to train on: {name}#{next(iter(splits))}",
+        )
+    return {role: f"{name}#{split}" for role, split in found.items() if split is not None}
+
+
+def _found(name: str) -> dict[str, tuple[Path, ...]]:
+    path = Path(name)
+    if _exists(name):
+        return _folder(path) if path.is_dir() else {"": (_checked(path),)}
+    if "," in name:
+        faults = Faults()
+        files: list[Path] = []
+        for piece in filter(None, map(str.strip, name.split(","))):
+            try:
+                files += files_of(piece)
+            except UserError as error:
+                faults.catch(error)
+        faults.raise_if_any()
+        return {"": _once(files)}
+    if glob.has_magic(name):
+        hits = [Path(hit) for hit in sorted(glob.glob(name, recursive=True))]
+        hits = [hit for hit in hits if hit.is_file()]
+        if not hits:
+            raise UserError(f"{name}: no file fits this pattern", "check the pattern and folder")
+        return {"": tuple(map(_checked, hits))}
+    address = hub_address(name)
+    if address is not None and kind_of(path) not in ENDINGS and not path.parent.is_dir():
+        return hub_splits(address)
+    raise _missing(path)
+
+
+def _folder(folder: Path) -> dict[str, tuple[Path, ...]]:
+    saved = saved_splits(folder)
+    if saved is not None:
+        return saved
+    names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    card = folder / CARD
+    told = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    splits = split_files(str(folder), names, told, None)
+    return {split: tuple(folder / n for n in files) for split, files in splits.items()}
+
+
+def _once(files: Iterable[Path]) -> tuple[Path, ...]:
+    seen: dict[Path, Path] = {}
+    for file in files:
+        first = seen.setdefault(file.resolve(), file)
+        if first is not file:
+            raise UserError(f"{file}: the same file is named twice", "name it once")
+    return tuple(seen.values())
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError as error:
+        raise UserError(f"{name}: cannot be opened: {error.strerror}", "check the path") from None
+
+
+def _checked(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
+    kind = kind_of(path)
+    if kind in ENDINGS:
+        return path
+    told = f"files in {kind}" if kind else "files whose name has no ending"
+    raise UserError(
+        f"{path}: {told} cannot be read{did_you_mean(kind, ENDINGS)}",
+        f"save it as one of: {', '.join(ENDINGS)} (packed too: {', '.join(PACKED)})",
+    )
+
+
+def _missing(path: Path) -> UserError:
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            return UserError(
+                f"{path}: the folder {str(folder)!r} does not exist", "check the path"
+            )
+        near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
+    except OSError as error:
+        return UserError(f"{path}: cannot be opened: {error.strerror}", "check the path")
+    return UserError(f"{path}: there is no such file{near}", "check the name and the folder")
+
+
+def with_name(source: Source, name: str) -> Source:
+    """Return the same wishes for another name."""
+    return replace(source, name=name)

@@ -1,0 +1,132 @@
+"""Files to one table, each by the ending of its name."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tailorbird import log
+from tailorbird.data.conll import ENDINGS, read_conll
+from tailorbird.data.delimited import read_delimited
+from tailorbird.data.jsonfile import read_json, read_jsonl
+from tailorbird.data.kept import Kept
+from tailorbird.data.parquet import read_arrow, read_parquet
+from tailorbird.data.prose import read_prose
+from tailorbird.data.sources import Source, files_of
+from tailorbird.data.table import Place, Row, Stream, Table
+from tailorbird.data.textfile import PACKED, kind_of
+from tailorbird.errors import Faults, UserError
+
+READERS: dict[str, Callable[[Path], Stream]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    **dict.fromkeys(ENDINGS, read_conll),
+    ".txt": read_prose,
+    ".md": read_prose,
+}
+"""What reads a file, by the ending of its name."""
+
+_WHOLE = (".parquet", ".arrow")
+
+Numbered = tuple[int, int, Row]
+"""Which of the files, where in it, and the cells."""
+
+
+def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
+    """Read the rows of a file, or of several as one, whatever their columns mean.
+
+    Args:
+        source: What to read.
+        named: The columns the user named; numbers count the columns of files without a header.
+
+    Raises:
+        UserError: There is no such file, it is of no known kind, or it is damaged.
+    """
+    asked = Source.of(source)
+    files = files_of(asked.name)
+    kept: Kept[Numbered] = Kept(asked.name, asked.most, asked.seed)
+    streams: list[Stream] = []
+    faults = Faults()
+    for number, file in enumerate(files):
+        try:
+            stream = _opened(file, named)
+            streams.append(stream)
+            for place, row in stream.rows:
+                kept.add((number, place, row))
+        except PermissionError:
+            faults.add(f"{file}: no permission to read it", f"chmod u+r {file}")
+        except UserError as error:
+            faults.catch(error)
+    faults.raise_if_any()
+    rows = kept.rows()
+    notes = []
+    if kept.seen > len(rows):
+        notes.append(
+            f"{asked.name}: {len(rows):,} of {kept.seen:,} rows are taken, drawn at random "
+            f"(data.max_examples, seed {asked.seed})"
+        )
+    return _joined(asked.name, streams, rows, notes)
+
+
+def _opened(file: Path, named: Sequence[str]) -> Stream:
+    kind = kind_of(file)
+    if kind in _WHOLE and file.suffix.lower() in PACKED:
+        raise UserError(f"{file}: {kind} files cannot be read packed", "unpack it: they are small")
+    reader = READERS[kind]
+    return read_delimited(file, named) if reader is read_delimited else reader(file)
+
+
+def _joined(
+    name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]
+) -> Table:
+    """Return one table: its columns are all that any file has, in the order first seen."""
+    first = streams[0]
+    columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
+    for stream in streams:
+        lacking = [repr(column) for column in columns if column not in stream.columns]
+        if lacking:
+            notes.append(f"{stream.path} has no column {', '.join(lacking)}, which others have")
+    notes = [note for stream in streams for note in stream.notes] + notes
+    if len(streams) == 1:
+        return Table(
+            first.path,
+            columns,
+            tuple(_padded(row, len(columns)) for _, _, row in rows),
+            tuple(place for _, place, _ in rows),
+            first.unit,
+            first.headed,
+            tuple(notes),
+        )
+    log.say(f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
+            + _some([s.path.name for s in streams]))
+    places = [[s.columns.index(c) if c in s.columns else -1 for c in columns] for s in streams]
+    names = [stream.path.name for stream in streams]
+    if len(set(names)) < len(names):
+        names = [str(stream.path) for stream in streams]
+    units = {stream.unit for stream in streams}
+    return Table(
+        Path(name),
+        columns,
+        tuple(_ordered(row, places[number]) for number, _, row in rows),
+        tuple(Place(place, names[number]) for number, place, _ in rows),
+        first.unit if len(units) == 1 else "row",
+        all(stream.headed for stream in streams),
+        tuple(notes),
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} ... {names[-1]}"
+
+
+def _padded(row: Row, width: int) -> Row:
+    """Return the row with None for columns that were first seen after it."""
+    return row if len(row) == width else row + (None,) * (width - len(row))
+
+
+def _ordered(row: Row, places: Sequence[int]) -> Row:
+    return tuple(row[place] if 0 <= place < len(row) else None for place in places)

@@ -1,0 +1,150 @@
+"""`tailor tune --folds`: one method, trained and tested once per fold, its tests pooled."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.data.folds import make_folds
+from tailorbird.errors import UserError
+from tailorbird.flows.job import ArmJob, read_arm
+from tailorbird.flows.prepare import Prepared
+from tailorbird.flows.scoring import (
+    load_probabilities,
+    load_target,
+    save_predictions,
+    score_arm,
+)
+from tailorbird.records import KINDS, ArmReport, Score, Split, Target
+from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.runs.split import save_split
+
+FOLDS = "folds"
+
+
+def check_folds(config: Config) -> None:
+    """Refuse what cannot be had together with folds.
+
+    Raises:
+        UserError: There is such a wish.
+    """
+    data = config.data
+    if data.folds is None:
+        return
+    for given, why, fix in (
+        (data.test is not None, "every row is tested in its fold", "leave --test out"),
+        (data.time is not None, "a fold would be tested by what came after it", "leave one out"),
+        (
+            config.search.trials is not None,
+            "a search would be repeated for each",
+            "search without --folds first, then take what it found with -c",
+        ),
+    ):
+        if given:
+            raise UserError(f"data.folds={data.folds} cannot be had with it: {why}", fix)
+
+
+def run_folds(
+    config: Config, prepared: Prepared, folder: RunFolder, run: Callable[[ArmJob], ArmReport]
+) -> tuple[Prepared, ArmReport, list[RunFolder]]:
+    """Train and test the method once per fold; folds that are done are not done again.
+
+    Args:
+        config: What to do.
+        prepared: The checked rows, however they are split.
+        folder: The run's.
+        run: Trains and tests one arm.
+
+    Returns:
+        The data as the report shows it, the arm with the scores of all folds, and where the folds
+        lie, the first first.
+    """
+    data = config.data
+    assert data.folds is not None
+    if prepared.split.task not in KINDS:
+        raise UserError(
+            f"data.folds={data.folds} is for labels and numbers, not for written answers",
+            "leave --folds out",
+        )
+    folds = make_folds(
+        prepared.split,
+        data.folds,
+        validation_share=data.validation_share,
+        seed=data.split_seed,
+        given_validation=data.validation is not None,
+    )
+    total = sum(len(fold.test) for fold in folds)
+    log.say(f"instead, {len(folds)} folds: each of the {total:,} rows is tested once")
+    name = config.method.name
+    places, reports = [], []
+    for number, split in enumerate(folds, 1):
+        # The first fold is the run's own split, and its model the one that is kept.
+        place = folder.arm(name if number == 1 else f"{name}/{FOLDS}/{number}")
+        place.path.mkdir(parents=True, exist_ok=True)
+        save_split(folder if number == 1 else place, split, prepared.source, prepared.columns)
+        if place.file(ARM).is_file():
+            log.say(f"fold {number} of {len(folds)}: done before")
+            report = read_arm(place)
+        else:
+            log.say(f"fold {number} of {len(folds)}")
+            report = run(ArmJob(name, config, split, place, resume=True))
+        places.append(place)
+        reports.append(report)
+    pooled = replace(
+        folds[0],
+        test=tuple(example for fold in folds for example in fold.test),
+        how=f"{len(folds)} folds: every row is tested once, by a model that saw none of its fold "
+        f"(seed {data.split_seed}); training and validation rows are those of fold 1",
+    )
+    tests = np.concatenate([load_probabilities(place)["test"] for place in places])
+    target = _target(places)
+    save_predictions(folder, pooled, {"test": tests}, target)
+    validation = load_probabilities(places[0])["validation"]
+    scored = score_arm(reports[0], validation, tests, pooled, config.train.seed, target)
+    arm = _pooled(reports, scored, pooled)
+    return Prepared(pooled, prepared.source, prepared.columns), arm, places
+
+
+def _target(places: Sequence[RunFolder]) -> Target:
+    """Return what the outputs mean; of several labels with the mean of the folds' thresholds."""
+    targets = [load_target(place) for place in places]
+    threshold = sum(target.threshold for target in targets) / len(targets)
+    return replace(targets[0], threshold=threshold)
+
+
+def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> ArmReport:
+    """Return one report: the scores are those of all test predictions together."""
+    first, costs = reports[0], [report.cost for report in reports]
+    validation = {
+        metric: _mean([report.validation[metric].value for report in reports])
+        for metric in first.validation
+    }
+    headline = KINDS[pooled.task].headline
+    each = ", ".join(f"{report.test[headline].value:.4g}" for report in reports)
+    seconds = [cost.train_seconds or 0.0 for cost in costs]
+    return replace(
+        scored,
+        run=f"arms/{first.name}",
+        validation=validation,
+        seeds=(),
+        cost=replace(
+            first.cost,
+            train_seconds=sum(seconds),
+            peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+        ),
+        notes=(
+            *first.notes,
+            f"{len(reports)} folds, test {headline.replace('_', ' ')} of each: {each}; the scores "
+            "are those of all test predictions together, and their intervals take the rows as "
+            "independent, which models that share training rows are not quite",
+            "the saved model, its curve and its validation rows are those of fold 1; to train on "
+            "more rows, tune again without --folds",
+        ),
+    )
+
+
+def _mean(values: Sequence[float]) -> Score:
+    mean = sum(values) / len(values)
+    return Score(mean, mean, mean)
