@@ -11,7 +11,7 @@ from tailorbird.records import ArmReport, Example, Split, Target
 def test_slices_by_class_length_and_group() -> None:
     labels = ("a", "b")
     rows = [
-        Example("long " * 30 if i % 2 else "short", labels[i // 40 % 2], i + 1) for i in range(160)
+        Example("long " * 30 if i % 2 else "short", labels[i // 2 % 2], i + 1) for i in range(160)
     ]
     rows = [replace(e, group="site 1" if i < 50 else "site 2") for i, e in enumerate(rows)]
     outputs = np.zeros((160, 2), dtype=np.float32)
