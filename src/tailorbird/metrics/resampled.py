@@ -20,9 +20,9 @@ _FEWEST = 50
 
 
 def scores_of(
-    runs: Sequence[Weighted], examples: int, columns: int, seed: int = 13
+    runs: Sequence[Weighted], examples: int, columns: int, seed: int = 13, *, moved: bool = True
 ) -> dict[str, Score]:
-    """Return scores with 95 % bootstrap intervals: percentiles, moved to centre on the value.
+    """Return scores with 95 % bootstrap intervals: percentiles.
 
     Args:
         runs: How to score each seed of an arm; a value is the mean over them, and a resample takes
@@ -30,6 +30,9 @@ def scores_of(
         examples: How many examples there are.
         columns: How many numbers the scoring makes of each example; bounds the memory.
         seed: Seed of the bootstrap.
+        moved: Move the percentiles so that the resamples' mean is the value: labels drop out of
+            resamples, which makes F1 lower there. Of scores with a long tail (R²) that would
+            move them far beyond it.
     """
 
     def mean(weights: Floats) -> dict[str, Floats]:
@@ -39,17 +42,17 @@ def scores_of(
     values = {name: float(found[0]) for name, found in mean(np.ones((examples, 1))).items()}
     draws = [mean(weights) for weights in resamples(examples, columns, seed)]
     return {
-        name: _interval(name, value, np.concatenate([draw[name] for draw in draws]))
+        name: _interval(name, value, np.concatenate([draw[name] for draw in draws]), moved)
         for name, value in values.items()
     }
 
 
-def _interval(name: str, value: float, draws: Floats) -> Score:
+def _interval(name: str, value: float, draws: Floats, is_moved: bool) -> Score:
     known = draws[np.isfinite(draws)]
     if not np.isfinite(value) or len(known) < _FEWEST:
         return Score(value, value, value)
     low, high = (float(bound) for bound in percentiles(known))
-    moved = value - float(known.mean())
+    moved = value - float(known.mean()) if is_moved else 0.0
     ceiling = 1.0 if is_at_most_one(name) else np.inf
     return Score(value, min(value, low + moved), max(value, min(ceiling, high + moved)))
 

@@ -22,15 +22,16 @@ def score_all(runs: Sequence[Floats], truth: Floats, seed: int = 13) -> dict[str
         seed: Seed of the bootstrap.
     """
     scorers = [_scorer(np.asarray(run, dtype=np.float64), truth) for run in runs]
-    return scores_of(scorers, len(truth), 8, seed)
+    return scores_of(scorers, len(truth), 8, seed, moved=False)
 
 
 def explained(predicted: Floats, truth: Floats) -> Floats:
     """Return each example's part ``[n]`` of R²: their mean is R², so that arms can be paired."""
     spread = truth.var(axis=0)
     squares = (np.asarray(predicted, dtype=np.float64) - truth) ** 2
-    shares: Floats = divide(squares, np.broadcast_to(spread, squares.shape)).mean(axis=1)
-    return 1 - shares
+    # Of values that are all the same nothing can be explained.
+    shares = np.where(spread > 0, divide(squares, np.broadcast_to(spread, squares.shape)), 1.0)
+    return np.asarray(1 - shares.mean(axis=1))
 
 
 def losses(predicted: Floats, truth: Floats, deviation: Sequence[float]) -> Floats:
@@ -64,7 +65,7 @@ class _Column:
         spread = np.maximum((self.truth**2) @ weights / total - mean**2, 0.0)
         ranks = [ranking.ranks(weights) for ranking in self.ranks]
         return {
-            "r2": 1 - divide(mse, spread),
+            "r2": np.where(spread > 0, 1 - divide(mse, spread), 0.0),
             "spearman": _pearson(ranks[0], ranks[1], weights),
             "pearson": _pearson(self.predicted[:, None], self.truth[:, None], weights),
             "rmse": np.sqrt(mse),

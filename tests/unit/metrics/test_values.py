@@ -55,6 +55,20 @@ def test_the_interval_of_a_mean_error_is_scipys_bootstrap() -> None:
     assert (score.low, score.high) == pytest.approx(bounds, rel=0.03)
 
 
+def test_a_long_tail_does_not_move_the_interval_beyond_what_was_drawn() -> None:
+    """With a dozen values R² of a resample may be far below 0; its upper bound stays likely."""
+    predicted, truth = drawn(12)
+    score = values.score_all([predicted], truth)["r2"]
+    rng = np.random.default_rng(4)
+    draws = []
+    for _ in range(4000):
+        rows = rng.integers(0, 12, 12)
+        draws.append(metrics.r2_score(truth[rows], predicted[rows]))
+    bounds = np.percentile(draws, [2.5, 97.5])
+    assert score.high == pytest.approx(bounds[1], abs=0.02)
+    assert score.low == pytest.approx(bounds[0], abs=0.25)
+
+
 def test_the_mean_explains_nothing_and_correlates_with_nothing() -> None:
     _, truth = drawn()
     flat = np.full_like(truth, truth.mean())
