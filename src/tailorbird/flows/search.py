@@ -11,6 +11,7 @@ from tailorbird.errors import Hopeless, OverBudget, UserError, is_out_of_memory
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.search_space import check_space, config_of, default_space, is_whole, words
 from tailorbird.methods import get_method
+from tailorbird.metrics.names import metric_words
 from tailorbird.records import KINDS, ArmReport, Search
 from tailorbird.report.numbers import metric as written
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
@@ -221,7 +222,8 @@ def _tell(job: ArmJob, study: Study) -> None:
     else:
         compared = f"against {written(study.metric, asked.score)} with the settings as asked"
     log.say(
-        f"{job.name}: trial {best.number + 1} of {len(trials)} is taken: {study.metric} {score} on "
+        f"{job.name}: trial {best.number + 1} of {len(trials)} is taken: "
+        f"{metric_words(study.metric)} {score} on "
         f"validation, {compared}"
     )
 
