@@ -10,7 +10,7 @@ DATA   ?= ../shared/data
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTEST_ARGS ?=
 # What `make demo` asks the bundled pages.
-ASK    ?= How do I delete keys from a dictionary while I loop over it?
+ASK    ?= How do I pause my program in the middle to look at the variables?
 
 BIN     := $(VENV)/bin
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)

@@ -58,6 +58,7 @@ def _panel(rows: Sequence[dict[str, Any]], at: float, name: str, lines: Lines) -
         *(svg.text(x(s), BOTTOM + 18, _short(s), anchor="middle") for s in sizes),
         svg.text(right, BOTTOM + 36, "chunks →", anchor="end"),
     ]
+    ends = [y(value(rows[-1])) for _, value in lines]
     for (label, value), css in zip(lines, ("first", "second"), strict=False):
         points = [(x(row["chunks"]), y(value(row))) for row in rows]
         dot = "two" if css == "second" else "one"
@@ -65,7 +66,10 @@ def _panel(rows: Sequence[dict[str, Any]], at: float, name: str, lines: Lines) -
         for row, (px, py) in zip(rows, points, strict=True):
             parts.append(svg.circle(px, py, 3.5, dot, f"{row['chunks']:,}: {value(row):,.1f}"))
         if label:
-            parts.append(svg.text(points[-1][0], points[-1][1] - 8, label, anchor="end", css=dot))
+            # Above the line's end, unless another line's name stands there.
+            lower = points[-1][1] == max(ends) and max(ends) - min(ends) < 18
+            height = points[-1][1] + (18 if lower else -8)
+            parts.append(svg.text(points[-1][0], height, label, anchor="end", css=dot))
     return "".join(parts)
 
 

@@ -1,8 +1,10 @@
 """Several labels, numbers and pairs through `tune`, `compare`, `evaluate` and `predict`."""
 
+import ast
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,11 @@ def test_every_arm_is_scored_and_loads_again(
             assert score["low"] <= score["value"] <= score["high"], name
         place = run / arm["run"]
         assert json.loads((place / "target.json").read_text())["task"] == task
-        assert (place / "README.md").read_text().startswith("---\n")
+        card = (place / "README.md").read_text()
+        assert card.startswith("---\n")
+        for code in re.findall(r"```python\n(.*?)```", card, re.S):
+            ast.parse(code)
+            assert ("deviation" in code) == (task == "regression"), code
     assert len(report["comparisons"]) == 4
     page = (run / "report.html").read_text()
     assert ("Predicted minus true alike" in page) == (task == "regression")
@@ -179,6 +185,24 @@ def test_every_method_takes_every_task(
     (arm,) = json.loads(done.stdout)["arms"]
     assert arm["reload"]["identical"] is True, arm["reload"]
     assert len(arm["curve"]) == 2
+
+
+@pytest.mark.slow
+def test_exports_answer_as_the_run_does(
+    compared: tuple[str, Path, Path, dict[str, Any]], inside: Tailor, tmp_path: Path
+) -> None:
+    task, _, run, _ = compared
+    asked = ["export", run / "arms" / "lora", "--merge", "--onnx", "--output", tmp_path / "out"]
+    done = inside(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    forms = json.loads(done.stdout)["forms"]
+    assert [(drift["form"], drift["figure"]) for drift in forms] == [
+        ("onnx", HEADLINES[task]),
+        ("merge", HEADLINES[task]),
+    ]
+    for drift in forms:
+        assert drift["most"] < 1e-3, drift
+        assert drift["changed"] == 0
 
 
 @pytest.mark.slow

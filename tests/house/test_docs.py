@@ -8,7 +8,7 @@ from typing import Any
 
 from tailorbird.config.schema import OPTIONS, Config, Section
 
-FILE_ENDINGS = {"csv", "tsv", "json", "jsonl", "ndjson", "parquet", "md", "py"}
+FILE_ENDINGS = {"csv", "tsv", "json", "jsonl", "ndjson", "parquet", "md", "py", "conll"}
 
 
 def tool(root: Path, name: str) -> ModuleType:

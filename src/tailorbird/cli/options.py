@@ -26,8 +26,8 @@ Label = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="classification (one label), multilabel, regression (numbers), generation (written "
-        "answers) or text (read on); default: as the columns say."
+        help="classification (one label), multilabel, regression (numbers), tokens (a label per "
+        "word), generation (written answers) or text (read on); default: as the columns say."
     ),
 ]
 Data = Annotated[

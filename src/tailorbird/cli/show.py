@@ -55,7 +55,7 @@ def _flat(answer: dict[str, object]) -> dict[str, object]:
     if isinstance(values, dict):
         named = {f"predicted({name})": value for name, value in values.items()}
         return head | (named if len(named) > 1 else {"predicted": next(iter(values.values()))})
-    labels, shares = answer.get("labels"), answer["probabilities"]
+    labels, shares = answer.get("labels"), answer.get("probabilities", {})
     if isinstance(labels, list | tuple):
         head |= {"predicted": json.dumps(list(labels), ensure_ascii=False)}
     else:
@@ -67,8 +67,14 @@ def _flat(answer: dict[str, object]) -> dict[str, object]:
 
 def say_one(answer: dict[str, object]) -> None:
     """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
-    values = answer.get("values")
-    if isinstance(values, dict):
+    values, words = answer.get("values"), answer.get("words")
+    if isinstance(words, list | tuple):
+        labels = answer["labels"]
+        assert isinstance(labels, list | tuple)
+        width = max(map(len, words))
+        for word, label in zip(words, labels, strict=True):
+            print(f"{word:<{width}}  {label}")
+    elif isinstance(values, dict):
         for name, value in values.items():
             print(f"{value:.6g}" if len(values) == 1 else f"{name}: {value:.6g}")
     else:

@@ -5,8 +5,10 @@ from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import KINDS, Task
 
 _LABELS = "it measures distances between numbers, and labels have none"
+_EXACTLY_ONE = "it lets several labels be right at once, and here exactly one is"
 _WHY = {
-    ("classification", "bce"): "it lets several labels be right at once, and here exactly one is",
+    ("classification", "bce"): _EXACTLY_ONE,
+    ("tokens", "bce"): _EXACTLY_ONE,
     ("multilabel", "cross_entropy"): "it makes the labels share one probability, and here several "
     "may be right at once",
     ("multilabel", "focal"): "it makes the labels share one probability, and here several may be "
@@ -42,7 +44,7 @@ def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
             f"train.loss={name} does not fit {task}: {why}",
             f"take {' or '.join(fitting)}, or another --task",
         )
-    single = task == "classification"
+    single = task in ("classification", "tokens")
     for option, given, fits, needs in (
         ("class_weights", asked.class_weights is not None, single, "classification"),
         ("label_smoothing", asked.label_smoothing > 0, name == "cross_entropy", "cross_entropy"),

@@ -50,12 +50,12 @@ class DataConfig(Section):
     max_examples: int | None = Field(None, ge=1)
     """Rows to take of each part, drawn at random while reading; the rest is never held in
     memory."""
-    task: Literal["auto", "classification", "multilabel", "regression", "generation", "text"] = (
-        "auto"
-    )
+    task: Literal[
+        "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
+    ] = "auto"
     """classification: one label of a set. multilabel: any number of them. regression: numbers.
-    generation: answers to prompts and conversations. text: plain text read on (continued
-    pre-training). auto: as the columns and their values say."""
+    tokens: a label per word. generation: answers to prompts and conversations. text: plain text
+    read on (continued pre-training). auto: as the columns and their values say."""
     text: str | None = None
     """Column with the text (the prompt, for generation), or `A,B`: two texts read as a pair; by
     name, or by number (from 1) in files without a header; guessed when unambiguous."""
@@ -180,7 +180,7 @@ class TrainConfig(Section):
     """Gradients are clipped to this norm."""
     head_start: bool | None = None
     """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054); default:
-    from 10 classes on."""
+    from 10 classes or labels on; never where words are labelled."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the base model while training; default: the model's own when it is trained
     itself, none while it is frozen."""

@@ -51,7 +51,7 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
     """Return what the report says about the data."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     counts = {part: _counted(examples, split.task) for part, examples in parts.items()}
-    labels = split.labels if split.task in ("classification", "multilabel") else ()
+    labels = () if split.task == "regression" else split.labels
     return DataSummary(
         source=source,
         columns=dict(columns),

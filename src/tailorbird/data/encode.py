@@ -9,7 +9,7 @@ import numpy as np
 from tailorbird.records import Example
 
 Text = str | tuple[str, ...]
-"""What a model reads: a text, or two of them as a pair."""
+"""What a model reads: a text, or two of them as a pair; where words are labelled, the words."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Encoded:
             when unknown.
         full_lengths: ``[n]`` lengths before truncation.
         segments: Which of two texts each token is of, where the model is told; else None.
+        firsts: Where words are labelled, the place of each word's first token, -1 of words that
+            were cut off; else None.
     """
 
     ids: list[np.ndarray]
@@ -30,6 +32,7 @@ class Encoded:
     targets: np.ndarray | None
     full_lengths: np.ndarray
     segments: list[np.ndarray] | None = None
+    firsts: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,13 +45,14 @@ class Encoded:
     def first(self, count: int) -> "Encoded":
         """Return the first examples, without targets."""
         segments = None if self.segments is None else self.segments[:count]
+        firsts = None if self.firsts is None else self.firsts[:count]
         lengths = self.lengths[:count], self.full_lengths[:count]
-        return Encoded(self.ids[:count], lengths[0], None, lengths[1], segments)
+        return Encoded(self.ids[:count], lengths[0], None, lengths[1], segments, firsts)
 
 
 def as_read(example: Example) -> Text:
     """Return what a model reads of an example."""
-    return example.pair or example.text
+    return example.words or example.pair or example.text
 
 
 def encode(
@@ -89,6 +93,52 @@ def encode(
     known = None if targets is None else np.asarray(targets)
     told = types if types and all(len(kinds) for kinds in types) else None
     return Encoded(ids, lengths, known, np.asarray(full, dtype=np.int64), told)
+
+
+def words_of(text: Text) -> tuple[str, ...]:
+    """Return the words to label: as given, or between white space."""
+    return tuple(text.split()) if isinstance(text, str) else text
+
+
+def encode_words(
+    texts: Sequence[Text],
+    tokenizer: Any,
+    max_length: int,
+    targets: Sequence[int] | np.ndarray | None = None,
+) -> Encoded:
+    """Tokenise words with a space between them, and find each word's first token.
+
+    Args:
+        texts: The words of each sentence.
+        tokenizer: The model's; one that knows where its tokens stand.
+        max_length: Tokens to keep.
+        targets: The class id of every word of all sentences, one after the other.
+    """
+    joined = [" ".join(words_of(text)) for text in texts]
+    plain = encode(joined, tokenizer, max_length)
+    firsts: list[np.ndarray] = []
+    for start in range(0, len(joined), 1000):
+        part = joined[start : start + 1000]
+        spans = tokenizer(part, truncation=True, max_length=max_length, return_offsets_mapping=True)
+        for text, offsets in zip(texts[start : start + 1000], spans["offset_mapping"], strict=True):
+            firsts.append(_first_tokens(words_of(text), offsets))
+    known = None if targets is None else np.asarray(targets)
+    return Encoded(plain.ids, plain.lengths, known, plain.full_lengths, None, firsts)
+
+
+def _first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return the place of each word's first token; -1 of one without."""
+    found = np.full(len(words), -1, dtype=np.int64)
+    token, begin = 0, 0
+    for i, word in enumerate(words):
+        end = begin + len(word)
+        # Special tokens span nothing; others may begin with the space before the word.
+        while token < len(offsets) and offsets[token][1] <= begin:
+            token += 1
+        if token < len(offsets) and offsets[token][0] < end:
+            found[i] = token
+        begin = end + 1
+    return found
 
 
 def _arguments(text: Text, tokenizer: Any) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from tailorbird.data.table import Table
 from tailorbird.errors import UserError
 from tailorbird.records import KINDS, Task
 
-Asked = Literal["auto", "classification", "multilabel", "regression", "generation", "text"]
+Asked = Literal[
+    "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
+]
 Kind = Literal["messages", "sharegpt", "alpaca", "pairs", "text"]
 
 CHAT_NAMES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")

@@ -9,6 +9,7 @@ from tailorbird.data.columns import LABEL_NAMES, Chosen, by_name, check_named, c
 from tailorbird.data.formats import Wish
 from tailorbird.data.table import Table, listed
 from tailorbird.data.targets import Reading, infer, read_cells
+from tailorbird.data.words import WordColumns, find_words, read_words
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import KINDS, Example, Finding
 
@@ -66,6 +67,8 @@ def is_labelled(table: Table, wish: Wish) -> bool:
     """Say whether the user asked for labels or numbers, by the task or by several columns."""
     if wish.task != "auto":
         return wish.task in KINDS
+    if find_words(table, wish, need_label=True, like={}) is not None:
+        return True
     return len(names_in(table, wish.text)) > 1 or len(names_in(table, wish.label)) > 1
 
 
@@ -75,6 +78,9 @@ def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
     Raises:
         UserError: The columns or the cells have faults; all of them are told.
     """
+    found = find_words(table, wish, need_label=asked.need_label, like=asked.like)
+    if found is not None:
+        return _words(table, found, asked)
     columns = _columns(table, wish, asked)
     faults = Faults()
     texts = [_texts(table, name, faults, joined=len(columns.texts) > 1) for name in columns.texts]
@@ -104,6 +110,20 @@ def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
     return Labelled(
         examples, columns.as_dict(), tuple(notes), findings, reading, _target_names(columns)
     )
+
+
+def _words(table: Table, found: WordColumns, asked: Asked) -> Labelled:
+    faults = Faults()
+    rows = read_words(table, found, faults)
+    columns = _Columns((found.text,), (found.label,) if found.label else (), found.notes)
+    bad = {"text": [i for i, example in enumerate(rows) if example is None]}
+    findings = _refuse_or_drop(table, columns, bad, faults, drop_missing=asked.drop_missing)
+    faults.raise_if_any()
+    kept = tuple(example for example in rows if example is not None)
+    if not kept:
+        raise UserError(f"{table.path}: no row has words", "check --text and --label")
+    notes = (*table.notes, *found.notes)
+    return Labelled(kept, columns.as_dict(), notes, findings, Reading("tokens", "words"))
 
 
 def _columns(table: Table, wish: Wish, asked: Asked) -> _Columns:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tailorbird.data.conll import ENDINGS as CONLL
 from tailorbird.data.textfile import PACKED, kind_of
 from tailorbird.errors import UserError, did_you_mean
 
@@ -20,7 +21,7 @@ KEYWORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 CARD = "README.md"
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", *CONLL)
 PROSE = (".txt", ".md")
 _ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json", "readme.md"}
 _SHARD = re.compile(r"^data/([^/]*)-\d{5}-of-\d{5}[^/]*\.[^/]*$")

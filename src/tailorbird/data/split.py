@@ -110,8 +110,8 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
 def _target_names(
     train: Loaded, given: dict[str, Loaded | None], faults: Faults
 ) -> tuple[str, ...]:
-    """Return the labels of multi-label data, the targets of regression, else nothing."""
-    if train.task == "multilabel":
+    """Return the labels of texts or of words, the targets of regression, else nothing."""
+    if train.task in ("multilabel", "tokens"):
         found = {label for example in train.examples for label in example.labels}
         labels = train.targets or in_order(found)
         _check_labels(train, labels, given, faults)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tailorbird import log
+from tailorbird.data.conll import ENDINGS, read_conll
 from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.kept import Kept
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[[Path], Stream]] = {
     ".json": read_json,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
+    **dict.fromkeys(ENDINGS, read_conll),
     ".txt": read_prose,
     ".md": read_prose,
 }

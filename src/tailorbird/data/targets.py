@@ -22,7 +22,7 @@ _IDS = re.compile(r"\d+([\s,;|]+\d+)*")
 # More different numbers than this are measured, not chosen from a set.
 _MOST_GRADES = 10
 
-Way = Literal["label", "list", "joined", "indicators", "number"]
+Way = Literal["label", "list", "joined", "indicators", "number", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +242,9 @@ def shown_values(names: Sequence[str], values: Sequence[float]) -> str:
 
 
 def classes_of(example: Example, task: Task) -> tuple[str, ...]:
-    """Return the labels an example has: one, several or none."""
-    if task == "multilabel":
-        return example.labels
+    """Return the different labels an example has: one, several or none."""
+    if task in ("multilabel", "tokens"):
+        return tuple(dict.fromkeys(example.labels))
     return (str(example.label),) if task == "classification" else ()
 
 

@@ -20,9 +20,11 @@ def target_of(split: Split) -> Target:
 
 
 def truths(examples: Sequence[Example], target: Target) -> np.ndarray:
-    """Return what is right for each example.
+    """Return what is right for each example, or for each word.
 
     Returns:
+        Of token classification the number of the sentence and the class id of each word
+        ``[words, 2]``.
         Of classification class ids ``[n]``, of multi-label 0 and 1 ``[n, labels]``, of regression
         the values in their own units ``[n, targets]``.
     """
@@ -30,6 +32,9 @@ def truths(examples: Sequence[Example], target: Target) -> np.ndarray:
         values = [e.values for e in examples]
         return np.asarray(values, dtype=np.float64).reshape(len(examples), len(target.labels))
     index = {label: i for i, label in enumerate(target.labels)}
+    if target.task == "tokens":
+        pairs = [(i, index[label]) for i, e in enumerate(examples) for label in e.labels]
+        return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     if target.task == "classification":
         return np.asarray([index[str(e.label)] for e in examples], dtype=np.int64)
     given = np.zeros((len(examples), len(index)), dtype=np.float32)
@@ -41,6 +46,8 @@ def truths(examples: Sequence[Example], target: Target) -> np.ndarray:
 def learnt(examples: Sequence[Example], target: Target) -> np.ndarray:
     """Return what a head learns to put out: `truths`, of regression standardised."""
     found = truths(examples, target)
+    if target.task == "tokens":
+        return np.asarray(found[:, 1])
     if target.task != "regression":
         return found
     scaled: np.ndarray = (found - np.asarray(target.mean)) / np.asarray(target.deviation)

@@ -24,11 +24,13 @@ class Predicted:
     logits: np.ndarray
     probabilities: np.ndarray
     seconds: float
+    count: int | None = None
 
     @property
     def ms_per_example(self) -> float:
         """Milliseconds per example, tokenisation left out."""
-        return 1000 * self.seconds / max(1, len(self.probabilities))
+        count = len(self.probabilities) if self.count is None else self.count
+        return 1000 * self.seconds / max(1, count)
 
 
 def predict(
@@ -59,6 +61,46 @@ def predict(
     if logits is None:
         logits = np.empty((0, 0), dtype=np.float32)
     return Predicted(logits, softmax(logits), time.perf_counter() - started)
+
+
+_SURE = 5.0
+
+
+def predict_words(
+    model: nn.Module,
+    encoded: Encoded,
+    pad_id: int,
+    device: Device,
+    title: str = "",
+    outside: int = 0,
+) -> Predicted:
+    """Return the logits ``[words, labels]`` of all words, sentence after sentence.
+
+    A word beyond the longest input is not read: it is given the label `outside`.
+    """
+    assert encoded.firsts is not None
+    started = time.perf_counter()
+    starts = np.cumsum([0, *map(len, encoded.firsts)])
+    logits: np.ndarray | None = None
+    quiet = log.quiet_progress(title, len(encoded), "examples")
+    with quiet as bar, torch.inference_mode(), device.autocast():
+        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
+            arrays = collate(encoded, indices, pad_id)
+            inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
+            found = model(**inputs).logits.float().cpu().numpy()
+            # Virtual tokens stand before the text.
+            found = found[:, found.shape[1] - arrays["input_ids"].shape[1] :]
+            if logits is None:
+                logits = np.zeros((starts[-1], found.shape[2]), dtype=np.float32)
+                logits[:, outside] = _SURE
+            for row, index in zip(found, indices, strict=True):
+                places = encoded.firsts[index]
+                words = np.flatnonzero(places >= 0)
+                logits[starts[index] + words] = row[places[words]]
+            bar.advance(len(indices))
+    if logits is None:
+        logits = np.empty((0, 0), dtype=np.float32)
+    return Predicted(logits, softmax(logits), time.perf_counter() - started, len(encoded))
 
 
 def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailorbird.data.encode import Text
+from tailorbird.data.encode import Text, words_of
 from tailorbird.errors import UserError
 from tailorbird.flows.tasks import given_labels
+from tailorbird.metrics.entities import entities, marked
 from tailorbird.records import Neighbour, Target
 
 
@@ -56,11 +57,32 @@ class Value:
     neighbours: tuple[Neighbour, ...] = ()
 
 
-Answer = Prediction | LabelSet | Value
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """What a run of token classification says about one text.
+
+    Attributes:
+        words: The words.
+        labels: A label for each.
+        confidences: The label's probability.
+        entities: What the labels mark: type, text, first and last word, counted from 0.
+    """
+
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+    confidences: tuple[float, ...]
+    entities: tuple[dict[str, str | int], ...] = ()
 
 
-def answer(outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...]) -> Answer:
+Answer = Prediction | LabelSet | Value | Tagged
+
+
+def answer(
+    outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
+) -> Answer:
     """Return what the outputs of one text say."""
+    if target.task == "tokens":
+        return _tagged(outputs, target, words_of(text))
     named = dict(zip(target.labels, map(float, outputs), strict=True))
     if target.task == "multilabel":
         return LabelSet(given_labels(outputs, target), named, neighbours)
@@ -70,12 +92,25 @@ def answer(outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...
     return Prediction(target.labels[best], float(outputs[best]), named, neighbours)
 
 
+def _tagged(outputs: np.ndarray, target: Target, words: tuple[str, ...]) -> Tagged:
+    labels = tuple(target.labels[int(i)] for i in outputs.argmax(axis=1))
+    found = entities(labels) if marked(target.labels) else []
+    told: list[dict[str, str | int]] = [
+        {"type": e.type, "text": " ".join(words[e.first : e.last + 1])}
+        | {"first": e.first, "last": e.last}
+        for e in found
+    ]
+    return Tagged(words, labels, tuple(map(float, outputs.max(axis=1))), tuple(told))
+
+
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
     """Refuse single texts where pairs are read, and pairs where they are not.
 
     Raises:
         UserError: There is such a fault.
     """
+    if target.task == "tokens":
+        return
     single = [text for text in texts if isinstance(text, str) or len(text) != 2]
     if target.pairs and single:
         raise UserError(

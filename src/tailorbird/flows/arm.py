@@ -13,18 +13,19 @@ from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.config.losses import loss_name
 from tailorbird.data.check import truncation_finding
-from tailorbird.data.encode import Encoded, as_read, encode
+from tailorbird.data.encode import Encoded, as_read
 from tailorbird.data.truths import learnt, target_of, truths
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import loss_and_accuracy, predict
+from tailorbird.evaluate.predict import loss_and_accuracy
 from tailorbird.flows.job import ArmJob
+from tailorbird.flows.reading import asked, encoded_for, work_of
 from tailorbird.flows.scoring import save_predictions, save_target, score_arm, settle
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
-from tailorbird.models.load import Base, length_limit, load_classifier, reads_segments
+from tailorbird.models.load import Base, length_limit, load_classifier
 from tailorbird.records import KINDS, ArmReport, Cost, Split, Target, Task
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import (
@@ -74,9 +75,9 @@ def run_arm(job: ArmJob) -> ArmReport:
     trained = _train(model, base, parts, settings, job)
 
     pad = base.tokenizer.pad_token_id
-    validation = predict(model, parts.validation, pad, device)
-    test = predict(model, parts.test, pad, device, f"{job.name}: test")
-    check = predict(model, parts.test.first(CHECKED), pad, device)
+    validation = asked(target, model, parts.validation, pad, device)
+    test = asked(target, model, parts.test, pad, device, f"{job.name}: test")
+    check = asked(target, model, parts.test.first(CHECKED), pad, device)
     artifact = save_model(model, base, method, job)
     outputs = TOOLS[target.task].outputs
     arrays = {
@@ -158,20 +159,20 @@ def max_length(config: Config, base: Base, method: Method) -> int:
     """
     limit = length_limit(base.tokenizer, base.model.config)
     virtual = int(method.options(config.method).get("virtual_tokens") or 0)
-    asked = config.data.max_length
-    if asked is not None and asked > limit:
+    longest = config.data.max_length
+    if longest is not None and longest > limit:
         raise UserError(
-            f"data.max_length is {asked}, but {config.model.name} reads at most {limit} tokens",
+            f"data.max_length is {longest}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
     usual = _DEFAULT_WRITING_LENGTH if base.writes else _DEFAULT_LENGTH
     # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
     room = min(
-        (asked or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8
+        (longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8
     )
     if room < 4:
         raise UserError(
-            f"{virtual} virtual tokens leave {max(room, 0)} of {asked or limit} for the text",
+            f"{virtual} virtual tokens leave {max(room, 0)} of {longest or limit} for the text",
             "use fewer method.virtual_tokens or a longer data.max_length",
         )
     return room
@@ -179,12 +180,13 @@ def max_length(config: Config, base: Base, method: Method) -> int:
 
 def _encode(split: Split, base: Base, limit: int, target: Target) -> _Parts:
     encoded = [
-        encode(
+        encoded_for(
+            target,
             [as_read(example) for example in examples],
             base.tokenizer,
+            base.model,
             limit,
             learnt(examples, target),
-            reads_segments(base.model.config),
         )
         for examples in (split.train, split.validation, split.test)
     ]
@@ -202,7 +204,9 @@ def _truncation_notes(name: str, parts: _Parts, limit: int) -> list[str]:
 def _settings(config: Config, method: Method, split: Split) -> "Settings":
     from tailorbird.train.settings import resolve
 
-    return resolve(config, method, len(split.train), len(split.labels))
+    # A head that labels every word sees thousands of labels in an epoch.
+    classes = 2 if KINDS[split.task].per_word else len(split.labels)
+    return resolve(config, method, len(split.train), classes)
 
 
 def _train(
@@ -210,7 +214,6 @@ def _train(
 ) -> "Trained":
     from tailorbird.train.checkpoint import has_last
     from tailorbird.train.head import start_head
-    from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
     from tailorbird.train.loss import cross_entropy_sum, make_loss, mean_loss
 
@@ -224,21 +227,23 @@ def _train(
 
     def validate(current: "nn.Module") -> tuple[float, float]:
         assert parts.validation.targets is not None
-        predicted = predict(current, parts.validation, pad, base.device)
-        if loss is cross_entropy_sum:
+        predicted = asked(target, current, parts.validation, pad, base.device)
+        if loss is cross_entropy_sum and target.task == "classification":
             return loss_and_accuracy(predicted, parts.validation.targets)
         figure, _ = tools.quality(tools.outputs(predicted.logits, target), truth, target)
         return mean_loss(loss, predicted.logits, parts.validation.targets), figure
 
     started = time.monotonic()
     resuming = job.resume and has_last(job.folder)
-    if settings.head_start and not resuming:
+    if settings.head_start and not resuming and not KINDS[target.task].per_word:
         start_head(model, parts.train, pad, base.device, len(split.labels), split.task)
     before = time.monotonic() - started
     trained = train(
         model,
         Job(
-            work=LabelWork(parts.train, pad, base.device, settings.micro_batch_size, loss),
+            work=work_of(
+                target, parts.train, pad, base.device, settings.micro_batch_size, loss
+            ),
             settings=settings,
             device=base.device,
             folder=job.folder,

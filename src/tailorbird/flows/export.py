@@ -12,9 +12,9 @@ from tailorbird.config import load_config
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.data.truths import truths
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import max_length
 from tailorbird.flows.load import Tuned, arm_folder
+from tailorbird.flows.reading import asked
 from tailorbird.flows.scoring import load_target
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
@@ -91,17 +91,22 @@ def _is_trained(folder: RunFolder) -> bool:
 
 def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> list[Drift]:
     translated = "onnx" in forms or "int8" in forms
+    target = load_target(folder)
+    if translated and KINDS[target.task].per_word:
+        raise UserError(
+            "ONNX is offered for models with one answer per text, and this one labels words",
+            "export the merged weights: --merge",
+        )
     if translated:
         # Before the model is loaded and asked: what is missing is missing at once.
         from tailorbird.models.onnx import check_installed
 
         check_installed()
-    target = load_target(folder)
     tuned = Tuned(folder, load_config(folder.file(CONFIG)), target)
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
     texts = tuned.encode([as_read(e) for e in test])
     pad = tuned.tokenizer.pad_token_id
-    before = predict(tuned.model, texts, pad, tuned.device).logits
+    before = asked(target, tuned.model, texts, pad, tuned.device).logits
     compared = _Compared(target, truths(test, target), before)
     found = []
     if translated:
@@ -135,16 +140,19 @@ class _Compared:
 
 
 def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> Drift:
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
+    kind: Any = AutoModelForSequenceClassification
+    if KINDS[tuned.target.task].per_word:
+        kind = AutoModelForTokenClassification
     place = output / "merged"
     merged: Any = tuned.method.merge(tuned.model)
     with writing(place):
         merged.save_pretrained(place)
         tuned.tokenizer.save_pretrained(place)
-    again = AutoModelForSequenceClassification.from_pretrained(place).to(tuned.device.name).eval()
+    again = kind.from_pretrained(place).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
-    after = predict(again, texts, pad, tuned.device).logits
+    after = asked(tuned.target, again, texts, pad, tuned.device).logits
     return compared.drift("merge", place, after)
 
 

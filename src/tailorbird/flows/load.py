@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tailorbird.config import Config, load_config
-from tailorbird.data.encode import Encoded, Text, encode
+from tailorbird.data.encode import Encoded, Text, words_of
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import predict
 from tailorbird.flows.answers import Answer, answer, check_texts
 from tailorbird.flows.arm import HEADS, max_length
+from tailorbird.flows.reading import asked, encoded_for, split_rows
 from tailorbird.flows.scoring import load_target
 from tailorbird.flows.tasks import TOOLS
-from tailorbird.flows.untrained import spoken_for
+from tailorbird.flows.untrained import looked_up, spoken_for
 from tailorbird.flows.vectors import embed
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier, reads_segments
+from tailorbird.models.load import load_classifier
 from tailorbird.rag.embed import Embedder
 from tailorbird.rag.memory import Memory, VoteSettings
 from tailorbird.records import Example, Neighbour, Target
@@ -63,12 +63,12 @@ class Predictor:
 
     def predict(self, texts: Sequence[Text]) -> list[Answer]:
         """Return one `Prediction`, `LabelSet` or `Value` per text, or per pair of texts."""
-        found = self.probabilities(texts)
+        found = split_rows(self.probabilities(texts), list(map(words_of, texts)), self.target)
         near = [()] * len(texts) if not isinstance(self._source, _Rag) else self._source.near(texts)
         target = replace(self.target, labels=tuple(self.labels))
         return [
-            answer(row, target, tuple(neighbours))
-            for row, neighbours in zip(found, near, strict=True)
+            answer(row, target, tuple(neighbours), text)
+            for row, neighbours, text in zip(found, near, texts, strict=True)
         ]
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -149,7 +149,7 @@ def _source(folder: RunFolder, target: Target, labels: list[str]) -> Source:
     """Return what predicts, told by the files in the folder's model."""
     model = folder.file(MODEL)
     if (model / "majority.json").is_file():
-        return _Majority(folder)
+        return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder)
     config = load_config(folder.file(CONFIG))
     if (model / "mix.json").is_file():
         return _Mix(folder, target)
@@ -170,19 +170,18 @@ class Tuned:
         options = method.load_options(config.method, HEADS, self.device)
         base = load_classifier(config.model, target.labels, self.device, options, target.task)
         self.limit = max_length(config, base, method)
-        self.segments = reads_segments(base.model.config)
         self.tokenizer = base.tokenizer
         self.method = method
         self.model = method.load(base, folder.file(MODEL))
 
     def encode(self, texts: Sequence[Text]) -> Encoded:
         """Return the texts as the model reads them."""
-        return encode(texts, self.tokenizer, self.limit, segments=self.segments)
+        return encoded_for(self.target, texts, self.tokenizer, self.model, self.limit)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """Return class probabilities ``[n, classes]``; of regression values."""
         pad = self.tokenizer.pad_token_id
-        found = predict(self.model, self.encode(texts), pad, self.device, title)
+        found = asked(self.target, self.model, self.encode(texts), pad, self.device, title)
         return TOOLS[self.target.task].outputs(found.logits, self.target)
 
 
@@ -192,6 +191,14 @@ class _Majority:
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         return np.tile(np.asarray(list(self.shares.values()), dtype=np.float32), (len(texts), 1))
+
+
+class _Lookup:
+    def __init__(self, folder: RunFolder, target: Target) -> None:
+        self.known, self.target = _read_json(folder.file(MODEL) / "majority.json"), target
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        return looked_up([words_of(text) for text in texts], self.known, self.target)
 
 
 class _Probe:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.encode import Text, as_read
+from tailorbird.data.formats import Asked
 from tailorbird.data.read import named_in, read_examples
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
 from tailorbird.flows.load import arm_folder, load
 from tailorbird.flows.scoring import load_target
+from tailorbird.records import Target
 from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
 
 
@@ -24,12 +26,18 @@ def predict_lines(run: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
         UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
-    found = load(run).predict(list(texts))
+    predictor = load(run)
+    found = predictor.predict(list(texts))
     return [
-        ({"text": text} if isinstance(text, str) else {"text": text[0], "pair": text[1]})
-        | asdict(prediction)
+        _told(text, predictor.target) | asdict(prediction)
         for text, prediction in zip(texts, found, strict=True)
     ]
+
+
+def _told(text: Text, target: Target) -> dict[str, Any]:
+    if isinstance(text, str):
+        return {"text": text}
+    return {"text": text[0], "pair": text[1]} if target.pairs else {"text": " ".join(text)}
 
 
 def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
@@ -123,7 +131,10 @@ def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, An
     like = None if column else trained_columns(run)
     if like is not None:
         like = {role: name for role, name in like.items() if role != "label"}
-    loaded = read_examples(path, text=column, need_label=False, like=like)
+    task = load_target(arm_folder(run)).task
+    # Only words are read otherwise than texts.
+    words: Asked = "tokens" if task == "tokens" else "classification"
+    loaded = read_examples(path, text=column, need_label=False, like=like, task=words)
     table = read_table(path, named_in(column, None, like))
     rows = {
         e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples

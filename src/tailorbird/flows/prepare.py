@@ -19,7 +19,8 @@ WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
 
 _EXAMPLES = {"generation": "conversations", "text": "texts"}
-_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
+_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets",
+           "tokens": "labels"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def _propose_siblings(data: DataConfig) -> None:
     train = Path(data.train)
     if "train" not in train.stem:
         return
-    for part in ("validation", "test"):
-        sibling = train.with_name(train.name.replace("train", part))
+    for name, part in (("validation", "validation"), ("dev", "validation"), ("test", "test")):
+        sibling = train.with_name(train.name.replace("train", name))
         if getattr(data, part) is None and sibling.is_file():
             log.say(f"{sibling} stands beside it: say --{part} {sibling} to use it")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tailorbird.data.targets import classes_of
 from tailorbird.data.truths import truths
+from tailorbird.flows.reading import split_rows
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import ArmReport, Example, SeedScore, Slice, Split, Target
@@ -69,7 +70,7 @@ def _slices(
     """Return the parts of the test by length, by class, and by group where rows have one."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
     given = [classes_of(e, target.task) for e in examples]
-    for label in target.labels if target.task != "regression" else ():
+    for label in sorted({label for classes in given for label in classes}):
         parts[f"class: {label}"] = np.asarray([label in classes for classes in given])
     groups = [e.group for e in examples]
     for group, _ in Counter(filter(None, groups)).most_common(_MOST_GROUPS):
@@ -92,15 +93,16 @@ def save_predictions(
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(folder.file(PROBABILITIES), buffer.getvalue())
     row = TOOLS[target.task].row
+    outputs = split_rows(arrays["test"], [e.words for e in split.test], target)
     rows = (
         {"row": e.row, "text": e.text, "label": _plain(e, target)} | row(p, target)
-        for e, p in zip(split.test, arrays["test"], strict=True)
+        for e, p in zip(split.test, outputs, strict=True)
     )
     folder.write_rows(PREDICTIONS, rows)
 
 
 def _plain(example: Example, target: Target) -> Any:
-    if target.task == "multilabel":
+    if target.task in ("multilabel", "tokens"):
         return list(example.labels)
     if target.task == "regression":
         named = dict(zip(target.labels, example.values, strict=True))

@@ -91,7 +91,7 @@ def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
 
 
 def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, list[dict[str, Any]]]:
-    if split.task == "text" or len(split.train) > _MOST_SEARCHED:
+    if split.task in ("text", "tokens") or len(split.train) > _MOST_SEARCHED:
         return {}
     shown = "errors" if split.task in KINDS else "worst"
     single = split.task == "classification"

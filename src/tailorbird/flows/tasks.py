@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tailorbird.data.targets import shown_labels, shown_values
+from tailorbird.flows import tasks_words as by_word
+from tailorbird.metrics import entities, sets, values
 from tailorbird.metrics import labels as single
-from tailorbird.metrics import sets, values
 from tailorbird.metrics.paired import compare_values
 from tailorbird.metrics.resampled import compare_sums
 from tailorbird.metrics.stats import compare_with, score_all
@@ -312,6 +313,20 @@ TOOLS: dict[Task, Tools] = {
         changed=lambda a, b, target: 0,
         row=_row_of_values,
         look=_look_at_values,
+    ),
+    "tokens": Tools(
+        outputs=lambda logits, target: single.softmax(logits),
+        settle=lambda outputs, truth, target: target,
+        quality=by_word.quality,
+        losses=by_word.losses,
+        scores=lambda runs, truth, targets: entities.score_all(
+            [by_word.features(run, truth, targets[0]) for run in runs]
+        ),
+        per_class=by_word.per_type,
+        compare=by_word.compare,
+        changed=lambda a, b, target: int((a.argmax(1) != b.argmax(1)).sum()),
+        row=by_word.row,
+        look=by_word.look,
     ),
 }
 """The tasks of `records.KINDS`."""

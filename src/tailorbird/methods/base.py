@@ -88,6 +88,8 @@ class Method(Protocol):
 
 def peft_task(base: Base) -> str:
     """Return what PEFT calls the base's task."""
+    if base.per_word:
+        return "TOKEN_CLS"
     return "CAUSAL_LM" if base.writes else "SEQ_CLS"
 
 

@@ -99,7 +99,8 @@ def attach_lora(base: Base, config: Config, **more: Any) -> "nn.Module":
         modules_to_save=more_head(base),
         **more,
     )
-    if targets == "all-linear" and len(base.head) > 1:
+    # PEFT itself leaves out the head of a classifier of texts only.
+    if targets == "all-linear" and (len(base.head) > 1 or base.per_word):
         lora.exclude_modules = list(base.head)
     model: nn.Module = get_peft_model(base.model, lora)
     lora.base_model_name_or_path = hub_name(base.name)

@@ -91,7 +91,7 @@ def _read_last_real_token(model: "nn.Module", base: Base) -> None:
     take the last position of every row, which is padding in all but the longest: predictions
     would depend on what else is in the batch.
     """
-    if not base.is_decoder or base.writes:
+    if not base.is_decoder or base.writes or base.per_word:
         return
     ends: list[torch.Tensor] = []
 

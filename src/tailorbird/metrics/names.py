@@ -22,6 +22,10 @@ LABELS = {
     "loss": "Loss",
     "perplexity": "Perplexity",
     "top_3_accuracy": "Top-3 accuracy",
+    "entity_f1": "Entity F1",
+    "entity_precision": "Entity precision",
+    "entity_recall": "Entity recall",
+    "word_accuracy": "Word accuracy",
     "mean_average_precision": "Mean average precision",
     "hamming": "Hamming loss",
     "exact_sets": "Exact sets",
@@ -44,6 +48,7 @@ _CAPITALS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "hamming": "Hamming loss",
+    "entity_f1": "entity F1",
 }
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "ece", "brier", "rmse", "mae", "mse", "loss", "perplexity", "cer", "wer"}
@@ -56,6 +61,7 @@ SHARES = frozenset(
 _AT_MOST_ONE = frozenset(
     {"token_f1", "rouge_l", "f1", "macro_f1", "micro_f1", "weighted_f1", "mcc", "auroc", "r2"}
     | {"pearson", "spearman", "mean_average_precision"}
+    | {"entity_f1", "entity_precision", "entity_recall"}
 )
 # Shares that say how many answers were right, and how to say so; others are named.
 _WHAT_IS_RIGHT = {

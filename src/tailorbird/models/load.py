@@ -26,6 +26,7 @@ class Base:
             trained by every method.
         is_decoder: Left-to-right attention: the label is read off the last token.
         writes: It has a language-model head and answers in words.
+        per_word: Its head labels every token.
     """
 
     model: "nn.Module"
@@ -35,6 +36,7 @@ class Base:
     is_decoder: bool
     device: Device
     writes: bool = False
+    per_word: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -102,8 +104,15 @@ def load_classifier(
     Raises:
         UserError: The model cannot be found, read, or used for classification.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import (
+        AutoConfig,
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+    )
 
+    kind: Any = AutoModelForSequenceClassification
+    if KINDS[task].per_word:
+        kind = AutoModelForTokenClassification
     tokenizer = load_tokenizer(config)
     source = _source(config)
     names = dict(enumerate(labels))
@@ -119,7 +128,7 @@ def load_classifier(
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
         # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = kind.from_pretrained(
             source,
             config=shape,
             output_loading_info=True,
@@ -129,7 +138,10 @@ def load_classifier(
     if "quantization_config" not in (options or {}):
         model.to(device.name)
     model.config.use_cache = False
-    return Base(model, tokenizer, config.name, head, is_decoder(model), device)
+    per_word = KINDS[task].per_word
+    return Base(
+        model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word
+    )
 
 
 def load_writer(

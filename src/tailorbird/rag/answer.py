@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.rag.augment import UNKNOWN, pack
+from tailorbird.rag.augment import UNKNOWN, heading_of, pack
 from tailorbird.rag.citations import Support, check_answer, cite
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
 from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
 from tailorbird.rag.spans import best_span
 from tailorbird.rag.wanted import wanted
+from tailorbird.rag.words import content_words
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
 
 DEFAULT_THRESHOLD = 0.3
@@ -25,6 +26,8 @@ EXTRACTIVE = "extractive"
 """The generator's name where sentences are quoted."""
 
 _NEAREST = 3
+# Of a question: two words stand together on many a page that answers something else.
+_FEWEST_WORDS = 3
 _SAYS_UNKNOWN = re.compile(
     r"\W*(?:i (?:do not|don['\u2019]?t) know\b|(?:the|these) passages (?:do not|don['\u2019]?t))",
     re.I,
@@ -167,7 +170,7 @@ def answer(
     started = time.perf_counter()
     numbered = [replace(p, number=n) for n, p in enumerate(passages, start=1)]
     base = Answer(question, searched or question, f"{UNKNOWN}.", generator=generator.name)
-    if why := too_weak(numbered, config.threshold, threshold):
+    if why := too_weak(numbered, config.threshold, threshold, base.searched):
         return replace(
             base, passages=tuple(numbered[:_NEAREST]), refused=True, why=why,
             seconds=time.perf_counter() - started,
@@ -192,7 +195,10 @@ def answer(
 
 
 def too_weak(
-    passages: Sequence[Passage], asked: float | None, calibrated: float | None = None
+    passages: Sequence[Passage],
+    asked: float | None,
+    calibrated: float | None = None,
+    question: str = "",
 ) -> str:
     """Return why what was found is too weak to answer from; nothing when it is not.
 
@@ -200,6 +206,7 @@ def too_weak(
         passages: What was found.
         asked: The threshold that the person set.
         calibrated: The knowledge base's own.
+        question: Where neither is given, a passage that holds all its words is near enough.
     """
     if not passages:
         return "nothing was found"
@@ -209,6 +216,8 @@ def too_weak(
         if not cosines:  # BM25 has no scale that would hold for every knowledge base
             return ""
         least = DEFAULT_THRESHOLD
+        if _holds_all_words(question, passages):
+            return ""
     best = confidence(passages)
     if best >= least:
         return ""
@@ -216,6 +225,14 @@ def too_weak(
         f"nothing in the documents is near enough to the question: the best passage has "
         f"{'similarity' if cosines else 'BM25'} {best:.2f}, needed is {least:.2f}"
     )
+
+
+def _holds_all_words(question: str, passages: Sequence[Passage]) -> bool:
+    words = set(content_words(question))
+    if len(words) < _FEWEST_WORDS:
+        return False
+    best = passages[:_NEAREST]
+    return any(words <= set(content_words(f"{heading_of(p)} {p.text}")) for p in best)
 
 
 def laid_out(text: str) -> str:

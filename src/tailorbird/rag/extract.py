@@ -176,7 +176,7 @@ def _worth(question: str, found: Sequence[_Candidate], passages: Sequence[Passag
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
     worth: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
-    worth = worth + _fitness(question, found)
+    worth += _fitness(question, found)
     return worth
 
 

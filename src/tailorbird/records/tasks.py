@@ -18,6 +18,7 @@ class Kind:
         headline: The metric of the verdict; validations are judged by it too.
         second: The metric shown beside it.
         baseline: The arm that does not look at the text.
+        per_word: Whether there is an answer for each word, and not one for the text.
         pipeline: What the model hub calls it, and its name there in words.
     """
 
@@ -28,6 +29,7 @@ class Kind:
     headline: str
     second: str
     baseline: str
+    per_word: bool = False
     pipeline: tuple[str, str] = ("text-classification", "Text classification")
 
 
@@ -58,6 +60,17 @@ KINDS: dict[Task, Kind] = {
         "r2",
         "spearman",
         "mean",
+    ),
+    "tokens": Kind(
+        "Token classification",
+        "a label per word",
+        "single_label_classification",
+        ("cross_entropy", "focal"),
+        "entity_f1",
+        "macro_f1",
+        "majority",
+        per_word=True,
+        pipeline=("token-classification", "Token classification"),
     ),
 }
 """The tasks of labels and numbers; what is not here answers in words."""

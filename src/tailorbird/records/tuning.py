@@ -17,9 +17,9 @@ from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
-Task = Literal["classification", "multilabel", "regression", "generation", "text"]
-"""One label of a set; any number of labels; numbers; answers written word by word; plain text read
-on."""
+Task = Literal["classification", "multilabel", "regression", "tokens", "generation", "text"]
+"""One label of a set; any number of labels; numbers; a label per word; answers that are written;
+plain text read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,10 @@ class Example:
         messages: The whole conversation, the answer included; empty for labels and plain text.
         tools: Tool definitions the conversation may call, as the template takes them.
         pair: Of two texts that are read together, both; `text` is the two, one under the other.
-        labels: Of multi-label data, its labels; none is an answer too. `label` lists them.
+        labels: Of multi-label data, its labels; none is an answer too. Of token classification
+            the label of each word. `label` lists them.
         values: Of regression, its numbers, one per target; `label` writes them.
+        words: Of token classification, the words; `text` joins them.
         group: Whose it is: rows of one group are never in two parts; empty where not asked for.
         time: When it was, in seconds; only the order matters. None where not asked for.
     """
@@ -67,6 +69,7 @@ class Example:
     pair: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
     group: str = ""
     time: float | None = None
 

@@ -126,6 +126,8 @@ def _purpose(report: Report) -> str:
     count, what = len(report.data.labels), f"{noun(report)}s"
     if report.data.task == "multilabel":
         return f"Gives {what} any number of {numbers.plural(count, 'label')}."
+    if report.data.task == "tokens":
+        return f"Gives each word of a text one of {numbers.plural(count, 'label')}."
     if report.data.task == "regression":
         names = ", ".join(_line(name) for name in report.data.labels[:5])
         return f"Gives {what} {'a number' if count == 1 else 'numbers'}: {names}."
@@ -196,6 +198,9 @@ def _manner(report: Report) -> list[str]:
         ]
     if report.data.task == "regression":
         return ["- It gives a number for every text, also for one unlike all it was trained on."]
+    if report.data.task == "tokens":
+        return ["- It labels every word, also in texts unlike all it was trained on; words beyond "
+                "its longest input are left outside."]  # fmt: skip
     if report.data.task == "multilabel":
         return ["- It gives the labels whose probability reaches a threshold chosen on validation "
                 "(`target.json`), which may be none."]  # fmt: skip
@@ -252,7 +257,8 @@ def _data(report: Report) -> str:
     if data.form:
         lines += [f"The rows were {_line(data.form)}.", ""]
     if shown:
-        what = {"multilabel": "Labels", "regression": "Targets"}.get(data.task, "Classes")
+        what = {"multilabel": "Labels", "regression": "Targets", "tokens": "Labels"}.get(
+            data.task, "Classes")
         lines += [f"{what}: {shown}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])
 

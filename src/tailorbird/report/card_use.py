@@ -71,6 +71,13 @@ _TEMPLATE = (
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
     method, pairs = method_of(arm), noun(report) == "pair"
+    words = report.data.task == "tokens"
+    if method == "full" and words:
+        return (
+            "from transformers import pipeline\n\n"
+            f'label = pipeline("token-classification", model="{folder}")\n'
+            'print(label("a text"))'
+        )
     if method == "full" and (pairs or report.data.task != "classification"):
         return (
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
@@ -86,9 +93,10 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
         )
     if method not in PEFT:
         return ""
+    kind = f"AutoModelFor{'Token' if words else 'Sequence'}Classification"
     more = f", num_labels={len(report.data.labels)}"
     return (
-        f"{_peft_model(report, arm, folder, 'AutoModelForSequenceClassification', more)}\n"
+        f"{_peft_model(report, arm, folder, kind, more)}\n"
         f"{_logits(report, folder)}"
     )
 

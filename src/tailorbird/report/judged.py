@@ -91,7 +91,7 @@ def answer_lines(report: JudgeReport) -> list[str]:
         f"  {heading(name):<{width}}  {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
         for name, score in report.answers.items()
     ]
-    return [f"Answers by {report.answered_by}:", *scores]
+    return [f"Answers ({report.answered_by}):", *scores]
 
 
 def score_table(report: JudgeReport) -> "Table":
@@ -100,11 +100,12 @@ def score_table(report: JudgeReport) -> "Table":
     from rich.table import Table
 
     names = shown_columns(report)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("Ranking")
     for name in names:
-        table.add_column(heading(name), justify="right")
-    table.add_column(f"{heading(report.headline)} 95 %", justify="right")
+        # Broken before the depth, they fit 80 columns.
+        table.add_column(heading(name).replace("@", " @"), justify="right")
+    table.add_column(f"{heading(report.headline)} 95 %", justify="right", min_width=11)
     for side in by_score(report):
         cells = [f"{side.scores[name].value:.3f}" for name in names]
         interval = side.scores[report.headline]

@@ -184,9 +184,10 @@ def _columns(report: Report) -> list[Column]:
 
 def _title(report: Report, name: str) -> str:
     """Return a metric's heading, narrow enough that eighty columns hold every number."""
-    if reads_labels(report):
+    if report.data.task == "classification":
         return numbers.metric_label(name).lower().replace("-f1", "\nF1")
-    return words(report, name).replace("perplexity", "per-\nplexity").replace(" ", "\n")
+    told = words(report, name).replace("perplexity", "per-\nplexity").replace("-F1", "\nF1")
+    return told.replace(" ", "\n")
 
 
 def _flat(title: str) -> str:

@@ -53,7 +53,7 @@ def example_from_json(row: dict[str, Any]) -> Example:
     """Return the example that `dataclasses.asdict` made `row` of."""
     messages = tuple(Message(**message) for message in row["messages"])
     more: dict[str, Any] = {
-        name: tuple(row.get(name, ())) for name in ("pair", "labels", "values")
+        name: tuple(row.get(name, ())) for name in ("pair", "labels", "values", "words")
     }
     more |= {"group": row.get("group", ""), "time": row.get("time")}
     return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)

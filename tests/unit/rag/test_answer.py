@@ -114,6 +114,18 @@ def test_thresholds_the_persons_then_the_calibrated_then_ours() -> None:
     assert not ask("A KeyError?", page("keyerror", None)).refused
 
 
+def test_a_passage_with_all_the_words_is_near_enough_unless_someone_set_how_near() -> None:
+    far = page("keyerror", 0.25)
+    question = "Does discard stay silent when the item is missing?"
+    held = replace(far, text=f"{far.text} A missing item.")
+    assert not ask(question, held).refused
+    assert ask(question, far).refused, "missing is not in it"
+    assert ask(question, held, threshold=0.3).refused
+    assert ask("Who is silent?", held).refused, "one word is in many a passage"
+    by = Extractive(embed)
+    assert answer(question, [held], by, AskConfig(), threshold=0.3).refused
+
+
 def test_what_a_model_writes_is_checked() -> None:
     model = Canned("A KeyError quotes the key it looked for [1]. Sets are green [1]. Bye [9].")
     heard: list[str] = []

@@ -1,0 +1,126 @@
+"""Words with a label each: rows with a list of words and a list of labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tailorbird.data.cells import cell_text
+from tailorbird.data.columns import check_named
+from tailorbird.data.conll import ENDINGS
+from tailorbird.data.formats import Wish
+from tailorbird.data.table import Place, Table, listed
+from tailorbird.errors import Faults, UserError
+from tailorbird.records import Example
+
+_WORDS = ("tokens", "words")
+_LABELS = ("labels", "ner_tags", "tags", "label", "pos_tags", "upos", "chunk_tags")
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WordColumns:
+    """The columns of words and of their labels, and what was guessed."""
+
+    text: str
+    label: str | None
+    notes: tuple[str, ...] = ()
+
+
+def find_words(
+    table: Table, wish: Wish, *, need_label: bool, like: Mapping[str, str]
+) -> WordColumns | None:
+    """Return the columns of words and labels; None if the rows are something else.
+
+    Raises:
+        UserError: Words are asked for, and there are none.
+    """
+    if wish.task not in ("auto", "tokens"):
+        return None
+    if wish.task == "tokens":
+        check_named(table, wish.text, wish.label)
+    known = {role: name for role, name in like.items() if name in table.columns}
+    text = wish.text or known.get("text") or _named(table, _WORDS)
+    label = wish.label or known.get("label") or _named(table, _LABELS)
+    lists = [_holds_lists(table, name) for name in (text, label)]
+    if all(lists) or (lists[0] and not need_label):
+        assert text is not None
+        guessed = [n for n, told in ((text, wish.text), (label, wish.label)) if n and not told]
+        notes = []
+        if guessed and wish.task == "auto":
+            notes = [
+                f"{table.path}: the task is tokens, as {text!r} holds words and {label!r} a label "
+                "for each; say --text/--label/--task for others"
+            ]
+        return WordColumns(text, label if lists[1] else None, tuple(notes))
+    if wish.task == "auto":
+        return None
+    if not need_label and text is not None:
+        return WordColumns(text, None)
+    raise UserError(
+        f"{table.path}: there is no column with lists of words and one with as many labels",
+        f"give a CoNLL file ({', '.join(ENDINGS)}), or JSONL rows such as "
+        '{"tokens": ["In", "Rome"], "labels": ["O", "B-LOC"]}; --text and --label name columns',
+    )
+
+
+def _named(table: Table, names: Sequence[str]) -> str | None:
+    folded = {name.strip().casefold(): name for name in table.columns}
+    return next((folded[name] for name in names if name in folded), None)
+
+
+def _holds_lists(table: Table, name: str | None) -> bool:
+    """Whether a column holds lists of words or labels, as far as its first rows tell."""
+    if name not in table.columns:
+        return False
+    cells = [cell for cell in table.column(name)[:_LOOKED_AT] if cell is not None]
+    lists = [cell for cell in cells if isinstance(cell, list | tuple)]
+    first = next((cell[0] for cell in lists if cell), None)
+    return len(lists) == len(cells) > 0 and isinstance(first, str | int)
+
+
+def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Example | None]:
+    """Return an example per row, None where there are no words; faults are noted."""
+    labels: Sequence[Any] = [None] * len(table.rows)
+    if columns.label is not None:
+        labels = table.column(columns.label)
+    made: list[Example | None] = []
+    uneven: list[int | Place] = []
+    odd: list[int | Place] = []
+    for row, (cell, tags, place) in enumerate(
+        zip(table.column(columns.text), labels, table.places, strict=True), 1
+    ):
+        words = _texts(cell.split() if isinstance(cell, str) else cell)
+        given = () if tags is None else _texts(tags)
+        if words is None or given is None:
+            odd.append(place)
+        elif columns.label is not None and len(words) != len(given):
+            uneven.append(place)
+        if words is None or given is None:
+            made.append(Example("?"))  # told as what it is, not again as missing
+            continue
+        if not words:
+            made.append(None)
+            continue
+        told = " ".join(given) if given else None
+        made.append(Example(" ".join(words), told, row, labels=given, words=words))
+    for places, what in (
+        (uneven, "not as many labels as words"),
+        (odd, "something else than text"),
+    ):
+        if places:
+            faults.add(
+                f"{table.path}: {what} in {listed(table.unit, places)}",
+                "give each word one label, as text or a number",
+            )
+    return made
+
+
+def _texts(cells: Any) -> tuple[str, ...] | None:
+    if cells is None:
+        return ()
+    if not isinstance(cells, list | tuple):
+        return None
+    texts = [cell_text(cell) for cell in cells]
+    if any(fault or text is None or not text.strip() for text, fault in texts):
+        return None
+    return tuple(str(text).strip() for text, _ in texts)
