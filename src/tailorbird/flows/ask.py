@@ -23,7 +23,7 @@ from tailorbird.rag.answer import Extractive, Generator, Heard, Prompted, Writes
 from tailorbird.rag.embed import Remembered
 from tailorbird.rag.endpoint import Endpoint
 from tailorbird.rag.followup import Turn, standalone
-from tailorbird.rag.retrieve import Retriever, load_reranker
+from tailorbird.rag.retrieve import Retriever
 from tailorbird.records import Answer, Example, Message, Passage
 from tailorbird.runs.folder import REPORT, TASK, RunFolder
 
@@ -46,7 +46,7 @@ class Asker:
 
     def __post_init__(self) -> None:
         retrieve = self.config.retrieve
-        self.retriever = Retriever(self.kb, retrieve, load_reranker(retrieve))
+        self.retriever = Retriever(self.kb, retrieve)
         self.writer = make_writer(self.config)
         self._read = Remembered(lambda texts: self.kb.embedder.embed_documents(texts).vectors)
         self.generator: Generator = (
