@@ -500,10 +500,17 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         ["model", "usable PEFT model"],
     ),
     "labels cut": (
-        lambda run: (run / "labels.json").write_text('["food", "sp'),
-        ["labels.json", "damaged"],
+        lambda run: (run / "target.json").write_text('{"labels": ["food", "sp'),
+        ["target.json", "damaged"],
     ),
-    "labels gone": (lambda run: (run / "labels.json").unlink(), ["labels.json"]),
+    "labels odd": (
+        lambda run: (run / "target.json").write_text('{"labels": 3}'),
+        ["target.json", "damaged"],
+    ),
+    "labels gone": (
+        lambda run: [path.unlink() for path in (run / "target.json", run / "labels.json")],
+        ["labels.json"],
+    ),
     "config gone": (lambda run: (run / "config.yaml").unlink(), ["config.yaml"]),
     "config cut": (lambda run: (run / "config.yaml").write_text("model: {"), ["config.yaml"]),
 }

@@ -350,7 +350,8 @@ def test_a_second_process_may_not_write_to_the_same_run(
     data: Path, tiny_encoder: Path, tailor: Tailor, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    asked = ["tune", data, "--model", tiny_encoder, "--epochs", "3000", *FAST, "--output", run]
+    long = ["--epochs", "30000", "--set", "train.patience=30000"]
+    asked = ["tune", data, "--model", tiny_encoder, *long, *FAST, "--output", run]
     process = start(*asked)
     try:
         wait_for(lambda: (run / "config.yaml").is_file(), process)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tailorbird.data.targets import classes_of
 from tailorbird.data.truths import truths
+from tailorbird.errors import UserError
 from tailorbird.flows.reading import split_rows
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.slices import by_length, slices
@@ -123,11 +124,21 @@ def save_target(folder: RunFolder, target: Target) -> None:
 
 
 def load_target(folder: RunFolder) -> Target:
-    """Read what `save_target` wrote; a run without it answers with one label."""
+    """Read what `save_target` wrote; a run without it answers with one label.
+
+    Raises:
+        UserError: It is not what was written.
+    """
     if not folder.file(TARGET).is_file():
         labels = tuple(str(label) for label in folder.read_json(LABELS))
         return Target("classification", labels)
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
-    target: Target = TypeAdapter(Target).validate_python(folder.read_json(TARGET))
+    try:
+        target: Target = TypeAdapter(Target).validate_python(folder.read_json(TARGET))
+    except ValidationError as error:
+        raise UserError(
+            f"{folder.file(TARGET)} is damaged: {error.errors()[0]['msg']}",
+            "restore it, or train again",
+        ) from error
     return target
