@@ -31,6 +31,15 @@ def emit(name: str, result: dict[str, Any]) -> None:
     print(json.dumps({"benchmark": name, **result, "machine": machine()}), flush=True)
 
 
+def tailor(*arguments: str) -> str:
+    """Run the command and return what it printed, or end where it failed."""
+    command = [sys.executable, "-m", "tailorbird.cli.main", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        stop(f"tailor {' '.join(arguments)} failed", "see its words above")
+    return done.stdout
+
+
 def stop(problem: str, fix: str) -> NoReturn:
     """End with the exit code of a user's fault."""
     say(f"error: {problem}\n  fix: {fix}")

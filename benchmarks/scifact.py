@@ -6,13 +6,11 @@ exits with 1 when words are below 0.675, vectors below 0.645 or both below 0.73.
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness import DATA, data_file, emit, parser, say, stop
+from harness import DATA, data_file, emit, parser, say, tailor
 
 TO_REACH = {"words": 0.675, "dense": 0.645, "hybrid": 0.73}
 
@@ -29,11 +27,11 @@ def main() -> None:
             corpus = data_file(given.data, "corpus.jsonl")
             names = ("index.id=_id", "index.title=title", "index.text=text")
             sets = [word for name in names for word in ("--set", name)]
-            _tailor("index", str(corpus), "--store", str(store), *sets)
+            tailor("index", str(corpus), "--store", str(store), *sets)
         files = [("--queries", "queries.jsonl")]
         files += [("--qrels", "qrels/test.tsv"), ("--qrels-train", "qrels/train.tsv")]
         flags = [word for flag, name in files for word in (flag, str(data_file(given.data, name)))]
-        report = json.loads(_tailor("evaluate", "--store", str(store), *flags, "--json"))
+        report = json.loads(tailor("evaluate", "--store", str(store), *flags, "--json"))
     scores = {side["name"]: side["scores"]["ndcg@10"] for side in report["sides"]}
     emit(
         "scifact",
@@ -50,14 +48,6 @@ def main() -> None:
     if missed:
         say(f"below what is to be reached: {', '.join(missed)}")
     sys.exit(bool(missed))
-
-
-def _tailor(*arguments: str) -> Any:
-    command = [sys.executable, "-m", "tailorbird.cli.main", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        stop(f"tailor {' '.join(arguments)} failed", "see its words above")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -9,13 +9,10 @@ the threshold of "I don't know" is calibrated on all questions.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness import DATA, data_file, emit, parser, stop
+from harness import DATA, data_file, emit, parser, tailor
 
 MEASURES = ("recall@1", "recall@5", "ndcg@10")
 
@@ -69,15 +66,6 @@ def write_documents(questions: Path, place: Path) -> Path:
 def with_interval(score: dict[str, float]) -> list[float]:
     """Return value, low and high."""
     return [round(score[part], 4) for part in ("value", "low", "high")]
-
-
-def tailor(*arguments: str) -> Any:
-    """Run the command and return what it printed."""
-    command = [sys.executable, "-m", "tailorbird.cli.main", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        stop(f"tailor {' '.join(arguments)} failed", "see its words above")
-    return done.stdout
 
 
 if __name__ == "__main__":

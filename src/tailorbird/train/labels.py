@@ -45,11 +45,14 @@ class LabelWork:
 
     def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
         """Return the summed loss."""
-        arrays = collate(self.train, indices, self.pad_id)
-        inputs = {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
         assert self.train.targets is not None
         targets = torch.from_numpy(self.train.targets[indices]).to(self.device.name)
-        return self.loss(model(**inputs).logits, targets)
+        return self.loss(model(**self.inputs(indices)).logits, targets)
+
+    def inputs(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return what the model reads of these texts, padded, each ``[batch, seq]``."""
+        arrays = collate(self.train, indices, self.pad_id)
+        return {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
 
     def reading(self, model: nn.Module) -> AbstractContextManager[None]:
         """Use the attention that is fastest for short texts."""

@@ -1,6 +1,5 @@
 """Sentences with a label per word, as the loop reads them."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,29 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.batch import collate
-from tailorbird.data.encode import Encoded
-from tailorbird.models.device import Device
-from tailorbird.train.attention import fastest_attention
-from tailorbird.train.loss import LossSum, cross_entropy_sum
+from tailorbird.train.labels import LabelWork
 
 
 @dataclass(frozen=True)
-class TokenWork:
+class TokenWork(LabelWork):
     """The workload of token classification: the loss is a mean over words.
 
     A word's label is learnt at its first token; the others of the word are read and not learnt.
-
-    Attributes:
-        micro_batch_size: Sentences per forward pass.
-        loss: What is summed over words.
     """
-
-    train: Encoded
-    pad_id: int
-    device: Device
-    micro_batch_size: int
-    loss: LossSum = cross_entropy_sum
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -38,29 +23,18 @@ class TokenWork:
         assert self.train.firsts is not None
         return np.cumsum([0, *map(len, self.train.firsts)])
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """``[n]`` tokens of each sentence."""
-        return self.train.lengths
-
     def weight(self, indices: np.ndarray) -> float:
         """Return how many labelled words there are."""
         assert self.train.firsts is not None
         return float(max(1, sum(int((self.train.firsts[i] >= 0).sum()) for i in indices)))
 
-    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch into micro-batches."""
-        size = self.micro_batch_size
-        return [indices[i : i + size] for i in range(0, len(indices), size)]
-
     def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
         """Return the summed loss of the words."""
         assert self.train.targets is not None and self.train.firsts is not None
-        arrays = collate(self.train, indices, self.pad_id)
-        inputs = {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
+        inputs = self.inputs(indices)
         logits = model(**inputs).logits
         # Virtual tokens stand before the text.
-        logits = logits[:, logits.shape[1] - arrays["input_ids"].shape[1] :]
+        logits = logits[:, logits.shape[1] - inputs["input_ids"].shape[1] :]
         firsts = [self.train.firsts[i] for i in indices]
         kept = [np.flatnonzero(each >= 0) for each in firsts]
         rows = np.concatenate([np.full(len(words), row) for row, words in enumerate(kept)])
@@ -69,7 +43,3 @@ class TokenWork:
         targets = self.train.targets[np.concatenate(places)]
         chosen = logits[torch.from_numpy(rows), torch.from_numpy(columns)]
         return self.loss(chosen, torch.from_numpy(targets).to(self.device.name))
-
-    def reading(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Use the attention that is fastest for short texts."""
-        return fastest_attention(model, self.device)
