@@ -12,6 +12,7 @@ import numpy as np
 
 from tailorbird.data.targets import shown_labels, shown_values
 from tailorbird.flows import tasks_words as by_word
+from tailorbird.flows.worst import MOST_ERRORS, worst
 from tailorbird.metrics import entities, sets, values
 from tailorbird.metrics import labels as single
 from tailorbird.metrics.paired import compare_values
@@ -32,7 +33,6 @@ from tailorbird.records import (
 Runs = Sequence[np.ndarray]
 """The outputs of each seed of an arm."""
 
-_MOST_ERRORS = 200
 _MOST_RESIDUALS = 500
 _ALL_CLASSES = 20
 
@@ -121,7 +121,7 @@ def _look_at_labels(
         report,
         confusion=single.confusion(outputs, truth),
         calibration=single.calibration(outputs, truth),
-        errors=tuple(sorted(wrong, key=lambda e: (-e.confidence, e.row))[:_MOST_ERRORS]),
+        errors=tuple(sorted(wrong, key=lambda e: (-e.confidence, e.row))[:MOST_ERRORS]),
     )
 
 
@@ -189,19 +189,14 @@ def _look_at_sets(
     """Return the examples whose set of labels is wrong, the highest loss first."""
     losses = sets.losses(outputs, truth)
     wrong = ((outputs >= target.threshold) != (truth > 0.5)).any(axis=1)
-    places = [int(i) for i in np.argsort(-losses, kind="stable") if wrong[i]][:_MOST_ERRORS]
-    errors = [
-        WrongExample(
-            examples[i].row,
-            examples[i].text,
-            str(examples[i].label),
-            shown_labels(given_labels(outputs[i], target)),
-            0.0,
-            loss=float(losses[i]),
-        )
-        for i in places
-    ]
-    return replace(report, errors=tuple(errors))
+    errors = worst(
+        examples,
+        losses,
+        lambda i: bool(wrong[i]),
+        lambda i: str(examples[i].label),
+        lambda i: shown_labels(given_labels(outputs[i], target)),
+    )
+    return replace(report, errors=errors)
 
 
 # --- numbers ---------------------------------------------------------------------------------
@@ -245,25 +240,20 @@ def _look_at_values(
 ) -> ArmReport:
     """Return the examples that are farthest off, and truths with predictions for the plot."""
     losses = values.losses(outputs, truth, target.deviation)
-    places = [int(i) for i in np.argsort(-losses, kind="stable")][:_MOST_ERRORS]
-    errors = [
-        WrongExample(
-            examples[i].row,
-            examples[i].text,
-            str(examples[i].label),
-            shown_values(target.labels, outputs[i].tolist()),
-            0.0,
-            loss=float(losses[i]),
-        )
-        for i in places
-    ]
+    errors = worst(
+        examples,
+        losses,
+        lambda i: True,
+        lambda i: str(examples[i].label),
+        lambda i: shown_values(target.labels, outputs[i].tolist()),
+    )
     chosen = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), _MOST_RESIDUALS)).astype(int))
     residuals = [
         Residual(name, float(truth[i, j]), float(outputs[i, j]))
         for j, name in enumerate(target.labels)
         for i in chosen
     ]
-    return replace(report, errors=tuple(errors), residuals=tuple(residuals))
+    return replace(report, errors=errors, residuals=tuple(residuals))
 
 
 TOOLS: dict[Task, Tools] = {

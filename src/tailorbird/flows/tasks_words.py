@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.flows.worst import worst
 from tailorbird.metrics import entities
 from tailorbird.metrics import labels as single
 from tailorbird.metrics.resampled import compare_sums
-from tailorbird.records import ArmReport, ClassScore, Comparison, Example, Target, WrongExample
+from tailorbird.records import ArmReport, ClassScore, Comparison, Example, Target
 
 Runs = Sequence[np.ndarray]
-_MOST_ERRORS = 200
 
 
 def named(ids: np.ndarray, truth: np.ndarray, target: Target) -> list[list[str]]:
@@ -88,19 +88,14 @@ def look(
     """Return the sentences with a wrong word, the highest loss first."""
     said = named(outputs.argmax(axis=1), truth, target)
     each = losses(outputs, truth, target)
-    wrong = [i for i in np.argsort(-each, kind="stable") if said[i] != list(examples[i].labels)]
-    errors = [
-        WrongExample(
-            examples[i].row,
-            examples[i].text,
-            shown(examples[i].words, examples[i].labels, target),
-            shown(examples[i].words, said[i], target),
-            0.0,
-            loss=float(each[i]),
-        )
-        for i in wrong[:_MOST_ERRORS]
-    ]
-    return replace(report, errors=tuple(errors))
+    errors = worst(
+        examples,
+        each,
+        lambda i: said[i] != list(examples[i].labels),
+        lambda i: shown(examples[i].words, examples[i].labels, target),
+        lambda i: shown(examples[i].words, said[i], target),
+    )
+    return replace(report, errors=errors)
 
 
 def shown(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
