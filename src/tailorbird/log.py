@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,20 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """Tell the person something."""
-    console().print(message, markup=False)
+    console().print(_between_words(message), markup=False)
+
+
+def _between_words(message: str) -> str:
+    """Break lines where a terminal would break words; elsewhere a message stays on its line."""
+    if not sys.stderr.isatty():
+        return message
+    # A path longer than the terminal is wide stays in one piece, so that it can be copied.
+    fill = TextWrapper(console().width, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for line in message.split("\n"):
+        fill.subsequent_indent = line[: len(line) - len(line.lstrip())]
+        lines.append(fill.fill(line))
+    return "\n".join(lines)
 
 
 _folders: list[Path] = []
@@ -55,7 +69,8 @@ def quiet_libraries() -> None:
 
 def warn(message: str) -> None:
     """Tell the person something they may have to act on."""
-    console().print(f"[yellow]warning:[/] {_escape(message)}")
+    told = _between_words(f"warning: {message}").removeprefix("warning:")
+    console().print(f"[yellow]warning:[/]{_escape(told)}")
 
 
 def _escape(message: str) -> str:

@@ -185,8 +185,9 @@ def _onnx(
 def _merge_writer(folder: RunFolder, output: Path, forms: Sequence[Form]) -> Drift:
     from transformers import AutoModelForCausalLM
 
+    from tailorbird.flows.answering import Answering
     from tailorbird.flows.load_writing import open_tuned
-    from tailorbird.flows.written import Answering, encode_test
+    from tailorbird.flows.paper import encode_test
 
     if set(forms) != {"merge"}:
         raise UserError(

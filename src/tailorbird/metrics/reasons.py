@@ -211,7 +211,8 @@ def _gap(case: Case, difference: float) -> str:
 def _bare(case: Case, value: float) -> str:
     if is_share(case.headline):
         return f"{100 * value:.1f}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    number = f"{abs(value):.3f}" if abs(value) < 10 else f"{abs(value):,.1f}"
+    return f"−{number}" if value < 0 and number.strip("0.") else number
 
 
 def _examples(case: Case) -> str:

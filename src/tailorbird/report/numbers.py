@@ -23,7 +23,8 @@ def metric_range(name: str, score: Score | None) -> str:
     if score is None or not score.low < score.high:
         return ""
     write: Writer = _bare_percent if is_share(name) else decimal
-    return f"{write(score.low)}–{write(score.high)}"
+    between = " to " if score.low < 0 else "–"
+    return f"{write(score.low)}{between}{write(score.high)}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -43,8 +44,8 @@ def points(difference: float) -> str:
 
 
 def _signed(value: float, digits: int) -> str:
-    text = f"{abs(value):.{digits}f}"
-    if float(text) == 0:
+    text = f"{abs(value):,.{digits}f}"
+    if not text.strip("0."):
         return text
     return f"{'−' if value < 0 else '+'}{text}"
 
@@ -55,12 +56,11 @@ def difference(name: str, value: float) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Write a metric that is no share: three decimals, fewer when it is large."""
+    """Write a metric that is no share: three decimals, fewer when it is large; a true minus."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{3 if abs(value) < 10 else 1}f}"
+    size = abs(value)
+    return _signed(value, 0 if size >= 1000 else 1 if size >= 10 else 3).removeprefix("+")
 
 
 def exact(value: float) -> str:

@@ -57,7 +57,7 @@ def evenly(values: Sequence[float], *, share: bool) -> Writer:
     """Return what writes these values with the same number of decimals each."""
     factor, unit = (100, " %") if share else (1, "")
     digits = max((len(f"{factor * value:.6g}".partition(".")[2]) for value in values), default=0)
-    return lambda value: f"{factor * value:.{digits}f}{unit}"
+    return lambda value: f"{factor * value:.{digits}f}{unit}".replace("-", "−")
 
 
 def px(value: float) -> str:

@@ -104,7 +104,7 @@ def test_the_fewer_rows_the_nearer_a_threshold_is_to_that_of_all() -> None:
     common = sets.THRESHOLDS[sets.middle_best(f1.mean(axis=1))]
     assert (np.abs(few - common) <= np.abs(many - common)).all()
     assert (np.abs(few - common) < np.abs(many - common)).any()
-    reached = [f1[np.flatnonzero(sets.THRESHOLDS == t)[0], i] for i, t in enumerate(many)]
+    reached = [f1[np.flatnonzero(t == sets.THRESHOLDS)[0], i] for i, t in enumerate(many)]
     assert reached == pytest.approx(f1.max(axis=0).tolist(), abs=0.03)
     assert few[4] == many[4] == common, "the label in no row"
 

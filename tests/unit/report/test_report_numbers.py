@@ -156,3 +156,17 @@ def test_rate() -> None:
 )  # fmt: skip
 def test_change(before: float, after: float, words: str) -> None:
     assert numbers.change(before, after) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.4124, "0.412"), (-0.1071, "−0.107"), (-0.0004, "0.000"), (-12.34, "−12.3"),
+     (1234.5, "1,234"), (None, "–")],
+)  # fmt: skip
+def test_decimal(value: float | None, words: str) -> None:
+    assert numbers.decimal(value) == words
+
+
+def test_a_range_below_zero_cannot_be_taken_for_one_above() -> None:
+    assert numbers.metric_range("r2", Score(-0.05, -0.107, -0.0004)) == "−0.107 to 0.000"
+    assert numbers.metric_range("r2", Score(0.5, 0.41, 0.6)) == "0.410–0.600"
