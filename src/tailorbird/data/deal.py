@@ -19,13 +19,15 @@ _FIRST = ("train", "test")
 def strata(examples: Sequence[Example], task: Task) -> list[tuple[str, ...]]:
     """Return what of each row is to be spread evenly over the parts.
 
-    Its labels; of numbers in which tenth of all rows each of them lies; of written answers the
-    answer, which matters where few different ones are given.
+    Its labels; of numbers in which tenth of all rows each of them lies; of written answers those
+    that are given again and again. One that is given once would ask for a place in training.
     """
     if task == "regression":
         return _tenths([example.values for example in examples])
     if task in ("generation", "text"):
-        return [(example.label,) if example.label is not None else () for example in examples]
+        answers = Counter(str(example.label) for example in examples)
+        often = {answer for answer, count in answers.items() if count >= _BINS}
+        return [(str(e.label),) if str(e.label) in often else () for e in examples]
     return [classes_of(example, task) for example in examples]
 
 

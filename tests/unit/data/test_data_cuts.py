@@ -1,6 +1,7 @@
 """Cuts by group and by time: no group in two parts, no future before the past."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ def test_many_small_groups_come_near_the_shares_of_every_class() -> None:
         for label, total in totals.items():
             assert counts[label] / total == pytest.approx(share, abs=0.02)
     assert "whole groups of 'user'" in split.how
+
+
+def test_large_groups_with_answers_of_their_own_do_not_all_train() -> None:
+    """Ten groups of 20 rows and 100 of one, no answer given twice: two large ones test."""
+    examples = grouped([20] * 10 + [1] * 100)
+    examples = [replace(e, label=f"answer {e.row}") for e in examples]
+    split = cut(loaded(examples, "generation"), GROUP)
+    for part, rows_of, large in (("train", 180, 6), ("validation", 60, 2), ("test", 60, 2)):
+        found = Counter(e.group for e in getattr(split, part))
+        assert sum(found.values()) == rows_of
+        assert sum(size == 20 for size in found.values()) == large
 
 
 def test_one_large_group_goes_to_training() -> None:
