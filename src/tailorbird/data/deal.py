@@ -106,6 +106,7 @@ class _Parts:
         for counts in groups:
             self.totals.update(counts)
             self.left.update(counts.keys())
+        self.groups = Counter(self.left)
         self.have: dict[str, Counter[str]] = {part: Counter() for part in wanted}
         # Of a label with fewer rows no part can have its share; it is enough that each has one.
         self.fewest = 1 / min(wanted.values())
@@ -135,7 +136,10 @@ class _Parts:
         room = [p for p in parts if self.have[p][_ALL] + size <= max(size, self.wanted[p] * rows)]
         for label in sorted(counts, key=lambda x: (self.totals[x], x)):
             lacking = [part for part in self.wanted if not self.have[part][label]]
-            if self.left[label] > len(lacking):
+            # A label of one group cannot be measured; where many groups have one, the largest
+            # would all train.
+            alone = self.groups[label] == 1 and size > 1
+            if alone or self.left[label] > len(lacking):
                 continue
             allowed = [part for part in lacking if part in room]
             if allowed:

@@ -74,11 +74,12 @@ def test_many_small_groups_come_near_the_shares_of_every_class() -> None:
     assert "whole groups of 'user'" in split.how
 
 
-def test_large_groups_with_answers_of_their_own_do_not_all_train() -> None:
-    """Ten groups of 20 rows and 100 of one, no answer given twice: two large ones test."""
+@pytest.mark.parametrize("task", ["generation", "multilabel"])
+def test_large_groups_with_labels_of_their_own_do_not_all_train(task: str) -> None:
+    """Ten groups of 20 rows and 100 of one, no label given twice: two large ones test."""
     examples = grouped([20] * 10 + [1] * 100)
-    examples = [replace(e, label=f"answer {e.row}") for e in examples]
-    split = cut(loaded(examples, "generation"), GROUP)
+    examples = [replace(e, label=f"own {e.row}", labels=(f"own {e.row}",)) for e in examples]
+    split = cut(loaded(examples, task), GROUP)
     for part, rows_of, large in (("train", 180, 6), ("validation", 60, 2), ("test", 60, 2)):
         found = Counter(e.group for e in getattr(split, part))
         assert sum(found.values()) == rows_of
