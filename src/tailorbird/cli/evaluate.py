@@ -46,8 +46,10 @@ def evaluate(
 ) -> None:
     """Score a run, or a knowledge base, with intervals, and explain its errors.
 
-    Examples: `tailor evaluate RUN new.csv --output REPORT`,
-    `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
+    For example:
+
+    - `tailor evaluate RUN new.csv --output REPORT`
+    - `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
 
     Where the questions have known answers, those of `tailor ask` are scored too; --set
     ask.model=RUN lets a model write them.

@@ -57,7 +57,8 @@ def accuracy_curve(
     top = max(held, key=lambda point: point[1])
     words = numbers.percent(top[1]) if share else numbers.decimal(top[1])
     # A name over the end of the axis would run out of the picture.
-    anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
+    at = x(top[0])
+    anchor = "end" if at > RIGHT - 60 else "start" if at < LEFT + 30 else "middle"
     parts = [
         _frame(x, y, name, share=share),
         _series(held, x, y, "held"),
