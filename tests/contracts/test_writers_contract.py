@@ -190,7 +190,7 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
-    from tailorbird.flows.written import Answering
+    from tailorbird.flows.answering import Answering
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve_writing

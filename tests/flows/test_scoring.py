@@ -1,11 +1,21 @@
-"""What a report says of parts of the test."""
+"""What a report says of parts of the test, and what outputs mean where several models made them."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from sklearn import metrics
 
-from tailorbird.flows.scoring import score_arm
+from tailorbird.config import load_config
+from tailorbird.flows.folds import run_folds
+from tailorbird.flows.prepare import Prepared
+from tailorbird.flows.scoring import load_target, save_target, score_arm
+from tailorbird.flows.tasks import TOOLS
+from tailorbird.flows.untrained import run_blind
 from tailorbird.records import ArmReport, Example, Split, Target
+from tailorbird.runs.folder import RunFolder
 
 
 def test_slices_by_class_length_and_group() -> None:
@@ -27,3 +37,48 @@ def test_slices_by_class_length_and_group() -> None:
     assert found["group: site 1"].loss == np.mean([i % 3 == 0 for i in range(50)])
     assert {"class: a", "class: b"} < found.keys()
     assert any(name.startswith("long texts (30 words") for name in found)
+
+
+def test_a_run_with_one_threshold_for_all_labels_answers_as_it_did(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    plain = {"task": "multilabel", "labels": ["a", "b", "c"], "mean": [], "deviation": []}
+    (tmp_path / "target.json").write_text(json.dumps(plain | {"threshold": 0.06, "pairs": False}))
+    target = load_target(folder)
+    assert target == Target("multilabel", ("a", "b", "c"), thresholds=(0.06, 0.06, 0.06))
+    outputs = np.asarray([0.06, 0.05999, 0.7], dtype=np.float32)
+    assert TOOLS["multilabel"].row(outputs, target)["predicted"] == ["c", "a"]
+    save_target(folder, target)
+    assert load_target(folder) == target
+    plain |= {"task": "classification", "threshold": 0.5}
+    (tmp_path / "target.json").write_text(json.dumps(plain))
+    assert load_target(folder) == Target("classification", ("a", "b", "c"))
+
+
+def test_rows_of_a_fold_are_judged_by_its_own_thresholds(tmp_path: Path) -> None:
+    sets = [("a",) * (i % 3 > 0) + ("b",) * (i % 4 == 0) + ("c",) * (i % 7 == 0) for i in range(90)]
+    rows = tuple(
+        Example(f"t {i}", ", ".join(own), i + 1, labels=own) for i, own in enumerate(sets)
+    )
+    split = Split(rows[:60], rows[60:75], rows[75:], ("a", "b", "c"), task="multilabel")
+    flags = {"data.folds": 2, "output": str(tmp_path)}
+    config = load_config(flags=flags)
+    prepared, run = Prepared(split, "rows", {"text": "text", "label": "label"}), RunFolder(tmp_path)
+    _, _, places = run_folds(config, prepared, run, run_blind)
+    first = replace(load_target(places[0]), thresholds=(0.005, 0.95, 0.95))
+    save_target(places[0], first)
+    save_target(places[1], replace(first, thresholds=(0.95, 0.005, 0.95)))
+    pooled, arm, _ = run_folds(config, prepared, run, run_blind)
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    said = {row["row"]: row["predicted"] for row in map(json.loads, lines)}
+    half = sum(1 for _ in pooled.split.test) // 2
+    tested = [e.row for e in pooled.split.test]
+    assert sorted(tested) == list(range(1, 91))
+    assert [said[row] for row in tested] == [["a"]] * half + [["b"]] * half
+    truth, given = (
+        [[label in own for label in "abc"] for own in each]
+        for each in ([e.labels for e in pooled.split.test], [said[row] for row in tested])
+    )
+    expected = metrics.f1_score(truth, given, average="macro", zero_division=0)
+    assert arm.test["macro_f1"].value == pytest.approx(expected)
+    assert arm.validation and arm.seeds == ()
+    assert all(error.predicted in ("a", "b") for error in arm.errors)

@@ -80,9 +80,11 @@ def test_every_arm_is_scored_and_loads_again(
         for code in re.findall(r"```python\n(.*?)```", card, re.S):
             ast.parse(code)
             assert ("deviation" in code) == (task == "regression"), code
+            assert ("thresholds" in code) == (task == "multilabel" and arm["name"] == "lora"), code
     assert len(report["comparisons"]) == 4
     page = (run / "report.html").read_text()
     assert ("Predicted minus true alike" in page) == (task == "regression")
+    assert ("Threshold</th>" in page) == (task == "multilabel")
 
 
 def test_scores_are_those_of_the_predictions(
@@ -139,8 +141,9 @@ def test_a_run_scores_and_answers_new_rows(
         assert set(json.loads(rows[0]["predicted"])) <= set(tiny.LABELS)
         one = inside("predict", run / "arms" / "rag", "the moon again", "--json")
         (answer,) = json.loads(one.stdout)["predictions"]
-        threshold = json.loads((run / "arms" / "rag" / "target.json").read_text())["threshold"]
-        given = [label for label, p in answer["probabilities"].items() if p >= threshold]
+        target = json.loads((run / "arms" / "rag" / "target.json").read_text())
+        least = dict(zip(target["labels"], target["thresholds"], strict=True))
+        given = [label for label, p in answer["probabilities"].items() if p >= least[label]]
         assert sorted(answer["labels"]) == sorted(given)
     else:
         said = np.asarray([float(row["predicted"]) for row in rows])
@@ -200,6 +203,8 @@ def test_exports_answer_as_the_run_does(
         ("onnx", HEADLINES[task]),
         ("merge", HEADLINES[task]),
     ]
+    target = (run / "arms" / "lora" / "target.json").read_text()
+    assert json.loads((tmp_path / "out" / "target.json").read_text()) == json.loads(target)
     for drift in forms:
         assert drift["most"] < 1e-3, drift
         assert drift["changed"] == 0

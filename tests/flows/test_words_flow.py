@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from terminal import FAST, Tailor
 
@@ -101,6 +102,59 @@ def test_new_texts_and_files(
     scored = inside("evaluate", run / "arms" / "lora", data, "--json")
     assert scored.returncode == 0, scored.stderr
     assert json.loads(scored.stdout)["data"]["counts"]["test"] == 60
+
+
+def _labels_by_onnx(place: Path, sentence: list[str]) -> list[str]:
+    """Label words with what was exported alone: each by its first token."""
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    session = onnxruntime.InferenceSession(place / "model.onnx")
+    read = AutoTokenizer.from_pretrained(place)(
+        sentence, is_split_into_words=True, return_tensors="np"
+    )
+    given = {i.name: read[i.name].astype(np.int64) for i in session.get_inputs()}
+    logits = session.run(["logits"], given)[0][0]
+    assert len(logits) == read["input_ids"].shape[1], "a row for each token of the text"
+    words = read.word_ids()
+    labels = json.loads((place / "labels.json").read_text())
+    return [labels[int(logits[words.index(i)].argmax())] for i in range(len(sentence))]
+
+
+def exported(run: Path, place: Path, inside: Tailor, *more: str) -> list[dict[str, Any]]:
+    """Export a run, and label a sentence with ONNX Runtime and with the run."""
+    done = inside("export", run, "--onnx", *more, "--output", place, "--json")
+    assert done.returncode == 0, done.stderr
+    forms: list[dict[str, Any]] = json.loads(done.stdout)["forms"]
+    plain = forms[0]
+    assert (plain["figure"], plain["changed"]) == ("entity_f1", 0)
+    assert plain["most"] < 1e-3 and plain["before"] == plain["after"]
+    sentence = "in new york we met clara maria and numberless antidisestablishmentarians"
+    done = inside("predict", run, sentence, "--json")
+    (answer,) = json.loads(done.stdout)["predictions"]
+    assert _labels_by_onnx(place, sentence.split()) == answer["labels"]
+    return forms
+
+
+def test_onnx_labels_words_as_the_run_does(
+    compared: tuple[Path, Path, dict[str, Any]], inside: Tailor, tmp_path: Path
+) -> None:
+    _, run, _ = compared
+    exported(run / "arms" / "lora", tmp_path / "out", inside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "adapter", "prompt"])
+def test_every_method_that_labels_words_has_an_onnx_form(
+    method: str, inside: Tailor, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "data.conll")
+    asked = [data, "--model", tiny_encoder, *FAST, "--epochs", "1", "--method", method]
+    done = inside("tune", *asked, "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    plain, small = exported(tmp_path / "run", tmp_path / "out", inside, "--int8")
+    assert small["bytes"] < plain["bytes"]
+    assert small["before"] == plain["before"] and small["after"] is not None
 
 
 @pytest.mark.parametrize(

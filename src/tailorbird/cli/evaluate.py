@@ -94,7 +94,7 @@ def _judge(
         from rich.console import Console
 
         console = Console(highlight=False)
-        console.print(score_table(report))
+        console.print("", score_table(report), "", sep="\n")
         for words in (verdict(report), weight_words(report), threshold_words(report)):
             console.print(words, markup=False)
         for line in answer_lines(report):

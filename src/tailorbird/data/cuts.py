@@ -1,101 +1,35 @@
-"""Cuts that keep groups whole, or the past before the future, and folds."""
+"""Cuts that keep groups whole, or the past before the future."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from random import Random
 
+from tailorbird.data.deal import deal
 from tailorbird.data.sameness import rows
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Finding
+from tailorbird.records import Example, Finding, Task
 
 Parts = dict[str, tuple[Example, ...]]
 _SAMPLES = 5
-_ALL = "\0"
-"""Stands for all rows beside the labels; no cell can hold it."""
 
 
 def cut_groups(
-    examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str
+    examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: Task
 ) -> Parts:
-    """Return the training rows and the parts cut off them, each group in one of them.
-
-    Groups are dealt out one after the other, the largest first, each to the part that it brings
-    nearest to its share of every class.
+    """Return the training rows and the parts cut off them, each group in one part.
 
     Args:
-        examples: All rows, each with its group.
+        examples: All rows; those of one group, or without groups of one text, stay together.
         shares: Of the parts to cut off.
-        seed: Of the order among groups of the same size.
+        seed: Of the deal; see `deal`.
         column: Where the groups stand, for messages.
+        task: What is learnt from the rows.
 
     Raises:
         UserError: There are fewer groups than parts.
     """
     wanted = {"train": 1 - sum(shares.values())} | dict(shares)
-    where = deal_groups(examples, wanted, seed, column)
+    where = deal(examples, wanted, seed, column, task)
     return _taken(examples, where, wanted)
-
-
-def deal_groups(
-    examples: Sequence[Example], wanted: Mapping[str, float], seed: int, column: str = ""
-) -> list[str]:
-    """Return the part of each row; rows of one group have the same.
-
-    Raises:
-        UserError: There are fewer groups than parts.
-    """
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, example in enumerate(examples):
-        members[example.group].append(i)
-    if len(members) < len(wanted):
-        raise UserError(
-            f"{column} has {len(members):,} different groups, too few for {len(wanted)} parts",
-            "name a column with more groups, or give parts as files of their own",
-        )
-    groups = list(members.values())
-    Random(seed).shuffle(groups)
-    groups.sort(key=len, reverse=True)
-    every = Counter(example.label for example in examples)
-    # Of a class with fewer rows no part can have its share; written answers are hardly ever alike.
-    fewest = 1 / min(wanted.values())
-    totals = {label: count for label, count in every.items() if count >= fewest}
-    totals[_ALL] = len(examples)
-    have: dict[str, Counter[str | None]] = {part: Counter() for part in wanted}
-    sizes = dict.fromkeys(wanted, 0)
-    where = [""] * len(examples)
-    for left, group in zip(range(len(groups), 0, -1), groups, strict=True):
-        empty = [part for part in wanted if not sizes[part]]
-        # As soon as there are only as many groups as empty parts, each gets one.
-        open_parts = empty if len(empty) >= left else list(wanted)
-        counts = Counter(label for i in group if (label := examples[i].label) in totals)
-        counts[_ALL] = len(group)
-        best = min(
-            open_parts,
-            key=lambda part: _excess(counts, have[part], totals, wanted[part]),  # noqa: B023
-        )
-        have[best].update(counts)
-        sizes[best] += len(group)
-        for i in group:
-            where[i] = best
-    return where
-
-
-def _excess(
-    counts: Counter[str | None],
-    have: Counter[str | None],
-    totals: Mapping[str | None, int],
-    share: float,
-) -> float:
-    """Return by how much a group moves a part away from its share of the classes.
-
-    The change of the squared distance, each class by its size: negative while the part still lacks
-    rows of these classes.
-    """
-    moved = 0.0
-    for label, count in counts.items():
-        lacking = share * totals[label] - have[label]
-        moved += (count * count - 2 * count * lacking) / (share * totals[label])
-    return moved
 
 
 def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: str) -> Parts:

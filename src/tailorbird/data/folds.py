@@ -1,12 +1,10 @@
 """Folds: every row is tested once, by a model that saw none of its fold."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from tailorbird.data.cuts import deal_groups
-from tailorbird.data.sameness import text_key
+from tailorbird.data.deal import deal
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Split
+from tailorbird.records import Split
 
 _LISTED = 5
 
@@ -16,8 +14,9 @@ def make_folds(
 ) -> tuple[Split, ...]:
     """Return one split per fold, in which the fold is the test.
 
-    Folds have their share of every class; rows of one group, or where there are none, rows with
-    the same text, are in the same fold. From the other rows validation is cut in the same way.
+    Folds have their share of every label, of numbers of low and high ones; rows of one group, or
+    where there are none, rows with the same text, are in the same fold. From the other rows
+    validation is cut in the same way.
 
     Args:
         split: All rows; its parts are put together again.
@@ -32,14 +31,14 @@ def make_folds(
     every = [*split.train, *split.test, *(() if given_validation else split.validation)]
     rows = sorted(every, key=lambda example: example.row)
     names = [str(number) for number in range(1, count + 1)]
-    where = _dealt(rows, dict.fromkeys(names, 1 / count), seed)
+    where = deal(rows, dict.fromkeys(names, 1 / count), seed, "the data", split.task)
     made = []
     for name in names:
         rest = [e for e, fold in zip(rows, where, strict=True) if fold != name]
         validation = split.validation
         if not given_validation:
             shares = {"train": 1 - validation_share, "validation": validation_share}
-            parts = _dealt(rest, shares, seed)
+            parts = deal(rest, shares, seed, "the data", split.task)
             validation = tuple(e for e, p in zip(rest, parts, strict=True) if p != "train")
             rest = [e for e, p in zip(rest, parts, strict=True) if p == "train"]
         fold = replace(
@@ -52,11 +51,6 @@ def make_folds(
         _check(fold, count)
         made.append(fold)
     return tuple(made)
-
-
-def _dealt(rows: Sequence[Example], shares: dict[str, float], seed: int) -> list[str]:
-    own = [e if e.group else replace(e, group=text_key(e.text)) for e in rows]
-    return deal_groups(own, shares, seed, "the data")
 
 
 def _check(fold: Split, count: int) -> None:

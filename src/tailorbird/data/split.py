@@ -10,12 +10,19 @@ from tailorbird.data.read import Loaded
 from tailorbird.data.sameness import rows, text_key
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import Example, Split
+from tailorbird.records import Example, Split, Task
 
 Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
 
 _LISTED = 5
+_WAYS: dict[Task, str] = {
+    "multilabel": "stratified by label",
+    "tokens": "stratified by label",
+    "regression": "stratified by value",
+    "generation": "at random",
+    "text": "at random",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,8 @@ def make_split(
 ) -> Split:
     """Return the three parts; those not given are cut off the training rows.
 
-    The cut is stratified by label, where there are labels, and depends on the seed and the rows
-    only. Rows keep the file's order within their part, and rows with the same text (of
+    The cut is stratified by label, or by the value of numbers, and depends on the seed and the
+    rows only. Rows keep the file's order within their part, and rows with the same text (of
     conversations: the same prompt) stay in the same part.
 
     Args:
@@ -82,7 +89,8 @@ def _parts(
             "leave one of them out",
         )
     if by.group:
-        parts = cut_groups(train.examples, shares, seed, f"{train.path}: column {by.group!r}")
+        where = f"{train.path}: column {by.group!r}"
+        parts = cut_groups(train.examples, shares, seed, where, train.task)
         _check_trained(train, labels, parts["train"])
         return parts, f"whole groups of {by.group!r}"
     if by.time:
@@ -90,7 +98,7 @@ def _parts(
         _check_trained(train, labels, parts["train"])
         return parts, f"the latest by {by.time!r}"
     if train.task != "classification":
-        return _cut_unlabelled(train, shares, seed), "at random"
+        return _cut_texts(train, shares, seed), _WAYS[train.task]
     return _cut(train, labels, shares, seed), "stratified by label"
 
 
@@ -221,10 +229,10 @@ def _cut(
     }
 
 
-def _cut_unlabelled(
+def _cut_texts(
     train: Loaded, shares: dict[str, float], seed: int
 ) -> dict[str, tuple[Example, ...]]:
-    """Deal conversations or plain texts out at random, those with the same prompt together."""
+    """Deal out rows of other tasks than one label, those with the same text or prompt together."""
     groups = _groups(train.examples)
     if shares and len(groups) <= len(shares):
         kind = f"{'prompt' if train.task == 'generation' else 'text'}{'s' * (len(groups) > 1)}"
@@ -237,6 +245,8 @@ def _cut_unlabelled(
             f"and {' and '.join(shares)} rows",
             f"add rows, or give {files} as files of their own",
         )
+    if _WAYS[train.task] != "at random":
+        return cut_groups(train.examples, shares, seed, str(train.path), train.task)
     targets = {part: round(len(train.examples) * share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)
     _deal(groups, targets, where, Random(seed))

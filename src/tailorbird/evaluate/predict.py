@@ -1,11 +1,12 @@
 """A model's probabilities for texts."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from tailorbird import log
 from tailorbird.data.batch import collate, token_batches
@@ -15,6 +16,9 @@ from tailorbird.models.device import Device
 
 # Few enough tokens that a batch's activations stay small beside the model, on a laptop too.
 _TOKENS_PER_BATCH = 4096
+
+Model = Callable[..., Any]
+"""A module of transformers or what is called like one: tensors by name -> ``.logits``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Predicted:
 
 
 def predict(
-    model: nn.Module, encoded: Encoded, pad_id: int, device: Device, title: str = ""
+    model: Model, encoded: Encoded, pad_id: int, device: Device, title: str = ""
 ) -> Predicted:
     """Return the model's class probabilities, in the format it was trained in.
 
@@ -67,7 +71,7 @@ _SURE = 5.0
 
 
 def predict_words(
-    model: nn.Module,
+    model: Model,
     encoded: Encoded,
     pad_id: int,
     device: Device,

@@ -34,7 +34,7 @@ class LabelSet:
     """What a multi-label run says about one text.
 
     Attributes:
-        labels: Those whose probability reaches the run's threshold, the most likely first.
+        labels: Those whose probability reaches their threshold, the most likely first.
         probabilities: Probability by label.
         neighbours: For retrieval runs, the examples that voted.
     """

@@ -12,10 +12,10 @@ from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.supervise import encode_prompts
 from tailorbird.errors import UserError
+from tailorbird.flows.answering import Answering
 from tailorbird.flows.load import arm_folder
 from tailorbird.flows.load_writing import Writer
 from tailorbird.flows.writing_arm import make_base
-from tailorbird.flows.written import Answering
 from tailorbird.models.device import choose
 from tailorbird.models.generate import stream
 from tailorbird.models.inputs import context_length

@@ -80,8 +80,7 @@ def evaluate(
         cost=Cost(predict_ms_per_example=1000 * took / len(texts)),
     )
     target = replace(target, labels=split.labels)
-    arm = score_arm(arm, outputs, outputs, split, 0, target)
-    arm = replace(arm, validation={}, seeds=())
+    arm = score_arm(arm, None, outputs, split, 0, target)
     headline = KINDS[target.task].headline
     report = Report(
         kind="tune",

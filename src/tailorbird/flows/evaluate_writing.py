@@ -13,14 +13,8 @@ from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
 from tailorbird.evaluate.asked import Asked, Scoring, asked_of, saved_scoring, scoring_of
 from tailorbird.flows.load_writing import Writer
-from tailorbird.flows.written import (
-    Marked,
-    Paper,
-    encode_test,
-    prediction_rows,
-    test_scores,
-    values_of,
-)
+from tailorbird.flows.paper import Paper, encode_test
+from tailorbird.flows.written import Marked, prediction_rows, test_scores, values_of
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Split
 from tailorbird.runs.folder import TASK, RunFolder

@@ -15,9 +15,10 @@ from tailorbird.errors import UserError
 from tailorbird.flows.arm import max_length
 from tailorbird.flows.load import Tuned, arm_folder
 from tailorbird.flows.reading import asked
-from tailorbird.flows.scoring import load_target
+from tailorbird.flows.scoring import load_target, save_target
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
+from tailorbird.models.device import choose
 from tailorbird.records import KINDS, Example, Score, Target
 from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder, writing
 from tailorbird.runs.split import load_split
@@ -92,11 +93,6 @@ def _is_trained(folder: RunFolder) -> bool:
 def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> list[Drift]:
     translated = "onnx" in forms or "int8" in forms
     target = load_target(folder)
-    if translated and KINDS[target.task].per_word:
-        raise UserError(
-            "ONNX is offered for models with one answer per text, and this one labels words",
-            "export the merged weights: --merge",
-        )
     if translated:
         # Before the model is loaded and asked: what is missing is missing at once.
         from tailorbird.models.onnx import check_installed
@@ -161,22 +157,26 @@ def _onnx(
 ) -> list[Drift]:
     from tailorbird.models.onnx import INPUTS, SEGMENTS, OnnxClassifier, quantise, write_onnx
 
-    pad, found = tuned.tokenizer.pad_token_id, []
+    target, pad, device = tuned.target, tuned.tokenizer.pad_token_id, choose("cpu", "fp32")
+    found = []
     tuned.tokenizer.save_pretrained(output)
+    save_target(RunFolder(output), target)
+
+    def answers(path: Path) -> np.ndarray:
+        return asked(target, OnnxClassifier(path), texts, pad, device).logits
+
     path = output / ONNX
     log.say("translating the model to ONNX ...")
     with writing(path):
         names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
         write_onnx(tuned.model.float().cpu().eval(), names, path)
     if "onnx" in forms:
-        after = OnnxClassifier(path).logits(texts, pad)
-        found.append(compared.drift("onnx", path, after))
+        found.append(compared.drift("onnx", path, answers(path)))
     if "int8" in forms:
         small = output / INT8
         with writing(small):
             quantise(path, small)
-        after = OnnxClassifier(small).logits(texts, pad)
-        found.append(compared.drift("int8", small, after))
+        found.append(compared.drift("int8", small, answers(small)))
         if "onnx" not in forms:
             path.unlink()
     return found
@@ -185,8 +185,9 @@ def _onnx(
 def _merge_writer(folder: RunFolder, output: Path, forms: Sequence[Form]) -> Drift:
     from transformers import AutoModelForCausalLM
 
+    from tailorbird.flows.answering import Answering
     from tailorbird.flows.load_writing import open_tuned
-    from tailorbird.flows.written import Answering, encode_test
+    from tailorbird.flows.paper import encode_test
 
     if set(forms) != {"merge"}:
         raise UserError(

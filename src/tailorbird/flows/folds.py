@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -100,19 +101,21 @@ def run_folds(
         f"(seed {data.split_seed}); training and validation rows are those of fold 1",
     )
     tests = np.concatenate([load_probabilities(place)["test"] for place in places])
-    target = _target(places)
+    target = _target(places, folds)
     save_predictions(folder, pooled, {"test": tests}, target)
-    validation = load_probabilities(places[0])["validation"]
-    scored = score_arm(reports[0], validation, tests, pooled, config.train.seed, target)
+    scored = score_arm(reports[0], None, tests, pooled, config.train.seed, target)
     arm = _pooled(reports, scored, pooled)
     return Prepared(pooled, prepared.source, prepared.columns), arm, places
 
 
-def _target(places: Sequence[RunFolder]) -> Target:
-    """Return what the outputs mean; of several labels with the mean of the folds' thresholds."""
+def _target(places: Sequence[RunFolder], folds: Sequence[Split]) -> Target:
+    """Return what the outputs mean; of several labels each row has its own fold's thresholds."""
     targets = [load_target(place) for place in places]
-    threshold = sum(target.threshold for target in targets) / len(targets)
-    return replace(targets[0], threshold=threshold)
+    if not targets[0].thresholds:
+        return targets[0]
+    own = [cast("tuple[float, ...]", target.thresholds) for target in targets]
+    rows = (each for each, fold in zip(own, folds, strict=True) for _ in fold.test)
+    return replace(targets[0], thresholds=tuple(rows))
 
 
 def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> ArmReport:
@@ -129,7 +132,6 @@ def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> A
         scored,
         run=f"arms/{first.name}",
         validation=validation,
-        seeds=(),
         cost=replace(
             first.cost,
             train_seconds=sum(seconds),

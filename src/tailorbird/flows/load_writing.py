@@ -12,9 +12,9 @@ from tailorbird.config import Config, load_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.supervise import encode_prompts
 from tailorbird.errors import UserError
+from tailorbird.flows.answering import Answering
 from tailorbird.flows.arm import max_length
 from tailorbird.flows.writing_arm import make_base, writer_options
-from tailorbird.flows.written import Answering
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.generate import generate, stream

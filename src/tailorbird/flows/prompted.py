@@ -15,19 +15,13 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import score_outputs
 from tailorbird.evaluate.asked import Asked, asked_of
+from tailorbird.flows.answering import Answering
 from tailorbird.flows.arm import count_parameters, max_length, reading_limit
 from tailorbird.flows.job import ArmJob
+from tailorbird.flows.paper import Paper, paper_of
 from tailorbird.flows.vectors import Vectors, split_vectors
 from tailorbird.flows.writing_arm import WritingParts, encode_parts, make_base
-from tailorbird.flows.written import (
-    CHECKED,
-    Answering,
-    Marked,
-    Paper,
-    finish_arm,
-    paper_of,
-    score_and_save,
-)
+from tailorbird.flows.written import ANSWERED_AGAIN, Marked, finish_arm, score_and_save
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base
@@ -60,7 +54,8 @@ def run_nearest(job: ArmJob) -> ArmReport:
         score_outputs(outputs, paper.asked, paper.scoring),
         seconds=vectors.ms_per_example / 1000 * len(outputs),
     )
-    return finish_arm(report, job, paper, Marked(answers, None, None, tuple(outputs[:CHECKED])))
+    marked = Marked(answers, None, None, tuple(outputs[:ANSWERED_AGAIN]))
+    return finish_arm(report, job, paper, marked)
 
 
 def run_base(job: ArmJob) -> ArmReport:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.data.encode import Encoded, Text, encode, encode_words
-from tailorbird.evaluate.predict import Predicted, predict, predict_words
+from tailorbird.evaluate.predict import Model, Predicted, predict, predict_words
 from tailorbird.models.device import Device
 from tailorbird.models.load import reads_segments
 from tailorbird.records import KINDS, Target
@@ -35,7 +35,7 @@ def encoded_for(
 
 def asked(
     target: Target,
-    model: "nn.Module",
+    model: Model,
     encoded: Encoded,
     pad: int,
     device: Device,

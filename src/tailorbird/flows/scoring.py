@@ -13,7 +13,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.reading import split_rows
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.slices import by_length, slices
-from tailorbird.records import ArmReport, Example, SeedScore, Slice, Split, Target
+from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Split, Target
 from tailorbird.runs.folder import (
     LABELS,
     PREDICTIONS,
@@ -28,7 +28,7 @@ _MOST_GROUPS = 50
 
 def score_arm(
     report: ArmReport,
-    validation: np.ndarray,
+    validation: np.ndarray | None,
     test: np.ndarray,
     split: Split,
     seed: int,
@@ -38,7 +38,7 @@ def score_arm(
 
     Args:
         report: Name, cost, settings and curve of the arm.
-        validation: Outputs of the validation examples.
+        validation: Outputs of the validation examples; None: there is nothing to say of them.
         test: Outputs of the test examples.
         split: The examples.
         seed: The training seed.
@@ -46,8 +46,10 @@ def score_arm(
     """
     tools = TOOLS[target.task]
     truth = truths(split.test, target)
-    on_validation = tools.scores([validation], truths(split.validation, target), [target])
     on_test = tools.scores([test], truth, [target])
+    on_validation: dict[str, Score] = {}
+    if validation is not None:
+        on_validation = tools.scores([validation], truths(split.validation, target), [target])
     report = replace(
         report,
         validation=on_validation,
@@ -60,7 +62,9 @@ def score_arm(
                 {name: score.value for name, score in on_validation.items()},
                 {name: score.value for name, score in on_test.items()},
             ),
-        ),
+        )
+        if validation is not None
+        else (),
     )
     return tools.look(report, test, truth, split.test, target)
 
@@ -96,8 +100,8 @@ def save_predictions(
     row = TOOLS[target.task].row
     outputs = split_rows(arrays["test"], [e.words for e in split.test], target)
     rows = (
-        {"row": e.row, "text": e.text, "label": _plain(e, target)} | row(p, target)
-        for e, p in zip(split.test, outputs, strict=True)
+        {"row": e.row, "text": e.text, "label": _plain(e, target)} | row(p, target.of_row(i))
+        for i, (e, p) in enumerate(zip(split.test, outputs, strict=True))
     )
     folder.write_rows(PREDICTIONS, rows)
 
@@ -135,10 +139,18 @@ def load_target(folder: RunFolder) -> Target:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        target: Target = TypeAdapter(Target).validate_python(folder.read_json(TARGET))
+        target: Target = TypeAdapter(Target).validate_python(_today(folder.read_json(TARGET)))
     except ValidationError as error:
         raise UserError(
             f"{folder.file(TARGET)} is damaged: {error.errors()[0]['msg']}",
             "restore it, or train again",
         ) from error
     return target
+
+
+def _today(plain: Any) -> Any:
+    """Return a target as it is written now; runs used to have one threshold for all labels."""
+    if not isinstance(plain, dict) or "threshold" not in plain:
+        return plain
+    labels = plain.get("labels", []) if plain.get("task") == "multilabel" else []
+    return plain | {"thresholds": [plain["threshold"] for _ in labels]}

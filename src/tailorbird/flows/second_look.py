@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from tailorbird.rag.memory import Memory
 from tailorbird.records import KINDS, ReloadCheck, Split
 from tailorbird.runs.folder import ARM, CONFIG, TASK, RunFolder
 from tailorbird.runs.split import load_split
+
+if TYPE_CHECKING:
+    from tailorbird.flows.load_writing import Writer
 
 # What float32 rounding may differ by where a sum is taken in another order.
 _ROUNDING = 1e-6
@@ -73,14 +76,13 @@ def _check(arm: RunFolder, split: Split) -> ReloadCheck:
 def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
     """Load a saved arm, answer the first questions again, and read the first answers again."""
     from tailorbird.flows.load_writing import Writer
-    from tailorbird.flows.written import difference_in_losses
 
     try:
         writer = Writer(arm)
         saved = arm.read_json(TASK).get("check", {"rows": [], "texts": []})
         examples = {example.row: example for example in split.test}
         found = writer.check([examples[row] for row in saved["rows"]])
-        difference = difference_in_losses(arm, writer, split)
+        difference = _difference_in_losses(arm, writer, split)
     except Exception as error:
         return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
     changed = sum(a != b for a, b in zip(found, saved["texts"], strict=True))
@@ -88,6 +90,24 @@ def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
     return ReloadCheck(
         difference <= _ROUNDING_LOSS and not changed, len(saved["texts"]), difference, why
     )
+
+
+def _difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> float:
+    """Return by how much a loaded arm's losses differ from those it was saved with, per token.
+
+    Of the first test sequences of a trained arm; 0 for arms whose prompts hold other examples.
+    """
+    from tailorbird.flows.paper import encode_test
+    from tailorbird.flows.written import ANSWERED_AGAIN, load_values
+
+    if writer.shows_examples:
+        return 0.0
+    a = writer.answering
+    encoded = encode_test(split, a.tokenizer, a.limit, a.config)
+    first = encoded.take(np.arange(min(ANSWERED_AGAIN, len(encoded))))
+    again, saved = a.losses(first), load_values(arm)
+    differences = np.abs(again.loss_sums - saved["test/loss_sums"][: len(first)])
+    return float((differences / np.maximum(1, again.counts)).max())
 
 
 def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, list[dict[str, Any]]]:

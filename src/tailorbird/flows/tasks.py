@@ -43,7 +43,7 @@ class Tools:
 
     Attributes:
         outputs: Logits to probabilities, or to values in their own units.
-        settle: Chooses on validation outputs what prediction needs (a threshold).
+        settle: Chooses on validation outputs what prediction needs (thresholds).
         quality: How good outputs are, the headline figure first; higher is better.
         losses: Each example's loss: what slices are compared by.
         scores: Every metric with its interval; of several seeds the mean.
@@ -134,15 +134,19 @@ def _sigmoid(logits: np.ndarray, target: Target) -> np.ndarray:
     return np.asarray(expit(logits.astype(np.float64)), dtype=np.float32)
 
 
-def _with_threshold(outputs: np.ndarray, truth: np.ndarray, target: Target) -> Target:
-    return replace(target, threshold=sets.best_threshold(outputs, truth))
+def _with_thresholds(outputs: np.ndarray, truth: np.ndarray, target: Target) -> Target:
+    return replace(target, thresholds=sets.best_thresholds(outputs, truth))
+
+
+def _thresholds(targets: Sequence[Target]) -> list[np.ndarray]:
+    return [np.asarray(target.thresholds) for target in targets]
 
 
 def _quality_of_sets(
     outputs: np.ndarray, truth: np.ndarray, target: Target
 ) -> tuple[float, float]:
-    threshold = sets.best_threshold(outputs, truth)
-    sums = sets.counts(outputs, truth, threshold).sum(axis=0)[:, None]
+    thresholds = np.asarray(sets.best_thresholds(outputs, truth))
+    sums = sets.counts(outputs, truth, thresholds).sum(axis=0)[:, None]
     return float(sets.macro_f1(sums)[0]), -float(sets.losses(outputs, truth).mean())
 
 
@@ -155,8 +159,8 @@ def _compare_sets(
     features = {
         name: np.mean(
             [
-                sets.counts(run, truth, target.threshold)
-                for run, target in zip(runs, targets[name], strict=True)
+                sets.counts(run, truth, thresholds)
+                for run, thresholds in zip(runs, _thresholds(targets[name]), strict=True)
             ],
             axis=0,
         )
@@ -165,10 +169,15 @@ def _compare_sets(
     return compare_sums(best, features, sets.macro_f1)
 
 
+def _changed_sets(a: np.ndarray, b: np.ndarray, target: Target) -> int:
+    before, after = (sets.given(outputs, np.asarray(target.thresholds)) for outputs in (a, b))
+    return int((before != after).any(axis=1).sum())
+
+
 def given_labels(outputs: np.ndarray, target: Target) -> tuple[str, ...]:
-    """Return the labels whose probability reaches the threshold, the most likely first."""
-    order = np.argsort(-outputs, kind="stable")
-    return tuple(target.labels[int(i)] for i in order if outputs[i] >= target.threshold)
+    """Return the labels whose probability reaches their threshold, the most likely first."""
+    said = sets.given(outputs, np.asarray(target.thresholds))
+    return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if said[i])
 
 
 def _row_of_set(outputs: np.ndarray, target: Target) -> dict[str, Any]:
@@ -188,13 +197,13 @@ def _look_at_sets(
 ) -> ArmReport:
     """Return the examples whose set of labels is wrong, the highest loss first."""
     losses = sets.losses(outputs, truth)
-    wrong = ((outputs >= target.threshold) != (truth > 0.5)).any(axis=1)
+    wrong = (sets.given(outputs, np.asarray(target.thresholds)) != (truth > 0.5)).any(axis=1)
     errors = worst(
         examples,
         losses,
         lambda i: bool(wrong[i]),
         lambda i: str(examples[i].label),
-        lambda i: shown_labels(given_labels(outputs[i], target)),
+        lambda i: shown_labels(given_labels(outputs[i], target.of_row(i))),
     )
     return replace(report, errors=errors)
 
@@ -276,19 +285,15 @@ TOOLS: dict[Task, Tools] = {
     ),
     "multilabel": Tools(
         outputs=_sigmoid,
-        settle=_with_threshold,
+        settle=_with_thresholds,
         quality=_quality_of_sets,
         losses=lambda outputs, truth, target: sets.losses(outputs, truth),
-        scores=lambda runs, truth, targets: sets.score_all(
-            runs, truth, [t.threshold for t in targets]
-        ),
+        scores=lambda runs, truth, targets: sets.score_all(runs, truth, _thresholds(targets)),
         per_class=lambda runs, truth, targets: sets.label_scores(
-            runs, truth, [t.threshold for t in targets], targets[0].labels
+            runs, truth, _thresholds(targets), targets[0].labels
         ),
         compare=_compare_sets,
-        changed=lambda a, b, target: int(
-            ((a >= target.threshold) != (b >= target.threshold)).any(axis=1).sum()
-        ),
+        changed=_changed_sets,
         row=_row_of_set,
         look=_look_at_sets,
     ),

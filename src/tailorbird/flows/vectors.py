@@ -1,6 +1,7 @@
 """The embeddings of a run's split, computed once and shared by its arms."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ CHECKED = 256
 """How many test examples a fresh process predicts again after saving."""
 
 _FILE = "cache/embeddings.npz"
+# On the validation pairs of STS-B the mean of 16 neighbours has Spearman's 0.79, 0.83, 0.86, 0.88
+# and 0.87 with 0, 0.5, 1, 2 and 4; ridge regression 0.87 to 0.88 with all of them.
+_ANGLE = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,22 +77,28 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
 def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedded:
     """Return a unit vector per text; of a pair one that says how the two are related.
 
-    It is both vectors, their difference and their product, as in InferSent (Conneau et al. 2017,
-    arXiv 1705.02364, section 3.1), each of length 1/2.
+    It holds both vectors, their difference and their product, as in InferSent (Conneau et al. 2017,
+    arXiv 1705.02364, section 3.1), and the angle between the texts, which
+    outweighs them: among the neighbours of a pair are then those that are as much alike.
     """
     if not texts or isinstance(texts[0], str):
         return embedder.embed([str(text) for text in texts], title)
     first = embedder.embed([text[0] for text in texts], title)
     second = embedder.embed([text[1] for text in texts], title)
-    u, v = first.vectors, second.vectors
-    parts = [_unit(part) / 2 for part in (u, v, np.abs(u - v), u * v)]
-    return Embedded(np.concatenate(parts, axis=1), first.seconds + second.seconds)
+    return Embedded(relation(first.vectors, second.vectors), first.seconds + second.seconds)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: np.ndarray = rows / np.maximum(lengths, 1e-12)
-    return scaled
+def relation(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return unit vectors ``[n, 4 d + 2]`` of pairs of unit vectors ``[n, d]``."""
+    # By half the angle: 1 - cosine^2 would lose half of the digits where texts are nearly the same.
+    half = np.linalg.norm(u - v, axis=1, keepdims=True) / 2
+    cosine, sine = 1 - 2 * half**2, 2 * half * np.sqrt(np.maximum(0, 1 - half**2))
+    # All of about the same length, and none divided by its own: the difference of two texts that
+    # are nearly the same is rounding.
+    parts = [u / 2, v / 2, np.abs(u - v) / 2, u * v * math.sqrt(u.shape[1]) / 2]
+    found = np.concatenate([*parts, _ANGLE * cosine, _ANGLE * sine], axis=1)
+    unit: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
 
 
 def _read(arrays: dict[str, np.ndarray]) -> Vectors:

@@ -10,6 +10,7 @@ from tailorbird.data.supervise import encode_conversations, encode_texts
 from tailorbird.data.template import end_of_turn, install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
+from tailorbird.flows.answering import Answering, Reference
 from tailorbird.flows.arm import (
     HEADS,
     arm_settings,
@@ -22,7 +23,8 @@ from tailorbird.flows.arm import (
     save_model,
 )
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.written import Answering, Reference, paper_of, score_and_save
+from tailorbird.flows.paper import paper_of
+from tailorbird.flows.written import score_and_save
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose

@@ -3,209 +3,24 @@
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tailorbird.config import Config
-from tailorbird.data.supervise import encode_conversations, encode_texts
 from tailorbird.data.tokens import Tokens
-from tailorbird.errors import UserError
-from tailorbird.evaluate.answers import AnswerScores, answer_all, samples, worst
-from tailorbird.evaluate.asked import (
-    Asked,
-    Scoring,
-    answer_length,
-    asked_of,
-    drawn,
-    scoring_json,
-    scoring_of,
-    with_room,
-)
-from tailorbird.evaluate.forgetting import reference_loss, window_length
+from tailorbird.evaluate.answers import AnswerScores, samples, worst
+from tailorbird.evaluate.asked import scoring_json
+from tailorbird.flows.answering import Answering, Reference, reference_text
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.prepare import tutor_folder
+from tailorbird.flows.paper import Paper
 from tailorbird.metrics.answers import score_answers
-from tailorbird.models.device import Device
-from tailorbird.models.generate import Sampling, generate, sampling_of
-from tailorbird.models.packed import SequenceLosses, sequence_losses
-from tailorbird.records import ArmReport, Forgetting, Score, SeedScore, Split
+from tailorbird.models.packed import SequenceLosses
+from tailorbird.records import ArmReport, Score, SeedScore
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from tailorbird.flows.load_writing import Writer
-
-ASKED_BY_DEFAULT = 300
-CHECKED, _CHECKED_TOKENS = 8, 64
-"""How many prompts a fresh process answers again after saving, and how long the answers are."""
-TEXT_HEADLINE = "loss"
-_REFERENCE = "cache/reference.json"
-
-
-@dataclass(frozen=True)
-class Paper:
-    """What every arm is asked, and how its answers are marked; the same for all of them.
-
-    Attributes:
-        asked: The drawn test prompts and their references; empty for plain text.
-        test: All test sequences: what the loss is measured on.
-        scoring: Which metrics, and which of them decides; None for plain text.
-        max_new_tokens: Longest answer.
-        notes: What was not asked, in words.
-    """
-
-    asked: Asked
-    test: Tokens
-    scoring: Scoring | None
-    max_new_tokens: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def headline(self) -> str:
-        """The metric of the verdict."""
-        return TEXT_HEADLINE if self.scoring is None else self.scoring.headline
-
-
-def paper_of(split: Split, test: Tokens, train: Tokens, config: Config, reads: int) -> Paper:
-    """Draw the questions and choose the marks, by data, settings and base model alone.
-
-    Args:
-        split: The examples.
-        test: The test part's tokens.
-        train: The training part's tokens.
-        config: The settings.
-        reads: Tokens that the base model reads at most.
-
-    Raises:
-        UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
-            leaves room for one.
-    """
-    asked = asked_of(test, split.test)
-    if split.task == "text":
-        return Paper(asked.take(np.arange(0)), test, None, 0)
-    asked, left_out = with_room(asked, reads)
-    most = config.evaluate.examples or ASKED_BY_DEFAULT
-    chosen = drawn(len(asked), most, config.data.split_seed)
-    scoring = scoring_of(config.evaluate.metric, asked_of(train, split.train))
-    notes = (left_out,) if left_out else ()
-    return Paper(asked.take(chosen), test, scoring, answer_length(train), notes)
-
-
-@dataclass(frozen=True)
-class Answering:
-    """A model that can be asked.
-
-    Attributes:
-        limit: Tokens of a sequence at most.
-    """
-
-    model: "nn.Module"
-    tokenizer: Any
-    device: Device
-    limit: int
-    config: Config
-
-    def sampling(self, max_new_tokens: int) -> Sampling:
-        """Return how answers are written."""
-        return sampling_of(self.config.generate, max_new_tokens, self.ends)
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """Tokens that end an answer."""
-        from tailorbird.data.template import end_of_turn
-
-        generation: Any = self.model.generation_config
-        known = generation.eos_token_id
-        listed = [known] if isinstance(known, int) else list(known or [])
-        return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
-
-    def losses(self, tokens: Tokens, title: str = "") -> SequenceLosses:
-        """Return the losses of sequences."""
-        packing = self.config.train.packing
-        return sequence_losses(self.model, tokens, self.device, title, packing)
-
-    def answers(
-        self, paper: Paper, title: str = "", losses: SequenceLosses | None = None
-    ) -> AnswerScores:
-        """Answer every question of the paper.
-
-        Args:
-            paper: The questions.
-            title: Of the progress bar.
-            losses: Of the paper's test sequences, where they are known already.
-        """
-        assert paper.scoring is not None
-        known = None
-        if losses is not None:
-            places = {int(row): i for i, row in enumerate(paper.test.rows)}
-            known = losses.take(np.asarray([places[int(r)] for r in paper.asked.tokens.rows]))
-        sampling = self.sampling(paper.max_new_tokens)
-        return answer_all(
-            self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title,
-            known,
-        )  # fmt: skip
-
-    def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
-        """Return the beginnings of the answers to a few prompts, greedily."""
-        if not prompts:
-            return ()
-        sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)
-        found = generate(self.model, self.tokenizer, prompts, sampling, self.device)
-        return tuple(written.text for written in found)
-
-    def reference_loss(self, text: tuple[str, str], window: int) -> Forgetting:
-        """Return the loss on a text outside the task, as it is before and for now after."""
-        value, count = reference_loss(self.model, self.tokenizer, text[1], self.device, window)
-        return Forgetting(value, value, count, text[0])
-
-
-def reference_text(config: Config) -> tuple[str, str]:
-    """Return the name and the text that show what was forgotten.
-
-    Raises:
-        UserError: The file named in `evaluate.reference` cannot be read.
-    """
-    from tailorbird.data.textfile import read_text
-
-    if config.evaluate.reference is not None:
-        path = Path(config.evaluate.reference)
-        if not path.is_file():
-            raise UserError(
-                f"evaluate.reference names {path}, which is no file", "give a text file"
-            )
-        return path.name, read_text(path)
-    folder = tutor_folder()
-    pages = sorted((folder / "pages").glob("*.md")) if folder else []
-    text = "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
-    return "pages on Python's errors that come with tailorbird", text
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The loss on the reference text before training, and in windows of how many tokens."""
-
-    before: Forgetting
-    window: int
-
-    @classmethod
-    def of(cls, answering: Answering, run: RunFolder) -> "Reference":
-        """Read it with the untouched model, or take what another arm of the run found with it."""
-        model: Any = answering.model
-        text, window = reference_text(answering.config), window_length(model, answering.limit)
-        # QLoRA's base is another model: what its few bits cost is no forgetting.
-        packed = getattr(model.config, "quantization_config", None) is not None
-        kind = f"{model.get_input_embeddings().weight.dtype}{' quantised' if packed else ''}"
-        key = f"{answering.device.words}, {kind}, windows of {window}"
-        file = run.file(_REFERENCE)
-        known = run.read_json(_REFERENCE) if file.is_file() else {}
-        if key not in known:
-            known[key] = asdict(answering.reference_loss(text, window))
-            run.write_json(_REFERENCE, known)
-        return cls(Forgetting(**known[key]), window)
+ANSWERED_AGAIN = 8
+"""How many prompts a fresh process answers again after saving."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +122,7 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
 
 
 def _checked(paper: Paper) -> int:
-    return min(CHECKED, len(paper.asked))
+    return min(ANSWERED_AGAIN, len(paper.asked))
 
 
 def values_of(marked: Marked, paper: Paper) -> dict[str, np.ndarray]:
@@ -375,25 +190,3 @@ def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict
         | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
         for i in range(len(asked))
     ]
-
-
-def difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> float:
-    """Return by how much a loaded arm's losses differ from those it was saved with, per token.
-
-    Of the first test sequences of a trained arm; 0 for arms whose prompts hold other examples.
-    """
-    if writer.shows_examples:
-        return 0.0
-    a = writer.answering
-    encoded = encode_test(split, a.tokenizer, a.limit, a.config)
-    first = encoded.take(np.arange(min(CHECKED, len(encoded))))
-    again, saved = a.losses(first), load_values(arm)
-    differences = np.abs(again.loss_sums - saved["test/loss_sums"][: len(first)])
-    return float((differences / np.maximum(1, again.counts)).max())
-
-
-def encode_test(split: Split, tokenizer: Any, limit: int, config: Config) -> Tokens:
-    """Return the test part's tokens and masks."""
-    if split.task == "text":
-        return encode_texts(split.test, tokenizer, limit)
-    return encode_conversations(split.test, tokenizer, limit, config.data.too_long)

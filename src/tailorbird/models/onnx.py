@@ -7,24 +7,22 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tailorbird.data.batch import collate, token_batches
-from tailorbird.data.encode import Encoded
 from tailorbird.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 INPUTS, SEGMENTS = ("input_ids", "attention_mask"), "token_type_ids"
-_TOKENS_PER_BATCH = 4096
 # Two rows of different lengths: what is 1 or equal in the example would become a constant.
 _ROWS, _WIDTH = 2, 16
+_OF_WORDS = 3
 
 
 def check_installed() -> None:
@@ -59,7 +57,8 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path) -> None:
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
-            return found
+            # Of words: without the virtual tokens, which stand before the text.
+            return found[:, -inputs[0].shape[1] :] if found.ndim == _OF_WORDS else found
 
     example = {name: torch.ones(_ROWS, _WIDTH, dtype=torch.long) for name in names}
     if "attention_mask" in example:
@@ -110,8 +109,15 @@ def quantise(path: Path, to: Path) -> None:
         quantize_dynamic(str(path), str(to), weight_type=QuantType.QInt8, per_channel=True)
 
 
+@dataclass(frozen=True)
+class OnnxOutput:
+    """What transformers' own models return, as far as it is asked for."""
+
+    logits: "torch.Tensor"
+
+
 class OnnxClassifier:
-    """A classifier in ONNX Runtime, on the CPU."""
+    """A classifier in ONNX Runtime, on the CPU, called as the model that it was made from."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -120,14 +126,9 @@ class OnnxClassifier:
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         self.names = [given.name for given in self.session.get_inputs()]
 
-    def logits(self, encoded: Encoded, pad_id: int) -> np.ndarray:
-        """Return logits ``[n, classes]`` float32 in the order of the texts."""
-        rows: list[np.ndarray | None] = [None] * len(encoded)
-        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
-            arrays = collate(encoded, indices, pad_id)
-            found = self.session.run(
-                ["logits"], {name: arrays[name].astype(np.int64) for name in self.names}
-            )[0]
-            for index, row in zip(indices, found, strict=True):
-                rows[int(index)] = row
-        return np.asarray(rows, dtype=np.float32)
+    def __call__(self, **inputs: "torch.Tensor") -> OnnxOutput:
+        """Return logits ``[batch, outputs]``, of words ``[batch, seq, outputs]``."""
+        import torch
+
+        arrays = {name: inputs[name].numpy() for name in self.names}
+        return OnnxOutput(torch.from_numpy(self.session.run(["logits"], arrays)[0]))

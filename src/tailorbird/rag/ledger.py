@@ -187,38 +187,47 @@ class Ledger:
 
     # Writing: called in a transaction by `rag/write.py`, which holds the write lock.
 
-    def insert_pending(self, prepared: Prepared) -> tuple[int, range]:
-        """Note a new version with its chunks; return its number and their rows."""
-        document = prepared.document
-        version = self.link.execute(
-            "INSERT INTO documents (source, path, state, digest, made, title, metadata, marks, "
-            "chunks) VALUES (?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
-            (
-                document.source, prepared.path, document.digest, prepared.made, document.title,
-                json.dumps(document.metadata, ensure_ascii=False),
-                json.dumps([asdict(mark) for mark in document.marks], ensure_ascii=False),
-                len(prepared.chunks),
-            ),
-        ).lastrowid  # fmt: skip
-        assert version is not None
-        self.link.execute("INSERT INTO texts VALUES (?, ?)", (version, pack(document.text)))
-        # AUTOINCREMENT's own count, so that no row is ever given twice.
-        given = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'chunks'")
-        first = 1 + (int(given[0]) if given else 0)
-        rows = range(first, first + len(prepared.chunks))
+    def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
+        """Note new versions with their chunks; return their numbers and the rows of all chunks."""
+        numbers = range(self._given("documents") + 1, self._given("documents") + 1 + len(prepared))
+        first = self._given("chunks") + 1
+        versions = list(zip(numbers, prepared, strict=True))
+        self.link.executemany(
+            "INSERT INTO documents (version, source, path, state, digest, made, title, metadata, "
+            "marks, chunks) VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    number, one.document.source, one.path, one.document.digest, one.made,
+                    one.document.title, json.dumps(one.document.metadata, ensure_ascii=False),
+                    json.dumps([asdict(mark) for mark in one.document.marks], ensure_ascii=False),
+                    len(one.chunks),
+                )
+                for number, one in versions
+            ],
+        )  # fmt: skip
+        self.link.executemany(
+            "INSERT INTO texts VALUES (?, ?)",
+            [(number, pack(one.document.text)) for number, one in versions],
+        )
+        chunks = [
+            (number, chunk, said)
+            for number, one in versions
+            for chunk, said in zip(one.chunks, one.said, strict=True)
+        ]
+        rows = list(range(first, first + len(chunks)))
         self.link.executemany(
             'INSERT INTO chunks (row, version, position, id, start, "end", page, headings, tokens, '
             "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    row, version, c.position, c.id, c.start, c.end, c.page,
+                    row, number, c.position, c.id, c.start, c.end, c.page,
                     json.dumps(c.headings, ensure_ascii=False) if c.headings else "[]",
                     c.tokens, _sound(c.text), said_hash(said),
                 )
-                for row, c, said in zip(rows, prepared.chunks, prepared.said, strict=True)
+                for row, (number, c, said) in zip(rows, chunks, strict=True)
             ],
         )  # fmt: skip
-        return version, rows
+        return numbers, rows
 
     def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep vectors by the hash of what they say."""
@@ -323,6 +332,11 @@ class Ledger:
         """Return the one number that a query gives."""
         found = self._one(sql, *values)
         return int(found[0] or 0) if found else 0
+
+    def _given(self, table: str) -> int:
+        """Return the highest key that a table ever gave; none is given twice."""
+        found = self._one("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        return int(found[0]) if found else 0
 
     def _one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         found: sqlite3.Row | None = self.link.execute(sql, values).fetchone()

@@ -85,9 +85,8 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
                 for prepared in batch.prepared
                 if known.get(prepared.document.source) != (prepared.document.digest, prepared.made)
             ]
-            noted = [ledger.insert_pending(prepared) for prepared in fresh]
+            versions, rows = ledger.insert_pending(fresh)
             ledger.insert_vectors(generation.number, batch.vectors)
-        rows = [row for _, given in noted for row in given]
         said = [text for prepared in fresh for text in prepared.said]
         names = [said_hash(text) for text in said]
         if all(name in batch.vectors for name in names):
@@ -97,7 +96,6 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
                 store.add(np.asarray(rows, dtype=np.int64), vectors, said)
         else:
             _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
-        versions = [version for version, _ in noted]
         with transaction(ledger.link):
             deleted = ledger.flip(versions, batch.removed)
             ledger.note_files(batch.notes, batch.gone)

@@ -14,13 +14,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How one class fared on the test set."""
+    """How one class fared on the test set.
+
+    Attributes:
+        threshold: Of several labels, the probability from which it is given.
+    """
 
     label: str
     precision: float
     recall: float
     f1: Score
     support: int
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The tasks whose answers a head gives: what sets each apart, and what its numbers mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tailorbird.records.tuning import Task
@@ -85,7 +85,8 @@ class Target:
         labels: The labels in the order of the outputs; of regression the names of the targets.
         mean: Of regression, each target's mean over the training examples.
         deviation: Likewise its standard deviation: a head learns ``(value - mean) / deviation``.
-        threshold: Of multi-label, the probability from which a label is given.
+        thresholds: Of multi-label, the probability from which each label is given; of rows that
+            were answered by several models (folds) likewise for each row.
         pairs: Two texts are read together.
     """
 
@@ -93,5 +94,11 @@ class Target:
     labels: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
-    threshold: float = 0.5
+    thresholds: tuple[float, ...] | tuple[tuple[float, ...], ...] = ()
     pairs: bool = False
+
+    def of_row(self, i: int) -> "Target":
+        """Return what the outputs of one row mean."""
+        if not self.thresholds or not isinstance(self.thresholds[0], tuple):
+            return self
+        return replace(self, thresholds=self.thresholds[i])

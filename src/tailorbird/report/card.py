@@ -202,8 +202,8 @@ def _manner(report: Report) -> list[str]:
         return ["- It labels every word, also in texts unlike all it was trained on; words beyond "
                 "its longest input are left outside."]  # fmt: skip
     if report.data.task == "multilabel":
-        return ["- It gives the labels whose probability reaches a threshold chosen on validation "
-                "(`target.json`), which may be none."]  # fmt: skip
+        return ["- It gives the labels whose probability reaches their threshold (`target.json`, "
+                "chosen on validation), which may be none."]  # fmt: skip
     classes = numbers.plural(len(report.data.labels), "class", "classes")
     return [f"- It always answers with one of its {classes}, also for a text that belongs to none."]
 

@@ -109,17 +109,18 @@ def _logits(report: Report, folder: str) -> str:
     """Return the line that asks the model, and what its logits mean where that is not plain."""
     texts = '"a text", "another"' if noun(report) == "pair" else '"a text"'
     code = f'logits = model(**tokenizer({texts}, return_tensors="pt").to(model.device)).logits'
+    read = f'import json\n\ntarget = json.load(open("{folder.removesuffix("model")}target.json"))'
     if report.data.task == "multilabel":
         return (
-            f"{code}\nprobabilities = logits.sigmoid()"
-            '  # labels: those from the "threshold" in target.json on'
+            f"{read}\n{code}\n"
+            'answers = zip(target["labels"], logits.sigmoid()[0].tolist(), target["thresholds"])\n'
+            "labels = [label for label, probability, least in answers if probability >= least]"
         )
     if report.data.task == "regression":
         return (
-            f'import json\n\nscale = json.load(open("{folder.removesuffix("model")}target.json"))\n'
-            f"{code}\n"
+            f"{read}\n{code}\n"
             'values = [x * d + m for x, d, m in zip('
-            'logits[0].tolist(), scale["deviation"], scale["mean"])]'
+            'logits[0].tolist(), target["deviation"], target["mean"])]'
         )
     return code
 

@@ -21,7 +21,7 @@ def split_of(examples: list[Example], task: str = "classification") -> Split:
 
 rows = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 12)), min_size=40, max_size=120
-).filter(lambda picks: len({g for _, g in picks}) >= 6)
+).filter(lambda picks: all(len(set(column)) >= 6 for column in zip(*picks, strict=True)))
 
 
 @settings(max_examples=50, deadline=None)
@@ -30,7 +30,7 @@ def test_every_row_is_tested_once(
     picks: list[tuple[int, int]], count: int, seed: int, by_group: bool
 ) -> None:
     examples = [
-        Example(f"text {t}", "ab"[t % 2], n + 1, group=f"g{g}" if by_group else "")
+        Example(f"text {t}", None, n + 1, group=f"g{g}" if by_group else "", values=(float(t),))
         for n, (t, g) in enumerate(picks)
     ]
     split = split_of(examples, "regression")

@@ -70,14 +70,65 @@ def test_average_precision_of_a_resample_is_that_of_the_drawn_rows() -> None:
     assert sets._Ranking(probabilities, target).mean(weights)[0] == pytest.approx(expected)
 
 
-def test_the_threshold_is_the_best_of_a_plain_search() -> None:
+def test_f1_at_each_threshold_is_scikit_learns() -> None:
     probabilities, target = drawn()
-    found = sets.best_threshold(probabilities, target)
-    scores = {
-        t: metrics.f1_score(target, probabilities >= t, average="macro", zero_division=0)
-        for t in np.round(np.arange(0.05, 0.96, 0.01), 2)
-    }
-    assert scores[found] == pytest.approx(max(scores.values()))
+    found = sets.f1_by_threshold(probabilities, target)
+    for i, threshold in enumerate(sets.THRESHOLDS):
+        given = probabilities >= threshold.astype(np.float32)
+        expected = metrics.f1_score(target, given, average=None, zero_division=0)
+        np.testing.assert_allclose(found[i], expected, atol=1e-12)
+
+
+def test_a_label_in_many_rows_has_the_threshold_of_a_plain_search() -> None:
+    """Of 40,000 rows and labels that want different thresholds: within 0.005 of the best F1."""
+    rng = np.random.default_rng(4)
+    target = (rng.random((40_000, 3)) < [0.5, 0.2, 0.03]).astype(np.float32)
+    probabilities = np.clip(0.3 * target + rng.random(target.shape) * [0.9, 0.5, 0.2], 0, 1)
+    thresholds = sets.best_thresholds(probabilities.astype(np.float32), target)
+    assert max(thresholds) - min(thresholds) > 0.2
+    for i, threshold in enumerate(thresholds):
+        own, has = probabilities[:, i], target[:, i]
+        best = max(metrics.f1_score(has, own >= t) for t in np.linspace(0.02, 0.95, 60))
+        assert metrics.f1_score(has, own >= threshold) > best - 0.005
+
+
+def test_the_fewer_rows_the_nearer_a_threshold_is_to_that_of_all() -> None:
+    """Every row a thousand times over: the same F1 everywhere, and no doubt of it."""
+    probabilities, target = drawn(60)
+    probabilities = probabilities ** np.asarray([1, 2, 4, 3, 1], dtype=np.float32)
+    few = np.asarray(sets.best_thresholds(probabilities, target))
+    again = [np.repeat(part, 1000, axis=0) for part in (probabilities, target)]
+    many = np.asarray(sets.best_thresholds(*again))
+    f1 = sets.f1_by_threshold(probabilities, target)
+    np.testing.assert_allclose(f1, sets.f1_by_threshold(*again))
+    common = sets.THRESHOLDS[sets.middle_best(f1.mean(axis=1))]
+    assert (np.abs(few - common) <= np.abs(many - common)).all()
+    assert (np.abs(few - common) < np.abs(many - common)).any()
+    reached = [f1[np.flatnonzero(t == sets.THRESHOLDS)[0], i] for i, t in enumerate(many)]
+    assert reached == pytest.approx(f1.max(axis=0).tolist(), abs=0.03)
+    assert few[4] == many[4] == common, "the label in no row"
+
+
+def test_rows_may_have_thresholds_of_their_own() -> None:
+    """Two folds pooled are counted as each by itself."""
+    probabilities, target = drawn()
+    first, second = [0.3, 0.4, 0.5, 0.6, 0.7], [0.6, 0.5, 0.4, 0.3, 0.2]
+    rows = np.asarray([first] * 80 + [second] * 120)
+    together = sets.counts(probabilities, target, rows)
+    apart = [
+        sets.counts(probabilities[:80], target[:80], first),
+        sets.counts(probabilities[80:], target[80:], second),
+    ]
+    np.testing.assert_array_equal(together, np.concatenate(apart))
+    found = sets.score_all([probabilities], target, [rows])
+    given = np.concatenate([probabilities[:80] >= first, probabilities[80:] >= second])
+    expected = metrics.f1_score(target, given, average="macro", zero_division=0)
+    assert found["macro_f1"].value == pytest.approx(expected)
+    assert found["exact_sets"].value == pytest.approx(metrics.accuracy_score(target, given))
+    told = sets.label_scores([probabilities], target, [rows], LABELS)
+    assert [row.threshold for row in told] == [None] * 5
+    told = sets.label_scores([probabilities], target, [np.asarray(first)], LABELS)
+    assert [row.threshold for row in told] == first
 
 
 def test_the_bootstrap_covers_the_truth() -> None:
