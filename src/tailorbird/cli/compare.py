@@ -21,9 +21,9 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Arms, comma-separated: full,adapter,lora,qlora,prompt,rag,rag+best; for labels "
-            "also majority,probe; for numbers mean,probe; for written answers nearest,base. "
-            "Default: all."
+            help="Arms, comma-separated: full, adapter, lora, qlora, prompt, rag, rag+best; "
+            "for labels also majority, probe; for numbers mean, probe; for written answers "
+            "nearest, base. Default: all."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,
@@ -42,8 +42,10 @@ def compare(
 ) -> None:
     """Run every method and retrieval on your data, on the same split, and say which to use.
 
-    Examples: `tailor compare train.csv --test test.csv --output RUN`,
-    `tailor compare pairs.jsonl --model MODEL`
+    For example:
+
+    - `tailor compare train.csv --test test.csv --output RUN`
+    - `tailor compare pairs.jsonl --model MODEL`
     """
     flags = {
         "data.train": options.joined(data),

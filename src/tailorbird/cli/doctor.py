@@ -13,7 +13,10 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what this machine has, what is missing, and the exact fix."""
+    """Say what this machine has, what is missing, and the exact fix.
+
+    Example: `tailor doctor`
+    """
     from tailorbird.flows.doctor import examine
 
     checks = examine()

@@ -46,8 +46,10 @@ def evaluate(
 ) -> None:
     """Score a run, or a knowledge base, with intervals, and explain its errors.
 
-    Examples: `tailor evaluate RUN new.csv --output REPORT`,
-    `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
+    For example:
+
+    - `tailor evaluate RUN new.csv --output REPORT`
+    - `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
 
     Where the questions have known answers, those of `tailor ask` are scored too; --set
     ask.model=RUN lets a model write them.
@@ -92,7 +94,7 @@ def _judge(
         from rich.console import Console
 
         console = Console(highlight=False)
-        console.print(score_table(report))
+        console.print("", score_table(report), "", sep="\n")
         for words in (verdict(report), weight_words(report), threshold_words(report)):
             console.print(words, markup=False)
         for line in answer_lines(report):

@@ -112,7 +112,6 @@ def _show(told: dict[str, Any]) -> None:
             continue
         for problem in value.get("problems", ()):
             print(f"problem: {problem}")
-        for path, why in value.get("skipped", {}).items():
-            print(f"left out: {path}: {why}")
         plain = {k: v for k, v in value.items() if isinstance(v, int | float | str)}
-        print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in plain.items()))
+        words = (f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items())
+        print(f"{name}: {', '.join(words)}")

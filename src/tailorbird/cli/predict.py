@@ -38,8 +38,11 @@ def predict(
 ) -> None:
     """Answer with labels, with numbers, or in words as they are written.
 
-    Examples: `tailor predict RUN "a witty film"`, `tailor predict RUN new.csv -o answers.csv`,
-    `cat lines.txt | tailor predict RUN`
+    For example:
+
+    - `tailor predict RUN "a witty film"`
+    - `tailor predict RUN new.csv -o answers.csv`
+    - `cat lines.txt | tailor predict RUN`
     """
     from tailorbird.flows.predict import pairs_in, predict_file, predict_lines, writes
 

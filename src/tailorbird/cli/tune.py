@@ -52,9 +52,11 @@ def tune(
 ) -> None:
     """Train one model with one method, test it, and save it in a standard format.
 
-    Examples: `tailor tune train.csv --method lora --output RUN`,
-    `tailor tune chats.jsonl --model MODEL --method qlora`,
-    `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
+    For example:
+
+    - `tailor tune train.csv --method lora --output RUN`
+    - `tailor tune chats.jsonl --model MODEL --method qlora`
+    - `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
     """
     if retriever or reranker:
         if data:

@@ -85,8 +85,9 @@ def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
         code="truncation",
         level="warning" if share >= 0.01 else "info",
         message=(
-            f"{rows(cut)} of {len(lengths):,} ({share:.1%}) longer than {limit:,} tokens; the "
-            f"rest is not read. The longest has {max(lengths):,}; data.max_length sets the limit."
+            f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
+            f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
+            "limit."
         ),
         count=cut,
     )

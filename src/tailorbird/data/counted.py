@@ -120,8 +120,8 @@ def _of_length(counted: Counted, too_long: TooLong, limit: int) -> Iterable[Find
     if not long:
         return
     told = (
-        f"{rows(len(long))} of {every:,} ({len(long) / every:.1%}) longer than {limit:,} tokens "
-        f"(data.max_length); the longest has {counted.longest:,}."
+        f"{rows(len(long))} of {every:,} ({100 * len(long) / every:.1f} %) longer than {limit:,} "
+        f"tokens (data.max_length); the longest has {counted.longest:,}."
     )
     if too_long == "drop":
         yield _finding("dropped_long", f"{told} Dropped, as data.too_long=drop asks.", long)

@@ -132,7 +132,8 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
             code="near_duplicates",
             level="warning",
             message=(
-                f"{rows(len(pairs), judge.name)} of {looked:,} almost the same as a training row "
+                f"{rows(len(pairs), judge.name)} of {looked:,} "
+                f"{'is' if len(pairs) == 1 else 'are'} almost the same as a training row "
                 "(80 % of the letter sequences or more are shared): scores may be better there "
                 f"than on new texts. Kept.{'' if complete else sampled}"
             ),

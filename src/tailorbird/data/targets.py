@@ -233,9 +233,9 @@ def shown_labels(labels: Sequence[str]) -> str:
     return ", ".join(labels) or "(none)"
 
 
-def shown_values(names: Sequence[str], values: Sequence[float]) -> str:
+def shown_values(names: Sequence[str], values: Sequence[float], digits: int = 6) -> str:
     """Return numbers as they are shown, with their names where there are several."""
-    told = [f"{value:.6g}" for value in values]
+    told = [f"{value:.{digits}g}" for value in values]
     if len(told) == 1:
         return told[0]
     return ", ".join(f"{name} {value}" for name, value in zip(names, told, strict=True))

@@ -19,6 +19,7 @@ from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.flows.scoring import load_probabilities, load_target
 from tailorbird.flows.tasks import TOOLS
+from tailorbird.metrics.names import what_is_right
 from tailorbird.records import KINDS, ArmReport, Report, Task
 from tailorbird.report.numbers import duration, metric, metric_label
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
@@ -196,13 +197,12 @@ class _Bench:
 
     def _found(self, report: ArmReport, place: RunFolder) -> str:
         """Return what an arm scored, in words."""
-        if self.task == "classification":
-            score = report.test["accuracy"]
-            return f"{score.value:.1%} right on test ({score.low:.1%} to {score.high:.1%})"
         written = self.task not in KINDS
         name = str(place.read_json(TASK)["headline"]) if written else KINDS[self.task].headline
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
+        if what_is_right(name) == "right":
+            return f"{value} right on test ({low} to {high})"
         return f"{metric_label(name)} {value} on test ({low} to {high})"
 
     def _once(self, name: str, seed: int, place: RunFolder) -> ArmReport:

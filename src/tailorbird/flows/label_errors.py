@@ -55,7 +55,7 @@ def look_for_label_errors(run: RunFolder, split: Split) -> None:
     run.write(LABEL_ERRORS, _table(found, examples, parts, split.labels))
     finding = _finding(found, examples, split.labels, right)
     run.write_json(DOUBTS, asdict(finding))
-    log.warn(f"{finding.message} The file: {run.file(LABEL_ERRORS)}")
+    log.warn(finding.message.replace(LABEL_ERRORS, str(run.file(LABEL_ERRORS))))
 
 
 def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
@@ -108,8 +108,9 @@ def _finding(
         level="warning",
         message=(
             f"{rows(len(found))} of {len(examples):,} {labelled} likely wrong: a model that did "
-            f"not see {'it' if one else 'them'} (and agrees with {right:.0%} of all labels) is "
-            f"confident of another one. Look at {'it' if one else 'them'} in {LABEL_ERRORS}."
+            f"not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
+            f"labels) is confident of another one. Look at {'it' if one else 'them'} in "
+            f"{LABEL_ERRORS}."
         ),
         count=len(found),
         samples=tuple(

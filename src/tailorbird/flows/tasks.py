@@ -254,7 +254,7 @@ def _look_at_values(
         losses,
         lambda i: True,
         lambda i: str(examples[i].label),
-        lambda i: shown_values(target.labels, outputs[i].tolist()),
+        lambda i: shown_values(target.labels, outputs[i].tolist(), digits=3),
     )
     chosen = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), _MOST_RESIDUALS)).astype(int))
     residuals = [

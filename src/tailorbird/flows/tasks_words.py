@@ -99,9 +99,9 @@ def look(
 
 
 def shown(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
-    """Write a sentence's entities: ``PER Angela Merkel; LOC Berlin``."""
+    """Write a sentence's entities: ``Angela Merkel (PER); Berlin (LOC)``."""
     if not entities.marked(target.labels):
         return " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     found = entities.entities(labels)
-    told = [f"{e.type} {' '.join(words[e.first : e.last + 1])}" for e in found]
-    return "; ".join(told) or "(none)"
+    told = [f"{' '.join(words[e.first : e.last + 1])} ({e.type})" for e in found]
+    return "; ".join(told) or "no entity"

@@ -87,7 +87,7 @@ def per_class(arm: ArmReport) -> str:
     return (
         f"Weakest: {weak.label} (F1 {numbers.decimal(weak.f1.value)}); "
         f"strongest: {strong.label} ({numbers.decimal(strong.f1.value)}). "
-        "The bar is the 95 % interval; few test texts make it wide."
+        "The bar is the 95 % interval; few examples make it wide."
     )
 
 
@@ -115,6 +115,21 @@ def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:
         f"Most often {top.label} is taken for {top.predicted}: "
         f"{top.count} of {numbers.plural(top.support, 'time')}."
     )
+
+
+def unlearnt(report: Report) -> str:
+    """Say of a run that stands alone what an answer without looking at the text would reach."""
+    if len(report.arms) != 1 or not report.arms[0].test:
+        return ""
+    if headline_metric(report) == "r2":
+        return "Always giving the mean of the test numbers would reach an R² of 0."
+    counts = report.data.class_counts
+    tests = sum(count.get("test", 0) for count in counts.values())
+    if headline_metric(report) != "accuracy" or report.data.task != "classification" or not tests:
+        return ""
+    most = max(counts, key=lambda name: counts[name].get("train", 0))
+    share = numbers.percent(counts[most].get("test", 0) / tests)
+    return f"Always answering {most}, the most frequent label, would be {share} right."
 
 
 def reload(check: ReloadCheck) -> str:

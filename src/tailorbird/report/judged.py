@@ -100,12 +100,12 @@ def score_table(report: JudgeReport) -> "Table":
     from rich.table import Table
 
     names = shown_columns(report)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("Ranking")
     for name in names:
         # Broken before the depth, they fit 80 columns.
-        table.add_column(heading(name).replace("@", " @"), justify="right")
-    table.add_column(f"{heading(report.headline)} 95 %", justify="right", min_width=11)
+        table.add_column(heading(name).replace("@", "\n@"), justify="right")
+    table.add_column("95 %\ninterval", justify="right", no_wrap=True)
     for side in by_score(report):
         cells = [f"{side.scores[name].value:.3f}" for name in names]
         interval = side.scores[report.headline]
@@ -126,7 +126,7 @@ def render_judged(report: JudgeReport) -> str:
         columns=shown_columns(report),
         verdict=verdict(report),
         weight=weight_words(report),
-        threshold=threshold_words(report),
+        threshold=threshold_words(report).replace(" %", "\u00a0%"),
         recall=recall_chart(by_score(report)),
         weights=weight_chart(report),
         created=moment(report.created),

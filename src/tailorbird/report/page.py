@@ -1,16 +1,15 @@
 """The report as one self-contained HTML page that needs no network and reads without JavaScript."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tailorbird.metrics.names import LOWER_IS_BETTER
 from tailorbird.records import (
     KINDS,
     ArmReport,
     ClassScore,
-    Cost,
     Neighbour,
     Report,
     Score,
@@ -47,6 +46,14 @@ TEXT_CHARACTERS = 800
 NEIGHBOUR_CHARACTERS = 240
 
 
+class CostPart(NamedTuple):
+    """One kind of cost: which, how it is headed, and how it is written."""
+
+    name: str
+    heading: str
+    write: Callable[[Any], str]
+
+
 @dataclass(frozen=True, slots=True)
 class ArmView:
     """One arm's section: its figures, and what they say."""
@@ -65,6 +72,7 @@ class ArmView:
     worst: list[Written] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
     scores: list[tuple[str, str, Score]] = field(default_factory=list)
+    costs: list[tuple[str, str]] = field(default_factory=list)
     settings: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -95,7 +103,7 @@ def _context(report: Report) -> dict[str, Any]:
         "shown": shown_examples(report),
         "forgotten": [arm for arm in ranked if arm.forgetting],
         "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
-        "columns": _cost_columns(report),
+        "columns": [part for part in _costs(report) if not part.name.endswith("_per_second")],
         "created": moment(report.created),
         "settings": arms.flatten(report.settings),
         "environment": arms.flatten(report.environment),
@@ -134,6 +142,7 @@ def _environment(report: Report) -> "Environment":
     environment.globals["says"] = captions
     environment.globals["looks"] = looks
     environment.globals["kind"] = KINDS.get(report.data.task)
+    environment.globals["share_loss"] = report.data.task == "classification"
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
     environment.globals["answered"] = arms.answered(report)
@@ -176,6 +185,8 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     heat = heat_map(labels, arm.confusion)
     single = report.data.task == "classification"
     surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
+    # A text that stands in the test more than once is shown once.
+    surest = list({(e.text, e.label, e.predicted): e for e in reversed(surest)}.values())[::-1]
     return ArmView(
         id=_id(report, arm),
         arm=arm,
@@ -193,17 +204,28 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         residuals=residual_plots(arm.residuals),
         worst=worst(report, arm),
         says={
-            "learning": captions.learning(arm, report.data.task),
-            "calibration": captions.calibration(arm),
-            "per_class": captions.per_class(arm),
-            "confusion": captions.confusion(arm, labels),
-            "residuals": residual_words(arm.residuals),
-            "slices": captions.slices(arm),
-            "slice_loss": captions.slice_loss(report),
+            name: told.replace(" %", "\u00a0%") for name, told in _says(report, arm).items()
         },
         scores=_scores(report, arm),
+        costs=[
+            (part.heading, part.write(value))
+            for part in _costs(report)
+            if (value := getattr(arm.cost, part.name)) is not None
+        ],
         settings=arms.flatten(arm.settings),
     )
+
+
+def _says(report: Report, arm: ArmReport) -> dict[str, str]:
+    return {
+        "learning": captions.learning(arm, report.data.task),
+        "calibration": captions.calibration(arm),
+        "per_class": captions.per_class(arm),
+        "confusion": captions.confusion(arm, report.data.labels),
+        "residuals": residual_words(arm.residuals),
+        "slices": captions.slices(arm),
+        "slice_loss": captions.slice_loss(report),
+    }
 
 
 def _curve_name(report: Report) -> str:
@@ -248,12 +270,23 @@ def _gap_domain(report: Report) -> tuple[float, float]:
     return min(low, -0.01), max(high, 0.01)
 
 
-def _cost_columns(report: Report) -> set[str]:
-    """Return the cost columns that any arm has a value for."""
-    names = [part.name for part in fields(Cost)]
-    return {
-        name for name in names if any(getattr(arm.cost, name) is not None for arm in report.arms)
-    }
+def _costs(report: Report) -> list[CostPart]:
+    """Return the costs that any arm has a value for, those that matter most first."""
+    every = (
+        CostPart("train_seconds", "Train", _unbroken(numbers.duration)),
+        CostPart("search_seconds", "Search", _unbroken(numbers.duration)),
+        CostPart(
+            "predict_ms_per_example", f"Per {arms.noun(report)}", _unbroken(numbers.milliseconds)
+        ),
+        CostPart("peak_memory_bytes", "Memory", _unbroken(numbers.size)),
+        CostPart("trainable_parameters", "Trained", _unbroken(numbers.count)),
+        CostPart("artifact_bytes", "On disk", _unbroken(numbers.size)),
+        CostPart("examples_per_second", "Examples", _unbroken(numbers.rate)),
+        CostPart("tokens_per_second", "Tokens", _unbroken(numbers.rate)),
+    )
+    return [
+        part for part in every if any(getattr(a.cost, part.name) is not None for a in report.arms)
+    ]
 
 
 def _parts(report: Report) -> list[str]:

@@ -9,6 +9,9 @@ from tailorbird.report import numbers, svg
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
+NAMED = 340.0
+"""The right end where the lines' names stand beside them."""
+_FEWEST = 10
 
 
 def loss_curve(curve: Sequence[CurvePoint]) -> str:
@@ -18,11 +21,11 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
     if len(held) < 2:
         return ""
     values = [value for _, value in train + held]
-    x = _steps(held + train)
+    x = _steps(held + train, NAMED)
     y = svg.Scale(0.0, max(values) * 1.05 or 1.0, BOTTOM, TOP)
     low = min(held, key=lambda point: point[1])
     parts = [
-        _frame(x, y, "Loss", share=False),
+        _frame(x, y, "Loss", share=False, right=NAMED),
         _series(train, x, y, "train"),
         _series(held, x, y, "held"),
         svg.line(x(low[0]), y(low[1]), x(low[0]), BOTTOM, "drop"),
@@ -46,14 +49,16 @@ def accuracy_curve(
     if len(held) < 2:
         return ""
     values = [value for _, value in held]
-    margin = 0.08 * (max(values) - min(values)) or 0.05
+    # A twentieth above and below at least: the wobble of a few examples is no rise or fall.
+    margin = max(0.08 * (max(values) - min(values)), 0.05)
     x = _steps(held)
     least = max(0.0, min(values) - margin) if share else min(values) - margin
     y = svg.Scale(least, min(1.0, max(values) + margin), BOTTOM, TOP)
     top = max(held, key=lambda point: point[1])
     words = numbers.percent(top[1]) if share else numbers.decimal(top[1])
     # A name over the end of the axis would run out of the picture.
-    anchor = "end" if x(top[0]) > RIGHT - 60 else "middle"
+    at = x(top[0])
+    anchor = "end" if at > RIGHT - 60 else "start" if at < LEFT + 30 else "middle"
     parts = [
         _frame(x, y, name, share=share),
         _series(held, x, y, "held"),
@@ -65,7 +70,7 @@ def accuracy_curve(
 
 def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
     """Draw how often predictions were right against how sure the arm was."""
-    filled = [b for b in bins if b.count and math.isfinite(b.accuracy)]
+    filled = _pooled([b for b in bins if b.count and math.isfinite(b.accuracy)])
     if not filled:
         return ""
     x = svg.Scale(0.0, 1.0, 46, 346)
@@ -85,6 +90,25 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
         svg.text(346, 362, "how sure it was, and how many texts →", anchor="end", css="name"),
     ]
     return svg.frame(360, 370, "Accuracy by confidence, with the number of texts", parts)
+
+
+def _pooled(bins: Sequence[CalibrationBin]) -> list[CalibrationBin]:
+    """Join neighbours until each holds ten texts: how often two texts were right says nothing."""
+    pooled: list[CalibrationBin] = []
+    for part in sorted(bins, key=lambda b: b.confidence):
+        if pooled and pooled[-1].count < _FEWEST:
+            pooled[-1] = _joined(pooled[-1], part)
+        else:
+            pooled.append(part)
+    if len(pooled) > 1 and pooled[-1].count < _FEWEST:
+        pooled[-2:] = [_joined(*pooled[-2:])]
+    return pooled
+
+
+def _joined(a: CalibrationBin, b: CalibrationBin) -> CalibrationBin:
+    count = a.count + b.count
+    sure = (a.count * a.confidence + b.count * b.confidence) / count
+    return CalibrationBin(sure, (a.count * a.accuracy + b.count * b.accuracy) / count, count)
 
 
 def _bin_dot(part: CalibrationBin, x: svg.Scale, y: svg.Scale, most: int) -> str:
@@ -108,23 +132,25 @@ def _finite(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return [point for point in points if math.isfinite(point[1])]
 
 
-def _steps(points: list[tuple[int, float]]) -> svg.Scale:
+def _steps(points: list[tuple[int, float]], right: float = RIGHT) -> svg.Scale:
     steps = [step for step, _ in points]
-    return svg.Scale(min(steps), max(steps), LEFT + 6, RIGHT - 6)
+    return svg.Scale(min(steps), max(steps), LEFT + 6, right - 6)
 
 
-def _frame(x: svg.Scale, y: svg.Scale, name: str, *, share: bool) -> str:
+def _frame(
+    x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT
+) -> str:
     marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
     levels = svg.ticks(y.low, y.high, 4)
     return (
-        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=share))
-        + svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis")
+        svg.grid(y, levels, LEFT, right, svg.evenly(levels, share=share))
+        + svg.line(LEFT, BOTTOM, right, BOTTOM, "axis")
         + "".join(
             svg.text(x(step), BOTTOM + 18, f"{step:,.0f}", anchor="middle", css="tick")
             for step in marks
         )
         + svg.text(0, 12, name, css="name")
-        + svg.text(RIGHT, BOTTOM + 38, "training step →", anchor="end", css="name")
+        + svg.text(right, BOTTOM + 38, "training step →", anchor="end", css="name")
     )
 
 
@@ -135,16 +161,14 @@ def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: st
 def _series_names(
     train: list[tuple[int, float]], held: list[tuple[int, float]], x: svg.Scale, y: svg.Scale
 ) -> list[str]:
-    """Name both lines at their right end, pushed apart where they would collide."""
+    """Name both lines beyond their right end, pushed apart where the names would collide."""
     if not train:
         return []
-    step = held[-1][0]
-    upper, lower = y(held[-1][1]) - 8, y(train[-1][1]) - 8
-    if abs(upper - lower) < 15:
-        middle = (upper + lower) / 2
-        sign = 1 if lower >= upper else -1
-        upper, lower = middle - 8 * sign, middle + 8 * sign
+    own, other = y(held[-1][1]) + 4, y(train[-1][1]) + 4
+    if abs(own - other) < 15:
+        middle, up = (own + other) / 2, 1 if own > other else -1
+        own, other = middle + 7.5 * up, middle - 7.5 * up
     return [
-        svg.text(x(step), upper, "validation", anchor="end", css="label pick"),
-        svg.text(x(step), lower, "training", anchor="end", css="label other"),
+        svg.text(x.end + 8, own, "validation", css="label pick"),
+        svg.text(x.end + 8, other, "training", css="label other"),
     ]

@@ -18,7 +18,7 @@ from tailorbird.report.arms import (
     standing,
     words,
 )
-from tailorbird.report.captions import caution
+from tailorbird.report.captions import caution, unlearnt
 from tailorbird.report.overfit import chosen_overfitting
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class ReportTable:
 
         table, dropped = self._table(options.max_width)
         lines = [*self._legend(), *self._troubles(), Text(""), self._verdict()]
+        if told := unlearnt(self.report):
+            lines.append(Text(told))
         if caution(self.report):
             lines.append(Text(f"Beware: {caution(self.report)}"))
         if told := chosen_overfitting(self.report):

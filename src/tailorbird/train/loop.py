@@ -256,7 +256,7 @@ def _validate(
 
 
 def _told(name: str, value: float) -> str:
-    return f"{metric_words(name)} {f'{value:.1%}' if is_share(name) else f'{value:.3f}'}"
+    return f"{metric_words(name)} {f'{100 * value:.1f} %' if is_share(name) else f'{value:.3f}'}"
 
 
 def _check_deadline(state: State, total: int, job: Job) -> None:

@@ -240,7 +240,7 @@ def test_truncation() -> None:
     finding = truncation_finding([5] * 98 + [129, 300], 128)
     assert finding is not None
     assert (finding.code, finding.count, finding.level) == ("truncation", 2, "warning")
-    assert "2 rows of 100 (2.0%)" in finding.message
+    assert "2 rows of 100 (2.0 %)" in finding.message
     assert "300" in finding.message
     rare = truncation_finding([5] * 999 + [129], 128)
     assert rare is not None

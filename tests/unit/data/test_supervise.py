@@ -454,7 +454,7 @@ def test_long_ones_are_dropped_if_asked() -> None:
     assert tokens.rows.tolist() == [0]
     (finding,) = tokens.findings
     assert (finding.code, finding.count) == ("dropped_long", 2)
-    assert "2 rows of 3 (66.7%)" in finding.message
+    assert "2 rows of 3 (66.7 %)" in finding.message
 
 
 def test_long_ones_are_refused_if_asked() -> None:

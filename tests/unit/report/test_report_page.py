@@ -172,7 +172,7 @@ def test_verdict_comes_first_and_the_command_last(page: str) -> None:
     headings = [re.sub("<.*?>", "", words) for words in re.findall(r"<h[1-4].*?</h[1-4]>", first)]
     assert headings == [
         "Use lora",
-        "Comparison", "Quality against cost", "Is the best really better?",
+        "Comparison", "Is the best really better?",
         "Each arm", "lora recommended", "Learning", "Confusion", "By class", "Calibration",
         "Wrong answers, surest first", "Seeds", "Saved run",
         "Data", "Checks", "Reproduce",
@@ -236,6 +236,26 @@ def test_surest_mistakes_come_first(report: Report) -> None:
     errors = tuple(WrongExample(i, f"text-{i}", "a", "b", c) for i, c in enumerate((0.2, 0.9, 0.5)))
     page = render_page(replace(report, arms=(replace(report.arms[4], errors=errors),)))
     assert page.index("text-1") < page.index("text-2") < page.index("text-0")
+
+
+def test_the_same_mistake_is_shown_once(report: Report) -> None:
+    first = report.arms[0]
+    twice = replace(first, errors=(*first.errors[:1], replace(first.errors[0], row=9999)))
+    page = render_page(replace(report, arms=(twice,)))
+    assert f"row {first.errors[0].row}<" in page
+    assert "row 9999<" not in page
+
+
+def test_one_run_says_what_no_learning_would_reach() -> None:
+    counts = {"ham": {"train": 90, "test": 6}, "spam": {"train": 10, "test": 2}}
+    data = DataSummary("x.csv", {}, ("ham", "spam"), {"train": 100, "test": 8}, counts, "")
+    one = Report(
+        "tune", data, (ArmReport("lora", "ok", test={"accuracy": Score(0.9, 0.8, 1.0)}),),
+        Verdict("lora", "lora", (), "lora is 90.0 % right."),
+    )  # fmt: skip
+    assert "Always answering ham, the most frequent label, would be 75.0 % right." in words(
+        render_page(one)
+    )
 
 
 def test_tune_has_no_comparison() -> None:

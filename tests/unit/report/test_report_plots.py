@@ -159,6 +159,27 @@ def test_calibration_dots_stand_where_they_should() -> None:
     assert calibration_plot(bins[2:]) == ""
 
 
+def test_bins_of_a_few_texts_are_joined() -> None:
+    bins = [CalibrationBin(0.1 * i, i % 2, 3) for i in range(1, 9)]
+    picture = ElementTree.fromstring(calibration_plot(bins))
+    # 24 texts: twice twelve, of which half were right, at the mean confidences 0.25 and 0.65.
+    dots = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in picture.iter("circle")]
+    assert dots == [(121.0, 146.0), (241.0, 146.0)]
+
+
+def test_names_of_the_losses_stand_beside_the_lines(report: Report) -> None:
+    picture = ElementTree.fromstring(loss_curve(arm(report, "lora").curve))
+    ends = [
+        float(point.partition(",")[0])
+        for line in picture.iter("polyline")
+        for point in line.attrib["points"].split()
+    ]
+    named = {t.text: t for t in picture.iter("text")}
+    own, other = named["validation"], named["training"]
+    assert min(float(own.attrib["x"]), float(other.attrib["x"])) > max(ends)
+    assert abs(float(own.attrib["y"]) - float(other.attrib["y"])) >= 15
+
+
 def test_no_colour_is_fixed(report: Report) -> None:
     pictures = cost_scatter(report) + "".join(
         loss_curve(a.curve) + accuracy_curve(a.curve) + calibration_plot(a.calibration)

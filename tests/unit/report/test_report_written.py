@@ -91,7 +91,7 @@ def test_sections_in_reading_order(page: str) -> None:
     headings = [re.sub("<.*?>", "", text) for text in re.findall(r"<h[1-4].*?</h[1-4]>", first)]
     assert headings == [
         "Use full",
-        "Comparison", "Quality against cost", "Is the best really better?", "What was forgotten",
+        "Comparison", "Is the best really better?", "What was forgotten",
         "Side by side",
         "Each arm", "full recommended, best", "Learning", "Worst answers", "What was forgotten",
         "Seeds", "Saved run",
