@@ -52,10 +52,20 @@ def evaluate(
         UserError: No such run, or data that cannot be scored.
     """
     if data is None:
+        if columns != Columns():
+            raise UserError(
+                "text, label, drop_missing and metric say how DATA is scored, and there is none",
+                "give DATA, or leave them out: the run's own scores are shown",
+            )
         return _own_report(Path(run))
     started = time.time()
     folder = arm_folder(Path(run))
     writes = folder.file(TASK).is_file()
+    if columns.metric and not writes:
+        raise UserError(
+            f"metric is {columns.metric!r}, but {run} writes no answers that it could score",
+            "leave it out: every score of its task is shown",
+        )
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
         str(data),
