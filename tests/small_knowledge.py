@@ -21,7 +21,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-class WordVectors:
+class CountVectors:
     """Unit vectors of word counts, each word at a place of its own by its hash."""
 
     dimension = 4096  # so wide that hardly any two words share a place
@@ -41,7 +41,7 @@ class SmallKnowledge:
 
     def __init__(self, texts: dict[str, str], embedder: Any = None) -> None:
         self.folder = Path("small")
-        self.texts, self.embedder = texts, embedder or WordVectors()
+        self.texts, self.embedder = texts, embedder or CountVectors()
         self.kept: dict[str, Any] = {}
         self.all = [chunk for source in texts for chunk in _paragraphs(source, texts[source])]
         self.rows = self.embedder.embed_queries([chunk.text for chunk in self.all]).vectors

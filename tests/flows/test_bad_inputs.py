@@ -477,6 +477,13 @@ def test_evaluate_data_without_labels(
     refused(tell("evaluate", tuned[0], tmp_path / "new.csv"), "new.csv", "label")
 
 
+def test_evaluate_says_what_it_would_ignore(
+    tell: Tailor, tuned: tuple[Path, Any], data: Path
+) -> None:
+    refused(tell("evaluate", tuned[0], "--metric", "rouge_l"), "there is none", "give DATA")
+    refused(tell("evaluate", tuned[0], data, "--metric", "rouge_l"), "'rouge_l'", "leave it out")
+
+
 def test_evaluate_into_a_folder_in_use(
     tell: Tailor, tuned: tuple[Path, Any], data: Path, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ def test_pairs_are_read_said_split_and_kept(
     first = prepare(asked, folder)
     said = capsys.readouterr().err
     assert "read as prompt and completion: 20 conversations, 20 answers to train on" in said
-    assert "13 training, 3 validation and 4 test conversations (validation (15%)" in said
+    assert "13 training, 3 validation and 4 test conversations (validation (15 %)" in said
     assert "classes" not in said
     assert first.split.task == "generation"
     assert [m.role for m in first.split.train[0].messages] == ["system", "user", "assistant"]

@@ -333,7 +333,7 @@ def _put(group: Group, part: str, where: list[str]) -> None:
 def _how(shares: dict[str, float], seed: int, way: str) -> str:
     if not shares:
         return "given files"
-    cut = " and ".join(f"{part} ({share:.0%})" for part, share in shares.items())
+    cut = " and ".join(f"{part} ({100 * share:.0f} %)" for part, share in shares.items())
     given = [part for part in ("validation", "test") if part not in shares]
     tail = f"; {given[0]} as given" if given else ""
     return f"{cut} cut off the training rows, {way}, seed {seed}{tail}"

@@ -52,10 +52,12 @@ def evaluate(
         UserError: No such run, or data that cannot be scored.
     """
     if data is None:
-        return _own_report(Path(run))
+        return _own_report(Path(run), columns)
     started = time.time()
     folder = arm_folder(Path(run))
     writes = folder.file(TASK).is_file()
+    if not writes:
+        _no_metric(columns.metric)
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
         str(data),
@@ -172,8 +174,21 @@ def _read_report(folder: RunFolder) -> Report:
         raise UserError(words, "make the run again") from error
 
 
-def _own_report(path: Path) -> Report:
+def _no_metric(metric: str | None) -> None:
+    if metric is not None:
+        raise UserError(
+            f"metric is {metric!r}, but this run writes no answers that it could score",
+            "leave it out: every score of its task is shown",
+        )
+
+
+def _own_report(path: Path, columns: Columns) -> Report:
     """Return the report of a run; for an arm of a comparison, the comparison's with it alone."""
+    if columns != Columns():
+        raise UserError(
+            "text, label, drop_missing and metric say how DATA is scored, and there is none",
+            "give DATA, or leave them out: the run's own scores are shown",
+        )
     folder = RunFolder(path)
     if folder.file(REPORT).is_file():
         return _read_report(folder)

@@ -130,7 +130,7 @@ def test_exact_counts_by_hand() -> None:
     assert Counter(e.label for e in split.validation) == {"a": 10, "b": 5}
     assert Counter(e.label for e in split.test) == {"a": 20, "b": 10}
     assert split.how == (
-        "validation (10%) and test (20%) cut off the training rows, stratified by label, seed 13"
+        "validation (10 %) and test (20 %) cut off the training rows, stratified by label, seed 13"
     )
 
 
@@ -156,7 +156,7 @@ def test_given_parts_are_used_as_they_are() -> None:
     split = make_split(train, None, test, validation_share=0.1, test_share=0.1, seed=1)
     assert split.test == test.examples
     assert len(split.validation) == 2
-    assert "validation (10%) cut off" in split.how
+    assert "validation (10 %) cut off" in split.how
     assert split.how.endswith("test as given")
 
 

@@ -42,7 +42,7 @@ def test_shares_by_hand_and_what_is_said() -> None:
     assert [len(getattr(split, part)) for part in PARTS] == [70, 10, 20]
     assert (split.labels, split.task, split.form) == ((), "generation", "some form")
     assert split.how == (
-        "validation (10%) and test (20%) cut off the training rows, at random, seed 13"
+        "validation (10 %) and test (20 %) cut off the training rows, at random, seed 13"
     )
 
 
