@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ class RunFolder:
         finally:
             path.unlink(missing_ok=True)
             handle.close()
+            # Nothing came of it, as when the data cannot be read: it leaves no trace. It stays
+            # where there is something in it, or others wait for it.
+            if not wait:
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""

@@ -39,6 +39,19 @@ def test_a_kill_while_writing_leaves_the_old_file(
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_run_of_which_nothing_came_leaves_no_folder(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.start(resume=False)
+    with pytest.raises(ZeroDivisionError), run.locked():
+        raise ZeroDivisionError
+    assert not run.path.exists()
+    run.start(resume=False)
+    with pytest.raises(ZeroDivisionError), run.locked():
+        run.write("kept.txt", "kept")
+        raise ZeroDivisionError
+    assert [p.name for p in run.path.iterdir()] == ["kept.txt"]
+
+
 def test_a_folder_takes_its_name_only_when_it_is_full(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with run.new_folder("model") as part:
