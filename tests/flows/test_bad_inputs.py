@@ -482,6 +482,15 @@ def test_evaluate_says_what_it_would_ignore(
 ) -> None:
     refused(tell("evaluate", tuned[0], "--metric", "rouge_l"), "there is none", "give DATA")
     refused(tell("evaluate", tuned[0], data, "--metric", "rouge_l"), "'rouge_l'", "leave it out")
+    refused(tell("evaluate", tuned[0], data, "--store", "KB"), "RUN, DATA are not for a knowledge")
+    refused(tell("evaluate", tuned[0], "--qrels", data), "--qrels is not for a run", "add --store")
+
+
+def test_tune_says_what_it_would_ignore(tell: Tailor, data: Path) -> None:
+    refused(tell("tune", data, "--store", "KB"), "--store is not for", "add --retriever")
+    given = ("--retriever", "--store", "KB", "--folds", "3", "--drop-missing")
+    refused(tell("tune", data, *given), "DATA, --folds, --drop-missing are not for a retriever")
+    refused(tell("tune", "--reranker", "--store", "KB", "--search", "5"), "--search is not for")
 
 
 def test_evaluate_into_a_folder_in_use(

@@ -54,11 +54,15 @@ def evaluate(
     Where the questions have known answers, those of `tailor ask` are scored too; --set
     ask.model=RUN lets a model write them.
     """
+    rows = {"text": text, "label": label, "drop_missing": drop_missing, "metric": metric}
     if store is not None:
+        options.refuse({"run": run, "data": data} | rows, "a knowledge base", "leave that out")
         if queries is None:
             raise UserError("--store needs questions", "add --queries FILE")
         _judge(store, (queries, qrels, qrels_train), output, settings, json)
         return
+    judged = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
+    options.refuse(judged, "a run", "add --store KB")
     if run is None:
         raise UserError("there is nothing to evaluate", "give a run folder, or --store KB")
     from tailorbird.flows.evaluate import Columns

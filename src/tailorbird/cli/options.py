@@ -2,12 +2,14 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tailorbird.config import Config, load_config
+from tailorbird.errors import UserError
 
 Model = Annotated[
     str | None,
@@ -79,6 +81,30 @@ def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, 
     # Not `in (None, False)`: 0 equals False, and `--seed 0` is a seed.
     given = {name: v for name, v in flags.items() if v is not None and v is not False}
     return load_config(file, settings or [], given)
+
+
+_ARGUMENTS = {"train": "DATA", "data": "DATA", "run": "RUN"}
+
+
+def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
+    """Refuse flags that would do nothing.
+
+    Args:
+        flags: What was given, by parameter.
+        because: To what they do not belong, for the message.
+        fix: What to do.
+
+    Raises:
+        UserError: One of them is given.
+    """
+    given = [
+        _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
+        for name, value in flags.items()
+        if value is not None and value is not False
+    ]
+    if given:
+        are = "is" if len(given) == 1 else "are"
+        raise UserError(f"{', '.join(given)} {are} not for {because}", fix)
 
 
 def joined(data: list[str] | None) -> str | None:

@@ -1,13 +1,12 @@
 """`tailor tune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
-from tailorbird.errors import UserError
 
 
 def tune(
@@ -58,43 +57,35 @@ def tune(
     - `tailor tune chats.jsonl --model MODEL --method qlora`
     - `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
     """
+    rows = {
+        "train": options.joined(data),
+        "test": test,
+        "validation": validation,
+        "text": text,
+        "label": label,
+        "task": task,
+        "group": group,
+        "time": time,
+        "folds": folds,
+        "overlap": overlap,
+        "drop_missing": drop_missing,
+    }
+    chosen = {"epochs": epochs, "seed": seed}
+    flags: dict[str, Any] = {"model.name": model, "output": output}
     if retriever or reranker:
-        if data:
-            raise UserError("a retriever is tuned on --queries, not on DATA", "leave DATA out")
-        asked = options.make_config(
-            config,
-            settings,
-            {
-                "retriever.method": method,
-                "retriever.epochs": epochs,
-                "retriever.seed": seed,
-                "model.name": model,
-                "output": output,
-            },
-        )
+        options.refuse(rows | {"search": search}, "a retriever", "leave that out: see --queries")
+        flags |= {"retriever.method": method}
+        flags |= {f"retriever.{name}": value for name, value in chosen.items()}
+        asked = options.make_config(config, settings, flags)
         from tailorbird.cli.retriever import tune_retriever as story
 
         story(asked, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
         return
-    flags = {
-        "data.train": options.joined(data),
-        "data.test": test,
-        "data.validation": validation,
-        "data.text": text,
-        "data.label": label,
-        "data.task": task,
-        "data.group": group,
-        "data.time": time,
-        "data.folds": folds,
-        "data.overlap": overlap,
-        "data.drop_missing": drop_missing,
-        "model.name": model,
-        "method.name": method,
-        "train.epochs": epochs,
-        "train.seed": seed,
-        "search.trials": search,
-        "output": output,
-    }
+    judged = {"store": store, "queries": queries, "qrels": qrels}
+    options.refuse(judged, "a model of labelled data", "add --retriever or --reranker")
+    flags |= {"method.name": method, "search.trials": search}
+    flags |= {f"data.{name}": value for name, value in rows.items()}
+    flags |= {f"train.{name}": value for name, value in chosen.items()}
     asked = options.make_config(config, settings, flags)
     from tailorbird.flows.tune import tune as flow
 
