@@ -72,7 +72,7 @@ def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None
     def interrupt() -> None:
         while not told.exists() or not told.read_text():
             time.sleep(0.01)
-        for pid in (int(told.read_text()), os.getpid()):  # a terminal sends it to both
+        for pid in (os.getpid(), int(told.read_text())):  # a terminal sends it to both at once
             os.kill(pid, signal.SIGINT)
 
     timer = Timer(0, interrupt)

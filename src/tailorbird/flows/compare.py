@@ -51,7 +51,7 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
     """
     started = time.time()
     folder = run_folder(config, "compare", resume=resume)
-    with folder.locked():
+    with folder.locked(forget=True):
         config = saved_config(folder, config) if resume and folder.exists else config
         if config.data.folds is not None:
             raise UserError(

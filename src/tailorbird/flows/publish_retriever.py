@@ -105,7 +105,7 @@ def tune_store(
     if reranker and judged is None:
         raise UserError("a reranker is tuned on judged queries", "add --queries FILE")
     folder = run_folder(config, "reranker" if reranker else "retriever", resume=resume)
-    with folder.locked():
+    with folder.locked(forget=True):
         config = saved_config(folder, config) if resume and folder.exists else config
         grounds = grounds_of(kb)
         if reranker:

@@ -35,7 +35,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     folder = run_folder(config, "tune", resume=resume)
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None
-    with folder.locked(wait=together):
+    with folder.locked(wait=together, forget=not together):
         if resume and folder.file(REPORT).is_file():
             log.say("this run is finished")
             return report_from_json(folder.read_json(REPORT))

@@ -74,11 +74,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def locked(self, *, wait: bool = False) -> Iterator[None]:
+    def locked(self, *, wait: bool = False, forget: bool = False) -> Iterator[None]:
         """Hold the folder for this process; the system lets go of it when the process ends.
 
         Args:
             wait: Wait for another process that holds it, instead of raising.
+            forget: Remove the folder if nothing came of it, as when the data cannot be read.
 
         Raises:
             UserError: Another process holds it.
@@ -106,10 +107,8 @@ class RunFolder:
         finally:
             path.unlink(missing_ok=True)
             handle.close()
-            # Nothing came of it, as when the data cannot be read: it leaves no trace. It stays
-            # where there is something in it, or others wait for it.
-            if not wait:
-                with suppress(OSError):
+            if forget:
+                with suppress(OSError):  # there is something in it
                     self.path.rmdir()
 
     def write(self, name: str, text: str) -> None:

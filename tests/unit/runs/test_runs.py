@@ -42,11 +42,11 @@ def test_a_kill_while_writing_leaves_the_old_file(
 def test_a_run_of_which_nothing_came_leaves_no_folder(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.start(resume=False)
-    with pytest.raises(ZeroDivisionError), run.locked():
+    with pytest.raises(ZeroDivisionError), run.locked(forget=True):
         raise ZeroDivisionError
     assert not run.path.exists()
     run.start(resume=False)
-    with pytest.raises(ZeroDivisionError), run.locked():
+    with pytest.raises(ZeroDivisionError), run.locked(forget=True):
         run.write("kept.txt", "kept")
         raise ZeroDivisionError
     assert [p.name for p in run.path.iterdir()] == ["kept.txt"]
