@@ -24,7 +24,7 @@ def main() -> None:
     given = asked.parse_args()
     from tailorbird.config.schema import ModelConfig
     from tailorbird.data.read import read_examples
-    from tailorbird.flows import vectors
+    from tailorbird.flows.vectors import relation
     from tailorbird.models.device import choose
     from tailorbird.rag.embed import Embedder
 
@@ -39,8 +39,7 @@ def main() -> None:
         parts[name] = u, v, np.asarray([float(str(e.label)) for e in examples])
     found = {"InferSent": scores(*(_by_length(u, v) for u, v, _ in parts.values()), parts)}
     for weight in WEIGHTS:
-        vectors._ANGLE = weight
-        train, dev = (vectors.relation(u, v) for u, v, _ in parts.values())
+        train, dev = (relation(u, v, weight) for u, v, _ in parts.values())
         found[f"{weight:g}"] = scores(train, dev, parts)
         say(f"{weight:g}: {found[f'{weight:g}']}")
     emit("pair_vectors", {"neighbours": NEIGHBOURS, "spearman_by_weight": found})

@@ -138,14 +138,14 @@ def _with_thresholds(outputs: np.ndarray, truth: np.ndarray, target: Target) -> 
     return replace(target, thresholds=sets.best_thresholds(outputs, truth))
 
 
-def _thresholds(targets: Sequence[Target]) -> list[np.ndarray]:
-    return [np.asarray(target.thresholds) for target in targets]
+def _thresholds(targets: Sequence[Target]) -> list[sets.Thresholds]:
+    return [target.thresholds for target in targets]
 
 
 def _quality_of_sets(
     outputs: np.ndarray, truth: np.ndarray, target: Target
 ) -> tuple[float, float]:
-    thresholds = np.asarray(sets.best_thresholds(outputs, truth))
+    thresholds = sets.best_thresholds(outputs, truth)
     sums = sets.counts(outputs, truth, thresholds).sum(axis=0)[:, None]
     return float(sets.macro_f1(sums)[0]), -float(sets.losses(outputs, truth).mean())
 
@@ -170,13 +170,13 @@ def _compare_sets(
 
 
 def _changed_sets(a: np.ndarray, b: np.ndarray, target: Target) -> int:
-    before, after = (sets.given(outputs, np.asarray(target.thresholds)) for outputs in (a, b))
+    before, after = (sets.given(outputs, target.thresholds) for outputs in (a, b))
     return int((before != after).any(axis=1).sum())
 
 
 def given_labels(outputs: np.ndarray, target: Target) -> tuple[str, ...]:
     """Return the labels whose probability reaches their threshold, the most likely first."""
-    said = sets.given(outputs, np.asarray(target.thresholds))
+    said = sets.given(outputs, target.thresholds)
     return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if said[i])
 
 
@@ -197,7 +197,7 @@ def _look_at_sets(
 ) -> ArmReport:
     """Return the examples whose set of labels is wrong, the highest loss first."""
     losses = sets.losses(outputs, truth)
-    wrong = (sets.given(outputs, np.asarray(target.thresholds)) != (truth > 0.5)).any(axis=1)
+    wrong = (sets.given(outputs, target.thresholds) != (truth > 0.5)).any(axis=1)
     errors = worst(
         examples,
         losses,

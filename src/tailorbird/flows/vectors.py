@@ -78,8 +78,8 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
     """Return a unit vector per text; of a pair one that says how the two are related.
 
     It holds both vectors, their difference and their product, as in InferSent (Conneau et al. 2017,
-    arXiv 1705.02364, section 3.1), and the angle between the texts, which
-    outweighs them: among the neighbours of a pair are then those that are as much alike.
+    arXiv 1705.02364, section 3.1), and the angle between the texts, which outweighs them: the
+    neighbours of a pair are then those that are as much alike.
     """
     if not texts or isinstance(texts[0], str):
         return embedder.embed([str(text) for text in texts], title)
@@ -88,7 +88,7 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
     return Embedded(relation(first.vectors, second.vectors), first.seconds + second.seconds)
 
 
-def relation(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
     """Return unit vectors ``[n, 4 d + 2]`` of pairs of unit vectors ``[n, d]``."""
     # By half the angle: 1 - cosine^2 would lose half of the digits where texts are nearly the same.
     half = np.linalg.norm(u - v, axis=1, keepdims=True) / 2
@@ -96,7 +96,7 @@ def relation(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     # All of about the same length, and none divided by its own: the difference of two texts that
     # are nearly the same is rounding.
     parts = [u / 2, v / 2, np.abs(u - v) / 2, u * v * math.sqrt(u.shape[1]) / 2]
-    found = np.concatenate([*parts, _ANGLE * cosine, _ANGLE * sine], axis=1)
+    found = np.concatenate([*parts, angle * cosine, angle * sine], axis=1)
     unit: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
     return unit
 

@@ -15,7 +15,7 @@ from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Numbers, divide
 from tailorbird.metrics.resampled import Weighted, scores_of
 from tailorbird.records import ClassScore, Score
 
-Thresholds = float | Sequence[float] | Floats
+Thresholds = float | Sequence[float] | Sequence[Sequence[float]] | Floats
 
 # In equal steps of the log odds: where a model is unsure of rare labels, they differ below 0.05.
 THRESHOLDS = np.unique(

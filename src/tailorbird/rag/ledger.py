@@ -189,8 +189,8 @@ class Ledger:
 
     def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
         """Note new versions with their chunks; return their numbers and the rows of all chunks."""
-        numbers = range(self._given("documents") + 1, self._given("documents") + 1 + len(prepared))
-        first = self._given("chunks") + 1
+        version, first = self._given("documents") + 1, self._given("chunks") + 1
+        numbers = range(version, version + len(prepared))
         versions = list(zip(numbers, prepared, strict=True))
         self.link.executemany(
             "INSERT INTO documents (version, source, path, state, digest, made, title, metadata, "
