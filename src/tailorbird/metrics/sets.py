@@ -23,7 +23,7 @@ THRESHOLDS = np.unique(
 )
 _ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
 # An F1 over n rows that have the label is uncertain by about this over the root of n.
-_CAUTION = 0.5
+CAUTION = 0.5
 # Ranking every label anew for every resample of a large test set would take minutes: of so many
 # cells in all, fewer resamples are ranked.
 _MOST_RANKED = 100_000_000
@@ -68,7 +68,9 @@ def losses(probabilities: Numbers, target: Numbers) -> Floats:
     return np.asarray(each.mean(axis=1), dtype=np.float64)
 
 
-def best_thresholds(probabilities: Numbers, target: Numbers) -> tuple[float, ...]:
+def best_thresholds(
+    probabilities: Numbers, target: Numbers, caution: float = CAUTION
+) -> tuple[float, ...]:
     """Return a threshold for each label.
 
     A label has the one with its best F1, less a fine for leaving the one that is best for all
@@ -78,7 +80,7 @@ def best_thresholds(probabilities: Numbers, target: Numbers) -> tuple[float, ...
     """
     f1 = f1_by_threshold(probabilities, target)
     away = np.abs(_ODDS - _ODDS[middle_best(f1.mean(axis=1))])
-    fine = _CAUTION / np.sqrt(1 + (target > 0.5).sum(axis=0))
+    fine = caution / np.sqrt(1 + (target > 0.5).sum(axis=0))
     return tuple(THRESHOLDS[(f1 - away[:, None] * fine).argmax(axis=0)].tolist())
 
 
