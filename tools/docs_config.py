@@ -99,7 +99,8 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) in (tuple, list):
         return "list"
     if get_origin(annotation) is dict:
-        return "names, each with a list or a range"
+        to_number = get_args(annotation)[1] is float
+        return f"names, each with {'a number' if to_number else 'a list or a range'}"
     return {bool: "yes or no", int: "whole number", float: "number", str: "text"}[annotation]
 
 
@@ -108,7 +109,7 @@ def _default(field: FieldInfo, section: type[Section]) -> str:
     if value is None:
         return "by method" if section is MethodConfig else "none"
     if isinstance(value, tuple):
-        return "all of them"
+        return ", ".join(f"`{part}`" for part in value) or "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
