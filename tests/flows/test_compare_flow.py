@@ -242,3 +242,10 @@ def test_the_python_api_compares(data: Path, tiny_encoder: Path, tmp_path: Path)
     assert [arm.name for arm in report.arms] == ["majority", "rag"]
     assert all(arm.status == "ok" for arm in report.arms), [arm.why for arm in report.arms]
     assert tailorbird.load(tmp_path / "run").predict(["the moon again"])[0].label == "space"
+
+
+def test_the_time_to_come_is_that_of_the_arms_before() -> None:
+    from tailorbird.flows.compare import still_to_come
+
+    told = still_to_come(["qlora", "full"], [60.0, 120.0])
+    assert told == "still to come: qlora, full; some 3 min, if they take as long"

@@ -147,8 +147,17 @@ class _Bench:
         self.task = self.prepared.split.task
         reports: dict[str, ArmReport] = {}
         places: dict[str, list[RunFolder]] = {}
-        for name in (name for name in _ORDER[self.task] if name in wanted):
+        names = [name for name in _ORDER[self.task] if name in wanted]
+        took: list[float] = []
+        for number, name in enumerate(names, 1):
+            began = time.monotonic()
             reports[name], places[name] = self._arm(name)
+            if name in METHODS and reports[name].status == "ok":
+                # Of an arm that was done before the clock knows nothing.
+                trained = (reports[name].cost.train_seconds or 0.0) * len(places[name])
+                took.append(max(trained, time.monotonic() - began))
+                if left := names[number:]:
+                    log.say(still_to_come(left, took))
         if MIX in wanted:
             mix = self._mix_name(reports)
             if mix is None:
@@ -258,6 +267,17 @@ class _Bench:
         }
         joined = _seeds_joined(reports, "answers")
         return replace(joined, validation=mean, test=test_scores(stacked))
+
+
+def still_to_come(names: Sequence[str], took: Sequence[float]) -> str:
+    """Return which trained arms are still to come, and how long they may take.
+
+    Args:
+        names: The arms to come.
+        took: Seconds of those that were trained before them.
+    """
+    about = duration(len(names) * sum(took) / len(took))
+    return f"still to come: {', '.join(names)}; some {about}, if they take as long"
 
 
 def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
