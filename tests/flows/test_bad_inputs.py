@@ -303,6 +303,30 @@ def test_bad_models(
     damage, expected = MODELS[name]
     damage(Path("model"))
     refused(tell("tune", data, "--model", "./model", "--output", "run"), *expected)
+    assert not Path("run").exists(), "the same command must work once the model is mended"
+
+
+def test_settings_that_do_not_fit_the_data_leave_no_folder(
+    tell: Tailor, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    ended = tell("tune", data, "--set", "train.loss=bce", "--output", run)
+    refused(ended, "train.loss=bce does not fit classification")
+    assert "run folder" not in ended.err
+    assert not run.exists()
+    refused(tell("compare", data, "--methods", "mean", "--output", run), "no arm mean for labels")
+    assert not run.exists()
+
+
+def test_a_folder_where_something_was_learnt_keeps_it(tmp_path: Path) -> None:
+    from tailorbird.errors import UserError
+    from tailorbird.runs.folder import JOURNAL, RunFolder
+
+    folder = RunFolder(tmp_path / "run")
+    folder.write("arms/lora/" + JOURNAL, "{}")
+    with pytest.raises(UserError), folder.emptied_when_refused():
+        raise UserError("no", "yes")
+    assert folder.file("arms/lora/" + JOURNAL).is_file()
 
 
 def test_a_model_folder_that_is_a_file(tell: Tailor, data: Path, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def _flat(answer: dict[str, object]) -> dict[str, object]:
 
 def say_one(answer: dict[str, object]) -> None:
     """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
+    from tailorbird.report.numbers import percent
+
     values, words = answer.get("values"), answer.get("words")
     if isinstance(words, list | tuple):
         labels = answer["labels"]
@@ -79,7 +81,7 @@ def say_one(answer: dict[str, object]) -> None:
             print(f"{value:.6g}" if len(values) == 1 else f"{name}: {value:.6g}")
     else:
         if "label" in answer:
-            print(f"{answer['label']}  ({float(str(answer['confidence'])):.1%})")
+            print(f"{answer['label']}  ({percent(float(str(answer['confidence'])))})")
         else:
             labels = answer["labels"]
             assert isinstance(labels, list | tuple)
@@ -89,6 +91,6 @@ def say_one(answer: dict[str, object]) -> None:
         ranked = sorted(probabilities.items(), key=lambda item: -item[1])
         width = max(len(name) for name, _ in ranked[:5])
         for name, share in ranked[:5]:
-            print(f"  {name:<{width}}  {share:6.1%}  {'#' * round(30 * share)}")
+            print(f"  {name:<{width}}  {percent(share):>7}  {'#' * round(30 * share)}")
     for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
         print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")

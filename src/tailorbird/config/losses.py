@@ -1,6 +1,6 @@
 """Which loss fits which task: a wrong pairing is told before anything is loaded."""
 
-from tailorbird.config.schema import Config
+from tailorbird.config.schema import Config, TrainConfig
 from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import KINDS, Task
 
@@ -23,6 +23,10 @@ _WRITTEN = "answers in words are trained by the cross-entropy of their tokens"
 def loss_name(config: Config, task: Task) -> str:
     """Return the loss that a task is trained by."""
     return KINDS[task].losses[0] if config.train.loss == "auto" else config.train.loss
+
+
+def _changed(asked: TrainConfig, option: str) -> bool:
+    return bool(getattr(asked, option) != TrainConfig.model_fields[option].default)
 
 
 def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
@@ -54,6 +58,8 @@ def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
             task == "multilabel",
             "multilabel",
         ),
+        ("focal_gamma", _changed(asked, "focal_gamma"), name == "focal", "focal"),
+        ("huber_delta", _changed(asked, "huber_delta"), name == "huber", "huber"),
     ):
         if given and not fits:
             faults.add(f"train.{option} is for {needs}; this is {task} by {name}", "leave it out")

@@ -20,7 +20,7 @@ from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_de
 from tailorbird.flows.scoring import load_probabilities, load_target
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.names import what_is_right
-from tailorbird.records import KINDS, ArmReport, Report, Task
+from tailorbird.records import KINDS, ArmReport, Report, Split, Task
 from tailorbird.report.numbers import duration, metric, metric_label
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
 
@@ -50,8 +50,8 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
-    folder = run_folder(config, "compare", resume=resume)
-    with folder.locked(forget=True):
+    folder = run_folder(config, "compare", resume=resume, tell=False)
+    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
         config = saved_config(folder, config) if resume and folder.exists else config
         if config.data.folds is not None:
             raise UserError(
@@ -60,8 +60,7 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         if config.data.train is None:
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
-        prepared = prepare(config, folder)
-        check_loss(config, prepared.split.task, prepared.split.labels)
+        prepared = prepare(config, folder, _fits)
         config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
         folder.write(CONFIG, dump_config(config))
         with Nest() as nest:
@@ -77,6 +76,11 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
                 started=started,
             )
             return finish(story, nest)
+
+
+def _fits(config: Config, split: Split) -> None:
+    check_loss(config, split.task, split.labels)
+    _with_arms(config, split.task)
 
 
 def _with_arms(config: Config, task: Task) -> Config:

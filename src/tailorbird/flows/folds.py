@@ -18,15 +18,19 @@ from tailorbird.flows.scoring import (
     save_predictions,
     score_arm,
 )
-from tailorbird.records import KINDS, ArmReport, Score, Split, Target
+from tailorbird.records import KINDS, ArmReport, Score, Split, Target, Task
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import save_split
 
 FOLDS = "folds"
 
 
-def check_folds(config: Config) -> None:
+def check_folds(config: Config, task: Task | None = None) -> None:
     """Refuse what cannot be had together with folds.
+
+    Args:
+        config: What was asked for.
+        task: What the data asks for, once it is known.
 
     Raises:
         UserError: There is such a wish.
@@ -34,6 +38,11 @@ def check_folds(config: Config) -> None:
     data = config.data
     if data.folds is None:
         return
+    if task is not None and task not in KINDS:
+        raise UserError(
+            f"data.folds={data.folds} is for labels and numbers, not for written answers",
+            "leave --folds out",
+        )
     for flag, given, why, fix in (
         ("--test", data.test, "every row is tested in its fold", "leave --test out"),
         ("--time", data.time, "a fold would be tested by what came after it", "leave one out"),
@@ -65,11 +74,6 @@ def run_folds(
     """
     data = config.data
     assert data.folds is not None
-    if prepared.split.task not in KINDS:
-        raise UserError(
-            f"data.folds={data.folds} is for labels and numbers, not for written answers",
-            "leave --folds out",
-        )
     folds = make_folds(
         prepared.split,
         data.folds,

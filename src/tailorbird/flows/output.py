@@ -9,8 +9,14 @@ from tailorbird.errors import UserError
 from tailorbird.runs.folder import CONFIG, RunFolder
 
 
-def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
+def run_folder(config: Config, verb: str, *, resume: bool, tell: bool = True) -> RunFolder:
     """Return the run's folder, made and not in use.
+
+    Args:
+        config: What to do; `config.output` names it, if anything does.
+        verb: What is done in it: a part of the name that it has otherwise.
+        resume: A run may be in it.
+        tell: Say where it is; else `prepare` does, once there is something to keep.
 
     Raises:
         UserError: It is in use, or there is nothing to resume.
@@ -20,8 +26,14 @@ def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
     folder = RunFolder(config.output or _next_name(config, verb))
     folder.start(resume=resume)
     log.note_folder(folder.path)
-    log.say(f"run folder: {folder.path}")
+    if tell:
+        say_folder(folder)
     return folder
+
+
+def say_folder(folder: RunFolder) -> None:
+    """Tell where the run is kept."""
+    log.say(f"run folder: {folder.path}")
 
 
 def _next_name(config: Config, verb: str) -> Path:

@@ -1,5 +1,6 @@
 """The first part of every story: files -> examples -> checked split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tailorbird.data.read import More, read_parts
 from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
+from tailorbird.flows.output import say_folder
 from tailorbird.records import KINDS, Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
@@ -32,16 +34,30 @@ class Prepared:
     columns: dict[str, str]
 
 
-def prepare(config: Config, folder: RunFolder) -> Prepared:
+def prepare(
+    config: Config,
+    folder: RunFolder,
+    fits: Callable[[Config, Split], object] = lambda config, split: None,
+) -> Prepared:
     """Read, split and check the data, say what was found, and keep the split in the run folder.
 
+    Args:
+        config: What to do.
+        folder: Where the split is kept; it stays as it was when anything is wrong.
+        fits: Refuses settings that do not fit the data.
+
     Raises:
-        UserError: Anything wrong with the files, their columns or their rows.
+        UserError: Anything wrong with the files, their columns or their rows, or with settings
+            for them.
     """
     if has_split(folder):
-        return Prepared(*load_split(folder))
-    prepared = read_and_check(config)
-    save_split(folder, prepared.split, prepared.source, prepared.columns)
+        prepared = Prepared(*load_split(folder))
+        fits(config, prepared.split)
+    else:
+        prepared = read_and_check(config)
+        fits(config, prepared.split)
+        save_split(folder, prepared.split, prepared.source, prepared.columns)
+    say_folder(folder)
     return prepared
 
 

@@ -13,7 +13,7 @@ from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
 from tailorbird.flows.search import searched, with_best
-from tailorbird.records import KINDS, ArmReport, Report, report_from_json
+from tailorbird.records import KINDS, ArmReport, Report, Split, report_from_json
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
 
 
@@ -32,16 +32,19 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     started = time.time()
     check_method(config)
     check_folds(config)
-    folder = run_folder(config, "tune", resume=resume)
+    folder = run_folder(config, "tune", resume=resume, tell=False)
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None
-    with folder.locked(wait=together, forget=not together):
+    kept = resume or together
+    with (
+        folder.locked(wait=together, forget=not together),
+        folder.emptied_when_refused(unless=kept),
+    ):
         if resume and folder.file(REPORT).is_file():
             log.say("this run is finished")
             return report_from_json(folder.read_json(REPORT))
         config = saved_config(folder, config) if resume and folder.exists else config
-        prepared = prepare(config, folder)
-        check_loss(config, prepared.split.task, prepared.split.labels)
+        prepared = prepare(config, folder, _fits)
         config = with_default_model(config, prepared.split)
         folder.write(CONFIG, dump_config(config))
         if config.data.folds is not None:
@@ -60,7 +63,10 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
             return _told(story)
     job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
     job, found = with_best(job)
-    with folder.locked(wait=together):
+    with (
+        folder.locked(wait=together, forget=not together),
+        folder.emptied_when_refused(unless=kept),
+    ):
         if folder.file(REPORT).is_file():
             return report_from_json(folder.read_json(REPORT))
         arm = replace(_run(job), run=".")
@@ -79,6 +85,11 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         report = _told(story)
         folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
         return report
+
+
+def _fits(config: Config, split: Split) -> None:
+    check_loss(config, split.task, split.labels)
+    check_folds(config, split.task)
 
 
 def _told(story: Story) -> Report:

@@ -111,6 +111,26 @@ class RunFolder:
                 with suppress(OSError):  # there is something in it
                     self.path.rmdir()
 
+    @contextmanager
+    def emptied_when_refused(self, *, unless: bool = False) -> Iterator[None]:
+        """Remove what a run left when a fault of the user's ends it before it has learnt anything.
+
+        The same command then works once the fault is mended: a folder that holds a run is refused,
+        and resuming keeps the settings that were wrong.
+
+        Args:
+            unless: Leave it all: it may be an earlier run's, or another process's.
+        """
+        try:
+            yield
+        except UserError:
+            learnt = (JOURNAL, ARM, MODEL, CHECKPOINTS)
+            if not unless and not any(any(self.path.rglob(name)) for name in learnt):
+                for item in self.path.iterdir():
+                    if item.name != LOCK:
+                        shutil.rmtree(item) if item.is_dir() else item.unlink()
+            raise
+
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
         write_atomically(self.file(name), text.encode())
