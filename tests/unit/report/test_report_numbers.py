@@ -170,3 +170,13 @@ def test_decimal(value: float | None, words: str) -> None:
 def test_a_range_below_zero_cannot_be_taken_for_one_above() -> None:
     assert numbers.metric_range("r2", Score(-0.05, -0.107, -0.0004)) == "−0.107 to 0.000"
     assert numbers.metric_range("r2", Score(0.5, 0.41, 0.6)) == "0.410–0.600"
+
+
+def test_one_answer_is_written_as_reports_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from tailorbird.cli.show import say_one
+
+    say_one({"label": "a", "confidence": 0.612, "probabilities": {"a": 0.612, "b": 0.388}})
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "a  (61.2 %)",
+        "  a   61.2 %  ##################",
+    ]

@@ -110,6 +110,8 @@ def test_every_pairing_fits_or_says_why(task: Task) -> None:
         ({"class_weights": {"spamm": 2}}, "classification", "did you mean 'spam'"),
         ({"class_weights": {"spam": -2}}, "classification", "weight -2"),
         ({"loss": "mse"}, "generation", "cross-entropy of their tokens"),
+        ({"focal_gamma": 3.0}, "classification", "focal_gamma is for focal"),
+        ({"loss": "mae", "huber_delta": 2.0}, "regression", "huber_delta is for huber"),
     ],
 )
 def test_options_that_do_not_fit_are_told(asked: dict[str, object], task: Task, told: str) -> None:
