@@ -19,7 +19,8 @@ def ask(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m",
+            "--model",
+            "-m",
             help="Run folder, local model or id that writes; default: sentences are quoted.",
         ),
     ] = None,  # fmt: skip
