@@ -15,7 +15,7 @@ from tailorbird.flows.judge_answers import score_one
 from tailorbird.metrics.ranking import ndcg
 from tailorbird.rag.judge import Names, failures
 from tailorbird.records import Answer, Citation, Claim, Question
-from tailorbird.report.judged import failure_lines, weight_words
+from tailorbird.report.judged import failure_lines, verdict, weight_words
 
 THINGS = ("moon", "soup", "race", "comet", "bread", "goal", "pear", "rocket", "cheese", "coach")
 COLOURS = ("red", "green", "blue")
@@ -82,6 +82,7 @@ def test_few_questions_choose_nothing() -> None:
     report = judged(kb, test=questions(0, 1))
     assert "too few" in report.how
     assert report.threshold is None
+    assert "is as good" in verdict(report)  # every question finds its page, whoever ranks
     assert kb.kept == {}
     kb.kept["weight"] = 0.8
     report = judged(kb, train=questions(0, 1), test=questions(1))
@@ -124,10 +125,12 @@ def test_questions_may_not_choose_and_be_scored(tmp_path: Path) -> None:
         ("docs/pages/files.md", "files"),
         ("docs/pages/sub/x.md", "sub/x.md"),
         ("docs/other.md", "docs/other.md"),
+        ("docs/faq.csv#7", "faq.csv"),
+        ("docs/other.csv#7", "docs/other.csv#7"),
     ],
 )
 def test_sources_are_known_by_their_judged_names(source: str, judged_as: str) -> None:
-    assert Names(["4983", "keyerror.md", "files", "sub/x.md"])(source) == judged_as
+    assert Names(["4983", "keyerror.md", "files", "sub/x.md", "faq.csv"])(source) == judged_as
 
 
 def test_answers_are_scored_by_hand() -> None:

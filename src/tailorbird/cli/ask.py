@@ -37,7 +37,10 @@ def ask(
     ] = None,
     k: Annotated[int | None, typer.Option("-k", "--k", help="Passages to find.")] = None,
     config: options.ConfigFile = None,
-    settings: options.AskSettings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, e.g. --set ask.sentences=5. Repeatable."),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -35,7 +35,10 @@ def index(
         bool, typer.Option("--rollback", help="Go back to the embedder before.")
     ] = False,
     config: options.ConfigFile = None,
-    settings: options.IndexSettings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, e.g. --set index.chunk_tokens=128. Repeatable."),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -72,14 +72,6 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, e.g. --set train.learning_rate=1e-4. Repeatable."),
 ]
-IndexSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting, e.g. --set index.chunk_tokens=128. Repeatable."),
-]
-AskSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting, e.g. --set ask.sentences=5. Repeatable."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and libraries' warnings.")]
 

@@ -39,7 +39,10 @@ class Names:
                 return name
         parts = source.replace("\\", "/").split("/")
         tails = ("/".join(parts[i:]) for i in range(1, len(parts)))
-        return next((tail for tail in tails if tail in self._judged), source)
+        if tail := next((tail for tail in tails if tail in self._judged), ""):
+            return tail
+        # A row counts to its file where the file is what is named.
+        return file if path and (file := self(path)) in self._judged else source
 
     def documents(self, hits: Iterable[Hit]) -> list[str]:
         """Return the documents in the order of their best chunks: a document scores its best."""

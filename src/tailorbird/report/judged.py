@@ -57,7 +57,9 @@ def verdict(report: JudgeReport) -> str:
     told = {frozenset((c.a, c.b)): c for c in report.comparisons}
     for other in others:
         found = told.get(frozenset((best.name, other.name)))
-        if found is not None:
+        if found is not None and found.difference.value == 0:
+            words += f" {other.name} is as good."
+        elif found is not None:
             sure = "surely" if found.p_holm < 0.05 else "not surely"
             words += (
                 f" {sure.capitalize()} better than {other.name} (by "
