@@ -54,7 +54,9 @@ def run() -> None:
     """Run the command line; faults become one message and an exit code."""
     debug = "--debug" in sys.argv
     from tailorbird import log
+    from tailorbird.runs.interrupt import answer_sigterm
 
+    answer_sigterm()
     if not debug:
         log.quiet_libraries()
     try:
