@@ -17,7 +17,7 @@ INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 INPUTS  := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-slow bench clean
+.PHONY: help venv demo lint check test test-slow bench clean
 
 help:  ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,12 @@ demo: $(VENV)/.runtime  ## Install, compare every method on the bundled example,
 	$(BIN)/tailor index examples/tutor/pages --store demo/knowledge
 	$(BIN)/tailor ask "$(ASK)" --store demo/knowledge
 
-check: $(VENV)/.dev  ## Lint, types and unit tests: before every commit
+lint: $(VENV)/.dev  ## Style, format and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint  ## The same and unit tests: before every commit
 	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS) tests/unit tests/house
 
 test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU

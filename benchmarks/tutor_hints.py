@@ -57,8 +57,7 @@ def _against_base(run: Path) -> dict[str, Any]:
     name = report["headline"]
     arms = [arm for arm in report["arms"] if arm["status"] == "ok"]
     values = {
-        arm["name"]: headline_values(load_values(RunFolder(run / arm["run"])), name)
-        for arm in arms
+        arm["name"]: headline_values(load_values(RunFolder(run / arm["run"])), name) for arm in arms
     }
     found = {c.b: c for c in compare_values("base", values)}
     told = {}

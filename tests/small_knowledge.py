@@ -73,6 +73,9 @@ class SmallKnowledge:
     def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
         return [c for c in self.chunks(chunk.source) if abs(c.position - chunk.position) <= n]
 
+    def sources(self) -> list[str]:
+        return sorted(self.texts)
+
     def text(self, source: str) -> str:
         return self.texts[source]
 

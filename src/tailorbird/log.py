@@ -102,6 +102,10 @@ def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterato
         yield shown
 
 
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
 class _Bar(Progress):
     def __enter__(self) -> "_Bar":
         from rich import progress as bars
@@ -134,7 +138,7 @@ class _Bar(Progress):
         seconds = time.monotonic() - self._began
         rate = (self.done - self._skipped) / seconds if seconds > 0 else 0.0
         self._bar.update(
-            self._task, advance=count, note=self.note, rate=f"{rate:.0f} {self.unit}/s"
+            self._task, advance=count, note=self.note, rate=f"{_rate(rate)} {self.unit}/s"
         )
 
 
@@ -160,7 +164,7 @@ class _Lines(Progress):
         rate = (self.done - self._skipped) / (now - self._began)
         left = (self.total - self.done) / rate if rate else 0.0
         say(
-            f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {rate:.0f} {self.unit}/s, "
+            f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {_rate(rate)} {self.unit}/s, "
             f"{left:.0f} s left{', ' + self.note if self.note else ''}"
         )
 

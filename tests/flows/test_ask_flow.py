@@ -1,13 +1,17 @@
 """`tailor index`, `ask` and `evaluate --store` on bundled pages, by the builtin embedder."""
 
 import json
+import select
+import signal
+import subprocess
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
-from terminal import Tailor
+from terminal import PATIENCE, Tailor, command, environment
 
 TUTOR = Path(__file__).resolve().parents[2] / "examples" / "tutor"
 # All of them would take a quarter of a minute to embed.
@@ -65,6 +69,45 @@ def test_a_conversation_goes_on(inside: Tailor, knowledge: Path) -> None:
     assert "pdb" in second["searched"] and "pdb" not in second["question"]
     cited = [c["source"] for claim in second["claims"] for c in claim["citations"]]
     assert first["searched"] == first["question"] and cited[0].endswith("pdb.md")
+
+
+def test_a_program_may_wait_for_each_answer(knowledge: Path) -> None:
+    asking = subprocess.Popen(
+        command("ask", "--store", knowledge, "--json", "--retrieve-only"),
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert asking.stdin and asking.stdout and asking.stderr
+    with asking:
+        for question in ("What is a KeyError?", "What does discard do?"):
+            asking.stdin.write(f"{question}\n")
+            asking.stdin.flush()
+            assert select.select([asking.stdout], [], [], 60 * PATIENCE)[0], "no answer came"
+            assert json.loads(asking.stdout.readline())["question"] == question
+        asking.send_signal(signal.SIGINT)
+        assert (asking.wait(60 * PATIENCE), asking.stderr.read()) == (130, "stopped\n")
+
+
+def test_indexing_that_is_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
+    store = tmp_path / "KB"
+    indexing = subprocess.Popen(
+        command("index", TUTOR / "pages", "--store", store),
+        env=environment(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert indexing.stderr
+    with indexing:
+        while not (store / "ledger.sqlite").exists():
+            assert indexing.poll() is None
+            time.sleep(0.02)
+        indexing.send_signal(signal.SIGINT)
+        told = indexing.stderr.read()
+        assert (indexing.wait(60 * PATIENCE), "same command goes on" in told) == (130, True), told
+
+
+def test_an_empty_question_finds_nothing(inside: Tailor, knowledge: Path) -> None:
+    for shown in ((), ("--retrieve-only",)):
+        done = inside("ask", " ", "--store", knowledge, *shown)
+        assert (done.returncode, "the question is empty" in done.stderr) == (2, True)
 
 
 def test_known_answers_are_scored(inside: Tailor, knowledge: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from tailorbird.errors import UserError
 from tailorbird.flows.judge import Files, judge, judge_open
 from tailorbird.flows.judge_answers import score_one
 from tailorbird.metrics.ranking import ndcg
-from tailorbird.rag.judge import Names
+from tailorbird.rag.judge import Names, failures
 from tailorbird.records import Answer, Citation, Claim, Question
+from tailorbird.report.judged import failure_lines, verdict, weight_words
 
 THINGS = ("moon", "soup", "race", "comet", "bread", "goal", "pear", "rocket", "cheese", "coach")
 COLOURS = ("red", "green", "blue")
@@ -81,14 +82,25 @@ def test_few_questions_choose_nothing() -> None:
     report = judged(kb, test=questions(0, 1))
     assert "too few" in report.how
     assert report.threshold is None
+    assert "is as good" in verdict(report)  # every question finds its page, whoever ranks
     assert kb.kept == {}
+    kb.kept["weight"] = 0.8
+    report = judged(kb, train=questions(0, 1), test=questions(1))
+    assert weight_words(report) == (
+        "Weight of the vectors 0.8: 3 questions are too few to choose it."
+    )
+    assert kb.kept["weight"] == 0.8
 
 
 def test_what_is_not_found_is_explained() -> None:
     lost = Question("lost", "where is the red moon", {"nowhere.md": 1})
     report = judged(knowledge(), test=[*questions(), lost])
     assert [(f.id, set(f.ranks.values())) for f in report.failures] == [("lost", {None})]
-    assert "neither side" in report.failures[0].why
+    assert "not in the knowledge base" in report.failures[0].why
+    assert "1 of 31 right documents are not in the knowledge base" in report.notes[0]
+    assert "lost" not in (told := failure_lines(report))[0] and "nowhere.md; it is" in told[1]
+    (missed,) = failures([lost], {"words": [[]], "dense": [["x"]], "hybrid": [["x"]]}, "hybrid")
+    assert "neither side" in missed.why
 
 
 def test_other_names_are_noticed() -> None:
@@ -113,10 +125,12 @@ def test_questions_may_not_choose_and_be_scored(tmp_path: Path) -> None:
         ("docs/pages/files.md", "files"),
         ("docs/pages/sub/x.md", "sub/x.md"),
         ("docs/other.md", "docs/other.md"),
+        ("docs/faq.csv#7", "faq.csv"),
+        ("docs/other.csv#7", "docs/other.csv#7"),
     ],
 )
 def test_sources_are_known_by_their_judged_names(source: str, judged_as: str) -> None:
-    assert Names(["4983", "keyerror.md", "files", "sub/x.md"])(source) == judged_as
+    assert Names(["4983", "keyerror.md", "files", "sub/x.md", "faq.csv"])(source) == judged_as
 
 
 def test_answers_are_scored_by_hand() -> None:

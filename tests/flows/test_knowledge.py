@@ -119,6 +119,39 @@ def test_files_unchanged_changed_moved_and_gone(folder: Path, tmp_path: Path) ->
         assert verify(kb).problems == ()
 
 
+def test_a_folder_that_cannot_be_looked_into_loses_nothing(folder: Path, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    write_files(docs / "in")
+    with KnowledgeBase(folder, None, load) as kb:
+        index(kb, [docs], CONFIG)
+        (docs / "in").rename(tmp_path / "away")
+        (docs / "in").symlink_to("in")  # neither there nor gone, as a lost drive
+        assert index(kb, [docs], CONFIG, sync=True).deleted == 0
+        assert len(kb.ledger.paths()) == 3
+        (docs / "in").unlink()
+        assert index(kb, [docs], CONFIG, sync=True).deleted == 3
+
+
+def test_a_folder_is_removed_by_name(folder: Path, tmp_path: Path) -> None:
+    write_files(tmp_path / "docs")
+    write_files(tmp_path / "docs2")
+    with KnowledgeBase(folder, None, load) as kb:
+        index(kb, [tmp_path / "docs", tmp_path / "docs2"], CONFIG)
+        assert remove(kb, [str(tmp_path / "docs")]) == 3
+        assert all("docs2" in path for path in kb.ledger.paths())
+        assert index(kb, [tmp_path / "docs"], CONFIG).added == 3
+
+
+def test_what_a_reader_notes_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.txt").write_bytes("Die Br\u00fccke ist gesperrt.".encode("cp1252"))
+    with KnowledgeBase(folder, None, load) as kb:
+        assert index(kb, [tmp_path / "old.txt"], CONFIG).added == 1
+    assert "old.txt: not UTF-8 (byte 6); read as Windows-1252" in capsys.readouterr().err
+
+
 def test_other_settings_cut_again_and_embedders_switch_and_roll_back(folder: Path) -> None:
     with KnowledgeBase(folder, None, load) as kb:
         add_documents(kb, [document("x", 1, 20), document("y", 2, 20)])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -66,13 +67,20 @@ def test_how_it_ended_is_told_and_the_next_one_runs(
     assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
 
 
+def started(told: Path) -> int:
+    """Return the process id of the work that waits, as soon as it does."""
+    for _ in range(6000):
+        if told.exists() and told.read_text():
+            return int(told.read_text())
+        time.sleep(0.01)
+    raise AssertionError("the work has not begun")
+
+
 def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None:
     told = tmp_path / "pid"
 
     def interrupt() -> None:
-        while not told.exists() or not told.read_text():
-            time.sleep(0.01)
-        for pid in (os.getpid(), int(told.read_text())):  # a terminal sends it to both at once
+        for pid in (os.getpid(), started(told)):  # a terminal sends it to both at once
             os.kill(pid, signal.SIGINT)
 
     timer = Timer(0, interrupt)
@@ -80,3 +88,50 @@ def test_ctrl_c_reaches_the_work_and_is_told(nest: Nest, tmp_path: Path) -> None
     assert RUN(nest, "some_work", "waits", str(told)) == Interrupted.exit_code
     timer.join()
     assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
+
+
+def test_sigterm_reaches_us_alone_and_is_handed_on(nest: Nest, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+
+    def terminate() -> None:
+        started(told)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    timer = Timer(0, terminate)
+    timer.start()
+    began = time.monotonic()
+    assert RUN(nest, "some_work", "waits", str(told)) == Interrupted.exit_code
+    timer.join()
+    assert time.monotonic() - began < 50, "it was told, and did not sleep for a minute"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert RUN(nest, "some_work", "fine", str(tmp_path / "b")) == 0
+
+
+def test_ctrl_c_before_the_work_has_begun(nest: Nest, tmp_path: Path) -> None:
+    """It comes while the nest still imports: the work is told as soon as it is there."""
+    with Nest() as new:
+        timer = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        began = time.monotonic()
+        code = RUN(new, "some_work", "waits", str(tmp_path / "pid"))
+        assert code == Interrupted.exit_code
+        assert time.monotonic() - began < 50
+        timer.join()
+
+
+def test_what_ends_us_ends_the_work(nest: Nest, tmp_path: Path) -> None:
+    """An arm that went on by itself would write to a run that is resumed meanwhile."""
+    told = tmp_path / "pid"
+    code = "import sys; from tailorbird.flows.nest import Nest\n"
+    code += "with Nest() as nest: nest.run('some_work', 'waits', sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", code, str(told)])
+    pid = started(told)
+    process.kill()
+    process.wait()
+    for _ in range(1000):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the work went on")

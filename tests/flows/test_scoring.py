@@ -56,9 +56,7 @@ def test_a_run_with_one_threshold_for_all_labels_answers_as_it_did(tmp_path: Pat
 
 def test_rows_of_a_fold_are_judged_by_its_own_thresholds(tmp_path: Path) -> None:
     sets = [("a",) * (i % 3 > 0) + ("b",) * (i % 4 == 0) + ("c",) * (i % 7 == 0) for i in range(90)]
-    rows = tuple(
-        Example(f"t {i}", ", ".join(own), i + 1, labels=own) for i, own in enumerate(sets)
-    )
+    rows = tuple(Example(f"t {i}", ", ".join(own), i + 1, labels=own) for i, own in enumerate(sets))
     split = Split(rows[:60], rows[60:75], rows[75:], ("a", "b", "c"), task="multilabel")
     flags = {"data.folds": 2, "output": str(tmp_path)}
     config = load_config(flags=flags)

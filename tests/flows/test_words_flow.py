@@ -81,9 +81,7 @@ def test_scores_are_seqevals(compared: tuple[Path, Path, dict[str, Any]]) -> Non
         assert found["word_accuracy"] == pytest.approx(seqeval.accuracy_score(truth, said))
 
 
-def test_new_texts_and_files(
-    compared: tuple[Path, Path, dict[str, Any]], inside: Tailor
-) -> None:
+def test_new_texts_and_files(compared: tuple[Path, Path, dict[str, Any]], inside: Tailor) -> None:
     data, run, _ = compared
     done = inside("predict", run / "arms" / "majority", "clara maria went to oslo", "--json")
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tailorbird import log
 from tailorbird.cli import options
 from tailorbird.cli.show_answer import show_answer, show_passages
+from tailorbird.errors import UserError
 
 
 def ask(
@@ -19,7 +21,8 @@ def ask(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m",
+            "--model",
+            "-m",
             help="Run folder, local model or id that writes; default: sentences are quoted.",
         ),
     ] = None,  # fmt: skip
@@ -34,7 +37,10 @@ def ask(
     ] = None,
     k: Annotated[int | None, typer.Option("-k", "--k", help="Passages to find.")] = None,
     config: options.ConfigFile = None,
-    settings: options.Settings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, e.g. --set ask.sentences=5. Repeatable."),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -42,8 +48,6 @@ def ask(
 
     Example: `tailor ask "How do I merge an adapter?" --store KB`
     """
-    from tailorbird.errors import UserError
-
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     given = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
@@ -51,15 +55,31 @@ def ask(
     from tailorbird.flows.ask import open_asker
 
     asker = open_asker(store, asked)
-    for text in [question] if question is not None else _questions():
-        if retrieve_only:
-            passages = asker.passages(text, where)
-            if json:
-                print(dumps({"question": text, "passages": [asdict(p) for p in passages]}))
-            else:
-                show_passages(passages)
-            continue
-        _answer(asker, text, where, json)
+    tell = _find if retrieve_only else _answer
+    if question is not None:
+        tell(asker, question, where, json)
+        return
+    talking = sys.stdin.isatty()
+    for number, text in enumerate(_questions()):
+        if number and not (talking or json):
+            print()
+        try:
+            tell(asker, text, where, json)
+        except UserError as error:
+            if not talking:
+                raise
+            # What was said before is worth more than the exit code.
+            log.say(f"error: {error}")
+        # A program that asks by a pipe waits for the answer before it asks again.
+        sys.stdout.flush()
+
+
+def _find(asker: Any, text: str, where: str | None, json: bool) -> None:
+    passages = asker.passages(text, where)
+    if json:
+        print(dumps({"question": text, "passages": [asdict(p) for p in passages]}))
+    else:
+        show_passages(passages)
 
 
 def _answer(asker: Any, text: str, where: str | None, json: bool) -> None:

@@ -84,6 +84,7 @@ def _judge(
     from tailorbird.flows.judge import Files, judge
     from tailorbird.report.judged import (
         answer_lines,
+        failure_lines,
         score_table,
         threshold_words,
         verdict,
@@ -101,7 +102,7 @@ def _judge(
         console.print("", score_table(report), "", sep="\n")
         for words in (verdict(report), weight_words(report), threshold_words(report)):
             console.print(words, markup=False)
-        for line in answer_lines(report):
+        for line in (*answer_lines(report), *failure_lines(report)):
             console.print(line, markup=False)
     if output is not None:
         log.say(f"report: {Path(output) / 'report.html'}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.show_index import show_index
 
 
 def index(
@@ -21,7 +22,8 @@ def index(
         bool, typer.Option("--sync", help="Delete what is gone from the given folders.")
     ] = False,
     remove: Annotated[
-        list[str] | None, typer.Option("--remove", help="Document or file to delete. Repeatable.")
+        list[str] | None,
+        typer.Option("--remove", help="Document, file or folder to delete. Repeatable."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the documents.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Check that all is whole.")] = False,
@@ -33,7 +35,10 @@ def index(
         bool, typer.Option("--rollback", help="Go back to the embedder before.")
     ] = False,
     config: options.ConfigFile = None,
-    settings: options.Settings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, e.g. --set index.chunk_tokens=128. Repeatable."),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -58,7 +63,7 @@ def index(
         if paths:
             told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()
         told |= _look(kb, list_, stats, verify)
-    print(jsonlib.dumps(told, ensure_ascii=False)) if json else _show(told)
+    print(jsonlib.dumps(told, ensure_ascii=False)) if json else show_index(told)
     if not told.get("verified", {}).get("ok", True):
         raise typer.Exit(1)
 
@@ -101,17 +106,3 @@ def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
 def _asked(kb: Any, given: Any) -> Any:
     """Settings that were given, over those that the knowledge base has."""
     return kb.settings.model_copy(update={n: getattr(given, n) for n in given.model_fields_set})
-
-
-def _show(told: dict[str, Any]) -> None:
-    for document in told.pop("documents", []):
-        print(f"{document['chunks']:>6}  {document['source']}")
-    for name, value in told.items():
-        if not isinstance(value, dict):
-            print(f"{name}: {value}")
-            continue
-        for problem in value.get("problems", ()):
-            print(f"problem: {problem}")
-        plain = {k: v for k, v in value.items() if isinstance(v, int | float | str)}
-        words = (f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in plain.items())
-        print(f"{name}: {', '.join(words)}")

@@ -27,6 +27,13 @@ app.command("export")(export.export)
 app.command("index")(index.index)
 app.command("doctor")(doctor.doctor)
 
+# What a command that was stopped leaves, where it leaves anything.
+_AFTER_STOP = {
+    "tune": "; go on with --resume --output FOLDER",
+    "compare": "; go on with --resume --output FOLDER",
+    "index": "; what was written stays: the same command goes on",
+}
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -47,7 +54,9 @@ def run() -> None:
     """Run the command line; faults become one message and an exit code."""
     debug = "--debug" in sys.argv
     from tailorbird import log
+    from tailorbird.runs.interrupt import answer_sigterm
 
+    answer_sigterm()
     if not debug:
         log.quiet_libraries()
     try:
@@ -57,9 +66,11 @@ def run() -> None:
             raise
         _tell(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _tell(Interrupted("stopped"))
-        sys.exit(Interrupted.exit_code)
+    except SystemExit as end:
+        # Typer makes this of Ctrl-C, without a word.
+        if end.code == Interrupted.exit_code:
+            log.say(f"stopped{_AFTER_STOP.get(_verb(), '')}")
+        raise
     except BrokenPipeError:
         # The reader of our stdout has gone (`| head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,6 +81,10 @@ def run() -> None:
         log.say(f"error: {type(error).__name__}: {error}")
         log.say("this is a fault of tailorbird; run again with --debug for the details")
         sys.exit(1)
+
+
+def _verb() -> str:
+    return sys.argv[1] if len(sys.argv) > 1 else ""
 
 
 def _tell(error: Exception) -> None:

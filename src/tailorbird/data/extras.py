@@ -15,9 +15,7 @@ from tailorbird.records import Example
 _DATES = "write dates as 2024-05-31 or 2024-05-31T14:30, or as numbers (years, Unix seconds)"
 
 
-def with_extras(
-    examples: tuple[Example, ...], table: Table, source: Source
-) -> tuple[Example, ...]:
+def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> tuple[Example, ...]:
     """Return the examples with their group and their time, where these were asked for.
 
     Args:

@@ -104,9 +104,7 @@ def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
     names = listed(address.revision)
     card = ""
     if CARD in names:
-        path = hf_hub_download(
-            address.repo, CARD, repo_type="dataset", revision=address.revision
-        )
+        path = hf_hub_download(address.repo, CARD, repo_type="dataset", revision=address.revision)
         card = Path(path).read_text(encoding="utf-8", errors="replace")
     if data_files(names):
         splits = split_files(address.repo, names, card, address.subset)

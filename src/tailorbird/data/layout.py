@@ -71,9 +71,14 @@ def data_files(names: Iterable[str]) -> list[str]:
     for name in sorted(names):
         path = PurePosixPath(name)
         hidden = any(part.startswith((".", "__")) for part in path.parts)
-        if not hidden and path.name.lower() not in _ABOUT and kind_of(Path(name)) in (
-            *TABLES,
-            *PROSE,
+        if (
+            not hidden
+            and path.name.lower() not in _ABOUT
+            and kind_of(Path(name))
+            in (
+                *TABLES,
+                *PROSE,
+            )
         ):
             kept.append(name)
     # Beside tables, texts are notes on them.

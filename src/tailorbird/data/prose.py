@@ -11,7 +11,6 @@ BLOCK_CHARACTERS = 2000
 """Some 500 tokens of English: enough to learn from, short enough that many can be held out."""
 
 
-
 def read_prose(path: Path) -> Stream:
     """Read a text file as blocks of whole paragraphs.
 

@@ -167,9 +167,7 @@ def _missing(path: Path) -> UserError:
     folder = path.parent
     try:
         if not folder.is_dir():
-            return UserError(
-                f"{path}: the folder {str(folder)!r} does not exist", "check the path"
-            )
+            return UserError(f"{path}: the folder {str(folder)!r} does not exist", "check the path")
         near = did_you_mean(path.name, (p.name for p in folder.iterdir()))
     except OSError as error:
         return UserError(f"{path}: cannot be opened: {error.strerror}", "check the path")

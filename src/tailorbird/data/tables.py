@@ -79,9 +79,7 @@ def _opened(file: Path, named: Sequence[str]) -> Stream:
     return read_delimited(file, named) if reader is read_delimited else reader(file)
 
 
-def _joined(
-    name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]
-) -> Table:
+def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]) -> Table:
     """Return one table: its columns are all that any file has, in the order first seen."""
     first = streams[0]
     columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
@@ -100,8 +98,10 @@ def _joined(
             first.headed,
             tuple(notes),
         )
-    log.say(f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
-            + _some([s.path.name for s in streams]))
+    log.say(
+        f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
+        + _some([s.path.name for s in streams])
+    )
     places = [[s.columns.index(c) if c in s.columns else -1 for c in columns] for s in streams]
     names = [stream.path.name for stream in streams]
     if len(set(names)) < len(names):

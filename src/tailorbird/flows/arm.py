@@ -167,9 +167,7 @@ def max_length(config: Config, base: Base, method: Method) -> int:
         )
     usual = _DEFAULT_WRITING_LENGTH if base.writes else _DEFAULT_LENGTH
     # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
-    room = min(
-        (longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8
-    )
+    room = min((longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8)
     if room < 4:
         raise UserError(
             f"{virtual} virtual tokens leave {max(room, 0)} of {longest or limit} for the text",
@@ -241,9 +239,7 @@ def _train(
     trained = train(
         model,
         Job(
-            work=work_of(
-                target, parts.train, pad, base.device, settings.micro_batch_size, loss
-            ),
+            work=work_of(target, parts.train, pad, base.device, settings.micro_batch_size, loss),
             settings=settings,
             device=base.device,
             folder=job.folder,

@@ -58,7 +58,12 @@ class Asker:
     def passages(
         self, question: str, where: str | None = None, k: int | None = None
     ) -> list[Passage]:
-        """Return what is found for a question, numbered, the best first."""
+        """Return what is found for a question, numbered, the best first.
+
+        Raises:
+            UserError: An empty question.
+        """
+        _need_words(question)
         found = self.retriever.search(question, where, k)
         return [replace(passage, number=n) for n, passage in enumerate(found, start=1)]
 
@@ -80,8 +85,7 @@ class Asker:
         Raises:
             UserError: An empty question; a model or an endpoint that fails.
         """
-        if not question.strip():
-            raise UserError("the question is empty", "ask at least one word")
+        _need_words(question)
         started = time.perf_counter()
         searched = standalone(question, self.history, self._write if self.writer else None)
         found = answer(
@@ -103,6 +107,11 @@ class Asker:
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
         asked = self.kb.embedder.embed_queries(texts[:1]).vectors
         return np.concatenate([asked, self._read(texts[1:])])
+
+
+def _need_words(question: str) -> None:
+    if not question.strip():
+        raise UserError("the question is empty", "ask at least one word")
 
 
 @dataclass

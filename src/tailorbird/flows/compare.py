@@ -256,9 +256,7 @@ class _Bench:
             per_class=tools.per_class(on_test, truth, targets),
         )
 
-    def _join_written(
-        self, reports: Sequence[ArmReport], places: Sequence[RunFolder]
-    ) -> ArmReport:
+    def _join_written(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:
         from tailorbird.flows.written import load_values, test_scores
 
         found = [load_values(place) for place in places]

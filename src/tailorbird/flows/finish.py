@@ -179,9 +179,7 @@ def _with_look(
     )
 
 
-def _compare(
-    story: Story, arms: Sequence[ArmReport], headline: str
-) -> tuple[Comparison, ...]:
+def _compare(story: Story, arms: Sequence[ArmReport], headline: str) -> tuple[Comparison, ...]:
     best = best_arm(arms, headline)
     if best is None or len(story.folders) < 2:
         return ()

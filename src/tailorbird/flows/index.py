@@ -99,7 +99,7 @@ def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
 
 
 def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
-    """Delete documents by source, or all those of a file; return how many there were.
+    """Delete documents by source, or all those of a file or folder; return how many there were.
 
     Raises:
         UserError: A source that is not there.
@@ -116,6 +116,10 @@ def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
                 wanted.append(plain)
                 # Its file is as it was: without this it would count as unchanged from now on.
                 gone.append(plain.partition("#")[0])
+                break
+            if below := [path for path in kb.ledger.paths() if _below(path, [plain])]:
+                wanted += [source for path in below for source in kb.ledger.live_digests(path)]
+                gone += below
                 break
         else:
             known = [*kb.ledger.live_digests(), *kb.ledger.paths()]
@@ -146,6 +150,7 @@ class _Ingest:
         path = result.source
         if result.notes:
             self.done.notes[path] = list(result.notes)
+            log.warn(f"{path}: {'; '.join(result.notes)}")
         if result.why:
             before = " (what was indexed of it before stays)" if path in known else ""
             self.done.skipped[path] = result.why + before
@@ -249,11 +254,25 @@ def _delete_gone(
 ) -> None:
     """Delete documents of files below the paths that are there no more."""
     roots = [source_of(Path(path)) for path in paths]
-    gone = [path for path in kb.ledger.paths() if path not in there and _below(path, roots)]
+    away = [path for path in kb.ledger.paths() if path not in there and _below(path, roots)]
+    gone = [path for path in away if not _out_of_sight(path)]
+    if hidden := len(away) - len(gone):
+        log.warn(f"{hidden:,} files cannot be looked for now: what was indexed of them stays")
     removed = [source for path in gone for source in kb.ledger.live_digests(path)]
     if removed:
         _, deleted = kb.write(Batch(removed=tuple(removed), gone=tuple(gone)))
         done.deleted += deleted
+
+
+def _out_of_sight(path: str) -> bool:
+    """Say whether a file may still be there, in a folder that cannot be looked into."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return not os.access(os.path.dirname(path) or ".", os.R_OK)
 
 
 def _below(path: str, roots: Iterable[str]) -> bool:

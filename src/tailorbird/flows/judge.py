@@ -55,6 +55,7 @@ class Judged:
         rankings: By side and question the documents, best first.
         each: By side the questions' scores by name.
         hits: Per question the hits of the best way of ranking, with their cosines.
+        absent: Documents that are judged and not in the knowledge base.
     """
 
     questions: Sequence[Question]
@@ -63,6 +64,7 @@ class Judged:
     hits: list[list[Hit]]
     weighed: Weighed
     names: Names
+    absent: frozenset[str]
 
 
 def judge(
@@ -128,7 +130,7 @@ def judge_open(
         kb.set_setting("weight", found.weighed.choice.weight)
     if threshold is not None:
         kb.set_setting("threshold", threshold.value)
-    lost = failures(test, found.rankings, best)
+    lost = failures(test, found.rankings, best, found.absent)
     answers, answer_rows = (
         score_all(answerer, test, found.names) if answerer is not None else ({}, [])
     )
@@ -183,7 +185,10 @@ def judge_questions(
     }
     judged = [question.judged for question in test]
     each = {side: rank_scores(ranked, judged) for side, ranked in rankings.items()}
-    return Judged(test, rankings, each, list(hits.values())[-1], weighed, names)
+    with retriever.kb.reading() as view:
+        held = {names(source) for source in view.sources()}
+    absent = frozenset(name for q in test for name in q.judged) - held
+    return Judged(test, rankings, each, list(hits.values())[-1], weighed, names, absent)
 
 
 def _by_side(
@@ -230,6 +235,11 @@ def _notes(found: Judged, best: str) -> tuple[str, ...]:
         notes.append(
             f"no judged document was ever found: judgements say {min(judged)!r}, the knowledge "
             f"base {min(seen, default='nothing')!r}; are they named alike?"
+        )
+    elif lost := sorted(judged & found.absent):
+        notes.append(
+            f"{len(lost):,} of {len(judged):,} right documents are not in the knowledge base "
+            f"under their names, e.g. {lost[0]!r}"
         )
     weight = found.weighed.choice.weight
     if best == "hybrid" and found.weighed.choice.scores and weight in (0.0, 1.0):

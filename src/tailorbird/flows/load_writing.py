@@ -135,9 +135,7 @@ class Writer:
         given = {name: value for name, value in settings.items() if value is not None}
         if given and self._answering is not None:
             config = self._answering.config
-            section = type(config.generate).model_validate(
-                config.generate.model_dump() | given
-            )
+            section = type(config.generate).model_validate(config.generate.model_dump() | given)
             config = config.model_copy(update={"generate": section})
             self._answering = replace(self._answering, config=config)
         return self

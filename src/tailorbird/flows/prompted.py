@@ -205,9 +205,7 @@ def _save_memory(job: ArmJob, vectors: Vectors, kind: dict[str, Any]) -> None:
         (folder / "prompted.json").write_text(json.dumps(told, indent=2))
 
 
-def _report(
-    job: ArmJob, vectors: Vectors, told: dict[str, Any], seconds: float = 0.0
-) -> ArmReport:
+def _report(job: ArmJob, vectors: Vectors, told: dict[str, Any], seconds: float = 0.0) -> ArmReport:
     cost = Cost(
         train_seconds=vectors.fit_seconds + seconds,
         peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
@@ -215,4 +213,3 @@ def _report(
         artifact_bytes=job.folder.size_bytes(MODEL),
     )
     return ArmReport(job.name, "ok", cost=cost, settings=told)
-

@@ -69,9 +69,7 @@ def score_arm(
     return tools.look(report, test, truth, split.test, target)
 
 
-def _slices(
-    losses: np.ndarray, examples: Sequence[Example], target: Target
-) -> tuple[Slice, ...]:
+def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> tuple[Slice, ...]:
     """Return the parts of the test by length, by class, and by group where rows have one."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
     given = [classes_of(e, target.task) for e in examples]

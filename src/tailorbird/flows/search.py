@@ -152,6 +152,7 @@ def _do_trials(job: ArmJob, base: Config, study: Study) -> OverBudget | None:
 
 def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | None:
     started = time.monotonic()
+
     def seconds() -> float:
         return time.monotonic() - started
 

@@ -111,9 +111,7 @@ def _look_at_labels(
     """Return the wrong examples, the most confident first, confusion and calibration."""
     losses = single.losses(outputs, truth)
     wrong = [
-        WrongExample(
-            e.row, e.text, str(e.label), target.labels[p], float(row[p]), loss=float(loss)
-        )
+        WrongExample(e.row, e.text, str(e.label), target.labels[p], float(row[p]), loss=float(loss))
         for e, p, row, loss in zip(examples, outputs.argmax(axis=1), outputs, losses, strict=True)
         if target.labels[p] != e.label
     ]
@@ -142,9 +140,7 @@ def _thresholds(targets: Sequence[Target]) -> list[sets.Thresholds]:
     return [target.thresholds for target in targets]
 
 
-def _quality_of_sets(
-    outputs: np.ndarray, truth: np.ndarray, target: Target
-) -> tuple[float, float]:
+def _quality_of_sets(outputs: np.ndarray, truth: np.ndarray, target: Target) -> tuple[float, float]:
     thresholds = sets.best_thresholds(outputs, truth)
     sums = sets.counts(outputs, truth, thresholds).sum(axis=0)[:, None]
     return float(sets.macro_f1(sums)[0]), -float(sets.losses(outputs, truth).mean())

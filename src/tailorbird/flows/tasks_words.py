@@ -47,9 +47,7 @@ def losses(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray
     return mean
 
 
-def per_type(
-    runs: Runs, truth: np.ndarray, targets: Sequence[Target]
-) -> tuple[ClassScore, ...]:
+def per_type(runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> tuple[ClassScore, ...]:
     """Return how each type of entity fared."""
     types = entities.types_of(targets[0].labels)
     return entities.type_scores([features(run, truth, targets[0]) for run in runs], types)

@@ -96,9 +96,7 @@ def _run_lookup(job: ArmJob, target: Target) -> ArmReport:
     return _finish(job, cost, {}, arrays, target)
 
 
-def looked_up(
-    texts: Sequence[Sequence[str]], known: dict[str, Any], target: Target
-) -> np.ndarray:
+def looked_up(texts: Sequence[Sequence[str]], known: dict[str, Any], target: Target) -> np.ndarray:
     """Return ``[words, labels]``: nearly all on the label that is known for the word."""
     index = {label: i for i, label in enumerate(target.labels)}
     words: dict[str, str] = known["words"]

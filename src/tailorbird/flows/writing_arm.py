@@ -101,9 +101,7 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
         curve=trained.curve,
     )
     tuned = replace(answering, model=model)
-    report = score_and_save(
-        report, job, tuned, paper, parts.validation, reference, validated
-    )
+    report = score_and_save(report, job, tuned, paper, parts.validation, reference, validated)
     drop_checkpoints(job)
     return report
 
@@ -226,4 +224,3 @@ def _train(
     told = replace(trained, seconds=trained.seconds + before)
     # A resumed run may have made its best validation in another process.
     return told, validated.get(best), list(work.reader.notes)
-

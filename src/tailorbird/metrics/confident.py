@@ -22,9 +22,7 @@ class Doubt(NamedTuple):
     margin: float
 
 
-def label_errors(
-    probabilities: Floats, given: Classes, least: float = 0.0
-) -> list[Doubt]:
+def label_errors(probabilities: Floats, given: Classes, least: float = 0.0) -> list[Doubt]:
     """Return the examples that confident learning calls mislabelled, the surest first.
 
     A class is likely for an example if its probability is at least the mean probability of that

@@ -82,8 +82,7 @@ def _only_one(case: Case) -> str:
         does = {
             MAJORITY: "always gives the most frequent label and learns nothing",
             MEAN: "always gives the mean and learns nothing",
-        }.get(arm.name, "repeats the answer of the most similar training prompt and writes nothing"
-        )
+        }.get(arm.name, "repeats the answer of the most similar training prompt and writes nothing")
         return f"Only {arm.name} finished, which {does}: {_score(case, arm)}."
     return (
         f"{arm.name} {_reaches(case)} {_score(case, arm)}. It is the only way that was scored, so "

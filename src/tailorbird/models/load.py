@@ -139,9 +139,7 @@ def load_classifier(
         model.to(device.name)
     model.config.use_cache = False
     per_word = KINDS[task].per_word
-    return Base(
-        model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word
-    )
+    return Base(model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word)
 
 
 def load_writer(

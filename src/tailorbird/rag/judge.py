@@ -1,13 +1,13 @@
 """A knowledge base against questions whose right documents are known."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.ranking import HEADLINE, ndcg, rank_of
-from tailorbird.rag.fuse import EVEN, Choice, choose_weight
+from tailorbird.rag.fuse import Choice, choose_weight
 from tailorbird.rag.retrieve import Retriever, Sides
 from tailorbird.records import Failure, Hit, Question, Threshold
 
@@ -17,6 +17,7 @@ FEWEST = 10
 """Questions that can choose a weight or a threshold."""
 _MOST_REFUSED = 0.05
 _SHOWN = 3
+_ABSENT = "it is not in the knowledge base under that name"
 
 
 class Names:
@@ -38,7 +39,10 @@ class Names:
                 return name
         parts = source.replace("\\", "/").split("/")
         tails = ("/".join(parts[i:]) for i in range(1, len(parts)))
-        return next((tail for tail in tails if tail in self._judged), source)
+        if tail := next((tail for tail in tails if tail in self._judged), ""):
+            return tail
+        # A row counts to its file where the file is what is named.
+        return file if path and (file := self(path)) in self._judged else source
 
     def documents(self, hits: Iterable[Hit]) -> list[str]:
         """Return the documents in the order of their best chunks: a document scores its best."""
@@ -74,17 +78,15 @@ def weigh(
         test: The questions that are scored, with what was found for them.
         train: Those that choose; None: five folds of the others choose for each fold.
     """
-    asked, count = retriever.config, len(test[0])
+    asked, count, in_use = retriever.config, len(test[0]), retriever.weight
     if asked.mode != "hybrid" or asked.weight is not None:
-        fixed = retriever.weight
-        return Weighed([fixed] * count, Choice(fixed, {}, 0), "as given")
-    if train is not None:
+        return Weighed([in_use] * count, Choice(in_use, {}, 0), "as given")
+    if train is not None and len(train[0]) >= FEWEST:
         choice = choose_weight(_scorer(_table(retriever, names, *train)))
         return Weighed([choice.weight] * count, choice, f"on {len(train[0]):,} training questions")
-    if count < FEWEST:
-        return Weighed(
-            [EVEN] * count, Choice(EVEN, {}, 0), f"{count} questions are too few to choose it"
-        )
+    if train is not None or count < FEWEST:
+        few = f"{len(train[0]) if train else count} questions are too few to choose it"
+        return Weighed([in_use] * count, Choice(in_use, {}, 0), few)
     table = _table(retriever, names, *test)
     folds = np.random.default_rng(13).permutation(count) % FOLDS
     weights = np.zeros(count)
@@ -161,7 +163,10 @@ def _sureness(hits: Sequence[Hit]) -> float:
 
 
 def failures(
-    questions: Sequence[Question], rankings: dict[str, list[list[str]]], by: str
+    questions: Sequence[Question],
+    rankings: dict[str, list[list[str]]],
+    by: str,
+    absent: Collection[str] = (),
 ) -> tuple[Failure, ...]:
     """Return the questions without a right document among the first ten, the nearest last.
 
@@ -169,6 +174,7 @@ def failures(
         questions: The questions.
         rankings: By side and question the documents, best first.
         by: The side that is judged.
+        absent: Documents that are judged and not in the knowledge base.
     """
     failed = []
     for i, question in enumerate(questions):
@@ -177,7 +183,8 @@ def failures(
             continue
         right = tuple(name for name, grade in question.judged.items() if grade > 0)
         found = tuple(rankings[by][i][:_SHOWN])
-        failed.append(Failure(question.id, question.text, right, ranks, _why(ranks, by), found))
+        why = _ABSENT if all(name in absent for name in right) else _why(ranks, by)
+        failed.append(Failure(question.id, question.text, right, ranks, why, found))
     deep = max((len(each) for each in rankings[by]), default=0) + 1
     return tuple(sorted(failed, key=lambda f: -(f.ranks[by] or deep)))
 

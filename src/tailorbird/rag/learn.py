@@ -167,7 +167,7 @@ def learn(
                 _save(trained, optimizer, state, folder)
                 saved = time.monotonic()
             if pressed():
-                raise Interrupted(f"stopped after step {state.step} of {total}; go on: --resume")
+                raise Interrupted(f"stopped after step {state.step} of {total}")
     best = torch.load(folder.file(_BEST), weights_only=True)["weights"]
     found = _average(learner, trained, old, best, settings.averages)
     share = max(found, key=lambda key: (found[key], -key))

@@ -39,6 +39,10 @@ class View(Protocol):
         """Return up to `n` chunks of its document before and after a chunk, in order."""
         ...
 
+    def sources(self) -> list[str]:
+        """Return the sources of all documents, sorted."""
+        ...
+
     def text(self, source: str) -> str:
         """Return a document's text, to which the chunks' offsets belong."""
         ...

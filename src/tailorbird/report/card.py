@@ -258,7 +258,8 @@ def _data(report: Report) -> str:
         lines += [f"The rows were {_line(data.form)}.", ""]
     if shown:
         what = {"multilabel": "Labels", "regression": "Targets", "tokens": "Labels"}.get(
-            data.task, "Classes")
+            data.task, "Classes"
+        )
         lines += [f"{what}: {shown}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])
 

@@ -41,7 +41,7 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
         "## How to use it\n",
         *([_WHERE, ""] if inside else []),
         "```bash",
-        f'tailor predict {run} {_asked(report)}',
+        f"tailor predict {run} {_asked(report)}",
         "```",
         "",
     ]
@@ -95,10 +95,7 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
         return ""
     kind = f"AutoModelFor{'Token' if words else 'Sequence'}Classification"
     more = f", num_labels={len(report.data.labels)}"
-    return (
-        f"{_peft_model(report, arm, folder, kind, more)}\n"
-        f"{_logits(report, folder)}"
-    )
+    return f"{_peft_model(report, arm, folder, kind, more)}\n{_logits(report, folder)}"
 
 
 def _asked(report: Report) -> str:
@@ -119,7 +116,7 @@ def _logits(report: Report, folder: str) -> str:
     if report.data.task == "regression":
         return (
             f"{read}\n{code}\n"
-            'values = [x * d + m for x, d, m in zip('
+            "values = [x * d + m for x, d, m in zip("
             'logits[0].tolist(), target["deviation"], target["mean"])]'
         )
     return code

@@ -24,6 +24,7 @@ _WORDS = {
 WIDTH, HEIGHT = 620.0, 320.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 500.0, 26.0, 270.0
 FAILURES_OPEN = 10
+_FAILURES_TOLD = 3
 
 
 def heading(name: str) -> str:
@@ -56,7 +57,9 @@ def verdict(report: JudgeReport) -> str:
     told = {frozenset((c.a, c.b)): c for c in report.comparisons}
     for other in others:
         found = told.get(frozenset((best.name, other.name)))
-        if found is not None:
+        if found is not None and found.difference.value == 0:
+            words += f" {other.name} is as good."
+        elif found is not None:
             sure = "surely" if found.p_holm < 0.05 else "not surely"
             words += (
                 f" {sure.capitalize()} better than {other.name} (by "
@@ -67,7 +70,8 @@ def verdict(report: JudgeReport) -> str:
 
 def weight_words(report: JudgeReport) -> str:
     """Say how the weight of the dense side was come by."""
-    return f"Weight of the vectors {report.weight:g}, chosen {report.how}."
+    how = f", chosen {report.how}" if report.by_weight else f": {report.how}"
+    return f"Weight of the vectors {report.weight:g}{how}."
 
 
 def threshold_words(report: JudgeReport) -> str:
@@ -92,6 +96,19 @@ def answer_lines(report: JudgeReport) -> list[str]:
         for name, score in report.answers.items()
     ]
     return [f"Answers ({report.answered_by}):", *scores]
+
+
+def failure_lines(report: JudgeReport) -> list[str]:
+    """Return the questions whose documents ranked lowest, with the reason, for the terminal."""
+    if not report.failures:
+        return []
+    told = [
+        f"  {lost.question}  Right: {', '.join(lost.right[:2])}; {lost.why}."
+        for lost in report.failures[:_FAILURES_TOLD]
+    ]
+    count = len(report.failures)
+    more = f", {_FAILURES_TOLD} of them" if count > _FAILURES_TOLD else ""
+    return [f"Not among the first ten ({numbers.plural(count, 'question')}{more}):", *told]
 
 
 def score_table(report: JudgeReport) -> "Table":

@@ -203,9 +203,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         ],
         residuals=residual_plots(arm.residuals),
         worst=worst(report, arm),
-        says={
-            name: told.replace(" %", "\u00a0%") for name, told in _says(report, arm).items()
-        },
+        says={name: told.replace(" %", "\u00a0%") for name, told in _says(report, arm).items()},
         scores=_scores(report, arm),
         costs=[
             (part.heading, part.write(value))

@@ -137,9 +137,7 @@ def _steps(points: list[tuple[int, float]], right: float = RIGHT) -> svg.Scale:
     return svg.Scale(min(steps), max(steps), LEFT + 6, right - 6)
 
 
-def _frame(
-    x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT
-) -> str:
+def _frame(x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT) -> str:
     marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
     levels = svg.ticks(y.low, y.high, 4)
     return (

@@ -1,4 +1,7 @@
-"""Ctrl-C while a run is at work: its step is finished and its checkpoint written first."""
+"""Ctrl-C while a run is at work: its step is finished and its checkpoint written first.
+
+SIGTERM, which `kill`, a scheduler or a container that is stopped send, is answered alike.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -19,12 +22,25 @@ def patient_interrupt() -> Iterator[Callable[[], bool]]:
         pressed.append(number)
         log.say("stopping after this step (Ctrl-C again: at once) ...")
 
+    # Where SIGTERM is ignored, somebody else hands it on as Ctrl-C.
+    ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    answered = (signal.SIGINT,) if ignored else (signal.SIGINT, signal.SIGTERM)
     try:
-        before = signal.signal(signal.SIGINT, note)
+        before = [(number, signal.signal(number, note)) for number in answered]
     except ValueError:  # not the main thread: whoever owns it handles Ctrl-C
         yield lambda: False
         return
     try:
         yield lambda: bool(pressed)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def answer_sigterm() -> None:
+    """Answer SIGTERM as Ctrl-C from now on; call it in the main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -102,9 +102,7 @@ def make_loss(name: str, asked: TrainConfig, target: Target, learnt: np.ndarray)
             return partial(focal_sum, weights=weights, gamma=asked.focal_gamma)
         if weights is None and not asked.label_smoothing:
             return cross_entropy_sum
-        return partial(
-            weighted_cross_entropy_sum, weights=weights, smoothing=asked.label_smoothing
-        )
+        return partial(weighted_cross_entropy_sum, weights=weights, smoothing=asked.label_smoothing)
     if name == "bce":
         if asked.positive_weights is None:
             return bce_sum

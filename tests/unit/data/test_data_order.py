@@ -37,7 +37,7 @@ def test_an_epoch_keeps_every_example_with_its_label(
                 assert encoded.targets is not None
                 assert encoded.targets[index] == index * 7 % 5
                 seen.append(int(index))
-            assert made["input_ids"].sum() == sum(
-                (int(i) + 1) * lengths[int(i)] for i in batch
-            ), "padding is nothing but padding"
+            assert made["input_ids"].sum() == sum((int(i) + 1) * lengths[int(i)] for i in batch), (
+                "padding is nothing but padding"
+            )
         assert sorted(seen) == list(range(len(lengths)))

@@ -84,9 +84,19 @@ def test_links_in_a_circle(tree: Path) -> None:
     assert len(found) == len(set(found)) == 7
 
 
+def test_a_link_to_itself_is_named_and_the_others_are_taken(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "deep" / "self").symlink_to("self")
+    assert len(names("in")) == 7
+    assert "in/deep/self is left out: cannot be opened" in capsys.readouterr().err
+
+
 def test_paths_that_do_not_exist_are_all_named(tree: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)nope\.md.*no\*such"):
         find_files(["nope.md", "in/a.md", "no*such"], IndexConfig())
+    with pytest.raises(UserError, match="no such file"):  # longer than a name may be
+        find_files(["x" * 300], IndexConfig())
 
 
 def test_names_that_are_no_utf8(tree: Path) -> None:

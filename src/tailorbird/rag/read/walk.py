@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tailorbird import log
 from tailorbird.errors import Faults
 from tailorbird.rag.read.ignore import Globs, Rules
 
@@ -32,7 +33,8 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
     for given in paths:
         path = Path(given).expanduser()
         named = [path]
-        if not path.exists():
+        # Not `path.exists()`, which raises where a folder on the way may not be opened.
+        if not os.path.exists(path):
             matches = glob.glob(str(path), recursive=True) if glob.has_magic(str(path)) else []
             named = [Path(match) for match in sorted(matches)]
             if not named:
@@ -70,12 +72,17 @@ def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
         folder = waiting.pop()
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:  # may not be opened, or is gone since
+        except OSError as error:  # may not be opened, or is gone since
+            _left_out(folder, error)
             continue
         inner = []
         for entry in entries:
             path = folder / entry.name
-            is_folder = entry.is_dir()
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:  # a link to itself, a lost network drive
+                _left_out(path, error)
+                continue
             if rules.ignored(path, is_folder=is_folder):
                 continue
             if is_folder:
@@ -83,9 +90,13 @@ def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
                 if (identity := _identity(path)) not in seen:
                     seen.add(identity)
                     inner.append(path)
-            elif entry.is_file() and _taken(include, path, root):
+            elif is_file and _taken(include, path, root):
                 yield path
         waiting.extend(reversed(inner))
+
+
+def _left_out(path: Path, error: OSError) -> None:
+    log.warn(f"{source_of(path)} is left out: cannot be opened: {error.strerror}")
 
 
 def _taken(include: Globs | None, path: Path, root: Path) -> bool:
