@@ -288,6 +288,28 @@ MODELS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
 }
 
 
+def test_a_search_among_losses_that_do_not_fit(
+    tell: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("search: {trials: 3, space: {train.loss: [cross_entropy, mse]}}")
+    done = tell("tune", data, "--model", tiny_encoder, "-c", space, "--output", tmp_path / "run")
+    refused(done, "train.loss=mse does not fit classification")
+    assert "trial 1" not in done.err
+
+
+def test_a_search_ends_at_the_first_trial_where_all_would_fail_alike(
+    tell: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_encoder, "model")
+    Path("model/model.safetensors").unlink()
+    done = tell("tune", data, "--model", "./model", "--search", "5", "--output", "run")
+    refused(done, "model")
+    assert "trial 1 of 5" in done.err
+    assert "trial 2" not in done.err
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_bad_models(
     name: str,

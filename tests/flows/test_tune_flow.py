@@ -144,6 +144,15 @@ def test_evaluate_a_run_prints_its_own_report(
     assert json.loads(done.stdout) == report
 
 
+def test_evaluate_looks_at_the_folder_before_the_data(
+    tailor: Tailor, tuned: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = tailor("evaluate", tuned[0], tmp_path / "none.csv", "--output", tmp_path)
+    assert done.returncode == 2
+    assert "notes.txt" in done.stderr
+
+
 def test_evaluate_other_data(
     tailor: Tailor, tuned: tuple[Path, dict[str, Any]], data: Path, tmp_path: Path
 ) -> None:

@@ -27,13 +27,6 @@ app.command("export")(export.export)
 app.command("index")(index.index)
 app.command("doctor")(doctor.doctor)
 
-# What a command that was stopped leaves, where it leaves anything.
-_AFTER_STOP = {
-    "tune": "; go on with --resume --output FOLDER",
-    "compare": "; go on with --resume --output FOLDER",
-    "index": "; what was written stays: the same command goes on",
-}
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -69,7 +62,7 @@ def run() -> None:
     except SystemExit as end:
         # Typer makes this of Ctrl-C, without a word.
         if end.code == Interrupted.exit_code:
-            log.say(f"stopped{_AFTER_STOP.get(_verb(), '')}")
+            log.say(f"stopped{_how_to_go_on()}")
         raise
     except BrokenPipeError:
         # The reader of our stdout has gone (`| head`): nothing is wrong.
@@ -83,17 +76,24 @@ def run() -> None:
         sys.exit(1)
 
 
-def _verb() -> str:
-    return sys.argv[1] if len(sys.argv) > 1 else ""
+def _how_to_go_on() -> str:
+    """Return what to do about a command that was stopped, where it left anything."""
+    import shlex
+
+    from tailorbird import log
+
+    verb, folder = sys.argv[1] if len(sys.argv) > 1 else "", log.last_folder()
+    if verb == "index":
+        return "; what was written stays: the same command goes on"
+    if verb in ("tune", "compare") and folder is not None and folder.is_dir():
+        return f"; go on with --resume --output {shlex.quote(str(folder))}"
+    return ""
 
 
 def _tell(error: Exception) -> None:
     from tailorbird import log
 
-    if isinstance(error, Interrupted):
-        log.say(f"{error}; go on with --resume --output FOLDER")
-        return
-    log.say(f"error: {error}")
+    log.say(f"{error}{_how_to_go_on()}" if isinstance(error, Interrupted) else f"error: {error}")
 
 
 if __name__ == "__main__":

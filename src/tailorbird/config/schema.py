@@ -150,8 +150,8 @@ class TrainConfig(Section):
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
     loss: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber"] = "auto"
-    """Classification: cross_entropy or focal (arXiv 1708.02002); multilabel: bce; regression: mse,
-    mae or huber. auto: the first of them."""
+    """Classification, tokens: cross_entropy or focal (arXiv 1708.02002); multilabel: bce;
+    regression: mse, mae or huber. auto: the first of them."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """Classification: how much each class counts in the loss; `balanced`: in inverse proportion to
     its training rows; or `{label: weight}`, others 1."""

@@ -196,28 +196,34 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
     counts = _counted(split.train, split.task)
     rare = [(label, counts[label]) for label in split.labels if counts[label] < _FEW_ROWS]
     if rare:
-        classes = "class has" if len(rare) == 1 else "classes have"
+        have = _have(split, len(rare))
         yield Finding(
             code="rare_classes",
             level="warning",
             message=(
-                f"{len(rare):,} {classes} fewer than {_FEW_ROWS} training rows; their scores say "
-                "little. Add rows or merge classes."
+                f"{len(rare):,} {have} fewer than {_FEW_ROWS} training rows; their scores say "
+                "little. Add rows or merge some."
             ),
             count=sum(n for _, n in rare),
             samples=tuple(f"{label}: {n}" for label, n in rare[:_SAMPLES]),
         )
 
 
+def _have(split: Split, count: int) -> str:
+    """Return what so many of the labels are called, and the verb after it."""
+    one, many = ("label", "labels") if split.task == "multilabel" else ("class", "classes")
+    return f"{one} has" if count == 1 else f"{many} have"
+
+
 def _untested_classes(split: Split) -> Iterable[Finding]:
     tested = _counted(split.test, split.task)
     absent = [label for label in split.labels if label not in tested]
     if split.test and absent:
-        classes = "class has" if len(absent) == 1 else "classes have"
+        have, them = _have(split, len(absent)), "it" if len(absent) == 1 else "them"
         yield Finding(
             code="untested_classes",
             level="warning",
-            message=f"{len(absent):,} {classes} no test row, so nothing is measured for them.",
+            message=f"{len(absent):,} {have} no test row, so nothing is measured for {them}.",
             count=len(absent),
             samples=tuple(absent[:_SAMPLES]),
         )

@@ -56,8 +56,7 @@ def evaluate(
     started = time.time()
     folder = arm_folder(Path(run))
     writes = folder.file(TASK).is_file()
-    if not writes:
-        _no_metric(columns.metric)
+    _check(columns, output, writes=writes)
     # The data first: its faults are told before a model is loaded.
     loaded = read_examples(
         str(data),
@@ -172,6 +171,14 @@ def _read_report(folder: RunFolder) -> Report:
         first = str(error).splitlines()[0]
         words = f"{folder.file(REPORT)} is damaged: {first}"
         raise UserError(words, "make the run again") from error
+
+
+def _check(columns: Columns, output: str | None, *, writes: bool) -> None:
+    """Refuse before the work what would be refused after it."""
+    if output is not None:
+        RunFolder(output).check_free(resume=False)
+    if not writes:
+        _no_metric(columns.metric)
 
 
 def _no_metric(metric: str | None) -> None:

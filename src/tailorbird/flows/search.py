@@ -6,8 +6,16 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.config.search import Space
-from tailorbird.errors import Hopeless, OverBudget, UserError, is_out_of_memory
+from tailorbird.config.losses import check_loss
+from tailorbird.config.search import Space, choices
+from tailorbird.errors import (
+    Hopeless,
+    OutOfMemory,
+    OverBudget,
+    TrainingDiverged,
+    UserError,
+    is_out_of_memory,
+)
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.search_space import check_space, config_of, default_space, is_whole, words
 from tailorbird.methods import get_method
@@ -105,6 +113,8 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     if config.search.sampler == "grid" and config.search.space is None:
         raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
     check_space(base, space)
+    for loss in choices(space.get("train.loss", ())) or ():
+        check_loss(config_of(base, {"train.loss": loss}), job.split.task, job.split.labels)
     asked = config.search.model_copy(update={"space": space})
     return {
         "config": base.model_dump(mode="json"),
@@ -176,10 +186,19 @@ def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | Non
         if not isinstance(error, UserError) and not is_out_of_memory(error):
             raise
         study.tell(draw, None, seconds(), str(error).splitlines()[0])
+        if draw.asked and _is_of_all(error, study.space):
+            raise
         log.warn(f"{job.name}: trial {draw.number + 1} failed: {error}")
     else:
         study.tell(draw, trained.best[0], trained.seconds)
     return None
+
+
+def _is_of_all(error: Exception, space: Space) -> bool:
+    """Say whether what is wrong with the settings as asked for is wrong in every trial."""
+    if not isinstance(error, UserError) or isinstance(error, TrainingDiverged | OutOfMemory):
+        return False
+    return not any(name.startswith(("model.", "data.")) for name in space)
 
 
 def _train(trial: ArmJob) -> Any:

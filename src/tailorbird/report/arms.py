@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.metrics.cost import NEAREST, rank_cost
+from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import KINDS, ArmReport, Comparison, Report, Score
@@ -179,8 +179,8 @@ def standing(report: Report, arm: ArmReport) -> str:
     if len(report.arms) == 1:
         return ""
     if arm.name == verdict.recommended:
-        if verdict.best == NEAREST and arm.name != NEAREST:
-            return "closest model"  # a lookup beat every model: nothing is advised
+        if verdict.best in FLOORS and arm.name != verdict.best:
+            return "closest model"  # what learns nothing is as good: nothing is advised
         return "recommended, best" if arm.name == verdict.best else "recommended"
     if arm.name == verdict.best:
         return "best"

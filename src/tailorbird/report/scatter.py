@@ -149,7 +149,13 @@ def _time_marks(x: svg.Scale) -> dict[float, str]:
         marks = {t: words for t, words in times.items() if x.low <= t <= x.high}
         if len(marks) > 2:
             return marks
-    return marks or {t: numbers.duration(t) for t in svg.ticks(x.low, x.high, 3)}
+    if len(marks) > 1:
+        return marks
+    unit = 3600 if x.low >= 7200 else 60 if x.low >= 120 else 1
+    # Few, unless only more of them are whole minutes or hours.
+    found = [svg.ticks(x.low / unit, x.high / unit, about) for about in (3, 4, 6, 8)]
+    whole = next((times for times in found if all(t == int(t) for t in times)), found[0])
+    return {unit * t: numbers.duration(unit * t) for t in whole}
 
 
 def _best_band(report: Report, arms: list[ArmReport], y: svg.Scale, plot: Rect) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tailorbird.metrics.cost import NEAREST
+from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import numbers
 from tailorbird.report.arms import (
@@ -152,7 +152,7 @@ class ReportTable:
         tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
             return [Text(f"→ recommended, and the best score{tied}", style="dim")]
-        told = "closest model" if verdict.best == NEAREST else "recommended"
+        told = "closest model" if verdict.best in FLOORS else "recommended"
         return [Text(f"→ {told}   * best score{tied}", style="dim")]
 
 

@@ -55,7 +55,17 @@ class RunFolder:
         """Make the folder, refusing one that is in use.
 
         Raises:
-            UserError: The folder holds other files or a run, or another process writes to it.
+            UserError: See `check_free`; or the folder cannot be made.
+        """
+        self.check_free(resume=resume)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def check_free(self, *, resume: bool) -> None:
+        """Refuse a folder that is in use.
+
+        Raises:
+            UserError: It is a file, holds other files or a run, or no run to resume.
         """
         if self.path.is_file():
             raise UserError(f"output {self.path} is a file", "give a folder: --output FOLDER")
@@ -70,8 +80,6 @@ class RunFolder:
             )
         if resume and held and not self.exists:
             raise UserError(f"{self.path} holds no run to resume", "check --output")
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self, *, wait: bool = False, forget: bool = False) -> Iterator[None]:

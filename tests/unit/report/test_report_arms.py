@@ -155,6 +155,14 @@ def test_losses_of_prompts_that_were_not_answered_are_told(report: Report) -> No
     assert arms.only_read(report) == 0
 
 
+def test_nothing_is_recommended_where_the_most_frequent_label_is_as_good(report: Report) -> None:
+    assert "majority" in {arm.name for arm in report.arms}
+    blind = replace(report, verdict=Verdict("majority", "rag", (), "No way beats it."))
+    named = {arm.name: arms.standing(blind, arm) for arm in blind.arms}
+    assert (named["majority"], named["rag"]) == ("best", "closest model")
+    assert arms.headline(blind) == "No clear choice"
+
+
 def test_nothing_is_recommended_where_a_lookup_wins() -> None:
     written = written_report()
     lookup = replace(written, verdict=Verdict("nearest", "lora", (), "No model beats it."))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailorbird.records import ArmReport, CalibrationBin, CurvePoint, Report
-from tailorbird.report import svg
+from tailorbird.report import scatter, svg
 from tailorbird.report.placement import Rect, place_names
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.scatter import cost_scatter
@@ -186,3 +186,16 @@ def test_no_colour_is_fixed(report: Report) -> None:
         for a in report.arms
     )
     assert not re.search(r"fill=|stroke=|style=|#[0-9a-f]{3,6}", pictures)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (700, 1100, ["12 min", "14 min", "16 min", "18 min"]),
+        (9000, 16000, ["2 h 30 min", "3 h", "3 h 30 min", "4 h"]),
+        (3.1, 4.4, ["3.5 s", "4.0 s"]),
+    ],
+)
+def test_times_between_the_round_ones_are_whole(low: float, high: float, told: list[str]) -> None:
+    x = svg.Scale(low, high, 0, 100, log=True)
+    assert list(scatter._time_marks(x).values()) == told
