@@ -18,7 +18,9 @@ from tailorbird.flows.scoring import (
     save_predictions,
     score_arm,
 )
+from tailorbird.metrics.names import metric_words
 from tailorbird.records import KINDS, ArmReport, Score, Split, Target, Task
+from tailorbird.report.numbers import metric
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import save_split
 
@@ -126,11 +128,11 @@ def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> A
     """Return one report: the scores are those of all test predictions together."""
     first, costs = reports[0], [report.cost for report in reports]
     validation = {
-        metric: _mean([report.validation[metric].value for report in reports])
-        for metric in first.validation
+        name: _mean([report.validation[name].value for report in reports])
+        for name in first.validation
     }
     headline = KINDS[pooled.task].headline
-    each = ", ".join(f"{report.test[headline].value:.4g}" for report in reports)
+    each = ", ".join(metric(headline, report.test[headline].value) for report in reports)
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     return replace(
         scored,
@@ -143,11 +145,11 @@ def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> A
         ),
         notes=(
             *first.notes,
-            f"{len(reports)} folds, test {headline.replace('_', ' ')} of each: {each}; the scores "
+            f"{len(reports)} folds, test {metric_words(headline)} of each: {each}. The scores "
             "are those of all test predictions together, and their intervals take the rows as "
-            "independent, which models that share training rows are not quite",
-            "the saved model, its curve and its validation rows are those of fold 1; to train on "
-            "more rows, tune again without --folds",
+            "independent, which models that share training rows are not quite.",
+            "The saved model, its curve and its validation rows are those of fold 1; to train on "
+            "more rows, tune again without --folds.",
         ),
     )
 

@@ -73,13 +73,13 @@ def parallel(search: Search) -> str:
     axes = {name: _places([t.values[name] for t in done]) for name in names}
     y = _score_scale(search, [t.score or 0.0 for t in done])
     right = 40 + _AXIS * len(names)
-    parts = []
+    parts, marks = [], []
     for column, name in enumerate(names):
         x = 40 + _AXIS * column
         parts.append(svg.line(x, TOP + 8, x, BOTTOM, "axis"))
         parts.append(svg.text(x - 34, 12, _short(name), css="name"))
-        parts += [
-            svg.text(x + 6, at + 4, words, css="tick")
+        marks += [
+            svg.text(x + 6, at + 4, words, css="tick over")
             for words, at in _marked(axes[name], [t.values[name] for t in done])
         ]
     parts += [svg.line(right, TOP + 8, right, BOTTOM, "axis")]
@@ -93,7 +93,7 @@ def parallel(search: Search) -> str:
         points.append((right, y(trial.score or 0.0)))
         css = "series held" if trial.number == search.best else "series thin"
         parts.append(svg.path(points, css))
-    return svg.frame(right + 60, HEIGHT - 24, "Settings and score of each trial", parts)
+    return svg.frame(right + 60, HEIGHT - 24, "Settings and score of each trial", parts + marks)
 
 
 def told(search: Search) -> str:
