@@ -133,6 +133,24 @@ def test_a_folder_that_cannot_be_looked_into_loses_nothing(folder: Path, tmp_pat
         assert index(kb, [docs], CONFIG, sync=True).deleted == 3
 
 
+def test_a_glob_is_synchronised_as_far_as_it_reaches(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    for place in ("docs/a", "docs/a/.kept", "notes"):
+        write_files(Path(place))
+    with KnowledgeBase(folder, None, load) as kb:
+        index(kb, ["docs", "docs/a/.kept", "notes"], CONFIG)
+        for place in ("docs/a", "docs/a/.kept", "notes"):
+            (tmp_path / place / "one.md").unlink()
+        assert index(kb, ["docs/**/*.md"], CONFIG, sync=True).deleted == 1
+        left = {str(Path(path).parent) for path in kb.ledger.paths() if path.endswith("one.md")}
+        assert left == {"docs/a/.kept", "notes"}
+        assert index(kb, ["notes/t*.md"], CONFIG, sync=True).deleted == 0
+        assert index(kb, ["notes/*.md"], CONFIG, sync=True).deleted == 1
+
+
 def test_a_folder_is_removed_by_name(folder: Path, tmp_path: Path) -> None:
     write_files(tmp_path / "docs")
     write_files(tmp_path / "docs2")

@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -276,5 +278,23 @@ def _out_of_sight(path: str) -> bool:
 
 
 def _below(path: str, roots: Iterable[str]) -> bool:
-    return any(root == "." and not path.startswith(("/", "..")) or path == root
-               or path.startswith(root.rstrip("/") + "/") for root in roots)  # fmt: skip
+    """Say whether a source is one of the files, folders or globs, or below one."""
+    return any(
+        root == "."
+        and not path.startswith(("/", ".."))
+        or _matches(path.split("/"), root.rstrip("/").split("/"))
+        for root in roots
+    )
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Say whether the glob matches the path or a folder that it is in, as `glob.glob` would."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        seen = len(list(takewhile(lambda part: not part.startswith("."), parts)))
+        return any(_matches(parts[n:], pattern[1:]) for n in range(seen + 1))
+    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
+        return False
+    fits = parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0])
+    return fits and _matches(parts[1:], pattern[1:])
