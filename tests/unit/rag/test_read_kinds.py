@@ -179,7 +179,7 @@ def test_real_documents() -> None:
     }
     assert {name: r.why for name, r in found.items() if r.why} == {
         "file_types/doc.doc": "the Office format of before 2007: save it as DOCX first",
-        "test_files/pdf/non_text_searchable.pdf": "no text layer: its 1 pages are pictures; "
+        "test_files/pdf/non_text_searchable.pdf": "no text layer: its only page is a picture; "
         "run OCR first, such as ocrmypdf",
     }
     react = found["test_files/pdf/react_paper.pdf"].documents

@@ -40,9 +40,9 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         pdf.close()
     empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
     if len(empty) == len(pages):
-        raise Unreadable(
-            f"no text layer: its {len(pages)} pages are pictures; run OCR first, such as ocrmypdf"
-        )
+        them = f"its {len(pages)} pages are pictures"
+        them = "its only page is a picture" if len(pages) == 1 else them
+        raise Unreadable(f"no text layer: {them}; run OCR first, such as ocrmypdf")
     if empty:
         notes.append(f"no text layer on pages {', '.join(map(str, empty[:10]))}")
     text, marks = _written(_without_repeats(pages), outline)
