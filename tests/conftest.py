@@ -5,6 +5,7 @@ import os
 # Before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ HERE = Path(__file__).parent
 # Whichever folder is collected, tests share `bad_inputs` and `tiny`.
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
+
+
+# A shell that starts us in the background has Ctrl-C ignored, by us and by all that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class NetworkUsed(AssertionError):
