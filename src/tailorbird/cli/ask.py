@@ -25,7 +25,7 @@ def ask(
             "-m",
             help="Run folder, local model or id that writes; default: sentences are quoted.",
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="URL of an OpenAI-compatible server that writes.")
     ] = None,

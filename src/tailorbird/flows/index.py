@@ -280,8 +280,7 @@ def _out_of_sight(path: str) -> bool:
 def _below(path: str, roots: Iterable[str]) -> bool:
     """Say whether a source is one of the files, folders or globs, or below one."""
     return any(
-        root == "."
-        and not path.startswith(("/", ".."))
+        (root == "." and not path.startswith(("/", "..")))
         or _matches(path.split("/"), root.rstrip("/").split("/"))
         for root in roots
     )

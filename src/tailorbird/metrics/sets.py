@@ -23,7 +23,7 @@ THRESHOLDS = np.unique(
 )
 _ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
 # An F1 over n rows that have the label is uncertain by about this over the root of n.
-CAUTION = 0.5
+_CAUTION = 0.5
 # Ranking every label anew for every resample of a large test set would take minutes: of so many
 # cells in all, fewer resamples are ranked.
 _MOST_RANKED = 100_000_000
@@ -69,7 +69,7 @@ def losses(probabilities: Numbers, target: Numbers) -> Floats:
 
 
 def best_thresholds(
-    probabilities: Numbers, target: Numbers, caution: float = CAUTION
+    probabilities: Numbers, target: Numbers, caution: float = _CAUTION
 ) -> tuple[float, ...]:
     """Return a threshold for each label.
 
