@@ -91,6 +91,30 @@ def test_the_drift_is_kept_with_what_was_written(runs: dict[str, Path], tmp_path
     assert told["most"] == drift.most and told["compared"] == drift.compared > 0
 
 
+def test_without_an_output_it_goes_into_the_run_and_forms_are_added(runs: dict[str, Path]) -> None:
+    place = runs["lora"] / "export"
+    (first,) = export(runs["lora"], None, ["merge"])
+    assert first.file == str(place / "merged")
+    (plain,) = export(runs["lora"], None, ["onnx"])
+    (again,) = export(runs["lora"], None, ["merge"])
+    assert again.most == first.most
+    assert {"merged", "model.onnx", "export.json", "tokenizer.json"} <= set(_names(place))
+    assert not [name for name in _names(place) if name.startswith(".")]
+    told = json.loads((place / "export.json").read_text())["forms"]
+    assert [form["form"] for form in told] == ["onnx", "merge"]
+    assert told[0]["bytes"] == plain.bytes == (place / "model.onnx").stat().st_size
+
+
+def test_what_cannot_be_exported_leaves_no_folder(runs: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="not linear"):
+        export(runs["adapter"], None, ["merge"])
+    assert not (runs["adapter"] / "export").exists()
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def test_an_adapter_says_why_it_cannot_be_merged(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not linear"):
         export(runs["adapter"], tmp_path / "out", ["merge"])

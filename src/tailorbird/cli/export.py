@@ -13,7 +13,10 @@ from tailorbird.cli import options
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New folder to write to.", show_default="RUN/export"),
+    ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="Plain transformers weights, the update added in.")
     ] = False,
@@ -29,7 +32,7 @@ def export(
     What was written is loaded again and answers the run's own test examples beside it. Without a
     form, merged weights are written.
 
-    Example: `tailor export RUN --onnx --int8 --output out`
+    Example: `tailor export RUN --onnx --int8`
     """
     from tailorbird.flows.export import Form
     from tailorbird.flows.export import export as flow

@@ -1,5 +1,6 @@
 """Flags, file and defaults made into one checked `Config`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from tailorbird.config.schema import Config
 from tailorbird.errors import Faults, UserError, did_you_mean
+
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 def load_config(
@@ -101,13 +104,8 @@ def _value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    if isinstance(value, str):
-        # YAML 1.1 reads 1e-4 as a word; people mean the number.
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    # YAML 1.1 reads 1e-4 as a word; people mean the number. What they quoted is a word.
+    return float(text) if _EXPONENT.fullmatch(text.strip()) else value
 
 
 def _put(given: dict[str, Any], dotted: str, value: Any) -> None:

@@ -20,11 +20,12 @@ from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.records import KINDS, Example, Score, Target
-from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder, writing
+from tailorbird.runs.folder import ARMS, CONFIG, MODEL, TASK, RunFolder, replace_file, writing
 from tailorbird.runs.split import load_split
 
 Form = Literal["merge", "onnx", "int8"]
-ONNX, INT8, TOLD = "model.onnx", "model.int8.onnx", "export.json"
+EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
+TOLD = "export.json"
 _MOST_COMPARED, _GREEDY = 1000, 16
 
 
@@ -56,41 +57,60 @@ class Drift:
     figure: str = "accuracy"
 
 
-def export(run: str | Path, output: str | Path, forms: Sequence[Form]) -> list[Drift]:
+def export(run: str | Path, output: str | Path | None, forms: Sequence[Form]) -> list[Drift]:
     """Write a run in other forms and compare each, loaded again, with the run.
 
     Args:
         run: A run folder, or of a comparison the recommended arm is taken.
-        output: A new folder.
+        output: A new folder; None is ``export`` in the run, where forms written before are
+            replaced and others stay.
         forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
 
     Raises:
         UserError: The run has no such form, or the folder is in use.
     """
-    folder, output = arm_folder(Path(run)), Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    folder = arm_folder(Path(run))
+    place = RunFolder(folder.file(EXPORT) if output is None else output)
+    if output is not None and place.path.exists() and not _is_empty(place.path):
         raise UserError(f"{output} is in use", "give a new folder: --output FOLDER")
-    if not (folder.file(MODEL).is_dir() and _is_trained(folder)):
+    if not _is_trained(folder):
         raise UserError(
             f"{folder.path} was not trained: it has no weights to export",
-            "export a run of full, lora, qlora, adapter or prompt",
+            f"export {' or '.join(_trained_beside(folder)) or 'a run of full, lora or adapter'}",
         )
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-    if folder.file(TASK).is_file():
-        found = [_merge_writer(folder, output, forms)]
-    else:
-        found = _export_labels(folder, output, forms)
-    RunFolder(output).write_json(TOLD, {"run": str(run), "forms": [asdict(d) for d in found]})
+    with writing(place.path):
+        place.path.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder.file(TASK).is_file():
+            found = [_merge_writer(folder, place, forms)]
+        else:
+            found = _export_labels(folder, place, forms)
+    finally:
+        if _is_empty(place.path):
+            place.path.rmdir()
+    earlier = place.read_json(TOLD)["forms"] if place.file(TOLD).is_file() else []
+    kept = [told for told in earlier if told["form"] not in forms]
+    place.write_json(TOLD, {"run": str(run), "forms": kept + [asdict(d) for d in found]})
     return found
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _trained_beside(folder: RunFolder) -> list[str]:
+    """Return the arms of the same comparison that have weights."""
+    arms = sorted(folder.path.parent.iterdir()) if folder.path.parent.name == ARMS else []
+    return [str(arm) for arm in arms if _is_trained(RunFolder(arm))]
 
 
 def _is_trained(folder: RunFolder) -> bool:
     made = ("majority.json", "probe.json", "rag.json", "mix.json", "prompted.json")
-    return not any((folder.file(MODEL) / name).is_file() for name in made)
+    model = folder.file(MODEL)
+    return model.is_dir() and not any((model / name).is_file() for name in made)
 
 
-def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> list[Drift]:
+def _export_labels(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -> list[Drift]:
     translated = "onnx" in forms or "int8" in forms
     target = load_target(folder)
     if translated:
@@ -106,9 +126,9 @@ def _export_labels(folder: RunFolder, output: Path, forms: Sequence[Form]) -> li
     compared = _Compared(target, truths(test, target), before)
     found = []
     if translated:
-        found += _onnx(tuned, texts, compared, output, forms)
+        found += _onnx(tuned, texts, compared, place, forms)
     if "merge" in forms:
-        found.append(_merge(tuned, texts, compared, output))
+        found.append(_merge(tuned, texts, compared, place))
     return found
 
 
@@ -135,54 +155,56 @@ class _Compared:
         return TOOLS[self.target.task].scores([outputs], self.truth, [self.target])[kind.headline]
 
 
-def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, output: Path) -> Drift:
+def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder) -> Drift:
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     kind: Any = AutoModelForSequenceClassification
     if KINDS[tuned.target.task].per_word:
         kind = AutoModelForTokenClassification
-    place = output / "merged"
     merged: Any = tuned.method.merge(tuned.model)
-    with writing(place):
-        merged.save_pretrained(place)
-        tuned.tokenizer.save_pretrained(place)
-    again = kind.from_pretrained(place).to(tuned.device.name).eval()
+    with place.new_folder(MERGED) as folder:
+        merged.save_pretrained(folder)
+        tuned.tokenizer.save_pretrained(folder)
+    path = place.file(MERGED)
+    again = kind.from_pretrained(path).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
     after = asked(tuned.target, again, texts, pad, tuned.device).logits
-    return compared.drift("merge", place, after)
+    return compared.drift("merge", path, after)
 
 
 def _onnx(
-    tuned: Tuned, texts: Encoded, compared: _Compared, output: Path, forms: Sequence[Form]
+    tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder, forms: Sequence[Form]
 ) -> list[Drift]:
     from tailorbird.models.onnx import INPUTS, SEGMENTS, OnnxClassifier, quantise, write_onnx
 
     target, pad, device = tuned.target, tuned.tokenizer.pad_token_id, choose("cpu", "fp32")
+
+    def kept(form: Form, part: Path, name: str) -> Drift:
+        """Ask what was written, and give it its name."""
+        after = asked(target, OnnxClassifier(part), texts, pad, device).logits
+        return compared.drift(form, replace_file(part, place.file(name)), after)
+
     found = []
-    tuned.tokenizer.save_pretrained(output)
-    save_target(RunFolder(output), target)
-
-    def answers(path: Path) -> np.ndarray:
-        return asked(target, OnnxClassifier(path), texts, pad, device).logits
-
-    path = output / ONNX
+    plain, small = place.file(f".{ONNX}.part"), place.file(f".{INT8}.part")
     log.say("translating the model to ONNX ...")
-    with writing(path):
-        names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
-        write_onnx(tuned.model.float().cpu().eval(), names, path)
-    if "onnx" in forms:
-        found.append(compared.drift("onnx", path, answers(path)))
-    if "int8" in forms:
-        small = output / INT8
-        with writing(small):
-            quantise(path, small)
-        found.append(compared.drift("int8", small, answers(small)))
-        if "onnx" not in forms:
-            path.unlink()
+    try:
+        with writing(place.path):
+            names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
+            write_onnx(tuned.model.float().cpu().eval(), names, plain)
+            tuned.tokenizer.save_pretrained(place.path)
+            save_target(place, target)
+            if "int8" in forms:
+                quantise(plain, small)
+                found.append(kept("int8", small, INT8))
+            if "onnx" in forms:
+                found.insert(0, kept("onnx", plain, ONNX))
+    finally:
+        plain.unlink(missing_ok=True)
+        small.unlink(missing_ok=True)
     return found
 
 
-def _merge_writer(folder: RunFolder, output: Path, forms: Sequence[Form]) -> Drift:
+def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -> Drift:
     from transformers import AutoModelForCausalLM
 
     from tailorbird.flows.answering import Answering
@@ -203,18 +225,19 @@ def _merge_writer(folder: RunFolder, output: Path, forms: Sequence[Form]) -> Dri
     tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
     prompts = _prompts(split.test, base.tokenizer)
     old, said = answering.losses(tokens), answering.check(prompts, limit)
-    place = output / "merged"
     merged: Any = method.merge(model)
-    with writing(place):
-        merged.save_pretrained(place)
-        base.tokenizer.save_pretrained(place)
-    again = AutoModelForCausalLM.from_pretrained(place, dtype="float32")
+    with place.new_folder(MERGED) as into:
+        merged.save_pretrained(into)
+        base.tokenizer.save_pretrained(into)
+    path = place.file(MERGED)
+    again = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
     plain = Answering(again.to(base.device.name).eval(), base.tokenizer, base.device, limit, config)
     new, says = plain.losses(tokens), plain.check(prompts, limit)
     apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
     changed = sum(a != b for a, b in zip(said, says, strict=True))
-    size = RunFolder(place).size_bytes(".")
-    return Drift("merge", str(place), size, len(tokens), float(apart.max()), changed)
+    return Drift(
+        "merge", str(path), place.size_bytes(MERGED), len(tokens), float(apart.max()), changed
+    )
 
 
 def _prompts(test: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:

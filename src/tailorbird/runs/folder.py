@@ -224,17 +224,22 @@ def replace_folder(part: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def replace_file(part: Path, final: Path) -> Path:
+    """Put the file `part` in the place of `final`, on disk when this returns; return `final`."""
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(final)
+    sync_folder(final.parent)
+    return final
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        part.write_bytes(data)
+        replace_file(part, path)
 
 
 def _sync(folder: Path) -> None:

@@ -52,6 +52,25 @@ def test_values_of_set_are_read_as_people_mean_them() -> None:
     assert config.model.revision is None
 
 
+def test_a_number_names_a_column_of_a_file_without_header(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("data:\n  text: 6,7\n  label: 5\n")
+    for config in (
+        load_config(file),
+        load_config(None, ["data.text=6,7", "data.label=5"]),
+        load_config(None, ['data.text="6,7"', 'data.label="5"']),
+    ):
+        assert (config.data.text, config.data.label) == ("6,7", "5")
+
+
+def test_words_that_look_like_numbers_stay_words() -> None:
+    config = load_config(None, ["data.label=nan", "data.text=infinity", 'data.group="1e5"'])
+    assert (config.data.label, config.data.text, config.data.group) == ("nan", "infinity", "1e5")
+    assert load_config(None, ["train.learning_rate=2E-5"]).train.learning_rate == 2e-5
+    with pytest.raises(UserError, match="learning_rate"):
+        load_config(None, ["train.learning_rate=nan"])
+
+
 def test_every_fault_is_told_at_once() -> None:
     given = ["train.lerning_rate=1", "train.epochs=-1", "method.name=lorra", "nonsense=1"]
     with pytest.raises(UserError) as caught:
