@@ -199,11 +199,14 @@ class RunFolder:
         final = self.file(name)
         part = final.with_name(f".{final.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        with writing(final):
-            part.mkdir(parents=True)
-            yield part
-            _sync(part)
-            replace_folder(part, final)
+        try:
+            with writing(final):
+                part.mkdir(parents=True)
+                yield part
+                _sync(part)
+                replace_folder(part, final)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # half of it helps nobody on a full disk
 
     def size_bytes(self, name: str) -> int:
         """Return the size of a file, or of everything in a folder."""

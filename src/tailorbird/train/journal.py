@@ -2,7 +2,9 @@
 
 import errno
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -24,23 +26,26 @@ class Journal:
         self._file = self._path.open("ab", buffering=0)
         self._unsaved = b""
         self._events: Any = None
+        self._open = ExitStack()
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._events = SummaryWriter(str(folder.file(TENSORBOARD)), purge_step=after_step + 1)
 
     def __enter__(self) -> "Journal":
+        self._open.enter_context(_without_tracebacks_of_events())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._unsaved:
-            self._append(b"")
-        self._file.close()
-        if self._events is not None:
-            with suppress(OSError):
-                self._events.close()
+        with self._open:
+            if self._unsaved:
+                self._append(b"")
+            self._file.close()
+            if self._events is not None:
+                with suppress(OSError):
+                    self._events.close()
 
     def write(self, event: str, step: int, **values: float) -> None:
         """Note `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`.
@@ -74,3 +79,19 @@ class Journal:
             return
         self._whole += len(self._unsaved)
         self._unsaved = b""
+
+
+@contextmanager
+def _without_tracebacks_of_events() -> Iterator[None]:
+    """Keep what ends TensorBoard's writing thread from the terminal: `Journal.write` tells it."""
+    before = threading.excepthook
+
+    def hook(fault: threading.ExceptHookArgs) -> None:
+        if type(fault.thread).__name__ != "_AsyncWriterThread":
+            before(fault)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

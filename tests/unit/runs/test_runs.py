@@ -170,6 +170,20 @@ def test_faults_of_the_disk_become_words(error: Exception, words: str, tmp_path:
     assert "--output" in caught.value.fix
 
 
+def test_a_folder_that_could_not_be_filled_takes_no_room(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.new_folder("model") as folder:
+        (folder / "weights").write_bytes(b"good")
+    with pytest.raises(UserError, match="no space left"), run.new_folder("model") as folder:
+        (folder / "weights").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == [
+        "model",
+        "model/weights",
+    ]
+    assert (tmp_path / "model" / "weights").read_bytes() == b"good"
+
+
 def test_faults_of_ours_stay_ours(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), writing(tmp_path):
         raise ZeroDivisionError

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -445,6 +446,31 @@ def test_a_journal_cut_by_a_kill_is_read_up_to_the_cut(make_job: MakeJob) -> Non
         journal.write("step", 3, loss=0.25)
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
     assert [(row["step"], row["loss"]) for row in rows] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+
+
+def test_a_full_disk_ends_tensorboard_in_one_line(
+    make_job: MakeJob, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    from tailorbird.train.journal import Journal
+
+    _, job = make_job()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with Journal(job.folder, tensorboard=True) as journal:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+            for step in range(400):
+                journal.write("step", step, loss=0.5)
+            time.sleep(0.5)  # its thread writes when it finds the time
+            journal.write("step", 400, loss=0.5)
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = capfd.readouterr().err
+    assert told.count("no more TensorBoard events") == 1 and "Traceback" not in told
+    rows = [json.loads(line) for line in job.folder.file(JOURNAL).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(401)), "the journal waited for room"
 
 
 def test_training_leaves_no_autocast_in_the_model(make_job: MakeJob) -> None:
