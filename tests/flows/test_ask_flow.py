@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -61,6 +62,25 @@ def test_other_subjects_are_refused_and_words_are_shown(inside: Tailor, knowledg
     assert done.stdout.startswith("I don't know.") and "Nearest:" in done.stdout
     shown = inside("ask", "What does discard do?", "--store", knowledge).stdout
     assert "Sources:\n[1] " in shown and "keyerror.md" in shown
+
+
+def test_code_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from tailorbird.cli.show_answer import show_answer
+    from tailorbird.records import Answer, Citation, Claim
+
+    long = 'merged = model.merge_and_unload(safe_merge=True, adapter_names=["first", "second"])'
+    code = f"```python\nif ready:\n    {long}\n{long}\n```"
+    quote = f"Load both, then merge.\n\n{code}"
+    cited = Citation(1, "merge.md", "Merging", None, (), 0, len(quote), quote, 1.0)
+    plain = replace(cited, number=2, quote="Two lines\nof prose.")
+    claims = (Claim(quote, (cited, plain), supported=True),)
+    show_answer(Answer("How?", "How?", f"{quote}\n[1]", claims))
+    shown = capsys.readouterr().out
+    text, sources = shown.split("Sources:")
+    assert f"{code}\n[1]" in text
+    indented = "\n".join(f"    {line}" for line in code.splitlines())
+    assert f'    "Load both, then merge.\n\n{indented}"\n' in sources
+    assert '    "Two lines of prose."' in sources
 
 
 def test_a_conversation_goes_on(inside: Tailor, knowledge: Path) -> None:

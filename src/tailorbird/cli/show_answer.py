@@ -11,8 +11,7 @@ _QUOTE = 240
 
 def show_answer(answer: Answer) -> None:
     """Print the answer, then its sources with what they say."""
-    for line in answer.text.splitlines():
-        print(_wrapped(line))
+    print(_laid_out(answer.text))
     if answer.refused:
         print(_wrapped(f"Why: {answer.why}."))
         if answer.passages:
@@ -48,7 +47,7 @@ def show_passages(passages: Sequence[Passage]) -> None:
 def _show_source(citations: Sequence[Citation]) -> None:
     print(_wrapped(f"[{citations[0].number}] {_place(citations[0])}", "    "))
     for citation in citations:
-        print(_wrapped(f'"{_short(citation.quote)}"', "     ", "    "))
+        print(_quoted(citation.quote))
 
 
 def _place(found: Citation | Passage) -> str:
@@ -66,6 +65,36 @@ def _similarity(passage: Passage) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _QUOTE else f"{line[:_QUOTE].rsplit(' ', 1)[0]} ..."
+
+
+def _quoted(quote: str) -> str:
+    """Return a quote's beginning in one paragraph, or with its code line by line."""
+    if not any(_is_fence(line) for line in quote.splitlines()):
+        return _wrapped(f'"{_short(quote)}"', "     ", "    ")
+    kept, room = [], _QUOTE
+    for line in quote.splitlines():
+        if room < 0:
+            kept.append("...")
+            break
+        kept.append(line)
+        room -= len(line)
+    return _laid_out('"' + "\n".join(kept) + '"', "     ", "    ")
+
+
+def _is_fence(line: str) -> bool:
+    return line.lstrip(' "').startswith(("```", "~~~"))
+
+
+def _laid_out(text: str, indent: str = "", first: str = "") -> str:
+    """Return prose in 80 columns; code between fences stays as it is."""
+    lines, in_code = [], False
+    for line in text.splitlines():
+        fence = _is_fence(line)
+        lines.append(
+            f"{first}{line}".rstrip() if in_code or fence else _wrapped(line, indent, first)
+        )
+        in_code ^= fence
+    return "\n".join(lines)
 
 
 def _wrapped(line: str, indent: str = "", first: str = "") -> str:

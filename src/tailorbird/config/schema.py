@@ -221,7 +221,7 @@ class EvaluateConfig(Section):
     """How written answers are scored, and labels doubted."""
 
     label_errors: bool = True
-    """Look for labels that are likely wrong, and list them in label_errors.csv."""
+    """Look for labels that may be wrong, and list them in label_errors.csv."""
 
     metric: str = "auto"
     """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,

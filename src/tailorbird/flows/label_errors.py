@@ -12,7 +12,7 @@ from tailorbird.config import load_config
 from tailorbird.data.sameness import rows, shortened
 from tailorbird.data.truths import target_of, truths
 from tailorbird.flows.vectors import split_vectors
-from tailorbird.metrics.confident import Doubt, label_errors
+from tailorbird.metrics.confident import Doubt, calibrated, label_errors
 from tailorbird.records import Example, Finding, Split
 from tailorbird.runs.folder import CONFIG, LABEL_ERRORS, RunFolder
 
@@ -20,7 +20,7 @@ DOUBTS = "cache/label_errors.json"
 """What was found, kept for the report."""
 
 FOLDS = 5
-LEAST_MARGIN = 0.7
+LEAST_MARGIN = 0.8
 """Between the suggested class and the label; `benchmarks/label_errors.py` measures what smaller
 margins would find, and how much of that in vain."""
 _FEWEST, _MOST = 50, 20_000
@@ -59,7 +59,7 @@ def look_for_label_errors(run: RunFolder, split: Split) -> None:
 
 
 def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
-    """Return class probabilities ``[n, classes]``, each row by a model that did not see it."""
+    """Return calibrated probabilities ``[n, classes]``, each row by a model that did not see it."""
     import warnings
 
     from sklearn.linear_model import LogisticRegression
@@ -74,7 +74,7 @@ def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.nd
         for seen, unseen in cut.split(vectors, targets):
             model = LogisticRegression(C=10, max_iter=200).fit(vectors[seen], targets[seen])
             found[np.ix_(unseen, model.classes_)] = model.predict_proba(vectors[unseen])
-    return found
+    return calibrated(found, targets)
 
 
 def _table(
@@ -102,13 +102,13 @@ def _finding(
     found: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...], right: float
 ) -> Finding:
     one = len(found) == 1
-    labelled = "has a label that is" if one else "have labels that are"
+    labelled = "has a label" if one else "have labels"
     return Finding(
         code="label_errors",
         level="warning",
         message=(
-            f"{rows(len(found))} of {len(examples):,} {labelled} likely wrong: a model that did "
-            f"not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
+            f"{rows(len(found))} of {len(examples):,} {labelled} that may be wrong: a model that "
+            f"did not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
             f"labels) is confident of another one. Look at {'it' if one else 'them'} in "
             f"{LABEL_ERRORS}."
         ),

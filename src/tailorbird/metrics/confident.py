@@ -7,6 +7,9 @@ import numpy as np
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.labels import Classes
 
+_SMALLEST = 1e-12
+_LOG_SHARPNESS = (-4.0, 2.0)
+
 
 class Doubt(NamedTuple):
     """An example whose label is likely wrong.
@@ -51,3 +54,31 @@ def label_errors(probabilities: Floats, given: Classes, least: float = 0.0) -> l
     found = np.flatnonzero(counted & (suggested != given) & (margins >= least))
     order = found[np.argsort(-margins[found], kind="stable")]
     return [Doubt(int(i), int(suggested[i]), float(margins[i])) for i in order]
+
+
+def calibrated(probabilities: Floats, given: Classes) -> Floats:
+    """Return the probabilities at the temperature that suits the labels best.
+
+    Of little data a model is too sure of itself, of many classes too unsure; one number, fitted by
+    the mean log loss, mends most of either (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+
+    Args:
+        probabilities: ``[n, classes]``, each row by a model that was not trained on it.
+        given: Class ids ``[n]``.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = np.log(np.clip(probabilities, _SMALLEST, 1.0))
+    # A class that a model was never shown has no probability, and would outweigh all others.
+    known = np.flatnonzero(probabilities[np.arange(len(given)), given] > _SMALLEST)
+    if not len(known):
+        return probabilities
+
+    def loss(log_sharpness: float) -> float:
+        told = log_softmax(logits[known] * np.exp(log_sharpness), axis=1)
+        return -float(told[np.arange(len(known)), given[known]].mean())
+
+    best = minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded").x
+    found: Floats = np.exp(log_softmax(logits * np.exp(best), axis=1))
+    return found

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tailorbird.metrics.confident import label_errors
+from tailorbird.metrics.confident import calibrated, label_errors
 
 
 def test_the_rule_by_hand() -> None:
@@ -58,3 +58,28 @@ def test_as_cleanlab_counts() -> None:
         given, probabilities, calibrate=False, return_indices_of_off_diagonals=True
     )
     assert {d.example for d in label_errors(probabilities, given)} == set(indices)
+
+
+@pytest.mark.parametrize("sharpness", [0.25, 1.0, 3.0])
+def test_calibrated_probabilities_are_as_sure_as_they_are_right(sharpness: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3)) * 2
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    given = np.asarray([rng.choice(3, p=row) for row in true])
+    said = np.exp(logits * sharpness)
+    found = calibrated(said / said.sum(axis=1, keepdims=True), given)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert np.abs(found - true).max() < 0.05
+    assert (found.argmax(axis=1) == true.argmax(axis=1)).all()
+
+
+def test_a_class_never_shown_does_not_decide_the_calibration() -> None:
+    probabilities, given, _ = planted()
+    unseen = given.copy()
+    probabilities = np.where(np.arange(5) == 4, 0.0, probabilities)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    kept = given != 4
+    whole, part = calibrated(probabilities, unseen), calibrated(probabilities[kept], given[kept])
+    np.testing.assert_allclose(whole[kept], part, atol=1e-6)
+    alone = calibrated(np.asarray([[1.0, 0.0]]), np.asarray([1]))
+    assert np.isfinite(alone).all()
