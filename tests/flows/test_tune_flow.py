@@ -393,3 +393,19 @@ def test_resuming_a_finished_run_changes_nothing(
     assert (run / "model" / "adapter_model.safetensors").read_bytes() == before
     assert (run / "journal.jsonl").read_bytes() == stamp
     assert json.loads(done.stdout)["arms"][0]["test"] == tuned[1]["arms"][0]["test"]
+
+
+def test_a_second_terminal_shares_a_search_by_the_folder_alone(
+    data: Path, tiny_encoder: Path, tailor: Tailor, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = ["--model", tiny_encoder, "--search", "4", "--epochs", "2", *FAST]
+    first = start("tune", data, *asked, "--output", run, "--json")
+    wait_for(lambda: (run / "search" / "plan.json").is_file(), first)
+    second = tailor("tune", "--resume", "--output", run, "--json")
+    told, words = first.communicate(timeout=200 * PATIENCE)
+    assert first.returncode == 0, words
+    assert second.returncode == 0, second.stderr
+    assert json.loads(told)["arms"] == json.loads(second.stdout)["arms"]
+    trials = json.loads(told)["arms"][0]["search"]["trials"]
+    assert [trial["number"] for trial in trials] == [0, 1, 2, 3]

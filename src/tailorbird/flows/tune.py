@@ -12,7 +12,7 @@ from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
-from tailorbird.flows.search import searched, with_best
+from tailorbird.flows.search import has_search, searched, with_best
 from tailorbird.records import KINDS, ArmReport, Report, Split, report_from_json
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
 
@@ -34,7 +34,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     check_folds(config)
     folder = run_folder(config, "tune", resume=resume, tell=False)
     # Several processes may search together; only one prepares, and only one finishes.
-    together = config.search.trials is not None
+    together = config.search.trials is not None or has_search(folder)
     kept = resume or together
     with (
         folder.locked(wait=together, forget=not together),
@@ -64,7 +64,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
     job, found = with_best(job)
     with (
-        folder.locked(wait=together, forget=not together),
+        folder.locked(wait=found is not None, forget=found is None),
         folder.emptied_when_refused(unless=kept),
     ):
         if folder.file(REPORT).is_file():
