@@ -229,8 +229,7 @@ def replace_folder(part: Path, final: Path) -> None:
 
 def replace_file(part: Path, final: Path) -> Path:
     """Put the file `part` in the place of `final`, on disk when this returns; return `final`."""
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
+    _sync_file(part)
     part.replace(final)
     sync_folder(final.parent)
     return final
@@ -248,8 +247,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _sync(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+            _sync_file(file)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def sync_folder(folder: Path) -> None:
