@@ -158,6 +158,7 @@ def _tailorbird(
     from tailorbird.flows.arm import make_model, max_length
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
+    from tailorbird.records import Target
     from tailorbird.runs.folder import RunFolder
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
@@ -171,7 +172,7 @@ def _tailorbird(
     labels = tuple(sorted({label for _, label in rows}))
     how = get_method(method)
     device = choose(config.model.device, config.model.precision)
-    model, base = make_model(config, labels, device, how)
+    model, base = make_model(config, Target(labels=labels), device, how)
     texts = [text for text, _ in rows]
     limit = max_length(config, base, how)
     encoded = encode(texts, base.tokenizer, limit, [labels.index(label) for _, label in rows])

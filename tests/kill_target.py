@@ -65,7 +65,7 @@ def _labels(config: Config, folder: str) -> tuple[Any, Job]:
     from tailorbird.evaluate.predict import loss_and_accuracy, predict
 
     method, device = get_method(config.method.name), choose("cpu", "bf16")
-    model, base = make_model(config, tiny.LABELS, device, method)
+    model, base = make_model(config, tiny.TARGET, device, method)
     texts, labels = zip(*tiny.rows(), strict=True)
     encoded = encode(texts, base.tokenizer, 64, [tiny.LABELS.index(label) for label in labels])
     pad = base.tokenizer.pad_token_id

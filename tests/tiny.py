@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tailorbird.records import Target
+
 HIDDEN, INNER, LAYERS, HEADS = 32, 64, 2, 4
 KEY_VALUE = 16
 """Width of keys and values where they have fewer heads than the queries."""
@@ -18,6 +20,7 @@ _SPREAD = 0.2
 STORIES = Path(__file__).resolve().parents[2] / "shared" / "models" / "stories260k"
 
 LABELS = ("food", "space", "sport")
+TARGET = Target(labels=LABELS)
 _WORDS = {
     "food": ("soup", "bread", "a sweet pear", "the salty cheese", "rice with onions"),
     "space": ("the moon", "a comet", "our galaxy", "the rocket", "a distant star"),

@@ -141,7 +141,7 @@ def _base(case: Case, config: Config) -> Any:
     torch.manual_seed(3)
     device = choose("cpu", case.precision)
     options = TABLE[case.method].load_options(config.method, HEADS, device)
-    base = load_classifier(config.model, tiny.LABELS, device, options)
+    base = load_classifier(config.model, tiny.TARGET, device, options)
     base.model.eval()
     return base
 

@@ -174,6 +174,8 @@ _SLOW = pytest.mark.slow
                 ("regression", "full"),
                 ("regression", "qlora"),
                 ("regression", "prompt"),
+                ("bi-encoder", "lora"),
+                ("bi-encoder", "prompt"),
             )
         ),
     ],
@@ -181,13 +183,16 @@ _SLOW = pytest.mark.slow
 def test_every_method_takes_every_task(
     task: str, method: str, inside: Tailor, tiny_encoder: Path, tmp_path: Path
 ) -> None:
+    apart = ["--set", "model.pairs=bi-encoder"] if task == "bi-encoder" else []
+    task = "regression" if apart else task
     data = write(task, tmp_path / "data.csv")
-    asked = [data, "--model", tiny_encoder, *ASKED[task], *FAST, "--epochs", "1"]
+    asked = [data, "--model", tiny_encoder, *ASKED[task], *FAST, "--epochs", "1", *apart]
     done = inside("tune", *asked, "--method", method, "--output", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
     (arm,) = json.loads(done.stdout)["arms"]
     assert arm["reload"]["identical"] is True, arm["reload"]
     assert len(arm["curve"]) == 2
+    assert arm["settings"].get("pairs", "").startswith("bi-") == bool(apart)
 
 
 @pytest.mark.slow
@@ -217,6 +222,36 @@ def test_a_decoder_reads_pairs(inside: Tailor, tiny_decoder: Path, tmp_path: Pat
     done = inside("tune", *asked, "--output", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["arms"][0]["reload"]["identical"] is True
+
+
+def test_a_bi_encoder_is_told_where_pairs_are_and_exported(
+    inside: Tailor, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    data, run = write("regression", tmp_path / "data.csv"), tmp_path / "run"
+    asked = [data, "--model", tiny_encoder, *ASKED["regression"], *FAST, "--set", "train.epochs=1"]
+    asked += ["--methods", "rag,lora,rag+best", "--set", "model.pairs=bi-encoder"]
+    done = inside("compare", *asked, "--output", run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "by a bi-encoder" in done.stderr
+    for arm in json.loads(done.stdout)["arms"]:
+        assert arm["reload"]["identical"] is True, (arm["name"], arm["reload"])
+    assert json.loads((run / "arms/lora/target.json").read_text())["bi_encoder"] is True
+    card = (run / "arms/lora/README.md").read_text()
+    assert 'predict([("a text", "another")])[0].values' in card
+    asked = ["export", run / "arms" / "lora", "--merge", "--onnx", "--int8"]
+    done = inside(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    for drift in json.loads(done.stdout)["forms"]:
+        assert drift["most"] < (0.5 if drift["form"] == "int8" else 1e-3), drift
+
+
+def test_a_bi_encoder_of_single_texts_is_refused(inside: Tailor, tmp_path: Path) -> None:
+    data, run = write("multilabel", tmp_path / "data.csv"), tmp_path / "run"
+    asked = [data, *ASKED["multilabel"], "--set", "model.pairs=bi-encoder", "--output", run]
+    done = inside("tune", *asked)
+    assert done.returncode == 2
+    assert "is for pairs of texts, and these are single ones" in done.stderr
+    assert not run.exists()
 
 
 def test_a_loss_that_does_not_fit_is_told_before_anything_is_loaded(

@@ -31,6 +31,10 @@ class ModelConfig(Section):
     fast."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto takes the fastest there is."""
+    pairs: Literal["auto", "cross-encoder", "bi-encoder"] = "auto"
+    """How two texts are read. cross-encoder: together. bi-encoder: one by one, then both vectors
+    are compared (SBERT, arXiv 1908.10084). auto: bi-encoder where a sentence-transformers model
+    learns numbers, else cross-encoder."""
     trust_remote_code: bool = False
     """Run Python code that the model's author put beside the weights. Only for authors you
     trust."""

@@ -55,15 +55,18 @@ def padded(lengths: np.ndarray) -> np.ndarray:
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right.
 
-    Of pairs whose model is told the two texts apart, ``token_type_ids`` as well.
+    Of pairs whose model is told the two texts apart, ``token_type_ids`` as well. Of pairs that are
+    read one by one, both have two rows for each, ``[2 * batch, seq]``.
     """
-    width = int(padded(encoded.lengths[indices]).max())
-    ids = np.full((len(indices), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(indices), width), dtype=np.int64)
-    for row, index in enumerate(indices):
-        length = int(encoded.lengths[index])
-        ids[row, :length] = encoded.ids[index]
-        mask[row, :length] = 1
+    rows = [encoded.ids[index] for index in indices]
+    if encoded.seconds is not None:
+        rows = [text for index in indices for text in (encoded.ids[index], encoded.seconds[index])]
+    width = int(padded(np.asarray([len(row) for row in rows])).max())
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = row
+        mask[place, : len(row)] = 1
     made = {"input_ids": ids, "attention_mask": mask}
     if encoded.segments is not None:
         made["token_type_ids"] = np.zeros((len(indices), width), dtype=np.int64)

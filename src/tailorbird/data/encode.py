@@ -21,10 +21,12 @@ class Encoded:
         lengths: ``[n]`` their lengths.
         targets: What the outputs should be, class ids ``[n]`` or numbers ``[n, outputs]``; None
             when unknown.
-        full_lengths: ``[n]`` lengths before truncation.
+        full_lengths: ``[n]`` lengths before truncation; of texts read one by one, of the longer.
         segments: Which of two texts each token is of, where the model is told; else None.
         firsts: Where words are labelled, the place of each word's first token, -1 of words that
             were cut off; else None.
+        seconds: Where the texts of a pair are read one by one, the token ids of each second one;
+            `lengths` are then of both together.
     """
 
     ids: list[np.ndarray]
@@ -33,21 +35,18 @@ class Encoded:
     full_lengths: np.ndarray
     segments: list[np.ndarray] | None = None
     firsts: list[np.ndarray] | None = None
+    seconds: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def truncated(self) -> int:
-        """How many examples were cut."""
-        return int((self.full_lengths > self.lengths).sum())
 
     def first(self, count: int) -> "Encoded":
         """Return the first examples, without targets."""
         segments = None if self.segments is None else self.segments[:count]
         firsts = None if self.firsts is None else self.firsts[:count]
+        seconds = None if self.seconds is None else self.seconds[:count]
         lengths = self.lengths[:count], self.full_lengths[:count]
-        return Encoded(self.ids[:count], lengths[0], None, lengths[1], segments, firsts)
+        return Encoded(self.ids[:count], lengths[0], None, lengths[1], segments, firsts, seconds)
 
 
 def as_read(example: Example) -> Text:
@@ -93,6 +92,20 @@ def encode(
     known = None if targets is None else np.asarray(targets)
     told = types if types and all(len(kinds) for kinds in types) else None
     return Encoded(ids, lengths, known, np.asarray(full, dtype=np.int64), told)
+
+
+def encode_apart(
+    pairs: Sequence[Text],
+    tokenizer: Any,
+    max_length: int,
+    targets: Sequence[int] | np.ndarray | None = None,
+) -> Encoded:
+    """Tokenise both texts of each pair by themselves; see `encode`."""
+    first = encode([pair[0] for pair in pairs], tokenizer, max_length, targets)
+    second = encode([pair[1] for pair in pairs], tokenizer, max_length)
+    lengths = first.lengths + second.lengths
+    full = np.maximum(first.full_lengths, second.full_lengths)
+    return Encoded(first.ids, lengths, first.targets, full, seconds=second.ids)
 
 
 def words_of(text: Text) -> tuple[str, ...]:

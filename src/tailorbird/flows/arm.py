@@ -14,11 +14,11 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.losses import loss_name
 from tailorbird.data.check import truncation_finding
 from tailorbird.data.encode import Encoded, as_read
-from tailorbird.data.truths import learnt, target_of, truths
+from tailorbird.data.truths import learnt, truths
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import loss_and_accuracy
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.reading import asked, encoded_for, work_of
+from tailorbird.flows.reading import asked, encoded_for, read_target, work_of
 from tailorbird.flows.scoring import save_predictions, save_target, score_arm, settle
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED
@@ -26,7 +26,7 @@ from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base, length_limit, load_classifier
-from tailorbird.records import KINDS, ArmReport, Cost, Split, Target, Task
+from tailorbird.records import KINDS, ArmReport, Cost, Split, Target
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import (
     ARM,
@@ -63,16 +63,17 @@ def run_arm(job: ArmJob) -> ArmReport:
     config, split = job.config, job.split
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    log.say(f"{job.name}: {config.model.name} on {device.words}")
+    target = read_target(config, split)
+    apart = ", pairs by a bi-encoder" if target.bi_encoder else ""
+    log.say(f"{job.name}: {config.model.name} on {device.words}{apart}")
     job.folder.write(CONFIG, dump_config(config))
-    target = target_of(split)
 
-    model, base = make_model(config, split.labels, device, method, split.task)
+    model, base = make_model(config, target, device, method)
     limit = max_length(config, base, method)
     parts = _encode(split, base, limit, target)
     notes = _truncation_notes(job.name, parts, limit)
-    settings = _settings(config, method, split)
-    trained = _train(model, base, parts, settings, job)
+    settings = _settings(config, method, split, target)
+    trained = _train(model, base, parts, settings, job, target)
 
     pad = base.tokenizer.pad_token_id
     validation = asked(target, model, parts.validation, pad, device)
@@ -102,7 +103,7 @@ def run_arm(job: ArmJob) -> ArmReport:
             artifact_bytes=artifact,
             predict_ms_per_example=test.ms_per_example,
         ),
-        settings=arm_settings(config, method, settings, limit, device),
+        settings=arm_settings(config, method, settings, limit, device) | _how_read(target),
         notes=(*base.notes, *notes, *trained.notes, *early_note(trained)),
         curve=trained.curve,
     )
@@ -113,29 +114,31 @@ def run_arm(job: ArmJob) -> ArmReport:
     return report
 
 
+def _how_read(target: Target) -> dict[str, str]:
+    how = "bi-encoder" if target.bi_encoder else "cross-encoder"
+    return {"pairs": how} if target.pairs else {}
+
+
 def train_only(job: ArmJob) -> "Trained":
     """Train one arm and score it on validation only; the test part is not looked at."""
     config, split = job.config, replace(job.split, test=job.split.validation)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    model, base = make_model(config, split.labels, device, method, split.task)
-    parts = _encode(split, base, max_length(config, base, method), target_of(split))
-    return _train(model, base, parts, _settings(config, method, split), job)
+    target = read_target(config, split)
+    model, base = make_model(config, target, device, method)
+    parts = _encode(split, base, max_length(config, base, method), target)
+    return _train(model, base, parts, _settings(config, method, split, target), job, target)
 
 
 def make_model(
-    config: Config,
-    labels: tuple[str, ...],
-    device: Device,
-    method: Method,
-    task: Task = "classification",
+    config: Config, target: Target, device: Device, method: Method
 ) -> tuple["nn.Module", Base]:
     """Return the base model with the method attached, seeded, ready to train."""
     from tailorbird.train.randomness import seed_all
 
     seed_all(config.train.seed)
     options = method.load_options(config.method, HEADS, device)
-    base = load_classifier(config.model, labels, device, options, task)
+    base = load_classifier(config.model, target, device, options)
     return method.attach(base, config), base
 
 
@@ -199,16 +202,25 @@ def _truncation_notes(name: str, parts: _Parts, limit: int) -> list[str]:
     return [finding.message]
 
 
-def _settings(config: Config, method: Method, split: Split) -> "Settings":
+def _settings(config: Config, method: Method, split: Split, target: Target) -> "Settings":
     from tailorbird.train.settings import resolve
 
     # A head that labels every word sees thousands of labels in an epoch.
     classes = 2 if KINDS[split.task].per_word else len(split.labels)
-    return resolve(config, method, len(split.train), classes)
+    settings = resolve(config, method, len(split.train), classes)
+    if target.bi_encoder and config.train.head_start is None:
+        # What the vectors say of likeness already is said by a fit; steps would only find it again.
+        settings = replace(settings, head_start=True)
+    return settings
 
 
 def _train(
-    model: "nn.Module", base: Base, parts: _Parts, settings: "Settings", job: ArmJob
+    model: "nn.Module",
+    base: Base,
+    parts: _Parts,
+    settings: "Settings",
+    job: ArmJob,
+    target: Target,
 ) -> "Trained":
     from tailorbird.train.checkpoint import has_last
     from tailorbird.train.head import start_head
@@ -217,7 +229,7 @@ def _train(
 
     check_room(model, job)
     pad = base.tokenizer.pad_token_id
-    target, split = target_of(job.split), job.split
+    split = job.split
     tools, truth = TOOLS[target.task], truths(split.validation, target)
     assert parts.train.targets is not None
     name = loss_name(job.config, target.task)

@@ -19,6 +19,7 @@ from tailorbird.flows.scoring import load_target, save_target
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
+from tailorbird.models.load import classifier_class
 from tailorbird.records import KINDS, Example, Score, Target
 from tailorbird.runs.folder import ARMS, CONFIG, MODEL, TASK, RunFolder, replace_file, writing
 from tailorbird.runs.split import load_split
@@ -156,16 +157,12 @@ class _Compared:
 
 
 def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder) -> Drift:
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    kind: Any = AutoModelForSequenceClassification
-    if KINDS[tuned.target.task].per_word:
-        kind = AutoModelForTokenClassification
     merged: Any = tuned.method.merge(tuned.model)
     with place.new_folder(MERGED) as folder:
         merged.save_pretrained(folder)
         tuned.tokenizer.save_pretrained(folder)
     path = place.file(MERGED)
+    kind = type(merged) if tuned.target.bi_encoder else classifier_class(tuned.target.task)
     again = kind.from_pretrained(path).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
     after = asked(tuned.target, again, texts, pad, tuned.device).logits
@@ -190,7 +187,8 @@ def _onnx(
     try:
         with writing(place.path):
             names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
-            write_onnx(tuned.model.float().cpu().eval(), names, plain)
+            rows = 2 if target.bi_encoder else 1
+            write_onnx(tuned.model.float().cpu().eval(), names, plain, rows)
             tuned.tokenizer.save_pretrained(place.path)
             save_target(place, target)
             if "int8" in forms:

@@ -168,7 +168,7 @@ class Tuned:
         self.target = target
         self.device = choose(config.model.device, config.model.precision)
         options = method.load_options(config.method, HEADS, self.device)
-        base = load_classifier(config.model, target.labels, self.device, options, target.task)
+        base = load_classifier(config.model, target, self.device, options)
         self.limit = max_length(config, base, method)
         self.tokenizer = base.tokenizer
         self.method = method
@@ -264,7 +264,9 @@ class _Mix:
         arms = RunFolder(folder.path.parent)
         self.weight = float(settings["weight"])
         labels = list(target.labels)
-        self.tuned = _source(RunFolder(arms.path / settings["tuned"]), target, list(labels))
+        # How it reads pairs is the tuned model's own.
+        tuned = RunFolder(arms.path / settings["tuned"])
+        self.tuned = _source(tuned, load_target(tuned), list(labels))
         self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:

@@ -11,6 +11,7 @@ from tailorbird.data.check import check_split
 from tailorbird.data.read import More, read_parts
 from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
+from tailorbird.data.truths import target_of
 from tailorbird.errors import UserError
 from tailorbird.flows.output import say_folder
 from tailorbird.records import KINDS, Split
@@ -50,15 +51,22 @@ def prepare(
         UserError: Anything wrong with the files, their columns or their rows, or with settings
             for them.
     """
-    if has_split(folder):
-        prepared = Prepared(*load_split(folder))
-        fits(config, prepared.split)
-    else:
-        prepared = read_and_check(config)
-        fits(config, prepared.split)
+    kept = has_split(folder)
+    prepared = Prepared(*load_split(folder)) if kept else read_and_check(config)
+    _check_pairs(config, prepared.split)
+    fits(config, prepared.split)
+    if not kept:
         save_split(folder, prepared.split, prepared.source, prepared.columns)
     say_folder(folder)
     return prepared
+
+
+def _check_pairs(config: Config, split: Split) -> None:
+    if config.model.pairs != "auto" and not target_of(split).pairs:
+        raise UserError(
+            f"model.pairs={config.model.pairs} is for pairs of texts, and these are single ones",
+            "leave it out, or name two columns: --text A,B",
+        )
 
 
 def read_and_check(config: Config) -> Prepared:

@@ -1,15 +1,18 @@
 """How a model reads and answers: a text at a time, or a word at a time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailorbird.data.encode import Encoded, Text, encode, encode_words
+from tailorbird.config import Config
+from tailorbird.data.encode import Encoded, Text, encode, encode_apart, encode_words
+from tailorbird.data.truths import target_of
 from tailorbird.evaluate.predict import Model, Predicted, predict, predict_words
 from tailorbird.models.device import Device
-from tailorbird.models.load import reads_segments
-from tailorbird.records import KINDS, Target
+from tailorbird.models.load import is_sentence_model, reads_segments
+from tailorbird.records import KINDS, Split, Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loss import LossSum
     from tailorbird.train.tokens import TokenWork
+
+
+def read_target(config: Config, split: Split) -> Target:
+    """Return what a trained model's head has to put out, and how pairs are read for it."""
+    target, how = target_of(split), config.model.pairs
+    if not target.pairs:
+        return target
+    # How much alike two texts are is what sentence vectors were made for.
+    alike = target.task == "regression" and how == "auto" and is_sentence_model(config.model)
+    return replace(target, bi_encoder=alike or how == "bi-encoder")
 
 
 def encoded_for(
@@ -30,6 +43,8 @@ def encoded_for(
     """Return the texts, pairs or words as the model reads them."""
     if KINDS[target.task].per_word:
         return encode_words(texts, tokenizer, limit, learnt)
+    if target.bi_encoder:
+        return encode_apart(texts, tokenizer, limit, learnt)
     return encode(texts, tokenizer, limit, learnt, reads_segments(model.config))
 
 

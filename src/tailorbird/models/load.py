@@ -1,7 +1,7 @@
 """A base model and its tokenizer, from anywhere, with a clear word when it cannot be had."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,8 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
-from tailorbird.records import KINDS, Task
+from tailorbird.models.modules import read_modules
+from tailorbird.records import KINDS, Target, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,59 +88,100 @@ def _checked(tokenizer: Any, name: str) -> Any:
 
 def load_classifier(
     config: ModelConfig,
-    labels: Sequence[str],
+    target: Target,
     device: Device,
     options: Mapping[str, Any] | None = None,
-    task: Task = "classification",
 ) -> Base:
-    """Return the base model with a fresh head of ``len(labels)`` outputs.
+    """Return the base model with a fresh head, an output for each of the target's labels.
 
     Args:
         config: Which model.
-        labels: Class names; index = class id. Of regression the names of the targets.
+        target: What the outputs are for, and how pairs are read.
         device: Where to put it.
         options: More arguments for ``from_pretrained`` (a method's quantisation).
-        task: What the outputs are for.
 
     Raises:
         UserError: The model cannot be found, read, or used for classification.
     """
-    from transformers import (
-        AutoConfig,
-        AutoModelForSequenceClassification,
-        AutoModelForTokenClassification,
-    )
+    from transformers import AutoConfig
 
-    kind: Any = AutoModelForSequenceClassification
-    if KINDS[task].per_word:
-        kind = AutoModelForTokenClassification
     tokenizer = load_tokenizer(config)
     source = _source(config)
-    names = dict(enumerate(labels))
+    names = dict(enumerate(target.labels))
     with _explained(config.name):
         shape = AutoConfig.from_pretrained(
             source,
-            num_labels=len(labels),
+            num_labels=len(names),
             id2label=names,
             label2id={label: index for index, label in names.items()},
             **_hub_options(config),
         )
-        shape.problem_type = KINDS[task].problem
+        shape.problem_type = KINDS[target.task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
+        kind = _headed(config, shape, target)
         # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
         model, info = kind.from_pretrained(
             source,
             config=shape,
             output_loading_info=True,
-            **{"dtype": "float32"} | dict(options or {}) | _hub_options(config),
+            **{"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
+            | dict(options or {})
+            | _hub_options(config),
         )
     head = tuple(sorted({key.rpartition(".")[0] for key in info["missing_keys"]}))
+    if target.bi_encoder:
+        # Of another shape where the checkpoint had a head for texts read together.
+        head = ("classifier",)
     if "quantization_config" not in (options or {}):
         model.to(device.name)
     model.config.use_cache = False
-    per_word = KINDS[task].per_word
+    per_word = KINDS[target.task].per_word
     return Base(model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word)
+
+
+def classifier_class(task: Task) -> Any:
+    """Return transformers' class for a task's head."""
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    per_word = KINDS[task].per_word
+    return AutoModelForTokenClassification if per_word else AutoModelForSequenceClassification
+
+
+def _headed(config: ModelConfig, shape: Any, target: Target) -> Any:
+    """Return the class with the right head; what a bi-encoder is to know goes into `shape`."""
+    if not target.bi_encoder:
+        return classifier_class(target.task)
+    from tailorbird.models.bi_encoder import bi_encoder_class
+
+    shape.pair_pooling = list(read_modules(described(config), config.name).poolings)
+    return bi_encoder_class(shape)
+
+
+def described(config: ModelConfig) -> Path:
+    """Return a folder with the small files that say what a model is, without its weights.
+
+    Raises:
+        UserError: The model cannot be found.
+    """
+    local = Path(_source(config))
+    if local.is_dir():
+        return local
+    from huggingface_hub import snapshot_download
+
+    with _explained(config.name):
+        small = ["config.json", "modules.json", "*sentence*.json", "*/config.json"]
+        found = snapshot_download(config.name, revision=config.revision, allow_patterns=small)
+    return Path(found)
+
+
+def is_sentence_model(config: ModelConfig) -> bool:
+    """Say whether a model was made for the vectors of texts, by sentence-transformers.
+
+    Raises:
+        UserError: The model cannot be found.
+    """
+    return (described(config) / "modules.json").is_file()
 
 
 def load_writer(

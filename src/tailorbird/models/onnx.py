@@ -36,13 +36,14 @@ def check_installed() -> None:
         raise UserError(f"ONNX export needs {', '.join(missing)}", 'pip install "tailorbird[onnx]"')
 
 
-def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path) -> None:
+def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each: int = 1) -> None:
     """Write `model` with free batch size and length.
 
     Args:
         model: A classifier, on the CPU in fp32, in evaluation mode.
         names: Its inputs, in order: ``input_ids``, ``attention_mask`` ..., each ``[batch, seq]``.
         path: The file; the weights stand inside it.
+        rows_each: Rows of the inputs for one of the output: 2 of a bi-encoder.
 
     Raises:
         UserError: The exporter cannot translate the model.
@@ -60,10 +61,10 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path) -> None:
             # Of words: without the virtual tokens, which stand before the text.
             return found[:, -inputs[0].shape[1] :] if found.ndim == _OF_WORDS else found
 
-    example = {name: torch.ones(_ROWS, _WIDTH, dtype=torch.long) for name in names}
+    example = {name: torch.ones(_ROWS * rows_each, _WIDTH, dtype=torch.long) for name in names}
     if "attention_mask" in example:
         example["attention_mask"][0, _WIDTH // 2 :] = 0
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
+    free = {0: rows_each * torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
     try:
         with _quiet(), torch.inference_mode():
             torch.onnx.export(

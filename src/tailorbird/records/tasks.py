@@ -87,7 +87,8 @@ class Target:
         deviation: Likewise its standard deviation: a head learns ``(value - mean) / deviation``.
         thresholds: Of multi-label, the probability from which each label is given; of rows that
             were answered by several models (folds) likewise for each row.
-        pairs: Two texts are read together.
+        pairs: An example is two texts.
+        bi_encoder: The two are read one by one, not together.
     """
 
     task: Task = "classification"
@@ -96,6 +97,7 @@ class Target:
     deviation: tuple[float, ...] = ()
     thresholds: tuple[float, ...] | tuple[tuple[float, ...], ...] = ()
     pairs: bool = False
+    bi_encoder: bool = False
 
     def of_row(self, i: int) -> "Target":
         """Return what the outputs of one row mean."""

@@ -69,9 +69,16 @@ _TEMPLATE = (
 
 
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
-    """Return plain transformers or PEFT code; empty for what only tailorbird can load."""
+    """Return plain transformers or PEFT code where these can load it; else tailorbird's, or ''."""
     method, pairs = method_of(arm), noun(report) == "pair"
     words = report.data.task == "tokens"
+    if dict(flatten(arm.settings)).get("pairs") == "bi-encoder":
+        given = {"regression": "values", "multilabel": "labels"}.get(report.data.task, "label")
+        return (
+            "import tailorbird\n\n"
+            f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
+            f'print(model.predict([("a text", "another")])[0].{given})'
+        )
     if method == "full" and words:
         return (
             "from transformers import pipeline\n\n"

@@ -22,7 +22,7 @@ def test_predictions_come_in_the_order_of_the_texts(
     tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = choose("cpu", "fp32")
-    base = load_classifier(ModelConfig(name=str(tiny_encoder)), tiny.LABELS, device)
+    base = load_classifier(ModelConfig(name=str(tiny_encoder)), tiny.TARGET, device)
     model = base.model.eval()
     texts = [text for text, _ in tiny.rows()]
     encoded = encode(texts, base.tokenizer, 64)

@@ -115,7 +115,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _load(folder: Any) -> Any:
     config = ModelConfig(name=str(folder), device="cpu", precision="fp32")
-    return load_classifier(config, tiny.LABELS, device.choose("cpu", "fp32"))
+    return load_classifier(config, tiny.TARGET, device.choose("cpu", "fp32"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tailorbird.records import ArmReport, ClassScore, DataSummary, Report, Score, Verdict
+from tailorbird.records import ArmReport, ClassScore, DataSummary, Report, Score, Target, Verdict
 from tailorbird.report.card import method_of, model_card
 
 
@@ -178,7 +178,7 @@ def test_snippet_gives_the_same_logits(report: Report, name: Any, tmp_path: Path
     from tailorbird.models.load import load_classifier
 
     config, method = Config(method=MethodConfig(name=name)), get_method(name)
-    base = load_classifier(config.model, report.data.labels, choose("cpu", "fp32"))
+    base = load_classifier(config.model, Target(labels=report.data.labels), choose("cpu", "fp32"))
     model = method.attach(base, config).eval()
     with torch.no_grad():
         for weights in model.parameters():

@@ -43,7 +43,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
         )
         device = choose("cpu", precision)
         found = get_method(method)
-        model, base = make_model(config, tiny.LABELS, device, found)
+        model, base = make_model(config, tiny.TARGET, device, found)
         texts, labels = zip(*tiny.rows(), strict=True)
         targets = [tiny.LABELS.index(label) for label in labels]
         encoded = encode(texts, base.tokenizer, 64, targets)

@@ -12,7 +12,7 @@ from tailorbird.data.batch import collate
 from tailorbird.data.encode import Encoded, encode, encode_words
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_classifier, reads_segments
-from tailorbird.records import Task
+from tailorbird.records import Target, Task
 from tailorbird.train.labels import LabelWork
 from tailorbird.train.loss import bce_sum, distance_sum
 from tailorbird.train.tokens import TokenWork
@@ -25,7 +25,8 @@ WORDS = [("the", "moon", "unbelievably"), ("soup",), ("a", "tennis", "match", "a
 
 def base_for(task: Task, folder: Path) -> Base:
     torch.manual_seed(3)
-    base = load_classifier(ModelConfig(name=str(folder)), LABELS, choose("cpu", "fp32"), None, task)
+    target = Target(task, LABELS)
+    base = load_classifier(ModelConfig(name=str(folder)), target, choose("cpu", "fp32"))
     base.model.eval()
     return base
 

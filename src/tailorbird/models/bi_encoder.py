@@ -1,0 +1,101 @@
+"""A bi-encoder: two texts are read one by one, and a head sees how their vectors are related.
+
+SBERT's reading of pairs (Reimers and Gurevych 2019, arXiv 1908.10084, section 3). What a model for
+sentence vectors knows of likeness is in the angle between two of its vectors; a cross-encoder,
+which reads both texts together, has to learn it anew (`benchmarks/quality.py --sets stsb`, with
+``--set model.pairs=cross-encoder`` and without).
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from tailorbird.errors import UserError
+from tailorbird.models.modules import pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The angle's share beside the other features, each of which adds up to a quarter.
+_ANGLE = 2.0
+
+
+def bi_encoder_class(shape: Any) -> Any:
+    """Return a class with a head for pairs on the encoder of a configuration.
+
+    Its folders hold the encoder under transformers' own names, so `AutoModel` and
+    sentence-transformers load them as the encoder alone.
+
+    Args:
+        shape: The model's configuration; ``pair_pooling`` names the pooling modes.
+
+    Raises:
+        UserError: transformers has no such encoder.
+    """
+    try:
+        found = MODEL_MAPPING[type(shape)]
+    except KeyError:
+        raise UserError(
+            f"a model of type {shape.model_type} cannot read texts one by one",
+            "leave model.pairs=bi-encoder out, or take an encoder that transformers knows",
+        ) from None
+    encoder = found[0] if isinstance(found, tuple) else found
+    family: type[PreTrainedModel] = next(
+        c for c in encoder.__mro__ if PreTrainedModel in c.__bases__
+    )
+
+    class BiEncoder(family):  # type: ignore[misc]
+        """Rows 2i and 2i + 1 of the inputs are the texts of pair i."""
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            setattr(self, self.base_model_prefix, _without_pooler(encoder, config))
+            width = config.get_text_config().hidden_size * len(config.pair_pooling)
+            self.classifier = nn.Linear(4 * width + 1, config.num_labels)
+            self.post_init()
+
+        def forward(
+            self,
+            attention_mask: torch.Tensor,
+            input_ids: torch.Tensor | None = None,
+            inputs_embeds: torch.Tensor | None = None,
+            **_: Any,
+        ) -> SequenceClassifierOutput:
+            """Return logits ``[pairs, outputs]`` of inputs ``[2 * pairs, seq]``."""
+            hidden = self.base_model(
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds
+            ).last_hidden_state.float()
+            vectors = pool(hidden, attention_mask, self.config.pair_pooling)
+            unit = nn.functional.normalize(vectors, dim=1).reshape(-1, 2, vectors.shape[1])
+            return SequenceClassifierOutput(
+                logits=self.classifier(relation(unit[:, 0], unit[:, 1]))
+            )
+
+    BiEncoder.__name__ = BiEncoder.__qualname__ = (
+        f"{encoder.__name__.removesuffix('Model')}BiEncoder"
+    )
+    return BiEncoder
+
+
+def relation(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Return how pairs of unit vectors ``[n, d]`` are related: ``[n, 4 d + 1]``.
+
+    Both vectors, their difference and their product (InferSent, Conneau et al. 2017, arXiv
+    1705.02364, section 3.1), and the cosine, which is what the vectors were made for.
+    """
+    cosine = (u * v).sum(dim=1, keepdim=True)
+    parts = [u / 2, v / 2, (u - v).abs() / 2, u * v * (math.sqrt(u.shape[1]) / 2)]
+    return torch.cat([*parts, _ANGLE * cosine], dim=1)
+
+
+def _without_pooler(encoder: "Callable[..., Any]", config: Any) -> Any:
+    # A pooler would be trained by full fine-tuning and read by nobody.
+    try:
+        return encoder(config, add_pooling_layer=False)
+    except TypeError:
+        return encoder(config)
