@@ -1,6 +1,7 @@
 """Which loss fits which task: a wrong pairing is told before anything is loaded."""
 
 from tailorbird.config.schema import Config, TrainConfig
+from tailorbird.config.search import choices
 from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import KINDS, Task
 
@@ -25,6 +26,14 @@ def loss_name(config: Config, task: Task) -> str:
     return KINDS[task].losses[0] if config.train.loss == "auto" else config.train.loss
 
 
+def _losses(config: Config, task: Task) -> list[str]:
+    """Return the losses that the run may be trained by: of a search all that its space lists."""
+    listed = choices((config.search.space or {}).get("train.loss", ())) or []
+    return [KINDS[task].losses[0] if name == "auto" else str(name) for name in listed] or [
+        loss_name(config, task)
+    ]
+
+
 def _changed(asked: TrainConfig, option: str) -> bool:
     return bool(getattr(asked, option) != TrainConfig.model_fields[option].default)
 
@@ -41,28 +50,36 @@ def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
             faults.add(f"train.loss={asked.loss} does not fit: {_WRITTEN}", "leave it out")
         faults.raise_if_any()
         return
-    name, fitting = loss_name(config, task), KINDS[task].losses
-    if name not in fitting:
+    names, fitting = _losses(config, task), KINDS[task].losses
+    for name in names:
+        if name in fitting:
+            continue
         why = _WHY.get((task, name), _LABELS)
         faults.add(
             f"train.loss={name} does not fit {task}: {why}",
             f"take {' or '.join(fitting)}, or another --task",
         )
+    by = " or ".join(names)
     single = task in ("classification", "tokens")
     for option, given, fits, needs in (
         ("class_weights", asked.class_weights is not None, single, "classification"),
-        ("label_smoothing", asked.label_smoothing > 0, name == "cross_entropy", "cross_entropy"),
+        ("label_smoothing", asked.label_smoothing > 0, "cross_entropy" in names, "cross_entropy"),
         (
             "positive_weights",
             asked.positive_weights is not None,
             task == "multilabel",
             "multilabel",
         ),
-        ("focal_gamma", _changed(asked, "focal_gamma"), name == "focal", "focal"),
-        ("huber_delta", _changed(asked, "huber_delta"), name == "huber", "huber"),
+        ("focal_gamma", _changed(asked, "focal_gamma"), "focal" in names, "focal"),
+        ("huber_delta", _changed(asked, "huber_delta"), "huber" in names, "huber"),
     ):
         if given and not fits:
-            faults.add(f"train.{option} is for {needs}; this is {task} by {name}", "leave it out")
+            faults.add(f"train.{option} is for {needs}; this is {task} by {by}", "leave it out")
+    _check_weights(asked, labels, faults)
+    faults.raise_if_any()
+
+
+def _check_weights(asked: TrainConfig, labels: tuple[str, ...], faults: Faults) -> None:
     for option, weights in (
         ("class_weights", asked.class_weights),
         ("positive_weights", asked.positive_weights),
@@ -73,4 +90,3 @@ def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
                 faults.add(f"train.{option} names {label!r}{near}, which is no label", "correct it")
             if weight < 0:
                 faults.add(f"train.{option}: {label!r} has the weight {weight:g}", "take 0 or more")
-    faults.raise_if_any()

@@ -6,8 +6,7 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.config.losses import check_loss
-from tailorbird.config.search import Space, choices
+from tailorbird.config.search import Space
 from tailorbird.errors import (
     Hopeless,
     OutOfMemory,
@@ -113,8 +112,6 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     if config.search.sampler == "grid" and config.search.space is None:
         raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
     check_space(base, space)
-    for loss in choices(space.get("train.loss", ())) or ():
-        check_loss(config_of(base, {"train.loss": loss}), job.split.task, job.split.labels)
     asked = config.search.model_copy(update={"space": space})
     return {
         "config": base.model_dump(mode="json"),

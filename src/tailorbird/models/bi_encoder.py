@@ -7,6 +7,7 @@ which reads both texts together, has to learn it anew (`benchmarks/quality.py --
 """
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tailorbird.errors import UserError
-from tailorbird.models.modules import pool
+from tailorbird.models.modules import pool, write_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ _ANGLE = 2.0
 def bi_encoder_class(shape: Any) -> Any:
     """Return a class with a head for pairs on the encoder of a configuration.
 
-    Its folders hold the encoder under transformers' own names, so `AutoModel` and
-    sentence-transformers load them as the encoder alone.
+    Its folders hold the encoder under transformers' own names and say how it pools, so `AutoModel`
+    and sentence-transformers load them as the encoder alone.
 
     Args:
         shape: The model's configuration; ``pair_pooling`` names the pooling modes.
@@ -37,13 +38,12 @@ def bi_encoder_class(shape: Any) -> Any:
     Raises:
         UserError: transformers has no such encoder.
     """
-    try:
-        found = MODEL_MAPPING[type(shape)]
-    except KeyError:
+    found = MODEL_MAPPING.get(type(shape), None)
+    if found is None or shape.is_encoder_decoder:
         raise UserError(
-            f"a model of type {shape.model_type} cannot read texts one by one",
-            "leave model.pairs=bi-encoder out, or take an encoder that transformers knows",
-        ) from None
+            f"a model of type {shape.model_type} cannot read the texts of a pair one by one",
+            "read them together: --set model.pairs=cross-encoder",
+        )
     encoder = found[0] if isinstance(found, tuple) else found
     family: type[PreTrainedModel] = next(
         c for c in encoder.__mro__ if PreTrainedModel in c.__bases__
@@ -75,6 +75,11 @@ def bi_encoder_class(shape: Any) -> Any:
             return SequenceClassifierOutput(
                 logits=self.classifier(relation(unit[:, 0], unit[:, 1]))
             )
+
+        def save_pretrained(self, save_directory: str | Path, **more: Any) -> None:
+            super().save_pretrained(save_directory, **more)
+            width = self.config.get_text_config().hidden_size
+            write_modules(Path(save_directory), self.config.pair_pooling, width)
 
     BiEncoder.__name__ = BiEncoder.__qualname__ = (
         f"{encoder.__name__.removesuffix('Model')}BiEncoder"

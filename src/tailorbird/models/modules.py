@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,27 @@ def read_modules(folder: Path, name: str) -> Modules:
         document=document,
         plain=str(prompts.get(own.get("default_prompt_name") or "", "")),
     )
+
+
+def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
+    """Write beside a saved encoder how it makes a vector of a text: pooling, then unit length.
+
+    Args:
+        folder: Of the encoder.
+        poolings: Modes, see `Modules`.
+        width: Of a hidden state.
+    """
+    pooling = {"word_embedding_dimension": width} | {
+        key: mode in poolings for key, mode in _OLD_NAMES.items()
+    }
+    parts = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(parts)
+    ]
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling, indent=2) + "\n")
+    (folder / "modules.json").write_text(json.dumps(listed, indent=2) + "\n")
 
 
 def _add(found: _Found, folder: Path, kind: str, name: str) -> None:

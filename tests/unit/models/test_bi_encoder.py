@@ -9,13 +9,15 @@ import torch
 
 from tailorbird.config.schema import METHODS, Config, ModelConfig
 from tailorbird.data.encode import encode_apart
+from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import HEADS, make_model
 from tailorbird.flows.reading import read_target
 from tailorbird.methods import get_method
+from tailorbird.models.bi_encoder import bi_encoder_class
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier
+from tailorbird.models.load import is_sentence_model, load_classifier
 from tailorbird.records import Example, Split, Target, Task
 
 CPU = choose("cpu", "fp32")
@@ -94,6 +96,7 @@ def test_a_gradient_reaches_both_texts(tiny_encoder: Path) -> None:
 
 
 def test_its_folder_is_the_encoder_to_other_programs(tiny_encoder: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     base = base_of(tiny_encoder)
@@ -106,6 +109,11 @@ def test_its_folder_is_the_encoder_to_other_programs(tiny_encoder: Path, tmp_pat
     with torch.no_grad():
         theirs, ours = (m(**tokens).last_hidden_state for m in (plain, base.model.base_model))
     assert torch.equal(theirs, ours)
+    base.tokenizer.save_pretrained(tmp_path)
+    vectors = SentenceTransformer(str(tmp_path), device="cpu").encode([PAIRS[1][1]])
+    mean = torch.nn.functional.normalize(ours.mean(dim=1), dim=1)
+    np.testing.assert_allclose(vectors, mean.numpy(), atol=1e-5)
+    assert is_sentence_model(ModelConfig(name=str(tmp_path)))
     # A head of this shape is no head for texts read together: refused, never drawn anew.
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         AutoModelForSequenceClassification.from_pretrained(tmp_path)
@@ -157,3 +165,11 @@ def test_numbers_of_pairs_go_to_sentence_vectors(
     config = Config.model_validate({"model": model})
     assert read_target(config, split("a", "b")).bi_encoder is expected
     assert read_target(config, split()).bi_encoder is False
+
+
+def test_a_model_with_a_decoder_of_its_own_is_refused() -> None:
+    from transformers import T5Config
+
+    with pytest.raises(UserError, match="type t5 cannot read") as caught:
+        bi_encoder_class(T5Config())
+    assert "model.pairs=cross-encoder" in caught.value.fix

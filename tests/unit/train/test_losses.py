@@ -117,3 +117,17 @@ def test_every_pairing_fits_or_says_why(task: Task) -> None:
 def test_options_that_do_not_fit_are_told(asked: dict[str, object], task: Task, told: str) -> None:
     with pytest.raises(UserError, match=told):
         check_loss(config(**asked), task, ("ham", "spam"))
+
+
+def test_a_search_over_losses_takes_the_options_of_any_of_them() -> None:
+    def searched(*losses: str, **more: object) -> Config:
+        space = {"train.loss": list(losses)}
+        return Config.model_validate({"train": more, "search": {"space": space}})
+
+    labels = ("ham", "spam")
+    check_loss(searched("cross_entropy", "focal", focal_gamma=3.0), "classification", labels)
+    check_loss(searched("auto", "focal", label_smoothing=0.1), "classification", labels)
+    with pytest.raises(UserError, match="focal_gamma is for focal"):
+        check_loss(searched("auto", focal_gamma=3.0), "classification", labels)
+    with pytest.raises(UserError, match="train.loss=mse does not fit classification"):
+        check_loss(searched("focal", "mse"), "classification", labels)
