@@ -184,7 +184,7 @@ class TrainConfig(Section):
     """Gradients are clipped to this norm."""
     head_start: bool | None = None
     """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054); default:
-    from 10 classes or labels on; never where words are labelled."""
+    from 10 classes or labels on, and of a bi-encoder; never where words are labelled."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the base model while training; default: the model's own when it is trained
     itself, none while it is frozen."""

@@ -80,7 +80,8 @@ def test_the_base_model_embeds_only_when_it_was_made_for_it(
     assert choose_embedder(None, plain).name == "builtin:minilm"
     assert choose_embedder(None, plain).precision == "fp32"
     assert choose_embedder("some/embedder", plain).name == "some/embedder"
-    (tmp_path / "modules.json").write_text("[]")
+    for name in ("config.json", "modules.json"):
+        (tmp_path / name).write_text("[]")
     made_for_it = ModelConfig(name=str(tmp_path))
     assert choose_embedder(None, made_for_it) == made_for_it
     assert choose_embedder(None, ModelConfig()).name == "builtin:minilm"
