@@ -18,7 +18,7 @@ from tailorbird.data.truths import learnt, truths
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import loss_and_accuracy
 from tailorbird.flows.job import ArmJob
-from tailorbird.flows.reading import asked, encoded_for, read_target, work_of
+from tailorbird.flows.reading import asked, encoded_for, trained_target, work_of
 from tailorbird.flows.scoring import save_predictions, save_target, score_arm, settle
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED
@@ -63,7 +63,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     config, split = job.config, job.split
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    target = read_target(config, split)
+    target = trained_target(config, split)
     apart = ", pairs by a bi-encoder" if target.bi_encoder else ""
     log.say(f"{job.name}: {config.model.name} on {device.words}{apart}")
     job.folder.write(CONFIG, dump_config(config))
@@ -124,7 +124,7 @@ def train_only(job: ArmJob) -> "Trained":
     config, split = job.config, replace(job.split, test=job.split.validation)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    target = read_target(config, split)
+    target = trained_target(config, split)
     model, base = make_model(config, target, device, method)
     parts = _encode(split, base, max_length(config, base, method), target)
     return _train(model, base, parts, _settings(config, method, split, target), job, target)

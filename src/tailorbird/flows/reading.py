@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tailorbird.train.tokens import TokenWork
 
 
-def read_target(config: Config, split: Split) -> Target:
+def trained_target(config: Config, split: Split) -> Target:
     """Return what a trained model's head has to put out, and how pairs are read for it."""
     target, how = target_of(split), config.model.pairs
     if not target.pairs:

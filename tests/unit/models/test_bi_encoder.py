@@ -12,7 +12,7 @@ from tailorbird.data.encode import encode_apart
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import HEADS, make_model
-from tailorbird.flows.reading import read_target
+from tailorbird.flows.reading import trained_target
 from tailorbird.methods import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class
 from tailorbird.models.builtin import resolve
@@ -163,8 +163,8 @@ def test_numbers_of_pairs_go_to_sentence_vectors(
 
     model = {"name": name or str(tiny_encoder), "pairs": asked}
     config = Config.model_validate({"model": model})
-    assert read_target(config, split("a", "b")).bi_encoder is expected
-    assert read_target(config, split()).bi_encoder is False
+    assert trained_target(config, split("a", "b")).bi_encoder is expected
+    assert trained_target(config, split()).bi_encoder is False
 
 
 def test_a_model_with_a_decoder_of_its_own_is_refused() -> None:
