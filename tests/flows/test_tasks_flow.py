@@ -235,8 +235,9 @@ def test_a_bi_encoder_is_told_where_pairs_are_and_exported(
     assert "by a bi-encoder" in done.stderr
     for arm in json.loads(done.stdout)["arms"]:
         assert arm["reload"]["identical"] is True, (arm["name"], arm["reload"])
-    assert json.loads((run / "arms/lora/target.json").read_text())["bi_encoder"] is True
+    assert json.loads((run / "arms/lora/target.json").read_text())["pooling"] == ["mean"]
     card = (run / "arms/lora/README.md").read_text()
+    assert "library_name: tailorbird" in card
     assert 'predict([("a text", "another")])[0].values' in card
     asked = ["export", run / "arms" / "lora", "--merge", "--onnx", "--int8"]
     done = inside(*asked, "--json")

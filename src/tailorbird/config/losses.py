@@ -28,10 +28,10 @@ def loss_name(config: Config, task: Task) -> str:
 
 def _losses(config: Config, task: Task) -> list[str]:
     """Return the losses that the run may be trained by: of a search all that its space lists."""
-    listed = choices((config.search.space or {}).get("train.loss", ())) or []
-    return [KINDS[task].losses[0] if name == "auto" else str(name) for name in listed] or [
-        loss_name(config, task)
-    ]
+    space = (config.search.space or {}) if config.search.trials else {}
+    listed = [config.train.loss, *map(str, choices(space.get("train.loss", ())) or ())]
+    own = KINDS[task].losses[0] if task in KINDS else "auto"
+    return list(dict.fromkeys(own if name == "auto" else name for name in listed))
 
 
 def _changed(asked: TrainConfig, option: str) -> bool:
@@ -46,8 +46,9 @@ def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
     """
     asked, faults = config.train, Faults()
     if task not in KINDS:
-        if asked.loss != "auto":
-            faults.add(f"train.loss={asked.loss} does not fit: {_WRITTEN}", "leave it out")
+        for name in _losses(config, task):
+            if name != "auto":
+                faults.add(f"train.loss={name} does not fit: {_WRITTEN}", "leave it out")
         faults.raise_if_any()
         return
     names, fitting = _losses(config, task), KINDS[task].losses

@@ -40,6 +40,14 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def widths(self) -> np.ndarray:
+        """``[n]`` tokens of a padded batch that each example takes at least."""
+        if self.seconds is None:
+            return self.lengths
+        pairs = zip(self.ids, self.seconds, strict=True)
+        return np.asarray([2 * max(len(one), len(other)) for one, other in pairs], dtype=np.int64)
+
     def first(self, count: int) -> "Encoded":
         """Return the first examples, without targets."""
         segments = None if self.segments is None else self.segments[:count]

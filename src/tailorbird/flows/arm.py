@@ -72,7 +72,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     limit = max_length(config, base, method)
     parts = _encode(split, base, limit, target)
     notes = _truncation_notes(job.name, parts, limit)
-    settings = _settings(config, method, split, target)
+    settings = label_settings(config, method, split, target)
     trained = _train(model, base, parts, settings, job, target)
 
     pad = base.tokenizer.pad_token_id
@@ -127,7 +127,8 @@ def train_only(job: ArmJob) -> "Trained":
     target = trained_target(config, split)
     model, base = make_model(config, target, device, method)
     parts = _encode(split, base, max_length(config, base, method), target)
-    return _train(model, base, parts, _settings(config, method, split, target), job, target)
+    settings = label_settings(config, method, split, target)
+    return _train(model, base, parts, settings, job, target)
 
 
 def make_model(
@@ -202,16 +203,14 @@ def _truncation_notes(name: str, parts: _Parts, limit: int) -> list[str]:
     return [finding.message]
 
 
-def _settings(config: Config, method: Method, split: Split, target: Target) -> "Settings":
+def label_settings(config: Config, method: Method, split: Split, target: Target) -> "Settings":
+    """Return how an arm of labels or numbers is trained, defaults filled in."""
     from tailorbird.train.settings import resolve
 
     # A head that labels every word sees thousands of labels in an epoch.
     classes = 2 if KINDS[split.task].per_word else len(split.labels)
-    settings = resolve(config, method, len(split.train), classes)
-    if target.bi_encoder and config.train.head_start is None:
-        # What the vectors say of likeness already is said by a fit; steps would only find it again.
-        settings = replace(settings, head_start=True)
-    return settings
+    examples = len(split.train)
+    return resolve(config, method, examples, classes, bi_encoder=target.bi_encoder)
 
 
 def _train(

@@ -11,7 +11,7 @@ from tailorbird.data.encode import Encoded, Text, encode, encode_apart, encode_w
 from tailorbird.data.truths import target_of
 from tailorbird.evaluate.predict import Model, Predicted, predict, predict_words
 from tailorbird.models.device import Device
-from tailorbird.models.load import is_sentence_model, reads_segments
+from tailorbird.models.load import pooling_of, reads_segments, vector_pooling
 from tailorbird.records import KINDS, Split, Target
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 def trained_target(config: Config, split: Split) -> Target:
     """Return what a trained model's head has to put out, and how pairs are read for it."""
-    target, how = target_of(split), config.model.pairs
-    if not target.pairs:
-        return target
-    # How much alike two texts are is what sentence vectors were made for.
-    alike = target.task == "regression" and how == "auto" and is_sentence_model(config.model)
-    return replace(target, bi_encoder=alike or how == "bi-encoder")
+    target, how, pooling = target_of(split), config.model.pairs, None
+    if target.pairs and how == "bi-encoder":
+        pooling = pooling_of(config.model)
+    elif target.pairs and how == "auto" and target.task == "regression":
+        # How much alike two texts are is what sentence vectors were made for.
+        pooling = vector_pooling(config.model)
+    return target if pooling is None else replace(target, pooling=pooling)
 
 
 def encoded_for(

@@ -123,13 +123,15 @@ def _plan(job: ArmJob) -> dict[str, Any]:
 
 def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
     """Return what every setting would be without a search, by dotted name."""
-    from tailorbird.train.settings import resolve, resolve_writing
-
     method, split = get_method(config.method.name), job.split
     if split.task in KINDS:
-        settings = resolve(config, method, len(split.train), len(split.labels))
+        from tailorbird.flows.arm import label_settings
+        from tailorbird.flows.reading import trained_target
+
+        settings = label_settings(config, method, split, trained_target(config, split))
     else:
         from tailorbird.models.load import hidden_size
+        from tailorbird.train.settings import resolve_writing
 
         settings = resolve_writing(config, method, len(split.train), hidden_size(config.model))
     plain = {

@@ -21,6 +21,7 @@ class Defaults:
 
     Attributes:
         learning_rate, epochs: For labels.
+        bi_encoder_rate: For pairs whose texts are read one by one, where it is another.
         writing_factor: For answers in words, times full fine-tuning's rate.
         writing_rate: The rate itself, where it does not follow from the model's width.
         writing_epochs: For answers in words.
@@ -32,6 +33,7 @@ class Defaults:
     writing_factor: float = 1.0
     writing_rate: float | None = None
     writing_epochs: float = 2
+    bi_encoder_rate: float | None = None
 
 
 class Method(Protocol):

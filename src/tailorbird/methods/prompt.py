@@ -64,9 +64,7 @@ class Prompt:
         model: nn.Module = get_peft_model(base.model, prompt)
         prompt.base_model_name_or_path = hub_name(base.name)
         prompt.tokenizer_name_or_path = hub_name(base.name)
-        shrink_frozen(model, base.device)
-        _read_last_real_token(model, base)
-        return model
+        return _ready(model, base)
 
     def save(self, model: "nn.Module", folder: Path) -> None:
         """Write a PEFT folder with the head in it."""
@@ -74,14 +72,19 @@ class Prompt:
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder."""
-        model = load_peft(base, folder)
-        shrink_frozen(model, base.device)
-        _read_last_real_token(model, base)
-        return model.eval()
+        return _ready(load_peft(base, folder), base).eval()
 
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Refuse: the virtual tokens are input, not weights."""
         raise no_merge("prompt tuning", "its virtual tokens are part of the input")
+
+
+def _ready(model: "nn.Module", base: Base) -> "nn.Module":
+    shrink_frozen(model, base.device)
+    _read_last_real_token(model, base)
+    if hasattr(base.model, "virtual"):  # a bi-encoder, whose vectors are the texts' alone
+        base.model.virtual = model.active_peft_config.num_virtual_tokens  # type: ignore[union-attr]
+    return model
 
 
 def _read_last_real_token(model: "nn.Module", base: Base) -> None:

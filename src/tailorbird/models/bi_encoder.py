@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 _ANGLE = 2.0
 
 
+def encoder_of(shape: Any) -> Any:
+    """Return transformers' class that reads a text into hidden states; None where it has none."""
+    found = MODEL_MAPPING.get(type(shape), None)
+    if found is None or shape.is_encoder_decoder:
+        return None
+    return found[0] if isinstance(found, tuple) else found
+
+
 def bi_encoder_class(shape: Any) -> Any:
     """Return a class with a head for pairs on the encoder of a configuration.
 
@@ -38,19 +46,26 @@ def bi_encoder_class(shape: Any) -> Any:
     Raises:
         UserError: transformers has no such encoder.
     """
-    found = MODEL_MAPPING.get(type(shape), None)
-    if found is None or shape.is_encoder_decoder:
+    encoder = encoder_of(shape)
+    if encoder is None:
         raise UserError(
             f"a model of type {shape.model_type} cannot read the texts of a pair one by one",
             "read them together: --set model.pairs=cross-encoder",
         )
-    encoder = found[0] if isinstance(found, tuple) else found
     family: type[PreTrainedModel] = next(
         c for c in encoder.__mro__ if PreTrainedModel in c.__bases__
     )
 
     class BiEncoder(family):  # type: ignore[misc]
-        """Rows 2i and 2i + 1 of the inputs are the texts of pair i."""
+        """Rows 2i and 2i + 1 of the inputs are the texts of pair i.
+
+        Attributes:
+            virtual: Trained embeddings before each text (prompt tuning); they are not pooled.
+        """
+
+        # A family of several kinds (Gemma 3) has a kind of its own for the whole.
+        config_class = type(shape)
+        virtual = 0
 
         def __init__(self, config: Any) -> None:
             super().__init__(config)
@@ -70,7 +85,7 @@ def bi_encoder_class(shape: Any) -> Any:
             hidden = self.base_model(
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds
             ).last_hidden_state.float()
-            vectors = pool(hidden, attention_mask, self.config.pair_pooling)
+            vectors = pool(hidden, attention_mask, self.config.pair_pooling, self.virtual)
             unit = nn.functional.normalize(vectors, dim=1).reshape(-1, 2, vectors.shape[1])
             return SequenceClassifierOutput(
                 logits=self.classifier(relation(unit[:, 0], unit[:, 1]))

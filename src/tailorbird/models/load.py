@@ -10,7 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
-from tailorbird.models.modules import read_modules
+from tailorbird.models.modules import plain_pooling, read_modules
 from tailorbird.records import KINDS, Target, Task
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def load_classifier(
         shape.problem_type = KINDS[target.task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
-        kind = _headed(config, shape, target)
+        kind = _headed(shape, target)
         # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
         model, info = kind.from_pretrained(
             source,
@@ -129,10 +129,7 @@ def load_classifier(
             | dict(options or {})
             | _hub_options(config),
         )
-    head = tuple(sorted({key.rpartition(".")[0] for key in info["missing_keys"]}))
-    if target.bi_encoder:
-        # Of another shape where the checkpoint had a head for texts read together.
-        head = ("classifier",)
+    head = _new_head(info, target, config.name)
     if "quantization_config" not in (options or {}):
         model.to(device.name)
     model.config.use_cache = False
@@ -148,22 +145,53 @@ def classifier_class(task: Task) -> Any:
     return AutoModelForTokenClassification if per_word else AutoModelForSequenceClassification
 
 
-def _headed(config: ModelConfig, shape: Any, target: Target) -> Any:
+def _headed(shape: Any, target: Target) -> Any:
     """Return the class with the right head; what a bi-encoder is to know goes into `shape`."""
     if not target.bi_encoder:
         return classifier_class(target.task)
     from tailorbird.models.bi_encoder import bi_encoder_class
 
-    shape.pair_pooling = list(read_modules(described(config), config.name).poolings)
+    shape.pair_pooling = list(target.pooling)
     return bi_encoder_class(shape)
 
 
-def described(config: ModelConfig) -> Path:
-    """Return a folder with the small files that say what a model is, without its weights.
+def _new_head(info: Mapping[str, Any], target: Target, name: str) -> tuple[str, ...]:
+    """Return the names of the modules that the checkpoint had no weights for."""
+    # A checkpoint may have a head of another shape, for texts read together.
+    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    strange = sorted(key for key in fresh if not key.startswith("classifier."))
+    if target.bi_encoder and strange:
+        raise explain_loading(name, ValueError(f"its weights do not fit, e.g. {strange[0]}"))
+    return tuple(sorted({key.rpartition(".")[0] for key in fresh}))
+
+
+def pooling_of(config: ModelConfig) -> tuple[str, ...]:
+    """Return how a model pools a text's vector; ``mean`` where its folder does not say."""
+    return read_modules(_described(config), config.name).poolings
+
+
+def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
+    """Return how a model that was made for the vectors of texts pools them; None of others.
+
+    None too where a bi-encoder could not repeat those vectors: see `plain_pooling`.
 
     Raises:
         UserError: The model cannot be found.
     """
+    from transformers import AutoConfig
+
+    from tailorbird.models.bi_encoder import encoder_of
+
+    pooling = plain_pooling(_described(config), config.name)
+    if pooling is None:
+        return None
+    with _explained(config.name):
+        shape = AutoConfig.from_pretrained(_source(config), **_hub_options(config))
+    return None if encoder_of(shape) is None else pooling
+
+
+def _described(config: ModelConfig) -> Path:
+    """Return a folder with the small files that say what a model is, without its weights."""
     local = Path(_source(config))
     if local.is_dir():
         return local
@@ -173,15 +201,6 @@ def described(config: ModelConfig) -> Path:
         small = ["config.json", "modules.json", "*sentence*.json", "*/config.json"]
         found = snapshot_download(config.name, revision=config.revision, allow_patterns=small)
     return Path(found)
-
-
-def is_sentence_model(config: ModelConfig) -> bool:
-    """Say whether a model was made for the vectors of texts, by sentence-transformers.
-
-    Raises:
-        UserError: The model cannot be found.
-    """
-    return (described(config) / "modules.json").is_file()
 
 
 def load_writer(
@@ -222,9 +241,9 @@ def hidden_size(config: ModelConfig) -> int:
     """Return how wide the model is, from its configuration only."""
     from transformers import AutoConfig
 
-    _check_reachable(config)
+    source = _source(config)
     try:
-        shape = AutoConfig.from_pretrained(_source(config), **_hub_options(config))
+        shape = AutoConfig.from_pretrained(source, **_hub_options(config))
     except Exception as error:
         raise explain_loading(config.name, error) from error
     return int(shape.get_text_config().hidden_size)

@@ -94,6 +94,21 @@ def read_modules(folder: Path, name: str) -> Modules:
     )
 
 
+def plain_pooling(folder: Path, name: str) -> tuple[str, ...] | None:
+    """Return the poolings of a sentence-transformers model that nothing else makes vectors of.
+
+    None of a cross-encoder, of other modules than pooling, and of prompts that texts want.
+    """
+    listed = _read(folder / "modules.json", name) or []
+    kinds = {str(module["type"]).rpartition(".")[2] for module in listed}
+    own = _read(folder / "config_sentence_transformers.json", name) or {}
+    alike = own.get("model_type", "SentenceTransformer") == "SentenceTransformer"
+    if "Pooling" not in kinds or kinds - {"Transformer", "Pooling", "Normalize"} or not alike:
+        return None
+    modules = read_modules(folder, name)
+    return None if modules.lower or modules.plain else modules.poolings
+
+
 def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
     """Write beside a saved encoder how it makes a vector of a text: pooling, then unit length.
 

@@ -17,12 +17,7 @@ from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.load import (
-    explain_loading,
-    is_sentence_model,
-    length_limit,
-    load_tokenizer,
-)
+from tailorbird.models.load import explain_loading, length_limit, load_tokenizer
 from tailorbird.models.modules import load_dense, pool, read_modules
 
 # Activations of so few tokens stay in a core's caches: 81 GFLOP/s against 64 for 8,192.
@@ -36,7 +31,8 @@ def choose_embedder(asked: str | None, model: ModelConfig) -> ModelConfig:
     """Return the model to embed with: `asked`, the base model if made for it, or the builtin."""
     if asked:
         return ModelConfig(name=asked, device=model.device, precision=model.precision)
-    if is_sentence_model(model):
+    folder = Path(resolve(model.name)).expanduser()
+    if (folder / "modules.json").is_file():
         return model
     return ModelConfig(name=DEFAULT_EMBEDDER, device=model.device, precision=model.precision)
 

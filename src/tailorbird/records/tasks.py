@@ -88,7 +88,8 @@ class Target:
         thresholds: Of multi-label, the probability from which each label is given; of rows that
             were answered by several models (folds) likewise for each row.
         pairs: An example is two texts.
-        bi_encoder: The two are read one by one, not together.
+        pooling: Where the two are read one by one (a bi-encoder), how the vector of each is
+            pooled (sentence-transformers' modes); empty where they are read together.
     """
 
     task: Task = "classification"
@@ -97,7 +98,12 @@ class Target:
     deviation: tuple[float, ...] = ()
     thresholds: tuple[float, ...] | tuple[tuple[float, ...], ...] = ()
     pairs: bool = False
-    bi_encoder: bool = False
+    pooling: tuple[str, ...] = ()
+
+    @property
+    def bi_encoder(self) -> bool:
+        """Whether the texts of a pair are read one by one."""
+        return bool(self.pooling)
 
     def of_row(self, i: int) -> "Target":
         """Return what the outputs of one row mean."""

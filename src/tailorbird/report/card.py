@@ -16,7 +16,7 @@ from tailorbird.report.arms import (
     test_scores,
 )
 from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
-from tailorbird.report.card_use import LIBRARIES, base_name, how_to_use, is_on_hub
+from tailorbird.report.card_use import base_name, how_to_use, is_on_hub, library_of
 from tailorbird.report.card_use import method_of as method_of
 from tailorbird.report.confusion import confused_pairs
 
@@ -64,7 +64,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     import yaml
 
     method = method_of(arm)
-    front: dict[str, Any] = {"library_name": LIBRARIES.get(method, "tailorbird")}
+    front: dict[str, Any] = {"library_name": library_of(arm)}
     if is_on_hub(report):
         front["base_model"] = base_name(report)
     front["pipeline_tag"] = HUB_TASKS[report.data.task][0]

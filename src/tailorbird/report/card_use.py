@@ -20,6 +20,15 @@ def method_of(arm: ArmReport) -> str:
     return str(method or arm.name)
 
 
+def library_of(arm: ArmReport) -> str:
+    """Return the library that loads an arm's model whole."""
+    return "tailorbird" if _is_bi_encoder(arm) else LIBRARIES.get(method_of(arm), "tailorbird")
+
+
+def _is_bi_encoder(arm: ArmReport) -> bool:
+    return dict(flatten(arm.settings)).get("pairs") == "bi-encoder"
+
+
 def base_name(report: Report) -> str:
     """Return the name that others know the base model by."""
     return HUB_NAMES.get(report.model, report.model)
@@ -72,7 +81,7 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code where these can load it; else tailorbird's, or ''."""
     method, pairs = method_of(arm), noun(report) == "pair"
     words = report.data.task == "tokens"
-    if dict(flatten(arm.settings)).get("pairs") == "bi-encoder":
+    if _is_bi_encoder(arm):
         given = {"regression": "values", "multilabel": "labels"}.get(report.data.task, "label")
         return (
             "import tailorbird\n\n"

@@ -48,7 +48,9 @@ _READING, _MOST_VALIDATING = 1 / 3, 0.1
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
-def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> Settings:
+def resolve(
+    config: Config, method: Method, examples: int, classes: int = 2, *, bi_encoder: bool = False
+) -> Settings:
     """Fill in what the person left open with the method's tuned defaults.
 
     Of little data more epochs are made, until there are some 300 steps or 12 for each class: early
@@ -59,6 +61,7 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
         method: Whose defaults to take.
         examples: How many training examples there are.
         classes: How many classes.
+        bi_encoder: The texts of pairs are read one by one.
     """
     asked, tuned = config.train, method.defaults
     batch_size = asked.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
@@ -66,6 +69,10 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
     enough = math.ceil(fewest / math.ceil(examples / batch_size))
     epochs = asked.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
     dropout = asked.dropout
+    rate = tuned.bi_encoder_rate if bi_encoder else None
+    # What two vectors say of likeness is there before training: a fit finds it, steps would take
+    # their time to.
+    fitted = classes >= _MANY_CLASSES or bi_encoder
     if dropout is None and method.name != "full":
         # A frozen base cannot overfit; its dropout would only cost time and add noise.
         dropout = 0.0
@@ -73,13 +80,13 @@ def resolve(config: Config, method: Method, examples: int, classes: int = 2) -> 
         epochs=epochs,
         batch_size=batch_size,
         micro_batch_size=min(asked.micro_batch_size or batch_size, batch_size),
-        learning_rate=asked.learning_rate or tuned.learning_rate,
+        learning_rate=asked.learning_rate or rate or tuned.learning_rate,
         optimizer=asked.optimizer,
         weight_decay=tuned.weight_decay if asked.weight_decay is None else asked.weight_decay,
         schedule=asked.schedule,
         warmup=asked.warmup,
         max_grad_norm=asked.max_grad_norm,
-        head_start=classes >= _MANY_CLASSES if asked.head_start is None else asked.head_start,
+        head_start=fitted if asked.head_start is None else asked.head_start,
         dropout=dropout,
         evaluate_every=asked.evaluate_every,
         patience=asked.patience,

@@ -1,13 +1,17 @@
 """Pairs read one by one: sentence-transformers' vectors, and the same answers after loading."""
 
+import json
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import Gemma3TextConfig, T5Config
 
 from tailorbird.config.schema import METHODS, Config, ModelConfig
+from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import encode_apart
 from tailorbird.errors import UserError
 from tailorbird.evaluate.predict import predict
@@ -17,11 +21,11 @@ from tailorbird.methods import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
-from tailorbird.models.load import is_sentence_model, load_classifier
+from tailorbird.models.load import load_classifier, vector_pooling
 from tailorbird.records import Example, Split, Target, Task
 
 CPU = choose("cpu", "fp32")
-TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, bi_encoder=True)
+TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))
 PAIRS = [
     ("the moon", "a comet"),
     ("soup", "bread and butter with a long list of other things to eat for lunch today"),
@@ -113,8 +117,8 @@ def test_its_folder_is_the_encoder_to_other_programs(tiny_encoder: Path, tmp_pat
     vectors = SentenceTransformer(str(tmp_path), device="cpu").encode([PAIRS[1][1]])
     mean = torch.nn.functional.normalize(ours.mean(dim=1), dim=1)
     np.testing.assert_allclose(vectors, mean.numpy(), atol=1e-5)
-    assert is_sentence_model(ModelConfig(name=str(tmp_path)))
-    # A head of this shape is no head for texts read together: refused, never drawn anew.
+    assert vector_pooling(ModelConfig(name=str(tmp_path))) == ("mean",)
+    # A head of this shape is no head of BERT's for texts read together.
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         AutoModelForSequenceClassification.from_pretrained(tmp_path)
 
@@ -168,8 +172,96 @@ def test_numbers_of_pairs_go_to_sentence_vectors(
 
 
 def test_a_model_with_a_decoder_of_its_own_is_refused() -> None:
-    from transformers import T5Config
-
     with pytest.raises(UserError, match="type t5 cannot read") as caught:
         bi_encoder_class(T5Config())
     assert "model.pairs=cross-encoder" in caught.value.fix
+
+
+def _sentence_folder(folder: Path, *kinds: str, **files: Any) -> ModelConfig:
+    """Lay the description of a sentence-transformers model of these modules into a model folder."""
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"x.models.{kind}"}
+        for i, kind in enumerate(("Transformer", *kinds))
+    ]
+    for name, content in {"modules": modules, **files}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return ModelConfig(name=str(folder))
+
+
+def test_auto_takes_what_a_bi_encoder_can_repeat(tiny_encoder: Path, tmp_path: Path) -> None:
+    copytree(tiny_encoder, tmp_path / "model")
+    folder = tmp_path / "model"
+    assert vector_pooling(ModelConfig(name=str(folder))) is None
+    assert vector_pooling(_sentence_folder(folder, "Pooling", "Normalize")) == ("mean",)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    assert vector_pooling(_sentence_folder(folder, "Pooling")) == ("cls",)
+    for kinds in ((), ("Pooling", "Dense"), ("SpladePooling",)):
+        assert vector_pooling(_sentence_folder(folder, *kinds)) is None, kinds
+    prompted = {"prompts": {"x": "query: "}, "default_prompt_name": "x"}
+    for own in ({"model_type": "CrossEncoder"}, prompted):
+        told = _sentence_folder(folder, "Pooling", config_sentence_transformers=own)
+        assert vector_pooling(told) is None, own
+    (folder / "config_sentence_transformers.json").unlink()
+    T5Config(d_model=8, num_layers=1, vocab_size=9).save_pretrained(folder)
+    assert vector_pooling(_sentence_folder(folder, "Pooling")) is None
+
+
+def test_a_family_of_several_kinds_loads_again(tmp_path: Path) -> None:
+    shape = Gemma3TextConfig(
+        vocab_size=40, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8, num_labels=2,
+    )  # fmt: skip
+    shape.pair_pooling = ["mean"]
+    kind = bi_encoder_class(shape)
+    model = kind(shape).eval()
+    model.save_pretrained(tmp_path)
+    ids = torch.arange(1, 21).reshape(4, 5)
+    with torch.no_grad():
+        first, again = (
+            m(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            for m in (model, kind.from_pretrained(tmp_path).eval())
+        )
+    assert first.shape == (2, 2)
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("change", [{"intermediate_size": 48}, {"num_hidden_layers": 4}])
+def test_weights_that_do_not_fit_are_told(
+    change: dict[str, int], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    copytree(tiny_encoder, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="weights do not fit, e.g. bert.encoder"):
+        base_of(tmp_path / "model")
+
+
+def test_virtual_tokens_are_read_and_not_pooled(tiny_encoder: Path) -> None:
+    config = Config.model_validate(
+        {"model": {"name": str(tiny_encoder), "device": "cpu"}, "method": {"name": "prompt"}}
+    )
+    model, base = make_model(config, TARGET, CPU, get_method("prompt"))
+    inner: Any = base.model
+    with torch.no_grad():
+        inner.classifier.modules_to_save["default"].weight.zero_()[0, -1] = 0.5
+        inner.classifier.modules_to_save["default"].bias.zero_()
+    ours = logits_of(model.eval(), base.tokenizer, [PAIRS[0]])[0, 0]
+    prompt: Any = model.get_prompt(batch_size=1)  # type: ignore[operator]
+    vectors = []
+    with torch.no_grad():
+        for text in PAIRS[0]:
+            words = inner.get_input_embeddings()(
+                base.tokenizer(text, return_tensors="pt").input_ids
+            )
+            hidden = inner.base_model(inputs_embeds=torch.cat([prompt, words], 1))[0]
+            vectors.append(hidden[0, prompt.shape[1] :].mean(0))
+        expected = torch.nn.functional.cosine_similarity(*vectors, dim=0)
+    assert ours == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_batches_keep_to_their_tokens(tiny_encoder: Path) -> None:
+    pairs = [("moon " * (i % 30 + 1), "soup " * (29 - i % 30 + 1)) for i in range(200)]
+    encoded = encode_apart(pairs, base_of(tiny_encoder).tokenizer, 64)
+    for indices in token_batches(encoded.widths, 512):
+        assert collate(encoded, indices, 0)["input_ids"].size <= 512 + 8 * len(indices)

@@ -14,7 +14,7 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models import builtin, device
-from tailorbird.models.load import length_limit, load_classifier, load_tokenizer
+from tailorbird.models.load import hidden_size, length_limit, load_classifier, load_tokenizer
 
 # --- devices ---------------------------------------------------------------------------------
 
@@ -211,3 +211,8 @@ def test_code_of_strangers_is_not_run(models: Any, tmp_path: Path) -> None:
         _load(copy)
     assert not (tmp_path / "ran").exists()
     assert "trust_remote_code" in str(caught.value)
+
+
+def test_the_width_is_read_of_builtins_and_folders(tiny_encoder: Path) -> None:
+    assert hidden_size(ModelConfig()) == 384
+    assert hidden_size(ModelConfig(name=str(tiny_encoder))) == tiny.HIDDEN

@@ -121,13 +121,20 @@ def test_options_that_do_not_fit_are_told(asked: dict[str, object], task: Task, 
 
 def test_a_search_over_losses_takes_the_options_of_any_of_them() -> None:
     def searched(*losses: str, **more: object) -> Config:
-        space = {"train.loss": list(losses)}
-        return Config.model_validate({"train": more, "search": {"space": space}})
+        search = {"trials": 3, "space": {"train.loss": list(losses)}}
+        return Config.model_validate({"train": more, "search": search})
 
     labels = ("ham", "spam")
     check_loss(searched("cross_entropy", "focal", focal_gamma=3.0), "classification", labels)
-    check_loss(searched("auto", "focal", label_smoothing=0.1), "classification", labels)
+    check_loss(searched("focal", label_smoothing=0.1), "classification", labels)
     with pytest.raises(UserError, match="focal_gamma is for focal"):
         check_loss(searched("auto", focal_gamma=3.0), "classification", labels)
     with pytest.raises(UserError, match="train.loss=mse does not fit classification"):
         check_loss(searched("focal", "mse"), "classification", labels)
+    # The first trial is as asked; without trials the space is not looked at.
+    with pytest.raises(UserError, match="train.loss=mse does not fit classification"):
+        check_loss(searched("focal", loss="mse"), "classification", labels)
+    asked = {"train": {"loss": "focal"}, "search": {"space": {"train.loss": ["mse"]}}}
+    check_loss(Config.model_validate(asked), "classification", labels)
+    with pytest.raises(UserError, match="cross-entropy of their tokens"):
+        check_loss(searched("focal", "mse"), "generation", ())
