@@ -187,7 +187,7 @@ class TrainConfig(Section):
     from 10 classes or labels on, and of a bi-encoder; never where words are labelled."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout inside the base model while training; default: the model's own when it is trained
-    itself, none while it is frozen."""
+    itself, none while it is frozen and none in a bi-encoder."""
     evaluate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; default: twice an epoch."""
     patience: int = Field(4, ge=1)

@@ -73,8 +73,9 @@ def resolve(
     # What two vectors say of likeness is there before training: a fit finds it, steps would take
     # their time to.
     fitted = classes >= _MANY_CLASSES or bi_encoder
-    if dropout is None and method.name != "full":
-        # A frozen base cannot overfit; its dropout would only cost time and add noise.
+    if dropout is None and (method.name != "full" or bi_encoder):
+        # A frozen base cannot overfit; its dropout would only cost time and add noise. Of two texts
+        # that are read one by one each has noise of its own, and what is learnt is their angle.
         dropout = 0.0
     return Settings(
         epochs=epochs,

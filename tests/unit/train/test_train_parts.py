@@ -262,6 +262,16 @@ def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:
     assert small.epochs > large.epochs == TABLE["lora"].defaults.epochs
     assert small.learning_rate == TABLE["lora"].defaults.learning_rate
     assert (small.dropout, resolve(Config(), TABLE["full"], 100).dropout) == (0.0, None)
+
+
+def test_a_bi_encoder_has_defaults_of_its_own() -> None:
+    found = resolve(Config(), TABLE["full"], 100, bi_encoder=True)
+    assert (found.learning_rate, found.dropout, found.head_start) == (5e-5, 0.0, True)
+    lora = resolve(Config(), TABLE["lora"], 100, bi_encoder=True)
+    assert lora.learning_rate == resolve(Config(), TABLE["lora"], 100).learning_rate
+    own = {"train": {"learning_rate": 1e-3, "dropout": 0.2, "head_start": False}}
+    asked = resolve(Config.model_validate(own), TABLE["full"], 100, bi_encoder=True)
+    assert (asked.learning_rate, asked.dropout, asked.head_start) == (1e-3, 0.2, False)
     asked = Config.model_validate(
         {"train": {"epochs": 1.5, "batch_size": 5, "micro_batch_size": 9, "weight_decay": 0}}
     )
