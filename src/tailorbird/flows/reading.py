@@ -11,7 +11,7 @@ from tailorbird.data.encode import Encoded, Text, encode, encode_apart, encode_w
 from tailorbird.data.truths import target_of
 from tailorbird.evaluate.predict import Model, Predicted, predict, predict_words
 from tailorbird.models.device import Device
-from tailorbird.models.load import pooling_of, reads_segments, vector_pooling
+from tailorbird.models.load import reads_segments
 from tailorbird.records import KINDS, Split, Target
 
 if TYPE_CHECKING:
@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
 def trained_target(config: Config, split: Split) -> Target:
     """Return what a trained model's head has to put out, and how pairs are read for it."""
-    target, how, pooling = target_of(split), config.model.pairs, None
-    if target.pairs and how == "bi-encoder":
+    target, how = target_of(split), config.model.pairs
+    if not target.pairs or how == "cross-encoder":
+        return target
+    from tailorbird.models.bi_encoder import pooling_of, vector_pooling
+
+    pooling = None
+    if how == "bi-encoder":
         pooling = pooling_of(config.model)
-    elif target.pairs and how == "auto" and target.task == "regression":
+    elif target.task == "regression":
         # How much alike two texts are is what sentence vectors were made for.
         pooling = vector_pooling(config.model)
     return target if pooling is None else replace(target, pooling=pooling)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.models.modules import pool, write_modules
+from tailorbird.models.load import described
+from tailorbird.models.modules import plain_pooling, pool, read_modules, write_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,28 @@ def encoder_of(shape: Any) -> Any:
     if found is None or shape.is_encoder_decoder:
         return None
     return found[0] if isinstance(found, tuple) else found
+
+
+def pooling_of(config: ModelConfig) -> tuple[str, ...]:
+    """Return how a model pools a text's vector; ``mean`` where its folder does not say."""
+    return read_modules(described(config), config.name).poolings
+
+
+def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
+    """Return how a model that was made for the vectors of texts pools them; None of others.
+
+    None too where a bi-encoder could not repeat those vectors: see `plain_pooling`.
+
+    Raises:
+        UserError: The model cannot be found.
+    """
+    folder = described(config)
+    pooling = plain_pooling(folder, config.name)
+    if pooling is None:
+        return None
+    trusted = config.trust_remote_code
+    shape = AutoConfig.from_pretrained(folder, trust_remote_code=trusted)
+    return None if encoder_of(shape) is None else pooling
 
 
 def bi_encoder_class(shape: Any) -> Any:

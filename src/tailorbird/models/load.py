@@ -10,7 +10,6 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
-from tailorbird.models.modules import plain_pooling, read_modules
 from tailorbird.records import KINDS, Target, Task
 
 if TYPE_CHECKING:
@@ -165,33 +164,12 @@ def _new_head(info: Mapping[str, Any], target: Target, name: str) -> tuple[str, 
     return tuple(sorted({key.rpartition(".")[0] for key in fresh}))
 
 
-def pooling_of(config: ModelConfig) -> tuple[str, ...]:
-    """Return how a model pools a text's vector; ``mean`` where its folder does not say."""
-    return read_modules(_described(config), config.name).poolings
-
-
-def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
-    """Return how a model that was made for the vectors of texts pools them; None of others.
-
-    None too where a bi-encoder could not repeat those vectors: see `plain_pooling`.
+def described(config: ModelConfig) -> Path:
+    """Return a folder with the small files that say what a model is, without its weights.
 
     Raises:
         UserError: The model cannot be found.
     """
-    from transformers import AutoConfig
-
-    from tailorbird.models.bi_encoder import encoder_of
-
-    pooling = plain_pooling(_described(config), config.name)
-    if pooling is None:
-        return None
-    with _explained(config.name):
-        shape = AutoConfig.from_pretrained(_source(config), **_hub_options(config))
-    return None if encoder_of(shape) is None else pooling
-
-
-def _described(config: ModelConfig) -> Path:
-    """Return a folder with the small files that say what a model is, without its weights."""
     local = Path(_source(config))
     if local.is_dir():
         return local

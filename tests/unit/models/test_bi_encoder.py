@@ -18,10 +18,10 @@ from tailorbird.evaluate.predict import predict
 from tailorbird.flows.arm import HEADS, make_model
 from tailorbird.flows.reading import trained_target
 from tailorbird.methods import get_method
-from tailorbird.models.bi_encoder import bi_encoder_class
+from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier, vector_pooling
+from tailorbird.models.load import load_classifier
 from tailorbird.records import Example, Split, Target, Task
 
 CPU = choose("cpu", "fp32")

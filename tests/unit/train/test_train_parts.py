@@ -262,9 +262,19 @@ def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:
     assert small.epochs > large.epochs == TABLE["lora"].defaults.epochs
     assert small.learning_rate == TABLE["lora"].defaults.learning_rate
     assert (small.dropout, resolve(Config(), TABLE["full"], 100).dropout) == (0.0, None)
+    asked = Config.model_validate(
+        {"train": {"epochs": 1.5, "batch_size": 5, "micro_batch_size": 9, "weight_decay": 0}}
+    )
+    found = resolve(asked, TABLE["full"], 100)
+    assert (found.epochs, found.batch_size, found.micro_batch_size) == (1.5, 5, 5)
+    assert found.weight_decay == 0.0
 
 
 def test_a_bi_encoder_has_defaults_of_its_own() -> None:
+    from tailorbird.config import Config
+    from tailorbird.methods import TABLE
+    from tailorbird.train.settings import resolve
+
     found = resolve(Config(), TABLE["full"], 100, bi_encoder=True)
     assert (found.learning_rate, found.dropout, found.head_start) == (5e-5, 0.0, True)
     lora = resolve(Config(), TABLE["lora"], 100, bi_encoder=True)
@@ -272,12 +282,6 @@ def test_a_bi_encoder_has_defaults_of_its_own() -> None:
     own = {"train": {"learning_rate": 1e-3, "dropout": 0.2, "head_start": False}}
     asked = resolve(Config.model_validate(own), TABLE["full"], 100, bi_encoder=True)
     assert (asked.learning_rate, asked.dropout, asked.head_start) == (1e-3, 0.2, False)
-    asked = Config.model_validate(
-        {"train": {"epochs": 1.5, "batch_size": 5, "micro_batch_size": 9, "weight_decay": 0}}
-    )
-    found = resolve(asked, TABLE["full"], 100)
-    assert (found.epochs, found.batch_size, found.micro_batch_size) == (1.5, 5, 5)
-    assert found.weight_decay == 0.0
 
 
 # --- dropout ---------------------------------------------------------------------------------
