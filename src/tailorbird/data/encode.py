@@ -26,7 +26,7 @@ class Encoded:
         firsts: Where words are labelled, the place of each word's first token, -1 of words that
             were cut off; else None.
         seconds: Where the texts of a pair are read one by one, the token ids of each second one;
-            `lengths` are then of both together.
+            `lengths` are then twice the longer one's: what both take of a padded batch.
     """
 
     ids: list[np.ndarray]
@@ -39,14 +39,6 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def widths(self) -> np.ndarray:
-        """``[n]`` tokens of a padded batch that each example takes at least."""
-        if self.seconds is None:
-            return self.lengths
-        pairs = zip(self.ids, self.seconds, strict=True)
-        return np.asarray([2 * max(len(one), len(other)) for one, other in pairs], dtype=np.int64)
 
     def first(self, count: int) -> "Encoded":
         """Return the first examples, without targets."""
@@ -111,7 +103,7 @@ def encode_apart(
     """Tokenise both texts of each pair by themselves; see `encode`."""
     first = encode([pair[0] for pair in pairs], tokenizer, max_length, targets)
     second = encode([pair[1] for pair in pairs], tokenizer, max_length)
-    lengths = first.lengths + second.lengths
+    lengths = 2 * np.maximum(first.lengths, second.lengths)
     full = np.maximum(first.full_lengths, second.full_lengths)
     return Encoded(first.ids, lengths, first.targets, full, seconds=second.ids)
 

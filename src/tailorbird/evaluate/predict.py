@@ -50,7 +50,7 @@ def predict(
         title: Shown with a progress bar when not empty.
     """
     started = time.perf_counter()
-    batches = token_batches(encoded.widths, _TOKENS_PER_BATCH)
+    batches = token_batches(encoded.lengths, _TOKENS_PER_BATCH)
     logits: np.ndarray | None = None
     quiet = log.quiet_progress(title, len(encoded), "examples")
     with quiet as bar, torch.inference_mode(), device.autocast():

@@ -95,7 +95,11 @@ def bi_encoder_class(shape: Any) -> Any:
             super().__init__(config)
             setattr(self, self.base_model_prefix, _without_pooler(encoder, config))
             width = config.get_text_config().hidden_size * len(config.pair_pooling)
-            self.classifier = nn.Linear(4 * width + 1, config.num_labels)
+            # How alike two texts are does not depend on their order; how one follows from the other
+            # does. SBERT's objectives differ in the same way.
+            self.ordered = config.problem_type != "regression"
+            features = (4 if self.ordered else 2) * width + 1
+            self.classifier = nn.Linear(features, config.num_labels)
             self.post_init()
 
         def forward(
@@ -111,9 +115,8 @@ def bi_encoder_class(shape: Any) -> Any:
             ).last_hidden_state.float()
             vectors = pool(hidden, attention_mask, self.config.pair_pooling, self.virtual)
             unit = nn.functional.normalize(vectors, dim=1).reshape(-1, 2, vectors.shape[1])
-            return SequenceClassifierOutput(
-                logits=self.classifier(relation(unit[:, 0], unit[:, 1]))
-            )
+            related = relation(unit[:, 0], unit[:, 1], ordered=self.ordered)
+            return SequenceClassifierOutput(logits=self.classifier(related))
 
         def save_pretrained(self, save_directory: str | Path, **more: Any) -> None:
             super().save_pretrained(save_directory, **more)
@@ -126,15 +129,16 @@ def bi_encoder_class(shape: Any) -> Any:
     return BiEncoder
 
 
-def relation(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Return how pairs of unit vectors ``[n, d]`` are related: ``[n, 4 d + 1]``.
+def relation(u: torch.Tensor, v: torch.Tensor, *, ordered: bool) -> torch.Tensor:
+    """Return how pairs of unit vectors ``[n, d]`` are related: ``[n, 2 d + 1]``, or 4 d + 1.
 
-    Both vectors, their difference and their product (InferSent, Conneau et al. 2017, arXiv
-    1705.02364, section 3.1), and the cosine, which is what the vectors were made for.
+    Their difference and their product (InferSent, Conneau et al. 2017, arXiv 1705.02364, section
+    3.1), and the cosine, which is what the vectors were made for; `ordered`: and both vectors.
     """
     cosine = (u * v).sum(dim=1, keepdim=True)
-    parts = [u / 2, v / 2, (u - v).abs() / 2, u * v * (math.sqrt(u.shape[1]) / 2)]
-    return torch.cat([*parts, _ANGLE * cosine], dim=1)
+    both = [u / 2, v / 2] if ordered else []
+    parts = [(u - v).abs() / 2, u * v * (math.sqrt(u.shape[1]) / 2)]
+    return torch.cat([*both, *parts, _ANGLE * cosine], dim=1)
 
 
 def _without_pooler(encoder: "Callable[..., Any]", config: Any) -> Any:

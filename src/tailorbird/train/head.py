@@ -105,7 +105,7 @@ def _features(
             torch.inference_mode(),
             device.autocast(),
         ):
-            for indices in token_batches(train.widths[chosen], _TOKENS_PER_BATCH):
+            for indices in token_batches(train.lengths[chosen], _TOKENS_PER_BATCH):
                 seen.clear()
                 arrays = collate(train, chosen[indices], pad_id)
                 inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}

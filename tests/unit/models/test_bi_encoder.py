@@ -1,6 +1,7 @@
 """Pairs read one by one: sentence-transformers' vectors, and the same answers after loading."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -143,7 +144,7 @@ def test_texts_are_cut_one_by_one(tiny_encoder: Path) -> None:
     assert base.tokenizer.decode(encoded.ids[0]) == "[CLS] one two three four [SEP]"
     assert encoded.seconds is not None
     assert base.tokenizer.decode(encoded.seconds[0]) == "[CLS] seven [SEP]"
-    assert (encoded.lengths.tolist(), encoded.full_lengths.tolist()) == ([9], [8])
+    assert (encoded.lengths.tolist(), encoded.full_lengths.tolist()) == ([12], [8])
     assert encoded.first(1).seconds is not None
 
 
@@ -263,5 +264,16 @@ def test_virtual_tokens_are_read_and_not_pooled(tiny_encoder: Path) -> None:
 def test_batches_keep_to_their_tokens(tiny_encoder: Path) -> None:
     pairs = [("moon " * (i % 30 + 1), "soup " * (29 - i % 30 + 1)) for i in range(200)]
     encoded = encode_apart(pairs, base_of(tiny_encoder).tokenizer, 64)
-    for indices in token_batches(encoded.widths, 512):
+    for indices in token_batches(encoded.lengths, 512):
         assert collate(encoded, indices, 0)["input_ids"].size <= 512 + 8 * len(indices)
+
+
+def test_order_counts_for_labels_and_not_for_numbers(tiny_encoder: Path) -> None:
+    swapped = [(second, first) for first, second in PAIRS]
+    for task in ("regression", "classification"):
+        torch.manual_seed(3)
+        target = replace(TARGET, task=task, labels=("a", "b"))
+        base = load_classifier(ModelConfig(name=str(tiny_encoder)), target, CPU)
+        model = base.model.eval()
+        one, other = (logits_of(model, base.tokenizer, pairs) for pairs in (PAIRS, swapped))
+        assert np.allclose(one, other, atol=1e-6) is (task == "regression")
