@@ -23,15 +23,18 @@ _WRITTEN = "answers in words are trained by the cross-entropy of their tokens"
 
 def loss_name(config: Config, task: Task) -> str:
     """Return the loss that a task is trained by."""
-    return KINDS[task].losses[0] if config.train.loss == "auto" else config.train.loss
+    return _named(config.train.loss, task)
 
 
 def _losses(config: Config, task: Task) -> list[str]:
     """Return the losses that the run may be trained by: of a search all that its space lists."""
     space = (config.search.space or {}) if config.search.trials else {}
     listed = [config.train.loss, *map(str, choices(space.get("train.loss", ())) or ())]
-    own = KINDS[task].losses[0] if task in KINDS else "auto"
-    return list(dict.fromkeys(own if name == "auto" else name for name in listed))
+    return list(dict.fromkeys(_named(name, task) for name in listed))
+
+
+def _named(loss: str, task: Task) -> str:
+    return KINDS[task].losses[0] if loss == "auto" and task in KINDS else loss
 
 
 def _changed(asked: TrainConfig, option: str) -> bool:

@@ -52,7 +52,7 @@ class Example:
         row: The row's number in its file, counted from 1 without the header.
         messages: The whole conversation, the answer included; empty for labels and plain text.
         tools: Tool definitions the conversation may call, as the template takes them.
-        pair: Of two texts that are read together, both; `text` is the two, one under the other.
+        pair: Of two texts that belong together, both; `text` is the two, one under the other.
         labels: Of multi-label data, its labels; none is an answer too. Of token classification
             the label of each word. `label` lists them.
         values: Of regression, its numbers, one per target; `label` writes them.
