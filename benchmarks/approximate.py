@@ -36,7 +36,7 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     """Fill a table and search it in each way."""
     from lancedb.index import IvfPq
 
-    from tailorbird.rag import store as room
+    from tailorbird.knowledge import lance as room
 
     maker, rng = Maker(), np.random.default_rng(3)
     asked = np.stack([vector for _, vector in maker.questions(QUERIES, seed=5)])

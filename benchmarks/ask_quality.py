@@ -48,7 +48,7 @@ def make_store(store: Path, data: Path) -> None:
     """Index both sets of pages."""
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.flows.index import index
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     config = IndexConfig()
     with KnowledgeBase(store, config) as kb:

@@ -65,7 +65,7 @@ def _sides(given: Any) -> tuple[Any, Any, str]:
     from tailorbird.config.schema import ModelConfig
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     device = choose("auto", given.precision)
     ours = Embedder(ModelConfig(name="builtin:minilm"), device)

@@ -69,11 +69,9 @@ def preload() -> None:
     import numpy.random  # noqa: F401
     from tests_knowledge import document, load
 
-    import tailorbird.flows.index
-    import tailorbird.flows.upkeep
-    import tailorbird.rag.read  # noqa: F401
+    import tailorbird.documents  # noqa: F401
     from tailorbird.config.knowledge import IndexConfig
-    from tailorbird.rag.chunk import chunk_document
+    from tailorbird.documents.chunk import chunk_document
 
     warnings.filterwarnings("ignore", message="lancedb fork support")
     # Words and tokens that were met once cost nothing in the forks.
@@ -258,7 +256,7 @@ def make(folder: Path) -> None:
     from tests_knowledge import load
 
     from tailorbird.config.knowledge import IndexConfig
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     config = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)
     KnowledgeBase(folder, config, load).close()
@@ -270,7 +268,7 @@ def work(
     """Write what the plan says, and tell each call that was acknowledged."""
     from tests_knowledge import load
 
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     with KnowledgeBase(folder, None, load) as kb:
         if kind == "sync":
@@ -290,7 +288,7 @@ def work(
 def _beside(folder: Path, plan: Plan, tell: Tell) -> None:
     from tests_knowledge import load
 
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     with KnowledgeBase(folder, None, load) as kb:
         _calls(kb, plan, tell)
@@ -340,7 +338,7 @@ def look(folder: Path, tell: Tell) -> None:
     from tests_knowledge import load, versions
 
     from tailorbird.flows.upkeep import verify
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     with KnowledgeBase(folder, None, load) as kb:
         problems = list(verify(kb).problems)
@@ -357,7 +355,7 @@ def look(folder: Path, tell: Tell) -> None:
 
 def lost(kb: Any, view: Any, source: str) -> Iterator[str]:
     """Yield the sides that do not find a document's first chunk by its own words."""
-    from tailorbird.rag.chunk import contextual_text
+    from tailorbird.documents.chunk import contextual_text
 
     chunk = view.chunks(source)[0]
     text = contextual_text(chunk)
@@ -373,7 +371,7 @@ def watch(folder: Path, tell: Tell) -> None:
     """Read all the time; tell every look, and what it saw half."""
     from tests_knowledge import load, versions
 
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     with KnowledgeBase(folder, None, load) as kb:
         while True:

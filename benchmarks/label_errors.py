@@ -23,7 +23,7 @@ def main() -> None:
     from tailorbird.flows.label_errors import out_of_fold
     from tailorbird.metrics.confident import label_errors
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     asked = parser(__doc__)
     asked.add_argument("--data", type=Path, default=DATA / "sst2" / "train.csv")

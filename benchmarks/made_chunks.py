@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tailorbird.rag.chunk import chunk_id, contextual_text
-from tailorbird.rag.embed import Embedded
-from tailorbird.rag.ledger import Prepared
+from tailorbird.documents.chunk import chunk_id, contextual_text
+from tailorbird.knowledge.ledger import Prepared
+from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Document
 
 DIMENSION = 384

@@ -26,7 +26,7 @@ def main() -> None:
     from tailorbird.data.read import read_examples
     from tailorbird.flows.vectors import relation
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     model = Embedder(ModelConfig(name=given.model), choose())
     parts = {}

@@ -146,14 +146,14 @@ def fill(
 
 def open_store(folder: Path, ready: ReadyVectors, config: Any = None) -> Any:
     """Open a knowledge base whose embedder has the vectors ready."""
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     return KnowledgeBase(folder, config, lambda _: ready)
 
 
 def write(kb: Any, ready: ReadyVectors, block: Ready) -> float:
     """Write some documents; return the seconds."""
-    from tailorbird.rag.write import Batch
+    from tailorbird.knowledge.write import Batch
 
     ready.known = block.vectors
     started = time.perf_counter()

@@ -5,7 +5,7 @@ to fit it, the validation rows to choose thresholds on, and 8,000 more training 
 on; the test rows stay out of it, so that what is decided by these figures may be tested there.
 Thresholds are chosen on all validation rows and on several draws of fewer: one for all labels; each
 label's best; halfway between the two in log odds, nearer to the common one the fewer rows have the
-label (n / (n + 30)); and as `metrics/sets.py` does, with its caution and with others (0 is each
+label (n / (n + 30)); and as `metrics/multilabel.py` does, its caution and others (0 is each
 label's best once more, with ties broken otherwise). Prints one JSON line: for each model (by the C
 of its penalty; a small one leaves the probabilities of rare labels low, as a short training does)
 and each number of validation rows the mean macro-F1 on the judging rows.
@@ -62,7 +62,7 @@ def _embedded(folder: Path, rows: int) -> list[tuple[Any, Any]]:
     from tailorbird.data.split import make_split
     from tailorbird.data.truths import target_of, truths
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     files = [str(data_file(folder, f"{name}.tsv")) for name in ("train", "dev", "test")]
     parts = read_parts(
@@ -82,7 +82,7 @@ def _scores(held: Any, truth: Any, judged: Any, right: Any) -> dict[str, float]:
     import numpy as np
     from scipy.special import expit, logit
 
-    from tailorbird.metrics import sets
+    from tailorbird.metrics import multilabel as sets
 
     f1 = sets.f1_by_threshold(held, truth)
     one = sets.THRESHOLDS[sets.middle_best(f1.mean(axis=1))]

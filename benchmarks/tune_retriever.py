@@ -76,7 +76,7 @@ def main() -> None:
     from tailorbird.config.schema import ModelConfig
     from tailorbird.flows.tune_retriever import Grounds
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     corpus = read_corpus(given.data, given.documents)
     device = choose()
@@ -103,9 +103,9 @@ def run(grounds: Any, old: Any, data: Path, config: Any) -> dict[str, Any]:
     from tailorbird.config.schema import ModelConfig
     from tailorbird.flows.tune_retriever import tune_embedder
     from tailorbird.models.device import choose
-    from tailorbird.rag.embed import Embedder
-    from tailorbird.rag.gate import both_sides
+    from tailorbird.models.embed import Embedder
     from tailorbird.rag.pairs import check_sources, read_queries
+    from tailorbird.rag.publish_gate import both_sides
     from tailorbird.runs.folder import RunFolder
 
     train = read_queries(data / "queries.jsonl", data / "qrels" / "train.tsv")

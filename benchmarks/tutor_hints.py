@@ -50,7 +50,7 @@ def _compare(model: str, run: Path) -> float:
 
 def _against_base(run: Path) -> dict[str, Any]:
     from tailorbird.flows.written import headline_values, load_values
-    from tailorbird.metrics.paired import compare_values
+    from tailorbird.metrics.significance import compare_values
     from tailorbird.runs.folder import RunFolder
 
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))

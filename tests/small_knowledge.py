@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.rag.embed import Embedded
+from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Hit
 
 K1, B = 1.2, 0.75

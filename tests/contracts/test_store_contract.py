@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailorbird.rag.store import LanceStore, Store
+from tailorbird.knowledge.lance import LanceStore, Store
 
 D = 16
 WORDS = [f"term{n}" for n in range(60)]
@@ -149,14 +149,14 @@ def test_another_opening_sees_every_change(
     query = oracle.held[510][0]
     assert other.nearest(query, 1)[0].tolist() == [510]
     # Rows below the last, as a repair adds them; and more deletions than are put up with.
-    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 0.0)
+    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 0.0)
     put(store, oracle, 4, seed=4, start=400)
     store.delete(np.arange(20, 30))
     for row in range(20, 30):
         del oracle.held[row]
     assert other.nearest(oracle.held[402][0], 1)[0].tolist() == [402]
-    monkeypatch.setattr("tailorbird.rag.store._READ_ALL_SECONDS", 60.0)
-    monkeypatch.setattr("tailorbird.rag.store._STALE", 5)
+    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 60.0)
+    monkeypatch.setattr("tailorbird.knowledge.lance._STALE", 5)
     store.delete(np.arange(30, 40))
     for row in range(30, 40):
         del oracle.held[row]
@@ -174,7 +174,7 @@ def test_past_the_memory_an_approximate_index_answers(
     store = LanceStore(tmp_path / "index", "g1", D, create=True)
     store.add(np.arange(4000), vectors, ["text"] * 4000)
     exact = [set(store.nearest(vector, 10)[0].tolist()) for vector in vectors[:50]]
-    monkeypatch.setattr("tailorbird.rag.store._RESIDENT_BYTES", 0)
+    monkeypatch.setattr("tailorbird.knowledge.lance._RESIDENT_BYTES", 0)
     large = LanceStore(tmp_path / "index", "g1", D)
     large.optimize()
     found = [set(large.nearest(vector, 100)[0][:10].tolist()) for vector in vectors[:50]]

@@ -14,7 +14,7 @@ import pytest
 
 import tiny
 from tailorbird.config import Config, dump_config
-from tailorbird.data.supervise import encode_conversations
+from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.methods import TABLE

@@ -15,7 +15,7 @@ from tailorbird.flows.judge_answers import score_one
 from tailorbird.metrics.ranking import ndcg
 from tailorbird.rag.judge import Names, failures
 from tailorbird.records import Answer, Citation, Claim, Question
-from tailorbird.report.judged import failure_lines, verdict, weight_words
+from tailorbird.report.retrieval_page import failure_lines, verdict, weight_words
 
 THINGS = ("moon", "soup", "race", "comet", "bread", "goal", "pear", "rocket", "cheese", "coach")
 COLOURS = ("red", "green", "blue")

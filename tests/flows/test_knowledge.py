@@ -17,12 +17,12 @@ from terminal import PATIENCE, environment
 from tests_knowledge import WordVectors, document, load, versions
 
 from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
+from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
-from tailorbird.rag.chunk import contextual_text
-from tailorbird.rag.knowledge import KnowledgeBase
-from tailorbird.rag.ledger import said_hash
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.ledger import said_hash
 from tailorbird.rag.retrieve import Retriever
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)

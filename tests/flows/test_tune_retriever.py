@@ -16,9 +16,9 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.publish_retriever import publish, tune_store
 from tailorbird.flows.tune_retriever import Tuned
+from tailorbird.knowledge.ledger import said_hash
 from tailorbird.models.device import choose
-from tailorbird.rag.embed import Embedder
-from tailorbird.rag.ledger import said_hash
+from tailorbird.models.embed import Embedder
 from tailorbird.records import Chunk, Hit
 from tailorbird.records.retriever import RetrieverReport
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.rag.embed import Embedded
-from tailorbird.rag.knowledge import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.models.embed import Embedded
 from tailorbird.records import Document, Mark
 
 

@@ -14,8 +14,11 @@ ORDER = (
     ("config",),
     ("data", "metrics", "runs"),
     ("models",),
-    ("methods", "rag"),
+    ("methods",),
     ("train", "evaluate"),
+    ("documents",),
+    ("knowledge",),
+    ("rag",),
     ("report",),
     ("flows",),
     ("serve",),
@@ -23,7 +26,11 @@ ORDER = (
     ("",),  # tailorbird/__init__.py, the Python front door
 )
 # Retrieval and fine-tuning stand side by side: neither knows of the other.
-APART = {("train", "rag"), ("evaluate", "rag")}
+APART = {
+    (room, other)
+    for room in ("documents", "knowledge", "rag")
+    for other in ("methods", "train", "evaluate")
+}
 
 DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
@@ -32,19 +39,19 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "optuna": "train/search.py",
     "typer": "cli/",
     "click": "cli/",
-    "lxml": "rag/read/",
-    "pathspec": "rag/read/ignore.py",
-    "pypdfium2": "rag/read/pdf.py",
-    "python_calamine": "rag/read/sheets.py",
-    "oxmsg": "rag/read/mail.py",
-    "striprtf": "rag/read/odt.py",
-    "lancedb": "rag/store.py",
+    "lxml": "documents/",
+    "pathspec": "documents/ignore.py",
+    "pypdfium2": "documents/pdf.py",
+    "python_calamine": "documents/sheets.py",
+    "oxmsg": "documents/mail.py",
+    "striprtf": "documents/odt.py",
+    "lancedb": "knowledge/lance.py",
     "httpx2": "rag/endpoint.py",
     "snowballstemmer": "rag/words.py",
-    "sentence_transformers": "rag/",
+    "sentence_transformers": ("rag/", "models/"),
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
-    "filelock": "rag/write.py",
+    "filelock": "knowledge/write.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
 }

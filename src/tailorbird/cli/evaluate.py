@@ -82,7 +82,7 @@ def _judge(
 ) -> None:
     from tailorbird import log
     from tailorbird.flows.judge import Files, judge
-    from tailorbird.report.judged import (
+    from tailorbird.report.retrieval_page import (
         answer_lines,
         failure_lines,
         score_table,

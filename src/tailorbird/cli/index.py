@@ -48,7 +48,7 @@ def index(
     """
     from tailorbird.errors import UserError
     from tailorbird.flows import index as flow
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")

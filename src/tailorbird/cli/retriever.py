@@ -26,7 +26,7 @@ def tune_retriever(
     if qrels is not None and queries is None:
         raise UserError("--qrels needs the queries they judge", "add --queries FILE")
     from tailorbird.flows.publish_retriever import tune_store
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     opened = KnowledgeBase.open(store)
     command = options.command_line()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import fmean, median, pstdev
 
 from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
-from tailorbird.data.sameness import rows, shortened, text_key
+from tailorbird.data.normalise import rows, shortened, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.records import DataSummary, Example, Finding, Split, Task
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tailorbird.data.deal import deal
-from tailorbird.data.sameness import rows
+from tailorbird.data.normalise import rows
+from tailorbird.data.stratify import deal
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Finding, Task
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tailorbird.data.deal import deal
+from tailorbird.data.stratify import deal
 from tailorbird.errors import UserError
 from tailorbird.records import Split
 

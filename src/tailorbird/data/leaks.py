@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from tailorbird.data.near import NearTexts
-from tailorbird.data.sameness import outer_key, rows, shortened, text_key
+from tailorbird.data.normalise import outer_key, rows, shortened, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Split

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from tailorbird.data.sameness import text_key
+from tailorbird.data.normalise import text_key
 
 _SHINGLE = 5
 # Longer texts are compared by their beginning: the sketch of 20,000 shingles takes 10 MB.

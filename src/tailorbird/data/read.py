@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.extras import with_extras
 from tailorbird.data.formats import Asked, Wish, find_form
+from tailorbird.data.group_time import with_extras
 from tailorbird.data.labelled import Asked as Needs
 from tailorbird.data.labelled import is_labelled, read_labelled
 from tailorbird.data.layout import PROSE

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 from tailorbird.data.cuts import cut_groups, cut_time, kept_apart
+from tailorbird.data.normalise import rows, text_key
 from tailorbird.data.read import Loaded
-from tailorbird.data.sameness import rows, text_key
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import KINDS, Example, Split, Task

@@ -7,9 +7,9 @@ from tailorbird import log
 from tailorbird.data.conll import ENDINGS, read_conll
 from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
-from tailorbird.data.kept import Kept
 from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.prose import read_prose
+from tailorbird.data.reservoir import Kept
 from tailorbird.data.sources import Source, files_of
 from tailorbird.data.table import Place, Row, Stream, Table
 from tailorbird.data.textfile import PACKED, kind_of

@@ -15,7 +15,7 @@ from tailorbird.data.conversations import (
     with_system,
 )
 from tailorbird.data.formats import Form
-from tailorbird.data.sameness import rows
+from tailorbird.data.normalise import rows
 from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding

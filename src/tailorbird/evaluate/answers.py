@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tailorbird.evaluate.asked import Asked, Scoring
 from tailorbird.evaluate.choices import choose_labels
+from tailorbird.evaluate.test_set import Asked, Scoring
 from tailorbird.metrics.answers import CHOICE, score_texts
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate

@@ -10,17 +10,17 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.data.supervise import encode_prompts
+from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.flows.answering import Answering
 from tailorbird.flows.load import arm_folder
 from tailorbird.flows.load_writing import Writer
 from tailorbird.flows.writing_arm import make_base
 from tailorbird.models.device import choose
+from tailorbird.models.embed import Remembered
 from tailorbird.models.generate import stream
 from tailorbird.models.inputs import context_length
 from tailorbird.rag.answer import Extractive, Generator, Heard, Prompted, Writes, answer
-from tailorbird.rag.embed import Remembered
 from tailorbird.rag.endpoint import Endpoint
 from tailorbird.rag.followup import Turn, standalone
 from tailorbird.rag.retrieve import Retriever
@@ -193,6 +193,6 @@ def open_asker(store: str | Path, config: Config) -> Asker:
     Raises:
         UserError: There is none, or a setting does not fit.
     """
-    from tailorbird.rag.knowledge import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeBase
 
     return Asker(KnowledgeBase.open(Path(store)), config)

@@ -11,7 +11,7 @@ from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
-from tailorbird.evaluate.asked import Asked, Scoring, asked_of, saved_scoring, scoring_of
+from tailorbird.evaluate.test_set import Asked, Scoring, asked_of, saved_scoring, scoring_of
 from tailorbird.flows.load_writing import Writer
 from tailorbird.flows.paper import Paper, encode_test
 from tailorbird.flows.written import Marked, prediction_rows, test_scores, values_of

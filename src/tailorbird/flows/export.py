@@ -239,7 +239,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) ->
 
 
 def _prompts(test: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:
-    from tailorbird.data.supervise import encode_prompts
+    from tailorbird.data.encode_chat import encode_prompts
 
     asked = [e for e in test if e.messages][:_GREEDY]
     return encode_prompts(asked, tokenizer) if asked else []

@@ -20,7 +20,7 @@ from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.scoring import load_probabilities, load_target
 from tailorbird.flows.tasks import TOOLS
-from tailorbird.metrics.paired import compare_values
+from tailorbird.metrics.significance import compare_values
 from tailorbird.metrics.verdict import best_arm, verdict
 from tailorbird.records import (
     KINDS,

@@ -11,11 +11,11 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents import FileResult, Known, find_files, read_files, source_of
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.rag.knowledge import KnowledgeBase, made_with
-from tailorbird.rag.ledger import FileNote, Prepared
-from tailorbird.rag.read import FileResult, Known, find_files, read_files, source_of
-from tailorbird.rag.write import Batch
+from tailorbird.knowledge.base import KnowledgeBase, made_with
+from tailorbird.knowledge.ledger import FileNote, Prepared
+from tailorbird.knowledge.write import Batch
 from tailorbird.records import Document
 
 _BATCH_CHUNKS = 2000

@@ -14,15 +14,15 @@ from tailorbird.errors import UserError
 from tailorbird.flows.ask import Asker
 from tailorbird.flows.judge_answers import Answers, score_all
 from tailorbird.flows.output import run_folder
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.metrics.intervals import Floats
-from tailorbird.metrics.paired import compare_values
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
+from tailorbird.metrics.significance import compare_values
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
-from tailorbird.rag.knowledge import KnowledgeBase
 from tailorbird.rag.retrieve import Retriever, Sides
-from tailorbird.rag.view import Knowledge
 from tailorbird.records import Answer, Hit, JudgeReport, Question, SideReport
-from tailorbird.report.judged import render_judged
+from tailorbird.report.retrieval_page import render_judged
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import load_config
+from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.flows import index as indexing
 from tailorbird.flows import upkeep
-from tailorbird.rag.knowledge import KnowledgeBase as Store
-from tailorbird.rag.read.parsed import document_digest
+from tailorbird.knowledge.base import KnowledgeBase as Store
 from tailorbird.records import Answer, Document, Passage
 
 if TYPE_CHECKING:

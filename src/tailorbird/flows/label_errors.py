@@ -9,7 +9,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import load_config
-from tailorbird.data.sameness import rows, shortened
+from tailorbird.data.normalise import rows, shortened
 from tailorbird.data.truths import target_of, truths
 from tailorbird.flows.vectors import split_vectors
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors

@@ -20,9 +20,9 @@ from tailorbird.flows.untrained import looked_up, spoken_for
 from tailorbird.flows.vectors import embed
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
 from tailorbird.models.load import load_classifier
-from tailorbird.rag.embed import Embedder
-from tailorbird.rag.memory import Memory, VoteSettings
+from tailorbird.rag.neighbours import Memory, VoteSettings
 from tailorbird.records import Example, Neighbour, Target
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
 from tailorbird.runs.split import example_from_json

@@ -10,17 +10,17 @@ import numpy as np
 
 from tailorbird.config import Config, load_config
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.supervise import encode_prompts
+from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.flows.answering import Answering
 from tailorbird.flows.arm import max_length
 from tailorbird.flows.writing_arm import make_base, writer_options
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import Base, load_writer, tokenizer_in
-from tailorbird.rag.embed import Embedder
-from tailorbird.rag.memory import Memory
+from tailorbird.rag.neighbours import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.data.supervise import encode_conversations, encode_texts
+from tailorbird.data.encode_chat import encode_conversations, encode_texts
 from tailorbird.data.tokens import Tokens
-from tailorbird.evaluate.asked import (
+from tailorbird.evaluate.test_set import (
     Asked,
     Scoring,
     answer_length,

@@ -10,11 +10,11 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import dump_config
-from tailorbird.data.supervise import encode_conversations
+from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.evaluate.answers import score_outputs
-from tailorbird.evaluate.asked import Asked, asked_of
+from tailorbird.evaluate.test_set import Asked, asked_of
 from tailorbird.flows.answering import Answering
 from tailorbird.flows.arm import count_parameters, max_length, reading_limit
 from tailorbird.flows.job import ArmJob
@@ -25,7 +25,7 @@ from tailorbird.flows.written import ANSWERED_AGAIN, Marked, finish_arm, score_a
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base
-from tailorbird.rag.memory import Memory
+from tailorbird.rag.neighbours import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.environment import peak_memory_bytes

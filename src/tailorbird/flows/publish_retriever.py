@@ -11,11 +11,11 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
+from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder, saved_config
 from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
-from tailorbird.rag.chunk import contextual_text
-from tailorbird.rag.ledger import said_hash
+from tailorbird.knowledge.ledger import said_hash
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
 from tailorbird.records import Chunk, Hit

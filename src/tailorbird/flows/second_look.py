@@ -21,7 +21,7 @@ from tailorbird.flows.load import load
 from tailorbird.flows.scoring import load_probabilities
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED, split_vectors
-from tailorbird.rag.memory import Memory
+from tailorbird.rag.neighbours import Memory
 from tailorbird.records import KINDS, ReloadCheck, Split
 from tailorbird.runs.folder import ARM, CONFIG, TASK, RunFolder
 from tailorbird.runs.split import load_split

@@ -13,10 +13,12 @@ import numpy as np
 from tailorbird.data.targets import shown_labels, shown_values
 from tailorbird.flows import tasks_words as by_word
 from tailorbird.flows.worst import MOST_ERRORS, worst
-from tailorbird.metrics import entities, sets, values
+from tailorbird.metrics import entities
 from tailorbird.metrics import labels as single
-from tailorbird.metrics.paired import compare_values
-from tailorbird.metrics.resampled import compare_sums
+from tailorbird.metrics import multilabel as sets
+from tailorbird.metrics import regression as values
+from tailorbird.metrics.bootstrap import compare_sums
+from tailorbird.metrics.significance import compare_values
 from tailorbird.metrics.stats import compare_with, score_all
 from tailorbird.records import (
     ArmReport,

@@ -13,7 +13,7 @@ import numpy as np
 from tailorbird.flows.worst import worst
 from tailorbird.metrics import entities
 from tailorbird.metrics import labels as single
-from tailorbird.metrics.resampled import compare_sums
+from tailorbird.metrics.bootstrap import compare_sums
 from tailorbird.records import ArmReport, ClassScore, Comparison, Example, Target
 
 Runs = Sequence[np.ndarray]

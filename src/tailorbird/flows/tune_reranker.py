@@ -19,11 +19,11 @@ from tailorbird.flows.tune_retriever import (
 )
 from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
-from tailorbird.rag.embed import Embedder
+from tailorbird.models.embed import Embedder
 from tailorbird.rag.fuse import EVEN
-from tailorbird.rag.gate import NEW, Sides, both_sides, judge
 from tailorbird.rag.learn import Learnt, learn
 from tailorbird.rag.pairs import Queries
+from tailorbird.rag.publish_gate import NEW, Sides, both_sides, judge
 from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.tune import DEPTH, LORA_RATE
 from tailorbird.rag.tune_reranker import (

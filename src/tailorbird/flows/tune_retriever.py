@@ -13,8 +13,7 @@ from tailorbird.config.schema import MethodConfig, ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
-from tailorbird.rag.embed import Embedder
-from tailorbird.rag.gate import NEW, Gate, Sides, both_sides, judge
+from tailorbird.models.embed import Embedder
 from tailorbird.rag.learn import Learnt, learn
 from tailorbird.rag.pairs import (
     Corpus,
@@ -29,6 +28,7 @@ from tailorbird.rag.pairs import (
     without_headings,
     without_leaks,
 )
+from tailorbird.rag.publish_gate import NEW, Gate, Sides, both_sides, judge
 from tailorbird.rag.tune import (
     FULL_RATE,
     LORA_RATE,

@@ -24,7 +24,7 @@ from tailorbird.flows.scoring import (
 from tailorbird.flows.tasks import TOOLS
 from tailorbird.flows.vectors import CHECKED, Vectors, split_vectors
 from tailorbird.models.linear import fit_labels, fit_values
-from tailorbird.rag.memory import Memory
+from tailorbird.rag.neighbours import Memory
 from tailorbird.records import ArmReport, Cost, Example, Target
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder, write_atomically

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tailorbird import log
-from tailorbird.rag.knowledge import INDEX, KnowledgeBase
-from tailorbird.rag.ledger import unpack
-from tailorbird.rag.write import write_lock
+from tailorbird.knowledge.base import INDEX, KnowledgeBase
+from tailorbird.knowledge.ledger import unpack
+from tailorbird.knowledge.write import write_lock
 
 _BLOCK = 2000
 

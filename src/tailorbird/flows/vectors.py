@@ -11,7 +11,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.encode import Text, as_read
 from tailorbird.models.device import choose
-from tailorbird.rag.embed import Embedded, Embedder, choose_embedder
+from tailorbird.models.embed import Embedded, Embedder, choose_embedder
 from tailorbird.records import Split
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import RunFolder, write_atomically

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
 from tailorbird.config import Config, dump_config
-from tailorbird.data.supervise import encode_conversations, encode_texts
+from tailorbird.data.encode_chat import encode_conversations, encode_texts
 from tailorbird.data.template import end_of_turn, install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
@@ -30,7 +30,7 @@ from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import ArmReport, Cost, Example, Split
-from tailorbird.report.shown import tell_shown
+from tailorbird.report.training_preview import tell_shown
 from tailorbird.runs.folder import CONFIG, SHOWN
 
 if TYPE_CHECKING:

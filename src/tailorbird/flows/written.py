@@ -9,7 +9,7 @@ import numpy as np
 
 from tailorbird.data.tokens import Tokens
 from tailorbird.evaluate.answers import AnswerScores, samples, worst
-from tailorbird.evaluate.asked import scoring_json
+from tailorbird.evaluate.test_set import scoring_json
 from tailorbird.flows.answering import Answering, Reference, reference_text
 from tailorbird.flows.job import ArmJob
 from tailorbird.flows.paper import Paper

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tailorbird.metrics.bootstrap import Weighted, scores_of
 from tailorbird.metrics.intervals import Floats, wilson
 from tailorbird.metrics.labels import divide
-from tailorbird.metrics.resampled import Weighted, scores_of
 from tailorbird.records import ClassScore, Score
 
 OUTSIDE = "O"

@@ -11,10 +11,10 @@ from tailorbird.config.knowledge import AskConfig
 from tailorbird.rag.augment import UNKNOWN, heading_of, pack
 from tailorbird.rag.citations import Support, check_answer, cite
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
+from tailorbird.rag.question_type import wanted
 from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
 from tailorbird.rag.spans import best_span
-from tailorbird.rag.wanted import wanted
 from tailorbird.rag.words import content_words
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tailorbird.rag.question_type import defines, dependence, leans, subject, tells, wanted
 from tailorbird.rag.sentences import Sentence, plain, split_sentences
-from tailorbird.rag.wanted import defines, dependence, leans, subject, tells, wanted
 from tailorbird.rag.words import content_words, tokens
 from tailorbird.records import Passage
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from tailorbird.config.knowledge import RetrieveConfig
-from tailorbird.rag.chunk import contextual_text
+from tailorbird.documents.chunk import contextual_text
+from tailorbird.knowledge.protocols import Knowledge, View
 from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf
-from tailorbird.rag.view import Knowledge, View
 from tailorbird.records import Chunk, Hit, Passage
 
 _BESIDE = ThreadPoolExecutor(4, "words")

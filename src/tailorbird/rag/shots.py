@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tailorbird.data.supervise import encode_prompts
+from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.records import Example, Message
 
 

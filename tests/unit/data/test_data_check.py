@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from tailorbird.data import leaks, near
 from tailorbird.data.check import check_split, summarise, truncation_finding
 from tailorbird.data.near import NearTexts
+from tailorbird.data.normalise import shortened, text_key
 from tailorbird.data.read import read_parts
-from tailorbird.data.sameness import shortened, text_key
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Finding, Split

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailorbird.data.folds import make_folds
-from tailorbird.data.sameness import text_key
+from tailorbird.data.normalise import text_key
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Split
 

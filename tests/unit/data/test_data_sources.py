@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.kept import Kept
 from tailorbird.data.layout import split_files
 from tailorbird.data.read import read_examples, read_parts
+from tailorbird.data.reservoir import Kept
 from tailorbird.data.sources import Source, parts_of, splits_of
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
@@ -146,7 +146,7 @@ def test_rows_beyond_the_limit_are_drawn_and_told(tmp_path: Path) -> None:
 
 _READ_WITH_LITTLE_MEMORY = """
 import sys
-from tailorbird.data import kept
+from tailorbird.data import reservoir as kept
 from tailorbird.data.sources import Source
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailorbird.data.check import check_split, summarise
+from tailorbird.data.normalise import text_key
 from tailorbird.data.read import Loaded
-from tailorbird.data.sameness import text_key
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Message, Split, Task

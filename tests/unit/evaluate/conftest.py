@@ -8,7 +8,7 @@ import pytest
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.tokens import Tokens
-from tailorbird.evaluate.asked import Asked, asked_of
+from tailorbird.evaluate.test_set import Asked, asked_of
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import Example

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tailorbird.evaluate.answers import AnswerScores, answer_all, samples, score_outputs, worst
-from tailorbird.evaluate.asked import Asked, Scoring, scoring_of
+from tailorbird.evaluate.test_set import Asked, Scoring, scoring_of
 from tailorbird.metrics.text import token_f1
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, generate

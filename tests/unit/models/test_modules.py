@@ -13,8 +13,8 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
 from tailorbird.models.modules import pool, read_modules
-from tailorbird.rag.embed import Embedder
 
 TEXTS = [text for text, _ in tiny.rows()[:9]] + ["", "word " * 300]
 Write = Callable[..., Path]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.data.supervise import encode_prompts
+from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.data.template import install_template
 from tailorbird.models.load import tokenizer_in
 from tailorbird.rag.shots import fit_shots, with_shots

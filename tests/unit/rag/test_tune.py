@@ -137,7 +137,7 @@ def test_saved_folder_is_sentence_transformers_own(tiny_encoder: Path, tmp_path:
     from sentence_transformers import SentenceTransformer
 
     from tailorbird.config.schema import ModelConfig
-    from tailorbird.rag.embed import Embedder
+    from tailorbird.models.embed import Embedder
 
     device = choose("cpu", "fp32")
     model = load_embedder(str(tiny_encoder), device, 16)

@@ -1,0 +1,268 @@
+"""Conversations and texts into token ids, and which of the tokens the model learns to write."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tailorbird.data.answer_spans import Drawn, Shape, draw, draw_prompt, fitted, try_template
+from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse
+from tailorbird.data.normalise import rows
+from tailorbird.data.shown import shown_pieces
+from tailorbird.data.template import special_tokens
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import Faults, UserError
+from tailorbird.records import Example, Finding
+
+T = TypeVar("T")
+
+_BATCH = 1000
+_MOST_FAULTS = 5
+
+
+def encode_conversations(
+    examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong = "cut"
+) -> Tokens:
+    """Tokenise conversations that end with an answer, and mark what is trained.
+
+    Trained are the answers, each with the token that ends it: what the chat template writes
+    after its generation prompt. Each conversation is tokenised once and whole, and its
+    characters find their tokens by the tokenizer's offsets. A token that holds the end of a
+    prompt and the beginning of an answer at once is not trained, and such rows are counted.
+
+    Args:
+        examples: The conversations.
+        tokenizer: A tokenizer that has its chat template (`install_template`).
+        limit: The most tokens of a sequence.
+        too_long: What to do with longer ones: cut their end, drop them, or refuse.
+
+    Raises:
+        UserError: The template refuses conversations, or there is nothing to train on, or no
+            end to learn.
+    """
+    _check_fast(tokenizer)
+    shape = try_template(tokenizer)
+    counted = Counted(conversations=len(examples))
+    drawn = _each(examples, lambda e: draw(e, tokenizer, shape))
+    _look_through(examples, drawn, shape, counted)
+    ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
+    made = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    kept_rows: list[int] = []
+    for i, (encoding, prompt) in enumerate(_tokenised(drawn, tokenizer)):
+        row = examples[i].row
+        ids = np.asarray(encoding.ids, dtype=np.int32)
+        counted.longest = max(counted.longest, len(ids))
+        if _doubled(ids, tokenizer):
+            counted.doubled.append(row)
+        trained, merged = _trained(ids, encoding, drawn[i], prompt)
+        if merged and not drawn[i].odd:
+            counted.merged.append(row)
+        if not trained.any():
+            counted.untrained.append(row)
+        elif int(ids[np.flatnonzero(trained)[-1]]) not in ends:
+            counted.endless.append(row)
+        kept = _keep(trained, limit, too_long, row, counted)
+        if kept:
+            made.ids.append(ids[:kept])
+            made.trained.append(trained[:kept])
+            made.prompts.append(prompt)
+            kept_rows.append(i)
+    refuse(counted, shape, too_long, limit)
+    return Tokens(
+        ids=made.ids,
+        trained=made.trained,
+        prompts=made.prompts,
+        rows=np.asarray(kept_rows, dtype=np.int64),
+        shown=shown_pieces(made.ids, made.trained, tokenizer),
+        findings=findings_of(counted, shape, tokenizer, too_long, limit),
+    )
+
+
+def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:
+    """Return what the model is given to answer each conversation, as int32 ids.
+
+    The answer that a conversation ends with, if it does, is left off.
+
+    Raises:
+        UserError: The template refuses conversations.
+    """
+    shape = try_template(tokenizer)
+    texts = _each(examples, lambda e: draw_prompt(e, tokenizer, shape))
+    return [np.asarray(ids, dtype=np.int32) for ids in _plain_ids(texts, tokenizer)]
+
+
+def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tokens:
+    """Tokenise plain texts to be read on: every token but a sequence's first is trained.
+
+    A text begins as the tokenizer begins texts and ends with its end-of-text token. One longer
+    than `limit` becomes several sequences; each begins with the token that the one before ended
+    with, so that every token of a text but its first is trained exactly once.
+
+    Raises:
+        UserError: The tokenizer has no end-of-text token, or begins texts twice.
+    """
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise UserError(
+            "the tokenizer has no end-of-text token, so the model would never stop",
+            "set eos_token in the model's tokenizer_config.json",
+        )
+    made = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    counted = Counted(conversations=len(examples))
+    places: list[int] = []
+    several = 0
+    texts = [example.text for example in examples]
+    for i, row in enumerate(_plain_ids(texts, tokenizer, whole_texts=True)):
+        ids = np.asarray(row if row and row[-1] == end else [*row, end], dtype=np.int32)
+        if _doubled(ids, tokenizer):
+            counted.doubled.append(examples[i].row)
+        several += len(ids) > limit
+        for start in range(0, max(len(ids) - 1, 1), limit - 1):
+            piece = ids[start : start + limit]
+            trained = np.ones(len(piece), dtype=bool)
+            trained[0] = False
+            made.ids.append(piece)
+            made.trained.append(trained)
+            places.append(i)
+    refuse(counted)
+    findings = (_several(several, len(examples), len(places), limit),) if several else ()
+    return Tokens(
+        ids=made.ids,
+        trained=made.trained,
+        prompts=[],
+        rows=np.asarray(places, dtype=np.int64),
+        shown=shown_pieces(made.ids, made.trained, tokenizer),
+        findings=findings,
+    )
+
+
+def _several(several: int, texts: int, sequences: int, limit: int) -> Finding:
+    return Finding(
+        code="split_texts",
+        level="info",
+        message=(
+            f"{rows(several)} of {texts:,} longer than {limit:,} tokens (data.max_length) and "
+            f"divided; nothing is left out: {sequences:,} sequences."
+        ),
+        count=several,
+    )
+
+
+def _check_fast(tokenizer: Any) -> None:
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token "
+            "stands for, so answers cannot be told from prompts",
+            "use a model with a tokenizer.json (a fast tokenizer)",
+        )
+
+
+def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
+    """Return what is made of each example, or tell all that the template refuses."""
+    made: list[T] = []
+    refused: dict[tuple[str, str], list[int]] = {}
+    for example in examples:
+        try:
+            made.append(make(example))
+        except UserError as error:
+            refused.setdefault((error.problem, error.fix), []).append(example.row)
+    faults = Faults()
+    for (problem, fix), places in list(refused.items())[:_MOST_FAULTS]:
+        faults.add(f"{rows(len(places))}, the first of them row {places[0]}: {problem}", fix)
+    faults.raise_if_any()
+    return made
+
+
+def _look_through(
+    examples: Sequence[Example], drawn: Sequence[Drawn], shape: Shape, counted: Counted
+) -> None:
+    """Count what the template did to the conversations."""
+    for example, made in zip(examples, drawn, strict=True):
+        messages = example.messages
+        counted.folded += fitted(messages, shape) != messages
+        if any(m.extra.get("tool_calls") for m in messages) and not shape.takes_calls:
+            counted.lost_calls.append(example.row)
+        if example.tools and not shape.takes_tools:
+            counted.lost_tools.append(example.row)
+        if any(shape.special.search(m.content) for m in messages):
+            counted.steering.append(example.row)
+        if made.rewritten:
+            counted.rewritten.append(example.row)
+        if made.odd:
+            counted.odd.append(example.row)
+
+
+def _tokenised(drawn: Sequence[Drawn], tokenizer: Any) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
+    for start in range(0, len(drawn), _BATCH):
+        part = drawn[start : start + _BATCH]
+        texts = [made.text for made in part]
+        whole = tokenizer(texts, add_special_tokens=False, verbose=False)
+        prompts = _plain_ids([made.prompt for made in part], tokenizer)
+        for encoding, prompt in zip(whole.encodings, prompts, strict=True):
+            yield encoding, np.asarray(prompt, dtype=np.int32)
+
+
+def _plain_ids(
+    texts: Sequence[str], tokenizer: Any, *, whole_texts: bool = False
+) -> Iterator[list[int]]:
+    for start in range(0, len(texts), _BATCH):
+        yield from tokenizer(
+            list(texts[start : start + _BATCH]),
+            add_special_tokens=whole_texts,
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
+
+
+def _trained(
+    ids: np.ndarray, encoding: Any, drawn: Drawn, prompt: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """Return which tokens are trained, and whether a prompt and its answer share a token.
+
+    A token belongs to an answer if its first character does: what ends an answer may reach into
+    the white space behind it, as some tokenizers' special tokens do.
+    """
+    trained = np.zeros(len(ids), dtype=bool)
+    size = len(prompt)
+    same = size < len(ids) and bool((ids[:size] == prompt).all())
+    merged = not same
+    for start, stop in drawn.spans:
+        last = encoding.char_to_token(stop - 1)
+        first = next(filter(_is_token, map(encoding.char_to_token, range(start, stop))), None)
+        if first is None or last is None:
+            continue
+        if encoding.token_to_chars(first)[0] < start:
+            merged = True
+            first += 1
+        if same and start == len(drawn.prompt):
+            # Generation starts right here, whatever the tokenizer does with a leading space.
+            first = size
+        trained[first : last + 1] = True
+    return trained, merged
+
+
+def _is_token(place: int | None) -> bool:
+    return place is not None
+
+
+def _doubled(ids: np.ndarray, tokenizer: Any) -> bool:
+    begin = tokenizer.bos_token_id
+    return begin is not None and len(ids) > 1 and int(ids[0]) == int(ids[1]) == begin
+
+
+def _keep(trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: Counted) -> int:
+    """Return how many tokens of a conversation are kept, 0 if it is dropped."""
+    if len(trained) <= limit:
+        return len(trained)
+    counted.long.append(row)
+    if too_long != "cut":
+        return 0
+    lost = int(trained[limit:].sum())
+    if lost:
+        counted.lost.append(row)
+        counted.lost_tokens += lost
+    if not trained[:limit].any():
+        counted.emptied.append(row)
+        return 0
+    return limit

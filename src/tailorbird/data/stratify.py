@@ -1,0 +1,160 @@
+"""Rows dealt out to parts: groups stay whole, each part gets its share of every label."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from tailorbird.data.normalise import text_key
+from tailorbird.data.targets import classes_of
+from tailorbird.errors import UserError
+from tailorbird.records import Example, Task
+
+_BINS = 10
+_ALL = "\0"
+"""Stands for all rows beside the labels; no cell can hold it."""
+# Where some part must lack a label, one that learns it and one that measures it come first.
+_FIRST = ("train", "test")
+
+
+def strata(examples: Sequence[Example], task: Task) -> list[tuple[str, ...]]:
+    """Return what of each row is to be spread evenly over the parts.
+
+    Its labels; of numbers in which tenth of all rows each of them lies; of written answers those
+    that are given again and again. One that is given once would ask for a place in training.
+    """
+    if task == "regression":
+        return _tenths([example.values for example in examples])
+    if task in ("generation", "text"):
+        answers = Counter(str(example.label) for example in examples)
+        often = {answer for answer, count in answers.items() if count >= _BINS}
+        return [(str(e.label),) if str(e.label) in often else () for e in examples]
+    return [classes_of(example, task) for example in examples]
+
+
+def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
+    import numpy as np
+
+    columns = np.asarray(values, dtype=np.float64)
+    cuts = np.quantile(columns, np.arange(1, _BINS) / _BINS, axis=0)
+    # A value that so many rows have that it is a cut itself is told from those on either side.
+    found = [
+        np.searchsorted(cut, own, "left") + np.searchsorted(cut, own, "right")
+        for cut, own in zip(cuts.T, columns.T, strict=True)
+    ]
+    rows = zip(*found, strict=True)
+    return [tuple(f"{j}/{tenth}" for j, tenth in enumerate(row)) for row in rows]
+
+
+def deal(
+    examples: Sequence[Example],
+    wanted: Mapping[str, float],
+    seed: int,
+    column: str,
+    task: Task,
+) -> list[str]:
+    """Return the part of each row; rows of one group, or without groups of one text, have the same.
+
+    Groups are dealt out one after the other, the largest first, and of the same size those with
+    the rarest label first (the order of iterative stratification: Sechidis, Tsoumakas and Vlahavas
+    2011, section 3). Each goes to the part that it brings nearest to its share of the rows and of
+    every label. A label with as many groups as there are parts is in each of them.
+
+    Args:
+        examples: All rows.
+        wanted: The parts and their shares, which add up to 1.
+        seed: Of the order among groups of the same size and rarity.
+        column: Where the groups stand, for messages.
+        task: What is learnt from the rows.
+
+    Raises:
+        UserError: There are fewer groups than parts.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        members[example.group or text_key(example.text)].append(i)
+    if len(members) < len(wanted):
+        raise UserError(
+            f"{column} has {len(members):,} different groups, too few for {len(wanted)} parts",
+            "name a column with more groups, or give parts as files of their own",
+        )
+    labels = strata(examples, task)
+    every = Counter(label for row in labels for label in row)
+    groups = list(members.values())
+    Random(seed).shuffle(groups)
+    rarest = [min((every[x] for x in row), default=len(examples)) for row in labels]
+    groups.sort(key=lambda group: (-len(group), min(rarest[i] for i in group)))
+    dealt = [Counter(x for i in group for x in labels[i]) for group in groups]
+    parts = _Parts(dealt, len(examples), wanted)
+    where = [""] * len(examples)
+    for group, counts in zip(groups, dealt, strict=True):
+        part = parts.put(counts, len(group))
+        for i in group:
+            where[i] = part
+    return where
+
+
+class _Parts:
+    """What each part has and still lacks while groups are dealt out."""
+
+    def __init__(
+        self, groups: Sequence[Counter[str]], rows: int, wanted: Mapping[str, float]
+    ) -> None:
+        self.wanted, self.groups_left = wanted, len(groups)
+        self.totals = Counter({_ALL: rows})
+        self.left: Counter[str] = Counter()
+        """How many groups with a label are still to be dealt out."""
+        for counts in groups:
+            self.totals.update(counts)
+            self.left.update(counts.keys())
+        self.groups = Counter(self.left)
+        self.have: dict[str, Counter[str]] = {part: Counter() for part in wanted}
+        # Of a label with fewer rows no part can have its share; it is enough that each has one.
+        self.fewest = 1 / min(wanted.values())
+
+    def put(self, counts: Counter[str], size: int) -> str:
+        """Return the part that a group of so many rows with these labels goes to."""
+        parts = self._open(counts, size)
+        moved = Counter({x: n for x, n in counts.items() if self.totals[x] >= self.fewest})
+        moved[_ALL] = size
+        best = min(parts, key=lambda part: self._excess(moved, part))
+        self.have[best].update(counts)
+        self.have[best][_ALL] += size
+        self.groups_left -= 1
+        self.left.subtract(counts.keys())
+        return best
+
+    def _open(self, counts: Counter[str], size: int) -> Sequence[str]:
+        """Return the parts that may get a group, by what would otherwise go without."""
+        empty = [part for part in self.wanted if not self.have[part]]
+        parts: Sequence[str] = list(self.wanted)
+        # As soon as there are only as many groups as empty parts, each gets one.
+        if len(empty) >= self.groups_left:
+            parts = empty
+        # A part that has its rows takes no more for the sake of a label: of thousands of rare
+        # labels each would bring it one.
+        rows = self.totals[_ALL]
+        room = [p for p in parts if self.have[p][_ALL] + size <= max(size, self.wanted[p] * rows)]
+        for label in sorted(counts, key=lambda x: (self.totals[x], x)):
+            lacking = [part for part in self.wanted if not self.have[part][label]]
+            # A label of one group cannot be measured; where many groups have one, the largest
+            # would all train.
+            alone = self.groups[label] == 1 and size > 1
+            if alone or self.left[label] > len(lacking):
+                continue
+            allowed = [part for part in lacking if part in room]
+            if allowed:
+                first = [part for part in _FIRST if part in allowed]
+                return first[:1] or allowed
+        return parts
+
+    def _excess(self, moved: Counter[str], part: str) -> float:
+        """Return by how much a group moves a part away from its share of the labels.
+
+        The change of the squared distance, each label by its size: negative while the part still
+        lacks rows with these labels.
+        """
+        share, have, change = self.wanted[part], self.have[part], 0.0
+        for label, count in moved.items():
+            expected = share * self.totals[label]
+            change += (count * count - 2 * count * (expected - have[label])) / expected
+        return change

@@ -1,0 +1,138 @@
+"""Headings, paragraphs, items and rows of any kind of file to one text with its marks."""
+
+import re
+from collections.abc import Sequence
+
+from tailorbird.documents.decode import clean
+from tailorbird.records import Mark
+
+_SPACES = re.compile(r"[ \t\u00a0]+")
+_LONGEST_HEADING = 300
+_LONGEST_NAME = 60
+
+
+class TextBuilder:
+    """Collects a text block by block; blocks are parted by an empty line, lines by a line end."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._marks: list[Mark] = []
+        self._trail: list[tuple[int, str]] = []
+        self._page: int | None = None
+        self._moved = True
+        self._in_list = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was written yet."""
+        return not self._parts
+
+    def page(self, number: int) -> None:
+        """What follows stands on this page."""
+        self._page, self._moved = number, True
+
+    def leave(self) -> None:
+        """What follows is under no heading."""
+        self._trail, self._moved = [], True
+
+    def heading(self, text: str, level: int, shown: str | None = None) -> None:
+        """Begin a section; `shown` is written where it differs from the heading's words."""
+        text = squeeze(text)
+        if not text:
+            return
+        if len(text) > _LONGEST_HEADING:  # a paragraph that merely looks like one
+            return self.block(text)
+        self._trail = [(depth, name) for depth, name in self._trail if depth < level]
+        self._trail.append((level, text))
+        self._moved = True
+        self._write(shown or text, "\n\n")
+
+    def block(self, text: str) -> None:
+        """Write a paragraph."""
+        self._write(tidy(text), "\n\n")
+
+    def more(self, text: str) -> None:
+        """Go on with the paragraph that was written last, on another page."""
+        self._write(tidy(text), " ")
+
+    def item(self, text: str) -> None:
+        """Write an item of a list; its leading spaces say how deep it is."""
+        indent = text[: len(text) - len(text.lstrip(" "))]
+        self._write(indent + tidy(text), "\n" if self._in_list else "\n\n")
+        self._in_list = True
+
+    def verbatim(self, text: str) -> None:
+        """Write code: its spaces count."""
+        text = clean(text).strip("\n")
+        if text.strip():
+            self._write(f"```\n{text}\n```", "\n\n")
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Write rows as ``column: value; column: value``, or with bars where none is a header."""
+        kept = [[squeeze(cell) for cell in row] for row in rows]
+        kept = [row for row in kept if any(row)]
+        first = True
+        names = kept[0] if looks_like_header(kept) else None
+        for row in kept[1:] if names else kept:
+            if names:
+                cells = [f"{n}: {c}" if n else c for n, c in zip(names, row, strict=False) if c]
+                cells += [cell for cell in row[len(names) :] if cell]
+            else:
+                cells = [cell for cell in row if cell]
+            self._write(("; " if names else " | ").join(cells), "\n\n" if first else "\n")
+            first = False
+
+    def result(self) -> tuple[str, tuple[Mark, ...]]:
+        """Return the text and its marks, the first of them at 0."""
+        marks = tuple(self._marks)
+        if not marks or marks[0].start:
+            marks = (Mark(0), *marks)
+        return "".join(self._parts), marks
+
+    def _write(self, text: str, between: str) -> None:
+        if not text.strip():
+            return
+        if self._parts:
+            self._parts.append(between)
+            self._length += len(between)
+        if self._moved:
+            self._mark()
+        self._parts.append(text)
+        self._length += len(text)
+        self._in_list = False
+
+    def _mark(self) -> None:
+        self._moved = False
+        headings = tuple(name for _, name in self._trail)
+        last = self._marks[-1] if self._marks else None
+        if last is None or (last.page, last.headings) != (self._page, headings):
+            self._marks.append(Mark(self._length, self._page, headings))
+
+
+def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns of those below it."""
+    if len(rows) < 2 or len(rows[0]) < 2:
+        return False
+    names = [name for name in rows[0] if name]
+    return (
+        len(names) >= max(2, max(map(len, rows)) // 2)
+        and len(set(names)) == len(names)
+        and max(map(len, names)) <= _LONGEST_NAME
+        and 3 * sum(map(_number, names)) <= len(names)
+    )
+
+
+def _number(text: str) -> bool:
+    return not any(char.isalpha() for char in text)
+
+
+def squeeze(text: str) -> str:
+    """Return text on one line with single spaces."""
+    return " ".join(clean(text).split())
+
+
+def tidy(text: str) -> str:
+    """Return text with single spaces within its lines, and none at their ends."""
+    lines = (_SPACES.sub(" ", line).strip() for line in clean(text).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")

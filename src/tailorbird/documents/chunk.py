@@ -1,0 +1,289 @@
+"""Documents to chunks: cut where the text itself pauses, by the embedder's own count of tokens.
+
+A chunk ends before a heading once it is a quarter full, so that sections stay apart and small ones
+are not left alone; else at the last paragraph, item, sentence, line or word that fits. Where a
+section is cut, the next chunk repeats its last sentences. Time grows with the text's length alone:
+each word is counted once, in windows, and each chunk found with two binary searches.
+"""
+
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.breaks import (
+    HEADING,
+    LINE,
+    LINED_KINDS,
+    PARAGRAPH,
+    SENTENCE,
+    WORD,
+    levels,
+)
+from tailorbird.documents.tokens import LONG_WORD, TokenCounter, Words, counter
+from tailorbird.errors import UserError
+from tailorbird.records import Chunk, Document, Mark
+
+DEFAULT_TOKENS = 256
+_WINDOW = 1 << 19
+# Words that tokenizers know only as unknown are one token however long they are.
+_CHARACTERS_PER_TOKEN = 20
+# Characters that Python takes for space and BERT for nothing, so that words are joined.
+_JOINERS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+_HEADING_FROM = 4  # a chunk may end before a heading when it is a quarter full,
+_PAUSE_FROM = 2  # and at a pause within a section when it is half full
+
+
+def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
+    """Return how many tokens a chunk may have.
+
+    Raises:
+        UserError: `chunk_tokens` is more than the embedder reads, or the overlap leaves no room.
+    """
+    reads = int(min(tokenizer.model_max_length, 1 << 30))
+    limit = config.chunk_tokens or min(DEFAULT_TOKENS, reads)
+    if limit > reads:
+        raise UserError(
+            f"index.chunk_tokens={limit} is more than the {reads} tokens that the embedder reads",
+            f"set it to {reads} or less",
+        )
+    if 2 * config.overlap_tokens >= limit:
+        raise UserError(
+            f"index.overlap_tokens={config.overlap_tokens} leaves no room in chunks of {limit}",
+            f"set it to less than {limit // 2}",
+        )
+    return limit
+
+
+def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> list[Chunk]:
+    """Return a document's chunks in the order of its text.
+
+    Every character that is no white space is in at least one of them.
+
+    Args:
+        document: Its marks give chunks their pages and headings.
+        tokenizer: The embedder's fast tokenizer.
+        config: Lengths.
+
+    Raises:
+        UserError: The lengths do not fit the embedder.
+    """
+    limit = chunk_limit(tokenizer, config)
+    return list(_Cutter(document, counter(tokenizer), limit, config.overlap_tokens).chunks())
+
+
+def contextual_text(chunk: Chunk) -> str:
+    """Return what is embedded and indexed: title and headings above the chunk's text."""
+    return _joined(_context(chunk.title, chunk.headings, chunk.text), chunk.text)
+
+
+def chunk_id(source: str, position: int, text: str) -> str:
+    """Return 32 hex digits that are the same for the same text in the same place."""
+    said = f"{len(source)} {source} {position} {text}".encode("utf-8", "replace")
+    return hashlib.blake2b(said, digest_size=16).hexdigest()
+
+
+def _context(title: str, headings: tuple[str, ...], text: str) -> str:
+    """Return title and headings, each once; one that the text begins with is not repeated."""
+    first = text[:400].partition("\n")[0]
+    parts = dict.fromkeys(part for part in (title, *headings) if part and part not in first)
+    return " > ".join(parts)
+
+
+def _joined(context: str, text: str) -> str:
+    return f"{context}\n{text}" if context else text
+
+
+class _Cutter:
+    """Cuts one document."""
+
+    def __init__(self, document: Document, counter: TokenCounter, limit: int, overlap: int) -> None:
+        self.document, self.counter = document, counter
+        self.limit, self.overlap = limit, overlap
+        self.marks = document.marks or (Mark(0),)
+        self.mark_starts = [mark.start for mark in self.marks]
+        self.lined = document.metadata.get("kind") in LINED_KINDS
+        self.checked = not counter.additive or bool(_JOINERS.search(document.text))
+        self.contexts: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
+        self.counts: dict[str, int] = {}
+        self.made = 0
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the chunks, window by window: a text of many megabytes is never held as words."""
+        text, at = self.document.text, 0
+        while at < len(text):
+            end = self._window_end(at)
+            last = end == len(text)
+            cut = _Window(self, at, end)
+            at = end
+            for chunk, following in cut.chunks(last):
+                yield chunk
+                at = following
+
+    def _window_end(self, start: int) -> int:
+        """Return where a window ends: after white space where there is any near."""
+        text, end = self.document.text, start + _WINDOW
+        if end >= len(text):
+            return len(text)
+        found = max(text.rfind(space, end - _WINDOW // 4, end) for space in "\n \t")
+        return found + 1 if found > 0 else end
+
+    def mark(self, place: int) -> Mark:
+        """Return the mark that holds at a place."""
+        return self.marks[max(0, bisect_right(self.mark_starts, place) - 1)]
+
+    def context(self, mark: Mark) -> tuple[str, tuple[str, ...]]:
+        """Return title and headings as far as they leave half of a chunk to its text."""
+        if mark.headings not in self.contexts:
+            title, headings = self.document.title, mark.headings
+            while headings and self._tokens(_context(title, headings, "")) > self.limit // 2:
+                headings = headings[1:]
+            while title and self._tokens(_context(title, headings, "")) > self.limit // 2:
+                title = title[: len(title) // 2].rstrip()
+            self.contexts[mark.headings] = title, headings
+        return self.contexts[mark.headings]
+
+    def room(self, text: str, context: tuple[str, tuple[str, ...]]) -> int:
+        """Return the tokens that are left to a text that begins so."""
+        return self.limit - self._tokens(_context(*context, text))
+
+    def _tokens(self, context: str) -> int:
+        if context not in self.counts:
+            words = context.split()
+            exact = self.checked or max(map(len, words), default=0) > LONG_WORD
+            self.counts[context] = (
+                self.counter.of_text(context)
+                if exact
+                else self.counter.special + sum(self.counter.of_words(words))
+            )
+        return self.counts[context]
+
+
+class _Window:
+    """The words of one stretch of a document, and the chunks among them."""
+
+    def __init__(self, cutter: _Cutter, start: int, end: int) -> None:
+        text = cutter.document.text[start:end]
+        self.cutter = cutter
+        self.words = Words(text, start, cutter.counter, max(1, cutter.limit // 8))
+        self.levels = levels(text, start, self.words, cutter.marks, lined=cutter.lined)
+        self.checked = cutter.checked or self.words.cut
+
+    def chunks(self, last: bool) -> Iterator[tuple[Chunk, int]]:
+        """Yield chunks, each with where the next one begins.
+
+        Args:
+            last: Whether the document ends with this window; else what might go on behind it is
+                left to the next one.
+        """
+        words, count = self.words, len(self.words)
+        first = done = 0
+        while done < count:
+            chunk, end = self._chunk(first, done)
+            if end == count and not last and first > 0:
+                return
+            if end <= done:  # one that only repeats the one before
+                first = done
+                continue
+            done = end
+            first = self._next_first(first, end)
+            self.cutter.made += 1
+            yield chunk, int(words.starts[first]) if end < count else int(words.ends[-1])
+
+    def _chunk(self, first: int, done: int) -> tuple[Chunk, int]:
+        """Return the chunk from a word on, and the word after it."""
+        cutter, words = self.cutter, self.words
+        begin = self._begin(first)
+        mark = cutter.mark(int(words.starts[first]))
+        context = cutter.context(mark)
+        shown = cutter.document.text[begin : begin + 400]
+        room = cutter.room(shown, context)
+        while True:
+            end = self._end(first, max(first, done), room)
+            stop = int(words.ends[end - 1])
+            text = cutter.document.text[begin:stop]
+            held = int(words.total[end] - words.total[first])
+            tokens = held + cutter.limit - cutter.room(text, context)
+            if self.checked:
+                tokens = cutter.counter.of_text(_joined(_context(*context, text), text))
+            if tokens <= cutter.limit or end == first + 1:
+                break
+            room = min(room, held) - max(1, tokens - cutter.limit)
+            done = min(done, end - 1)
+        chunk = Chunk(
+            id=chunk_id(cutter.document.source, cutter.made, text),
+            source=cutter.document.source,
+            position=cutter.made,
+            text=text,
+            start=begin,
+            end=stop,
+            title=context[0],
+            page=mark.page,
+            headings=context[1],
+            tokens=tokens,
+        )
+        return chunk, end
+
+    def _begin(self, first: int) -> int:
+        """Return where a chunk's text begins: a line's first word takes its indent along."""
+        start = int(self.words.starts[first])
+        before = int(self.words.ends[first - 1]) if first else max(0, start - 80)
+        gap = self.cutter.document.text[before:start]
+        indent = len(gap) - len(gap.rpartition("\n")[2])
+        line_start = "\n" in gap or before == 0
+        return before + indent if line_start and not gap[:indent].strip() else start
+
+    def _end(self, first: int, done: int, room: int) -> int:
+        """Return the word before which to end a chunk of at most so many tokens."""
+        words, found = self.words, self.levels
+        total, count = words.total, len(self.words)
+        held = int(total[first])
+        most = int(np.searchsorted(total, held + room, side="right")) - 1
+        reach = int(words.starts[first]) + room * _CHARACTERS_PER_TOKEN
+        most = min(most, int(np.searchsorted(words.ends, reach, side="right")))
+        most = min(max(most, first + 1), count)
+        quarter = int(np.searchsorted(total, held + room // _HEADING_FROM))
+        low = max(quarter, done + 1, first + 1)
+        heading = found.find(HEADING, low, min(most + 1, count))
+        if heading >= 0:
+            return heading
+        if most == count:
+            return count
+        most = self._halved(first, most, room)
+        half = (first + most) // _PAUSE_FROM
+        low = max(half, done + 1, first + 1)
+        for level in (PARAGRAPH, PARAGRAPH - 1, SENTENCE, LINE, WORD):
+            place = found.rfind(level, low, most + 1)
+            if place >= 0:
+                return place
+        return max(most, first + 1)
+
+    def _halved(self, first: int, most: int, room: int) -> int:
+        """Return a nearer end where the rest of the section would else be a stub."""
+        total = self.words.total
+        section = self.levels.find(HEADING, most + 1)
+        section = len(self.words) if section < 0 else section
+        left = int(total[section] - total[first])
+        if 2 * left > 3 * room:
+            return most
+        part = int(np.searchsorted(total, int(total[first]) + 2 * left // 3, side="right")) - 1
+        return min(most, max(part, first + 1))
+
+    def _next_first(self, first: int, end: int) -> int:
+        """Return the word that the next chunk begins with: before `end` by the overlap."""
+        found, total = self.levels, self.words.total
+        overlap = self.cutter.overlap
+        if end >= len(self.words) or found[end] == HEADING or not overlap:
+            return end
+        low = int(np.searchsorted(total, int(total[end]) - overlap))
+        low = max(low, first + 1, found.rfind(HEADING, first, end))
+        places = [found.find(level, low, end) for level in range(SENTENCE, HEADING + 1)]
+        pauses = [place for place in places if place >= 0]
+        if pauses:
+            return min(pauses)
+        word = found.find(WORD, low, end)
+        return word if word >= 0 else end

@@ -1,0 +1,173 @@
+"""Which reader reads which kind of file, and why some kinds are not read."""
+
+import datetime
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TypeVar
+
+from tailorbird.documents.parsed import (
+    Notes,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Unreadable,
+    Value,
+    document_digest,
+)
+from tailorbird.records import Document, Mark
+
+_T = TypeVar("_T")
+
+
+def _all(suffixes: str, value: _T) -> dict[str, _T]:
+    return dict.fromkeys(suffixes.split(), value)
+
+
+_PLAIN = ("plain", "text", "markup", "read_plain")
+_CODE = ("code", "code", "markup", "read_plain")
+_MARKDOWN = ("markdown", "Markdown", "markup", "read_markdown")
+_HTML = ("html", "HTML", "web", "read_html")
+_SHEETS = ("xlsx", "a workbook", "sheets", "read_sheets")
+
+# Modules are named, not imported: a worker that reads Markdown need not wait for PDFium.
+READERS: dict[str, tuple[str, str, str, str]] = {
+    ".txt": _PLAIN,
+    ".text": _PLAIN,
+    ".log": _PLAIN,
+    ".md": _MARKDOWN,
+    ".markdown": _MARKDOWN,
+    ".mdx": _MARKDOWN,
+    ".qmd": _MARKDOWN,
+    ".rst": ("rst", "reStructuredText", "markup", "read_rst"),
+    ".ipynb": ("notebook", "a notebook", "markup", "read_notebook"),
+    ".html": _HTML,
+    ".htm": _HTML,
+    ".xhtml": _HTML,
+    ".epub": ("epub", "an EPUB", "web", "read_epub"),
+    ".pdf": ("pdf", "a PDF", "pdf", "read_pdf"),
+    ".docx": ("docx", "a DOCX", "docx", "read_docx"),
+    ".docm": ("docx", "a DOCX", "docx", "read_docx"),
+    ".pptx": ("pptx", "a PPTX", "pptx", "read_pptx"),
+    ".pptm": ("pptx", "a PPTX", "pptx", "read_pptx"),
+    ".odt": ("odt", "an ODT", "odt", "read_odt"),
+    ".rtf": ("rtf", "an RTF", "odt", "read_rtf"),
+    ".xlsx": _SHEETS,
+    ".xlsm": _SHEETS,
+    ".xls": _SHEETS,
+    ".ods": _SHEETS,
+    ".csv": ("csv", "CSV", "rows", "read_delimited"),
+    ".tsv": ("csv", "TSV", "rows", "read_delimited"),
+    ".tab": ("csv", "TSV", "rows", "read_delimited"),
+    ".jsonl": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
+    ".ndjson": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
+    ".json": ("json", "JSON", "rows", "read_json"),
+    ".eml": ("eml", "an e-mail", "mail", "read_eml"),
+    ".msg": ("msg", "an Outlook message", "mail", "read_msg"),
+    **_all(
+        ".py .pyi .js .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php "
+        ".swift .r .jl .lua .pl .sh .bash .zsh .fish .ps1 .sql .toml .yaml .yml .ini .cfg .conf "
+        ".xml .css .scss .tex .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
+        ".svelte .cmake .gradle .make .mk",
+        _CODE,
+    ),
+}
+
+_PICTURE = "a picture: it has no text without OCR"
+_SOUND = "sound or film: transcribe it first"
+_ARCHIVE = "an archive: unpack it first"
+_OLD = "the Office format of before 2007: save it as {} first"
+_BINARY = "a binary file with no text"
+UNREAD: dict[str, str] = {
+    ".doc": _OLD.format("DOCX"),
+    ".dot": _OLD.format("DOCX"),
+    ".ppt": _OLD.format("PPTX"),
+    ".odp": "an OpenDocument presentation: save it as PPTX first",
+    ".pages": "an Apple Pages document: export it as DOCX first",
+    ".key": "an Apple Keynote presentation: export it as PPTX first",
+    ".numbers": "an Apple Numbers sheet: export it as XLSX first",
+    ".mobi": "a Kindle book: convert it to EPUB first",
+    ".azw3": "a Kindle book: convert it to EPUB first",
+    ".ps": "PostScript: convert it to PDF first",
+    ".parquet": "Parquet: write it as JSONL or CSV first",
+    ".mbox": "a mailbox: save its messages as EML first",
+    **_all(".png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .svg .ico", _PICTURE),
+    **_all(".mp3 .wav .flac .ogg .m4a .mp4 .mkv .mov .avi .webm", _SOUND),
+    **_all(".zip .tar .gz .tgz .bz2 .xz .7z .rar .zst", _ARCHIVE),
+    **_all(
+        (
+            ".exe .dll .so .dylib .o .a .bin .dat .db .sqlite .pkl .npy .npz .pt .onnx "
+            ".safetensors .woff .woff2 .ttf .otf .class .jar .whl .lance"
+        ),
+        _BINARY,
+    ),
+}
+
+
+def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Document], Notes]:
+    """Return a file's documents and what is to be told about it.
+
+    Args:
+        path: The file.
+        source: What its documents are known by.
+        options: How to read it.
+
+    Raises:
+        Unreadable: It has no text; the words say why.
+        MemoryError: It needs more memory than the worker may use.
+    """
+    suffix = path.suffix.lower()
+    if suffix in UNREAD:
+        raise Unreadable(UNREAD[suffix])
+    kind, words, module, name = READERS.get(suffix, _PLAIN)
+    reader: Reader = getattr(import_module(f"tailorbird.documents.{module}"), name)
+    notes: Notes = []
+    changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    facts: dict[str, Value] = {
+        "path": source,
+        "kind": kind,
+        "modified": changed.isoformat(timespec="seconds"),
+    }
+    title = "" if kind in ("csv", "jsonl") else path.name
+    parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
+    documents = [_document(one, source, title, facts) for one in parsed if one.text.strip()]
+    if not documents:
+        raise Unreadable("no text in it")
+    return documents, notes
+
+
+def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> list[Parsed]:
+    """Return what a reader yields; its failures become reasons.
+
+    Raises:
+        Unreadable: It failed.
+        MemoryError: It ran out of memory.
+    """
+    try:
+        return list(read())
+    except Unreadable as error:
+        if unknown and "binary" in str(error):
+            raise Unreadable("a kind that is not known, and no text") from error
+        raise
+    except MemoryError:
+        raise
+    except RecursionError as error:
+        raise Unreadable(f"damaged: nested too deeply for {words}") from error
+    except Exception as error:  # a library that stumbles over a damaged file raises anything
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise Unreadable(
+            f"cannot be read as {words}: {type(error).__name__}{': ' * bool(line)}{line}"
+        ) from error
+
+
+def _document(one: Parsed, source: str, title: str, facts: dict[str, Value]) -> Document:
+    document = Document(
+        source=f"{source}#{one.id}" if one.id else source,
+        text=one.text,
+        title=one.title or ("" if one.id else title),
+        marks=one.marks if one.marks and not one.marks[0].start else (Mark(0), *one.marks),
+        # What the file is comes last: a column named `path` does not hide where a row is from.
+        metadata={**one.metadata, **facts},
+    )
+    object.__setattr__(document, "digest", document_digest(document))
+    return document

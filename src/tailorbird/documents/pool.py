@@ -1,0 +1,280 @@
+"""Files to documents in worker processes, each with a limit of time and memory."""
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.documents.parsed import FileResult, Known, ReadOptions
+from tailorbird.documents.walk import source_of
+from tailorbird.documents.worker import out_of_memory
+from tailorbird.records import Document, Mark
+
+if TYPE_CHECKING:
+    from tailorbird.config.knowledge import IndexConfig
+
+_MOST_WORKERS = 4
+# Files read ahead of the one that is waited for, per worker.
+_AHEAD = 8
+# A file changed this lately may change again without another time of change.
+_YOUNG_NS = 2_000_000_000
+_START_SECONDS = 30.0
+_PIECE = 1 << 20
+
+KnownFiles = Mapping[str, Known] | Callable[[str], Known | None]
+"""What was noted of files when they were read before, by their source."""
+
+
+def read_files(
+    files: Iterable[Path], config: "IndexConfig", known: KnownFiles | None = None
+) -> Iterator[FileResult]:
+    """Read files in worker processes; yield one result per file, in their order.
+
+    A file that cannot be read, takes too long, needs too much memory or crashes its reader is
+    yielded with its reason; the others go on.
+
+    Args:
+        files: What to read, as `find_files` returns it.
+        config: Column names and limits.
+        known: Files that need not be read where they have not changed, by their `source`.
+    """
+    with contextlib.closing(_Pool(list(files), config, known)) as pool:
+        yield from pool.results()
+
+
+def read_options(config: "IndexConfig") -> ReadOptions:
+    """Return what workers are told of the settings."""
+    return ReadOptions(
+        text=config.text,
+        title=config.title,
+        id=config.id,
+        seconds=config.seconds_per_file,
+        memory_bytes=int(config.worker_memory_mb * 2**20),
+        file_bytes=int(config.max_file_mb * 2**20),
+    )
+
+
+class _Worker:
+    """One process, and the file it has."""
+
+    def __init__(self, options: ReadOptions) -> None:
+        # The parent's sys.path, so that the package is found wherever it lies; not `-m`, which
+        # would put the user's folder first and run a `json.py` found there.
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            "from tailorbird.documents.worker import main; main()"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the parent's to answer
+        )
+        self.seconds = options.seconds
+        self.fresh = True
+        self.number = -1
+        self.deadline = float("inf")
+        self.received = bytearray()
+        self._write(asdict(options))
+
+    def give(self, number: int, question: dict[str, Any]) -> None:
+        # Starting and importing are not the file's time.
+        start = _START_SECONDS if self.fresh else 0.0
+        self.fresh, self.number = False, number
+        self.deadline = time.monotonic() + self.seconds + start
+        self.received.clear()
+        self._write(question)
+
+    def _write(self, value: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is seen when its answer is awaited
+            self.process.stdin.write(json.dumps(value).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def fileno(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def receive(self) -> dict[str, Any] | None:
+        """Take what has come; return the answer when it is whole.
+
+        Raises:
+            EOFError: The process has ended.
+        """
+        piece = os.read(self.fileno(), _PIECE)
+        if not piece:
+            raise EOFError
+        self.received += piece
+        if len(self.received) < 8 or len(self.received) < 8 + int.from_bytes(self.received[:8]):
+            return None
+        with memoryview(self.received) as received:
+            answer: dict[str, Any] = json.loads(bytes(received[8:]))
+        self.received.clear()
+        self.number, self.deadline = -1, float("inf")
+        return answer
+
+    def end(self) -> int:
+        """Stop the process; return its exit status."""
+        status = self.process.poll()
+        if status is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                # One that has closed its answers is about to end by itself, and says how.
+                status = self.process.wait(0.2 if self.deadline > time.monotonic() else 0)
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self.process.wait()
+        return status if status is not None else self.process.returncode
+
+
+class _Pool:
+    """Gives files to workers and puts the answers into the files' order."""
+
+    def __init__(self, files: list[Path], config: "IndexConfig", known: KnownFiles | None) -> None:
+        self.files, self.options = files, read_options(config)
+        self.known = known.get if isinstance(known, Mapping) else known
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.most = min(config.workers or min(cores or 1, _MOST_WORKERS), max(1, len(files)))
+        self.workers: list[_Worker] = []
+        self.waiting: deque[int] = deque(range(len(files)))
+        self.done: dict[int, FileResult] = {}
+        self.stats: dict[int, os.stat_result] = {}
+
+    def results(self) -> Iterator[FileResult]:
+        for number in range(len(self.files)):
+            while number not in self.done:
+                self._hand_out(number)
+                if number not in self.done:
+                    self._collect()
+            yield self.done.pop(number)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.deadline = 0.0
+            worker.end()
+        self.workers = []
+
+    def _hand_out(self, first: int) -> None:
+        """Give every idle worker a file; what needs no worker is done at once."""
+        while self.waiting and self.waiting[0] < first + _AHEAD * self.most:
+            number = self.waiting[0]
+            before = self._look(number)
+            if before is None:
+                self.waiting.popleft()
+                continue
+            worker = self._idle()
+            if worker is None:
+                return
+            self.waiting.popleft()
+            path = self.files[number]
+            worker.give(
+                number,
+                {"path": os.fsencode(path).hex(), "source": source_of(path), "known": before},
+            )
+
+    def _idle(self) -> _Worker | None:
+        for worker in self.workers:
+            if worker.number < 0:
+                return worker
+        if len(self.workers) < self.most:
+            self.workers.append(_Worker(self.options))
+            return self.workers[-1]
+        return None
+
+    def _look(self, number: int) -> str | None:
+        """Return the digest that the file had before ("": none), None if it need not be read."""
+        path = self.files[number]
+        try:
+            stat = self.stats[number] = path.stat()
+        except OSError as error:
+            self._skip(number, f"cannot be opened: {error.strerror or error}")
+            return None
+        if stat.st_size > self.options.file_bytes:
+            size, most = stat.st_size / 2**20, self.options.file_bytes / 2**20
+            self._skip(number, f"it has {size:,.0f} MB, more than {most:,.0f} (index.max_file_mb)")
+            return None
+        if not path.is_file():
+            self._skip(number, "no regular file")
+            return None
+        noted = self.known(source_of(path)) if self.known else None
+        if noted is None:
+            return ""
+        same = (noted.size, noted.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+        if same and noted.digest.startswith(f"{self.options.fingerprint}-"):
+            self._finish(number, {"digest": noted.digest, "unchanged": True})
+            return None
+        return noted.digest
+
+    def _collect(self) -> None:
+        """Wait until a worker answers, ends, or has had its time."""
+        busy = [worker for worker in self.workers if worker.number >= 0]
+        with selectors.DefaultSelector() as selector:
+            for worker in busy:
+                selector.register(worker, selectors.EVENT_READ)
+            left = min(worker.deadline for worker in busy) - time.monotonic()
+            ready = [key.fileobj for key, _ in selector.select(max(0.0, left))]
+        for worker in busy:
+            if worker in ready:
+                self._receive(worker)
+            elif time.monotonic() >= worker.deadline:
+                seconds = self.options.seconds
+                why = f"reading it took longer than {seconds:g} s (index.seconds_per_file)"
+                self._replace(worker, lambda _, why=why: why)  # type: ignore[misc]
+
+    def _receive(self, worker: _Worker) -> None:
+        number = worker.number
+        try:
+            answer = worker.receive()
+        except (EOFError, ValueError):
+            self._replace(worker, self._why_ended)
+            return
+        if answer is not None:
+            self._finish(number, answer)
+
+    def _replace(self, worker: _Worker, why: Callable[[int], str]) -> None:
+        number = worker.number
+        self.workers.remove(worker)
+        self._skip(number, why(worker.end()))
+
+    def _why_ended(self, status: int) -> str:
+        # PDFium and Rust abort when they get no memory; the kernel's killer sends 9.
+        if status in (-6, -9):
+            return f"its reader was stopped, most likely for memory: {out_of_memory(self.options)}"
+        if status < 0:
+            return f"its reader crashed (signal {-status})"
+        return f"its reader ended (exit code {status})"
+
+    def _skip(self, number: int, why: str) -> None:
+        self._finish(number, {"digest": "", "why": why})
+
+    def _finish(self, number: int, answer: dict[str, Any]) -> None:
+        path, stat = self.files[number], self.stats.pop(number, None)
+        young = stat is None or time.time_ns() - stat.st_mtime_ns < _YOUNG_NS
+        found = answer.get("documents")
+        self.done[number] = FileResult(
+            path=path,
+            source=source_of(path),
+            documents=None if found is None else tuple(map(_document, found)),
+            why=answer.get("why", ""),
+            unchanged=answer.get("unchanged", False),
+            digest=answer["digest"],
+            size=0 if stat is None else stat.st_size,
+            mtime_ns=0 if stat is None or young else stat.st_mtime_ns,
+            notes=tuple(answer.get("notes", ())),
+        )
+
+
+def _document(plain: dict[str, Any]) -> Document:
+    marks = tuple(Mark(start, page, tuple(names)) for start, page, names in plain.pop("marks"))
+    return Document(marks=marks, **plain)

@@ -1,0 +1,107 @@
+"""The process that reads files: told one per line on stdin, answers with one JSON object each.
+
+It is a process of its own so that a file that hangs, eats memory or crashes a library ends it and
+nothing else. Answers are JSON, not pickles: what a damaged file made of this process must not be
+run by the one that asked.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from tailorbird.documents.kinds import read_file
+from tailorbird.documents.parsed import ReadOptions, Unreadable
+from tailorbird.records import Document
+
+# The asker kills in time; this is for when the asker itself is gone.
+_GRACE_SECONDS = 10
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    answers = os.fdopen(os.dup(1), "wb")
+    # Libraries that print would spoil the answers.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    questions = sys.stdin.buffer
+    options = ReadOptions(**json.loads(questions.readline()))
+    _limit(options.memory_bytes)
+    for line in questions:
+        _alarm(int(options.seconds) + _GRACE_SECONDS)
+        _send(answers, _answer(json.loads(line), options))
+        _alarm(0)
+
+
+def _limit(memory_bytes: int) -> None:
+    """Cap the address space, where the system can."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        cap = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
+        resource.setrlimit(resource.RLIMIT_AS, (cap, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _alarm(seconds: int) -> None:
+    with contextlib.suppress(AttributeError):  # Windows has none
+        signal.alarm(seconds)
+
+
+def _answer(question: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
+    path = Path(os.fsdecode(bytes.fromhex(question["path"])))
+    answer: dict[str, Any] = {"digest": ""}
+    try:
+        answer["digest"] = digest = file_digest(path, options)
+        if digest == question["known"]:
+            return answer | {"unchanged": True}
+        documents, notes = read_file(path, question["source"], options)
+        return answer | {"documents": [_plain(d) for d in documents], "notes": notes[:20]}
+    except Unreadable as error:
+        return answer | {"why": str(error)}
+    except OSError as error:
+        return answer | {"why": f"cannot be opened: {error.strerror or error}"}
+    except MemoryError:
+        return answer | {"why": out_of_memory(options)}
+
+
+def out_of_memory(options: ReadOptions) -> str:
+    """Say that the file needs too much memory."""
+    return (
+        f"reading it needs more than {options.memory_bytes / 2**20:,.0f} MB of memory "
+        "(index.worker_memory_mb)"
+    )
+
+
+def file_digest(path: Path, options: ReadOptions) -> str:
+    """Return a hash of a file's bytes that begins with that of the settings it is read with."""
+    with path.open("rb") as file:
+        return f"{options.fingerprint}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    # dataclasses.asdict copies every value deeply, which takes longer than reading.
+    plain = {name: getattr(document, name) for name in _FIELDS}
+    plain["marks"] = [[m.start, m.page, m.headings] for m in document.marks]
+    return plain
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Document))
+
+
+def _send(answers: IO[bytes], answer: dict[str, Any]) -> None:
+    try:
+        body = json.dumps(answer).encode("ascii")
+    except MemoryError:
+        body = json.dumps({"digest": answer["digest"], "why": "too large to hand on"}).encode()
+    answers.write(len(body).to_bytes(8, "big") + body)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Files that are zip archives of XML, opened with limits."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tailorbird.documents.parsed import Unreadable
+
+_MOST_BYTES = 1 << 30
+_MOST_XML_BYTES = 256 << 20
+_BOMB_RATIO = 200
+_BOMB_BYTES = 50 << 20
+_OLE = b"\xd0\xcf\x11\xe0"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive whose unpacked size is bearable.
+
+    Raises:
+        Unreadable: It is none, is encrypted, or unpacks to too much.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == _OLE:
+        raise Unreadable("encrypted with a password, or in the Office format of before 2007")
+    if not start:
+        raise Unreadable("the file is empty")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise Unreadable(f"damaged or cut off: {error}") from error
+    with archive:
+        _check(archive)
+        yield archive
+
+
+def _check(archive: zipfile.ZipFile) -> None:
+    entries = archive.infolist()
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise Unreadable("encrypted: it needs a password")
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = max(1, sum(entry.compress_size for entry in entries))
+    if unpacked > _MOST_BYTES or (unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed):
+        raise Unreadable(
+            f"unpacks from {packed / 2**20:.1f} MB to {unpacked / 2**20:,.0f} MB: a zip bomb"
+        )
+
+
+def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
+    """Return a file of the archive, None if there is none of that name.
+
+    Raises:
+        Unreadable: It is damaged or too large.
+    """
+    try:
+        entry = archive.getinfo(name)
+    except KeyError:
+        return None
+    if entry.file_size > _MOST_XML_BYTES:
+        raise Unreadable(f"its part {name} has {entry.file_size / 2**20:,.0f} MB")
+    try:
+        return archive.read(entry)
+    except MemoryError:
+        raise
+    except Exception as error:  # zlib, CRC, an unknown compression: the archive lies
+        raise Unreadable(f"damaged: its part {name}: {error}") from error
+
+
+def parse_xml(data: bytes, name: str) -> Any:
+    """Return the root element; entities are not expanded and nothing is fetched.
+
+    Raises:
+        Unreadable: The XML is damaged.
+    """
+    from lxml import etree
+
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise Unreadable(f"damaged: its part {name}: {error.msg}") from error
+    if root is None:
+        raise Unreadable(f"damaged: its part {name} is empty")
+    return root
+
+
+def part(archive: zipfile.ZipFile, name: str) -> Any | None:
+    """Return the root of an XML file of the archive, None if there is none of that name."""
+    data = member(archive, name)
+    return None if data is None else parse_xml(data, name)
+
+
+def needed(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
+    """Return the root of an XML file without which this is no file of its kind.
+
+    Raises:
+        Unreadable: There is none.
+    """
+    root = part(archive, name)
+    if root is None:
+        raise Unreadable(f"not {kind}: it has no {name}")
+    return root
+
+
+def local(element: Any) -> str:
+    """Return an element's name without its namespace; empty for comments and the like."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def attribute(element: Any, name: str) -> str | None:
+    """Return an attribute whatever its namespace."""
+    for key, value in element.attrib.items():
+        if key.rpartition("}")[2] == name:
+            return str(value)
+    return None
+
+
+def core_properties(archive: zipfile.ZipFile, name: str = "docProps/core.xml") -> dict[str, str]:
+    """Return what an Office file says of itself: ``title``, ``creator``, ``language`` ..."""
+    try:
+        root = part(archive, name)
+    except Unreadable:
+        return {}
+    found: dict[str, str] = {}
+    for element in root.iter() if root is not None else ():
+        if local(element) in ("title", "creator", "subject", "keywords", "language"):
+            words = " ".join((element.text or "").split())
+            if words:
+                found.setdefault(local(element), words)
+    return found

@@ -1,0 +1,398 @@
+"""A knowledge base: a folder with a ledger and an index made from it."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.chunk import chunk_document, chunk_limit, contextual_text
+from tailorbird.errors import UserError
+from tailorbird.knowledge import write
+from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
+from tailorbird.knowledge.lance import LanceStore, Store
+from tailorbird.knowledge.ledger import Generation, Ledger, Prepared, said_hash
+from tailorbird.knowledge.schema import explained
+from tailorbird.knowledge.snapshot import Snapshot
+from tailorbird.records import Document
+
+LEDGER, INDEX = "ledger.sqlite", "index"
+# Who indexes a folder that the knowledge base lies in does not mean these files.
+_IGNORE = ".tailorignore", "# made by tailorbird: this folder is a knowledge base\n*\n"
+_BLOCK = 2000
+# Of the settings, what is kept with the documents; limits of reading belong to a command.
+_KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
+
+
+class KnowledgeBase:
+    """Documents that can be searched. Several processes may read and write it.
+
+    Args:
+        folder: Where it is, or is made when `config` is given and there is none.
+        config: Settings to make it with; those of one that is there are not changed by it.
+        load: Loads embedders; for tests.
+        repairing: Open it also without its index, for `rebuild`.
+
+    Raises:
+        UserError: There is none, it is damaged, or its index is missing.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        config: IndexConfig | None = None,
+        load: LoadEmbedder = load_embedder,
+        repairing: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self._embedders = Embedders(self.folder, load)
+        self._stores: dict[int, Store] = {}
+        self._idle: list[Ledger] = []
+        self._guard = threading.Lock()
+        fresh = config is not None and not (self.folder / LEDGER).is_file()
+        if fresh:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _IGNORE[0]).write_text(_IGNORE[1], encoding="utf-8")
+        self._ledger = Ledger(self.folder / LEDGER, create=fresh)
+        try:
+            if self._ledger.setting("generation") is None:
+                self._begin(config or IndexConfig())
+            if not repairing:
+                self.store(self.current)
+                self._settle()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, folder: str | Path, load: LoadEmbedder = load_embedder) -> "KnowledgeBase":
+        """Open one that is there."""
+        return cls(folder, None, load)
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, config: IndexConfig, load: LoadEmbedder = load_embedder
+    ) -> "KnowledgeBase":
+        """Open one, or make it with these settings."""
+        return cls(folder, config, load)
+
+    def close(self) -> None:
+        """Close its files."""
+        for ledger in [self._ledger, *self._idle]:
+            ledger.close()
+        self._idle.clear()
+
+    def __enter__(self) -> "KnowledgeBase":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> IndexConfig:
+        """The settings that its documents were cut and embedded with."""
+        kept = self.get_setting("index") or {}
+        return IndexConfig(**kept | {"embedder": self.current.embedder})
+
+    @property
+    def current(self) -> Generation:
+        """The generation that is searched."""
+        return self._generation(int(self.get_setting("generation")))
+
+    @property
+    def dimension(self) -> int:
+        """Length of its vectors."""
+        return self.current.dimension
+
+    @property
+    def embedder(self) -> Any:
+        """The model of the generation that is searched, loaded when first asked for.
+
+        Raises:
+            UserError: It cannot be loaded, or is not the one any more that embedded the documents.
+        """
+        return self._embedders.of(self.current)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The connection that writes; `flows.index` reads lists through it."""
+        return self._ledger
+
+    def get_setting(self, name: str) -> Any:
+        """Return a kept value; None where there is none."""
+        with self._borrowed() as ledger:
+            return ledger.setting(name)
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keep a value, such as a calibrated weight or threshold."""
+        with explained(self._ledger.path):
+            self._ledger.keep({name: value})
+
+    def keep_settings(self, config: IndexConfig) -> None:
+        """Keep other settings of cutting and reading; the documents are not changed by it.
+
+        Raises:
+            UserError: The embedder cannot read so much; nothing is kept.
+        """
+        kept = _kept(config)
+        if kept != self.get_setting("index"):
+            chunk_limit(self.embedder.tokenizer, config)
+            self.set_setting("index", kept)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """Look at one moment of it: writers change nothing of what is seen."""
+        with self._borrowed() as ledger, explained(ledger.path):
+            ledger.link.execute("BEGIN")
+            try:
+                # The first read fixes the moment.
+                number = int(ledger.setting("generation"))
+                generation = next(g for g in ledger.generations() if g.number == number)
+                load = partial(self._embedders.of, generation)
+                yield Snapshot(ledger, self.store(generation), load)
+            finally:
+                ledger.link.execute("ROLLBACK")
+
+    def prepare(self, document: Document, path: str, config: IndexConfig) -> Prepared:
+        """Cut a document."""
+        chunks = tuple(chunk_document(document, self.embedder.tokenizer, config))
+        said = tuple(contextual_text(chunk) for chunk in chunks)
+        return Prepared(document, path, chunks, said, made_with(config))
+
+    def write(self, batch: write.Batch, title: str = "") -> tuple[int, int]:
+        """Embed what is new in a batch and write it; return (changed, deleted) documents.
+
+        When this returns the batch is acknowledged: searches find it, and no kill loses it.
+
+        Raises:
+            UserError: The disk is full; nothing written before is lost.
+        """
+        said = {said_hash(text): text for item in batch.prepared for text in item.said}
+        while True:
+            generation = self.current
+            vectors = self._embed_missing(generation, said, title)
+            full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.gone)
+            with write.write_lock(self.folder), explained(self._ledger.path):
+                if self.current == generation:
+                    store = self.store(generation)
+                    done = write.commit(self._ledger, generation, store, full)
+                    # A first ingest would end with all words to index at once; and readers
+                    # would scan them all until then.
+                    if store.due(50_000):
+                        store.optimize()
+                    return done
+
+    def optimize(self, rows: int = 500) -> bool:
+        """Tidy the index if more than `rows` were added since; return whether it was."""
+        with write.write_lock(self.folder):
+            store = self.store(self.current)
+            if not store.due(rows):
+                return False
+            store.optimize()
+            self._ledger.checkpoint()
+        return True
+
+    def adopts(self, embedder: str) -> bool:
+        """Say whether this model, as it is now, embedded the documents.
+
+        One that was moved is known by its new name from then on.
+        """
+        current, name = self.current, self._embedders.name_of(embedder)
+        if not current.fingerprint:
+            return name == current.embedder
+        if current.fingerprint != self._embedders.named(name).fingerprint:
+            return False
+        if name != current.embedder:
+            self._ledger.rename(current.number, name)
+        return True
+
+    def build_generation(
+        self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
+    ) -> int:
+        """Embed everything with another model; return the new generation's number.
+
+        Searches go on with the old one until `switch`. A build that was killed goes on, unless the
+        model's folder holds other weights by now.
+
+        Args:
+            embedder: The model; one in the knowledge base's own folder may be moved with it.
+            title: Of the progress bar.
+            vectors: What it has embedded already, by `said_hash`.
+        """
+        name = self._embedders.name_of(embedder)
+        model = self._embedders.named(name)
+        same = [
+            generation
+            for generation in self._ledger.generations()
+            if (generation.embedder, generation.fingerprint) == (name, model.fingerprint)
+        ]
+        generation = (
+            same[-1]
+            if same
+            else self._ledger.new_generation(name, int(model.dimension), model.fingerprint)
+        )
+        if vectors:
+            with explained(self._ledger.path):
+                write.keep_vectors(self._ledger, generation.number, vectors)
+        self._embed_all(generation, title)
+        with write.write_lock(self.folder), explained(self._ledger.path):
+            self._bring_up(generation)
+        return generation.number
+
+    def switch(self, number: int, weight: float | None = None) -> None:
+        """Search another generation from now on; what was added since it was built is added.
+
+        Args:
+            number: The generation.
+            weight: Of the dense side, chosen for it; it holds from the same moment on.
+        """
+        generation = self._generation(number)
+        self._embed_all(generation)
+        with write.write_lock(self.folder), explained(self._ledger.path):
+            before = self.current.number
+            self._bring_up(generation)
+            if before == number:
+                return
+            # Calibrated on the old vectors, so they hold for it alone.
+            kept = {name: self._ledger.setting(name) for name in ("weight", "threshold")}
+            back = self._ledger.setting(f"calibrated-{number}") or {}
+            back |= {} if weight is None else {"weight": weight}
+            self._ledger.keep(
+                {"generation": number, "previous": before, f"calibrated-{before}": kept}
+                | {name: back.get(name) for name in kept}
+            )
+            for old in self._ledger.generations():
+                if old.number not in (before, number):
+                    LanceStore.remove(self.folder / INDEX, f"g{old.number}")
+                    self._stores.pop(old.number, None)
+                    self._ledger.forget_generation(old.number)
+
+    def rollback(self) -> int:
+        """Search the generation before the last switch again; return its number.
+
+        Raises:
+            UserError: There is none.
+        """
+        previous = self.get_setting("previous")
+        if previous is None or all(g.number != previous for g in self._ledger.generations()):
+            raise UserError(
+                f"{self.folder} has no earlier embedder to go back to",
+                "--rollback undoes a change of embedder",
+            )
+        self.switch(int(previous))
+        return int(previous)
+
+    def store(self, generation: Generation, create: bool = False) -> Store:
+        """Return a generation's index.
+
+        Raises:
+            UserError: It is missing or damaged, and `create` is not set.
+        """
+        with self._guard:
+            if generation.number not in self._stores:
+                self._stores[generation.number] = LanceStore(
+                    self.folder / INDEX, f"g{generation.number}", generation.dimension, create
+                )
+            return self._stores[generation.number]
+
+    def rebuild(self, title: str = "") -> int:
+        """Make the index again from the ledger; return how many chunks it holds."""
+        generation = self.current
+        self._embed_all(generation, title)
+        with write.write_lock(self.folder), explained(self._ledger.path):
+            self._stores.pop(generation.number, None)
+            LanceStore.remove(self.folder / INDEX, f"g{generation.number}")
+            write.recover(self._ledger, generation, self.store(generation, create=True))
+            added, _ = self._bring_up(generation)
+        return added
+
+    def _bring_up(self, generation: Generation) -> tuple[int, int]:
+        """Give a generation's index all live rows; the write lock is held."""
+        self._embed_all(generation)
+        store = self.store(generation, create=True)
+        done = write.align(self._ledger, generation, store)
+        store.optimize()
+        self._ledger.sweep()
+        return done
+
+    def _embed_all(self, generation: Generation, title: str = "") -> None:
+        ledger = self._ledger
+        total = len(write.missing_vectors(ledger, generation.number, -1))
+        with log.quiet_progress(title if total else "", total, "chunks") as bar:
+            while found := write.missing_vectors(ledger, generation.number, _BLOCK):
+                rows = np.asarray([row for _, row in found], dtype=np.int64)
+                said = {name: contextual_text(c) for _, name, c in ledger.said_of(rows)}
+                vectors = self._embed(generation, said)
+                with explained(ledger.path):
+                    write.keep_vectors(ledger, generation.number, vectors)
+                bar.advance(len(found))
+
+    def _embed_missing(
+        self, generation: Generation, said: dict[bytes, str], title: str
+    ) -> dict[bytes, np.ndarray]:
+        known = self._ledger.vectors(generation.number, said)
+        missing = {name: text for name, text in said.items() if name not in known}
+        # The known ones too: a sweep between here and the lock may take what no chunk needs.
+        return known | self._embed(generation, missing, title)
+
+    def _embed(
+        self, generation: Generation, said: dict[bytes, str], title: str = ""
+    ) -> dict[bytes, np.ndarray]:
+        if not said:
+            return {}
+        model = self._embedders.of(generation)
+        vectors = model.embed_documents(list(said.values()), title).vectors
+        return dict(zip(said, vectors, strict=True))
+
+    def _generation(self, number: int) -> Generation:
+        with self._borrowed() as ledger:
+            for generation in ledger.generations():
+                if generation.number == number:
+                    return generation
+        raise UserError(f"{self.folder} has no generation {number}", "build it first")
+
+    def _begin(self, config: IndexConfig) -> None:
+        model = self._embedders.named(config.embedder)
+        chunk_limit(model.tokenizer, config)
+        with write.write_lock(self.folder):
+            if self._ledger.setting("generation") is None:
+                generation = self._ledger.new_generation(
+                    config.embedder, int(model.dimension), model.fingerprint
+                )
+                self.store(generation, create=True)
+                self._ledger.keep({"index": _kept(config), "generation": generation.number})
+
+    def _settle(self) -> None:
+        """Finish what a killed writer left, unless another writer is at work."""
+        if not write.unsettled(self._ledger):
+            return
+        with write.write_lock(self.folder, wait_seconds=0) as held:
+            if held:
+                current = self.current
+                write.recover(self._ledger, current, self.store(current))
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Ledger]:
+        """Lend a connection: each thread that reads has its own while it reads."""
+        with self._guard:
+            ledger = self._idle.pop() if self._idle else None
+        ledger = ledger or Ledger(self.folder / LEDGER)
+        try:
+            yield ledger
+        finally:
+            with self._guard:
+                self._idle.append(ledger)
+
+
+def _kept(config: IndexConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", include=_KEPT, exclude_none=True)
+
+
+def made_with(config: IndexConfig) -> str:
+    """Return a fingerprint of the settings that cut documents."""
+    return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"

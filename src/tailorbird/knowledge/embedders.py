@@ -1,0 +1,70 @@
+"""The models that a knowledge base embeds with: by name, each loaded once."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tailorbird.errors import UserError
+from tailorbird.knowledge.ledger import Generation
+
+_OWN = ("embedders/", "rerankers/")
+
+LoadEmbedder = Callable[[str], Any]
+"""Name or folder -> what has `embed_documents`, `embed_queries`, `tokenizer`, `dimension` and
+`fingerprint`."""
+
+
+def load_embedder(name: str) -> Any:
+    """Load a model that embeds."""
+    from tailorbird.config.schema import ModelConfig
+    from tailorbird.models.device import choose
+    from tailorbird.models.embed import Embedder
+
+    return Embedder(ModelConfig(name=name), choose())
+
+
+class Embedders:
+    """Models by the names that the ledger knows them by.
+
+    Args:
+        folder: The knowledge base: models in it are named from there on, so that they move with it.
+        load: Loads one.
+    """
+
+    def __init__(self, folder: Path, load: LoadEmbedder) -> None:
+        self._folder, self._load = folder, load
+        self._loaded: dict[str, Any] = {}
+        self._guard = threading.Lock()
+
+    def named(self, name: str) -> Any:
+        """Return a model, loaded once."""
+        inside = self._folder.resolve() / name
+        place = str(inside) if name.startswith(_OWN) and inside.is_dir() else name
+        with self._guard:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(place)
+            return self._loaded[name]
+
+    def name_of(self, model: str) -> str:
+        """Return the name that the ledger knows a model by."""
+        try:
+            inside = Path(model).resolve().relative_to(self._folder.resolve()).as_posix()
+        except ValueError:
+            return model
+        return inside if inside.startswith(_OWN) else model
+
+    def of(self, generation: Generation) -> Any:
+        """Return a generation's model.
+
+        Raises:
+            UserError: It cannot be loaded, or has other weights by now: its vectors would not fit.
+        """
+        model = self.named(generation.embedder)
+        if generation.fingerprint not in ("", model.fingerprint):
+            name, folder = generation.embedder, self._folder
+            raise UserError(
+                f"{name} has other weights than when it embedded {folder}",
+                f"embed again: tailor index --store {folder} --embedder {name}",
+            )
+        return model

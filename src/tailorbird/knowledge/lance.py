@@ -1,0 +1,348 @@
+"""Where vectors and words are searched; the only door to LanceDB.
+
+Measured at 100,000 rows of 384 numbers (LanceDB 0.40): its flat scan reads every vector from disk
+for every question and takes 5 to 10 times as long as one product with a matrix in memory. So each
+process that searches keeps the vectors at hand, 150 MB, exact; past `_RESIDENT_BYTES` LanceDB's
+approximate index takes over, which at 400,000 rows answers in a sixth of the time.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tailorbird.errors import UserError
+from tailorbird.knowledge.resident import Found, Resident, best
+
+_RESIDENT_BYTES = 256 << 20
+# Other processes may still read a version that was just replaced; queries take far less.
+_KEEP_VERSIONS = timedelta(minutes=2)
+_FRAGMENTS = 50
+_STALE, _READ_ALL_SECONDS = 500, 20.0
+_REFINE = 2
+_WORDS_INDEX, _VECTOR_INDEX = "text_idx", "vector_idx"
+
+
+class Store(Protocol):
+    """Vectors and words by row; the ledger gives rows out and never gives one twice."""
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
+        """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; found from then on."""
+        ...
+
+    def delete(self, rows: np.ndarray) -> None:
+        """Delete rows; those it does not hold are left out."""
+        ...
+
+    def rows(self) -> np.ndarray:
+        """Return every row held, sorted; one that is held twice stands twice."""
+        ...
+
+    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
+        """Return the rows most like a unit vector ``[d]``, with cosines.
+
+        A few that another opening has deleted may still be among them; snapshots leave them out.
+        """
+        ...
+
+    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Found:
+        """Return the rows that share words with the question, stemmed, with BM25."""
+        ...
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors ``[n, d]`` of rows, in their order; zeros for a row not held."""
+        ...
+
+    def due(self, rows: int) -> bool:
+        """Say whether more than `rows` were added since `optimize`, or very many small changes."""
+        ...
+
+    def optimize(self) -> None:
+        """Index what was added, merge small files, forget old versions."""
+        ...
+
+    def drop(self) -> None:
+        """Delete it from disk."""
+        ...
+
+
+class LanceStore:
+    """A LanceDB table.
+
+    Args:
+        folder: LanceDB's folder.
+        name: The table.
+        dimension: Of the vectors.
+        create: Make it where there is none.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+
+    def __init__(self, folder: Path, name: str, dimension: int, create: bool = False) -> None:
+        self.folder, self.name, self.dimension = folder, name, dimension
+        self._table = _open(folder, name, dimension, create)
+        self._resident = Resident(dimension)
+        self._many = False
+        self._read_all = 0.0
+        self._lock = threading.Lock()
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
+        """See `Store.add`; counts what arrived.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        if not len(rows):
+            return
+        import pyarrow as pa
+
+        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+        columns = {
+            "row": pa.array(np.asarray(rows, dtype=np.int64)),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, self.dimension),
+            "text": pa.array([_encodable(text) for text in texts], pa.string()),
+        }
+        with _explained(self.folder):
+            before = self._table.count_rows()
+            self._table.add(pa.table(columns))
+            arrived = self._table.count_rows() - before
+        assert arrived == len(rows), f"{arrived} of {len(rows)} rows arrived in the index"
+
+    def delete(self, rows: np.ndarray) -> None:
+        """See `Store.delete`."""
+        with self._lock:
+            self._resident = self._resident.without(rows)
+        for start in range(0, len(rows), 5000):
+            with _explained(self.folder):
+                self._table.delete(_in(rows[start : start + 5000]))
+
+    def rows(self) -> np.ndarray:
+        """See `Store.rows`."""
+        read = self._table.search().select(["row"]).to_arrow()["row"].to_numpy()
+        return np.sort(read.astype(np.int64))
+
+    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
+        """See `Store.nearest`; exact below `_RESIDENT_BYTES` of vectors and for few `among`."""
+        if among is not None and not len(among):
+            return _nothing()
+        if (resident := self._loaded()) is not None:
+            return resident.nearest(vector, k, among)
+        search = self._table.search(vector, vector_column_name="vector").distance_type("dot")
+        search = search.nprobes(_probes(self._table.count_rows())).refine_factor(_REFINE)
+        if among is not None:
+            # Few rows, found through the index on `row`: a scan of them is exact.
+            search = search.bypass_vector_index().where(_in(among), prefilter=True)
+        found = search.select(["row", "_distance"]).limit(k).to_arrow()
+        return best(found["row"].to_numpy(), 1.0 - found["_distance"].to_numpy(), k)
+
+    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Found:
+        """See `Store.matching`.
+
+        What is `among` is picked from the ranking of all: LanceDB would count words among those
+        rows only, and the same text would score differently with and without a filter.
+        """
+        from lancedb.query import MatchQuery
+
+        # Its own types call for every default to be named.
+        ask: Any = MatchQuery
+        asked, wanted = ask(_encodable(question), "text"), k
+        while True:
+            search = self._table.search(asked, query_type="fts").select(["row", "_score"])
+            read = search.limit(wanted).to_arrow()
+            rows, scores = read["row"].to_numpy(), read["_score"].to_numpy()
+            kept = np.ones(len(rows), bool) if among is None else np.isin(rows, among)
+            if among is None or kept.sum() >= k or len(rows) < wanted:
+                return best(rows[kept], scores[kept], k)
+            wanted *= 8
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """See `Store.vectors`."""
+        # A row's vector never changes: one that is at hand needs no look at the table.
+        if self._resident.holds(rows):
+            return self._resident.vectors(rows)
+        if (resident := self._loaded()) is not None:
+            return resident.vectors(rows)
+        block = Resident(self.dimension)
+        return block.brought_up(0, np.unique(rows), self._pieces).vectors(rows)
+
+    def due(self, rows: int) -> bool:
+        """See `Store.due`."""
+        words = self._table.index_stats(_WORDS_INDEX)
+        if words is None or words.num_unindexed_rows > rows:
+            return True
+        return bool(self._table.stats()["fragment_stats"]["num_small_fragments"] > _FRAGMENTS)
+
+    def optimize(self) -> None:
+        """See `Store.optimize`."""
+        with _explained(self.folder):
+            _ensure_indexes(self._table)
+            self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+            large = self._large(self._table.count_rows())
+            if large and self._table.index_stats(_VECTOR_INDEX) is None:
+                self._build_vector_index()
+
+    def drop(self) -> None:
+        """See `Store.drop`."""
+        self.remove(self.folder, self.name)
+
+    @staticmethod
+    def remove(folder: Path, name: str) -> None:
+        """Delete a table from disk, also one too damaged to be opened."""
+        shutil.rmtree(folder / f"{name}.lance", ignore_errors=True)
+
+    def _build_vector_index(self) -> None:
+        from lancedb.index import IvfSq
+
+        # Numbers of one byte, not product quantisation: at 400,000 rows of 384 numbers the first
+        # ten were all found, where products of 8 numbers each lost 18 of 100.
+        settings = IvfSq(
+            distance_type="dot",
+            num_partitions=_partitions(self._table.count_rows()),
+            max_iterations=20,
+            sample_rate=64,
+        )
+        self._table.create_index("vector", config=settings, name=_VECTOR_INDEX)
+
+    def _loaded(self) -> Resident | None:
+        """Return the vectors in memory, as the table has them now; None where they are too many."""
+        with self._lock:
+            version = self._table.version
+            if self._resident.version != version:
+                self._many = self._large(count := int(self._table.count_rows()))
+                if self._many:
+                    self._resident = Resident(self.dimension, version)
+                else:
+                    self._resident = self._followed(version, count)
+            return None if self._many else self._resident
+
+    def _followed(self, version: int, count: int) -> Resident:
+        """Return the vectors of a version of `count` rows.
+
+        To read which rows there are takes longer than a search. So only the new ones are read as
+        long as few can have been deleted: those the ledger knows, and snapshots leave them out.
+        Now and then all are read, since rows may also come back in between, in a repair.
+        """
+        before, now = self._resident, time.monotonic()
+        lately = now - self._read_all < _READ_ALL_SECONDS
+        if lately and before.version is not None and before.version < version:
+            new = self._read(f"row > {before.last}")
+            stale = before.alive + len(new[0]) - count
+            if 0 <= stale <= max(_STALE, count // 50):
+                return before.grown(version, *new)
+        self._read_all = now
+        return before.brought_up(version, self.rows(), self._missing)
+
+    def _pieces(self, rows: np.ndarray) -> Found:
+        """Read these rows through the index on them, thousands at once."""
+        read = [self._read(_in(rows[start : start + 5000])) for start in range(0, len(rows), 5000)]
+        return np.concatenate([r for r, _ in read]), np.concatenate([v for _, v in read])
+
+    def _large(self, rows: int) -> bool:
+        return rows * self.dimension * 4 > _RESIDENT_BYTES
+
+    def _missing(self, rows: np.ndarray) -> Found:
+        """Read these sorted rows."""
+        if len(rows) <= 2000:
+            return self._read(_in(rows))
+        found, vectors = self._read(f"row >= {rows[0]} AND row <= {rows[-1]}", len(rows))
+        wanted = np.isin(found, rows)
+        return (found, vectors) if wanted.all() else (found[wanted], vectors[wanted])
+
+    def _read(self, where: str | None, expected: int = 0) -> Found:
+        """Return rows and vectors ``[n, d]``, read in blocks, so that they lie in memory once."""
+        search = self._table.search().select(["row", "vector"])
+        if where:
+            search = search.where(where)
+        rows = np.empty(expected, dtype=np.int64)
+        vectors = np.empty((expected, self.dimension), dtype=np.float32)
+        count = 0
+        for batch in search.to_batches(8192):
+            end = count + batch.num_rows
+            if end > len(rows):
+                rows = np.concatenate([rows[:count], np.empty(end - count, np.int64)])
+                vectors = np.concatenate(
+                    [vectors[:count], np.empty((end - count, self.dimension), np.float32)]
+                )
+            rows[count:end] = batch["row"].to_numpy()
+            block = batch["vector"].flatten().to_numpy()
+            vectors[count:end] = block.reshape(-1, self.dimension)
+            count = end
+        return rows[:count], vectors[:count]
+
+
+def _nothing() -> Found:
+    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+
+
+def _partitions(rows: int) -> int:
+    return max(1, int(rows**0.5))
+
+
+def _probes(rows: int) -> int:
+    return max(8, _partitions(rows) // 20)
+
+
+def _in(rows: np.ndarray) -> str:
+    return f"row IN ({','.join(map(str, np.asarray(rows, dtype=np.int64).tolist()))})"
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
+    # LanceDB warns on stderr of a column that every search of ours names, and of empty partitions.
+    for variable in ("LANCE_LOG", "LANCEDB_LOG"):
+        os.environ.setdefault(variable, "error")
+    import lancedb
+    import pyarrow as pa
+
+    there = (folder / f"{name}.lance").is_dir()
+    try:
+        base = lancedb.connect(folder, read_consistency_interval=timedelta(0))
+        if there or not create:
+            return base.open_table(name)
+        schema = pa.schema(
+            [("row", pa.int64()), ("vector", pa.list_(pa.float32(), dimension)),
+             ("text", pa.string())]
+        )  # fmt: skip
+        table = base.create_table(name, schema=schema)
+        _ensure_indexes(table)
+        return table
+    except (ValueError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"the index in {folder} is {'damaged' if there else 'missing'}"
+            + (f": {error}" if there else ""),
+            f"tailor index --store {folder.parent} --repair",
+        ) from error
+
+
+def _ensure_indexes(table: Any) -> None:
+    from lancedb.index import FTS, BTree
+
+    known = {index.name for index in table.list_indices()}
+    if _WORDS_INDEX not in known:
+        table.create_index("text", config=FTS(with_position=False), name=_WORDS_INDEX)
+    if "row_idx" not in known:
+        table.create_index("row", config=BTree(), name="row_idx")
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise UserError(
+                f"the disk with {folder.parent} is full",
+                "free some space and run the same command again: it goes on, nothing is lost",
+            ) from error
+        raise

@@ -1,0 +1,377 @@
+"""The ledger: what a knowledge base holds, in SQLite. The index can be made again from it.
+
+A document's version is ``pending`` while its chunks go into the index, then ``live``, and ``dead``
+from the moment that a newer one is live until its rows have left the index. Readers see ``live``
+alone.
+"""
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird.knowledge.schema import connect, transaction
+from tailorbird.records import Chunk, Document, Mark
+
+_AT_ONCE = 500
+
+Rows = np.ndarray
+"""``[n]`` int64, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One embedding of everything.
+
+    Attributes:
+        number: Rising.
+        embedder: The model's name.
+        dimension: Length of its vectors.
+        fingerprint: Of the model's files; empty where it is not known.
+    """
+
+    number: int
+    embedder: str
+    dimension: int
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """What is known of a file whose documents are all in."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document ready to be written.
+
+    Attributes:
+        document: The document.
+        path: The file it came from, as `FileNote.path`; its source where it came from none.
+        chunks: Its chunks.
+        said: What is embedded and searched of each, see `contextual_text`.
+        made: Fingerprint of the settings that cut it.
+    """
+
+    document: Document
+    path: str
+    chunks: tuple[Chunk, ...]
+    said: tuple[str, ...]
+    made: str
+
+
+@lru_cache(maxsize=1 << 14)
+def said_hash(text: str) -> bytes:
+    """Return what a vector is kept under: equal texts are embedded once."""
+    # Kept, since a batch on its way into the ledger is asked for its hashes three times.
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+class Ledger:
+    """One connection to the ledger; a process may have many."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        self.link = connect(path, create)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.link.close()
+
+    def setting(self, name: str) -> Any:
+        """Return a kept value; None where there is none."""
+        found = self._one("SELECT value FROM settings WHERE name = ?", name)
+        return None if found is None else json.loads(found[0])
+
+    def keep(self, settings: Mapping[str, Any]) -> None:
+        """Keep values (anything JSON can say), all or none."""
+        with transaction(self.link):
+            self.link.executemany(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+                [(name, json.dumps(value)) for name, value in settings.items()],
+            )
+
+    def new_generation(self, embedder: str, dimension: int, fingerprint: str = "") -> Generation:
+        """Note another embedding of everything; nothing is in it yet."""
+        with transaction(self.link):
+            number = self.link.execute(
+                "INSERT INTO generations (embedder, dimension, fingerprint) VALUES (?, ?, ?)",
+                (embedder, dimension, fingerprint),
+            ).lastrowid
+        assert number is not None
+        return Generation(number, embedder, dimension, fingerprint)
+
+    def generations(self) -> list[Generation]:
+        """Return all that are kept, the oldest first."""
+        columns = "number, embedder, dimension, fingerprint"
+        read = self.link.execute(f"SELECT {columns} FROM generations ORDER BY number")
+        return [Generation(*row) for row in read]
+
+    def rename(self, number: int, embedder: str) -> None:
+        """Know a generation's model by another name."""
+        with transaction(self.link):
+            sql = "UPDATE generations SET embedder = ? WHERE number = ?"
+            self.link.execute(sql, (embedder, number))
+
+    def forget_generation(self, number: int) -> None:
+        """Forget a generation and its vectors."""
+        with transaction(self.link):
+            self.link.execute("DELETE FROM vectors WHERE generation = ?", (number,))
+            self.link.execute("DELETE FROM generations WHERE number = ?", (number,))
+
+    def files(self) -> dict[str, FileNote]:
+        """Return the files whose documents are all in, by path."""
+        read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
+        return {row[0]: FileNote(*row) for row in read}
+
+    def digest(self, source: str) -> str | None:
+        """Return the digest of a live document; None where there is none."""
+        found = self._one(
+            "SELECT digest FROM documents WHERE state = 'live' AND source = ?", source
+        )
+        return None if found is None else str(found[0])
+
+    def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return the digests of live documents and how they were cut, by source."""
+        read = self.link.execute(
+            "SELECT source, digest, made FROM documents WHERE state = 'live' AND source IN "
+            "(SELECT value FROM json_each(?))",
+            (json.dumps(list(sources)),),
+        )
+        return {source: (digest, made) for source, digest, made in read}
+
+    def live_digests(self, path: str | None = None) -> dict[str, str]:
+        """Return source -> digest of the live documents, of one file or of all."""
+        sql = "SELECT source, digest FROM documents WHERE state = 'live'"
+        return dict(
+            self.link.execute(sql + " AND path = ?", (path,)) if path else self.link.execute(sql)
+        )
+
+    def paths(self) -> set[str]:
+        """Return the files that live documents came from."""
+        sql = "SELECT DISTINCT path FROM documents WHERE state = 'live'"
+        return {row[0] for row in self.link.execute(sql)}
+
+    def made_otherwise(self, made: str) -> list[str]:
+        """Return the sources of live documents that were cut with other settings."""
+        sql = "SELECT source FROM documents WHERE state = 'live' AND made <> ? ORDER BY version"
+        return [row[0] for row in self.link.execute(sql, (made,))]
+
+    def document(self, source: str) -> tuple[Document, str] | None:
+        """Return a live document and the path of its file."""
+        found = self._one(
+            "SELECT version, path, title, metadata, marks, digest FROM documents "
+            "WHERE state = 'live' AND source = ?",
+            source,
+        )
+        if found is None:
+            return None
+        version, path, title, metadata, marks, digest = found
+        body = self._one("SELECT body FROM texts WHERE version = ?", version)
+        assert body is not None
+        return Document(
+            source, unpack(body[0]), title, _marks(marks), json.loads(metadata), digest
+        ), path
+
+    # Writing: called in a transaction by `knowledge/write.py`, which holds the write lock.
+
+    def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
+        """Note new versions with their chunks; return their numbers and the rows of all chunks."""
+        version, first = self._given("documents") + 1, self._given("chunks") + 1
+        numbers = range(version, version + len(prepared))
+        versions = list(zip(numbers, prepared, strict=True))
+        self.link.executemany(
+            "INSERT INTO documents (version, source, path, state, digest, made, title, metadata, "
+            "marks, chunks) VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    number, one.document.source, one.path, one.document.digest, one.made,
+                    one.document.title, json.dumps(one.document.metadata, ensure_ascii=False),
+                    json.dumps([asdict(mark) for mark in one.document.marks], ensure_ascii=False),
+                    len(one.chunks),
+                )
+                for number, one in versions
+            ],
+        )  # fmt: skip
+        self.link.executemany(
+            "INSERT INTO texts VALUES (?, ?)",
+            [(number, pack(one.document.text)) for number, one in versions],
+        )
+        chunks = [
+            (number, chunk, said)
+            for number, one in versions
+            for chunk, said in zip(one.chunks, one.said, strict=True)
+        ]
+        rows = list(range(first, first + len(chunks)))
+        self.link.executemany(
+            'INSERT INTO chunks (row, version, position, id, start, "end", page, headings, tokens, '
+            "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    row, number, c.position, c.id, c.start, c.end, c.page,
+                    json.dumps(c.headings, ensure_ascii=False) if c.headings else "[]",
+                    c.tokens, _sound(c.text), said_hash(said),
+                )
+                for row, (number, c, said) in zip(rows, chunks, strict=True)
+            ],
+        )  # fmt: skip
+        return numbers, rows
+
+    def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Keep vectors by the hash of what they say."""
+        self.link.executemany(
+            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
+            [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()],
+        )
+
+    def flip(self, versions: Sequence[int], removed: Iterable[str] = ()) -> int:
+        """Make pending versions live and the ones before them dead, documents `removed` as well.
+
+        Returns how many documents were there to be removed.
+        """
+        named = "version IN (SELECT value FROM json_each(?))"
+        numbers = json.dumps(list(versions))
+        # Of versions of one document the last is the one that stays.
+        last = f"SELECT max(version) FROM documents WHERE {named} GROUP BY source"
+        lasting = [row[0] for row in self.link.execute(last, (numbers,))]
+        sources = f"SELECT source FROM documents WHERE {named}"
+        self.link.execute(
+            f"UPDATE documents SET state = 'dead' WHERE state = 'live' AND source IN ({sources})",
+            (numbers,),
+        )
+        for state, which in (("dead", list(versions)), ("live", lasting)):
+            sql = f"UPDATE documents SET state = '{state}' WHERE {named}"
+            self.link.execute(sql, (json.dumps(which),))
+        deleted = self.link.executemany(
+            "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = ?",
+            [(source,) for source in removed],
+        ).rowcount
+        return max(0, deleted)
+
+    def note_files(self, notes: Iterable[FileNote], gone: Iterable[str] = ()) -> None:
+        """Note files as read; forget those that are gone."""
+        self.link.executemany(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+            [(n.path, n.size, n.mtime_ns, n.digest) for n in notes],
+        )
+        self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+
+    def versions(self, state: str) -> list[int]:
+        """Return the numbers of the versions in a state, the oldest first."""
+        sql = f"SELECT version FROM documents WHERE {_is(state)} ORDER BY version"
+        return [row[0] for row in self.link.execute(sql)]
+
+    def erase(self, versions: Sequence[int]) -> None:
+        """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
+        keys = [(version,) for version in versions]
+        named = "version IN (SELECT value FROM json_each(?))"
+        said = f"SELECT DISTINCT g.number, c.said FROM generations g, chunks c WHERE c.{named}"
+        needless = self.link.execute(said, (json.dumps(list(versions)),)).fetchall()
+        for table in ("chunks", "texts", "documents"):
+            self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
+        self.link.executemany(
+            "DELETE FROM vectors WHERE generation = ?1 AND said = ?2 AND NOT EXISTS "
+            "(SELECT 1 FROM chunks WHERE said = ?2)",
+            needless,
+        )
+
+    def rows(self, state: str) -> Rows:
+        """Return the rows of the chunks of all versions in a state."""
+        sql = (
+            "SELECT c.row FROM documents d CROSS JOIN chunks c ON c.version = d.version "
+            f"WHERE {_is(state)}"
+        )
+        return np.sort(np.fromiter((row[0] for row in self.link.execute(sql)), dtype=np.int64))
+
+    def said_of(self, rows: Rows) -> Iterator[tuple[int, bytes, Chunk]]:
+        """Yield row, hash and chunk, in the order of the rows."""
+        sql = (
+            'SELECT c.row, c.said, c.id, d.source, c.position, c.text, c.start, c."end", d.title, '
+            "c.page, c.headings, c.tokens FROM chunks c JOIN documents d ON d.version = c.version "
+            "WHERE c.row IN (SELECT value FROM json_each(?)) ORDER BY c.row"
+        )
+        for row, said, *rest in self.link.execute(sql, (json.dumps(rows.tolist()),)):
+            yield row, said, chunk_of(rest)
+
+    def vectors(self, generation: int, said: Iterable[bytes]) -> dict[bytes, np.ndarray]:
+        """Return the vectors that are kept of these hashes."""
+        found: dict[bytes, np.ndarray] = {}
+        names = list(dict.fromkeys(said))
+        for start in range(0, len(names), _AT_ONCE):
+            asked = names[start : start + _AT_ONCE]
+            sql = "SELECT said, vector FROM vectors WHERE generation = ? AND said IN "
+            read = self.link.execute(f"{sql}({','.join('?' * len(asked))})", (generation, *asked))
+            found |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
+        return found
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file, as far as readers allow."""
+        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def sweep(self) -> None:
+        """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
+        with transaction(self.link):
+            self.link.execute(
+                "DELETE FROM vectors WHERE NOT EXISTS "
+                "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)"
+            )
+
+    def count(self, sql: str, *values: Any) -> int:
+        """Return the one number that a query gives."""
+        found = self._one(sql, *values)
+        return int(found[0] or 0) if found else 0
+
+    def _given(self, table: str) -> int:
+        """Return the highest key that a table ever gave; none is given twice."""
+        found = self._one("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        return int(found[0]) if found else 0
+
+    def _one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = self.link.execute(sql, values).fetchone()
+        return found
+
+
+def _is(state: str) -> str:
+    # In words that name the index of what is unsettled: a parameter would read all documents.
+    assert state in ("pending", "live", "dead")
+    return f"state = '{state}'" + ("" if state == "live" else " AND state <> 'live'")
+
+
+def chunk_of(columns: Sequence[Any]) -> Chunk:
+    """Return a chunk from the columns of `Ledger.said_of`, in that order."""
+    name, source, position, text, start, end, title, page, headings, tokens = columns
+    trail = tuple(json.loads(headings)) if headings != "[]" else ()
+    return Chunk(name, source, position, text, start, end, title, page, trail, tokens)
+
+
+def pack(text: str) -> bytes:
+    """Return a text compressed."""
+    return zlib.compress(_sound(text).encode(), 1)
+
+
+def unpack(body: bytes) -> str:
+    """Return a compressed text."""
+    return zlib.decompress(body).decode()
+
+
+def _sound(text: str) -> str:
+    # Half a surrogate pair, which some files hold, is no character; offsets stay as they are.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _marks(text: str) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(mark["start"], mark["page"], tuple(mark["headings"])) for mark in json.loads(text)
+    )

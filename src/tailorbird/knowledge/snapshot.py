@@ -1,0 +1,177 @@
+"""Reading a knowledge base: one unchanging look at it, whatever writers do meanwhile."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.knowledge.filter import Condition, parse
+from tailorbird.knowledge.lance import Store
+from tailorbird.knowledge.ledger import Ledger, chunk_of, unpack
+from tailorbird.knowledge.resident import Found
+from tailorbird.records import Chunk, Hit
+
+# Where a condition leaves this many chunks or fewer they are named to the store.
+_FEW = 5000
+_COLUMNS = (
+    'c.id, d.source, c.position, c.text, c.start, c."end", d.title, c.page, c.headings, c.tokens'
+)
+_LIVE = "FROM chunks c CROSS JOIN documents d ON d.version = c.version AND d.state = 'live'"
+
+
+class Snapshot:
+    """The live documents at one moment; made by `KnowledgeBase.reading`.
+
+    Rows of the index that the ledger does not call live here (half written ones, old versions)
+    are left out, and more are asked for in their place.
+    """
+
+    def __init__(self, ledger: Ledger, store: Store, load: Callable[[], Any]) -> None:
+        self._ledger, self._store, self._load = ledger, store, load
+        # Both sides may be asked at once; the connection is for one thread at a time.
+        self._guard = threading.RLock()
+        self._few: dict[str, np.ndarray | None] = {}
+
+    @property
+    def embedder(self) -> Any:
+        """The model whose vectors are searched here, loaded when first asked for."""
+        return self._load()
+
+    def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
+        """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""
+        found = self._found(lambda n, among: self._store.nearest(vector, n, among), k, where)
+        return [
+            Hit(chunk, score, dense=score, metadata=metadata) for chunk, score, metadata in found
+        ]
+
+    def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
+        """Return the chunks that share words with the question: score and words are the BM25."""
+        found = self._found(lambda n, among: self._store.matching(question, n, among), k, where)
+        return [
+            Hit(chunk, score, words=score, metadata=metadata) for chunk, score, metadata in found
+        ]
+
+    def chunks(self, source: str) -> list[Chunk]:
+        """Return a document's chunks in order; none where there is no such document."""
+        return self._chunks("d.source = ?", source)
+
+    def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
+        """Return up to `n` chunks before and after a chunk of its document, without itself."""
+        return self._chunks(
+            "d.source = ? AND c.position BETWEEN ? AND ? AND c.position <> ?",
+            chunk.source, chunk.position - n, chunk.position + n, chunk.position,
+        )  # fmt: skip
+
+    def text(self, source: str) -> str:
+        """Return a document's text.
+
+        Raises:
+            UserError: There is no such document.
+        """
+        found = self._ledger.link.execute(
+            "SELECT t.body FROM documents d JOIN texts t ON t.version = d.version "
+            "WHERE d.source = ? AND d.state = 'live'",
+            (source,),
+        ).fetchone()
+        if found is None:
+            raise UserError(
+                f"{source} is not in the knowledge base", "tailor index --store KB --list"
+            )
+        return unpack(found[0])
+
+    def sources(self) -> list[str]:
+        """Return the sources of all documents, sorted."""
+        read = self._ledger.link.execute(
+            "SELECT source FROM documents WHERE state = 'live' ORDER BY source"
+        )
+        return [row[0] for row in read]
+
+    def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
+        """Return the chunks' unit vectors ``[n, d]``; zeros for one that is gone by now."""
+        named = json.dumps([[hit.chunk.source, hit.chunk.position] for hit in hits])
+        read = self._ledger.link.execute(
+            "SELECT d.source, c.position, c.row FROM json_each(?) j CROSS JOIN documents d "
+            "ON d.source = json_extract(j.value, '$[0]') AND d.state = 'live' "
+            "JOIN chunks c ON c.version = d.version AND c.position = json_extract(j.value, '$[1]')",
+            (named,),
+        )
+        rows = {(source, position): row for source, position, row in read}
+        wanted = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
+        return self._store.vectors(np.asarray(wanted, dtype=np.int64))
+
+    def _found(
+        self, ask: Callable[[int, np.ndarray | None], Found], k: int, where: str | None
+    ) -> list[tuple[Chunk, float, dict[str, Any]]]:
+        condition = parse(where) if where is not None else None
+        with self._guard:
+            among = self._among(condition) if condition else None
+        wanted = k + 16
+        while True:
+            rows, scores = ask(wanted, among)
+            with self._guard:
+                live = self._live(rows, None if among is not None else condition)
+            kept = [
+                (*live[row], score)
+                for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+                if row in live
+            ]
+            if len(kept) >= k or len(rows) < wanted:
+                return [(chunk, score, metadata) for chunk, metadata, score in kept[:k]]
+            wanted *= 4
+
+    def _live(
+        self, rows: np.ndarray, condition: Condition | None
+    ) -> dict[int, tuple[Chunk, dict[str, Any]]]:
+        extra, values = (f" AND {condition.sql}", condition.values) if condition else ("", ())
+        read = self._ledger.link.execute(
+            f"SELECT c.row, d.metadata, {_COLUMNS} {_LIVE} "
+            f"WHERE c.row IN (SELECT value FROM json_each(?)){extra}",
+            (json.dumps(rows.tolist()), *values),
+        )
+        # Many hits may be of one document; each gets a dictionary of its own all the same.
+        parsed: dict[str, dict[str, Any]] = {}
+        found = {}
+        for row, metadata, *columns in read:
+            if metadata not in parsed:
+                parsed[metadata] = json.loads(metadata)
+            found[row] = chunk_of(columns), dict(parsed[metadata])
+        return found
+
+    def _among(self, condition: Condition) -> np.ndarray | None:
+        """Return the rows that a condition leaves, None where they are many."""
+        key = repr(condition)
+        if key not in self._few:
+            read = self._ledger.link.execute(
+                "SELECT c.row FROM documents d CROSS JOIN chunks c ON c.version = d.version "
+                f"WHERE d.state = 'live' AND {condition.sql} LIMIT {_FEW + 1}",
+                condition.values,
+            )
+            rows = np.sort(np.fromiter((row[0] for row in read), dtype=np.int64))
+            if not len(rows):
+                self._check_names(condition)
+            self._few[key] = rows if len(rows) <= _FEW else None
+        return self._few[key]
+
+    def _check_names(self, condition: Condition) -> None:
+        """Tell a name that no document has from a condition that none fulfils."""
+        read = self._ledger.link.execute(
+            "SELECT DISTINCT j.key FROM documents d, json_each(d.metadata) j WHERE d.state = 'live'"
+        )
+        known = {row[0] for row in read} | {"source", "title", "page"}
+        for name in condition.names:
+            if name not in known:
+                raise UserError(
+                    f"--where: no document has {name!r}{did_you_mean(name, known)}",
+                    f"there are: {', '.join(sorted(known))}",
+                )
+
+    def _chunks(self, where: str, *values: Any) -> list[Chunk]:
+        read = self._ledger.link.execute(
+            f"SELECT {_COLUMNS} FROM documents d JOIN chunks c ON c.version = d.version "
+            f"WHERE d.state = 'live' AND {where} ORDER BY c.position",
+            values,
+        )
+        return [chunk_of(row) for row in read]

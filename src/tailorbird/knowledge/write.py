@@ -1,0 +1,177 @@
+"""How a knowledge base is written so that a kill at any moment leaves it whole.
+
+1. One ledger transaction notes the new versions as pending, with chunks and vectors.
+2. Their rows go into the index.
+3. One ledger transaction makes them live and the ones before them dead: from here on they are
+   acknowledged, and readers see the new and not the old.
+4. The dead rows leave the index, then the ledger.
+
+Whoever takes the write lock first finishes what a killed writer left between these steps: nothing
+but the ledger is needed for it, since the vectors are in it.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird.documents.chunk import contextual_text
+from tailorbird.errors import UserError
+from tailorbird.knowledge.lance import Store
+from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, Prepared, said_hash
+from tailorbird.knowledge.schema import explained, transaction
+
+LOCK = "lock"
+_BLOCK = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one pass writes.
+
+    Attributes:
+        prepared: New versions of documents.
+        vectors: Unit vectors by the hash of what they say; those kept already may be missing.
+        notes: Files whose documents are all in when this is.
+        removed: Sources of documents to delete.
+        gone: Files to forget.
+    """
+
+    prepared: tuple[Prepared, ...] = ()
+    vectors: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    notes: tuple[FileNote, ...] = ()
+    removed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def write_lock(folder: Path, wait_seconds: float = -1) -> Iterator[bool]:
+    """Hold the write lock; the system releases it when the process dies.
+
+    Args:
+        folder: The knowledge base.
+        wait_seconds: How long to wait for another writer; negative: as long as it takes.
+
+    Yields:
+        Whether the lock is held; always when it waits as long as it takes.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=wait_seconds, poll_interval=0.02)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error}", "check its permissions") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -> tuple[int, int]:
+    """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
+    recover(ledger, generation, store)
+    with explained(ledger.path):
+        with transaction(ledger.link):
+            known = ledger.made(prepared.document.source for prepared in batch.prepared)
+            # Looked at again under the lock: another writer may have brought the same version in.
+            fresh = [
+                prepared
+                for prepared in batch.prepared
+                if known.get(prepared.document.source) != (prepared.document.digest, prepared.made)
+            ]
+            versions, rows = ledger.insert_pending(fresh)
+            ledger.insert_vectors(generation.number, batch.vectors)
+        said = [text for prepared in fresh for text in prepared.said]
+        names = [said_hash(text) for text in said]
+        if all(name in batch.vectors for name in names):
+            # What stands in the ledger by now is at hand: no need to read it back.
+            if rows:
+                vectors = np.stack([batch.vectors[name] for name in names])
+                store.add(np.asarray(rows, dtype=np.int64), vectors, said)
+        else:
+            _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
+        with transaction(ledger.link):
+            deleted = ledger.flip(versions, batch.removed)
+            ledger.note_files(batch.notes, batch.gone)
+        _bury(ledger, store)
+    return len(versions), deleted
+
+
+def recover(ledger: Ledger, generation: Generation, store: Store) -> None:
+    """Finish what a killed writer left; the write lock is held."""
+    with explained(ledger.path):
+        pending = ledger.versions("pending")
+        if pending:
+            rows = ledger.rows("pending")
+            _index(ledger, generation, store, np.setdiff1d(rows, store.rows()))
+            with transaction(ledger.link):
+                ledger.flip(pending)
+        _bury(ledger, store)
+
+
+def unsettled(ledger: Ledger) -> bool:
+    """Say whether a writer is at work or was killed."""
+    return bool(ledger.count("SELECT count(*) FROM documents WHERE state <> 'live'"))
+
+
+def align(ledger: Ledger, generation: Generation, store: Store) -> tuple[int, int]:
+    """Make the index hold the live rows and nothing else; return how many were added and deleted.
+
+    The write lock is held, and every vector is in the ledger.
+    """
+    live, held = ledger.rows("live"), store.rows()
+    twice = held[1:][np.diff(held) == 0] if len(held) else held
+    extra = np.union1d(np.setdiff1d(held, live), twice)
+    store.delete(extra)
+    missing = np.union1d(np.setdiff1d(live, held), np.intersect1d(twice, live))
+    for start in range(0, len(missing), _BLOCK):
+        _index(ledger, generation, store, missing[start : start + _BLOCK])
+    return len(missing), len(extra)
+
+
+def missing_vectors(ledger: Ledger, number: int, limit: int) -> list[tuple[bytes, int]]:
+    """Return hashes that a generation has no vector of, each with a live row that says it."""
+    sql = (
+        "SELECT c.said, min(c.row) FROM chunks c JOIN documents d ON d.version = c.version "
+        "WHERE d.state = 'live' AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.generation = ? "
+        "AND v.said = c.said) GROUP BY c.said LIMIT ?"
+    )
+    return list(ledger.link.execute(sql, (number, limit)))
+
+
+def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray]) -> None:
+    """Keep vectors that were embedded, so that nothing is embedded twice."""
+    with transaction(ledger.link):
+        ledger.insert_vectors(number, vectors)
+
+
+def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarray) -> None:
+    if not len(rows):
+        return
+    listed = list(ledger.said_of(rows))
+    kept = ledger.vectors(generation.number, (name for _, name, _ in listed))
+    lost = [row for row, name, _ in listed if name not in kept]
+    if lost:
+        raise UserError(
+            f"{len(lost)} chunks have no vector in the ledger of {ledger.path.parent}",
+            f"tailor index --store {ledger.path.parent} --repair",
+        )
+    store.add(
+        np.asarray([row for row, _, _ in listed], dtype=np.int64),
+        np.stack([kept[name] for _, name, _ in listed]),
+        [contextual_text(chunk) for _, _, chunk in listed],
+    )
+
+
+def _bury(ledger: Ledger, store: Store) -> None:
+    dead = ledger.versions("dead")
+    if dead:
+        store.delete(ledger.rows("dead"))
+        with transaction(ledger.link):
+            ledger.erase(dead)

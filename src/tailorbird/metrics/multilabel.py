@@ -1,0 +1,221 @@
+"""Scores of multi-label classification: any number of labels per example.
+
+Throughout: ``probabilities`` and ``target`` are ``[n, labels]``, the target 0 and 1, and a label is
+given from its threshold on; `thresholds` are one number, one per label ``[labels]``, or where rows
+were answered by different models one per row and label ``[n, labels]``. Averages are
+scikit-learn's: a label that nobody gives has an F1 of 0.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tailorbird.metrics.bootstrap import Weighted, scores_of
+from tailorbird.metrics.intervals import RESAMPLES, Floats, wilson
+from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Numbers, divide
+from tailorbird.records import ClassScore, Score
+
+Thresholds = float | Sequence[float] | Sequence[Sequence[float]] | Floats
+
+# In equal steps of the log odds: where a model is unsure of rare labels, they differ below 0.05.
+THRESHOLDS = np.unique(
+    np.round(1 / (1 + np.exp(-np.linspace(np.log(0.005 / 0.995), np.log(0.95 / 0.05), 120))), 3)
+)
+_ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
+# An F1 over n rows that have the label is uncertain by about this over the root of n.
+_CAUTION = 0.5
+# Ranking every label anew for every resample of a large test set would take minutes: of so many
+# cells in all, fewer resamples are ranked.
+_MOST_RANKED = 100_000_000
+
+
+def given(probabilities: Numbers, thresholds: Thresholds) -> np.ndarray:
+    """Return which labels are given, as booleans ``[n, labels]``."""
+    # In the format of the probabilities: 0.06 as fp32 is less than 0.06.
+    found: np.ndarray = probabilities >= np.asarray(thresholds, dtype=probabilities.dtype)
+    return found
+
+
+def counts(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Floats:
+    """Return what each example adds to the counts ``[n, 3 * labels]``: has, given, and both."""
+    said, has = given(probabilities, thresholds), target > 0.5
+    return np.concatenate([has, said, has & said], axis=1).astype(np.float64)
+
+
+def micro_f1(sums: Floats) -> Floats:
+    """Return F1 over all labels ``[draws]`` from sums ``[3 * labels, draws]`` of `counts`."""
+    has, said, both = (part.sum(axis=0) for part in np.split(sums, 3))
+    return divide(2 * both, has + said)
+
+
+def macro_f1(sums: Floats) -> Floats:
+    """Return the mean F1 of the labels ``[draws]``."""
+    has, said, both = np.split(sums, 3)
+    return np.asarray(divide(2 * both, has + said).mean(axis=0))
+
+
+def hamming(sums: Floats, examples: Floats) -> Floats:
+    """Return the share of all label decisions that are wrong ``[draws]``."""
+    has, said, both = (part.sum(axis=0) for part in np.split(sums, 3))
+    return np.asarray((has + said - 2 * both) / (examples * (len(sums) // 3)))
+
+
+def losses(probabilities: Numbers, target: Numbers) -> Floats:
+    """Return each example's mean binary cross-entropy over the labels ``[n]``, in nats."""
+    kept = np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    other = np.clip(1 - probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    each = -(target * np.log(kept) + (1 - target) * np.log(other))
+    return np.asarray(each.mean(axis=1), dtype=np.float64)
+
+
+def best_thresholds(
+    probabilities: Numbers, target: Numbers, caution: float = _CAUTION
+) -> tuple[float, ...]:
+    """Return a threshold for each label.
+
+    A label has the one with its best F1, less a fine for leaving the one that is best for all
+    labels together: with the distance in log odds, and the more, the fewer rows have the label. So
+    a label in few rows, whose best threshold is mostly chance, stays near the common one, and one
+    in no row has it. `benchmarks/thresholds.py` measures what that is worth.
+    """
+    f1 = f1_by_threshold(probabilities, target)
+    away = np.abs(_ODDS - _ODDS[middle_best(f1.mean(axis=1))])
+    fine = caution / np.sqrt(1 + (target > 0.5).sum(axis=0))
+    return tuple(THRESHOLDS[(f1 - away[:, None] * fine).argmax(axis=0)].tolist())
+
+
+def middle_best(scores: Floats) -> int:
+    """Return the index of the highest score; of equal ones the middle one."""
+    equal = np.flatnonzero(scores >= scores.max() - 1e-12)
+    return int(equal[len(equal) // 2])
+
+
+def f1_by_threshold(probabilities: Numbers, target: Numbers) -> Floats:
+    """Return the F1 of each label at each of `THRESHOLDS` ``[thresholds, labels]``."""
+    steps, (_, labels) = len(THRESHOLDS), target.shape
+    # How many thresholds a probability reaches; who reaches i of them counts for all of these.
+    reached = np.searchsorted(THRESHOLDS.astype(probabilities.dtype), probabilities, "right")
+    places = (reached + np.arange(labels) * (steps + 1)).ravel()
+
+    def at_each(weights: Numbers) -> Floats:
+        flat = np.bincount(places, weights.ravel(), labels * (steps + 1))
+        sums = flat.reshape(labels, steps + 1)[:, ::-1].cumsum(axis=1)[:, ::-1]
+        return np.asarray(sums[:, 1:].T)
+
+    has = (target > 0.5).astype(np.float64)
+    return divide(2 * at_each(has), has.sum(axis=0) + at_each(np.ones_like(has)))
+
+
+class _Ranking:
+    """Average precision of each label for any weights of the examples (scikit-learn's).
+
+    The examples are sorted once; weights only move the sums.
+    """
+
+    def __init__(self, probabilities: Numbers, target: Numbers) -> None:
+        self.order = np.argsort(-probabilities, axis=0, kind="stable")
+        self.has = np.take_along_axis(target, self.order, axis=0) > 0.5
+        ranked = np.take_along_axis(probabilities, self.order, axis=0)
+        self.last = np.concatenate(
+            [ranked[1:] != ranked[:-1], np.ones((1, ranked.shape[1]), bool)], axis=0
+        )
+
+    def mean(self, weights: Floats) -> Floats:
+        """Return the mean average precision of the labels that occur ``[draws]``."""
+        total = np.zeros(weights.shape[1])
+        occurs = np.zeros(weights.shape[1])
+        for label in range(self.order.shape[1]):
+            sorted_weights = weights[self.order[:, label]]
+            ends = np.flatnonzero(self.last[:, label])
+            hits = np.cumsum(sorted_weights * self.has[:, label, None], axis=0)[ends]
+            seen = np.cumsum(sorted_weights, axis=0)[ends]
+            gained = np.diff(hits, axis=0, prepend=0.0)
+            average = divide((gained * divide(hits, seen)).sum(axis=0), hits[-1])
+            total += average
+            occurs += hits[-1] > 0
+        return divide(total, occurs)
+
+
+def score_all(
+    runs: Sequence[Numbers], target: Numbers, thresholds: Sequence[Thresholds], seed: int = 13
+) -> dict[str, Score]:
+    """Return every score with its 95 % interval.
+
+    Args:
+        runs: The probabilities ``[n, labels]`` of each seed of an arm.
+        target: 0 and 1 ``[n, labels]``.
+        thresholds: Each seed's, as chosen on validation.
+        seed: Seed of the bootstrap.
+    """
+    pairs = list(zip(runs, thresholds, strict=True))
+    scorers = [_scorer(run, target, own) for run, own in pairs]
+    found = scores_of(scorers, len(target), 3 * target.shape[1], seed)
+    exact = float(np.mean([(given(run, t) == (target > 0.5)).all(axis=1) for run, t in pairs]))
+    low, high = wilson(exact * len(target), len(target))
+    scores = found | {"exact_sets": Score(exact, low, high)}
+    # A score of 1 without an error to resample is not certain.
+    return {
+        name: Score(1.0, low, 1.0)
+        if name in ("macro_f1", "micro_f1", "mean_average_precision") and score.low > 1 - 1e-9
+        else score
+        for name, score in scores.items()
+    }
+
+
+def _scorer(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Weighted:
+    features = counts(probabilities, target, thresholds)
+    loss = losses(probabilities, target)
+    ranking = _Ranking(probabilities, target)
+    share = min(1.0, _MOST_RANKED / (RESAMPLES * target.size))
+
+    def score(weights: Floats) -> Mapping[str, Floats]:
+        sums, examples = features.T @ weights, weights.sum(axis=0)
+        ranked = np.full(weights.shape[1], np.nan)
+        few = max(1, round(share * len(ranked)))
+        ranked[:few] = ranking.mean(weights[:, :few])
+        return {
+            "macro_f1": macro_f1(sums),
+            "micro_f1": micro_f1(sums),
+            "mean_average_precision": ranked,
+            "hamming": hamming(sums, examples),
+            "log_loss": (loss @ weights) / examples,
+        }
+
+    return score
+
+
+def label_scores(
+    runs: Sequence[Numbers],
+    target: Numbers,
+    thresholds: Sequence[Thresholds],
+    labels: Sequence[str],
+) -> tuple[ClassScore, ...]:
+    """Return how each label fared, from the mean counts over seeds."""
+    each = [
+        counts(run, target, t).sum(axis=0).reshape(3, -1)
+        for run, t in zip(runs, thresholds, strict=True)
+    ]
+    has, said, both = np.mean(each, axis=0)
+    precision, recall = divide(both, said), divide(both, has)
+    own = np.asarray(thresholds[0])
+    # Of several seeds, and of folds, there is not one to tell.
+    told = own.tolist() if len(runs) == own.ndim == 1 else [None] * len(labels)
+    return tuple(
+        ClassScore(
+            label=label,
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=_f1(float(has[i]), float(said[i]), float(both[i])),
+            support=int(has[i]),
+            threshold=told[i],
+        )
+        for i, label in enumerate(labels)
+    )
+
+
+def _f1(has: float, said: float, both: float) -> Score:
+    """Return an F1 with the interval of its Jaccard index (see `labels.class_scores`)."""
+    if has + said == 0:
+        return Score(0.0, 0.0, 1.0)
+    low, high = wilson(both, has + said - both)
+    return Score(2 * both / (has + said), 2 * low / (1 + low), 2 * high / (1 + high))

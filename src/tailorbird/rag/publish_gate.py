@@ -1,0 +1,132 @@
+"""Whether a tuned retriever is published: only when held-out queries say that it is better."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.metrics.ranking import mean_scores, ndcg
+from tailorbird.metrics.significance import compare_values
+from tailorbird.rag.fuse import Choice, best_first, choose_weight, convex
+from tailorbird.rag.pairs import Queries
+from tailorbird.rag.tune import DEPTH
+from tailorbird.records import Comparison, Score
+
+NEW = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate's decision.
+
+    Attributes:
+        passed: Whether the tuned one is better than every other, with a p-value below the bar.
+        words: Why, with the figures.
+        scores: nDCG@10 with its interval by name; the tuned one is `NEW`.
+        tests: The tuned one against each other, Holm-corrected.
+        wins, losses, ties: Queries, against the first of the others.
+    """
+
+    passed: bool
+    words: str
+    scores: dict[str, Score]
+    tests: tuple[Comparison, ...]
+    wins: int
+    losses: int
+    ties: int
+
+
+def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13) -> Gate:
+    """Test the tuned retriever against the others on the same held-out queries.
+
+    Args:
+        values: nDCG@10 ``[queries]`` by name; `NEW` is the tuned one, the old one comes first.
+        significance: The p-value, corrected for the number of tests, that must be undercut.
+        seed: Of the bootstrap and the sign flips.
+    """
+    scores = mean_scores(values, seed)
+    tests = compare_values(NEW, values, seed)
+    better = [test.difference.value > 0 and test.p_holm < significance for test in tests]
+    passed = bool(tests) and all(better)
+    first = tests[0]
+    differences = values[NEW] - values[first.b]
+    wins, losses = int((differences > 1e-12).sum()), int((differences < -1e-12).sum())
+    told = "; ".join(
+        f"{test.b} {scores[test.b].value:.4f}, difference {test.difference.value:+.4f} "
+        f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}], p = {test.p_holm:.3g}"
+        for test in tests
+    )
+    words = (
+        f"{'better' if passed else 'not shown to be better'} on {len(differences)} held-out "
+        f"queries: nDCG@10 {scores[NEW].value:.4f} tuned against {told}; "
+        f"{wins} queries won, {losses} lost"
+    )
+    return Gate(passed, words, scores, tests, wins, losses, len(differences) - wins - losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What both sides of retrieval find for judged queries, before fusion.
+
+    Attributes:
+        queries: The queries.
+        sources: Per chunk its document.
+        dense: Per query cosines by place, also of what only words found.
+        words: Per query BM25 by place; empty where there are no words.
+    """
+
+    queries: Queries
+    sources: Sequence[str]
+    dense: list[dict[int, float]]
+    words: list[dict[int, float]]
+
+    def ranking(self, place: int, weight: float) -> list[int]:
+        """Return the chunks found for the query at `place`, best first."""
+        return best_first(convex(self.dense[place], self.words[place], weight))
+
+    def documents(self, place: int, weight: float) -> list[str]:
+        """Return the documents found, best first: each stands where its best chunk does."""
+        return list(dict.fromkeys(self.sources[p] for p in self.ranking(place, weight)))[:DEPTH]
+
+    def values(self, weight: float) -> np.ndarray:
+        """Return nDCG@10 ``[queries]``."""
+        grades = self.queries.grades
+        return np.asarray(
+            [
+                ndcg(self.documents(place, weight), grades[query], DEPTH)
+                for place, query in enumerate(self.queries.texts)
+            ]
+        )
+
+    def choose(self) -> Choice:
+        """Return the weight of the dense side that is best for these queries."""
+        return choose_weight(self.values)
+
+
+def both_sides(
+    queries: Queries,
+    query_vectors: np.ndarray,
+    vectors: np.ndarray,
+    sources: Sequence[str],
+    words: Sequence[Mapping[int, float]] | None,
+    candidates: int,
+) -> Sides:
+    """Return what each side finds: the `candidates` nearest chunks, and those given by words.
+
+    Args:
+        queries: Judged queries.
+        query_vectors: ``[queries, d]``.
+        vectors: ``[chunks, d]``.
+        sources: Per chunk its document.
+        words: Per query BM25 by place; None: no such side.
+        candidates: Chunks that the dense side finds.
+    """
+    dense, worded = [], []
+    for place, vector in enumerate(query_vectors):
+        scores = vectors @ vector
+        matched = dict(words[place]) if words is not None else {}
+        near = np.argsort(-scores, kind="stable")[:candidates].tolist()
+        places = dict.fromkeys([*near, *matched])
+        dense.append({p: float(scores[p]) for p in places})
+        worded.append(matched)
+    return Sides(queries, sources, dense, worded)
