@@ -1,7 +1,8 @@
 """How like its reference an answer is: functions of two strings, from 0 to 1.
 
 Written for any language: letters of every script count as letters, and each Chinese or Japanese
-character as a word, since no spaces part them. On ASCII text they are exactly the published ones.
+character as a word, since no spaces part them. On ASCII words they are exactly the published ones;
+where those make two different answers one (3,5 and 35, an empty answer and "A"), these do not.
 """
 
 import re
@@ -11,26 +12,48 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+# An article stands before a word: the last word of "hepatitis A" and of "the answer is A" is none.
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
 _IDEOGRAPHS = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3})+(?![\d,])")
+# Part of a number: a minus and a point before its digits, and what stands between two of them.
+_OF_NUMBERS = re.compile(
+    r"(?<![\w.)])-(?=[$€£¥₹]?-?\.?\d)|(?<=[$€£¥₹])-(?=\.?\d)"
+    r"|(?<![\w.])\.(?=\d)|(?<=\d)[^\w\s](?=\d)|(?<=\de)-(?=\d)"
+)
+_SIGNS = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-") | {"\u066b": ".", "\u066c": ","}
+)
+_GROUPS = "'\u2019\u00a0\u2009\u202f"
 _NUMBER = re.compile(
     r"(?<![\w.)])"  # no minus of a subtraction or of a range
-    r"(?P<minus>[-\u2212]?)(?:[$€£¥₹]\s?)?(?P<inner>-?)(?P<digits>\d[\d,]*(?:\.\d+)?|\.\d+)"
-    r"|(?P<bare>\d[\d,]*(?:\.\d+)?)"
+    r"(?P<minus>-?)(?:[$€£¥₹]\s?)?(?P<inner>-?)(?P<digits>DIGITS|\.\d+)"
+    r"|(?P<bare>DIGITS)".replace(
+        "DIGITS",
+        r"(?:(?!0)\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?"
+        r"|(?!0)\d{1,3}(?:\.\d{3})+,\d+(?![\d,])"
+        rf"|(?!0)\d{{1,3}}(?:[{_GROUPS}]\d{{3}})+(?!\d)(?:[.,]\d+)?"
+        r"|(?<!\d,)\d+,\d+(?!\d|,\d)"  # a decimal comma, and no list 3,5,7
+        r"|\d+(?:\.\d+)?)(?:e[-+]?\d{1,3}\b)?",
+    ),
+    re.IGNORECASE,
 )
 ANSWER_MARK = "####"
 
 
 def normalise(text: str) -> str:
-    """Return `text` in lower case without punctuation, articles and extra spaces (SQuAD)."""
-    bare = text.lower()
-    if bare.isascii():
-        bare = bare.translate(_NO_PUNCTUATION)
-    else:
-        bare = "".join(c for c in bare if not _is_punctuation(c))
-        bare = _IDEOGRAPHS.sub(r" \1 ", bare)
-    return " ".join(_ARTICLES.sub(" ", bare).split())
+    """Return `text` in lower case without punctuation, articles and extra spaces (SQuAD).
+
+    What is written within a number stays (3,5 is not 35, -3 is not 3) but for thousands' commas,
+    and so does all of a text that would be empty without its punctuation.
+    """
+    bare = _folded(text).lower()
+    plain = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), bare)
+    within = {match.start() for match in _OF_NUMBERS.finditer(plain)}
+    plain = "".join(c for i, c in enumerate(plain) if i in within or not _is_punctuation(c))
+    if not plain.isascii():
+        plain = _IDEOGRAPHS.sub(r" \1 ", plain)
+    return " ".join((_ARTICLES.sub(" ", plain) if plain.strip() else bare).split())
 
 
 def exact_match(output: str, reference: str) -> float:
@@ -41,8 +64,7 @@ def exact_match(output: str, reference: str) -> float:
 def token_f1(output: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of words (Rajpurkar et al. 2016, §6.1).
 
-    As SQuAD's evaluation script v1.1, but for what has no words left after `normalise`: there it
-    is 1 when both have none, as in v2.0, and 0 otherwise.
+    As SQuAD's evaluation script v1.1, after `normalise`. Two empty answers are alike, as in v2.0.
     """
     written, expected = normalise(output).split(), normalise(reference).split()
     if not written or not expected:
@@ -54,11 +76,11 @@ def rouge_l(output: str, reference: str) -> float:
     """Return the F-measure of the longest common subsequence of words (Lin 2004, §3.1).
 
     As google-research's ``rouge_score`` without stemming, but for two texts without words: these
-    are alike, 1.
+    are alike, 1, when they are the same.
     """
     written, expected = _words(output), _words(reference)
     if not written or not expected:
-        return float(written == expected)
+        return float(output.split() == reference.split())
     return _f_measure(common_subsequence(written, expected), written, expected)
 
 
@@ -67,6 +89,7 @@ def numeric_match(output: str, reference: str) -> float:
 
     The number is the one after the last ``####`` (Cobbe et al. 2021, GSM8K), else the last one.
     Thousands' commas, currency signs and a full stop after it do not matter, nor does 72 or 72.0.
+    A comma before other than three digits is a decimal comma.
     """
     written, expected = number_in(output), number_in(reference)
     return float(written is not None and written == expected)
@@ -83,6 +106,7 @@ METRICS: dict[str, Callable[[str, str], float]] = {
 
 def number_in(text: str) -> Decimal | None:
     """Return the number that an answer gives, see `numeric_match`."""
+    text = _folded(text)
     _, mark, marked = text.rpartition(ANSWER_MARK)
     if mark and (first := _NUMBER.search(marked)):
         return _decimal(first)
@@ -111,18 +135,34 @@ def _f_measure(common: int, written: Sequence[str], expected: Sequence[str]) -> 
 
 
 def _words(text: str) -> list[str]:
-    bare = text.lower()
+    bare = _folded(text).lower()
     if bare.isascii():
         return re.findall(r"[a-z0-9]+", bare)
     kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in bare)
     return _IDEOGRAPHS.sub(r" \1 ", kept).split()
 
 
+def _folded(text: str) -> str:
+    """Return a text with digits, their signs and full-width characters as ASCII has them."""
+    if text.isascii():
+        return text
+    return "".join(map(_plain, unicodedata.normalize("NFC", text))).translate(_SIGNS)
+
+
+def _plain(character: str) -> str:
+    if unicodedata.decomposition(character).startswith(("<wide>", "<narrow>")):
+        character = unicodedata.normalize("NFKC", character)
+    value = unicodedata.decimal(character, None)
+    return character if value is None else str(value)
+
+
 def _is_punctuation(character: str) -> bool:
     return character in string.punctuation or unicodedata.category(character)[0] == "P"
 
 
-def _decimal(found: re.Match[str]) -> Decimal:
-    digits = found["digits"] or found["bare"]
+def _decimal(match: re.Match[str]) -> Decimal:
+    digits = re.sub(f"[{_GROUPS}]", "", match["digits"] or match["bare"])
+    if re.search(r"\.\d+,", digits) or not re.search(r"^(?!0)\d{1,3}(,\d{3})+(?!\d)", digits):
+        digits = digits.replace(".", "" if "," in digits else ".").replace(",", ".")
     size = Decimal(digits.replace(",", ""))
-    return -size if found["minus"] or found["inner"] else size
+    return -size if match["minus"] or match["inner"] else size

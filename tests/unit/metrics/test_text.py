@@ -48,10 +48,46 @@ def test_normalise() -> None:
 
 
 @given(ASCII, ASCII)
-def test_ascii_is_squads(output: str, reference: str) -> None:
+def test_ascii_words_are_squads(output: str, reference: str) -> None:
+    # Without numbers, and with a word at the end that is no article: there we differ, see below.
+    output, reference = (re.sub(r"\d", "", text) + " end" for text in (output, reference))
     assert normalise(output) == squad_normalise(output)
-    if squad_normalise(output) or squad_normalise(reference):
-        assert token_f1(output, reference) == pytest.approx(squad_f1(output, reference))
+    assert token_f1(output, reference) == pytest.approx(squad_f1(output, reference))
+
+
+@pytest.mark.parametrize("blank", ["", " ", ".", "?!", "The", "the.", "an", "-"])
+def test_nothing_is_not_the_letter_a(blank: str) -> None:
+    for metric in (exact_match, token_f1, rouge_l, numeric_match):
+        assert metric(blank, "A") == metric("A", blank) == 0
+    assert exact_match(blank, blank) == exact_match("(A).", "A") == 1
+    assert exact_match("+", "-") == exact_match("<", ">") == rouge_l("<", ">") == 0
+
+
+def test_a_last_a_is_a_name() -> None:
+    assert exact_match("Hepatitis A", "hepatitis") == exact_match("Hepatitis A", "hepatitis B") == 0
+    assert token_f1("The answer is A.", "A") == pytest.approx(1 / 2)  # 1 of 3 words, 1 of 1
+    assert exact_match("a train", "The Train") == 1
+
+
+# Different numbers, times, dates and ranges that are the same letters without their signs.
+APART = [
+    ("3,5", "35"), ("3.5", "35"), ("-3", "3"), ("\u22123", "3"), ("-$5", "$5"), (".5", "5"),
+    ("10:30", "1030"), ("1/2", "12"), ("3-4", "34"), ("3\u20134", "34"), ("2^10", "210"),
+    ("1e-5", "1e5"), ("2024-01-11", "2024-11-01"), ("1.2.3", "12.3"), ("10\u00b2", "102"),
+    ("\u0663\u066b\u0665", "35"),
+]  # fmt: skip
+SAME = [
+    ("1,200", "1200"), ("$1,234,567.50", "1234567.50"), ("\u22123", "-3"), ("3\u20134", "3-4"),
+    ("\uff13\uff15", "35"), ("\u0663\u0665", "35"), ("about 5, or", "about 5 or"), ("5.", "5"),
+    ("(35)", "35"), ("50%", "50"), ("$-5", "-5"),
+]  # fmt: skip
+
+
+def test_numbers_keep_their_signs() -> None:
+    for one, other in APART:
+        assert exact_match(one, other) == token_f1(one, other) == 0, (one, other)
+    for one, other in SAME:
+        assert exact_match(one, other) == token_f1(one, other) == 1, (one, other)
 
 
 def test_token_f1_by_hand() -> None:
@@ -59,7 +95,7 @@ def test_token_f1_by_hand() -> None:
     assert token_f1("missing colon here", "a missing colon after if") == pytest.approx(4 / 7)
     assert token_f1("yes yes yes", "yes") == pytest.approx(0.5)
     assert token_f1("", "yes") == token_f1("yes", "") == token_f1("yes", "no") == 0
-    assert token_f1("!", "the") == 1
+    assert token_f1("", " ") == 1
 
 
 def test_other_scripts() -> None:
@@ -120,6 +156,14 @@ def test_long_texts_take_no_time() -> None:
         ("50%", "50"),
         ("1,000,000 people", "1000000"),
         ("see x2", "2"),
+        ("3,5", "3.5"),
+        ("it is 1.234,50 then", "1234.50"),
+        ("0,500", "0.5"),
+        ("1'200 francs", "1200"),
+        ("the primes are 2,3,5,7", "7"),
+        ("1.5e-3", "0.0015"),
+        ("\u0663\u066b\u0665", "3.5"),
+        ("\uff11\uff12", "12"),
         ("so 5, of course", "5"),
         ("#### none, but 8", "8"),
         ("none", None),
