@@ -1,15 +1,16 @@
 """Flags, file and defaults made into one checked `Config`."""
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from tailorbird.config.schema import Config
 from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.yaml_text import MOST_CHARACTERS, YamlFault, parse_yaml, write_yaml
 
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
@@ -73,22 +74,19 @@ def _validated(given: Mapping[str, Any]) -> Config:
 
 def dump_config(config: Config, *, only_given: bool = False) -> str:
     """Return the configuration as YAML; `only_given` leaves out what equals the defaults."""
-    plain = config.model_dump(mode="json", exclude_defaults=only_given)
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    # PyYAML writes Unicode's rarer line breaks as they are, and reads them back as spaces.
-    readable = not any(mark in text for mark in "\x85\u2028\u2029")
-    return text if readable else yaml.safe_dump(plain, sort_keys=False)
+    return write_yaml(config.model_dump(mode="json", exclude_defaults=only_given))
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
+        with file.open(encoding="utf-8") as opened:
+            plain = parse_yaml(opened.read(MOST_CHARACTERS + 1))
     except FileNotFoundError:
         raise UserError(f"config file {file} does not exist", "check the path after -c") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {file} cannot be read: {error}", "give a YAML file") from None
-    except yaml.YAMLError as error:
+    except YamlFault as error:
         raise UserError(f"config file {file} is not YAML: {error}", "mend that line") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"config file {file} cannot be read: {error}", "give a YAML file") from None
     if plain is None:
         return {}
     if not isinstance(plain, dict):
@@ -101,8 +99,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except YamlFault:
         return text
     # YAML 1.1 reads 1e-4 as a word; people mean the number. What they quoted is a word.
     return float(text) if _EXPONENT.fullmatch(text.strip()) else value
@@ -134,12 +132,18 @@ def _explain(error: ValidationError) -> list[tuple[str, str]]:
             expected = str(fault.get("ctx", {}).get("expected", ""))
             names = [name.strip(" '") for name in expected.replace(" or ", ",").split(",")]
             near = did_you_mean(str(fault["input"]), names)
-            told.append((f"{key} is {fault['input']!r}{near}", f"choose {expected}"))
+            told.append((f"{key} is {_brief(fault['input'])}{near}", f"choose {expected}"))
         elif key:
-            told.append((f"{key} is {fault['input']!r}: {message}", _help(path)))
+            told.append((f"{key} is {_brief(fault['input'])}: {message}", _help(path)))
         else:
             told.append((message, "leave it out or choose another method"))
     return told
+
+
+def _brief(value: Any) -> str:
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = shown.maxlong = 200
+    return shown.repr(value)
 
 
 def _unknown(path: list[str]) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from tailorbird.data.conll import ENDINGS as CONLL
 from tailorbird.data.textfile import PACKED, kind_of
 from tailorbird.errors import UserError, did_you_mean
+from tailorbird.yaml_text import YamlFault, parse_yaml
 
 KEYWORDS = {
     "train": ("train", "training"),
@@ -154,11 +155,9 @@ def _configurations(card: str) -> list[dict[str, Any]]:
     head = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", card, re.S)
     if head is None:
         return []
-    import yaml
-
     try:
-        told = yaml.safe_load(head[1])
-    except yaml.YAMLError:
+        told = parse_yaml(head[1])
+    except YamlFault:
         return []
     listed = told.get("configs") if isinstance(told, dict) else None
     every = [c for c in listed or () if isinstance(c, dict) and c.get("data_files")]

@@ -1,5 +1,6 @@
 """Which reader reads which kind of file, and why some kinds are not read."""
 
+import contextlib
 import datetime
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -14,6 +15,7 @@ from tailorbird.documents.parsed import (
     Unreadable,
     Value,
     document_digest,
+    failure,
 )
 from tailorbird.records import Document, Mark
 
@@ -122,12 +124,10 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
     kind, words, module, name = READERS.get(suffix, _PLAIN)
     reader: Reader = getattr(import_module(f"tailorbird.documents.{module}"), name)
     notes: Notes = []
-    changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-    facts: dict[str, Value] = {
-        "path": source,
-        "kind": kind,
-        "modified": changed.isoformat(timespec="seconds"),
-    }
+    facts: dict[str, Value] = {"path": source, "kind": kind}
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # a time beyond the years 1-9999
+        changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+        facts["modified"] = changed.isoformat(timespec="seconds")
     title = "" if kind in ("csv", "jsonl") else path.name
     parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
     documents = [_document(one, source, title, facts) for one in parsed if one.text.strip()]
@@ -154,10 +154,7 @@ def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> l
     except RecursionError as error:
         raise Unreadable(f"damaged: nested too deeply for {words}") from error
     except Exception as error:  # a library that stumbles over a damaged file raises anything
-        line = (str(error).strip().splitlines() or [""])[0][:200]
-        raise Unreadable(
-            f"cannot be read as {words}: {type(error).__name__}{': ' * bool(line)}{line}"
-        ) from error
+        raise Unreadable(failure(error, words)) from error
 
 
 def _document(one: Parsed, source: str, title: str, facts: dict[str, Value]) -> Document:

@@ -43,11 +43,12 @@ def _front_matter(text: str, notes: Notes) -> tuple[dict[str, Value], str]:
     found = _FRONT.match(text, 0, _LONGEST_FRONT)
     if found is None:
         return {}, text
-    import yaml
+    # A worker reads many files without YAML.
+    from tailorbird.yaml_text import YamlFault, parse_yaml
 
     try:
-        said = yaml.safe_load(found.group(1))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said = parse_yaml(found.group(1))
+    except YamlFault as error:
         notes.append(f"front matter left as text, it is no YAML: {str(error).splitlines()[0]}")
         return {}, text
     if not isinstance(said, dict):

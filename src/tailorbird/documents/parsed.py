@@ -18,6 +18,12 @@ class Unreadable(Exception):  # noqa: N818 - a finding about a file, told and no
     """Why a file gives no text, in words for the person who gave it."""
 
 
+def failure(error: Exception, words: str) -> str:
+    """Return why a file is left out that something stumbled over, as `words` name its kind."""
+    line = (str(error).strip().splitlines() or [""])[0][:200]
+    return f"cannot be read as {words}: {type(error).__name__}{': ' * bool(line)}{line}"
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """One text found in a file.

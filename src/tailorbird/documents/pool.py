@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -228,9 +229,7 @@ class _Pool:
             if worker in ready:
                 self._receive(worker)
             elif time.monotonic() >= worker.deadline:
-                seconds = self.options.seconds
-                why = f"reading it took longer than {seconds:g} s (index.seconds_per_file)"
-                self._replace(worker, lambda _, why=why: why)  # type: ignore[misc]
+                self._replace(worker, lambda _: self._too_slow())
 
     def _receive(self, worker: _Worker) -> None:
         number = worker.number
@@ -247,7 +246,12 @@ class _Pool:
         self.workers.remove(worker)
         self._skip(number, why(worker.end()))
 
+    def _too_slow(self) -> str:
+        return f"reading it took longer than {self.options.seconds:g} s (index.seconds_per_file)"
+
     def _why_ended(self, status: int) -> str:
+        if status == -getattr(signal, "SIGALRM", 0):  # the worker's own alarm
+            return self._too_slow()
         # PDFium and Rust abort when they get no memory; the kernel's killer sends 9.
         if status in (-6, -9):
             return f"its reader was stopped, most likely for memory: {out_of_memory(self.options)}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions, Unreadable
+from tailorbird.documents.parsed import ReadOptions, Unreadable, failure
 from tailorbird.records import Document
 
 # The asker kills in time; this is for when the asker itself is gone.
@@ -68,6 +68,8 @@ def _answer(question: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
         return answer | {"why": f"cannot be opened: {error.strerror or error}"}
     except MemoryError:
         return answer | {"why": out_of_memory(options)}
+    except Exception as error:
+        return answer | {"why": failure(error, "a document")}
 
 
 def out_of_memory(options: ReadOptions) -> str:
@@ -99,6 +101,10 @@ def _send(answers: IO[bytes], answer: dict[str, Any]) -> None:
         body = json.dumps(answer).encode("ascii")
     except MemoryError:
         body = json.dumps({"digest": answer["digest"], "why": "too large to hand on"}).encode()
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+        body = json.dumps(
+            {"digest": answer["digest"], "why": failure(error, "a document")}
+        ).encode()
     answers.write(len(body).to_bytes(8, "big") + body)
     answers.flush()
 

@@ -19,6 +19,7 @@ from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
 from tailorbird.report.card_use import base_name, how_to_use, is_on_hub, library_of
 from tailorbird.report.card_use import method_of as method_of
 from tailorbird.report.confusion import confused_pairs
+from tailorbird.yaml_text import write_yaml
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
 HUB_TASKS: dict[Task, tuple[str, str]] = {task: kind.pipeline for task, kind in KINDS.items()} | {
@@ -61,8 +62,6 @@ def _dataset(report: Report) -> str:
 
 
 def _front_matter(report: Report, arm: ArmReport) -> str:
-    import yaml
-
     method = method_of(arm)
     front: dict[str, Any] = {"library_name": library_of(arm)}
     if is_on_hub(report):
@@ -72,8 +71,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     if arm.test:
         front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in test_scores(arm)})
         front["model-index"] = [_model_index(report, arm)]
-    words = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{words}---\n"
+    return f"---\n{write_yaml(front)}---\n"
 
 
 def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Damaged, hostile and huge files are named with the reason; none ends, hangs or swells a run."""
 
+import json
+import os
 import random
+import signal
 import struct
 import time
 import zipfile
@@ -252,3 +255,51 @@ def test_a_line_of_50_megabytes(tmp_path: Path, wordpiece: Any) -> None:
     assert result.documents is not None and len(result.documents[0].text) > 52_000_000 - 48
     chunks = chunk_document(result.documents[0], wordpiece, IndexConfig())
     assert len(chunks) > 30_000
+
+
+def test_a_number_that_no_json_holds_is_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a reader makes of a file, its worker answers and goes on."""
+    import io
+
+    from tailorbird.documents import worker
+    from tailorbird.documents.parsed import ReadOptions
+
+    def huge(path: Path, source: str, options: ReadOptions) -> Any:
+        if path.name == "raises":
+            raise LookupError("no such codec")
+        return [], [16**6000]
+
+    monkeypatch.setattr(worker, "read_file", huge)
+    for name, why in (("raises", "LookupError: no such codec"), ("huge", "ValueError: Exceeds")):
+        (tmp_path / name).write_text("x")
+        question = {"path": bytes(tmp_path / name).hex(), "source": name, "known": ""}
+        answers = io.BytesIO()
+        worker._send(answers, worker._answer(question, ReadOptions()))
+        assert json.loads(answers.getvalue()[8:])["why"].startswith(
+            f"cannot be read as a document: {why}"
+        )
+
+
+def test_a_file_from_before_our_calendar_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tailorbird.documents.kinds import read_file
+    from tailorbird.documents.parsed import ReadOptions
+
+    (tmp_path / "a.md").write_text("words")
+    # Few file systems keep such a time; network ones hand it on.
+    stat = os.stat_result((0o100644, 1, 1, 1, 0, 0, 5, -100_000_000_000, -100_000_000_000, 0))
+    monkeypatch.setattr(Path, "stat", lambda path, **_: stat)
+    ((document,), _) = read_file(tmp_path / "a.md", "a.md", ReadOptions())
+    assert document.text == "words" and "modified" not in document.metadata
+
+
+def test_the_alarm_of_a_worker_is_the_time_limit(tmp_path: Path) -> None:
+    from tailorbird.documents.pool import _Pool
+
+    pool = _Pool([], IndexConfig(seconds_per_file=5), None)
+    assert pool._why_ended(-signal.SIGALRM) == (
+        "reading it took longer than 5 s (index.seconds_per_file)"
+    )
