@@ -1,14 +1,16 @@
 """Headings, paragraphs, items and rows of any kind of file to one text with its marks."""
 
 import re
-from collections.abc import Sequence
 
 from tailorbird.documents.decode import clean
+from tailorbird.documents.decode import squeeze as squeeze
+from tailorbird.documents.grid import Rows, table_lines
+from tailorbird.documents.parsed import Unreadable
 from tailorbird.records import Mark
 
 _SPACES = re.compile(r"[ \t\u00a0]+")
 _LONGEST_HEADING = 300
-_LONGEST_NAME = 60
+_LONGEST_TEXT = 64_000_000
 
 
 class TextBuilder:
@@ -68,20 +70,11 @@ class TextBuilder:
         if text.strip():
             self._write(f"```\n{text}\n```", "\n\n")
 
-    def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Write rows as ``column: value; column: value``, or with bars where none is a header."""
-        kept = [[squeeze(cell) for cell in row] for row in rows]
-        kept = [row for row in kept if any(row)]
-        first = True
-        names = kept[0] if looks_like_header(kept) else None
-        for row in kept[1:] if names else kept:
-            if names:
-                cells = [f"{n}: {c}" if n else c for n, c in zip(names, row, strict=False) if c]
-                cells += [cell for cell in row[len(names) :] if cell]
-            else:
-                cells = [cell for cell in row if cell]
-            self._write(("; " if names else " | ").join(cells), "\n\n" if first else "\n")
-            first = False
+    def table(self, rows: Rows, caption: str = "") -> None:
+        """Write a table's caption and its lines, each value with the headers it stands under."""
+        self.block(squeeze(caption))
+        for number, line in enumerate(table_lines(rows)):
+            self._write(line, "\n" if number else "\n\n")
 
     def result(self) -> tuple[str, tuple[Mark, ...]]:
         """Return the text and its marks, the first of them at 0."""
@@ -100,6 +93,10 @@ class TextBuilder:
             self._mark()
         self._parts.append(text)
         self._length += len(text)
+        if self._length > _LONGEST_TEXT:  # a small file can hold one long text many times
+            raise Unreadable(
+                f"its text grows to more than {_LONGEST_TEXT // 10**6} million letters"
+            )
         self._in_list = False
 
     def _mark(self) -> None:
@@ -108,28 +105,6 @@ class TextBuilder:
         last = self._marks[-1] if self._marks else None
         if last is None or (last.page, last.headings) != (self._page, headings):
             self._marks.append(Mark(self._length, self._page, headings))
-
-
-def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns of those below it."""
-    if len(rows) < 2 or len(rows[0]) < 2:
-        return False
-    names = [name for name in rows[0] if name]
-    return (
-        len(names) >= max(2, max(map(len, rows)) // 2)
-        and len(set(names)) == len(names)
-        and max(map(len, names)) <= _LONGEST_NAME
-        and 3 * sum(map(_number, names)) <= len(names)
-    )
-
-
-def _number(text: str) -> bool:
-    return not any(char.isalpha() for char in text)
-
-
-def squeeze(text: str) -> str:
-    """Return text on one line with single spaces."""
-    return " ".join(clean(text).split())
 
 
 def tidy(text: str) -> str:

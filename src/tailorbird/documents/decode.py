@@ -106,3 +106,8 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair, from JSON or UTF-16
         return text.encode("utf-8", "replace").decode("utf-8")
     return text
+
+
+def squeeze(text: str) -> str:
+    """Return text on one line with single spaces."""
+    return " ".join(clean(text).split())

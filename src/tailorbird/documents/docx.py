@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.grid import Cell
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Value
 from tailorbird.documents.zipped import attribute, core_properties, local, needed, opened, part
 
@@ -175,9 +176,9 @@ def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> str:
     return "".join(parts)
 
 
-def _rows(table: Any) -> list[list[str]]:
-    rows = []
+def _rows(table: Any) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
     for row in (e for e in table if local(e) == "tr"):
         cells = [e for e in row if local(e) == "tc" or local(e) == "sdt"]
-        rows.append([squeeze(_words(cell)) for cell in cells])
+        rows.append([Cell(_words(cell), header="" if rows else "maybe") for cell in cells])
     return rows

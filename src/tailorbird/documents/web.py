@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
+from tailorbird.documents.grid import Cell, Header, whole_number
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.zipped import attribute, local, member, needed, opened
 
@@ -180,18 +181,25 @@ class _Page:
             self.builder.block(text)
 
 
-def _data_rows(table: Any) -> list[list[str]] | None:
+def _data_rows(table: Any) -> list[list[Cell]] | None:
     """Return a table's cells; None for a table that only lays out a page."""
-    rows: list[list[str]] = []
+    rows: list[list[Cell]] = []
     for row in table.iter("tr"):
-        cells = [squeeze(c.text_content()) for c in row if c.tag in ("td", "th")]
-        if any(len(cell) > _LONGEST_CELL for cell in cells):
+        cells = [_cell(c) for c in row if c.tag in ("td", "th")]
+        if any(len(cell.text) > _LONGEST_CELL for cell in cells):
             return None
         rows.append(cells)
     inner = next(table.iterdescendants("table", "ul", "ol", "pre", "h1", "h2", "h3"), None)
-    if inner is not None or not any(len([c for c in row if c]) > 1 for row in rows):
+    if inner is not None or not any(len([c for c in row if c.text]) > 1 for row in rows):
         return None
     return rows
+
+
+def _cell(cell: Any) -> Cell:
+    scopes: dict[str, Header] = {"row": "row", "rowgroup": "row", "col": "column"}
+    header = scopes.get(cell.get("scope", ""), "th") if cell.tag == "th" else ""
+    rows, columns = (whole_number(cell.get(name)) for name in ("rowspan", "colspan"))
+    return Cell(squeeze(cell.text_content()), rows, columns, header)
 
 
 def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:

@@ -1,0 +1,357 @@
+"""One grid for the tables of every kind: spans laid out, headers joined to the values they name.
+
+A reader gives rows of cells as its markup has them; `table_lines` gives the lines of text in which
+each value stands with the headers of its column and row.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tailorbird.documents.decode import squeeze
+
+Header = Literal["", "maybe", "data", "th", "column", "row"]
+
+_MOST_COLUMNS = 1000  # what HTML allows a cell to span
+_MOST_COVERED = 1_000_000
+_LONGEST_NAME = 60
+_LONGEST_REPEATED = 300
+_SAMPLE_ROWS = 200
+_UNIFORM = 0.8
+_NUMBER = re.compile(r"[-+−(]?[$€£¥]?\s?[-+−]?\d[\d.,'\u00a0\u202f ]*(?:[eE][-+]?\d+)?\s?[%€$£¥)]?")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_TIME = r"\d\d?:\d\d(?::\d\d)?"
+_DATE = re.compile(rf"\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}(?:[T ]{_TIME})?|{_TIME}")
+_LINK = re.compile(r"\S+@\S+\.\S+|https?://\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell as the markup has it.
+
+    Attributes:
+        text: Its words.
+        rows: How many rows it spans.
+        columns: How many columns it spans.
+        header: What the markup says: ``column`` and ``row`` name the column below and the row
+            beside, ``th`` names whichever its place suggests, ``data`` names nothing. Empty where
+            the markup is silent; once one cell of a table is not, empty means ``data``. ``maybe``
+            is what programs write by themselves: less than a word of the author's.
+        strong: Whether all its words are bold, which counts where the markup is silent.
+    """
+
+    text: str
+    rows: int = 1
+    columns: int = 1
+    header: Header = ""
+    strong: bool = False
+
+
+def whole_number(text: str | None, default: int = 1, most: int = 10**6) -> int:
+    """Return a number that a file states, at most `most`; the default for anything else."""
+    text = (text or "").strip()
+    return min(int(text[:12]), most) if text.isascii() and text.isdigit() else default
+
+
+Rows = Sequence[Sequence[Cell | str]]
+_Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Grid:
+    """A rectangle of values in which every covered position has the value that covers it.
+
+    Attributes:
+        values: Rows of the same length; an empty text where nothing stands.
+        origins: Where the cell begins that covers a position, for those that begin elsewhere.
+        headers: What the markup says of the cell that begins at a place, where it says anything.
+        strong: Where the cells begin whose words are bold.
+    """
+
+    values: list[list[str]] = field(default_factory=list)
+    origins: dict[_Place, _Place] = field(default_factory=dict)
+    headers: dict[_Place, Header] = field(default_factory=dict)
+    strong: set[_Place] = field(default_factory=set)
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return len(self.values[0]) if self.values else 0
+
+    def origin(self, row: int, column: int) -> _Place:
+        """Return where the cell at a position begins."""
+        return self.origins.get((row, column), (row, column))
+
+    def header(self, row: int, column: int) -> Header:
+        """Return what the markup says of the cell at a position."""
+        return self.headers.get(self.origin(row, column), "")
+
+    def cells(self, row: int) -> dict[_Place, str]:
+        """Return the texts of a row's cells by where they begin, empty ones left out."""
+        return {self.origin(row, c): text for c, text in enumerate(self.values[row]) if text}
+
+    def continues(self, row: int) -> bool:
+        """Whether a row holds nothing but what began above it."""
+        return all(place[0] < row for place in self.cells(row))
+
+    def spans(self, row: int) -> bool:
+        """Whether one cell covers all of a row that has several columns."""
+        return self.width > 1 and len({self.origin(row, c) for c in range(self.width)}) == 1
+
+
+def lay_out(rows: Rows) -> Grid:
+    """Return the grid of a table, without empty rows and columns.
+
+    Spans end at the table's last row; those that together cover more than a million positions
+    count as one row and column.
+    """
+    grid = Grid()
+    ahead: dict[_Place, _Place] = {}  # positions that cells above cover, with where those begin
+    budget = _MOST_COVERED
+    placed: list[dict[int, str]] = []
+    for r, row in enumerate(rows):
+        line: dict[int, str] = {}
+        column = 0
+        for given in row:
+            cell = Cell(given) if isinstance(given, str) else given
+            while (r, column) in ahead:
+                column += 1
+            text = squeeze(cell.text)
+            high = min(max(cell.rows, 1), len(rows) - r)
+            wide = min(max(cell.columns, 1), _MOST_COLUMNS)
+            if high * wide - 1 > budget:
+                high = wide = 1
+            budget -= high * wide - 1
+            line[column] = text
+            if cell.header:
+                grid.headers[r, column] = cell.header
+            if cell.strong:
+                grid.strong.add((r, column))
+            for below in range(high):
+                for beside in range(wide):
+                    if below or beside:
+                        ahead.setdefault((r + below, column + beside), (r, column))
+            column += wide
+        placed.append(line)
+    return _rectangle(grid, placed, ahead)
+
+
+def _rectangle(grid: Grid, placed: list[dict[int, str]], ahead: dict[_Place, _Place]) -> Grid:
+    """Return the grid with its values filled in, empty rows and columns left out."""
+    for (r, c), (top, left) in ahead.items():
+        if placed[top][left]:
+            placed[r].setdefault(c, placed[top][left])
+    rows = [r for r, line in enumerate(placed) if any(line.values())]
+    columns = sorted({c for line in placed for c, text in line.items() if text})
+    row_at = {r: i for i, r in enumerate(rows)}
+    column_at = {c: i for i, c in enumerate(columns)}
+
+    def moved(place: _Place) -> _Place:
+        return row_at.get(place[0], -1), column_at.get(place[1], -1)
+
+    grid.values = [[placed[r].get(c, "") for c in columns] for r in rows]
+    grid.origins = {moved(p): moved(o) for p, o in ahead.items() if -1 not in moved(p)}
+    grid.headers = {moved(p): kind for p, kind in grid.headers.items()}
+    grid.strong = {moved(p) for p in grid.strong}
+    return grid
+
+
+def table_lines(rows: Rows) -> Iterator[str]:
+    """Yield a table's lines: ``column: value; column: value``, ``row: value``, or with bars."""
+    grid = lay_out(rows)
+    height = len(grid.values)
+    first = next((r for r in range(height) if not _is_title(grid, r)), height)
+    for r in range(first):
+        yield next(iter(grid.cells(r).values()))
+    silent = set(grid.headers.values()) <= {"maybe"}
+    heads = _guessed_heads(grid, first) if silent else _marked_heads(grid, first)
+    names: list[str] | None = None
+    for r in range(first, height):
+        if r in heads:
+            if r - 1 not in heads or names is None:
+                names = _names(grid, r, heads)
+        elif grid.continues(r):
+            continue
+        elif grid.spans(r):
+            yield grid.values[r][0]
+        elif names is not None:
+            if grid.values[r] != grid.values[max(h for h in heads if h < r)]:  # no head again
+                yield _named(grid, r, names)
+        else:
+            yield _unnamed(grid, r)
+
+
+def _is_title(grid: Grid, row: int) -> bool:
+    """Whether a row of several columns holds one cell, which stands over all of them."""
+    if grid.width < 2 or row + 1 >= len(grid.values):
+        return False
+    alone = len(grid.cells(row)) == 1 and bool(grid.values[row][0])
+    return grid.spans(row) or (alone and grid.header(row, 0) not in ("column", "th"))
+
+
+def _marked_heads(grid: Grid, first: int) -> set[int]:
+    """Return the rows that name columns by the markup; none if there is no other row."""
+    heads = {r for r in range(first, len(grid.values)) if _is_marked_head(grid, r)}
+    return heads if len(heads) < len(grid.values) - first else set()
+
+
+def _is_marked_head(grid: Grid, row: int) -> bool:
+    # A corner says nothing: it may be an empty cell, the name of the row heads or of the columns.
+    columns = [c for c in range(grid.width) if grid.values[row][c] and (c or grid.width == 1)]
+    return (
+        bool(columns)
+        and not grid.spans(row)
+        and all(grid.header(row, c) in ("column", "th") for c in columns)
+    )
+
+
+def _names(grid: Grid, row: int, heads: set[int]) -> list[str]:
+    """Return each column's name, joined from the head rows that follow each other."""
+    last = row
+    while last + 1 in heads:
+        last += 1
+    names = []
+    for column in range(grid.width):
+        parts: list[str] = []
+        for r in range(row, last + 1):
+            text = grid.values[r][column].removesuffix(":")
+            if text and text not in parts[-1:]:
+                parts.append(text)
+        names.append(" / ".join(parts))
+    return names
+
+
+def _named(grid: Grid, row: int, names: list[str]) -> str:
+    """Return a row with its columns' names; a cell over several columns stands with each name."""
+    groups: dict[_Place, list[str]] = {}
+    for column in range(grid.width):
+        if grid.values[row][column]:
+            known = groups.setdefault(grid.origin(row, column), [])
+            if names[column] not in known:
+                known.append(names[column])
+    parts = []
+    texts = grid.cells(row)
+    for place, over in groups.items():
+        text = texts[place]
+        over = [name for name in over if name]
+        if len(over) > 1 and len(text) > _LONGEST_REPEATED:
+            over = [", ".join(over)]
+        parts += [f"{name}: {text}" for name in over] or [text]
+    return "; ".join(parts)
+
+
+def _unnamed(grid: Grid, row: int) -> str:
+    """Return a row without names of columns: what names the row, then its values."""
+    heads: list[str] = []
+    values: list[str] = []
+    for place, text in grid.cells(row).items():
+        if not values and grid.headers.get(place) in ("row", "th"):
+            heads.append(text.removesuffix(":"))
+        else:
+            values.append(text)
+    if not heads and grid.width == 2 and len(values) == 2:  # pairs, whichever way they are meant
+        heads, values = [values[0].removesuffix(":")], values[1:]
+    if heads and values:
+        return f"{' / '.join(heads)}: {' | '.join(values)}"
+    return " | ".join(heads or values)
+
+
+def _guessed_heads(grid: Grid, first: int) -> set[int]:
+    """Return the rows that name columns where the markup is silent: none where in doubt."""
+    depth = 1
+    while first + depth < len(grid.values) and (
+        _is_group(grid, first + depth - 1) or grid.continues(first + depth)
+    ):
+        depth += 1
+    body = range(first + depth, min(len(grid.values), first + depth + _SAMPLE_ROWS))
+    heads = set(range(first, first + depth))
+    if not body or any(grid.origin(r, c)[0] in heads for r in body[:1] for c in range(grid.width)):
+        return set()  # a cell of the first row reaches into the values
+    names = _names(grid, first, heads)
+    strong = _strong(grid, first + depth - 1)
+    if strong and not any(_strong(grid, r) for r in body[:3]):
+        return heads if _are_names(names, grid, body) else set()
+    if _first_column_strong(grid, first):
+        return set()
+    if not _are_names(names, grid, body) or _contradicted(names, grid, body):
+        return set()
+    likely = all(grid.headers.get(place) for place in grid.cells(first))
+    return heads if grid.width > 2 or _are_records(names, grid, body, likely) else set()
+
+
+def _is_group(grid: Grid, row: int) -> bool:
+    """Whether a cell stands over some of the columns, whose own names are in the row below."""
+    return any(grid.origins.get((row, c), (-1, -1))[0] == row for c in range(grid.width))
+
+
+def _strong(grid: Grid, row: int) -> bool:
+    return all(place in grid.strong for place in grid.cells(row))
+
+
+def _first_column_strong(grid: Grid, first: int) -> bool:
+    """Whether bold words name the rows and no others are bold."""
+    rows = range(first, min(len(grid.values), first + _SAMPLE_ROWS))
+    beside = {grid.origin(r, c) for r in rows for c in range(1, grid.width)}
+    return all(grid.origin(r, 0) in grid.strong for r in rows if grid.values[r][0]) and not (
+        beside & grid.strong
+    )
+
+
+def _are_names(names: list[str], grid: Grid, body: range) -> bool:
+    """Whether texts are such as name columns: short, distinct words for most of them."""
+    given = [name for name in names if name]
+    widest = max(sum(map(bool, grid.values[r])) for r in body)
+    numbers = [name for name in given if not any(map(str.isalpha, name))]
+    return (
+        len(given) >= max(2 if names[0] else 1, (widest + 1) // 2)
+        and len(set(given)) == len(given)
+        and max(map(len, given)) <= _LONGEST_NAME
+        and (3 * len(numbers) <= len(given) or _are_years(numbers))
+    )
+
+
+def _are_years(texts: list[str]) -> bool:
+    return all(map(_YEAR.fullmatch, texts)) and texts in (sorted(texts), sorted(texts)[::-1])
+
+
+def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
+    """Whether what stands over a column is of its values' kind, or one of them."""
+    for column, name in enumerate(names):
+        values = [grid.values[r][column] for r in body if grid.values[r][column]]
+        if not values or not name:
+            continue
+        kind, count = Counter(map(_kind, values)).most_common(1)[0]
+        years = _YEAR.fullmatch(name) and not all(map(_YEAR.fullmatch, values))
+        alike = _kind(name) == kind != "words" and count >= _UNIFORM * len(values)
+        if alike and not years:
+            return True
+        if name in values and kind == "words":
+            return True
+    return False
+
+
+def _are_records(names: list[str], grid: Grid, body: range, likely: bool) -> bool:
+    """Whether two columns below a name each are no pairs of a name and its value."""
+    labels = [grid.values[r][0] for r in body if grid.values[r][0]]
+    kinds = [_kind(grid.values[r][1]) for r in body if grid.values[r][1]]
+    if any(label.endswith(":") for label in labels) or not kinds:
+        return False
+    if not names[0] or len(set(labels)) < len(labels):
+        return True
+    kind, count = Counter(kinds).most_common(1)[0]
+    alike = count >= _UNIFORM * len(kinds)
+    return alike and (likely or (kind in ("number", "date") and count >= 3))
+
+
+def _kind(text: str) -> str:
+    """Return what a text looks like: numbers, dates, links, words, or words with digits."""
+    if len(text) > _LONGEST_NAME:
+        return "words"
+    for name, pattern in (("date", _DATE), ("number", _NUMBER), ("link", _LINK)):
+        if pattern.fullmatch(text):
+            return name
+    if any(char.isdigit() for char in text):
+        return re.sub(r"\d+", "#", text)
+    return "words"
