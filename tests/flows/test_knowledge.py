@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from terminal import PATIENCE, environment
 from tests_knowledge import WordVectors, document, load, versions
@@ -80,6 +81,64 @@ def test_added_changed_and_deleted_are_seen_at_once(folder: Path) -> None:
             assert {h.chunk.source for h in view.nearest(vector, 50)} == {"y"}
             with pytest.raises(UserError, match="did you mean 'number'"):
                 view.matching("version", 5, "numbr = 2")
+
+
+def test_filters_are_exact_whatever_kind_of_file_the_values_came_from(
+    folder: Path, tmp_path: Path
+) -> None:
+    docs, number = tmp_path / "docs", 72057594037927937  # 2^56 + 1
+    docs.mkdir()
+    around = [number - 1, number, number + 1]
+    rows = [f"crate {n},{n},{n}.25" for n in around]
+    (docs / "a.csv").write_text("\n".join(["text,id no,price", *rows]))
+    lines = [json.dumps({"text": f"box {n}", "id no": n, "price": -n}) for n in around]
+    (docs / "b.jsonl").write_text("\n".join([*lines, '{"text": "bag", "price": NaN}']))
+    for n in around:
+        (docs / f"{n}.md").write_text(f"---\nid no: {n}\nprice: .inf\n---\nbarrel {n}\n")
+    with KnowledgeBase(folder, None, load) as kb:
+        index(kb, [docs], CONFIG)
+        with kb.reading() as view:
+            for where, texts in (
+                (f"`id no` = {number}", {"crate", "box", "barrel"}),
+                (f"`id no` in ({number}, {10**30})", {"crate", "box", "barrel"}),
+                (f"price = {number}.25", {"crate"}),
+                (f"price = -{number}", {"box"}),
+                ("price = 'nan'", {"bag"}),
+                (f"price > {10**300} and `id no` = {number}", {"barrel"}),
+            ):
+                hits = view.matching("crate box barrel bag", 99, where)
+                assert sorted(h.chunk.text.split()[0] for h in hits) == sorted(texts), where
+                vector = load("words").embed_queries(["crate"]).vectors[0]
+                assert len(view.nearest(vector, 99, where)) == len(texts)
+
+
+def test_a_text_without_a_vector_is_left_out_and_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = tmp_path / "docs"
+    write_files(docs)
+    model = load("words")
+    plain = model.embed_documents
+
+    def failing(texts: list[str], title: str = "") -> Any:
+        made = plain(texts, title)
+        made.vectors[["two" in text for text in texts]] = np.nan
+        return made
+
+    with KnowledgeBase(folder, None, load) as kb:
+        monkeypatch.setattr(model, "embed_documents", failing)
+        done = index(kb, [docs], CONFIG)
+        assert done.added == 2 and [Path(s).name for s in done.skipped] == ["two.md"]
+        assert verify(kb).problems == ()
+        with kb.reading() as view:
+            assert {Path(h.chunk.source).name for h in view.matching("text", 9)} == {
+                "one.md", "three.md"
+            }  # fmt: skip
+        monkeypatch.setattr(model, "embed_queries", failing)
+        with pytest.raises(UserError, match="vector .* of the question"):
+            Retriever(kb, RetrieveConfig()).search("number two")
+        monkeypatch.undo()
+        assert index(kb, [docs], CONFIG).added == 1  # not taken for a file that is in
 
 
 def test_a_look_does_not_change(folder: Path) -> None:

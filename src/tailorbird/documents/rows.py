@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_float=_decimal)
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
@@ -96,7 +97,7 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     """Read a list of objects as rows, anything else as one document of ``name: value`` lines."""
     text = _characters(path, notes)
     try:
-        said = json.loads(text)
+        said = json.loads(text, parse_float=_decimal)
     except RecursionError as error:
         raise Unreadable("nested too deeply") from error
     except ValueError as error:
@@ -194,8 +195,14 @@ def _typed(value: Any) -> Value:
     ):
         return int(text)
     if "." in text and digits.replace(".", "", 1).isdigit() and digits.isascii() and len(text) < 20:
-        return float(text)
+        return _decimal(text)
     return text
+
+
+def _decimal(text: str) -> float | str:
+    """Return a decimal number; its digits where a float would change them."""
+    number = float(text)
+    return number if Decimal(repr(number)) == Decimal(text) else text
 
 
 def _outlined(said: Any) -> Parsed:

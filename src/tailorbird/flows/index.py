@@ -14,6 +14,7 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import FileResult, Known, find_files, read_files, source_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.base import KnowledgeBase, made_with
+from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, Prepared
 from tailorbird.knowledge.write import Batch
 from tailorbird.records import Document
@@ -141,6 +142,7 @@ class _Ingest:
         self.kb, self.config, self.done = kb, config, done
         self.taken: dict[str, str] = {}
         self.moving: set[str] = set()
+        self.refused: set[str] = set()
         self.prepared: list[Prepared] = []
         self.notes: list[FileNote] = []
         self.removed: list[str] = []
@@ -203,17 +205,44 @@ class _Ingest:
         return True
 
     def write(self) -> None:
-        """Write what was gathered."""
-        batch = Batch(
-            prepared=tuple(self.prepared), notes=tuple(self.notes), removed=tuple(self.removed),
-            gone=tuple(self.gone),
-        )  # fmt: skip
-        if batch.prepared or batch.notes or batch.removed or batch.gone:
-            _, deleted = self.kb.write(batch)
-            self.done.deleted += max(0, deleted - len(self.moving))
+        """Write what was gathered; documents that cannot be embedded are left out and named."""
+        while not self._written():
+            pass
         self.prepared, self.notes, self.removed, self.gone = [], [], [], []
         self.moving = set()
         self.count, self.wrote = 0, time.monotonic()
+
+    def _written(self) -> bool:
+        """Write, or take what cannot be embedded out of what is to be written."""
+        batch = Batch(
+            prepared=tuple(self.prepared),
+            notes=tuple(note for note in self.notes if note.path not in self.refused),
+            removed=tuple(self.removed),
+            gone=tuple(self.gone),
+        )
+        if not (batch.prepared or batch.notes or batch.removed or batch.gone):
+            return True
+        try:
+            _, deleted = self.kb.write(batch)
+        except NoVectorError as error:
+            self._refuse(error)
+            return False
+        self.done.deleted += max(0, deleted - len(self.moving))
+        return True
+
+    def _refuse(self, error: NoVectorError) -> None:
+        refused = [one for one in self.prepared if not error.texts.isdisjoint(one.said)]
+        self.prepared = [one for one in self.prepared if error.texts.isdisjoint(one.said)]
+        for one in refused:
+            source = one.document.source
+            self.refused.add(one.path)
+            self.done.skipped[source] = error.problem
+            self.done.chunks -= len(one.chunks)
+            if self.kb.ledger.digest(source) is None:
+                self.done.added -= 1
+            else:
+                self.done.changed -= 1
+            log.warn(f"{source} is left out: {error.problem}")
 
     def _drop_moved(self, note: FileNote, known: dict[str, FileNote]) -> bool:
         """Delete what is known under a path that is gone, with the same content as this file."""

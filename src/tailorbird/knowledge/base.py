@@ -171,6 +171,7 @@ class KnowledgeBase:
 
         Raises:
             UserError: The disk is full; nothing written before is lost.
+            NoVectorError: The embedder fails at a text; nothing of the batch is written.
         """
         said = {said_hash(text): text for item in batch.prepared for text in item.said}
         while True:
@@ -327,7 +328,7 @@ class KnowledgeBase:
             while found := write.missing_vectors(ledger, generation.number, _BLOCK):
                 rows = np.asarray([row for _, row in found], dtype=np.int64)
                 said = {name: contextual_text(c) for _, name, c in ledger.said_of(rows)}
-                vectors = self._embed(generation, said)
+                vectors = self._embedders.embed(generation, said)
                 with explained(ledger.path):
                     write.keep_vectors(ledger, generation.number, vectors)
                 bar.advance(len(found))
@@ -338,16 +339,7 @@ class KnowledgeBase:
         known = self._ledger.vectors(generation.number, said)
         missing = {name: text for name, text in said.items() if name not in known}
         # The known ones too: a sweep between here and the lock may take what no chunk needs.
-        return known | self._embed(generation, missing, title)
-
-    def _embed(
-        self, generation: Generation, said: dict[bytes, str], title: str = ""
-    ) -> dict[bytes, np.ndarray]:
-        if not said:
-            return {}
-        model = self._embedders.of(generation)
-        vectors = model.embed_documents(list(said.values()), title).vectors
-        return dict(zip(said, vectors, strict=True))
+        return known | self._embedders.embed(generation, missing, title)
 
     def _generation(self, number: int) -> Generation:
         with self._borrowed() as ledger:

@@ -1,9 +1,12 @@
 """The models that a knowledge base embeds with: by name, each loaded once."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+
+import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.knowledge.ledger import Generation
@@ -22,6 +25,22 @@ def load_embedder(name: str) -> Any:
     from tailorbird.models.embed import Embedder
 
     return Embedder(ModelConfig(name=name), choose())
+
+
+class NoVectorError(UserError):
+    """An embedder gives no numbers for texts.
+
+    Attributes:
+        texts: Those texts.
+    """
+
+    def __init__(self, embedder: str, texts: Collection[str]) -> None:
+        shown = shorten(min(texts), 80, placeholder=" ...")
+        super().__init__(
+            f"{embedder} gives no vector (not a number) of {len(texts):,} texts, such as: {shown}",
+            "leave them out, or embed with another model: --embedder",
+        )
+        self.texts = frozenset(texts)
 
 
 class Embedders:
@@ -68,3 +87,20 @@ class Embedders:
                 f"embed again: tailor index --store {folder} --embedder {name}",
             )
         return model
+
+    def embed(
+        self, generation: Generation, said: Mapping[bytes, str], title: str = ""
+    ) -> dict[bytes, np.ndarray]:
+        """Return the vectors of texts by their hashes.
+
+        Raises:
+            NoVectorError: The model gives none of a text: a comparison with it would find nothing.
+        """
+        if not said:
+            return {}
+        vectors = self.of(generation).embed_documents(list(said.values()), title).vectors
+        usable = np.isfinite(vectors).all(axis=1)
+        if not usable.all():
+            bad = [text for text, use in zip(said.values(), usable, strict=True) if not use]
+            raise NoVectorError(generation.embedder, bad)
+        return dict(zip(said, vectors, strict=True))

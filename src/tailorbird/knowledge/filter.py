@@ -1,51 +1,62 @@
-"""Conditions on metadata: ``year >= 2020 and team = 'billing'`` into SQL with bound values."""
+"""Conditions on metadata: ``year >= 2020 and team = 'billing'``, held against each document.
 
-import json
+What is compared stays as exact as it was written: whole numbers of any length, decimals by their
+digits (0.1 is 0.1), texts by their characters.
+"""
+
+import operator
 import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
 
 from tailorbird.errors import UserError
 
-Value = str | float | int | bool | None
+Value = str | Decimal | bool | None
+Row = Mapping[str, Any]
+"""A document's metadata with its ``source`` and ``title``, and the ``page`` of one chunk."""
 
-# Everything a person writes becomes a bound value or one of the pieces of SQL in this file.
-_COLUMNS = {"source": "d.source", "title": "d.title", "page": "c.page"}
-_OPERATORS = {
-    "=": "=",
-    "==": "=",
-    "!=": "<>",
-    "<>": "<>",
-    "<": "<",
-    "<=": "<=",
-    ">": ">",
-    ">=": ">=",
+Holds = Callable[[Row], bool]
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
+      (?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
     | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
-    | (?P<quoted>`[^`]+`)
+    | (?P<quoted>`(?:[^`]|``)+`)
     | (?P<name>[^\W\d][\w.-]*)
     | (?P<sign><=|>=|<>|!=|==|=|<|>|\(|\)|,)
     )""",
     re.X,
 )
 _WORDS = {"and", "or", "not", "in", "like", "contains", "is", "null", "true", "false"}
+_BUILT_IN = {"source", "title", "page"}
 _DEPTH = 50
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition in SQL, on ``documents d`` joined with ``chunks c``.
+    """A condition on documents.
 
     Attributes:
-        sql: With ``?`` for every value.
-        values: The values.
+        holds: Says whether a row fulfils it; a value that is missing fulfils no comparison.
         names: Metadata keys that it asks for.
     """
 
-    sql: str
-    values: tuple[Value, ...]
+    holds: Holds
     names: tuple[str, ...] = ()
 
 
@@ -59,8 +70,9 @@ class _Token:
         return self.kind == "name" and self.text.lower() in words
 
 
+@lru_cache(maxsize=64)
 def parse(text: str) -> Condition:
-    """Return a condition as SQL.
+    """Return a condition that rows can be held against.
 
     Columns are metadata keys (in backticks when they hold spaces), ``source``, ``title`` and
     ``page``. There are ``= != < <= > >=``, ``in (...)``, ``like 'a%'``, ``contains 'words'``,
@@ -73,111 +85,138 @@ def parse(text: str) -> Condition:
     return _Parser(text).all()
 
 
+def canonical(text: str) -> str:
+    """Return a text with its letters composed: both ways to write é are one."""
+    return unicodedata.normalize("NFC", text)
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text, self.tokens, self.at, self.depth = text, _split(text), 0, 0
-        self.values: list[Value] = []
         self.names: list[str] = []
 
     def all(self) -> Condition:
-        sql = self._either()
+        holds = self._either()
         if self._now().kind != "end":
             raise self._fault("expected and, or, or the end")
-        return Condition(sql, tuple(self.values), tuple(dict.fromkeys(self.names)))
+        return Condition(holds, tuple(dict.fromkeys(self.names)))
 
-    def _either(self) -> str:
+    def _either(self) -> Holds:
         parts = [self._both()]
         while self._take_word("or"):
             parts.append(self._both())
-        return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+        return parts[0] if len(parts) == 1 else lambda row: any(part(row) for part in parts)
 
-    def _both(self) -> str:
+    def _both(self) -> Holds:
         parts = [self._one()]
         while self._take_word("and"):
             parts.append(self._one())
-        return parts[0] if len(parts) == 1 else f"({' AND '.join(parts)})"
+        return parts[0] if len(parts) == 1 else lambda row: all(part(row) for part in parts)
 
-    def _one(self) -> str:
+    def _one(self) -> Holds:
         self.depth += 1
         if self.depth > _DEPTH:
             raise self._fault("too many parentheses within each other")
         if self._take_word("not"):
             # What has no value is not equal to anything: `not team = 'a'` takes it in.
-            sql = f"NOT coalesce({self._one()}, 0)"
+            holds = _negated(self._one())
         elif self._take_sign("("):
-            sql = f"({self._either()})"
+            holds = self._either()
             if not self._take_sign(")"):
                 raise self._fault("expected )")
         else:
-            sql = self._comparison()
+            holds = self._comparison()
         self.depth -= 1
-        return sql
+        return holds
 
-    def _comparison(self) -> str:
-        name = self._now()
-        if name.kind not in ("name", "quoted") or name.is_word(*_WORDS):
+    def _comparison(self) -> Holds:
+        token = self._now()
+        if token.kind not in ("name", "quoted") or token.is_word(*_WORDS):
             raise self._fault("expected a column name")
         self.at += 1
+        name = self._column(token)
         if self._take_word("is"):
             negated = self._take_word("not")
             if not self._take_word("null"):
                 raise self._fault("expected null")
-            return f"{self._column(name)} IS {'NOT ' if negated else ''}NULL"
+            return lambda row: (row.get(name) is None) != negated
         negated = self._take_word("not")
         if self._now().is_word("in", "like", "contains"):
-            sql = self._word_operator(name)
-            return f"NOT coalesce({sql}, 0)" if negated else sql
+            holds = self._word_operator(name)
+            return _negated(holds) if negated else holds
         if negated or self._now().text not in _OPERATORS:
             raise self._fault("expected =, !=, <, <=, >, >=, in, like, contains or is null")
-        sign = _OPERATORS[self._now().text]
+        compare = _OPERATORS[self._now().text]
         self.at += 1
-        return self._compared(name, sign)
+        value = self._comparable()
+        read = _reader(value)
 
-    def _word_operator(self, name: _Token) -> str:
-        operator = self._now().text.lower()
+        def compared(row: Row) -> bool:
+            held = read(row.get(name))
+            return held is not None and compare(held, value)
+
+        return compared
+
+    def _word_operator(self, name: str) -> Holds:
+        word = self._now().text.lower()
         self.at += 1
-        if operator == "in":
-            if not self._take_sign("("):
-                raise self._fault("expected ( after in")
-            parts = [self._compared(name, "=")]
-            while self._take_sign(","):
-                parts.append(self._compared(name, "="))
-            if not self._take_sign(")"):
-                raise self._fault("expected , or )")
-            return f"({' OR '.join(parts)})"
-        column = f"folded({self._column(name)})"
+        if word == "in":
+            return self._in(name)
         value = self._value()
         if not isinstance(value, str):
-            raise self._fault(f"expected a text in quotes after {operator}", back=1)
-        self.values.append(value.casefold())
-        return f"{column} LIKE ?" if operator == "like" else f"instr({column}, ?) > 0"
+            raise self._fault(f"expected a text in quotes after {word}", back=1)
+        part = _folded(value)
+        fits = _like(part) if word == "like" else lambda text: part in text
 
-    def _compared(self, name: _Token, sign: str) -> str:
-        column = self._column(name)
+        def fitting(row: Row) -> bool:
+            text = _text(row.get(name))
+            return text is not None and fits(_folded(text))
+
+        return fitting
+
+    def _in(self, name: str) -> Holds:
+        if not self._take_sign("("):
+            raise self._fault("expected ( after in")
+        values = [self._comparable()]
+        while self._take_sign(","):
+            values.append(self._comparable())
+        if not self._take_sign(")"):
+            raise self._fault("expected , or )")
+        # By kind, so that thousands of values are one look-up each.
+        sets: dict[Callable[[Any], Any], set[str | Decimal | bool]] = {}
+        for value in values:
+            sets.setdefault(_reader(value), set()).add(value)
+
+        def among(row: Row) -> bool:
+            held = row.get(name)
+            return any(read(held) in wanted for read, wanted in sets.items())
+
+        return among
+
+    def _column(self, token: _Token) -> str:
+        quoted = token.kind == "quoted"
+        name = canonical(token.text[1:-1].replace("``", "`") if quoted else token.text)
+        if name not in _BUILT_IN:
+            self.names.append(name)
+        return name
+
+    def _comparable(self) -> str | Decimal | bool:
         value = self._value()
         if value is None:
             raise self._fault("write `is null` or `is not null`", back=1)
-        self.values.append(value)
-        # By the kind of what is asked: a CSV's 2024 may be kept as a text.
-        kind = f"CAST({column} AS TEXT)" if isinstance(value, str) else f"number({column})"
-        return f"{kind} {sign} ?"
-
-    def _column(self, token: _Token) -> str:
-        name = token.text[1:-1] if token.kind == "quoted" else token.text
-        if name in _COLUMNS:
-            return _COLUMNS[name]
-        self.names.append(name)
-        self.values.append("$." + json.dumps(name, ensure_ascii=False))
-        return "json_extract(d.metadata, ?)"
+        return value
 
     def _value(self) -> Value:
         token = self._now()
         self.at += 1
         if token.kind == "text":
             quote = token.text[0]
-            return token.text[1:-1].replace(quote * 2, quote)
+            return canonical(token.text[1:-1].replace(quote * 2, quote))
         if token.kind == "number":
-            return float(token.text)
+            number = _number(token.text)
+            if number is None:
+                raise self._fault("this number is too large", back=1)
+            return Decimal(number)
         if token.is_word("true", "false"):
             return token.text.lower() == "true"
         if token.is_word("null"):
@@ -189,26 +228,88 @@ class _Parser:
         return self.tokens[self.at]
 
     def _take_word(self, word: str) -> bool:
-        found = self._now().is_word(word)
-        self.at += found
-        return found
+        taken = self._now().is_word(word)
+        self.at += taken
+        return taken
 
     def _take_sign(self, sign: str) -> bool:
-        found = self._now().kind == "sign" and self._now().text == sign
-        self.at += found
-        return found
+        taken = self._now().kind == "sign" and self._now().text == sign
+        self.at += taken
+        return taken
 
     def _fault(self, words: str, back: int = 0) -> UserError:
         token = self.tokens[self.at - back]
-        return _fault(self.text, token.place, f"{words}, found {token.text or 'the end'}")
+        return _fault(self.text, token.place, f"{words}, found {token.text[:40] or 'the end'}")
+
+
+def _negated(holds: Holds) -> Holds:
+    return lambda row: not holds(row)
+
+
+def _reader(value: str | Decimal | bool) -> Callable[[Any], Any]:
+    """Return what reads a stored value as the kind it is compared with: a CSV's 2024 is a text."""
+    if isinstance(value, bool):
+        return _truth
+    return _text if isinstance(value, str) else _number
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, bool):
+        return None if value is None else str(value).lower()
+    return canonical(str(value))
+
+
+def _number(value: Any) -> int | Decimal | None:
+    if isinstance(value, int):
+        return value
+    try:
+        number = Decimal(value.strip() if isinstance(value, str) else value)
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+    return None if number.is_nan() else number
+
+
+def _truth(value: Any) -> bool | int | Decimal | None:
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return word == "true" if word in ("true", "false") else _number(value)
+
+
+def _folded(text: str) -> str:
+    return canonical(text.casefold())
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    """Return what matches SQL's ``%`` and ``_``: each part at the first place that there is."""
+    first, *others = pattern.split("%")
+    begins = _fixed(first)
+    if not others:
+        return lambda text: begins.fullmatch(text) is not None
+    ends, middle = _fixed(others[-1]), [_fixed(part) for part in others[:-1] if part]
+
+    def fits(text: str) -> bool:
+        at, end = len(first), len(text) - len(others[-1])
+        if at > end or not begins.match(text) or not ends.match(text, end):
+            return False
+        for part in middle:
+            place = part.search(text, at, end)
+            if place is None:
+                return False
+            at = place.end()
+        return True
+
+    return fits
+
+
+def _fixed(part: str) -> re.Pattern[str]:
+    return re.compile(re.escape(part).replace("_", "."), re.S)
 
 
 def _split(text: str) -> list[_Token]:
-    tokens, at = [], 0
-    while text[at:].strip():
+    tokens, at, end = [], 0, len(text.rstrip())
+    while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
-            place = at + len(text[at:]) - len(text[at:].lstrip())
+            place = end - len(text[at:end].lstrip())
             unclosed = text[place] in "'\"`"
             raise _fault(text, place, "this quote is not closed" if unclosed else "unreadable")
         kind = match.lastgroup or ""
@@ -220,7 +321,9 @@ def _split(text: str) -> list[_Token]:
 
 
 def _fault(text: str, place: int, words: str) -> UserError:
+    begin = max(0, place - _SHOWN)
+    shown = " ".join(text[begin : place + _SHOWN].splitlines())
     return UserError(
-        f"--where, character {place + 1}: {words}\n    {text}\n    {' ' * place}^",
+        f"--where, character {place + 1}: {words}\n    {shown}\n    {' ' * (place - begin)}^",
         "write conditions such as: year >= 2020 and team = 'billing'",
     )

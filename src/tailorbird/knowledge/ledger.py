@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.knowledge.metadata import metadata_of, metadata_text
 from tailorbird.knowledge.schema import connect, transaction
 from tailorbird.records import Chunk, Document, Mark
 
@@ -182,7 +183,7 @@ class Ledger:
         body = self._one("SELECT body FROM texts WHERE version = ?", version)
         assert body is not None
         return Document(
-            source, unpack(body[0]), title, _marks(marks), json.loads(metadata), digest
+            source, unpack(body[0]), title, _marks(marks), dict(metadata_of(metadata)), digest
         ), path
 
     # Writing: called in a transaction by `knowledge/write.py`, which holds the write lock.
@@ -198,7 +199,7 @@ class Ledger:
             [
                 (
                     number, one.document.source, one.path, one.document.digest, one.made,
-                    one.document.title, json.dumps(one.document.metadata, ensure_ascii=False),
+                    one.document.title, _sound(metadata_text(one.document.metadata)),
                     json.dumps([asdict(mark) for mark in one.document.marks], ensure_ascii=False),
                     len(one.chunks),
                 )

@@ -69,8 +69,6 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
 
 
 def _prepare(link: sqlite3.Connection, path: Path) -> None:
-    link.create_function("number", 1, _number, deterministic=True)
-    link.create_function("folded", 1, _folded, deterministic=True)
     found = link.execute("PRAGMA user_version").fetchone()[0]
     ours = link.execute("PRAGMA application_id").fetchone()[0]
     tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -147,17 +145,3 @@ def disk_full(path: Path) -> UserError:
         f"the disk with {path.parent} is full",
         "free some space and run the same command again: it goes on, nothing is lost",
     )
-
-
-def _number(value: object) -> float | None:
-    """Return a number for what filters compare with numbers; CSV columns may hold them as text."""
-    if not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def _folded(value: object) -> str | None:
-    return None if value is None else str(value).casefold()

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.filter import Condition, parse
 from tailorbird.knowledge.lance import Store
 from tailorbird.knowledge.ledger import Ledger, chunk_of, unpack
+from tailorbird.knowledge.metadata import comparable, metadata_of, row_of
 from tailorbird.knowledge.resident import Found
 from tailorbird.records import Chunk, Hit
 
 # Where a condition leaves this many chunks or fewer they are named to the store.
 _FEW = 5000
+_NAMED = 40
 _COLUMNS = (
     'c.id, d.source, c.position, c.text, c.start, c."end", d.title, c.page, c.headings, c.tokens'
 )
@@ -33,7 +36,7 @@ class Snapshot:
         self._ledger, self._store, self._load = ledger, store, load
         # Both sides may be asked at once; the connection is for one thread at a time.
         self._guard = threading.RLock()
-        self._few: dict[str, np.ndarray | None] = {}
+        self._few: dict[Condition, np.ndarray | None] = {}
 
     @property
     def embedder(self) -> Any:
@@ -125,47 +128,47 @@ class Snapshot:
     def _live(
         self, rows: np.ndarray, condition: Condition | None
     ) -> dict[int, tuple[Chunk, dict[str, Any]]]:
-        extra, values = (f" AND {condition.sql}", condition.values) if condition else ("", ())
         read = self._ledger.link.execute(
             f"SELECT c.row, d.metadata, {_COLUMNS} {_LIVE} "
-            f"WHERE c.row IN (SELECT value FROM json_each(?)){extra}",
-            (json.dumps(rows.tolist()), *values),
+            "WHERE c.row IN (SELECT value FROM json_each(?))",
+            (json.dumps(rows.tolist()),),
         )
-        # Many hits may be of one document; each gets a dictionary of its own all the same.
-        parsed: dict[str, dict[str, Any]] = {}
-        found = {}
+        live = {}
         for row, metadata, *columns in read:
-            if metadata not in parsed:
-                parsed[metadata] = json.loads(metadata)
-            found[row] = chunk_of(columns), dict(parsed[metadata])
-        return found
+            chunk = chunk_of(columns)
+            if condition and not condition.holds(
+                row_of(metadata, chunk.source, chunk.title, chunk.page)
+            ):
+                continue
+            # Many hits may be of one document; each gets a dictionary of its own all the same.
+            live[row] = chunk, dict(metadata_of(metadata))
+        return live
 
     def _among(self, condition: Condition) -> np.ndarray | None:
         """Return the rows that a condition leaves, None where they are many."""
-        key = repr(condition)
-        if key not in self._few:
+        if condition not in self._few:
             read = self._ledger.link.execute(
-                "SELECT c.row FROM documents d CROSS JOIN chunks c ON c.version = d.version "
-                f"WHERE d.state = 'live' AND {condition.sql} LIMIT {_FEW + 1}",
-                condition.values,
+                "SELECT c.row, d.metadata, d.source, d.title, c.page FROM documents d "
+                "CROSS JOIN chunks c ON c.version = d.version WHERE d.state = 'live'"
             )
-            rows = np.sort(np.fromiter((row[0] for row in read), dtype=np.int64))
+            fitting = (row for row, *columns in read if condition.holds(row_of(*columns)))
+            rows = np.sort(np.fromiter(islice(fitting, _FEW + 1), dtype=np.int64))
             if not len(rows):
                 self._check_names(condition)
-            self._few[key] = rows if len(rows) <= _FEW else None
-        return self._few[key]
+            self._few[condition] = rows if len(rows) <= _FEW else None
+        return self._few[condition]
 
     def _check_names(self, condition: Condition) -> None:
         """Tell a name that no document has from a condition that none fulfils."""
-        read = self._ledger.link.execute(
-            "SELECT DISTINCT j.key FROM documents d, json_each(d.metadata) j WHERE d.state = 'live'"
-        )
-        known = {row[0] for row in read} | {"source", "title", "page"}
+        read = self._ledger.link.execute("SELECT metadata FROM documents WHERE state = 'live'")
+        known = {"source", "title", "page"}.union(*(comparable(row[0]) for row in read))
         for name in condition.names:
             if name not in known:
+                names = sorted(known)
+                more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
                 raise UserError(
-                    f"--where: no document has {name!r}{did_you_mean(name, known)}",
-                    f"there are: {', '.join(sorted(known))}",
+                    f"--where: no document has {name[:200]!r}{did_you_mean(name, known)}",
+                    f"there are: {', '.join(names[:_NAMED])}{more}",
                 )
 
     def _chunks(self, where: str, *values: Any) -> list[Chunk]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tailorbird.config.knowledge import RetrieveConfig
 from tailorbird.documents.chunk import contextual_text
+from tailorbird.errors import UserError
 from tailorbird.knowledge.protocols import Knowledge, View
 from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf
 from tailorbird.records import Chunk, Hit, Passage
@@ -160,7 +161,13 @@ class Retriever:
         if not questions or self.config.mode == "words":
             return np.zeros((len(questions), 0), dtype=np.float32)
         # By the model of what is looked at: another may be switched to at any moment.
-        return view.embedder.embed_queries(questions).vectors
+        vectors = view.embedder.embed_queries(questions).vectors
+        if not np.isfinite(vectors).all():
+            raise UserError(
+                "the embedder gives no vector (not a number) of the question",
+                "ask in other words, or by words alone: --set retrieve.mode=words",
+            )
+        return vectors
 
     def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
         k, mode = self.config.candidates, self.config.mode
