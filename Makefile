@@ -12,6 +12,9 @@ PYTEST_ARGS ?=
 # What `make demo` asks the bundled pages.
 ASK    ?= How do I pause my program in the middle to look at the variables?
 
+# Threads that spin as they wait slow everything on a machine that does something else besides.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 BIN     := $(VENV)/bin
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 INPUTS  := pyproject.toml constraints.txt
@@ -44,7 +47,7 @@ check: lint  ## The same and unit tests: before every commit
 	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS) tests/unit tests/house
 
 test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not gpu" $(WORKERS) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.dev  ## The slow tests: minutes
 	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)

@@ -4,6 +4,11 @@ import os
 
 # Before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# And before anything imports torch: its threads wait by spinning otherwise. Beside other workers
+# one thread each is the fastest.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import signal
 import socket

@@ -13,6 +13,7 @@ The functions here are the verbs of the command line::
         kb.ask("How do I merge an adapter?").text
 """
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from tailorbird.records import Report
 
     Data = str | Path | Sequence[str | Path]
+
+# Torch's threads wait by spinning otherwise, and beside any other program they then take each
+# other's cores. Read when torch is loaded: too late afterwards. A value that the person set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The room of this name first: loading it later would put it in the place of the function below.
 import_module("tailorbird.evaluate")

@@ -6,7 +6,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.documents.parsed import FileResult, Known, ReadOptions
 from tailorbird.documents.walk import source_of
 from tailorbird.documents.worker import out_of_memory
+from tailorbird.processes import cores, python
 from tailorbird.records import Document, Mark
 
 if TYPE_CHECKING:
@@ -67,14 +67,8 @@ class _Worker:
     """One process, and the file it has."""
 
     def __init__(self, options: ReadOptions) -> None:
-        # The parent's sys.path, so that the package is found wherever it lies; not `-m`, which
-        # would put the user's folder first and run a `json.py` found there.
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            "from tailorbird.documents.worker import main; main()"
-        )
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
+            python("tailorbird.documents.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -145,8 +139,7 @@ class _Pool:
     def __init__(self, files: list[Path], config: "IndexConfig", known: KnownFiles | None) -> None:
         self.files, self.options = files, read_options(config)
         self.known = known.get if isinstance(known, Mapping) else known
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self.most = min(config.workers or min(cores or 1, _MOST_WORKERS), max(1, len(files)))
+        self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
         self.workers: list[_Worker] = []
         self.waiting: deque[int] = deque(range(len(files)))
         self.done: dict[int, FileResult] = {}

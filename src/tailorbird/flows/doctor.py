@@ -1,5 +1,6 @@
 """`tailor doctor`: what this machine has, what is missing, and the exact fix."""
 
+import os
 import shutil
 import time
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import BUILTINS, resolve
 from tailorbird.models.device import choose
+from tailorbird.processes import choose_threads
 from tailorbird.runs.environment import PACKAGES, describe, installed
 
 _NEEDED_DISK, _NEEDED_MEMORY = 2e9, 3e9
@@ -21,6 +23,7 @@ def examine() -> list[dict[str, Any]]:
     return [
         _check("tailorbird", True, f"{facts['tailorbird']} on Python {facts['python']}"),
         _check("processor", True, f"{machine['processor']}, {machine['cores']} cores"),
+        _check("threads", True, f"{choose_threads().words}; {_waiting()}"),
         _check(
             "memory",
             machine["memory_bytes"] > _NEEDED_MEMORY,
@@ -44,6 +47,12 @@ def examine() -> list[dict[str, Any]]:
 
 def _check(name: str, ok: bool, found: str, fix: str = "") -> dict[str, Any]:
     return {"name": name, "ok": ok, "found": found, "fix": "" if ok else fix}
+
+
+def _waiting() -> str:
+    """Say how threads wait for each other."""
+    policy = os.environ["OMP_WAIT_POLICY"]
+    return "they wait without spinning" if policy == "PASSIVE" else f"OMP_WAIT_POLICY={policy}"
 
 
 def _device() -> dict[str, Any]:

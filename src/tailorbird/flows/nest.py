@@ -1,8 +1,8 @@
 """The process that a comparison's arms are forked from: what they all import is imported once.
 
 Importing torch, transformers and PEFT takes a process several seconds, and every arm has one of its
-own. `Nest` starts `python -m tailorbird.flows.nest`, which imports them, computes nothing, and
-forks for each piece of work: its memory is still its own, and a crash still ends it alone. Where
+own. `Nest` starts a process of this module, which imports them, computes nothing, and forks for
+each piece of work: its memory is still its own, and a crash still ends it alone. Where
 forking a process that has torch loaded is not safe (all but Linux), each starts from nothing.
 """
 
@@ -20,6 +20,7 @@ from typing import IO
 
 from tailorbird import log
 from tailorbird.errors import Interrupted
+from tailorbird.processes import computing, python
 
 _FORKS = sys.platform == "linux"
 _NEST = "tailorbird.flows.nest"
@@ -63,8 +64,8 @@ class Nest:
         one ends it. SIGTERM, which may reach us alone, is handed on as Ctrl-C.
         """
         if not _FORKS:
-            command = [sys.executable, "-m", module, *arguments]
-            alone = subprocess.Popen(command, stdout=sys.stderr.fileno())
+            command = python(module, *arguments)
+            alone = subprocess.Popen(command, stdout=sys.stderr.fileno(), env=computing())
             return _patiently([alone.pid], alone.wait)
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
@@ -88,7 +89,8 @@ class Nest:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _ANSWERED)
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", _NEST, str(os.getpid())],
+                    python(_NEST, str(os.getpid())),
+                    env=computing(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,

@@ -3,9 +3,11 @@
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.errors import UserError
+from tailorbird.processes import choose_threads
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +61,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     """
     import torch
 
+    _use_threads()
     name = _fastest() if device == "auto" else device
     kind = name.partition(":")[0]
     there = {
@@ -79,6 +82,14 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     chosen = precision if precision != "auto" else ("bf16" if fast else "fp32")
     why = "asked for" if precision != "auto" else ("fast here" if fast else "no fast bf16 here")
     return Device(name, chosen, f"{name} in {chosen} ({why})")
+
+
+@cache
+def _use_threads() -> None:
+    """Take no more threads than there are free cores; a smaller number of the caller's stays."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), choose_threads().count))
 
 
 def _fastest() -> str:

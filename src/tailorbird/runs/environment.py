@@ -1,6 +1,5 @@
 """What a run ran on, for the report and for whoever repeats it."""
 
-import os
 import platform
 import resource
 import sys
@@ -8,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tailorbird.processes import choose_threads, cores
 from tailorbird.version import __version__
 
 PACKAGES = (
@@ -17,7 +17,7 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return versions and machine as plain values; loads none of the packages."""
+    """Return versions and machine as plain values; loads none of the packages but NumPy."""
     import psutil
 
     return {
@@ -27,7 +27,8 @@ def describe() -> dict[str, Any]:
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "processor": _processor(),
-            "cores": _cores(),
+            "cores": cores(),
+            "threads": choose_threads().count,
             "memory_bytes": psutil.virtual_memory().total,
         },
     }
@@ -39,12 +40,6 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:
