@@ -303,7 +303,7 @@ def _calls(kb: Any, plan: Plan, tell: Tell) -> None:
         new = [document(source, v) for source, v in call.items() if v is not None]
         if new:
             add_documents(kb, new)
-        old = [s for s, v in call.items() if v is None and kb.ledger.digest(s) is not None]
+        old = [s for s, v in call.items() if v is None and kb.ledger.live(s) is not None]
         if old:
             remove(kb, old)
         tell("done")

@@ -39,6 +39,8 @@ class CountVectors:
 class SmallKnowledge:
     """Documents by source; a chunk is a paragraph (parted by an empty line)."""
 
+    read_only = False
+
     def __init__(self, texts: dict[str, str], embedder: Any = None) -> None:
         self.folder = Path("small")
         self.texts, self.embedder = texts, embedder or CountVectors()

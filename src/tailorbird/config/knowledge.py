@@ -23,6 +23,8 @@ class IndexConfig(Section):
     exclude: tuple[str, ...] = ()
     """Globs of files and folders to leave out, besides hidden ones and those that .gitignore and
     .tailorignore name."""
+    follow_links: bool = False
+    """Follow links in folders that lead out of them or to hidden files; others always are."""
     text: str | None = None
     """CSV, JSONL: column with the text; guessed when clear."""
     title: str | None = None

@@ -1,22 +1,39 @@
 """Which files of a folder are left out: .gitignore, .tailorignore, hidden ones."""
 
+import contextlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from tailorbird import log
 
 IGNORE_FILES = (".gitignore", ".tailorignore")
+_LARGEST_BYTES = 1 << 18
+# RE2 compiles a group of patterns into one machine of bounded size.
+_LINES_AT_ONCE = 500
 # Never written by a person for a person.
 _ALWAYS = ("__pycache__/", "node_modules/", "*.pyc", "~$*", "*.egg-info/")
+# A knowledge base may stand in a folder of documents: this file tells that it does.
+_LEDGER = "ledger.sqlite"
+_KNOWLEDGE = (f"/{_LEDGER}*", "/lock", "/index/", "/embedders/", "/rerankers/")
 
 
 class Globs:
-    """Patterns as in a .gitignore: `*.md`, `drafts/`, `docs/**/old.txt`."""
+    """Patterns as in a .gitignore: `*.md`, `drafts/`, `docs/**/old.txt`.
+
+    Raises:
+        ValueError: One that git would not take either, or that is too large.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         from pathspec import GitIgnoreSpec
 
-        self._spec = GitIgnoreSpec.from_lines(patterns)
+        try:
+            # RE2's time is linear in the name whatever the pattern; Python's own is not.
+            self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
+        except Exception as error:  # RE2's, re's and pathspec's own have no base in common
+            raise ValueError(f"no pattern of git's: {_shortened(patterns)}") from error
 
     def verdict(self, place: str) -> bool | None:
         """Return whether the last pattern that fits takes (True) or leaves (False); None: none.
@@ -24,7 +41,8 @@ class Globs:
         Args:
             place: Path from the patterns' folder on, a folder's with a slash at its end.
         """
-        verdict: bool | None = self._spec.check_file(place).include
+        shown = place.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        verdict: bool | None = self._spec.check_file(shown).include
         return verdict
 
 
@@ -72,16 +90,55 @@ def _above(folder: Path) -> list[tuple[Path, Globs]]:
 
 
 def _own(folder: Path) -> list[tuple[Path, Globs]]:
-    found = []
+    """Return the rules that lie in a folder itself; what cannot be followed is told."""
+    rules = [Globs(_KNOWLEDGE)] if (folder / _LEDGER).is_file() else []
     for name in IGNORE_FILES:
         try:
-            lines = (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
-            found.append((folder, Globs(lines)))
-        except (OSError, ValueError):  # none there, or a pattern that git would not take either
+            lines = _lines(folder / name)
+        except FileNotFoundError:
             continue
-    return found
+        except (OSError, ValueError) as error:
+            log.warn(f"{folder / name} is not followed: {error}")
+            continue
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            rules += _followed(lines[start : start + _LINES_AT_ONCE], folder / name)
+    return [(folder, globs) for globs in rules]
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of an ignore file.
+
+    Raises:
+        OSError: It is not there or cannot be opened.
+        ValueError: It is a pipe, a device, a link, or too large to be written by a person.
+    """
+    # Never opened before it is known to be a plain file: a pipe would wait for a writer. As git
+    # does, no link is followed: it may lead to any file of the person's.
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no plain file")
+    if status.st_size > _LARGEST_BYTES:
+        raise ValueError(f"it has {status.st_size:,} bytes, more than {_LARGEST_BYTES:,}")
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _followed(lines: Sequence[str], path: Path) -> list[Globs]:
+    """Return the patterns of lines, without those that are none."""
+    with contextlib.suppress(ValueError):
+        return [Globs(lines)]
+    rules, bad = [], []
+    for line in lines:
+        try:
+            rules.append(Globs([line]))
+        except ValueError:
+            bad.append(line)
+    log.warn(f"{path}: {len(bad)} lines are no patterns of git's: {_shortened(bad)}")
+    return rules
+
+
+def _shortened(patterns: Sequence[str]) -> str:
+    return repr(", ".join(patterns)[:80])
 
 
 def _place(path: Path, folder: Path, is_folder: bool) -> str:
-    place: Any = os.path.relpath(path, folder)
-    return str(place).replace(os.sep, "/") + "/" * is_folder
+    return os.path.relpath(path, folder).replace(os.sep, "/") + "/" * is_folder

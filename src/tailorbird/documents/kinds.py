@@ -128,7 +128,8 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
     with contextlib.suppress(ValueError, OverflowError, OSError):  # a time beyond the years 1-9999
         changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
         facts["modified"] = changed.isoformat(timespec="seconds")
-    title = "" if kind in ("csv", "jsonl") else path.name
+    # Not `path.name`: bytes of it that are no UTF-8 are no words.
+    title = "" if kind in ("csv", "jsonl") else source.rpartition("/")[2]
     parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
     documents = [_document(one, source, title, facts) for one in parsed if one.text.strip()]
     if not documents:

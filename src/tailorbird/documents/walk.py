@@ -13,22 +13,31 @@ from tailorbird.errors import Faults
 if TYPE_CHECKING:
     from tailorbird.config.knowledge import IndexConfig
 
+_SHOWN = 5
+
 
 def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]:
     """Return the files that paths name, each once; those of folders in the order of their names.
 
     A file that is named itself is taken whatever the rules say. From folders come the files that
     `index.include` takes, without hidden ones and those that `index.exclude`, .gitignore or
-    .tailorignore leave out. Links to folders are followed, once.
+    .tailorignore leave out. Links to folders are followed, once; those that lead out of the folder
+    or to something hidden only with `index.follow_links`.
 
     Args:
         paths: Files, folders and globs such as ``docs/**/*.md``.
-        config: `include` and `exclude`.
+        config: `include`, `exclude` and `follow_links`.
 
     Raises:
-        UserError: Paths that do not exist; all are named.
+        UserError: Paths that do not exist, patterns that are none; all are named.
     """
     faults = Faults()
+    for option in ("include", "exclude"):
+        try:
+            Globs(getattr(config, option))
+        except ValueError as error:
+            faults.add(f"index.{option}: {error}", "write globs such as 'drafts/' or '*.md'")
+    faults.raise_if_any()
     found: dict[str, Path] = {}
     for given in paths:
         path = Path(given).expanduser()
@@ -50,13 +59,15 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
 def source_of(path: Path) -> str:
     r"""Return what a file is known by: its path as given, or from the working folder on inside it.
 
-    Slashes on every system. Bytes of a name that are no UTF-8 are written as ``\xff``.
+    Slashes on every system. Bytes of a name that are no UTF-8 are written as ``\xff``, and a
+    backslash that is part of a name as ``\x5c``: no two files are known by the same words.
     """
     plain = os.path.normpath(path)
     if os.path.isabs(plain):
         relative = os.path.relpath(plain) if _same_drive(plain) else plain
         plain = plain if relative.startswith("..") else relative
-    return os.fsencode(plain).decode("utf-8", "backslashreplace").replace(os.sep, "/")
+    plain = plain.replace(os.sep, "/").replace("\\", "\\x5c")
+    return os.fsencode(plain).decode("utf-8", "backslashreplace")
 
 
 def _same_drive(path: str) -> bool:
@@ -66,17 +77,14 @@ def _same_drive(path: str) -> bool:
 def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
     include = Globs(config.include) if config.include else None
     rules = Rules(config.exclude, root)
+    inside = None if config.follow_links else os.path.realpath(root)
+    strays = []
     seen = {_identity(root)}
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:  # may not be opened, or is gone since
-            _left_out(folder, error)
-            continue
         inner = []
-        for entry in entries:
+        for entry in _entries(folder):
             path = folder / entry.name
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
@@ -84,6 +92,9 @@ def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
                 _left_out(path, error)
                 continue
             if rules.ignored(path, is_folder=is_folder):
+                continue
+            if inside is not None and entry.is_symlink() and _strays(path, inside):
+                strays.append(source_of(path))
                 continue
             if is_folder:
                 # By device and inode, not by name: links may lead in a circle.
@@ -93,6 +104,26 @@ def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
             elif is_file and _taken(include, path, root):
                 yield path
         waiting.extend(reversed(inner))
+    if strays:
+        more = f" and {len(strays) - _SHOWN:,} more" if len(strays) > _SHOWN else ""
+        log.warn(
+            f"links that lead out of {source_of(root)} or to hidden files are left out "
+            f"(index.follow_links): {', '.join(strays[:_SHOWN])}{more}"
+        )
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:  # may not be opened, or is gone since
+        _left_out(folder, error)
+        return []
+
+
+def _strays(link: Path, inside: str) -> bool:
+    """Say whether a link leads out of a folder, whose real path is given, or to a hidden file."""
+    place = os.path.relpath(os.path.realpath(link), inside)
+    return any(part.startswith(".") and part != "." for part in Path(place).parts)
 
 
 def _left_out(path: Path, error: OSError) -> None:

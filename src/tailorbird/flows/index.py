@@ -115,10 +115,10 @@ def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
                 wanted.extend(of_file)
                 gone.append(plain)
                 break
-            if kb.ledger.digest(plain) is not None:
+            if document := kb.ledger.live(plain):
                 wanted.append(plain)
                 # Its file is as it was: without this it would count as unchanged from now on.
-                gone.append(plain.partition("#")[0])
+                gone.append(document[1])
                 break
             if below := [path for path in kb.ledger.paths() if _below(path, [plain])]:
                 wanted += [source for path in below for source in kb.ledger.live_digests(path)]
@@ -140,7 +140,7 @@ class _Ingest:
 
     def __init__(self, kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
         self.kb, self.config, self.done = kb, config, done
-        self.taken: dict[str, str] = {}
+        self.taken: dict[str, tuple[str, str]] = {}
         self.moving: set[str] = set()
         self.refused: set[str] = set()
         self.prepared: list[Prepared] = []
@@ -167,12 +167,16 @@ class _Ingest:
                 self.notes.append(note)
             return
         moved = self._drop_moved(note, known)
-        documents = result.documents or ()
+        documents = [d for d in result.documents or () if self._owner(d.source) in (None, path)]
         for document in documents:
             self.add(document, path, counted=not moved)
-        kept = {document.source for document in documents}
-        self.removed += [s for s in self.kb.ledger.live_digests(path) if s not in kept]
-        self.notes.append(note)
+        sources = {document.source for document in documents}
+        self.removed += [s for s in self.kb.ledger.live_digests(path) if s not in sources]
+        if len(documents) == len(result.documents or ()):
+            self.notes.append(note)
+        else:
+            # Without a note it is read again next time: the other file may have been renamed.
+            self._tell_collision(result)
 
     def add(
         self, document: Document, path: str, *, counted: bool = True, again: bool = False
@@ -188,11 +192,10 @@ class _Ingest:
         Returns:
             Whether it was taken.
         """
-        source = document.source
-        before = self.taken[source] if source in self.taken else self.kb.ledger.digest(source)
-        if before == document.digest and not again:
+        before = self._live(document.source)
+        if before is not None and before[0] == document.digest and not again:
             return False
-        self.taken[source] = document.digest
+        self.taken[document.source] = document.digest, path
         prepared = self.kb.prepare(document, path, self.config)
         self.prepared.append(prepared)
         self.count += len(prepared.chunks)
@@ -203,6 +206,28 @@ class _Ingest:
         if self.count >= _BATCH_CHUNKS or time.monotonic() - self.wrote > _BATCH_SECONDS:
             self.write()
         return True
+
+    def _live(self, source: str) -> tuple[str, str] | None:
+        """Return digest and file of the document that a source stands for now."""
+        return self.taken.get(source) or self.kb.ledger.live(source)
+
+    def _owner(self, source: str) -> str | None:
+        live = self._live(source)
+        return None if live is None else live[1]
+
+    def _tell_collision(self, result: FileResult) -> None:
+        """Tell that documents of a file would take the place of another file's."""
+        path = result.source
+        taken = [d.source for d in result.documents or () if self._owner(d.source) != path]
+        why = (
+            f"{taken[0]} is a document of {self._owner(taken[0])} already: rename one of the files"
+        )
+        if len(taken) == len(result.documents or ()):
+            self.done.skipped[path] = why
+        else:
+            why = f"{len(taken)} documents are left out: {why}"
+            self.done.notes.setdefault(path, []).append(why)
+        log.warn(f"{path}: {why}")
 
     def write(self) -> None:
         """Write what was gathered; documents that cannot be embedded are left out and named."""

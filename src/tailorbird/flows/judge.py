@@ -33,6 +33,11 @@ _FAILURES = 200
 class Keeps(Knowledge, Protocol):
     """A knowledge base in which calibrated values are kept."""
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be kept in it."""
+        ...
+
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a value."""
         ...
@@ -126,10 +131,13 @@ def judge_open(
     found = judge_questions(retriever, test, train)
     best = list(found.each)[-1]
     threshold = calibrate(test, found.hits, found.names, asked.k)
-    if found.weighed.choice.scores:
-        kb.set_setting("weight", found.weighed.choice.weight)
-    if threshold is not None:
-        kb.set_setting("threshold", threshold.value)
+    if kb.read_only:
+        log.warn(f"{store} may only be read: the weight and the threshold chosen are not kept")
+    else:
+        if found.weighed.choice.scores:
+            kb.set_setting("weight", found.weighed.choice.weight)
+        if threshold is not None:
+            kb.set_setting("threshold", threshold.value)
     lost = failures(test, found.rankings, best, found.absent)
     answers, answer_rows = (
         score_all(answerer, test, found.names) if answerer is not None else ({}, [])

@@ -1,5 +1,6 @@
 """`tailor index --list, --verify, --repair, --stats, --rollback, --embedder`."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,8 @@ def verify(kb: KnowledgeBase) -> Verified:
     """Compare ledger and index with each other and with themselves; nothing is changed."""
     ledger = kb.ledger
     problems: list[str] = []
-    with write_lock(kb.folder):
+    # Where nobody may write there is no lock to be had, and nothing changes meanwhile.
+    with nullcontext() if kb.read_only else write_lock(kb.folder):
         told = ledger.link.execute("PRAGMA quick_check").fetchone()[0]
         if told != "ok":
             problems.append(f"the ledger is damaged: {told}")

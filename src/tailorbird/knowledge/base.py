@@ -17,13 +17,13 @@ from tailorbird.knowledge import write
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
 from tailorbird.knowledge.lance import LanceStore, Store
 from tailorbird.knowledge.ledger import Generation, Ledger, Prepared, said_hash
-from tailorbird.knowledge.schema import explained
+from tailorbird.knowledge.schema import explained, writable
 from tailorbird.knowledge.snapshot import Snapshot
 from tailorbird.records import Document
 
 LEDGER, INDEX = "ledger.sqlite", "index"
-# Who indexes a folder that the knowledge base lies in does not mean these files.
-_IGNORE = ".tailorignore", "# made by tailorbird: this folder is a knowledge base\n*\n"
+# For who indexes the folder that a knowledge base's own folder lies in.
+_IGNORE = "# made by tailorbird: this folder is a knowledge base\n*\n"
 _BLOCK = 2000
 # Of the settings, what is kept with the documents; limits of reading belong to a command.
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
@@ -56,8 +56,7 @@ class KnowledgeBase:
         self._guard = threading.Lock()
         fresh = config is not None and not (self.folder / LEDGER).is_file()
         if fresh:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / _IGNORE[0]).write_text(_IGNORE[1], encoding="utf-8")
+            _make_folder(self.folder)
         self._ledger = Ledger(self.folder / LEDGER, create=fresh)
         try:
             if self._ledger.setting("generation") is None:
@@ -92,6 +91,11 @@ class KnowledgeBase:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it lies where this process may not write."""
+        return not writable(self._ledger.path)
 
     @property
     def settings(self) -> IndexConfig:
@@ -208,7 +212,7 @@ class KnowledgeBase:
             return name == current.embedder
         if current.fingerprint != self._embedders.named(name).fingerprint:
             return False
-        if name != current.embedder:
+        if name != current.embedder and not self.read_only:
             self._ledger.rename(current.number, name)
         return True
 
@@ -361,7 +365,8 @@ class KnowledgeBase:
 
     def _settle(self) -> None:
         """Finish what a killed writer left, unless another writer is at work."""
-        if not write.unsettled(self._ledger):
+        # Where it may only be read that is left to who may write: readers see live versions alone.
+        if self.read_only or not write.unsettled(self._ledger):
             return
         with write.write_lock(self.folder, wait_seconds=0) as held:
             if held:
@@ -379,6 +384,20 @@ class KnowledgeBase:
         finally:
             with self._guard:
                 self._idle.append(ledger)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a knowledge base; one that holds other files is left as it is."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(folder.iterdir()):
+            # Not through a link, nor over a file that was laid there meanwhile.
+            with contextlib.suppress(FileExistsError), (folder / ".tailorignore").open("x") as file:
+                file.write(_IGNORE)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror or error}", "name another with --store"
+        ) from error
 
 
 def _kept(config: IndexConfig) -> dict[str, Any]:

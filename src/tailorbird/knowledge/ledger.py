@@ -137,12 +137,11 @@ class Ledger:
         read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
         return {row[0]: FileNote(*row) for row in read}
 
-    def digest(self, source: str) -> str | None:
-        """Return the digest of a live document; None where there is none."""
-        found = self._one(
-            "SELECT digest FROM documents WHERE state = 'live' AND source = ?", source
-        )
-        return None if found is None else str(found[0])
+    def live(self, source: str) -> tuple[str, str] | None:
+        """Return digest and path of a live document; None where there is none."""
+        sql = "SELECT digest, path FROM documents WHERE state = 'live' AND source = ?"
+        row = self._one(sql, source)
+        return None if row is None else (row[0], row[1])
 
     def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return the digests of live documents and how they were cut, by source."""

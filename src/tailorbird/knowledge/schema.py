@@ -1,14 +1,17 @@
 """The ledger's tables, their migrations, and how a connection to it is opened."""
 
 import contextlib
+import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tailorbird.errors import UserError
 
 # "tlrb": tells our files from other programs' SQLite files.
 APPLICATION_ID = 0x746C7262
+_WAIT_SECONDS = 60.0
 
 _FIRST = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -51,6 +54,9 @@ MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 def connect(path: Path, create: bool = False) -> sqlite3.Connection:
     """Open a ledger, bring it to this version's tables, and return the connection.
 
+    A ledger that may only be read, on a read-only file system or in another person's folder, is
+    opened for reading.
+
     Raises:
         UserError: There is none, it is no ledger, it is damaged, or a newer version wrote it.
     """
@@ -59,38 +65,96 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
             f"{path.parent} is no knowledge base", "make one: tailor index PATHS --store FOLDER"
         )
     with explained(path):
-        link = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        link = sqlite3.connect(
+            _address(path, create), uri=True, timeout=_WAIT_SECONDS, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
         try:
-            _prepare(link, path)
+            _patiently(lambda: _prepare(link, path))
         except BaseException:
             link.close()
             raise
     return link
 
 
+def writable(path: Path) -> bool:
+    """Say whether a ledger that is there, and what SQLite lays beside it, may be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _address(path: Path, create: bool) -> str:
+    """Return the URI that SQLite opens a ledger by."""
+    address = path.absolute().as_uri()
+    if create or writable(path):
+        return address
+    # Without its log a ledger is whole in itself; SQLite would need to make an empty log to read
+    # it. With one it must be read together with it, which works where the writer left both files.
+    log = path.with_name(path.name + "-wal")
+    return address + ("?mode=ro" if log.is_file() and log.stat().st_size else "?immutable=1")
+
+
 def _prepare(link: sqlite3.Connection, path: Path) -> None:
-    found = link.execute("PRAGMA user_version").fetchone()[0]
-    ours = link.execute("PRAGMA application_id").fetchone()[0]
-    tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and ours != APPLICATION_ID:
-        raise UserError(f"{path} is another program's file", "name another folder with --store")
-    if found > len(MIGRATIONS):
-        raise UserError(
-            f"{path} was written by a newer tailorbird (its version {found}, ours "
-            f"{len(MIGRATIONS)})",
-            "pip install --upgrade tailorbird",
-        )
-    # Vectors and texts take 1.5 to 4 kB each: small pages would stand half empty. A ledger that
-    # is there already keeps its own.
-    link.execute("PRAGMA page_size = 16384")
-    # WAL: readers go on while one writes. FULL: what was acknowledged survives a power cut.
-    link.execute("PRAGMA journal_mode = WAL")
-    link.execute("PRAGMA synchronous = FULL")
+    if _version(link, path) < len(MIGRATIONS):
+        if path.is_file() and not writable(path):
+            raise UserError(
+                f"{path} was written by an older tailorbird, and may only be read here",
+                "open it once where it can be written",
+            )
+        _lay_out(link, path)
+    link.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
     link.execute("PRAGMA cache_size = -32000")
     # 64 MB of log before it is copied into the file: by default that is after every batch.
     link.execute("PRAGMA wal_autocheckpoint = 4000")
-    if found < len(MIGRATIONS):
+
+
+def _version(link: sqlite3.Connection, path: Path) -> int:
+    """Return which version's tables a ledger has.
+
+    Raises:
+        UserError: It is no ledger, or a newer version wrote it.
+    """
+    # In one transaction: another process may be making it at this moment.
+    link.execute("BEGIN")
+    try:
+        tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        version: int = link.execute("PRAGMA user_version").fetchone()[0]
+        ours = link.execute("PRAGMA application_id").fetchone()[0]
+    finally:
+        link.execute("ROLLBACK")
+    if tables and ours != APPLICATION_ID:
+        raise UserError(f"{path} is another program's file", "name another folder with --store")
+    if version > len(MIGRATIONS):
+        raise UserError(
+            f"{path} was written by a newer tailorbird (its version {version}, ours "
+            f"{len(MIGRATIONS)})",
+            "pip install --upgrade tailorbird",
+        )
+    return version
+
+
+def _lay_out(link: sqlite3.Connection, path: Path) -> None:
+    # Vectors and texts take 1.5 to 4 kB each: small pages would stand half empty. A ledger that
+    # is there already keeps its own.
+    link.execute("PRAGMA page_size = 16384")
+    # WAL: readers go on while one writes. The file remembers it.
+    link.execute("PRAGMA journal_mode = WAL")
+    if _version(link, path) < len(MIGRATIONS):
         _migrate(link)
+
+
+def _patiently(step: Callable[[], None]) -> None:
+    """Try a step again while another process makes the same ledger.
+
+    SQLite's own waiting does not hold where the journal's mode changes: it fails at once.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error).lower() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _migrate(link: sqlite3.Connection) -> None:

@@ -106,3 +106,77 @@ def test_names_that_are_no_utf8(tree: Path) -> None:
         pytest.skip("this file system keeps no such names")
     (found,) = (name for name in names("in") if "bad" in name)
     assert found == "in/bad\\xff.md"
+
+
+def test_a_backslash_in_a_name_is_no_byte(tree: Path) -> None:
+    assert source_of(Path("in/\\xff.md")) == "in/\\x5cxff.md"
+    assert source_of(Path(os.fsdecode(b"in/\xff.md"))) == "in/\\xff.md"
+
+
+def test_links_out_of_the_folder_or_to_hidden_files_are_told(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home" / "more").mkdir(parents=True)
+    (tmp_path / "home" / "letter.txt").write_text("x")
+    (tmp_path / "home" / "more" / "z.txt").write_text("x")
+    (tree / "letter.txt").symlink_to("../home/letter.txt")
+    (tree / "more").symlink_to(tmp_path / "home" / "more", target_is_directory=True)
+    (tree / "deep" / "shown.md").symlink_to("../.hidden.md")
+    (tree / "deep" / "same.md").symlink_to("../a.md")
+    strays = ["in/deep/shown.md", "in/letter.txt", "in/more"]
+    inside = names("in")
+    assert "in/deep/same.md" in inside and not set(strays) & set(inside)
+    message = capsys.readouterr().err
+    assert "index.follow_links" in message and all(name in message for name in strays)
+    followed = names("in", follow_links=True)
+    assert set(followed) - set(inside) == {*strays[:2], "in/more/z.txt"}
+    # One that is named itself is meant.
+    assert names("in/letter.txt") == ["in/letter.txt"]
+
+
+def test_the_root_may_be_a_link_or_hidden(tree: Path) -> None:
+    (tree.parent / "alias").symlink_to(tree, target_is_directory=True)
+    (tree.parent / ".notes").mkdir()
+    (tree.parent / ".notes" / "n.md").symlink_to(tree.parent / ".notes" / "m.md")
+    (tree.parent / ".notes" / "m.md").write_text("x")
+    assert len(names("alias")) == 7
+    assert names(".notes") == [".notes/m.md", ".notes/n.md"]
+
+
+@pytest.mark.timeout(60)
+def test_ignore_files_that_are_no_plain_files_are_told(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tree / ".gitignore")
+    (tree / ".tailorignore").symlink_to("/dev/zero")
+    (tree / "drafts" / ".gitignore").write_bytes(b"*.md\n" * 100_000)
+    assert len(names("in")) == 7
+    message = capsys.readouterr().err
+    for place in ("in/.gitignore", "in/.tailorignore", "in/drafts/.gitignore"):
+        assert f"{place} is not followed" in message
+
+
+@pytest.mark.timeout(60)
+def test_patterns_take_no_time_and_bad_ones_leave_the_others(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "a" * 200 + ".md"
+    (tree / long).write_text("x")
+    (tree / ".gitignore").write_text("*a" * 30 + "*b\n[z-a]\n*.log\n\\\n" + "**/a" * 40 + "\n")
+    assert names("in") == ["in/a.md", f"in/{long}", "in/b.txt", *names("in/deep"), "in/drafts/x.md"]
+    assert "in/deep/d.log" not in names("in")
+    assert "2 lines are no patterns of git's: '[z-a], \\\\'" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"(?s)index\.include.*index\.exclude"):
+        names("in", include=("[z-a]",), exclude=("\\",))
+
+
+def test_a_knowledge_base_among_documents_is_no_document(tree: Path) -> None:
+    for name in ("ledger.sqlite", "ledger.sqlite-wal", "lock", "index/g1.lance/x.txt"):
+        (tree / "deep" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "deep" / name).write_text("x")
+    (tree / "index").mkdir()
+    (tree / "index" / "y.md").write_text("x")  # no ledger beside it: any folder
+    assert "in/index/y.md" in names("in")
+    assert [name for name in names("in") if name.startswith("in/deep")] == [
+        *("in/deep/c.md", "in/deep/d.log", "in/deep/keep.log", "in/deep/er/e.md")
+    ]
