@@ -11,7 +11,7 @@ from tailorbird.records import Document, Mark
 Value = str | int | float | bool | None
 
 # Raised when readers give another text for the same bytes, so that known files are read again.
-READ_VERSION = 1
+READ_VERSION = 2
 
 
 class Unreadable(Exception):  # noqa: N818 - a finding about a file, told and not raised to users

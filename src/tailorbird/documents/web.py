@@ -9,44 +9,51 @@ from urllib.parse import unquote
 
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
-from tailorbird.documents.grid import Cell, Header, whole_number
+from tailorbird.documents.html_main import main_part
+from tailorbird.documents.html_page import Page
+from tailorbird.documents.html_words import is_unseen, name_of, shown
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.zipped import attribute, local, member, needed, opened
 
-_UNSEEN_NAMES = (
-    "script style noscript template svg math head nav footer iframe object button select input "
-    "textarea canvas audio video dialog"
-)
-_UNSEEN = frozenset(_UNSEEN_NAMES.split())
-_BLOCK_NAMES = (
-    "p div section article main header aside blockquote figure figcaption address dl dt dd ul ol "
-    "li table thead tbody tfoot tr td th caption form fieldset details summary hr body html h1 h2 "
-    "h3 h4 h5 h6 pre center"
-)
-_BLOCKS = frozenset(_BLOCK_NAMES.split())
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
-_LONGEST_CELL = 500
+_WORDS = ".//text()[not(parent::script or parent::style or parent::noscript or parent::template)]"
+_MOST_HIDDEN = 50
 _MARKUP = re.compile(r"</?[a-zA-Z!?]")
 
 
 def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a web page, without its navigation, scripts and forms."""
-    yield html(path.read_bytes(), notes)
+    """Read a web page: its main part, without navigation, scripts and forms."""
+    text = _declared(path.read_bytes(), notes)
+    root = _tree(text, notes)
+    heading, part, left_out = main_part(root, notes)
+    builder = TextBuilder()
+    if heading is not None:
+        builder.heading(shown(heading), 1)
+    page = Page(builder, left_out)
+    page.write(part)
+    page.tell(notes)
+    yield _parsed(builder, root, text)
 
 
-def html(data: bytes | str, notes: Notes) -> Parsed:
-    """Return a page's text.
+def html(text: str, notes: Notes) -> Parsed:
+    """Return all of a page's text: one that came in a message has no navigation.
 
     Raises:
-        Unreadable: It is empty or binary.
+        Unreadable: It has none.
     """
-    text = data if isinstance(data, str) else _declared(data, notes)
+    root = _tree(text, notes)
     builder = TextBuilder()
-    title, metadata = _into(builder, text)
+    page = Page(builder)
+    page.write(root)
+    page.tell(notes)
+    return _parsed(builder, root, text)
+
+
+def _parsed(builder: TextBuilder, root: Any, text: str) -> Parsed:
     words, marks = builder.result()
     if not words and _MARKUP.search(text):
         raise Unreadable("no text in it: a page that is filled by its scripts, or only pictures")
-    return Parsed(words, marks, title, metadata)
+    return Parsed(words, marks, _title(root), _facts(root))
 
 
 def _declared(data: bytes, notes: Notes) -> str:
@@ -64,142 +71,60 @@ def _declared(data: bytes, notes: Notes) -> str:
     return decode(data, notes)
 
 
-def _into(builder: TextBuilder, text: str) -> tuple[str, dict[str, Value]]:
-    """Write a page; return its title and what it says of itself."""
+def _tree(text: str, notes: Notes) -> Any:
+    """Return a page's root element.
+
+    Raises:
+        Unreadable: There is none.
+    """
     from lxml import etree
     from lxml import html as parser
 
-    reader = parser.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    reader = parser.HTMLParser(
+        encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True
+    )
     try:
         root = parser.document_fromstring(clean(text).encode("utf-8"), parser=reader)
     except (etree.ParserError, etree.XMLSyntaxError) as error:
         raise Unreadable(f"no page: {error}") from error
-    titles = [squeeze(e.text_content()) for e in root.iter("title", "h1")]
+    if any("Excessive depth" in error.message for error in reader.error_log):
+        notes.append("left out: what is nested more than 2,000 elements deep")
+    _uncover(root)
+    return root
+
+
+def _uncover(root: Any) -> None:
+    """Show what holds most of a page although it is hidden: behind a dialog, or until a script."""
+    hidden = root.xpath("//*[@hidden or @aria-hidden='true' or @style]")
+    covering = [e for e in hidden if is_unseen(e, name_of(e))][:_MOST_HIDDEN]
+    whole = _letters(root) if covering else 0
+    for element in covering:
+        if 2 * _letters(element) > whole:
+            for name in ("hidden", "aria-hidden", "style"):
+                element.attrib.pop(name, None)
+
+
+def _letters(element: Any) -> int:
+    return sum(map(len, element.xpath(_WORDS)))
+
+
+def _title(root: Any) -> str:
+    """Return the page's title, which no drawing in it has, else its first heading."""
+    titles = [e for e in root.iter("title") if next(e.iterancestors("svg", "symbol"), None) is None]
+    words = (shown(e) for e in (*titles, *root.iter("h1")))
+    return next(filter(None, words), "")
+
+
+def _facts(root: Any) -> dict[str, Value]:
+    """Return what a page says of itself."""
     metadata: dict[str, Value] = {}
     if root.get("lang"):
         metadata["language"] = root.get("lang")
     for meta in root.iter("meta"):
-        if meta.get("name", "").lower() in ("author", "description") and meta.get("content"):
-            metadata[meta.get("name").lower()] = squeeze(meta.get("content"))
-    _Page(builder).write(_main(root))
-    return next((title for title in titles if title), ""), metadata
-
-
-def _main(root: Any) -> Any:
-    """Return the page's main part where it says which that is and most text is there."""
-    found = [e for e in root.iter("main", "article") if e.tag == "main"] or list(
-        root.iter("article")
-    )
-    if len(found) == 1 and 2 * len(found[0].text_content()) > len(squeeze(_seen(root))):
-        return found[0]
-    return root
-
-
-def _seen(root: Any) -> str:
-    from lxml import etree
-
-    hidden = " or ".join(f"ancestor::{tag}" for tag in ("script", "style", "head", "noscript"))
-    return " ".join(etree.XPath(f"//text()[not({hidden})]")(root))
-
-
-class _Page:
-    """Walks a page's elements; words gather until a block ends."""
-
-    def __init__(self, builder: TextBuilder) -> None:
-        self.builder = builder
-        self.words: list[str] = []
-        self.lists: list[int | None] = []
-        self.bullet = ""
-
-    def write(self, root: Any) -> None:
-        from lxml import etree
-
-        walk = etree.iterwalk(root, events=("start", "end"))
-        for event, element in walk:
-            if not isinstance(element.tag, str):
-                continue
-            if event == "start":
-                if self._start(element):
-                    walk.skip_subtree()
-            else:
-                self._end(element)
-                # What follows the main part is not of it.
-                if element.tail and element is not root:
-                    self.words.append(element.tail)
-        self._flush()
-
-    def _start(self, element: Any) -> bool:
-        """Write what stands before an element's words; return whether to pass over the element."""
-        tag = element.tag
-        if tag in _UNSEEN or "hidden" in element.attrib or element.get("aria-hidden") == "true":
-            return True
-        if tag in _BLOCKS:
-            self._flush()
-        if tag == "pre":
-            self.builder.verbatim(element.text_content())
-            return True
-        if len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
-            self.builder.heading(element.text_content(), int(tag[1]))
-            return True
-        if tag == "table" and (rows := _data_rows(element)) is not None:
-            self.builder.table(rows)
-            return True
-        if tag in ("ul", "ol"):
-            self.lists.append(0 if tag == "ol" else None)
-        elif tag == "li":
-            self.bullet = self._next_bullet()
-        elif tag == "br":
-            self.words.append("\0")
-        if element.text:
-            self.words.append(element.text)
-        return False
-
-    def _next_bullet(self) -> str:
-        if self.lists and self.lists[-1] is not None:
-            self.lists[-1] += 1
-            return f"{self.lists[-1]}. "
-        return "- "
-
-    def _end(self, element: Any) -> None:
-        if element.tag in _BLOCKS:
-            self._flush()
-        if element.tag in ("ul", "ol") and self.lists:
-            self.lists.pop()
-        elif element.tag == "li":
-            self.bullet = ""
-
-    def _flush(self) -> None:
-        text = " ".join("".join(self.words).split()).replace("\0", "\n")
-        self.words = []
-        if not text.strip():
-            return
-        if self.lists:
-            indent = "" if not self.bullet else "  " * (len(self.lists) - 1)
-            self.builder.item(indent + self.bullet + text.strip())
-            self.bullet = ""
-        else:
-            self.builder.block(text)
-
-
-def _data_rows(table: Any) -> list[list[Cell]] | None:
-    """Return a table's cells; None for a table that only lays out a page."""
-    rows: list[list[Cell]] = []
-    for row in table.iter("tr"):
-        cells = [_cell(c) for c in row if c.tag in ("td", "th")]
-        if any(len(cell.text) > _LONGEST_CELL for cell in cells):
-            return None
-        rows.append(cells)
-    inner = next(table.iterdescendants("table", "ul", "ol", "pre", "h1", "h2", "h3"), None)
-    if inner is not None or not any(len([c for c in row if c.text]) > 1 for row in rows):
-        return None
-    return rows
-
-
-def _cell(cell: Any) -> Cell:
-    scopes: dict[str, Header] = {"row": "row", "rowgroup": "row", "col": "column"}
-    header = scopes.get(cell.get("scope", ""), "th") if cell.tag == "th" else ""
-    rows, columns = (whole_number(cell.get(name)) for name in ("rowspan", "colspan"))
-    return Cell(squeeze(cell.text_content()), rows, columns, header)
+        name = (meta.get("name") or "").lower()
+        if name in ("author", "description") and meta.get("content"):
+            metadata[name] = squeeze(meta.get("content"))
+    return metadata
 
 
 def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
@@ -232,9 +157,13 @@ def _chapter(builder: TextBuilder, data: bytes | None, place: str, notes: Notes)
         return
     builder.leave()
     try:
-        _into(builder, _declared(data, notes))
+        root = _tree(_declared(data, notes), notes)
     except Unreadable as error:
         notes.append(f"its chapter {place}: {error}")
+    else:
+        page = Page(builder, set(root.iter("nav")))
+        page.write(root)
+        page.tell(notes)
 
 
 def _book(package: Any) -> tuple[str, dict[str, Value]]:

@@ -1,0 +1,228 @@
+"""A marked-up page to text: paragraphs, lists, terms, tables, headings and code."""
+
+import re
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.html_table import HtmlTable
+from tailorbird.documents.html_words import (
+    BREAK,
+    inline,
+    is_block,
+    is_heading,
+    is_unseen,
+    name_of,
+    shown,
+    tail,
+)
+from tailorbird.documents.parsed import Notes
+
+_LISTS = ("ul", "ol", "menu", "dir")
+_CODE = ("pre", "listing", "xmp")
+_EMBEDDED = {
+    "svg": "drawings with words",
+    "iframe": "embedded pages",
+    "object": "embedded objects",
+    "canvas": "drawings",
+    "audio": "recordings",
+    "video": "films",
+}
+_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b(lower|upper)-(alpha|latin|roman)", re.I)
+_ROMAN = tuple(
+    zip(
+        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
+        ["m", "cm", "d", "cd", "c", "xc", "l", "xl", "x", "ix", "v", "iv", "i"],
+        strict=True,
+    )
+)
+_LARGEST_ROMAN = 4000
+
+
+@dataclass(slots=True)
+class _List:
+    """Where a list is: the next number, how it goes on and how it is written."""
+
+    number: int | None
+    step: int = 1
+    style: str = "1"
+
+
+class Page:
+    """Walks a page's elements; words gather until a block ends.
+
+    Args:
+        builder: Where the text goes.
+        left_out: Elements that are passed over.
+    """
+
+    def __init__(self, builder: TextBuilder, left_out: Container[Any] = ()) -> None:
+        self.builder = builder
+        self.left_out = left_out
+        self.embedded: Counter[str] = Counter()
+        self._words: list[str] = []
+        self._lists: list[_List] = []
+        self._bullet = ""
+        self._term = ""
+
+    def write(self, root: Any) -> None:
+        """Write an element's text."""
+        from lxml import etree
+
+        walk = etree.iterwalk(root, events=("start", "end"))
+        whole = None
+        for event, element in walk:
+            name = name_of(element)
+            if event == "start":
+                if not name or self._start(element, name):
+                    whole = element
+                    walk.skip_subtree()
+                continue
+            if element is not whole:
+                self._end(element, name)
+            if element is not root:  # what follows the main part is not of it
+                self._words.append(tail(element))
+        self._flush()
+        self._leave_term()
+
+    def tell(self, notes: Notes) -> None:
+        """Name what stands on the page and is no text."""
+        if self.embedded:
+            items = (f"{_EMBEDDED[name]} ({count})" for name, count in self.embedded.items())
+            notes.append(f"left out: {', '.join(items)}")
+
+    def _start(self, element: Any, name: str) -> bool:
+        """Write what stands before an element's words; return whether to pass over the element."""
+        if element in self.left_out or is_unseen(element, name):
+            if is_block(element, name):
+                self._flush()
+            self._count(element, name)
+            return True
+        before = next((words for words in reversed(self._words) if words), "")[-1:]
+        if (piece := inline(element, name, before)) is not None:
+            self._words.append(piece)
+            return True
+        if is_block(element, name):
+            self._end_line(name if element.getparent() is None else name_of(element.getparent()))
+        if name in _CODE or is_heading(name) or name == "table":
+            return self._whole(element, name)
+        if name in _LISTS:
+            self._lists.append(_list(element, name))
+        elif name == "li":
+            self._bullet = self._next_bullet(element)
+        elif name == "dl":
+            self._leave_term()
+        self._words.append(element.text or "")
+        return False
+
+    def _whole(self, element: Any, name: str) -> bool:
+        """Write an element that is no paragraph; return whether that was done."""
+        if name in _CODE:
+            self._leave_term()
+            self.builder.verbatim(shown(element, self.left_out, lines=True))
+            return True
+        if name == "table":
+            return self._table(element)
+        words = shown(element, self.left_out)
+        if not words:
+            words = next((image.get("alt") or "" for image in element.iter("img")), "")
+        self._leave_term()
+        self.builder.heading(words, int(name[1]))
+        return True
+
+    def _table(self, element: Any) -> bool:
+        table = HtmlTable(element, self.left_out)
+        if not table.holds_data:
+            return False
+        self._leave_term()
+        self.builder.block(squeeze(" ".join(table.around)))
+        self.builder.table(table.rows, table.caption)
+        return True
+
+    def _count(self, element: Any, name: str) -> None:
+        if element in self.left_out or name not in _EMBEDDED:
+            return
+        if name != "svg" or any(squeeze(text.text_content()) for text in element.iter("text")):
+            self.embedded[name] += 1
+
+    def _next_bullet(self, item: Any) -> str:
+        last = self._lists[-1] if self._lists else None
+        if last is None or last.number is None:
+            return "- "
+        number = _integer(item.get("value"), last.number)
+        last.number = number + last.step
+        return f"{_numeral(number, item.get('type') or last.style)}. "
+
+    def _end(self, element: Any, name: str) -> None:
+        if is_block(element, name):
+            self._end_line(name)
+        if name in _LISTS and self._lists:
+            self._lists.pop()
+        elif name == "li":
+            self._bullet = ""
+        elif name == "dl":
+            self._leave_term()
+
+    def _end_line(self, name: str) -> None:
+        """Write the words of an element of this name; a term waits for what is said of it."""
+        if name == "dt":
+            term = squeeze("".join(self._words).replace(BREAK, " "))
+            self._term, self._words = ", ".join(filter(None, (self._term, term))), []
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        text = " ".join("".join(self._words).split()).replace(BREAK, "\n").strip()
+        self._words = []
+        if not text:
+            return
+        if self._term:
+            joint = " " if self._term[-1] in ".:?!" else ": "
+            text, self._term = f"{self._term}{joint}{text}", ""
+        if self._lists:
+            indent = "" if not self._bullet else "  " * (len(self._lists) - 1)
+            self.builder.item(indent + self._bullet + text)
+            self._bullet = ""
+        else:
+            self.builder.block(text)
+
+    def _leave_term(self) -> None:
+        """Write a term that nothing on its line says anything of."""
+        term, self._term = self._term, ""
+        self.builder.block(term)
+
+
+def _list(element: Any, name: str) -> _List:
+    if name != "ol":
+        return _List(None)
+    backwards = "reversed" in element.attrib
+    first = sum(child.tag == "li" for child in element) if backwards else 1
+    style = element.get("type") or "1"
+    if said := _LIST_STYLE.search(element.get("style") or ""):
+        style = "i" if said.group(2).lower() == "roman" else "a"
+        style = style.upper() if said.group(1).lower() == "upper" else style
+    return _List(_integer(element.get("start"), first), -1 if backwards else 1, style)
+
+
+def _integer(text: str | None, default: int) -> int:
+    return int(text) if text and re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text) else default
+
+
+def _numeral(number: int, style: str) -> str:
+    """Return a number as a list of this ``type`` shows it."""
+    if number < 1 or style not in ("a", "A", "i", "I"):
+        return str(number)
+    written = ""
+    if style in "aA":
+        while number:
+            number, letter = divmod(number - 1, 26)
+            written = chr(ord("a") + letter) + written
+    elif number < _LARGEST_ROMAN:
+        for value, letters in _ROMAN:
+            written += letters * (number // value)
+            number %= value
+    else:
+        return str(number)
+    return written.upper() if style.isupper() else written
