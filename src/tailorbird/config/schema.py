@@ -68,7 +68,8 @@ class DataConfig(Section):
     as `A,B,C`: 0/1 columns of multi-label data, or several numbers; guessed when unambiguous."""
     separator: str | None = None
     """Multi-label: what stands between the labels in a cell; default: `,`, `;`, `|` or, between
-    whole numbers, a space, whichever the column has."""
+    whole numbers, a space, whichever the column has. Regression: the decimal mark, `,` or `.`;
+    default: as the column shows."""
     system: str | None = None
     """System message put before conversations that have none."""
     template: str = "auto"

@@ -24,7 +24,7 @@ class More:
 
     Attributes:
         system: System message put before conversations that have none.
-        separator: What stands between the labels in a cell.
+        separator: What stands between the labels in a cell; of numbers, their decimal mark.
     """
 
     system: str | None = None
@@ -44,7 +44,7 @@ class Loaded:
         task: What is learnt from them.
         form: The format the rows were in, in words; empty for labels.
         targets: Of regression, what the numbers are called; of multi-label columns, the labels.
-        separator: What stood between the labels in a cell.
+        separator: What stood between the labels in a cell; of numbers, their decimal mark.
     """
 
     examples: tuple[Example, ...]

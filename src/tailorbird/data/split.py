@@ -154,6 +154,7 @@ def _joined(
         findings=(*(f for loaded in loaded_parts for f in loaded.findings), *apart),
         task=train.task,
         form=train.form,
+        separator=train.separator,
     )
 
 

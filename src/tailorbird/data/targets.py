@@ -2,16 +2,16 @@
 
 import ast
 import json
-import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.cells import cell_text, missing_label
+from tailorbird.data.numbers import CLASH, Notation, notation, number
 from tailorbird.data.table import Place, Table, listed
-from tailorbird.errors import Faults
+from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Task
 
 _SEPARATORS = ("|", ";", ",")
@@ -19,6 +19,8 @@ _SEPARATORS = ("|", ";", ",")
 # part of many a label's own name.
 _RECURRING = {"|": 0.5, ";": 0.5, ",": 0.8}
 _IDS = re.compile(r"\d+([\s,;|]+\d+)*")
+_OUTER_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
+_ONE_NOTATION = "write all alike (3.5), or say the decimal mark: --set data.separator=, or ."
 # More different numbers than this are measured, not chosen from a set.
 _MOST_GRADES = 10
 
@@ -32,7 +34,8 @@ class Reading:
     Attributes:
         task: What is learnt from them.
         way: One label; a list; labels joined by `separator`; a 0/1 column per label; numbers.
-        separator: What stands between labels, a space for any white space.
+        separator: What stands between labels, a space for any white space; of numbers the decimal
+            mark, where it is known.
         note: What was inferred, in words; empty when there was nothing to infer.
     """
 
@@ -50,21 +53,26 @@ def infer(
     Args:
         columns: Their cells, by name.
         asked: The task, or auto.
-        separator: What stands between labels in a cell, if the user said so.
+        separator: What stands between labels in a cell, or the decimal mark of numbers, if the
+            user said so, or the training rows did.
+
+    Raises:
+        UserError: The labels may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
     if asked == "classification":
         return Reading("classification", "label")
     if asked == "regression":
-        return Reading("regression", "number")
+        mark = _mark(columns.values(), separator)
+        return Reading("regression", "number", mark, _read_as(cells, mark))
     several = len(columns) > 1
     if several:
-        indicators = all(_number(c) in (0.0, 1.0) for c in cells)
+        indicators = all(number(c) in (0.0, 1.0) for c in cells)
         if indicators or asked == "multilabel":
             note = "" if asked != "auto" else "multilabel, as the label columns hold 0 and 1"
             return Reading("multilabel", "indicators", note=note)
         note = f"regression with {len(columns)} targets, as there are several label columns"
-        return Reading("regression", "number", note=note)
+        return Reading("regression", "number", _mark(columns.values(), None), note)
     # A few lists among plain labels are a fault of those rows.
     if 2 * sum(_as_list(c) is not None for c in cells) >= max(1, len(cells)):
         note = "" if asked != "auto" else "multilabel, as the label column holds lists"
@@ -72,7 +80,7 @@ def infer(
     if separator is not None:
         note = "" if asked != "auto" else f"multilabel, as data.separator is {separator!r}"
         return Reading("multilabel", "joined", separator, note)
-    found = _separator(cells)
+    found = _separator(cells, lists=asked == "multilabel")
     if asked == "multilabel":
         return Reading("multilabel", "joined", found or ",")
     if found is not None:
@@ -80,11 +88,42 @@ def infer(
         return Reading(
             "multilabel", "joined", found, f"multilabel, as labels are joined by {shown}"
         )
-    numbers = [_number(c) for c in cells]
+    return _measures(cells)
+
+
+def _mark(columns: Iterable[Sequence[Any]], known: str | None) -> str:
+    """Return the decimal mark that is known, or that the columns show; empty where none does."""
+    if known in (".", ","):
+        return known
+    marks = {written.decimal for column in columns if (written := notation(column)).example}
+    return marks.pop() if len(marks) == 1 else ""
+
+
+def _measures(cells: Sequence[Any]) -> Reading:
+    """Return numbers that are measured rather than chosen from a set; else one label each."""
+    written = notation(cells)
+    numbers = [number(c, written.decimal) for c in cells]
     different = {n for n in numbers if n is not None}
-    if None not in numbers and len(different) > _MOST_GRADES and any(n % 1 for n in different):
+    if None in numbers or written.clash:
+        return Reading("classification", "label")
+    if written.example and len(different) <= _MOST_GRADES:
+        note = f"classification, as {written.example!r} is one of only {len(different)} numbers"
+        return Reading("classification", "label", note=note)
+    fractions = any(n % 1 for n in different)
+    if not written.example and (len(different) <= _MOST_GRADES or not fractions):
+        return Reading("classification", "label")
+    if not written.example:
         return Reading("regression", "number", note="regression, as the labels are fractions")
-    return Reading("classification", "label")
+    return Reading("regression", "number", written.decimal, _read_as(cells, written.decimal))
+
+
+def _read_as(cells: Sequence[Any], mark: str) -> str:
+    """Say how a number is read that Python would not take for one; empty where there is none."""
+    example = notation(cells).example
+    value = number(example, mark)
+    if value is None:
+        return ""
+    return f"regression: {example!r} is read as {value:g} (else --set data.separator=, or .)"
 
 
 def read_cells(
@@ -96,6 +135,7 @@ def read_cells(
     if reading.way == "indicators":
         rows = [reader.indicators(columns, row) for row in zip(*cells, strict=True)]
     elif reading.way == "number":
+        reader.notations = [notation(column, reading.separator or None) for column in cells]
         rows = [reader.numbers(columns, row) for row in zip(*cells, strict=True)]
     else:
         rows = [reader.labels(cell) for cell in cells[0]]
@@ -109,6 +149,7 @@ class _Reader:
     reading: Reading
     faults: Faults
     bad: dict[str, list[int | Place]]
+    notations: Sequence[Notation] = ()
 
     def __post_init__(self) -> None:
         self.row = 0
@@ -117,9 +158,12 @@ class _Reader:
         self.row += 1
         if any(_missing(cell) for cell in row):
             return None
-        values = [_number(cell) for cell in row]
-        if None in values:
-            self._note("holds what is no number")
+        values = [
+            number(cell, written.decimal) for cell, written in zip(row, self.notations, strict=True)
+        ]
+        clash = next((written.clash for written in self.notations if written.clash), "")
+        if clash or None in values:
+            self._note(clash or "holds what is no number")
         told = tuple(0.0 if value is None else value for value in values)
         return Example("", shown_values(names, told), values=told)
 
@@ -127,7 +171,7 @@ class _Reader:
         self.row += 1
         if any(_missing(cell) for cell in row):
             return None
-        values = [_number(cell) for cell in row]
+        values = [number(cell) for cell in row]
         if not {0.0, 1.0}.issuperset(v for v in values if v is not None) or None in values:
             self._note("holds something other than 0 and 1")
         given = tuple(name for name, value in zip(names, values, strict=True) if value == 1)
@@ -159,14 +203,23 @@ class _Reader:
             plural = "s" if len(columns) > 1 else ""
             self.faults.add(
                 f"{self.table.path}: column{plural} {names}: {fault} in {where}",
-                "correct these rows, or say another --task"
+                _ONE_NOTATION
+                if fault.startswith(CLASH)
+                else "correct these rows, or say another --task"
                 if self.reading.way in ("number", "indicators")
                 else 'write labels such as a,b or ["a", "b"]',
             )
 
 
 def _cut(text: str, separator: str) -> list[str]:
-    parts = text.split() if separator == " " else text.split(separator) if separator else [text]
+    if separator == " ":
+        return text.split()
+    # No comma within a number parts labels in "3,5 mm" and in "2,5 mm, 3,5 mm".
+    whole = separator == "," and not _IDS.fullmatch(text)
+    if whole and (", " in text or not _OUTER_COMMA.search(text)):
+        parts = _OUTER_COMMA.split(text)
+    else:
+        parts = text.split(separator) if separator else [text]
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -185,27 +238,58 @@ def _as_list(cell: Any) -> list[Any] | None:
     return None
 
 
-def _separator(cells: Sequence[Any]) -> str | None:
-    """Return what joins labels in these cells, if that is beyond doubt."""
+def _separator(cells: Sequence[Any], *, lists: bool) -> str | None:
+    """Return what joins labels in these cells, if that is beyond doubt, or they are known lists."""
     texts = [text.strip() for c in cells if (text := cell_text(c)[0])]
+    written = notation(texts)
+    numbers = not lists and all(number(text, written.decimal) is not None for text in texts)
     if texts and all(_IDS.fullmatch(text) for text in texts):
         joined = [text for text in texts if not text.isdigit()]
+        if numbers and not _are_ids(texts, joined):
+            return None
         for separator in (*_SEPARATORS, " "):
             if joined and all(len(_cut(text, separator)) > 1 for text in joined):
                 return separator
-    for separator in _SEPARATORS:
-        if _joins(texts, separator):
-            return separator
+    if not numbers:
+        for separator in _SEPARATORS:
+            if _joins(texts, separator):
+                return separator
     return None
+
+
+def _are_ids(texts: Sequence[str], joined: Sequence[str]) -> bool:
+    """Whether joined whole numbers that read as numbers too (3,5) are lists of ids.
+
+    In a list no id comes twice, lists are usually in order, and other rows have an id alone.
+
+    Raises:
+        UserError: It cannot be told.
+    """
+    lists = [re.split(r"\D+", text) for text in joined]
+    alone = {text for text in texts if text.isdigit()}
+    ends = {parts[-1] for parts in lists}
+    recurring = all(part in alone for parts in lists for part in parts) and len(ends) > 1
+    if not recurring or any(len(set(parts)) < len(parts) for parts in lists):
+        return False
+    if all(sorted(parts, key=int) == parts for parts in lists):
+        return True
+    raise UserError(
+        f"labels such as {joined[0]!r} may be numbers or lists of labels",
+        "say which: --task regression, --task multilabel, or --task classification (one label)",
+    )
 
 
 def _joins(texts: Sequence[str], separator: str) -> bool:
     """Whether the separator joins labels that also stand alone or in other company."""
     whole: dict[str, set[str]] = defaultdict(set)
+    joined: set[str] = set()
     for text in set(texts):
-        for part in _cut(text, separator):
+        # What reads as a number says nothing of a comma.
+        parts = [text] if notation([text]).example else _cut(text, separator)
+        for part in parts:
             whole[part].add(text)
-    joined = {part for t in set(texts) if separator in t for part in _cut(t, separator)}
+        if len(parts) > 1:
+            joined.update(parts)
     if not joined or any(len(part.split()) > 6 for part in joined):
         return False
     recurring = sum(len(whole[part]) > 1 for part in joined)
@@ -216,16 +300,6 @@ def _missing(cell: Any) -> bool:
     if isinstance(cell, list | tuple | dict):
         return False
     return cell is None or cell != cell or (isinstance(cell, str) and missing_label(cell))
-
-
-def _number(cell: Any) -> float | None:
-    if isinstance(cell, bool):
-        return float(cell)
-    try:
-        value = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 def shown_labels(labels: Sequence[str]) -> str:
@@ -250,5 +324,5 @@ def classes_of(example: Example, task: Task) -> tuple[str, ...]:
 
 def in_order(labels: set[str]) -> tuple[str, ...]:
     """Return labels sorted; whole numbers by their size."""
-    whole = all(label.isdigit() for label in labels)
+    whole = all(label.isdecimal() for label in labels)
     return tuple(sorted(labels, key=lambda x: (int(x), x)) if whole else sorted(labels))

@@ -8,12 +8,12 @@ from pathlib import Path
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.encode import as_read
-from tailorbird.data.read import Loaded, read_examples
+from tailorbird.data.read import Loaded, More, read_examples
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.load import Predictor, arm_folder, load
 from tailorbird.flows.output import run_folder
-from tailorbird.flows.predict import trained_columns
+from tailorbird.flows.predict import trained_as
 from tailorbird.flows.scoring import load_target, save_predictions, score_arm
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, report_from_json
@@ -58,14 +58,7 @@ def evaluate(
     writes = folder.file(TASK).is_file()
     _check(columns, output, writes=writes)
     # The data first: its faults are told before a model is loaded.
-    loaded = read_examples(
-        str(data),
-        text=columns.text,
-        label=columns.label,
-        drop_missing=columns.drop_missing,
-        task=folder.read_json(TASK)["task"] if writes else load_target(folder).task,
-        like=None if writes else trained_columns(Path(run)),
-    )
+    loaded = _read(Path(run), str(data), columns, writes=writes)
     if writes:
         return _written(folder, loaded, columns.metric, output, Telling(command, started))
     predictor = load(run)
@@ -101,6 +94,21 @@ def evaluate(
         folder.write(PAGE, render_page(report))
         folder.write_json(REPORT, report.to_json())
     return report
+
+
+def _read(run: Path, data: str, columns: Columns, *, writes: bool) -> Loaded:
+    """Return labelled rows, read as those that the run was trained on."""
+    folder = arm_folder(run)
+    known = {} if writes else trained_as(run)
+    return read_examples(
+        data,
+        text=columns.text,
+        label=columns.label,
+        drop_missing=columns.drop_missing,
+        task=folder.read_json(TASK)["task"] if writes else load_target(folder).task,
+        like=known.get("columns"),
+        more=More(separator=known.get("separator")),
+    )
 
 
 @dataclass(frozen=True, slots=True)

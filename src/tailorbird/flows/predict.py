@@ -148,9 +148,14 @@ def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, An
 
 def trained_columns(run: Path) -> dict[str, str] | None:
     """Return the columns the run was trained on, which its user's other files likely share."""
+    return trained_as(run).get("columns")
+
+
+def trained_as(run: Path) -> dict[str, Any]:
+    """Return how the rows were read that the run was trained on; nothing where it is not known."""
     for folder in (run, run.parent.parent):
         place = RunFolder(folder)
         if place.file(f"{DATA}/split.json").is_file() and place.file(CONFIG).is_file():
-            columns: dict[str, str] = place.read_json(f"{DATA}/split.json")["columns"]
-            return columns
-    return None
+            rest: dict[str, Any] = place.read_json(f"{DATA}/split.json")
+            return rest
+    return {}

@@ -107,6 +107,7 @@ class Split:
         findings: What the data checks found.
         task: What is learnt from it.
         form: The format the rows were in, in words (``"instruction, input, output (Alpaca)"``).
+        separator: What stood between the labels in a cell; of numbers, their decimal mark.
     """
 
     train: tuple[Example, ...]
@@ -117,6 +118,7 @@ class Split:
     findings: tuple[Finding, ...] = ()
     task: Task = "classification"
     form: str = ""
+    separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
         "how": split.how,
         "task": split.task,
         "form": split.form,
+        "separator": split.separator,
         "findings": [asdict(finding) for finding in split.findings],
     }
     # Last, so that its presence says that the parts are complete.
@@ -44,6 +45,7 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
         findings=findings,
         task=rest["task"],
         form=rest["form"],
+        separator=rest.get("separator"),
         **parts,
     )
     return split, rest["source"], rest["columns"]

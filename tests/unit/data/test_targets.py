@@ -28,6 +28,15 @@ TASKS: dict[str, tuple[list[Any], str]] = {
     "measures as text": ([f"{x / 7:.3f}" for x in range(30)], "regression"),
     "ids with a comma": (["3", "3,5", "5", "1", "1,3"], "multilabel"),
     "ids with a space": (["3", "3 5", "5", "1", "1 3"], "multilabel"),
+    "half stars": (["3", "3,5", "4", "4,5", "5"] * 4, "classification"),
+    "decimal commas": ([f"{i // 10},{i % 10}" for i in range(40)], "regression"),
+    "thousands' commas": ([f"{i},{i + 200}" for i in range(1, 20)], "regression"),
+    "thousands' spaces": ([f"{i} 000" for i in range(1, 20)] + ["950"], "regression"),
+    "few thousands": (["3,100", "950", "10 000", "3,100"], "classification"),
+    "amounts": ([f"\u20ac {i},50" for i in range(20)], "regression"),
+    "per cent": ([f"{i},5 %" for i in range(20)], "regression"),
+    "sizes": (["3,5 mm", "2,5 mm", "3 mm", "5 mm", "2 mm"], "classification"),
+    "words and numbers": (["good", "3,5", "bad", "5", "3"], "classification"),
     "joined by a bar": (["a|b", "b", "a", "c|a", "b|c"], "multilabel"),
     "joined by a comma": (["red, green", "red", "green", "blue, red"] * 2 + ["blue"], "multilabel"),
     "names with a comma": (["food, drinks", "books, media", "food, drinks"], "classification"),
@@ -44,7 +53,7 @@ def test_the_task_is_inferred_and_said(case: str, tmp_path: Path) -> None:
     loaded = read_examples(write(tmp_path, labels), task="auto")
     assert loaded.task == task
     told = [note for note in loaded.notes if "the task is" in note]
-    assert len(told) == (task != "classification")
+    assert len(told) == (task != "classification" or case in ("half stars", "few thousands"))
     assert all("--task" in note for note in told)
 
 
@@ -64,6 +73,78 @@ def test_labels_become_indicators(tmp_path: Path) -> None:
     assert split.labels == ("2", "10"), "numbers are sorted by size"
     found = truths(split.test, target_of(split))
     assert found.tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
+
+
+NUMBERS: dict[str, tuple[list[Any], list[float]]] = {
+    "decimal commas": (["3,5", "4", "-0,25"], [3.5, 4, -0.25]),
+    "a comma that groups beside one that does not": (["1.200,50", "3,5"], [1200.5, 3.5]),
+    "points that group": (["1.200", "3,5"], [1200, 3.5]),
+    "thousands": (["1,200", "950", "1,234,567"], [1200, 950, 1234567]),
+    "a comma before three digits among decimal ones": (["1,250", "1,5"], [1.25, 1.5]),
+    "no thousand begins with 0": (["0,500", "1,250"], [0.5, 1.25]),
+    "spaces": (["10 000", "1 200,5", "1\u202f000"], [10000, 1200.5, 1000]),
+    "apostrophes": (["1'200", "1\u2019200.50"], [1200, 1200.5]),
+    "amounts": (["\u20ac 3,50", "3,75 \u20ac", "4"], [3.5, 3.75, 4]),
+    "codes": (["CHF 1'200.50", "12 CHF"], [1200.5, 12]),
+    "signs": (["-$5.50", "$-5", "\u22123", "+1"], [-5.5, -5, -3, 1]),
+    "per cent": (["12,5 %", "50%"], [12.5, 50]),
+    "both marks where each tells its own": (["3,5", "4.25"], [3.5, 4.25]),
+    "Python's": (["1e3", ".5", "5.", 2, True], [1000, 0.5, 5, 2, 1]),
+    "one point is a point": (["1.200", "2.500"], [1.2, 2.5]),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_as_people_write_them(case: str, tmp_path: Path) -> None:
+    cells, values = NUMBERS[case]
+    loaded = read_examples(write(tmp_path, cells), task="regression")
+    assert [e.values for e in loaded.examples] == [(value,) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("cells", "fault"),
+    [
+        (["3,5", "4.25", "1,200"], "'1,200' may be either"),
+        (["\u20ac 3", "$ 4"], r"several units \(\$, \u20ac\)"),
+        (["3,5", "good"], "no number in line 2"),
+        (["1,2,3", "4"], "no number in line 1"),
+        (["10 00", "4"], "no number in line 1"),
+        (["1" * 6000, "4"], "no number in line 1"),
+    ],
+)
+def test_what_is_no_number_is_refused(cells: list[str], fault: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=fault):
+        read_examples(write(tmp_path, cells), task="regression")
+
+
+def test_lists_or_numbers_is_a_question(tmp_path: Path) -> None:
+    both = write(tmp_path, ["3", "5", "2", "5,3", "2,5"])
+    with pytest.raises(UserError, match="may be numbers or lists of labels"):
+        read_examples(both, task="auto")
+    lists = read_examples(both, task="multilabel")
+    assert lists.examples[3].labels == ("5", "3")
+    assert read_examples(both, task="regression").examples[3].values == (5.3,)
+
+
+def test_later_files_are_read_as_the_training_rows(tmp_path: Path) -> None:
+    train = write(tmp_path, [f"{i},{i % 10}" for i in range(30)])
+    test = write(tmp_path, ["1,250", "2,500"], "test.jsonl")
+    loaded, _, other = read_parts(train, test=test, task="auto")
+    assert other is not None and [e.values for e in other.examples] == [(1.25,), (2.5,)]
+    split = make_split(loaded, None, other, validation_share=0.1, test_share=0.1, seed=1)
+    assert split.separator == ","
+    # Alone it would be thousands, and that is said.
+    alone = read_examples(test, task="regression")
+    assert alone.examples[0].values == (1250,)
+    assert any("'1,250' is read as 1250" in note for note in alone.notes)
+    said = read_examples(test, task="regression", more=More(separator=","))
+    assert said.examples[0].values == (1.25,)
+
+
+def test_a_comma_within_a_number_parts_no_labels(tmp_path: Path) -> None:
+    path = write(tmp_path, ["3,5 mm, red", "3,5 mm", "red", "red, blue", "blue"])
+    labels = [e.labels for e in read_examples(path, task="auto").examples]
+    assert labels == [("3,5 mm", "red"), ("3,5 mm",), ("red",), ("red", "blue"), ("blue",)]
 
 
 def test_columns_of_zeros_and_ones(tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Numbers as people write them in tables: 3,5 and 1.200,50 and 1'200 and € 3.50 and 12 %."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_UNIT = r"[%\u2030$\u00a2-\u00a5\u20a0-\u20cf]|EUR|USD|GBP|CHF|JPY|Fr\.|kr"
+CLASH = "holds numbers"
+"""What the words begin with that say why a column cannot be read as numbers."""
+_SPACES = " \u00a0\u2009\u202f"
+_WRITTEN = re.compile(
+    rf"(?P<sign>[-+\u2212]?) ?(?P<before>{_UNIT})?[{_SPACES}]?(?P<inner>[-+\u2212]?)"
+    rf"(?P<digits>\d[\d.,'\u2019{_SPACES}]*|[.,]\d+)(?:[{_SPACES}]?(?P<after>{_UNIT}))?"
+)
+# Longer cells hold words, or digits beyond what floats tell apart.
+_MOST_CHARACTERS = 60
+
+
+def _shape(decimal: str, group: str) -> re.Pattern[str]:
+    groups = rf"(?P<group>[{group}'\u2019{_SPACES}])\d{{3}}(?:(?P=group)\d{{3}})*"
+    return re.compile(rf"(?:(?!0)\d{{1,3}}{groups}|\d*)(?:{decimal}\d+)?")
+
+
+_SHAPES = {".": _shape(r"\.", ","), ",": _shape(",", r"\.")}
+"""What a number's digits look like, by their decimal mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How the numbers of a column are written.
+
+    Attributes:
+        decimal: Their decimal mark; empty when both are used, and each number tells its own.
+        example: The first that Python does not take for a number: with a decimal comma, a unit ...
+        clash: Why the column cannot be read as numbers, in words; else empty.
+    """
+
+    decimal: str
+    example: str = ""
+    clash: str = ""
+
+
+def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
+    """Return how those of the cells that are numbers are written.
+
+    Args:
+        cells: Raw cells of one column.
+        decimal: The decimal mark, where it is known.
+    """
+    texts = [cell for cell in cells if isinstance(cell, str) and _readings(cell)]
+    readings = [_readings(text) for text in texts]
+    example = next((text for text in texts if _plain(text) is None), "")
+    units = {unit for text in texts if (unit := _unit(text))}
+    if len(units) > 1:
+        clash = f"{CLASH} in several units ({', '.join(sorted(units))})"
+        return Notation(decimal or ".", example, clash)
+    if decimal in _SHAPES:
+        return Notation(decimal, example)
+    common = set(_SHAPES).intersection(*readings)
+    if len(common) == 1:
+        return Notation(common.pop(), example)
+    unclear = [
+        text
+        for text, reading in zip(texts, readings, strict=True)
+        if len(reading) > 1 and len(set(reading.values())) > 1
+    ]
+    signs = {sign for text in unclear for sign in ".," if sign in text}
+    if common and len(signs) < 2:
+        return Notation(".", example)  # 1,200 is a thousand, and 1.200 what Python takes it for
+    told = f", and {unclear[0]!r} may be either" if unclear else ""
+    clash = f"{CLASH} with a decimal comma and with a decimal point{told}"
+    return Notation("", example, clash if unclear else "")
+
+
+def number(cell: Any, decimal: str = ".") -> float | None:
+    """Return a cell's number, None where it holds none.
+
+    Args:
+        cell: Raw: a text or a number.
+        decimal: The column's decimal mark, see `Notation`.
+    """
+    if not isinstance(cell, str):
+        return _plain(cell)
+    readings = _readings(cell)
+    if not decimal:
+        return next(iter(readings.values())) if len(set(readings.values())) == 1 else None
+    return readings.get(decimal)
+
+
+def _readings(text: str) -> dict[str, float]:
+    """Return what a text is as a number, by the decimal mark that makes it one."""
+    bare = text.strip()
+    if len(bare) > _MOST_CHARACTERS:
+        return {}
+    written = _WRITTEN.fullmatch(bare)
+    if written is None or (written["before"] and written["after"]):
+        plain = _plain(bare)
+        return (
+            {} if plain is None else {".": plain, ",": plain} if "." not in bare else {".": plain}
+        )
+    digits = written["digits"].rstrip(_SPACES)
+    negative = any(written[part] in ("-", "\u2212") for part in ("sign", "inner"))
+    found = {}
+    for mark, shape in _SHAPES.items():
+        if shape.fullmatch(digits):
+            whole, _, fraction = digits.partition(mark)
+            size = float("".join(c for c in whole if c.isdigit()) + "." + fraction + "0")
+            found[mark] = -size if negative else size
+    if not found and (plain := _plain(bare)) is not None:
+        found["."] = plain
+    return found
+
+
+def _unit(text: str) -> str:
+    written = _WRITTEN.fullmatch(text.strip())
+    return (written["before"] or written["after"] or "") if written else ""
+
+
+def _plain(cell: Any) -> float | None:
+    """Return what Python takes for a number."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
