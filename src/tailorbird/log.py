@@ -4,10 +4,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING
+
+from tailorbird import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,17 +16,14 @@ if TYPE_CHECKING:
 _PLAIN_LINE_SECONDS = 10.0
 
 
-@cache
 def console() -> "Console":
-    """Return the one console of the process; it writes to stderr so that stdout stays clean."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """Return the console for words; it writes to stderr so that stdout stays clean."""
+    return terminal.console(stderr=True)
 
 
 def say(message: str) -> None:
     """Tell the person something."""
-    console().print(_between_words(message), markup=False)
+    console().print(_between_words(terminal.escape(message)))
 
 
 def _between_words(message: str) -> str:
@@ -69,27 +67,30 @@ def quiet_libraries() -> None:
 
 def warn(message: str) -> None:
     """Tell the person something they may have to act on."""
-    told = _between_words(f"warning: {message}").removeprefix("warning:")
-    console().print(f"[yellow]warning:[/]{_escape(told)}")
+    from rich.text import Text
+
+    words = _between_words(f"warning: {terminal.escape(message)}").removeprefix("warning:")
+    console().print(Text.assemble(("warning:", "yellow"), words))
 
 
-def _escape(message: str) -> str:
-    from rich.markup import escape
+def failure(error: BaseException) -> None:
+    """Show a traceback."""
+    from traceback import format_exception
 
-    return escape(message)
+    console().print("".join(format_exception(error)).rstrip())
 
 
 class Progress:
     """Counts units of long work; see `progress`."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
+        self.title, self.total, self.unit = terminal.one_line(title), total, unit
         self.done, self.note = 0, ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` units more; `note` stands beside the bar (loss, accuracy)."""
         self.done += count
-        self.note = note or self.note
+        self.note = terminal.one_line(note) or self.note
 
 
 @contextmanager
@@ -111,14 +112,17 @@ class _Bar(Progress):
         from rich import progress as bars
 
         self._bar = bars.Progress(
-            bars.TextColumn("{task.description}"),
+            bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=20),
             bars.TaskProgressColumn(),
             bars.TextColumn("{task.fields[rate]}"),
             bars.TimeRemainingColumn(compact=True),
-            bars.TextColumn("{task.fields[note]}"),
+            bars.TextColumn("{task.fields[note]}", markup=False),
             console=console(),
             transient=True,
+            # Rich would obey the codes in what libraries print meanwhile.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._bar.start()
         self._task = self._bar.add_task(self.title, total=self.total, note="", rate="")

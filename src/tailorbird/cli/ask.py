@@ -2,12 +2,11 @@
 
 import sys
 from dataclasses import asdict
-from json import dumps
 from typing import Annotated, Any
 
 import typer
 
-from tailorbird import log
+from tailorbird import log, terminal
 from tailorbird.cli import options
 from tailorbird.cli.show_answer import show_answer, show_passages
 from tailorbird.errors import UserError
@@ -77,7 +76,7 @@ def ask(
 def _find(asker: Any, text: str, where: str | None, json: bool) -> None:
     passages = asker.passages(text, where)
     if json:
-        print(dumps({"question": text, "passages": [asdict(p) for p in passages]}))
+        print(terminal.as_json({"question": text, "passages": [asdict(p) for p in passages]}))
     else:
         show_passages(passages)
 
@@ -90,13 +89,13 @@ def _answer(asker: Any, text: str, where: str | None, json: bool) -> None:
     def heard(piece: str) -> None:
         nonlocal told
         if live:
-            print(piece, end="", flush=True, file=sys.stderr)
+            print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
             told = True
 
     found = asker.ask(text, where, heard=heard)
     if told:
         print("\n\n-- checked --", file=sys.stderr)
-    print(dumps(asdict(found), ensure_ascii=False)) if json else show_answer(found)
+    print(terminal.as_json(asdict(found))) if json else show_answer(found)
 
 
 def _questions() -> Any:

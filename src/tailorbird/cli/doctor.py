@@ -1,11 +1,11 @@
 """`tailor doctor`."""
 
-import json as jsonlib
 import sys
 from typing import Annotated
 
 import typer
 
+from tailorbird import terminal
 from tailorbird.cli import options
 
 
@@ -21,7 +21,7 @@ def doctor(
 
     checks = examine()
     if json:
-        print(jsonlib.dumps({"checks": checks, "ok": all(c["ok"] for c in checks)}))
+        print(terminal.as_json({"checks": checks, "ok": all(c["ok"] for c in checks)}))
     else:
         width = max(len(check["name"]) for check in checks)
         for check in checks:

@@ -1,6 +1,5 @@
 """`tailor evaluate`."""
 
-import json as plain
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +79,7 @@ def _judge(
     settings: list[str] | None,
     json: bool,
 ) -> None:
-    from tailorbird import log
+    from tailorbird import log, terminal
     from tailorbird.flows.judge import Files, judge
     from tailorbird.report.retrieval_page import (
         answer_lines,
@@ -94,15 +93,13 @@ def _judge(
     config = options.make_config(None, settings, {"output": output})
     report = judge(store, Files(*given), config, command=options.command_line())
     if json:
-        print(plain.dumps(report.to_json(), ensure_ascii=False))
+        print(terminal.as_json(report.to_json()))
     else:
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        console = terminal.console(stderr=False)
         console.print("", score_table(report), "", sep="\n")
         for words in (verdict(report), weight_words(report), threshold_words(report)):
-            console.print(words, markup=False)
+            console.print(words)
         for line in (*answer_lines(report), *failure_lines(report)):
-            console.print(line, markup=False)
+            console.print(line)
     if output is not None:
         log.say(f"report: {Path(output) / 'report.html'}")

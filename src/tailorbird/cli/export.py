@@ -1,6 +1,5 @@
 """`tailor export`."""
 
-import json as jsonlib
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tailorbird import terminal
 from tailorbird.cli import options
 
 
@@ -41,7 +41,7 @@ def export(
     forms = [form for form, wanted in asked.items() if wanted] or ["merge"]
     found = flow(run, output, forms)
     if json:
-        print(jsonlib.dumps({"run": str(run), "forms": [asdict(drift) for drift in found]}))
+        print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in found]}))
         return
     from tailorbird.report.numbers import metric
 

@@ -1,11 +1,11 @@
 """`tailor index`."""
 
-import json as jsonlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tailorbird import terminal
 from tailorbird.cli import options
 from tailorbird.cli.show_index import show_index
 
@@ -63,7 +63,7 @@ def index(
         if paths:
             told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()
         told |= _look(kb, list_, stats, verify)
-    print(jsonlib.dumps(told, ensure_ascii=False)) if json else show_index(told)
+    print(terminal.as_json(told)) if json else show_index(told)
     if not told.get("verified", {}).get("ok", True):
         raise typer.Exit(1)
 

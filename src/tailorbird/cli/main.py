@@ -2,9 +2,13 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import typer
 
+from tailorbird import terminal
 from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, tune
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
@@ -18,14 +22,28 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("compare")(compare.compare)
-app.command("tune")(tune.tune)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("ask")(ask.ask)
-app.command("export")(export.export)
-app.command("index")(index.index)
-app.command("doctor")(doctor.doctor)
+
+
+def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
+    @wraps(verb)
+    def run(*args: Any, **options: Any) -> None:
+        with terminal.guarded():
+            verb(*args, **options)
+
+    return run
+
+
+for _verb in (
+    compare.compare,
+    tune.tune,
+    evaluate.evaluate,
+    predict.predict,
+    ask.ask,
+    export.export,
+    index.index,
+    doctor.doctor,
+):
+    app.command(_verb.__name__)(_guarded(_verb))
 
 
 def _version(asked: bool) -> None:
@@ -53,24 +71,31 @@ def run() -> None:
     if not debug:
         log.quiet_libraries()
     try:
-        app()
+        code = app(standalone_mode=False)
+        # Typer makes this of Ctrl-C, without a word.
+        if code == Interrupted.exit_code:
+            log.say(f"stopped{_how_to_go_on()}")
+        sys.exit(code)
+    except typer.TyperException as error:
+        # Not by Typer: a name among the arguments may be anyone's where a shell put it for a star.
+        if words := error.format_message():  # without arguments it has shown the help
+            context = getattr(error, "ctx", None)
+            path = context.command_path if context else app.info.name
+            log.say(f"error: {words}\n  fix: see {path} --help")
+        sys.exit(error.exit_code)
     except (UserError, Interrupted) as error:
         if debug:
-            raise
-        _tell(error)
+            log.failure(error)
+        interrupted = isinstance(error, Interrupted)
+        log.say(f"{error}{_how_to_go_on()}" if interrupted else f"error: {error}")
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        # Typer makes this of Ctrl-C, without a word.
-        if end.code == Interrupted.exit_code:
-            log.say(f"stopped{_how_to_go_on()}")
-        raise
     except BrokenPipeError:
         # The reader of our stdout has gone (`| head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if debug:
-            raise
+            log.failure(error)
         log.say(f"error: {type(error).__name__}: {error}")
         log.say("this is a fault of tailorbird; run again with --debug for the details")
         sys.exit(1)
@@ -88,12 +113,6 @@ def _how_to_go_on() -> str:
     if verb in ("tune", "compare") and folder is not None and folder.is_dir():
         return f"; go on with --resume --output {shlex.quote(str(folder))}"
     return ""
-
-
-def _tell(error: Exception) -> None:
-    from tailorbird import log
-
-    log.say(f"{error}{_how_to_go_on()}" if isinstance(error, Interrupted) else f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """`tailor predict`."""
 
-import json as jsonlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tailorbird import terminal
 from tailorbird.cli import options
 from tailorbird.cli.show import say_one, write_answers, write_rows
 
@@ -61,7 +61,7 @@ def predict(
             say_one(answers[0])
             return
     if json:
-        print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
+        print(terminal.as_json({"run": str(run), "predictions": answers}))
         return
     write_answers(answers, output)
 
@@ -88,7 +88,7 @@ def _answer_in_words(
         print()
         return
     if json:
-        print(jsonlib.dumps({"run": str(run), "predictions": answers}, ensure_ascii=False))
+        print(terminal.as_json({"run": str(run), "predictions": answers}))
         return
     plain = [dict(a.get("row") or {"prompt": a["prompt"]}) | {"answer": a["text"]} for a in answers]
     write_rows(plain, output)

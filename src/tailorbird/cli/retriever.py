@@ -1,9 +1,8 @@
 """`tailor tune --retriever` and `--reranker`: what `tailor tune` does with a knowledge base."""
 
-import json
 from pathlib import Path
 
-from tailorbird import log
+from tailorbird import log, terminal
 from tailorbird.cli import options
 from tailorbird.config import Config
 from tailorbird.errors import UserError
@@ -39,7 +38,7 @@ def tune_retriever(
 def show(report: RetrieverReport, as_json: bool) -> None:
     """Print the report as JSON, or before and after as lines."""
     if as_json:
-        print(json.dumps(report.to_json(), ensure_ascii=False))
+        print(terminal.as_json(report.to_json()))
     else:
         for when, scores in (("before", report.before), ("after", report.after)):
             for name, score in scores.items():

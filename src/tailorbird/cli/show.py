@@ -3,23 +3,21 @@
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 
-from tailorbird import log
+from tailorbird import log, terminal
 from tailorbird.records import Report
+from tailorbird.terminal import one_line
 
 
 def show_report(report: Report, as_json: bool, folder: Path | None = None) -> None:
     """Print the JSON on stdout, or the table on stdout with the verdict below."""
     if as_json:
-        print(json.dumps(report.to_json(), ensure_ascii=False))
+        print(terminal.as_json(report.to_json()))
     else:
-        from rich.console import Console
-
         from tailorbird.report.table import print_report
 
-        print_report(report, Console(highlight=False))
+        print_report(report, terminal.console(stderr=False))
     place = folder or log.last_folder()
     if place is not None and (page := place / "report.html").is_file():
         log.say(f"report: {page}")
@@ -33,7 +31,7 @@ def write_rows(rows: list[dict[str, object]], output: Path | None) -> None:
         writer.writeheader()
         writer.writerows(rows)
     if output is None:
-        sys.stdout.write(buffer.getvalue())
+        terminal.write_data(buffer.getvalue())
         return
     from tailorbird.runs.folder import write_atomically
 
@@ -73,24 +71,29 @@ def say_one(answer: dict[str, object]) -> None:
     if isinstance(words, list | tuple):
         labels = answer["labels"]
         assert isinstance(labels, list | tuple)
+        words = list(map(one_line, words))
         width = max(map(len, words))
         for word, label in zip(words, labels, strict=True):
-            print(f"{word:<{width}}  {label}")
+            print(f"{word:<{width}}  {one_line(label)}")
     elif isinstance(values, dict):
         for name, value in values.items():
-            print(f"{value:.6g}" if len(values) == 1 else f"{name}: {value:.6g}")
+            print(f"{value:.6g}" if len(values) == 1 else f"{one_line(name)}: {value:.6g}")
     else:
         if "label" in answer:
-            print(f"{answer['label']}  ({percent(float(str(answer['confidence'])))})")
+            print(
+                f"{one_line(str(answer['label']))}  ({percent(float(str(answer['confidence'])))})"
+            )
         else:
             labels = answer["labels"]
             assert isinstance(labels, list | tuple)
-            print(", ".join(labels) or "(none of the labels)")
+            print(one_line(", ".join(labels)) or "(none of the labels)")
         probabilities = answer["probabilities"]
         assert isinstance(probabilities, dict)
-        ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+        shares = [(one_line(name), share) for name, share in probabilities.items()]
+        ranked = sorted(shares, key=lambda item: -item[1])
         width = max(len(name) for name, _ in ranked[:5])
         for name, share in ranked[:5]:
             print(f"  {name:<{width}}  {percent(share):>7}  {'#' * round(30 * share)}")
     for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
-        print(f"  near ({near['similarity']:.2f}, {near['label']}): {near['text'][:60]}")
+        label, text = one_line(near["label"]), one_line(near["text"])
+        print(f"  near ({near['similarity']:.2f}, {label}): {text[:60]}")

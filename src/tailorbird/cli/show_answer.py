@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from tailorbird.records import Answer, Citation, Passage
+from tailorbird.terminal import one_line
 
 _WIDTH = 80
 _QUOTE = 240
@@ -53,7 +54,7 @@ def _show_source(citations: Sequence[Citation]) -> None:
 def _place(found: Citation | Passage) -> str:
     page = f", page {found.page}" if found.page is not None else ""
     trail = " > ".join(dict.fromkeys(part for part in (found.title, *found.headings) if part))
-    return f"{found.source}{page}" + (f": {trail}" if trail else "")
+    return one_line(f"{found.source}{page}" + (f": {trail}" if trail else ""))
 
 
 def _similarity(passage: Passage) -> str:

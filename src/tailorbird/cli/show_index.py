@@ -2,17 +2,19 @@
 
 from typing import Any
 
+from tailorbird.terminal import one_line
+
 
 def show_index(told: dict[str, Any]) -> None:
     """Print the documents, then a line for each thing that was done."""
     for document in told.pop("documents", []):
-        print(f"{document['chunks']:>6}  {document['source']}")
+        print(f"{document['chunks']:>6}  {one_line(document['source'])}")
     for name, value in told.items():
         if not isinstance(value, dict):
             print(f"{name}: {value}")
             continue
         for problem in value.get("problems", ()):
-            print(f"problem: {problem}")
+            print(f"problem: {one_line(problem)}")
         words = [f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _plain(v)]
         print(f"{name}: {', '.join(words)}")
         if left_out := len(value.get("skipped", ())):

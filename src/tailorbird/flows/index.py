@@ -18,6 +18,7 @@ from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, Prepared
 from tailorbird.knowledge.write import Batch
 from tailorbird.records import Document
+from tailorbird.terminal import one_line
 
 _BATCH_CHUNKS = 2000
 # A slow machine embeds for minutes what fills a batch; a kill should not cost so much.
@@ -154,11 +155,11 @@ class _Ingest:
         path = result.source
         if result.notes:
             self.done.notes[path] = list(result.notes)
-            log.warn(f"{path}: {'; '.join(result.notes)}")
+            log.warn(f"{one_line(path)}: {'; '.join(result.notes)}")
         if result.why:
             before = " (what was indexed of it before stays)" if path in known else ""
             self.done.skipped[path] = result.why + before
-            log.warn(f"{path} is left out: {result.why}{before}")
+            log.warn(f"{one_line(path)} is left out: {result.why}{before}")
             return
         note = FileNote(path, result.size, result.mtime_ns, result.digest)
         if result.unchanged:

@@ -14,11 +14,10 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from tailorbird import log
+from tailorbird import log, terminal
 from tailorbird.errors import Interrupted
 from tailorbird.processes import computing, python
 
@@ -182,13 +181,14 @@ def _become(module: str, arguments: list[str]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
         os.dup2(2, 1)
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (lives as long as we do)
-        code = importlib.import_module(module).main(*arguments)
+        with terminal.guarded():
+            code = importlib.import_module(module).main(*arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         code = Interrupted.exit_code
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        log.failure(error)
     finally:
         # Not sys.exit: what the nest has registered to do at its end is the nest's.
         sys.stdout.flush()

@@ -1,0 +1,115 @@
+r"""The one way to the terminal: what comes from data, models and servers is shown, never obeyed.
+
+A label, a file name or a server's answer may hold an escape sequence that retitles the window,
+fills the clipboard or rewrites the lines above, or a sign that turns the direction of the text.
+Such characters are written as Python writes them, such as ``\x1b``. All printing passes here:
+ours through `console` and `print`, that of libraries through `guarded`.
+"""
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters but tab and line feed; all that Unicode calls default-ignorable (bidirectional
+# overrides, zero-width signs, fillers, tags) but the selectors of a letter's form; its other line
+# ends; halves of surrogate pairs. Joiners stay where scripts and emoji take them: from Arabic on.
+_STEERING = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "|(?<=[\0-\u05ff])[\u200c\u200d]"
+)
+# What progress bars of libraries write: back to the line's start, up to the bars above.
+_BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
+
+
+def escape(text: str) -> str:
+    r"""Return text whose control characters are seen rather than obeyed; lines stay lines.
+
+    Example:
+        >>> escape("\x1b[2Jpositive")
+        '\\x1b[2Jpositive'
+    """
+    return _STEERING.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    r"""Return `escape(text)` with its line ends seen as well, for a name that ends no line."""
+    return escape(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def as_json(value: Any) -> str:
+    """Return JSON on one line that stays what it was when a terminal shows it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _STEERING.sub(lambda match: json.dumps(match.group())[1:-1], text)
+
+
+def write_data(text: str) -> None:
+    """Write to stdout for a program: escaped only where a terminal would obey it."""
+    stream = sys.stdout
+    (stream if stream.isatty() else _unguarded(stream)).write(text)
+
+
+class _Guard:
+    """A stream for text that may be anyone's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text, escaped; a bar's moves are kept on stderr, where no data is written."""
+        moves = _BAR.match(text) if self.stream is sys.__stderr__ else None
+        kept = moves.end() if moves else 0
+        self.stream.write(text[:kept] + escape(text[kept:]))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write texts."""
+        for line in lines:
+            self.write(line)
+
+
+def _unguarded(stream: Any) -> Any:
+    return stream.stream if isinstance(stream, _Guard) else stream
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Escape what anyone writes to stdout and stderr meanwhile; `console` has its own way."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter is told its number
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (cast(TextIO, _Guard(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+@cache
+def console(*, stderr: bool) -> "Console":
+    """Return the process's console for a stream: styles are ours, texts are escaped."""
+    from rich import console as rich
+    from rich.segment import Segment
+
+    class Escaping(rich.Console):
+        """Writes its own styles and moves to the stream itself, and texts escaped."""
+
+        def render(self, *renderable: Any, **options: Any) -> Iterator[Segment]:
+            for text, style, control in super().render(*renderable, **options):
+                yield Segment(text if control else escape(text), style, control)
+
+        file = property(lambda self: _unguarded(super().file))
+
+    return Escaping(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=stderr)
