@@ -1,26 +1,47 @@
-"""PDF: the text layer page by page, without what repeats on every page; the door to PDFium."""
+"""PDF: the text layer in reading order, form fields and comments; the door to PDFium."""
 
+import contextlib
+import ctypes
+import itertools
+import math
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.build import squeeze, tidy
+from tailorbird.documents.layout import Line, Word, read_lines
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.pdf_text import Bookmarks, Page, write_pages
 
-_LIGATURES = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00ad": "", "\u00a0": " "}
+_LETTERS = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00a0": " ", "\x02": "-"}
+    | dict.fromkeys("\x00\ufffe\uffff")
 )
-# PDFium writes U+FFFE where a line ends in a hyphen that only parts a word.
-_PARTED = re.compile("[\ufffe\x02]\\s*|(?<=[a-z])-\n(?=[a-z])")
-_FEW_PAGES = 4
-_DEEPEST_OUTLINE = 3
+# PDFium writes U+0002 for a hyphen at a line's end, and what is on the next line right after it.
+_WORD = re.compile("[^\\s\x01-\x1f\x7f]+\x02?|\x02")
+_PARTED = re.compile("[\ufffe\x02](?=\\S)")
+_MIXED = re.compile(r"\w\W?\d")
+_ARABIC = re.compile("[\u0590-\u08ff]{2}")
+_LAM_ALEF = re.compile("\u0644[\u0622\u0623\u0625\u0627]")
+_RAISED = frozenset("0123456789+-\u2212\x02")
+_BOLD = re.compile(r"bold|black|heavy|demi|medi\b|cmbx|cmssbx|\bbx", re.I)
+# What programs write there when nobody named the document.
+_NO_TITLE = re.compile(
+    r"\.(docx?|tex|dvi|indd|pptx?|xlsx?|odt|rtf|pdf|qxd|pmd|html?)$|^untitled|^microsoft word|"
+    r"^(document|presentation|powerpoint presentation|slide|book|layout|title|unknown)[ _-]*\d*$",
+    re.I,
+)
+_DEEPEST_OUTLINE = 4
+_MOST_BOOKMARKS = 20_000
+_MOST_ANNOTATIONS = 10_000
+# Past this, places of words are not asked for: they would take longer than the words are worth.
+_MOST_CHARACTERS = 100_000
+_MOST_IN_ALL = 6_000_000
 
 
 def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the text layer; pages of mere pictures are told."""
+    """Read the text layer; what is left out of it is noted."""
     import pypdfium2
 
     with path.open("rb") as file:
@@ -33,114 +54,293 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
             raise Unreadable("encrypted: it needs a password") from error
         raise Unreadable(f"damaged or cut off: {error}") from error
     try:
-        pages = [_page_text(pdf, number) for number in range(len(pdf))]
-        outline = _outline(pdf)
-        said = pdf.get_metadata_dict(skip_empty=True)
+        text, marks, count = _written(pdf, notes)
+        facts = pdf.get_metadata_dict(skip_empty=True)
     finally:
         pdf.close()
-    empty = [number for number, page in enumerate(pages, 1) if not page.strip()]
-    if len(empty) == len(pages):
-        them = f"its {len(pages)} pages are pictures"
-        them = "its only page is a picture" if len(pages) == 1 else them
-        raise Unreadable(f"no text layer: {them}; run OCR first, such as ocrmypdf")
-    if empty:
-        notes.append(f"no text layer on pages {', '.join(map(str, empty[:10]))}")
-    text, marks = _written(_without_repeats(pages), outline)
-    metadata: dict[str, Value] = {"pages": len(pages)}
-    if said.get("Author"):
-        metadata["author"] = squeeze(said["Author"])
-    title = squeeze(said.get("Title", ""))
-    # What programs write there when nobody named the document.
-    if re.search(r"\.(docx?|tex|dvi|indd|pptx?)$|^untitled|^microsoft word", title, re.I):
-        title = ""
-    yield Parsed(text, marks, title, metadata)
+    metadata: dict[str, Value] = {"pages": count}
+    if facts.get("Author"):
+        metadata["author"] = squeeze(facts["Author"])
+    yield Parsed(text, marks, _title(facts.get("Title", "")), metadata)
 
 
-def _page_text(pdf: Any, number: int) -> str:
-    """Return a page's words; a page that PDFium cannot open has none."""
+def _title(title: str) -> str:
+    """Return what a file calls itself, unless a program gave that name."""
+    title = squeeze(title)
+    return "" if _NO_TITLE.search(title) or not any(map(str.isalpha, title)) else title
+
+
+def _written(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
+    """Return all pages' text, its marks and how many pages there are.
+
+    Raises:
+        Unreadable: No page has any words.
+    """
     import pypdfium2
 
-    try:
+    form = None
+    if pdf.get_formtype():
+        with contextlib.suppress(pypdfium2.PdfiumError):
+            pdf.init_forms()
+            form = pdf.formenv
+    pages: list[Page] = []
+    count = 0
+    for number in range(len(pdf)):
+        pages.append(_read_page(pdf, number, form, _MOST_IN_ALL - count))
+        count += sum(len(line.text) for line in pages[-1].lines)
+    empty = [number for number, page in enumerate(pages, 1) if not page.lines and not page.added]
+    if len(empty) == len(pages):
+        subject = f"its {len(pages)} pages are pictures"
+        subject = "its only page is a picture" if len(pages) == 1 else subject
+        raise Unreadable(f"no text layer: {subject}; run OCR first, such as ocrmypdf")
+    if empty:
+        notes.append(f"no text layer on pages {_some(empty)}")
+    crowded = [number for number, page in enumerate(pages, 1) if page.crowded]
+    if crowded:
+        notes.append(f"too many characters to look at their places on pages {_some(crowded)}")
+    if pdf.get_formtype() in (2, 3):
+        notes.append("an XFA form: what only its program shows is left out")
+    added = sum(len(page.added) for page in pages)
+    if added:
+        notes.append(f"{added} form fields, text boxes and comments stand at the end of their page")
+    attachments = pdf.count_attachments()
+    if attachments:
+        names = [pdf.get_attachment(i).get_name() for i in range(min(attachments, 10))]
+        notes.append(f"attachments are not read: {', '.join(map(squeeze, names))}")
+    text, marks = write_pages(pages, _bookmarks(pdf, notes), notes)
+    return text, marks, len(pages)
+
+
+def _some(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
+    return ", ".join(map(str, numbers[:10])) + more
+
+
+def _read_page(pdf: Any, number: int, form: Any, most: int) -> Page:
+    """Return a page's lines; past `most` characters without their places.
+
+    A page that PDFium cannot open has none.
+    """
+    import pypdfium2
+
+    with contextlib.suppress(pypdfium2.PdfiumError):
         page = pdf[number]
-        found = page.get_textpage()
-        text = str(found.get_text_bounded())
-        found.close()
-        page.close()
-    except pypdfium2.PdfiumError:
+        letters = page.get_textpage()
+        try:
+            if letters.count_chars() > min(most, _MOST_CHARACTERS):
+                return _crowded(letters.get_text_range(), page.get_height())
+            lines = read_lines(_words(letters))
+            for line in lines:
+                line.bold = _bold(letters.raw, line.first) and _bold(letters.raw, line.last)
+            bottom, top = _extent(page.get_bbox(), lines[0].turn if lines else 0)
+            return Page(lines, bottom, top, added=_annotations(page, form))
+        finally:
+            letters.close()
+            page.close()
+    return Page([], 0, 0)
+
+
+def _crowded(text: str, height: float) -> Page:
+    lines = [line.strip() for line in _PARTED.sub("-\n", text).splitlines()]
+    step = height / (len(lines) + 1)
+    places = enumerate(lines, 1)
+    found = [Line((x.translate(_LETTERS),), 0, 1, height - step * i, step) for i, x in places if x]
+    return Page(found, 0, height, crowded=True)
+
+
+def _words(letters: Any) -> list[Word]:
+    """Return a page's words in the order of the file, with their places."""
+    measure = _Measure(letters.raw)
+    text = _characters(letters)
+    words: list[Word] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        first, last = match.span()
+        word = measure.word(first, last - 1)
+        word.text = _word_text(match[0], first, measure).translate(_LETTERS)
+        word.joined = not text[end:first].strip("\r\n")
+        end = last
+        if word.text:
+            words.append(word)
+    return words
+
+
+def _characters(letters: Any) -> str:
+    """Return one character for each that PDFium counts on a page."""
+    from pypdfium2 import raw
+
+    count = letters.count_chars()
+    buffer = (ctypes.c_ushort * (count + 1))()
+    if raw.FPDFText_GetText(letters.raw, 0, count, buffer) == count + 1:
+        text = bytes(buffer).decode("utf-16-le", "surrogatepass")
+        if len(text) == count + 1:
+            return text[:-1].replace("\ufffe", "\x02")
+    # Some are left out of the text, or are two of its units.
+    return "".join(chr(raw.FPDFText_GetUnicode(letters.raw, i)) for i in range(count))
+
+
+class _Measure:
+    """Asks PDFium where the letters of a page stand."""
+
+    def __init__(self, letters: Any) -> None:
+        from pypdfium2 import raw
+
+        self.raw, self.letters = raw, letters
+        self.box, self.matrix = raw.FS_RECTF(), raw.FS_MATRIX()
+        self.x, self.y = ctypes.c_double(), ctypes.c_double()
+
+    def word(self, first: int, last: int) -> Word:
+        """Return the place of the word from one letter to another, without its text."""
+        turn, size = self.turn_and_size(first)
+        left, right = self.reach(first, turn)
+        if last != first:
+            other = self.reach(last, turn)
+            left, right = min(left, other[0]), max(right, other[1])
+        return Word("", left, right, self.base(first, turn), size, first, turn)
+
+    def turn_and_size(self, letter: int) -> tuple[int, float]:
+        """Return by which quarter of a circle a letter is turned, and its height."""
+        size: float = self.raw.FPDFText_GetFontSize(self.letters, letter)
+        m = self.matrix
+        if not self.raw.FPDFText_GetMatrix(self.letters, letter, m):
+            return 0, size
+        a, b = m.a, m.b
+        size = min(max(size * math.hypot(m.c, m.d), 0.1), 1e5)
+        if a > 0 and abs(b) < 0.15 * a:
+            return 0, size
+        quarters = math.atan2(b, a) / (math.pi / 2)
+        turn = round(quarters)
+        return (turn % 4 if abs(quarters - turn) < 0.1 else -1), size
+
+    def reach(self, letter: int, turn: int) -> tuple[float, float]:
+        """Return where a letter begins and ends along its line."""
+        box = self.box
+        self.raw.FPDFText_GetLooseCharBox(self.letters, letter, box)
+        if turn in (0, -1):
+            return box.left, box.right
+        one = _rotated(box.left, box.bottom, turn)[0]
+        other = _rotated(box.right, box.top, turn)[0]
+        return min(one, other), max(one, other)
+
+    def base(self, letter: int, turn: int) -> float:
+        """Return the height of the line on which a letter stands."""
+        self.raw.FPDFText_GetCharOrigin(self.letters, letter, self.x, self.y)
+        return _rotated(self.x.value, self.y.value, turn)[1]
+
+
+def _rotated(x: float, y: float, turn: int) -> tuple[float, float]:
+    """Return a point of a page that is turned so that its lines run to the right."""
+    return ((x, y), (y, -x), (-x, -y), (-y, x), (x, y))[turn]
+
+
+def _extent(box: tuple[float, float, float, float], turn: int) -> tuple[float, float]:
+    left, bottom, right, top = box
+    ends = _rotated(left, bottom, turn)[1], _rotated(right, top, turn)[1]
+    return min(ends), max(ends)
+
+
+def _word_text(text: str, first: int, measure: _Measure) -> str:
+    """Return a word's letters: raised numbers marked, Arabic ligatures in the order of speech."""
+    if _ARABIC.search(text):
+        return _ligatures_in_order(text, first, measure)
+    if not _MIXED.search(text):
+        return text
+    places = [measure.turn_and_size(first + i) for i in range(len(text))]
+    sizes = [size for _, size in places]
+    most = max(sizes)
+    small = [c in _RAISED and size < 0.85 * most for c, size in zip(text, sizes, strict=True)]
+    if not any(small) or small[0]:
+        return text
+    bases = [measure.base(first + i, places[0][0]) for i in range(len(text))]
+    level = bases[sizes.index(most)]
+    raised = [s and b > level + 0.15 * most for s, b in zip(small, bases, strict=True)]
+    signs = ("^" if high and not raised[i - 1] else "" for i, high in enumerate(raised))
+    return "".join(sign + char for sign, char in zip(signs, text, strict=True))
+
+
+def _ligatures_in_order(text: str, first: int, measure: _Measure) -> str:
+    """Return Arabic with the letters of each glyph turned round.
+
+    PDFium turns right-to-left text round letter by letter, those that one glyph stands for too.
+    """
+    begins = [measure.reach(first + i, 0) for i in range(len(text))]
+    glyphs: list[str] = []
+    for i, char in enumerate(text):
+        if i and begins[i] == begins[i - 1] and _ARABIC.match(text[i - 1] + char):
+            glyphs[-1] += char
+        else:
+            glyphs.append(char)
+    # Lam and alef are in order where the file names the ligature itself.
+    return "".join(glyph if _LAM_ALEF.match(glyph) else glyph[::-1] for glyph in glyphs)
+
+
+def _bold(letters: Any, letter: int) -> bool:
+    from pypdfium2 import raw
+
+    name = ctypes.create_string_buffer(128)
+    raw.FPDFText_GetFontInfo(letters, letter, name, 128, None)
+    return bool(_BOLD.search(name.value.decode("utf-8", "replace")))
+
+
+def _annotations(page: Any, form: Any) -> list[str]:
+    """Return what stands in form fields, text boxes and comments of a page."""
+    from pypdfium2 import raw
+
+    texts: list[str] = []
+    for number in range(min(raw.FPDFPage_GetAnnotCount(page), _MOST_ANNOTATIONS)):
+        note = raw.FPDFPage_GetAnnot(page, number)
+        if not note:
+            continue
+        kind = raw.FPDFAnnot_GetSubtype(note)
+        if kind == raw.FPDF_ANNOT_WIDGET and form:
+            texts.append(_field(form, note))
+        elif kind not in (raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP):
+            texts.append(_wide(raw.FPDFAnnot_GetStringValue, note, b"Contents"))
+        raw.FPDFPage_CloseAnnot(note)
+    return [text for text in texts if text]
+
+
+def _field(form: Any, note: Any) -> str:
+    """Return a form field as `name: value`; an empty one and a button are nothing."""
+    from pypdfium2 import raw
+
+    kind = raw.FPDFAnnot_GetFormFieldType(form, note)
+    name = _wide(raw.FPDFAnnot_GetFormFieldAlternateName, form, note)
+    name = name or _wide(raw.FPDFAnnot_GetFormFieldName, form, note)
+    if kind in (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON):
+        if not raw.FPDFAnnot_IsChecked(form, note):
+            return ""
+        value = _wide(raw.FPDFAnnot_GetFormFieldExportValue, form, note)
+    elif kind == raw.FPDF_FORMFIELD_PUSHBUTTON:
         return ""
-    return _PARTED.sub("", text.replace("\r\n", "\n").replace("\r", "\n").translate(_LIGATURES))
+    else:
+        value = _wide(raw.FPDFAnnot_GetFormFieldValue, form, note)
+    return f"{name}: {value}" if name and value else value
 
 
-def _outline(pdf: Any) -> dict[int, list[tuple[int, str]]]:
+def _wide(function: Callable[..., int], *arguments: Any) -> str:
+    """Return the text that a function of PDFium writes as UTF-16."""
+    size = min(function(*arguments, None, 0), _MOST_CHARACTERS)
+    if size <= 2:
+        return ""
+    buffer = (ctypes.c_ushort * ((size + 1) // 2))()
+    function(*arguments, buffer, size)
+    return tidy(bytes(buffer).decode("utf-16-le", "replace").rstrip("\0"))
+
+
+def _bookmarks(pdf: Any, notes: Notes) -> Bookmarks:
     """Return level and words of the bookmarks of each page."""
     import pypdfium2
 
-    found: dict[int, list[tuple[int, str]]] = {}
-    try:
-        for mark in pdf.get_toc(max_depth=_DEEPEST_OUTLINE):
+    bookmarks: Bookmarks = {}
+    marks = pdf.get_toc(max_depth=_DEEPEST_OUTLINE)
+    with contextlib.suppress(pypdfium2.PdfiumError):
+        for mark in itertools.islice(marks, _MOST_BOOKMARKS):
             target = mark.get_dest()
             page = None if target is None else target.get_index()
             words = squeeze(mark.get_title() or "")
             if page is not None and words:
-                found.setdefault(page, []).append((mark.level + 1, words))
-    except pypdfium2.PdfiumError:
-        return found
-    return found
-
-
-def _without_repeats(pages: list[str]) -> list[list[str]]:
-    """Return each page's lines without headers, footers and page numbers."""
-    lines = [[line.strip() for line in page.split("\n")] for page in pages]
-    lines = [_trimmed(page) for page in lines]
-    if len(pages) < _FEW_PAGES:
-        return lines
-    for end in (0, -1):
-        for _ in range(2):
-            seen = Counter(re.sub(r"\d+", "#", page[end]) for page in lines if page)
-            often = {line for line, count in seen.items() if 2 * count > len(pages)}
-            lines = [
-                _trimmed(page[1:] if end == 0 else page[:-1])
-                if page and re.sub(r"\d+", "#", page[end]) in often
-                else page
-                for page in lines
-            ]
-    return lines
-
-
-def _trimmed(lines: list[str]) -> list[str]:
-    first = next((i for i, line in enumerate(lines) if line), len(lines))
-    last = next((i for i in range(len(lines), first, -1) if lines[i - 1]), first)
-    return lines[first:last]
-
-
-def _written(
-    pages: list[list[str]], outline: dict[int, list[tuple[int, str]]]
-) -> tuple[str, tuple[Any, ...]]:
-    """Join pages; a bookmark's words on its page begin a section there."""
-    builder = TextBuilder()
-    for number, lines in enumerate(pages, 1):
-        builder.page(number)
-        waiting = list(outline.get(number - 1, ()))
-        width = median([len(line) for line in lines if line] or [0])
-        paragraph: list[str] = []
-        for line in lines:
-            found = next((m for m in waiting if _folded(m[1]) == _folded(line)), None)
-            if found is not None or not line:
-                builder.block("\n".join(paragraph))
-                paragraph = []
-            if found is not None:
-                waiting = waiting[waiting.index(found) + 1 :]
-                builder.heading(found[1], found[0], shown=line)
-                continue
-            paragraph.append(line)
-            # A short line that ends a sentence ends its paragraph.
-            if line.endswith((".", "!", "?", ":")) and len(line) < 0.8 * width:
-                builder.block("\n".join(paragraph))
-                paragraph = []
-        builder.block("\n".join(paragraph))
-    return builder.result()
-
-
-def _folded(text: str) -> str:
-    """Return the letters alone: numbering and spacing differ between bookmark and page."""
-    return re.sub(r"[\W\d_]+", "", text).casefold()
+                bookmarks.setdefault(page, []).append((mark.level + 1, words))
+        if next(marks, None) is not None:
+            notes.append(f"bookmarks after the first {_MOST_BOOKMARKS:,} are left out")
+    return bookmarks

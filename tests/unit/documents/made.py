@@ -1,9 +1,12 @@
 """Files of every kind, written by libraries other than those that read them."""
 
+import importlib.util
 import io
 import json
 import zipfile
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 WORDS = "The retriever finds passages about otters and kelp."
@@ -92,33 +95,20 @@ def epub(path: Path) -> None:
 
 
 def pdf(path: Path, pages: tuple[str, ...] = (WORDS, "Second page on kelp.")) -> None:
-    """Write a PDF by hand: Helvetica, one line per page."""
-    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    for number, words in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({words}) Tj ET" if words else ""
-        objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
-            f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>"
-        )
-        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
-    out = io.BytesIO(b"%PDF-1.4\n")
-    out.seek(0, 2)
-    places = []
-    for number, body in enumerate(objects, 1):
-        places.append(out.tell())
-        out.write(f"{number} 0 obj\n{body}\nendobj\n".encode())
-    start = out.tell()
-    rows = "".join(f"{place:010} 00000 n \n" for place in places)
-    out.write(f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{rows}".encode())
-    out.write(
-        f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF".encode()
-    )
-    path.write_bytes(out.getvalue())
+    """Write a PDF of pages with a line each, or none."""
+    text = pdf_writer().Text
+    pdf_writer().write_pdf(path, [[text(72, 720, words)] if words else "" for words in pages])
+
+
+@lru_cache
+def pdf_writer() -> ModuleType:
+    """Return the benchmarks' own writer of PDFs."""
+    file = Path(__file__).parents[3] / "benchmarks" / "made_pdf.py"
+    spec = importlib.util.spec_from_file_location("made_pdf", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def encrypted_pdf(path: Path) -> None:

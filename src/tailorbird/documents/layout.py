@@ -1,0 +1,388 @@
+"""Words with places to lines in the order in which a person reads them."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from statistics import median
+
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
+_RAISED = re.compile(r"[-+\u2212]?\d{1,4}")
+_HYPHENS = "-\u2010\u00ad"
+# Parts of the font's size: how far a word may stand from its line, and how far from the one before.
+_SAME_LINE = 0.45
+_RAISED_LINE = 0.7
+_PIECE_GAP = 1.0
+_GUTTER = 0.8
+_FEW_ROWS = 3
+_LONGEST_WORD = 60
+
+
+@dataclass(slots=True)
+class Word:
+    """A word and its place, turned so that lines run to the right and pages downwards.
+
+    Attributes:
+        text: Its letters.
+        left: Where it begins, in points.
+        right: Where it ends.
+        base: Height of the line that it stands on; it grows upwards.
+        size: Of its font, in points.
+        first: Place of its first letter among the page's characters.
+        turn: Quarters of a circle by which its page was turned; -1 for a slanted word.
+        joined: Whether no white space is written before it.
+    """
+
+    text: str
+    left: float
+    right: float
+    base: float
+    size: float
+    first: int = 0
+    turn: int = 0
+    joined: bool = False
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of a page, or of one of its columns.
+
+    Attributes:
+        cells: Its parts, where wide gaps divide it.
+        left: Where it begins.
+        right: Where it ends.
+        base: Height that it stands on.
+        size: Of most of its letters.
+        first: Place of its first letter among the page's characters.
+        last: Place of its last word's first letter.
+        turn: As of its words.
+        bold: Whether its font is.
+    """
+
+    cells: tuple[str, ...]
+    left: float
+    right: float
+    base: float
+    size: float
+    first: int = 0
+    last: int = 0
+    turn: int = 0
+    bold: bool = False
+
+    @property
+    def text(self) -> str:
+        """Its cells in one."""
+        return " ".join(self.cells)
+
+
+Row = list["_Piece"]
+
+
+class _Piece:
+    """Words that follow each other on a line without a wide gap."""
+
+    __slots__ = ("_text", "base", "left", "right", "size", "words")
+
+    def __init__(self, word: Word) -> None:
+        self.words, self._text = [word], ""
+        self.left, self.right, self.base, self.size = word.left, word.right, word.base, word.size
+
+    def takes(self, word: Word) -> bool:
+        last = self.words[-1]
+        gap = max(word.left - last.right, last.left - word.right)
+        wide = max(self.size, word.size)
+        return -0.5 * wide <= gap <= _PIECE_GAP * wide and on_line(word, self)
+
+    def add(self, word: Word) -> None:
+        self.words.append(word)
+        self._text = ""
+        self.left, self.right = min(self.left, word.left), max(self.right, word.right)
+        if word.size > 1.15 * self.size:  # what came before was raised
+            self.base, self.size = word.base, word.size
+
+    @property
+    def text(self) -> str:
+        self._text = self._text or _piece_text(self.words)
+        return self._text
+
+    @property
+    def backward(self) -> bool:
+        return bool(_RIGHT_TO_LEFT.search(self.text))
+
+
+def on_line(word: Word | _Piece, line: Word | _Piece) -> bool:
+    """Whether a word stands on a line, or is raised or lowered beside it."""
+    low, high = sorted((word.size, line.size))
+    return abs(word.base - line.base) <= (_RAISED_LINE if low < 0.85 * high else _SAME_LINE) * high
+
+
+def read_lines(words: Sequence[Word]) -> list[Line]:
+    """Return a page's lines in reading order, those of the direction that most words have first."""
+    turns = Counter(word.turn for word in words)
+    lines: list[Line] = []
+    for turn, _ in turns.most_common():
+        rows = _rows(_pieces([word for word in words if word.turn == turn]))
+        lines += [_line(row, turn) for row in _columns(rows, 0)]
+    return lines
+
+
+def _pieces(words: Sequence[Word]) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    for word in words:
+        if pieces and pieces[-1].takes(word):
+            pieces[-1].add(word)
+        else:
+            pieces.append(_Piece(word))
+    return pieces
+
+
+def _rows(pieces: list[_Piece]) -> list[Row]:
+    """Return pieces that stand beside each other as one row.
+
+    The order in which the file writes them is kept, unless it goes up and down the page.
+    """
+    ups = sum(
+        after.base > before.base + max(after.size, before.size)
+        for before, after in zip(pieces, pieces[1:], strict=False)
+    )
+    if ups > 3 + 0.15 * len(pieces):
+        pieces = sorted(pieces, key=lambda piece: -piece.base)
+    rows: list[Row] = []
+    for piece in pieces:
+        if rows and on_line(piece, rows[-1][0]) and _beside(piece, rows[-1]):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return _with_values(rows)
+
+
+def _with_values(rows: list[Row]) -> list[Row]:
+    """Return rows with values beside their names, where the file writes all the names first."""
+    starts = [i for i in range(1, len(rows)) if rows[i][0].base > rows[i - 1][0].base]
+    ordered: list[Row] = []
+    for start, end in zip([0, *starts], [*starts, len(rows)], strict=True):
+        places = {round(row[0].base): row for row in ordered}
+        column = rows[start:end]
+        pairs = [(places.get(round(row[0].base)), row) for row in column]
+        if len(column) > 1 and all(host and _value_of(row, host) for host, row in pairs):
+            for host, row in pairs:
+                (host or []).extend(row)
+        else:
+            ordered += column
+    return ordered
+
+
+def _value_of(row: Row, names: Row) -> bool:
+    """Whether a row goes on with another: it is a number, or the other ends in a colon."""
+    free = all(_beside(piece, names) for piece in row)
+    number = all(not any(map(str.isalpha, piece.text)) for piece in row)
+    return free and (number or names[-1].text.endswith((":", "：")))
+
+
+def _beside(piece: _Piece, row: Row) -> bool:
+    slack = 0.3 * piece.size
+    return all(
+        piece.left >= other.right - slack or piece.right <= other.left + slack for other in row
+    )
+
+
+def _columns(rows: list[Row], depth: int) -> list[Row]:
+    """Return rows so that columns of sentences follow each other; rows of a table stay."""
+    ordered: list[Row] = []
+    at = 0
+    while at < len(rows):
+        end, gutter = _gutter(rows, at)
+        if end == at:
+            ordered.append(rows[at])
+            at += 1
+            continue
+        start = at
+        # What stands above in one of the columns alone belongs to it.
+        while ordered and _side(ordered[-1], gutter) == 1 and _below(rows[start], ordered[-1]):
+            ordered.pop()
+            start -= 1
+        sides = [_halves(row, gutter) for row in rows[start:end]]
+        left = [half for half, _ in sides if half]
+        right = [half for _, half in sides if half]
+        if depth < 4 and _prose(left) and _prose(right):
+            if sum(piece.backward for row in right for piece in row) > len(right) / 2:
+                left, right = right, left
+            ordered += _columns(left, depth + 1) + _columns(right, depth + 1)
+        else:
+            ordered += rows[start:end]
+        at = end
+    return ordered
+
+
+def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
+    """Return where the rows end that share a gap with that at `at`, and the gap."""
+    best = (at, (0.0, 0.0))
+    # Lines of two columns need not stand on the same height.
+    pair = rows[at] + (rows[at + 1] if at + 1 < len(rows) else [])
+    row = sorted(pair, key=lambda piece: piece.left)
+    for before, after in zip(row[:6], row[1:7], strict=False):
+        low, high, end = before.right, after.left, at
+        halves = [0, 0]
+        while end < len(rows) and (end == at or _below(rows[end], rows[end - 1])):
+            shared = _narrowed(rows[end], low, high)
+            if shared is None:
+                break
+            low, high = shared
+            halves[0] += any(piece.left < low for piece in rows[end])
+            halves[1] += any(piece.left >= high for piece in rows[end])
+            end += 1
+        if min(halves) >= _FEW_ROWS and end > best[0]:
+            best = (end, (low, high))
+    return best
+
+
+def _narrowed(row: Row, low: float, high: float) -> tuple[float, float] | None:
+    """Return what of a gap a row leaves free; None where that is no gap."""
+    middle = (low + high) / 2
+    for piece in row:
+        if (piece.left + piece.right) / 2 < middle:
+            low = max(low, piece.right)
+        else:
+            high = min(high, piece.left)
+    return (low, high) if high - low >= _GUTTER * row[0].size else None
+
+
+def _below(row: Row, above: Row) -> bool:
+    """Whether a row is the next or nearly the next one down."""
+    distance = above[0].base - row[0].base
+    return 0 < distance < 4 * max(row[0].size, above[0].size)
+
+
+def _side(row: Row, gutter: tuple[float, float]) -> int:
+    """Return 0 for a row left of a gap, 1 for one right of it, -1 for others."""
+    if all(piece.right <= gutter[0] + 1 for piece in row):
+        return 0
+    return 1 if all(piece.left >= gutter[1] - 1 for piece in row) else -1
+
+
+def _halves(row: Row, gutter: tuple[float, float]) -> tuple[Row, Row]:
+    middle = sum(gutter) / 2
+    return [p for p in row if p.left < middle], [p for p in row if p.left >= middle]
+
+
+def _prose(rows: list[Row]) -> bool:
+    """Whether rows are lines of sentences that go on, not cells of a table."""
+    texts = [" ".join(piece.text for piece in row) for row in rows]
+    words = [word for text in texts for word in text.split()]
+    if any("\u3040" <= char <= "\u9fff" for char in texts[0]):
+        words = [char for text in texts for char in text]
+    numbers = sum(not any(map(str.isalpha, word)) for word in words)
+    if len(words) < 3 * len(rows) or 3 * numbers > len(words):
+        return False
+    widths = [max(p.right for p in row) - min(p.left for p in row) for row in rows]
+    # The last line of a paragraph says nothing about how far lines go.
+    full = median(widths) / max(widths)
+    following = [text[:1].islower() for text in texts[1:]]
+    goes_on = sum(following) >= 0.3 * len(following)
+    return full >= 0.8 or (goes_on and full >= 0.55)
+
+
+def _line(row: Row, turn: int) -> Line:
+    backward = sum(piece.backward for piece in row) > len(row) / 2
+    row = sorted(row, key=lambda piece: -piece.right if backward else piece.left)
+    letters: Counter[float] = Counter()
+    for word in chain.from_iterable(piece.words for piece in row):
+        letters[word.size] += len(word.text)
+    biggest = max(row, key=lambda piece: piece.size)
+    cells: list[str] = []
+    for piece, before in zip(row, [None, *row], strict=False):
+        # A raised number is part of what it is raised beside, however far a program moved it.
+        if before and _raised(piece.words[0], before.words[-1]):
+            cells[-1] += "^" + piece.text
+        else:
+            cells.append(piece.text)
+    return Line(
+        cells=tuple(cells),
+        left=min(piece.left for piece in row),
+        right=max(piece.right for piece in row),
+        base=biggest.base,
+        size=round(letters.most_common(1)[0][0], 1),
+        first=row[0].words[0].first,
+        last=row[-1].words[-1].first,
+        turn=turn,
+    )
+
+
+def _raised(word: Word, before: Word) -> bool:
+    return (
+        word.size < 0.85 * before.size
+        and word.base > before.base + 0.15 * before.size
+        and word.left - before.right < 0.35 * before.size
+        and _RAISED.fullmatch(word.text) is not None
+    )
+
+
+def _piece_text(words: Sequence[Word]) -> str:
+    parts: list[str] = []
+    before: Word | None = None
+    for word in _forward(words):
+        if before is None:
+            parts.append(word.text)
+            before = word
+        elif _raised(word, before):
+            # What follows stands on the line of what is before, so that stays `before`.
+            parts.append("^" + word.text)
+            before = replace(before, right=word.right)
+        else:
+            lowered = word.size < 0.85 * before.size and word.text.isdigit()
+            glued = (word.joined or lowered) and word.left - before.right < 0.12 * word.size
+            parts.append(word.text if glued else " " + word.text)
+            before = word
+    return "".join(parts)
+
+
+def _forward(words: Sequence[Word]) -> Sequence[Word]:
+    """Return words in the order of speech: right-to-left ones that go to the right are reversed."""
+    backward = [bool(_RIGHT_TO_LEFT.search(word.text)) for word in words]
+    if not any(backward):
+        return words
+    ordered: list[Word] = []
+    for right_to_left, group in groupby(zip(words, backward, strict=True), lambda pair: pair[1]):
+        run = [word for word, _ in group]
+        ordered += run[::-1] if right_to_left and run[0].left < run[-1].left else run
+    return ordered
+
+
+def join_lines(lines: Sequence[str], known: Callable[[str], bool]) -> str:
+    """Return lines with line ends between them; a word that was parted by a hyphen is whole again.
+
+    Args:
+        lines: Of one paragraph.
+        known: Whether the document has this word elsewhere.
+    """
+    parts: list[str] = []
+    for line in lines:
+        joint = hyphen_joint(parts[-1], line, known) if parts else None
+        if joint is None:
+            parts += ["\n", line] if parts else [line]
+        else:
+            parts[-1] = parts[-1].rstrip(_HYPHENS)
+            parts.append(joint + line)
+    return "".join(parts)
+
+
+def hyphen_joint(before: str, after: str, known: Callable[[str], bool]) -> str | None:
+    """Return what stands between two lines of a parted word, or None where none is parted."""
+    if not before.endswith(tuple(_HYPHENS)):
+        return None
+    head = re.search(r"[^\W_]+$", before[-_LONGEST_WORD:-1])
+    tail = re.match(r"[^\W_]+", after[:_LONGEST_WORD])
+    if head is None or tail is None:
+        return None
+    if before.endswith("\u00ad"):
+        return ""
+    whole = f"{head[0]}-{tail[0]}".casefold()
+    if known(whole.replace("-", "")):
+        return ""
+    if known(whole):
+        return "-"
+    if head[0][-1].islower():
+        # A capital or a number begins something else, such as the next column's heading.
+        return "" if tail[0][0].islower() else None
+    return None if tail[0][0].isupper() else "-"
