@@ -264,7 +264,7 @@ class _Ingest:
             self.refused.add(one.path)
             self.done.skipped[source] = error.problem
             self.done.chunks -= len(one.chunks)
-            if self.kb.ledger.digest(source) is None:
+            if self.kb.ledger.live(source) is None:
                 self.done.added -= 1
             else:
                 self.done.changed -= 1
