@@ -17,13 +17,11 @@ from tailorbird.knowledge import write
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
 from tailorbird.knowledge.lance import LanceStore, Store
 from tailorbird.knowledge.ledger import Generation, Ledger, Prepared, said_hash
-from tailorbird.knowledge.schema import explained, writable
+from tailorbird.knowledge.schema import explained, make_folder, writable
 from tailorbird.knowledge.snapshot import Snapshot
 from tailorbird.records import Document
 
 LEDGER, INDEX = "ledger.sqlite", "index"
-# For who indexes the folder that a knowledge base's own folder lies in.
-_IGNORE = "# made by tailorbird: this folder is a knowledge base\n*\n"
 _BLOCK = 2000
 # Of the settings, what is kept with the documents; limits of reading belong to a command.
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
@@ -56,7 +54,7 @@ class KnowledgeBase:
         self._guard = threading.Lock()
         fresh = config is not None and not (self.folder / LEDGER).is_file()
         if fresh:
-            _make_folder(self.folder)
+            make_folder(self.folder)
         self._ledger = Ledger(self.folder / LEDGER, create=fresh)
         try:
             if self._ledger.setting("generation") is None:
@@ -384,20 +382,6 @@ class KnowledgeBase:
         finally:
             with self._guard:
                 self._idle.append(ledger)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder of a knowledge base; one that holds other files is left as it is."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.iterdir()):
-            # Not through a link, nor over a file that was laid there meanwhile.
-            with contextlib.suppress(FileExistsError), (folder / ".tailorignore").open("x") as file:
-                file.write(_IGNORE)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {error.strerror or error}", "name another with --store"
-        ) from error
 
 
 def _kept(config: IndexConfig) -> dict[str, Any]:

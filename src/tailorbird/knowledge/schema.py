@@ -12,6 +12,8 @@ from tailorbird.errors import UserError
 # "tlrb": tells our files from other programs' SQLite files.
 APPLICATION_ID = 0x746C7262
 _WAIT_SECONDS = 60.0
+# For who indexes the folder that a knowledge base's own folder lies in.
+_IGNORE = "# made by tailorbird: this folder is a knowledge base\n*\n"
 
 _FIRST = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -49,6 +51,24 @@ _SECOND = "ALTER TABLE generations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT 
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 """What makes version n + 1 of version n; a ledger's `PRAGMA user_version` is how many it has."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a knowledge base; one that holds other files is left as it is.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(folder.iterdir()):
+            # Not through a link, nor over a file that was laid there meanwhile.
+            with contextlib.suppress(FileExistsError), (folder / ".tailorignore").open("x") as file:
+                file.write(_IGNORE)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror or error}", "name another with --store"
+        ) from error
 
 
 def connect(path: Path, create: bool = False) -> sqlite3.Connection:
