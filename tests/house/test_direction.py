@@ -40,6 +40,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "typer": "cli/",
     "click": "cli/",
     "lxml": "documents/",
+    "markdown_it": "documents/markdown.py",
     "pathspec": "documents/ignore.py",
     "pypdfium2": "documents/pdf.py",
     "python_calamine": "documents/sheets.py",

@@ -68,7 +68,8 @@ class TextBuilder:
         """Write code: its spaces count."""
         text = clean(text).strip("\n")
         if text.strip():
-            self._write(f"```\n{text}\n```", "\n\n")
+            fence = max(("```", *(f"{ticks}`" for ticks in re.findall("```+", text))), key=len)
+            self._write(f"{fence}\n{text}\n{fence}", "\n\n")
 
     def table(self, rows: Rows, caption: str = "") -> None:
         """Write a table's caption and its lines, each value with the headers it stands under."""

@@ -28,7 +28,7 @@ def _all(suffixes: str, value: _T) -> dict[str, _T]:
 
 _PLAIN = ("plain", "text", "markup", "read_plain")
 _CODE = ("code", "code", "markup", "read_plain")
-_MARKDOWN = ("markdown", "Markdown", "markup", "read_markdown")
+_MARKDOWN = ("markdown", "Markdown", "markdown", "read_markdown")
 _HTML = ("html", "HTML", "web", "read_html")
 _SHEETS = ("xlsx", "a workbook", "sheets", "read_sheets")
 
@@ -41,8 +41,9 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ".markdown": _MARKDOWN,
     ".mdx": _MARKDOWN,
     ".qmd": _MARKDOWN,
+    ".rmd": _MARKDOWN,
     ".rst": ("rst", "reStructuredText", "markup", "read_rst"),
-    ".ipynb": ("notebook", "a notebook", "markup", "read_notebook"),
+    ".ipynb": ("notebook", "a notebook", "markdown", "read_notebook"),
     ".html": _HTML,
     ".htm": _HTML,
     ".xhtml": _HTML,
