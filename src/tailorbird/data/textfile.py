@@ -1,4 +1,4 @@
-"""Bytes to text: UTF-8 or a fault that says where and what to do; packed files as they are."""
+"""A training file's text, bit by bit: unpacked, decoded and bounded on the way."""
 
 import codecs
 import io
@@ -8,13 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tailorbird.data.decode import NotText, by_mark, encoding_of, is_foreign
 from tailorbird.errors import UserError
 
 PACKED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 """How files are packed, by what follows the ending of their kind: ``train.csv.gz``."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_LINE_CHARACTERS = 64 << 20
+"""Longer lines are refused: no row of texts is as long."""
+
+_BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 _CHUNK = 1 << 20
+_PACKINGS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 _OTHER_FORMATS = {
     b"PK\x03\x04": ("an Excel or zip file", "save it as CSV (UTF-8) first"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "save it as CSV (UTF-8) first"),
@@ -34,31 +44,77 @@ def kind_of(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix in PACKED else suffix
 
 
-def read_text(path: Path) -> str:
+def packing_of(path: Path) -> str | None:
+    """Return how a file is packed: by its ending, or by its first bytes where it has none."""
+    if path.suffix or not path.is_file():
+        return PACKED.get(path.suffix.lower())
+    with path.open("rb") as file:
+        start = file.read(8)
+    return next((name for magic, name in _PACKINGS.items() if start.startswith(magic)), None)
+
+
+def is_bomb(packed: int, unpacked: int) -> bool:
+    """Whether so many bytes unpack to so many that no text can be meant."""
+    return unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * max(1, packed)
+
+
+def bomb(path: Path, unpacked: int) -> UserError:
+    """Return the fault of a file that unpacks to far more than its size."""
+    size = path.stat().st_size
+    return UserError(
+        f"{path}: it unpacks from {size / 2**20:,.1f} MB to more than {unpacked / 2**20:,.0f} MB, "
+        f"over {_BOMB_RATIO} times its size: a bomb, not data",
+        "look at what it holds; if it is meant, unpack it first",
+    )
+
+
+def read_text(path: Path, notes: list[str] | None = None) -> str:
     """Return a file's text, without byte order mark.
 
     Raises:
-        UserError: The file is empty, binary, damaged or not UTF-8.
+        UserError: As `open_text`.
     """
-    with open_text(path) as file:
+    with open_text(path, notes=notes) as file:
         return file.read()
 
 
 @contextmanager
-def open_text(path: Path, newline: str | None = "") -> Iterator[io.TextIOWrapper]:
-    r"""Yield a file's text to be read bit by bit, unpacked and checked on the way.
+def open_text(
+    path: Path, newline: str | None = "", notes: list[str] | None = None
+) -> Iterator[io.TextIOWrapper]:
+    r"""Yield a file's text to be read bit by bit, unpacked, decoded and checked on the way.
 
     Args:
         path: The file.
         newline: As of `open`: ``"\n"`` alone ends a line, or any line break with the default.
+        notes: Where to note an encoding that was guessed.
 
     Raises:
-        UserError: While reading: the file is empty, binary, damaged or not UTF-8.
+        UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
+            or it cannot be told which encoding it is in.
     """
     with _opened(path) as packed:
-        checked = io.BufferedReader(_Checked(path, packed), _CHUNK)
+        checked = io.BufferedReader(_Decoded(path, packed, notes), _CHUNK)
         with io.TextIOWrapper(checked, encoding="utf-8", newline=newline) as text:
             yield text
+
+
+def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of an opened file.
+
+    Raises:
+        UserError: A line is longer than any row can be.
+    """
+    number = 0
+    while line := file.readline(MAX_LINE_CHARACTERS + 1):
+        number += 1
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise UserError(
+                f"{path}: line {number} holds more than {MAX_LINE_CHARACTERS >> 20} million "
+                "characters",
+                "give a file of text with a row per line",
+            )
+        yield line
 
 
 @contextmanager
@@ -67,7 +123,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
     Modules of rarer formats are loaded when they are needed.
     """
-    packing = PACKED.get(path.suffix.lower())
+    packing = packing_of(path)
     if packing == "zstd":
         import pyarrow
 
@@ -87,11 +143,13 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield raw
 
 
-class _Checked(io.RawIOBase):
-    """Bytes that pass, each chunk looked at before anyone decodes it."""
+class _Decoded(io.RawIOBase):
+    """A file's bytes as UTF-8, each chunk looked at before anyone reads it."""
 
-    def __init__(self, path: Path, source: IO[bytes]) -> None:
-        self._path, self._source = path, source
+    def __init__(self, path: Path, source: IO[bytes], notes: list[str] | None) -> None:
+        self._path, self._source, self._notes = path, source, notes
+        self._size = path.stat().st_size
+        self._codec, self._name = "", "UTF-8"
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._offset, self._line, self._left = 0, 1, b""
         self._begun = False
@@ -100,16 +158,19 @@ class _Checked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._left:
-            self._left = self._next()
+        while not self._left:
+            chunk = self._read()
+            self._left = self._next(chunk)
+            if not chunk:
+                break
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
 
-    def _next(self) -> bytes:
+    def _read(self) -> bytes:
         try:
-            chunk = self._source.read(_CHUNK)
+            return self._source.read(_CHUNK)
         except (EOFError, OSError, zlib.error, ValueError) as error:
             if isinstance(error, PermissionError):
                 raise
@@ -118,55 +179,89 @@ class _Checked(io.RawIOBase):
             if type(error).__name__ != "LZMAError":
                 raise
             raise _damaged(self._path, error) from None
-        if not self._begun:
-            chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
-            self._begin(chunk)
-        self._check(chunk)
-        self._offset += len(chunk)
-        self._line += chunk.count(b"\n")
-        return chunk
 
-    def _begin(self, chunk: bytes) -> None:
+    def _next(self, chunk: bytes) -> bytes:
+        """Return a chunk as UTF-8."""
+        if not self._begun:
+            chunk = self._begin(chunk)
+        if not self._codec and (is_foreign(chunk) or b"\0" in chunk):
+            chunk += self._read()
+            self._choose(chunk)
+        held = len(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise self._undecodable(chunk, error, max(0, error.start - held)) from None
+        self._offset += len(chunk)
+        if is_bomb(self._size, self._offset):
+            raise bomb(self._path, self._offset)
+        made = chunk if self._codec in ("", "utf-8") else text.encode()
+        if (nul := made.find(b"\0")) >= 0:
+            raise self._nul(made, nul)
+        self._line += made.count(b"\n")
+        return made
+
+    def _begin(self, chunk: bytes) -> bytes:
         self._begun = True
+        if marked := by_mark(chunk):
+            length, self._codec = marked
+            self._decoder = codecs.getincrementaldecoder(self._codec)()
+            self._name = self._codec
+            chunk = chunk[length:]
         if not chunk.strip() and len(chunk) < _CHUNK // 2:
             raise UserError(f"{self._path}: the file is empty", "give a file that has rows")
         for magic, (kind, fix) in _OTHER_FORMATS.items():
             if chunk.startswith(magic):
                 raise UserError(f"{self._path}: this is {kind}, whatever its name says", fix)
-        if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise _wrong_encoding(self._path, "the file is UTF-16, not UTF-8", "utf-16")
+        return chunk
 
-    def _check(self, chunk: bytes) -> None:
-        path = self._path
-        nul = chunk.find(b"\0")
-        if nul >= 0:
-            raise UserError(
-                f"{path}: a NUL byte in line {self._line_at(chunk, nul)} "
-                f"(byte {self._offset + nul:,}): the file is damaged, binary or UTF-16",
-                f"if it is UTF-16: {_iconv(path, 'utf-16le')}; "
-                f"else remove the bytes: tr -d '\\000' < {path} > clean{path.suffix}",
-            )
-        held = len(self._decoder.getstate()[0])
+    def _choose(self, sample: bytes) -> None:
+        """Decide on the encoding; all before was ASCII, which nearly all have in common."""
         try:
-            self._decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            at = max(0, error.start - held)
-            # Bytes 80 to 9F are letters and quotes in Windows' code page, control codes in
-            # Latin-1.
-            windows = any(0x80 <= byte <= 0x9F for byte in chunk)
-            raise _wrong_encoding(
-                path,
-                f"line {self._line_at(chunk, at)} (byte {self._offset + error.start - held:,}, "
-                f"value 0x{error.object[error.start]:02x}) is not UTF-8",
-                "windows-1252" if windows else "latin1",
-            ) from None
+            encoding = encoding_of(sample)
+        except NotText:
+            raise self._nul(sample, sample.find(b"\0")) from None
+        self._codec, self._name = encoding.codec, encoding.name
+        self._decoder = codecs.getincrementaldecoder(encoding.codec)()
+        if not encoding.guessed:
+            return
+        at = next((i for i, byte in enumerate(sample) if byte > 0x7F), 0)
+        where = f"line {self._line_at(sample, at)}"
+        if not encoding.sure:
+            raise UserError(
+                f"{self._path}: {where} (byte {self._offset + at:,}, value 0x{sample[at]:02x}) is "
+                "not UTF-8, and its other letters fit no encoding well enough to learn from",
+                "save it as UTF-8; if you know its encoding, for instance: "
+                + _iconv(self._path, encoding.name.lower()),
+            )
+        if self._notes is not None:
+            self._notes.append(
+                f"{self._path}: not UTF-8 ({where}); read as {encoding.name}, a guess: check its "
+                "letters, or save it as UTF-8"
+            )
+
+    def _undecodable(self, chunk: bytes, error: UnicodeDecodeError, at: int) -> UserError:
+        return UserError(
+            f"{self._path}: line {self._line_at(chunk, at)} (byte {self._offset + at:,}, value "
+            f"0x{error.object[error.start]:02x}) is not {self._name}, as what stands before it is",
+            "mend it, or leave out what is damaged: "
+            + _iconv(self._path, self._name.lower()).replace("iconv", "iconv -c", 1),
+        )
+
+    def _nul(self, chunk: bytes, at: int) -> UserError:
+        path = self._path
+        return UserError(
+            f"{path}: a NUL byte in line {self._line_at(chunk, at)} "
+            f"(byte {self._offset + at:,}): the file is damaged or binary",
+            f"remove the bytes: tr -d '\\000' < {path} > clean{path.suffix}",
+        )
 
     def _line_at(self, chunk: bytes, offset: int) -> int:
         return self._line + chunk.count(b"\n", 0, offset)
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    packing = PACKED.get(path.suffix.lower())
+    packing = packing_of(path)
     if packing is None:
         return UserError(f"{path}: cannot be read: {error}", "check the disk, or copy it again")
     return UserError(
@@ -177,7 +272,3 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 def _iconv(path: Path, encoding: str) -> str:
     return f"iconv -f {encoding} -t utf-8 {path} > {path.stem}.utf8{path.suffix}"
-
-
-def _wrong_encoding(path: Path, what: str, encoding: str) -> UserError:
-    return UserError(f"{path}: {what}", f"save it as UTF-8, for instance: {_iconv(path, encoding)}")

@@ -1,17 +1,12 @@
 """Bytes to text: the encoding is told by the bytes, and text is made fit to be kept."""
 
+import contextlib
 import re
 from pathlib import Path
 
+from tailorbird.data.decode import Encoding, NotText, by_mark, declared, encoding_of
 from tailorbird.documents.parsed import Notes, Unreadable
 
-_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe\x00\x00", "utf-32-le"),
-    (b"\x00\x00\xfe\xff", "utf-32-be"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-)
 _MAGIC = (
     (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a zip file or an Office document"),
@@ -26,7 +21,6 @@ _MAGIC = (
 )
 _SAMPLE = 1 << 16
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_LETTERS = re.compile("[^\x00-\x7f\ufffd]")
 _TOO_MANY_CONTROLS = 0.01
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
@@ -41,61 +35,55 @@ def read_text(path: Path, notes: Notes) -> str:
 
 
 def decode(data: bytes, notes: Notes) -> str:
-    """Return bytes as text: by their byte order mark, as UTF-8, else as Windows' Latin letters.
+    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest.
 
     Raises:
         Unreadable: The bytes are no text.
     """
     if not data.strip(b" \t\r\n\0\xef\xbb\xbf"):
         raise Unreadable("the file is empty")
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
+    if marked := by_mark(data):
+        length, codec = marked
+        return data[length:].decode(codec, "replace")
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             raise Unreadable(f"this is {kind}, whatever its name says")
-    if b"\0" in data[:_SAMPLE]:
-        wide = _wide(data[:_SAMPLE])
-        if wide is None:
-            raise Unreadable("binary, not text: it holds NUL bytes")
-        notes.append(f"no byte order mark; read as {wide}")
-        text = data.decode(wide, "replace")
-    else:
-        text = _narrow(data, notes)
+    try:
+        encoding = encoding_of(data)
+    except NotText as error:
+        raise Unreadable(str(error)) from error
+    text = data.decode(encoding.codec, "replace")
+    notes += encoding_notes(data, encoding, text)
     sample = text[:_SAMPLE]
     if len(_CONTROL.findall(sample)) > _TOO_MANY_CONTROLS * len(sample):
         raise Unreadable("binary, not text: it is full of control characters")
     return text
 
 
-def _narrow(data: bytes, notes: Notes) -> str:
+def decode_part(data: bytes, label: str | None, notes: Notes) -> str:
+    """Return bytes whose encoding is named: in that if they are, else as `decode` would."""
+    codec = declared(label) if label else None
+    if codec is not None:
+        with contextlib.suppress(UnicodeError):
+            return data.decode(codec)
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        first = error
-    mended = data.decode("utf-8", "replace")
-    bad = mended.count("\ufffd")
-    whole = len(_LETTERS.findall(mended))
-    # UTF-8 with a few damaged bytes, or cut off within a letter, would be garbled as Latin-1.
-    if whole > 4 * bad or first.reason == "unexpected end of data":
-        notes.append(f"{bad} damaged places in its UTF-8 are shown as \ufffd")
-        return mended
-    notes.append(f"not UTF-8 (byte {first.start:,}); read as Windows-1252, check its letters")
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return decode(data, notes)
+    except Unreadable:
+        return data.decode(codec or "utf-8", "replace")
 
 
-def _wide(sample: bytes) -> str | None:
-    """Return which UTF-16 has its zeros where this has them."""
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    half = len(sample) / 2
-    if odd > 0.4 * half and even < 0.05 * half:
-        return "utf-16-le"
-    if even > 0.4 * half and odd < 0.05 * half:
-        return "utf-16-be"
-    return None
+def encoding_notes(data: bytes, encoding: Encoding, text: str) -> Notes:
+    """Return what is to be told about how bytes were decoded."""
+    damaged = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    if not encoding.guessed:
+        places = f"{damaged} damaged places in its UTF-8 are shown as \ufffd"
+        return [places] if damaged else []
+    if encoding.codec.startswith("utf"):
+        return [f"no byte order mark; read as {encoding.name}"]
+    at = next((i for i, byte in enumerate(data) if byte > 0x7F), 0)
+    doubt = "check its letters" if encoding.sure else "but no language fits: check its letters"
+    lost = f"; {damaged} places do not fit and are shown as \ufffd" if damaged > 0 else ""
+    return [f"not UTF-8 (byte {at:,}); read as {encoding.name}, {doubt}{lost}"]
 
 
 def clean(text: str) -> str:
