@@ -135,17 +135,15 @@ _FILES = [
     BadFile("only a mark", _file(b"\xef\xbb\xbf"), ("train.csv", "empty")),
     BadFile("header only", _file("text,label\n"), ("train.csv", "text, label", "no row")),
     BadFile(
-        "latin-1",
-        _file(GOOD.encode() + "café,pos\n".encode("latin1")),
-        ("train.csv", "line 22", "0xe9", "iconv -f latin1 -t utf-8 train.csv"),
+        "letters of no encoding",
+        _file(GOOD.encode() + b"caf\x81\x8d\x90 \xfe\xb5\xa6\xd7,pos\n"),
+        ("train.csv", "line 22", "0x81", "iconv -f", "train.csv"),
     ),
     BadFile(
-        "windows-1252",
-        _file("text,label\n“quoted”,pos\n".encode("cp1252")),
-        ("line 2 (byte 11, value 0x93)", "iconv -f windows-1252"),
+        "damaged utf-8",
+        _file("text,label\n“quoted” café über,pos\n".encode() + b"bro\x93ken,neg\n"),
+        ("line 3 (byte 43, value 0x93)", "not UTF-8", "iconv -c"),
     ),
-    BadFile("utf-16", _file(GOOD.encode("utf-16")), ("UTF-16", "iconv -f utf-16 ")),
-    BadFile("utf-16 unmarked", _file(GOOD.encode("utf-16-le")), ("NUL byte in line 1", "iconv")),
     BadFile("nul byte", _file(GOOD + "a\0b,pos\n"), ("NUL byte in line 22", "tr -d")),
     BadFile("excel as csv", _file(b"PK\x03\x04" + bytes(99)), ("an Excel", "save it as CSV")),
     BadFile(

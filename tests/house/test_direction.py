@@ -39,6 +39,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "optuna": "train/search.py",
     "typer": "cli/",
     "click": "cli/",
+    "charset_normalizer": "data/decode.py",
     "lxml": "documents/",
     "markdown_it": "documents/markdown.py",
     "pathspec": "documents/ignore.py",

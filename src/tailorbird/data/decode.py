@@ -47,6 +47,11 @@ _OTHER = (
     *("а-яё", "а-щьюяєіїґ’", "а-яўіё", "а-ъьюя", "абвгдежзиклмнопрстћуфхцчшђјљњџ"),
     *("α-ωάέήίόύώϊϋΐΰς", "א-ת\u05b0-\u05c7", "ء-ي\u064b-\u0652ـ،؛؟پچژگکی", "ก-ฺเ-๎๐-๙"),
 )
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+_EASTERN = [
+    re.compile(f"[{letters}]")
+    for letters in ("\u3041-\u30ff", "\u4e00-\u9fff", "\u3000-\u301f\uff00-\uff60…—")
+]
 _MARKINGS = "„“”’‘‚–—…«»‹›§°€£©®·•№™\xa0"
 _FOREIGN = re.compile(f"[^\x00-\x7f{_MARKINGS}]")
 _LATIN_LETTERS = [re.compile(f"[{letters}]") for letters in _LATIN]
@@ -90,7 +95,7 @@ class Encoding:
             return f"Windows-{match[1]}"
         if match := re.fullmatch(r"iso8859_(\d+)", self.codec):
             return f"ISO-8859-{match[1]}"
-        return self.codec.replace("_", "-")
+        return self.codec.replace("_", "-").upper()
 
 
 UTF8 = Encoding("utf-8")
@@ -144,7 +149,7 @@ def encoding_of(data: bytes) -> Encoding:
         mended = data.decode("utf-8", "replace")
         whole, bad = len(re.findall("[^\x00-\x7f\ufffd]", mended)), mended.count("\ufffd")
         # UTF-8 with a few damaged bytes, or cut off within a letter, would be garbled otherwise.
-        if whole > 4 * bad or (error.reason == "unexpected end of data" and bad == 1):
+        if whole >= bad or (error.reason == "unexpected end of data" and bad == 1):
             return UTF8
     return _of_one_script(sample) or _likeliest(_foreign_lines(data))
 
@@ -215,14 +220,15 @@ def _likeliest(sample: bytes) -> Encoding:
     from charset_normalizer import from_bytes
 
     matches = list(from_bytes(sample, cp_isolation=[*_NARROW, *_WIDE], threshold=0.25))
-    if matches and matches[0].encoding in _WIDE:
-        best = matches[0]
-        codec = _LARGER.get(best.encoding, best.encoding)
-        sure = best.chaos < 0.1 and high >= 2 * _SURE_LETTERS
-        return Encoding(codec, guessed=True, sure=sure)
+    wide = [match.encoding for match in matches if match.encoding in _WIDE]
+    if wide and matches[0].encoding in _WIDE:
+        fits = {name: _fit_of_wide(sample.decode(name, "ignore")) for name in wide}
+        best = max(wide, key=lambda name: fits[name])  # the first of equals
+        sure = fits[best] >= _SURE and high >= 2 * _SURE_LETTERS
+        return Encoding(_LARGER.get(best, best), guessed=True, sure=sure)
     names = [name for match in matches for name in (match.encoding, *match.could_be_from_charset)]
     names.append("cp862")  # taken for Russian in capitals
-    fits: dict[str, float] = {}
+    fits = {}
     for name in filter(_NARROW.__contains__, names):
         with contextlib.suppress(UnicodeDecodeError):
             fits[name] = _fit(sample.decode(name))
@@ -253,6 +259,18 @@ def _fit(text: str) -> float:
     )
     shouted = text.upper() == text and len(foreign) > _FEW_BYTES and low != text
     return (letters - odd) / len(foreign) - 0.2 * shouted
+
+
+def _fit_of_wide(text: str) -> float:
+    """Return which share of the characters beyond ASCII one of three scripts takes."""
+    foreign = sum(not char.isascii() for char in text)
+    # Syllables beyond the Korean standard's are what other texts look like when read as Korean.
+    hangul = sum(len(char.encode("euc_kr")) == 2 for char in _HANGUL.findall(text))
+    kana, han, marks = (len(letters.findall(text)) for letters in _EASTERN)
+    # Japanese is a mixture; half-width kana are what other encodings look like when read as it.
+    chinese = han if kana < 0.02 * foreign else 0
+    japanese = kana + han if kana >= 0.1 * foreign else 0
+    return (max(hangul, chinese, japanese) + marks) / max(1, foreign)
 
 
 def _agreement(text: str, other: str) -> float:

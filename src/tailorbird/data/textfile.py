@@ -150,7 +150,7 @@ class _Decoded(io.RawIOBase):
         self._path, self._source, self._notes = path, source, notes
         self._size = path.stat().st_size
         self._codec, self._name = "", "UTF-8"
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
         self._offset, self._line, self._left = 0, 1, b""
         self._begun = False
 

@@ -104,7 +104,7 @@ def test_faults_of_several_files_name_file_and_line(tmp_path: Path) -> None:
         texts(tmp_path / "a.csv", tmp_path / "b.csv")
     assert "2 of 5 rows: lines 3 of a.csv, 3 of b.csv" in caught.value.problem
     (tmp_path / "a.csv").write_text("text,label\na,b,c\n")
-    (tmp_path / "b.csv").write_bytes(b"text,label\n\xff,a\n")
+    (tmp_path / "b.csv").write_bytes(b"text,label\n\x81\x8d\x90 \xfe\xb5\xa6,a\n")
     with pytest.raises(UserError, match="2 problems"):
         texts(tmp_path / "a.csv", tmp_path / "b.csv")
 
