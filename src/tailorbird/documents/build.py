@@ -9,8 +9,10 @@ from tailorbird.documents.parsed import Unreadable
 from tailorbird.records import Mark
 
 _SPACES = re.compile(r"[ \t\u00a0]+")
+_POWER = re.compile(r"[-+−–]?(?:\d+(?:[.,/]\d+)?[a-z]?|[a-zA-Z])(?:[-+−–]\d+)?")
+_ORDINALS = frozenset("aeo")
 _LONGEST_HEADING = 300
-_LONGEST_TEXT = 64_000_000
+LONGEST_TEXT = 1 << 28
 
 
 class TextBuilder:
@@ -94,10 +96,8 @@ class TextBuilder:
             self._mark()
         self._parts.append(text)
         self._length += len(text)
-        if self._length > _LONGEST_TEXT:  # a small file can hold one long text many times
-            raise Unreadable(
-                f"its text grows to more than {_LONGEST_TEXT // 10**6} million letters"
-            )
+        if self._length > LONGEST_TEXT:  # a small file can hold one long text many times
+            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
         self._in_list = False
 
     def _mark(self) -> None:
@@ -106,6 +106,18 @@ class TextBuilder:
         last = self._marks[-1] if self._marks else None
         if last is None or (last.page, last.headings) != (self._page, headings):
             self._marks.append(Mark(self._length, self._page, headings))
+
+
+def raised(before: str, text: str) -> str:
+    """Return superscript words as they follow others: a power keeps its sign, 10^6 is not 106.
+
+    >>> "10" + raised("10", "6"), "21" + raised("21", "st"), "x" + raised("x", "n")
+    ('10^6', '21st', 'x^n')
+    """
+    word, last = text.strip(), before[-1:]
+    ordinal = last.isdigit() and word in _ORDINALS
+    power = _POWER.fullmatch(word) and (last.isalnum() or last in (")", "]"))
+    return f"^{word}" if power and not ordinal else text
 
 
 def tidy(text: str) -> str:

@@ -313,7 +313,7 @@ def _are_names(names: list[str], grid: Grid, body: range) -> bool:
 
 
 def _are_years(texts: list[str]) -> bool:
-    return all(map(_YEAR.fullmatch, texts)) and texts in (sorted(texts), sorted(texts)[::-1])
+    return all(map(is_year, texts)) and texts in (sorted(texts), sorted(texts)[::-1])
 
 
 def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
@@ -322,9 +322,9 @@ def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
         values = [grid.values[r][column] for r in body if grid.values[r][column]]
         if not values or not name:
             continue
-        kind, count = Counter(map(_kind, values)).most_common(1)[0]
-        years = _YEAR.fullmatch(name) and not all(map(_YEAR.fullmatch, values))
-        alike = _kind(name) == kind != "words" and count >= _UNIFORM * len(values)
+        kind, count = Counter(map(kind_of, values)).most_common(1)[0]
+        years = is_year(name) and not all(map(is_year, values))
+        alike = kind_of(name) == kind != "words" and count >= _UNIFORM * len(values)
         if alike and not years:
             return True
         if name in values and kind == "words":
@@ -335,17 +335,22 @@ def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
 def _are_records(names: list[str], grid: Grid, body: range, likely: bool) -> bool:
     """Whether two columns below a name each are no pairs of a name and its value."""
     labels = [grid.values[r][0] for r in body if grid.values[r][0]]
-    kinds = [_kind(grid.values[r][1]) for r in body if grid.values[r][1]]
+    kinds = [kind_of(grid.values[r][1]) for r in body if grid.values[r][1]]
     if any(label.endswith(":") for label in labels) or not kinds:
         return False
-    if not names[0] or len(set(labels)) < len(labels):
+    if not names[0] or len(set(labels)) < len(labels) or "words" not in map(kind_of, labels):
         return True
     kind, count = Counter(kinds).most_common(1)[0]
     alike = count >= _UNIFORM * len(kinds)
     return alike and (likely or (kind in ("number", "date") and count >= 3))
 
 
-def _kind(text: str) -> str:
+def is_year(text: str) -> bool:
+    """Whether a text is a year, which may name a column though it is a number."""
+    return bool(_YEAR.fullmatch(text))
+
+
+def kind_of(text: str) -> str:
     """Return what a text looks like: numbers, dates, links, words, or words with digits."""
     if len(text) > _LONGEST_NAME:
         return "words"

@@ -20,6 +20,8 @@ from tailorbird.documents.parsed import (
 from tailorbird.records import Document, Mark
 
 _T = TypeVar("_T")
+_FREE_LETTERS = 2_000_000
+_MOST_GROWTH = 200
 
 
 def _all(suffixes: str, value: _T) -> dict[str, _T]:
@@ -49,16 +51,11 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ".xhtml": _HTML,
     ".epub": ("epub", "an EPUB", "web", "read_epub"),
     ".pdf": ("pdf", "a PDF", "pdf", "read_pdf"),
-    ".docx": ("docx", "a DOCX", "docx", "read_docx"),
-    ".docm": ("docx", "a DOCX", "docx", "read_docx"),
-    ".pptx": ("pptx", "a PPTX", "pptx", "read_pptx"),
-    ".pptm": ("pptx", "a PPTX", "pptx", "read_pptx"),
-    ".odt": ("odt", "an ODT", "odt", "read_odt"),
+    **_all(".docx .docm .dotx .dotm", ("docx", "a DOCX", "docx", "read_docx")),
+    **_all(".pptx .pptm .ppsx .ppsm .potx .potm", ("pptx", "a PPTX", "pptx", "read_pptx")),
+    **_all(".odt .ott", ("odt", "an ODT", "odt", "read_odt")),
     ".rtf": ("rtf", "an RTF", "odt", "read_rtf"),
-    ".xlsx": _SHEETS,
-    ".xlsm": _SHEETS,
-    ".xls": _SHEETS,
-    ".ods": _SHEETS,
+    **_all(".xlsx .xlsm .xltx .xltm .xlsb .xls .xlt .ods .ots", _SHEETS),
     ".csv": ("csv", "CSV", "rows", "read_delimited"),
     ".tsv": ("csv", "TSV", "rows", "read_delimited"),
     ".tab": ("csv", "TSV", "rows", "read_delimited"),
@@ -84,7 +81,7 @@ _BINARY = "a binary file with no text"
 UNREAD: dict[str, str] = {
     ".doc": _OLD.format("DOCX"),
     ".dot": _OLD.format("DOCX"),
-    ".ppt": _OLD.format("PPTX"),
+    **_all(".ppt .pps .pot", _OLD.format("PPTX")),
     ".odp": "an OpenDocument presentation: save it as PPTX first",
     ".pages": "an Apple Pages document: export it as DOCX first",
     ".key": "an Apple Keynote presentation: export it as PPTX first",
@@ -132,10 +129,24 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
     # Not `path.name`: bytes of it that are no UTF-8 are no words.
     title = "" if kind in ("csv", "jsonl") else source.rpartition("/")[2]
     parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
+    _check_growth(parsed, path.stat().st_size)
     documents = [_document(one, source, title, facts) for one in parsed if one.text.strip()]
     if not documents:
         raise Unreadable("no text in it")
     return documents, notes
+
+
+def _check_growth(parsed: list[Parsed], size: int) -> None:
+    """Refuse texts that no file of this size holds in earnest: one long text a thousand times.
+
+    Raises:
+        Unreadable: They are longer than that.
+    """
+    letters = sum(len(one.text) for one in parsed)
+    if letters > max(_FREE_LETTERS, _MOST_GROWTH * size):
+        raise Unreadable(
+            f"its {size / 2**20:.1f} MB grow to {letters / 10**6:,.0f} million letters: a bomb"
+        )
 
 
 def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> list[Parsed]:

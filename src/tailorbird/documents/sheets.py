@@ -1,65 +1,82 @@
-"""XLSX, XLS and ODS: every sheet's tables, row by row; the door to calamine."""
+"""XLSX, XLSB, XLS and ODS: every sheet's tables, row by row; the door to calamine."""
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder
+from tailorbird.documents.build import LONGEST_TEXT, TextBuilder
+from tailorbird.documents.drawing import number_text
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.regions import Sheet, sheet_tables
+from tailorbird.documents.workbook import Workbook
 from tailorbird.documents.zipped import core_properties, opened
 
-_OLE_KINDS = (".xls",)
+_OLE_KINDS = (".xls", ".xlt")
 
 
 def read_sheets(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read the sheets as headings; rows as ``column: value``; formulas as their values."""
-    title = ""
-    if path.suffix.lower() not in _OLE_KINDS:
+    if path.suffix.lower() in _OLE_KINDS:
+        yield _read(path, None, notes)
+    else:
         with opened(path) as archive:  # looks for bombs before calamine unpacks
             title = core_properties(archive).get("title", "")
+            parsed = _read(path, Workbook(archive, notes), notes)
+        yield Parsed(parsed.text, parsed.marks, title)
+
+
+def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
     import python_calamine as calamine
 
     try:
-        book = calamine.CalamineWorkbook.from_path(str(path))
+        with path.open("rb") as file:  # by its content: calamine knows no templates by name
+            book = calamine.CalamineWorkbook.from_filelike(file)
     except calamine.PasswordError as error:
         raise Unreadable("encrypted: it needs a password") from error
     except calamine.CalamineError as error:
         raise Unreadable(f"damaged or no such workbook: {error}") from error
     builder = TextBuilder()
+    hidden = [
+        m.name for m in book.sheets_metadata if m.visible != calamine.SheetVisibleEnum.Visible
+    ]
+    if hidden:
+        notes.append(f"hidden sheets are read too: {', '.join(map(repr, hidden))}")
     for number, name in enumerate(book.sheet_names, 1):
         builder.leave()
         builder.page(number)
         try:
-            rows = book.get_sheet_by_name(name).to_python(skip_empty_area=True)
+            sheet = _sheet(book.get_sheet_by_name(name))
         except calamine.CalamineError as error:
             notes.append(f"sheet {name!r}: {error}")
             continue
-        tables = [_without_empty_columns(table) for table in _tables(rows)]
-        if tables:
+        if workbook is not None:
+            workbook.complete(name, sheet)
+        tables = list(sheet_tables(sheet))
+        if tables or (workbook is not None and any(workbook.drawings(name))):
             builder.heading(name, 1)
         for table in tables:
             builder.table(table)
-    yield Parsed(*builder.result(), title)
+        if workbook is not None:
+            workbook.write_drawings(name, builder)
+    return Parsed(*builder.result())
 
 
-def _tables(rows: list[list[Any]]) -> Iterator[list[list[str]]]:
-    """Yield the groups of rows between empty ones, as words."""
-    table: list[list[str]] = []
-    for row in rows:
-        cells = [_shown(value) for value in row]
-        if any(cells):
-            table.append(cells)
-        elif table:
-            yield table
-            table = []
-    if table:
-        yield table
+def _sheet(sheet: Any) -> Sheet:
+    """Return a sheet's cells as words, and its merged ones.
 
-
-def _without_empty_columns(table: list[list[str]]) -> list[list[str]]:
-    kept = [i for i in range(max(map(len, table))) if any(i < len(r) and r[i] for r in table)]
-    return [[row[i] if i < len(row) else "" for i in kept] for row in table]
+    Raises:
+        Unreadable: They hold more than a file of texts may.
+    """
+    rows: list[list[str]] = []
+    letters = 0
+    for row in sheet.iter_rows():
+        rows.append([_shown(value) for value in row])
+        letters += sum(map(len, rows[-1]))
+        if letters > LONGEST_TEXT:
+            raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
+    left = sheet.start[1] if sheet.start else 0
+    return Sheet(rows, left, list(sheet.merged_cell_ranges or ()))
 
 
 def _shown(value: Any) -> str:
@@ -67,7 +84,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.12g}"
+        return number_text(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):

@@ -1,8 +1,10 @@
 """Files that are zip archives of XML, opened with limits."""
 
+import posixpath
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,40 @@ def needed(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
     if root is None:
         raise Unreadable(f"not {kind}: it has no {name}")
     return root
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What a part of an Office file refers to.
+
+    Attributes:
+        kind: Its type's last word: ``chart``, ``comments``, ``slide`` ...
+        place: Its name in the archive.
+    """
+
+    kind: str
+    place: str
+
+
+def relations(archive: zipfile.ZipFile, name: str) -> dict[str, Relation]:
+    """Return what a part of an Office file refers to within the archive, by the relation's id."""
+    folder, file = posixpath.split(name)
+    root = part(archive, posixpath.join(folder, "_rels", f"{file}.rels"))
+    targets = {}
+    for element in root.iter() if root is not None else ():
+        if local(element) == "Relationship" and element.get("TargetMode") != "External":
+            place = posixpath.normpath(posixpath.join("/", folder, element.get("Target") or ""))
+            kind = (element.get("Type") or "").rpartition("/")[2]
+            targets[element.get("Id") or ""] = Relation(kind, place.lstrip("/"))
+    return targets
+
+
+def main_part(archive: zipfile.ZipFile, usual: str) -> str:
+    """Return the name of an Office file's main part, which need not stand at the usual place."""
+    if usual in archive.NameToInfo:
+        return usual
+    targets = relations(archive, "").values()
+    return next((target.place for target in targets if target.kind == "officeDocument"), usual)
 
 
 def local(element: Any) -> str:

@@ -1,0 +1,249 @@
+"""What Office files draw: charts with their numbers, SmartArt, text boxes and formulas."""
+
+import datetime
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from tailorbird.documents.build import TextBuilder, raised, squeeze
+from tailorbird.documents.grid import Cell, whole_number
+from tailorbird.documents.numbering import number_label
+from tailorbird.documents.parsed import Notes, Unreadable
+from tailorbird.documents.zipped import Relation, attribute, local, part
+
+_DAY_ZERO = datetime.datetime(1899, 12, 30)
+_LAST_DAY = 2_958_465
+_EXACT_DIGITS = 1e13
+_DATE_FORMAT = re.compile(r"[yd]", re.I)
+_POINT_LISTS = frozenset({"lvl", "strCache", "numCache", "strLit", "numLit"})
+_AUTO = {"arabic": "decimal", "alphaLc": "lowerLetter", "alphaUc": "upperLetter",
+         "romanLc": "lowerRoman", "romanUc": "upperRoman"}  # fmt: skip
+_AUTO_MARKS = {"Period": ("", "."), "ParenR": ("", ")"), "ParenBoth": ("(", ")")}
+
+
+def number_text(value: float) -> str:
+    """Return a number as a person writes it, with all digits that the file keeps of it."""
+    if value.is_integer() and abs(value) < 1e18:
+        return str(int(value))
+    # Beyond 15 digits a sum of cents shows how it is stored, and a large one needs them.
+    return f"{value:.15g}" if abs(value) < _EXACT_DIGITS else repr(value)
+
+
+class Drawings:
+    """Writes what the drawings of one part of an archive hold.
+
+    Args:
+        builder: Where to write.
+        archive: The Office file.
+        targets: What the part refers to, by the relation's id.
+        notes: Where to tell what is left out.
+    """
+
+    def __init__(
+        self,
+        builder: TextBuilder,
+        archive: zipfile.ZipFile,
+        targets: dict[str, Relation],
+        notes: Notes,
+    ) -> None:
+        self.builder = builder
+        self.archive = archive
+        self.targets = targets
+        self.notes = notes
+
+    def write(self, element: Any) -> bool:
+        """Write the chart, diagram or note of an object in a drawing; return whether one is."""
+        for inner in element.iter():
+            kind = local(inner)
+            if kind == "chart" and (target := self._target(inner, "id")):
+                self._chart(target)
+            elif kind == "relIds" and (target := self._target(inner, "dm")):
+                self._diagram(target)
+            elif kind in ("oleObj", "OLEObject"):
+                program = attribute(inner, "progId") or attribute(inner, "ProgID") or "unknown kind"
+                self._leave_out(f"an embedded object ({program})")
+            else:
+                continue
+            return True
+        return False
+
+    def _leave_out(self, what: str) -> None:
+        if (note := f"left out: {what}") not in self.notes:
+            self.notes.append(note)
+
+    def _target(self, element: Any, name: str) -> Relation | None:
+        ids = (v for k, v in element.attrib.items() if k.endswith("}" + name))
+        return self.targets.get(next(ids, ""))
+
+    def _chart(self, target: Relation) -> None:
+        try:
+            root = part(self.archive, target.place)
+        except Unreadable as error:
+            return self._leave_out(f"a chart: {error}")
+        rows = [] if root is None else list(_chart_rows(root))
+        title = "" if root is None else _chart_title(root)
+        if len(rows) < 2:
+            self._leave_out(f"a chart of a kind that is not read, or without numbers: {title!r}")
+        self.builder.table(rows if len(rows) > 1 else [], caption=f"Chart: {title}".rstrip(": "))
+
+    def _diagram(self, target: Relation) -> None:
+        try:
+            root = part(self.archive, target.place)
+        except Unreadable as error:
+            return self._leave_out(f"a diagram: {error}")
+        for depth, text in _diagram_items(root) if root is not None else ():
+            self.builder.item("  " * depth + "- " + text)
+
+
+def _children(element: Any, *names: str) -> list[Any]:
+    return [] if element is None else [e for e in element if local(e) in names]
+
+
+def _child(element: Any, *names: str) -> Any:
+    return next(iter(_children(element, *names)), None)
+
+
+def _title(element: Any) -> str:
+    title = _child(element, "title")
+    return "" if title is None else squeeze(" ".join(paragraphs(title)))
+
+
+def _chart_title(root: Any) -> str:
+    titles = (_title(e) for e in root.iter() if local(e) in ("chart", "chartSpace"))
+    return next(filter(None, titles), "")
+
+
+def _chart_rows(root: Any) -> Iterator[list[Cell]]:
+    """Yield a row of names and one for each category, of all series whose categories agree."""
+    plots: dict[tuple[str, ...], list[tuple[str, dict[int, str]]]] = {}
+    names: dict[tuple[str, ...], dict[int, str]] = {}
+    for series in (e for e in root.iter() if local(e) == "ser"):
+        categories = _points(_child(series, "cat", "xVal"))
+        values = _points(_child(series, "val", "yVal"))
+        key = tuple(categories.values())
+        names.setdefault(key, categories)
+        plots.setdefault(key, []).append((" ".join(_points(_child(series, "tx")).values()), values))
+    axes = [_title(e) for e in root.iter() if local(e) in ("catAx", "dateAx")]
+    for key, series_values in plots.items():
+        heads = [(axes or [""])[0], *(title for title, _ in series_values)]
+        yield [Cell(text, header="column") for text in heads]
+        for index in sorted(set(names[key]).union(*(values for _, values in series_values))):
+            texts = [names[key].get(index, ""), *(v.get(index, "") for _, v in series_values)]
+            yield [Cell(text) for text in texts]
+
+
+def _points(element: Any) -> dict[int, str]:
+    """Return the texts that a chart keeps of the cells that it shows, by their number."""
+    if element is None:
+        return {}
+    texts: dict[int, list[str]] = {}
+    levels = [e for e in element.iter() if local(e) in _POINT_LISTS]
+    for level in reversed(levels):  # the innermost names come first in the file
+        form = getattr(_child(level, "formatCode"), "text", "") or ""
+        for point in _children(level, "pt"):
+            text = formatted(getattr(_child(point, "v"), "text", "") or "", form)
+            texts.setdefault(whole_number(point.get("idx"), 0), []).append(text)
+    if not texts and (plain := _child(element, "v")) is not None:
+        return {0: plain.text or ""}
+    return {index: " / ".join(parts) for index, parts in sorted(texts.items())}
+
+
+def formatted(text: str, form: str) -> str:
+    """Return a point's value as its number format shows it: dates and percentages are such."""
+    try:
+        value = float(text)
+    except ValueError:
+        return squeeze(text)
+    if "%" in form:
+        return number_text(float(f"{value * 100:.12g}")) + "%"
+    if "General" not in form and _DATE_FORMAT.search(form) and 0 < value < _LAST_DAY:
+        return (_DAY_ZERO + datetime.timedelta(days=value)).date().isoformat()
+    return number_text(value)
+
+
+def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
+    """Yield depth and words of a diagram's nodes, each below the one that it hangs on."""
+    points = {e.get("modelId"): e for e in root.iter() if local(e) == "pt"}
+    below: dict[str | None, list[tuple[int, str | None]]] = {}
+    hanging = set()
+    for link in (e for e in root.iter() if local(e) == "cxn"):
+        if link.get("type", "parOf") == "parOf":
+            order = whole_number(link.get("srcOrd"), 0)
+            below.setdefault(link.get("srcId"), []).append((order, link.get("destId")))
+            hanging.add(link.get("destId"))
+    stack = [(0, name) for name in reversed(points) if name not in hanging]
+    seen = set()
+    while stack:
+        depth, name = stack.pop()
+        point = points.get(name)
+        if point is None or name in seen:
+            continue
+        seen.add(name)
+        text = squeeze(" ".join(paragraphs(point)))
+        if text and point.get("type", "node") in ("node", "asst"):
+            yield depth, text
+            depth = min(depth + 1, 8)
+        for _, inner in sorted(below.get(name, []), key=lambda pair: -pair[0]):
+            stack.append((depth, inner))
+
+
+def paragraphs(shape: Any) -> list[str]:
+    """Return the lines of a shape's text, items of numbered lists with their numbers."""
+    lines = []
+    counts: dict[int, int] = {}
+    for paragraph in (e for e in shape.iter() if local(e) == "p"):
+        words = paragraph_words(paragraph).strip()
+        if not words:
+            continue
+        properties = _child(paragraph, "pPr")
+        level = 0 if properties is None else min(whole_number(properties.get("lvl"), 0), 8)
+        auto = _child(properties, "buAutoNum")
+        last = level - (auto is None)
+        counts = {depth: count for depth, count in counts.items() if depth <= last}
+        if auto is not None:
+            counts[level] = counts.get(level, whole_number(auto.get("startAt")) - 1) + 1
+            words = f"{'  ' * level}{_auto_label(auto.get('type') or '', counts[level])} {words}"
+        lines.append(words)
+    return lines
+
+
+def _auto_label(kind: str, number: int) -> str:
+    name = next((name for name in _AUTO if kind.startswith(name)), "arabic")
+    before, after = _AUTO_MARKS.get(kind.removeprefix(name), ("", ""))
+    return f"{before}{number_label(number, _AUTO[name])}{after}"
+
+
+def paragraph_words(paragraph: Any) -> str:
+    """Return the words of a paragraph of a drawing, powers marked as such."""
+    parts: list[str] = []
+    for element in paragraph.iter():
+        kind = local(element)
+        if kind == "br":
+            parts.append("\n")
+        elif kind == "tab":
+            parts.append("\t")
+        elif kind == "t" and _in_formula(element):
+            parts.append(formula_mark(element) + (element.text or ""))
+        elif kind == "t":
+            properties = _child(element.getparent(), "rPr")
+            high = properties is not None and not (properties.get("baseline") or "0").startswith(
+                ("0", "-")
+            )
+            text = element.text or ""
+            parts.append(raised("".join(parts[-2:]), text) if high else text)
+    return "".join(parts)
+
+
+def _in_formula(element: Any) -> bool:
+    return "officeDocument/2006/math" in str(element.tag)
+
+
+def formula_mark(text: Any) -> str:
+    """Return what stands before a text of a formula: a sign of power or of division, if any."""
+    outer = text.getparent()
+    while outer is not None and next(iter(outer.iter(text.tag))) is text:
+        if local(outer) in ("sup", "den"):
+            return "^" if local(outer) == "sup" else "/"
+        outer = outer.getparent()
+    return ""

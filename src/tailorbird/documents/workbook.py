@@ -1,0 +1,173 @@
+"""What the XML of a workbook says beyond its cells: bold, long numbers, tables, charts."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from tailorbird.documents.build import TextBuilder
+from tailorbird.documents.drawing import Drawings, formatted, paragraphs
+from tailorbird.documents.grid import whole_number
+from tailorbird.documents.parsed import Notes, Unreadable
+from tailorbird.documents.regions import Sheet
+from tailorbird.documents.zipped import (
+    Relation,
+    attribute,
+    local,
+    main_part,
+    member,
+    part,
+    relations,
+)
+
+_PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+_LONG_NUMBER = re.compile(r"-?\d{16,}")
+_PERCENT_IDS = ("9", "10")
+
+
+class Workbook:
+    """An XLSX file's parts, by the names of its sheets; of other kinds it knows nothing."""
+
+    def __init__(self, archive: zipfile.ZipFile, notes: Notes) -> None:
+        self.archive = archive
+        self.notes = notes
+        self.places: dict[str, str] = {}
+        self.bold: set[str] = set()
+        self.percent: set[str] = set()
+        main = main_part(archive, "xl/workbook.xml")
+        root = part(archive, main) if main.endswith(".xml") else None
+        if root is None:
+            return
+        targets = relations(archive, main)
+        for sheet in (e for e in root.iter() if local(e) == "sheet"):
+            relation = next((v for k, v in sheet.attrib.items() if k.endswith("}id")), "")
+            if relation in targets:
+                self.places[sheet.get("name") or ""] = targets[relation].place
+        for target in targets.values():
+            if target.kind == "styles" and (styles := part(archive, target.place)) is not None:
+                self._read_styles(styles)
+
+    def complete(self, name: str, sheet: Sheet) -> None:
+        """Add to a sheet's cells what their XML says and calamine does not."""
+        if name not in self.places:
+            return
+        place = self.places[name]
+        lacking = 0
+        for row, column, cell in _raw_cells(self.archive, place):
+            texts = {local(e): e.text or "" for e in cell}
+            style, kind, value = cell.get("s") or "", cell.get("t") or "n", texts.get("v", "")
+            if style in self.bold and (value or "is" in texts):
+                sheet.strong.add((row, column))
+            lacking += "f" in texts and not value and kind != "str"
+            at = column - sheet.left
+            if kind == "n" and row < len(sheet.rows) and 0 <= at < len(sheet.rows[row]):
+                if _LONG_NUMBER.fullmatch(value):
+                    sheet.rows[row][at] = value
+                elif value and style in self.percent:
+                    sheet.rows[row][at] = formatted(value, "%")
+        if lacking:
+            self.notes.append(
+                f"sheet {name!r}: {lacking} formulas have no value in the file and are left out; "
+                "open it in a spreadsheet program and save it"
+            )
+        self._read_relations(name, relations(self.archive, place), sheet)
+
+    def drawings(self, name: str) -> Iterator[tuple[Any, dict[str, Relation]]]:
+        """Yield a sheet's drawings, each with what it refers to."""
+        for target in relations(self.archive, self.places.get(name, "")).values():
+            if target.kind == "drawing" and (root := part(self.archive, target.place)) is not None:
+                yield root, relations(self.archive, target.place)
+
+    def write_drawings(self, name: str, builder: TextBuilder) -> None:
+        """Write the charts, diagrams and text boxes on a sheet."""
+        try:
+            for root, targets in self.drawings(name):
+                drawings = Drawings(builder, self.archive, targets, self.notes)
+                for shape in root.iter():
+                    if local(shape) == "graphicFrame":
+                        drawings.write(shape)
+                    elif local(shape) == "sp":
+                        builder.block("\n".join(paragraphs(shape)))
+        except Unreadable as error:
+            self.notes.append(f"sheet {name!r}: a drawing is left out: {error}")
+
+    def _read_styles(self, styles: Any) -> None:
+        """Note which styles of cells are bold and which show percentages."""
+        parts = {local(e): e for e in styles}
+        bold = [
+            any(local(e) == "b" and e.get("val", "1") not in ("0", "false") for e in font)
+            for font in parts.get("fonts", ())
+        ]
+        percent = set(_PERCENT_IDS) | {
+            attribute(e, "numFmtId") or ""
+            for e in parts.get("numFmts", ())
+            if "%" in (e.get("formatCode") or "")
+        }
+        for number, form in enumerate(parts.get("cellXfs", ())):
+            font = whole_number(form.get("fontId"), 0)
+            if font < len(bold) and bold[font]:
+                self.bold.add(str(number))
+            if form.get("numFmtId") in percent:
+                self.percent.add(str(number))
+
+    def _read_relations(self, name: str, targets: dict[str, Relation], sheet: Sheet) -> None:
+        comments = 0
+        for target in targets.values():
+            root = None
+            if target.kind in ("table", "comments"):
+                root = part(self.archive, target.place)
+            if root is not None and target.kind == "table":
+                _mark_table(root, sheet)
+            elif root is not None:
+                comments += sum(local(e) == "comment" for e in root.iter())
+        if comments:
+            self.notes.append(f"sheet {name!r}: {comments} comments are left out")
+
+
+def _mark_table(root: Any, sheet: Sheet) -> None:
+    """Mark the header of what Excel calls a table."""
+    first, _, last = (root.get("ref") or "").partition(":")
+    start, end = _coordinates(first), _coordinates(last or first)
+    if start is None or end is None:
+        return
+    count = whole_number(root.get("headerRowCount"), 1)
+    for column in range(start[1], min(end[1], start[1] + 1000) + 1):
+        for row in range(start[0], start[0] + min(max(count, 1), 10)):
+            sheet.headers[row, column] = "column" if count else "data"
+
+
+def _raw_cells(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[int, int, Any]]:
+    """Yield row, column and XML of a sheet's cells, one at a time.
+
+    Raises:
+        Unreadable: The XML is damaged.
+    """
+    from lxml import etree
+
+    data = member(archive, place)
+    if data is None:
+        return
+    try:
+        for _, row in etree.iterparse(
+            io.BytesIO(data), tag="{*}row", resolve_entities=False, no_network=True
+        ):
+            for cell in row:
+                if local(cell) == "c" and (found := _coordinates(cell.get("r") or "")):
+                    yield *found, cell
+            row.clear()
+            while row.getprevious() is not None:
+                del row.getparent()[0]
+    except etree.XMLSyntaxError as error:
+        raise Unreadable(f"damaged: its part {place}: {error.msg}") from error
+
+
+def _coordinates(name: str) -> tuple[int, int] | None:
+    """Return row and column, from 0, of a cell's name such as ``B3``."""
+    match = _PLACE.fullmatch(name)
+    if match is None:
+        return None
+    column = 0
+    for letter in match[1]:
+        column = column * 26 + ord(letter) - ord("A") + 1
+    return int(match[2]) - 1, column - 1
