@@ -7,7 +7,7 @@ each value stands with the headers of its column and row.
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tailorbird.documents.decode import squeeze
@@ -57,6 +57,15 @@ def whole_number(text: str | None, default: int = 1, most: int = 10**6) -> int:
 
 Rows = Sequence[Sequence[Cell | str]]
 _Place = tuple[int, int]
+
+
+def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[Cell]]:
+    """Return rows whose first is marked; bold words in it are believed more than ``data``."""
+    if not rows or (header == "data" and all(cell.strong for cell in rows[0] if cell.text)):
+        return [list(row) for row in rows]
+    known = ("column",) if header == "column" else ("column", "row")
+    first = [cell if cell.header in known else replace(cell, header=header) for cell in rows[0]]
+    return [first, *map(list, rows[1:])]
 
 
 @dataclass(slots=True)

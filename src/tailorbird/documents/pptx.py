@@ -1,14 +1,24 @@
-"""PPTX: slides in their order, titles as headings, then words, tables and the speaker's notes."""
+"""PPTX: slides in their order, titles as headings, then words, tables, charts and the notes."""
 
-import posixpath
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.drawing import Drawings, paragraphs
+from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.zipped import attribute, core_properties, local, needed, opened, part
+from tailorbird.documents.zipped import (
+    attribute,
+    core_properties,
+    local,
+    main_part,
+    needed,
+    opened,
+    part,
+    relations,
+)
 
 _NUMBERS = frozenset({"sldNum", "dt", "ftr", "hdr"})
 
@@ -17,94 +27,97 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     """Read the slides; a slide's number is its page."""
     builder = TextBuilder()
     with opened(path) as archive:
-        root = needed(archive, "ppt/presentation.xml", "a PPTX")
-        targets = _related(archive, "ppt/presentation.xml")
+        main = main_part(archive, "ppt/presentation.xml")
+        root = needed(archive, main, "a PPTX")
+        targets = relations(archive, main)
         slides = [e for e in root.iter() if local(e) == "sldId"]
         title = ""
         for number, slide in enumerate(slides, 1):
             # The slide's own `id` has no namespace; the relation's comes with one.
             relation = next((v for k, v in slide.attrib.items() if k.endswith("}id")), "")
-            place = targets.get(relation, ("", ""))[1]
+            place = targets[relation].place if relation in targets else ""
             builder.leave()
             builder.page(number)
             try:
-                found = _slide(builder, archive, place)
+                title = _slide(builder, archive, place, notes) or title
             except Unreadable as error:
                 notes.append(f"slide {number}: {error}")
-                continue
-            title = title or found
-        said = core_properties(archive)
+        properties = core_properties(archive)
     metadata: dict[str, Value] = {"pages": len(slides)}
-    if said.get("creator"):
-        metadata["author"] = said["creator"]
-    named = said.get("title", "")
+    if properties.get("creator"):
+        metadata["author"] = properties["creator"]
+    named = properties.get("title", "")
     if named.lower() in ("powerpoint presentation", "presentation"):  # what programs write
         named = ""
     yield Parsed(*builder.result(), named or title, metadata)
 
 
-def _related(archive: zipfile.ZipFile, name: str) -> dict[str, tuple[str, str]]:
-    """Return type and place of what a part of the archive refers to, by the relation's id."""
-    folder, file = posixpath.split(name)
-    root = part(archive, f"{folder}/_rels/{file}.rels")
-    found = {}
-    for element in root.iter() if root is not None else ():
-        if local(element) == "Relationship" and element.get("TargetMode") != "External":
-            place = posixpath.normpath(posixpath.join("/", folder, element.get("Target") or ""))
-            kind = (element.get("Type") or "").rpartition("/")[2]
-            found[element.get("Id") or ""] = (kind, place.lstrip("/"))
-    return found
-
-
-def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str) -> str:
+def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: Notes) -> str:
     """Write a slide; return its title."""
     root = needed(archive, place, "a whole PPTX")
-    shapes = [e for e in root.iter() if local(e) in ("sp", "graphicFrame")]
+    targets = relations(archive, place)
+    shapes = list(_shapes(root))
     titles = [shape for shape in shapes if _placeholder(shape) in ("title", "ctrTitle")]
-    title = squeeze(" ".join(" ".join(_paragraphs(shape)) for shape in titles))
+    title = squeeze(" ".join(" ".join(paragraphs(shape)) for shape in titles))
     builder.heading(title, 1)
+    drawings = Drawings(builder, archive, targets, notes)
     for shape in shapes:
         if shape in titles or _placeholder(shape) in _NUMBERS:
             continue
         table = next((e for e in shape.iter() if local(e) == "tbl"), None)
         if table is not None:
             builder.table(_rows(table))
-        else:
-            builder.block("\n".join(_paragraphs(shape)))
-    for kind, where in _related(archive, place).values():
-        if kind == "notesSlide" and (root := part(archive, where)) is not None:
-            said = [
-                line
-                for shape in root.iter()
-                if local(shape) == "sp" and _placeholder(shape) == "body"
-                for line in _paragraphs(shape)
-            ]
-            if said:
-                builder.block("Notes: " + "\n".join(said))
+        elif local(shape) == "sp" or not drawings.write(shape):
+            builder.block("\n".join(paragraphs(shape)))
+    for target in targets.values():
+        if target.kind == "notesSlide" and (root := part(archive, target.place)) is not None:
+            bodies = [e for e in _shapes(root) if _placeholder(e) == "body"]
+            if lines := [line for body in bodies for line in paragraphs(body)]:
+                builder.block("Notes: " + "\n".join(lines))
+        elif target.kind == "comments" and (note := "comments on slides are left out") not in notes:
+            notes.append(note)
     return title
 
 
+def _shapes(root: Any) -> Iterator[Any]:
+    """Yield the shapes of a slide in their order, those of a group together."""
+    stack = [root]
+    while stack:
+        element = stack.pop()
+        kind = local(element)
+        if kind in ("sp", "graphicFrame", "cxnSp"):
+            yield element
+        elif kind != "Fallback":  # which repeats a shape for old programs
+            stack.extend(reversed(element))
+
+
 def _placeholder(shape: Any) -> str:
-    found = next((e for e in shape.iter() if local(e) == "ph"), None)
-    return "" if found is None else attribute(found, "type") or "content"
+    mark = next((e for e in shape.iter() if local(e) == "ph"), None)
+    return "" if mark is None else attribute(mark, "type") or "content"
 
 
-def _paragraphs(shape: Any) -> list[str]:
-    lines = []
-    for paragraph in (e for e in shape.iter() if local(e) == "p"):
-        words = "".join(
-            "\n" if local(e) == "br" else e.text or ""
-            for e in paragraph.iter()
-            if local(e) in ("t", "br")
-        )
-        if words.strip():
-            lines.append(words.strip())
-    return lines
+def _rows(table: Any) -> list[list[Cell]]:
+    """Return a table's cells; those that others cover are left out."""
+    look = next((e for e in table if local(e) == "tblPr"), None)
+    labels: Header = "row" if look is not None and _is_on(look, "firstCol") else ""
+    rows: list[list[Cell]] = []
+    for row in (e for e in table if local(e) == "tr"):
+        cells: list[Cell] = []
+        for cell in (e for e in row if local(e) == "tc"):
+            if not (_is_on(cell, "hMerge") or _is_on(cell, "vMerge")):
+                text = " ".join(paragraphs(cell))
+                high, wide = (whole_number(cell.get(name)) for name in ("rowSpan", "gridSpan"))
+                cells.append(Cell(text, high, wide, "" if cells else labels, _is_bold(cell)))
+        rows.append(cells)
+    if look is None or look.get("firstRow") is None:
+        return rows
+    return with_first_row(rows, "column" if _is_on(look, "firstRow") else "data")
 
 
-def _rows(table: Any) -> list[list[str]]:
-    return [
-        [" ".join(_paragraphs(cell)) for cell in row if local(cell) == "tc"]
-        for row in table
-        if local(row) == "tr"
-    ]
+def _is_on(element: Any, name: str) -> bool:
+    return element.get(name) in ("1", "true")
+
+
+def _is_bold(cell: Any) -> bool:
+    runs = [e for e in cell.iter() if local(e) == "r"]
+    return bool(runs) and all(any(local(e) == "rPr" and _is_on(e, "b") for e in r) for r in runs)
