@@ -13,12 +13,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from tailorbird import log
 from tailorbird.errors import UserError
+from tailorbird.knowledge.fold import is_unspaced, words_to_find, words_to_index
 from tailorbird.knowledge.resident import Found, Resident, best
 
 _RESIDENT_BYTES = 256 << 20
@@ -27,7 +30,9 @@ _KEEP_VERSIONS = timedelta(minutes=2)
 _FRAGMENTS = 50
 _STALE, _READ_ALL_SECONDS = 500, 20.0
 _REFINE = 2
-_WORDS_INDEX, _VECTOR_INDEX = "text_idx", "vector_idx"
+_VECTOR_INDEX = "vector_idx"
+# Earlier versions kept the words as they are written, under another name.
+_WORDS, _OLD_WORDS = "words", "text"
 
 
 class Store(Protocol):
@@ -108,7 +113,7 @@ class LanceStore:
         columns = {
             "row": pa.array(np.asarray(rows, dtype=np.int64)),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.dimension),
-            "text": pa.array([_encodable(text) for text in texts], pa.string()),
+            self._words: pa.array([_encodable(words_to_index(t)) for t in texts], pa.string()),
         }
         with _explained(self.folder):
             before = self._table.count_rows()
@@ -153,7 +158,10 @@ class LanceStore:
 
         # Its own types call for every default to be named.
         ask: Any = MatchQuery
-        asked, wanted = ask(_encodable(question), "text"), k
+        column = self._words
+        if column == _OLD_WORDS and is_unspaced(question):
+            _warn_of_old_words(self.folder.parent)
+        asked, wanted = ask(_encodable(words_to_find(question)), column), k
         while True:
             search = self._table.search(asked, query_type="fts").select(["row", "_score"])
             read = search.limit(wanted).to_arrow()
@@ -175,7 +183,7 @@ class LanceStore:
 
     def due(self, rows: int) -> bool:
         """See `Store.due`."""
-        words = self._table.index_stats(_WORDS_INDEX)
+        words = self._table.index_stats(f"{self._words}_idx")
         if words is None or words.num_unindexed_rows > rows:
             return True
         return bool(self._table.stats()["fragment_stats"]["num_small_fragments"] > _FRAGMENTS)
@@ -197,6 +205,11 @@ class LanceStore:
     def remove(folder: Path, name: str) -> None:
         """Delete a table from disk, also one too damaged to be opened."""
         shutil.rmtree(folder / f"{name}.lance", ignore_errors=True)
+
+    @property
+    def _words(self) -> str:
+        # Looked up each time: another process may have made the index again.
+        return _words_column(self._table)
 
     def _build_vector_index(self) -> None:
         from lancedb.index import IvfSq
@@ -312,7 +325,7 @@ def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
             return base.open_table(name)
         schema = pa.schema(
             [("row", pa.int64()), ("vector", pa.list_(pa.float32(), dimension)),
-             ("text", pa.string())]
+             (_WORDS, pa.string())]
         )  # fmt: skip
         table = base.create_table(name, schema=schema)
         _ensure_indexes(table)
@@ -325,12 +338,26 @@ def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
         ) from error
 
 
+def _words_column(table: Any) -> str:
+    return _WORDS if _WORDS in table.schema.names else _OLD_WORDS
+
+
+@cache
+def _warn_of_old_words(folder: Path) -> None:
+    log.warn(
+        f"{folder} was indexed by an earlier version, which finds no words of Chinese, Japanese, "
+        f"Korean, Thai, Lao, Khmer or Burmese; tailor index --store {folder} --repair makes its "
+        "index again"
+    )
+
+
 def _ensure_indexes(table: Any) -> None:
     from lancedb.index import FTS, BTree
 
     known = {index.name for index in table.list_indices()}
-    if _WORDS_INDEX not in known:
-        table.create_index("text", config=FTS(with_position=False), name=_WORDS_INDEX)
+    words = _words_column(table)
+    if f"{words}_idx" not in known:
+        table.create_index(words, config=FTS(with_position=False), name=f"{words}_idx")
     if "row_idx" not in known:
         table.create_index("row", config=BTree(), name="row_idx")
 

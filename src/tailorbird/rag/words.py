@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
+from tailorbird.knowledge.fold import EACH, RUNS, fold, pieces
+
 # Question words stay out as well: they say what is wanted, not what about.
 _STOP_WORDS = """
 a about above after again all also am an and any are as at be because been before being below
@@ -22,12 +24,12 @@ not no never none neither nor cannot without can't don't doesn't didn't isn't ar
 weren't won't wouldn't shouldn't couldn't hasn't haven't hadn't
 """
 NEGATIONS = frozenset(_NEGATION_WORDS.split())
-# Letters with inner apostrophes; digits with their points and commas; each ideograph by itself.
+# Words with inner apostrophes and the vowel signs of Indian scripts; digits with their points and
+# commas; each Chinese or Japanese letter by itself; runs of Thai, Lao, Burmese and Khmer.
+_SIGNS = "\u0300-\u036f\u0483-\u0487\u0900-\u0963\u0971-\u0dff"
+_LETTERS = rf"(?:[^\W\d_{EACH}{RUNS}]|[{_SIGNS}])+"
 _TOKEN = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-    r"|\d+(?:[.,]\d+)*"
-    r"|[^\W\d_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
-    r"(?:['\u2019][^\W\d_]+)*"
+    rf"(?P<run>[{RUNS}]+)|(?P<word>[{EACH}]|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*)"
 )
 # Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
@@ -49,9 +51,12 @@ def stem(word: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Return every word and number in lower case, names of code taken apart."""
-    apart = _HUMP.sub(" ", text).replace("\u2019", "'")
-    return [found.lower() for found in _TOKEN.findall(apart)]
+    """Return every word and number, folded and in lower case, names of code taken apart."""
+    apart = _HUMP.sub(" ", fold(text)).replace("\u2019", "'")
+    parts: list[str] = []
+    for match in _TOKEN.finditer(apart):
+        parts += pieces(match["run"]) if match["run"] else [match["word"].casefold()]
+    return parts
 
 
 def content_words(text: str) -> list[str]:
