@@ -1,107 +1,186 @@
-"""DOCX: paragraphs, headings by style, lists and tables of the document's body."""
+"""DOCX: paragraphs, headings by style, lists, tables, notes, text boxes and charts."""
 
-import re
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
-from tailorbird.documents.grid import Cell
+from tailorbird.documents.build import TextBuilder, raised, squeeze
+from tailorbird.documents.docx_styles import (
+    TITLE,
+    Lists,
+    Styles,
+    child,
+    outline_level,
+    value,
+)
+from tailorbird.documents.docx_tables import table_caption, table_rows
+from tailorbird.documents.drawing import Drawings, formula_mark
+from tailorbird.documents.grid import table_lines
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Value
-from tailorbird.documents.zipped import attribute, core_properties, local, needed, opened, part
+from tailorbird.documents.zipped import (
+    Relation,
+    core_properties,
+    local,
+    main_part,
+    needed,
+    opened,
+    part,
+    relations,
+)
 
-_HEADING = re.compile(r"heading (\d)$", re.I)
-_TITLE = 0
-_BODY_OUTLINE = 9
 _BREAK = "\f"
+_WRAPPERS = frozenset({"sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag"})
+# The fallback repeats a text box for old programs; properties hold no words.
+_WORDLESS = frozenset(
+    {"Fallback", "pPr", "rPr", "del", "moveFrom", "delText", "instrText", "txbxContent"}
+)
+_LONGEST_SAMPLE = 60
 
 
 def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the body, then the footnotes; what was deleted under tracked changes is left out."""
+    """Read the body, then the notes; what was deleted under tracked changes is left out."""
     with opened(path) as archive:
-        root = needed(archive, "word/document.xml", "a DOCX")
-        styles = part(archive, "word/styles.xml")
-        said = core_properties(archive)
-        footnotes = part(archive, "word/footnotes.xml")
-    body = _Body({} if styles is None else _heading_levels(styles), _page_breaks(root))
-    body.write(next((e for e in root if local(e) == "body"), root))
-    for note in footnotes if footnotes is not None else ():
-        if words := squeeze(_words(note)):
-            body.builder.block(f"Footnote: {words}")
+        main = main_part(archive, "word/document.xml")
+        root = needed(archive, main, "a DOCX")
+        targets = relations(archive, main)
+        parts = _Parts(archive, targets)
+        body = _Body(root, parts, notes)
+        body.write(child(root, "body") if child(root, "body") is not None else root)
+        for kind, name in (("footnotes", "Footnote"), ("endnotes", "Endnote")):
+            for note in parts.roots(kind):
+                for words in filter(None, (body.flat(one) for one in note)):
+                    body.builder.block(f"{name}: {words}")
+        _tell(parts, root, body, notes)
+        properties = core_properties(archive)
     metadata: dict[str, Value] = {}
-    if said.get("creator"):
-        metadata["author"] = said["creator"]
-    yield Parsed(*body.builder.result(), body.title or said.get("title", ""), metadata)
+    if properties.get("creator"):
+        metadata["author"] = properties["creator"]
+    yield Parsed(*body.builder.result(), body.title or properties.get("title", ""), metadata)
 
 
-def _heading_levels(styles: Any) -> dict[str, int]:
-    """Return the heading level of each style, by its English name or that of what it is based on.
+class _Parts:
+    """The parts that a document's main part refers to."""
 
-    Word keeps ``heading 1`` as the name in every language; only the style's id is translated.
-    """
-    own: dict[str, int] = {}
-    based: dict[str, str] = {}
-    for style in (e for e in styles.iter() if local(e) == "style"):
-        name = attribute(style, "styleId") or ""
-        for element in style.iter():
-            kind, value = local(element), attribute(element, "val") or ""
-            if kind == "name" and (found := _HEADING.match(value)):
-                own[name] = int(found.group(1))
-            elif kind == "name" and value.lower() == "title":
-                own[name] = _TITLE
-            elif kind == "basedOn":
-                based[name] = value
-            elif kind == "outlineLvl" and value.isdigit() and int(value) < _BODY_OUTLINE:
-                own.setdefault(name, int(value) + 1)
-    levels = dict(own)
-    for name in based:
-        parent, steps = name, 0
-        while parent not in own and parent in based and steps < 20:
-            parent, steps = based[parent], steps + 1
-        if parent in own:
-            levels.setdefault(name, own[parent])
-    return levels
+    def __init__(self, archive: zipfile.ZipFile, targets: dict[str, Relation]) -> None:
+        self.archive = archive
+        self.targets = targets
+
+    def roots(self, kind: str) -> list[Any]:
+        """Return the roots of all parts of a kind."""
+        places = [target.place for target in self.targets.values() if target.kind == kind]
+        return [
+            root for root in (part(self.archive, place) for place in places) if root is not None
+        ]
+
+    def root(self, kind: str) -> Any | None:
+        """Return the root of the first part of a kind."""
+        return next(iter(self.roots(kind)), None)
+
+
+def _tell(parts: _Parts, root: Any, body: "_Body", notes: Notes) -> None:
+    """Tell what of a document is left out."""
+    comments = sum(local(e) == "comment" for one in parts.roots("comments") for e in one)
+    if comments:
+        notes.append(f"{comments} comments are left out")
+    margins = [body.flat(one) for kind in ("header", "footer") for one in parts.roots(kind)]
+    words = [text for text in margins if sum(map(str.isalpha, text)) > 2]
+    if words:
+        notes.append(f"page headers and footers are left out: {words[0][:_LONGEST_SAMPLE]!r}")
+    if any(local(e) == "altChunk" for e in root.iter()):
+        notes.append("left out: another document that is embedded in it")
 
 
 class _Body:
     """Writes the blocks of a document's body."""
 
-    def __init__(self, levels: dict[str, int], breaks: frozenset[Any]) -> None:
+    def __init__(self, root: Any, parts: _Parts, notes: Notes) -> None:
         self.builder = TextBuilder()
-        self.levels = levels
-        self.breaks = breaks
+        self.styles = Styles(parts.root("styles"))
+        self.lists = Lists(parts.root("numbering"), self.styles)
+        self.drawings = Drawings(self.builder, parts.archive, parts.targets, notes)
+        self.breaks = _page_breaks(root)
         self.title = ""
         self.page = 1
-        if breaks:
+        if self.breaks:
             self.builder.page(1)
 
     def write(self, parent: Any) -> None:
+        """Write the paragraphs and tables within an element."""
         for element in parent:
             kind = local(element)
             if kind == "p":
                 self._paragraph(element)
+                self._write_drawn(element)
             elif kind == "tbl":
-                self.builder.table(_rows(element))
-                self._turn(sum(1 for inner in element.iter() if inner in self.breaks))
-            elif kind in ("sdt", "sdtContent", "ins", "customXml", "smartTag"):
+                self._table(element)
+            elif kind in _WRAPPERS:
                 self.write(element)
+            elif kind == "AlternateContent":
+                self.write(child(element, "Choice") if len(element) else ())
+
+    def flat(self, parent: Any) -> str:
+        """Return the words of an element's paragraphs and tables on one line."""
+        parts: list[str] = []
+        for element in parent:
+            kind = local(element)
+            if kind == "p":
+                style, numbering, _ = _look(element)
+                label = self.lists.label(style, numbering)
+                words = _words(element)
+                parts.append(f"{label[0]} {words}" if label and words.strip() else words)
+                parts += [self.flat(box) for box in _drawn(element) if local(box) == "txbxContent"]
+            elif kind == "tbl":
+                parts.append("; ".join(table_lines(table_rows(element, self.styles, self.flat))))
+            elif kind in _WRAPPERS:
+                parts.append(self.flat(element))
+        return squeeze(" ".join(parts))
+
+    def _table(self, table: Any) -> None:
+        cells = [e for e in table.iter() if local(e) == "tc"]
+        if len(cells) == 1 or any(map(self._is_section, cells)):  # it only lays out the page
+            for cell in (c for c in cells if next(c.iterancestors(table.tag)) is table):
+                self.write(cell)
+            return
+        rows = table_rows(table, self.styles, self.flat)
+        self.builder.table(rows, table_caption(table))
+        for element in (e for e in table.iter() if local(e) in ("drawing", "object")):
+            self.drawings.write(element)
+        self._turn(sum(1 for inner in table.iter() if inner in self.breaks))
+
+    def _is_section(self, cell: Any) -> bool:
+        """Whether a cell has a heading and text below it."""
+        paragraphs = [e for e in cell if local(e) == "p" and _words(e).strip()]
+        styles = [_look(paragraph) for paragraph in paragraphs]
+        return len(paragraphs) > 1 and any(s in self.styles.levels or lvl for s, _, lvl in styles)
+
+    def _write_drawn(self, paragraph: Any) -> None:
+        for element in _drawn(paragraph):
+            if local(element) == "txbxContent":
+                self.write(element)
+            else:
+                self.drawings.write(element)
 
     def _paragraph(self, paragraph: Any) -> None:
         pieces = _words(paragraph, self.breaks).split(_BREAK)
-        style, listed, level = _look(paragraph)
-        level = self.levels.get(style, level)
-        if level is None and not listed:
+        style, numbering, level = _look(paragraph)
+        label = self.lists.label(style, numbering)
+        if label is None and style.lower().startswith("list"):
+            label = ("-", 0)
+        level = self.styles.levels.get(style, level)
+        if level is None and label is None:
             return self._flowing(pieces)
         while len(pieces) > 1 and not pieces[0].strip():
             self._turn(1)
             pieces.pop(0)
-        text = "".join(pieces)
-        if level == _TITLE:
+        text = "".join(pieces).strip()
+        if level == TITLE:
             self.title = self.title or squeeze(text)
-        if level is not None:
-            self.builder.heading(text, level)
-        elif text.strip():
-            self.builder.item("  " * listed[0] + "- " + text.strip())
+        if level is not None and text:
+            number = f"{label[0]} " if label and label[0] != "-" else ""
+            self.builder.heading(number + text, level)
+        elif text and label is not None:
+            self.builder.item(f"{'  ' * label[1]}{label[0]} {text}")
         self._turn(len(pieces) - 1)
 
     def _flowing(self, pieces: list[str]) -> None:
@@ -129,26 +208,30 @@ def _page_breaks(root: Any) -> frozenset[Any]:
     be counted again; other programs note none.
     """
     noted = [e for e in root.iter() if local(e) == "lastRenderedPageBreak"]
-    asked = [e for e in root.iter() if local(e) == "br" and attribute(e, "type") == "page"]
-    return frozenset(noted or asked)
+    manual = [e for e in root.iter() if local(e) == "br" and "page" in e.attrib.values()]
+    return frozenset(noted or manual)
 
 
-def _look(paragraph: Any) -> tuple[str, tuple[int, ...], int | None]:
-    """Return a paragraph's style, its depth in a list (empty: none) and its outline level."""
-    style, listed, level = "", (), None  # type: str, tuple[int, ...], int | None
-    properties = next((e for e in paragraph if local(e) == "pPr"), ())
-    for element in properties:
-        kind, value = local(element), attribute(element, "val") or ""
-        if kind == "pStyle":
-            style = value
-            if value.lower().startswith("list"):
-                listed = listed or (0,)
-        elif kind == "outlineLvl" and value.isdigit() and int(value) < _BODY_OUTLINE:
-            level = int(value) + 1
-        elif kind == "numPr":
-            depths = [attribute(e, "val") or "0" for e in element if local(e) == "ilvl"]
-            listed = (min(int(depths[0]), 8) if depths and depths[0].isdigit() else 0,)
-    return style, listed, level
+def _look(paragraph: Any) -> tuple[str, Any | None, int | None]:
+    """Return a paragraph's style, its numbering and its outline level."""
+    properties = child(paragraph, "pPr")
+    return value(properties, "pStyle"), child(properties, "numPr"), outline_level(properties)
+
+
+def _drawn(paragraph: Any) -> Iterator[Any]:
+    """Yield the text boxes of a paragraph, and the drawings that hold none."""
+    stack = [paragraph]
+    while stack:
+        element = stack.pop()
+        kind = local(element)
+        if (
+            kind == "txbxContent"
+            or kind in ("drawing", "object")
+            and not any(local(e) == "txbxContent" for e in element.iter())
+        ):
+            yield element
+        elif kind != "Fallback":
+            stack.extend(reversed(element))
 
 
 def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> str:
@@ -161,24 +244,16 @@ def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> str:
         if inner in breaks:
             parts.append(_BREAK)
         elif kind == "t":
-            parts.append(inner.text or "")
-        elif kind == "tab":
+            text = inner.text or ""
+            if value(child(inner.getparent(), "rPr"), "vertAlign") == "superscript":
+                text = raised("".join(parts[-2:]), text)
+            parts.append(formula_mark(inner) + text)
+        elif kind in ("tab", "ptab"):
             parts.append("\t")
         elif kind in ("br", "cr"):
             parts.append("\n")
         elif kind == "noBreakHyphen":
             parts.append("-")
-        # The fallback repeats a text box for old programs; properties hold no words.
-        if kind not in ("Fallback", "pPr", "rPr", "del", "moveFrom", "delText", "instrText"):
-            if kind == "p" and parts and inner is not element:
-                parts.append("\n")
+        if kind not in _WORDLESS or inner is element:
             stack.extend(reversed(inner))
     return "".join(parts)
-
-
-def _rows(table: Any) -> list[list[Cell]]:
-    rows: list[list[Cell]] = []
-    for row in (e for e in table if local(e) == "tr"):
-        cells = [e for e in row if local(e) == "tc" or local(e) == "sdt"]
-        rows.append([Cell(_words(cell), header="" if rows else "maybe") for cell in cells])
-    return rows

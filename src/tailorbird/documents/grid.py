@@ -174,7 +174,8 @@ def table_lines(rows: Rows) -> Iterator[str]:
     first = next((r for r in range(height) if not _is_title(grid, r)), height)
     for r in range(first):
         yield next(iter(grid.cells(r).values()))
-    silent = set(grid.headers.values()) <= {"maybe"}
+    kinds = set(grid.headers.values())
+    silent = kinds <= {"maybe"} or kinds == {"maybe", "row"}
     heads = _guessed_heads(grid, first) if silent else _marked_heads(grid, first)
     names: list[str] | None = None
     for r in range(first, height):

@@ -39,9 +39,11 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
             builder.leave()
             builder.page(number)
             try:
-                title = _slide(builder, archive, place, notes) or title
+                name = _slide(builder, archive, place, notes)
             except Unreadable as error:
                 notes.append(f"slide {number}: {error}")
+                continue
+            title = title or name
         properties = core_properties(archive)
     metadata: dict[str, Value] = {"pages": len(slides)}
     if properties.get("creator"):

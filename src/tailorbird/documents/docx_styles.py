@@ -1,0 +1,175 @@
+"""What the styles and lists of a DOCX say: levels of headings, numbers of items, bold words."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from tailorbird.documents.grid import whole_number
+from tailorbird.documents.numbering import Counter, Level
+from tailorbird.documents.zipped import attribute, local
+
+_HEADING = re.compile(r"heading (\d)$", re.I)
+TITLE = 0
+_BODY_OUTLINE = 9
+_DEEPEST_LEVEL = 8
+_DEEPEST_STYLE = 20
+_T = TypeVar("_T")
+
+
+def child(element: Any, name: str) -> Any:
+    """Return an element's first child of a name, None if there is none."""
+    return None if element is None else next((e for e in element if local(e) == name), None)
+
+
+def value(element: Any, name: str) -> str:
+    """Return the value of a property, empty if it is not set."""
+    inner = child(element, name)
+    return "" if inner is None else attribute(inner, "val") or ""
+
+
+def is_on(element: Any, name: str) -> bool:
+    """Whether a property that needs no value is set and not switched off."""
+    inner = child(element, name)
+    return inner is not None and attribute(inner, "val") not in ("0", "false", "off")
+
+
+def outline_level(properties: Any) -> int | None:
+    """Return the heading level that a paragraph's outline level stands for."""
+    text = value(properties, "outlineLvl")
+    level = whole_number(text, _BODY_OUTLINE)
+    return level + 1 if level < _BODY_OUTLINE else None
+
+
+class Styles:
+    """The styles of a document, each with what it takes from those it is based on.
+
+    Attributes:
+        levels: Level of the headings, `TITLE` for the title's.
+        numbers: List and depth of the items.
+        bold: Whether words are bold.
+        tables: Which parts of a table look different: ``firstRow``, ``firstCol`` ...
+    """
+
+    def __init__(self, root: Any | None) -> None:
+        styles = [] if root is None else [e for e in root.iter() if local(e) == "style"]
+        named = {attribute(style, "styleId") or "": style for style in styles}
+        self._based = {name: value(style, "basedOn") for name, style in named.items()}
+        levels, numbers, bold = {}, {}, {}
+        for name, style in named.items():
+            properties = child(style, "pPr")
+            if (level := _heading_level(style)) is not None:
+                levels[name] = level
+            if (numbering := child(properties, "numPr")) is not None:
+                numbers[name] = value(numbering, "numId"), value(numbering, "ilvl")
+            if child(child(style, "rPr"), "b") is not None:
+                bold[name] = is_on(child(style, "rPr"), "b")
+        parts = {
+            name: {attribute(e, "type") for e in style if local(e) == "tblStylePr"}
+            for name, style in named.items()
+        }
+        self.levels = self._inherit(levels)
+        self.numbers = self._inherit(numbers)
+        self.bold = self._inherit(bold)
+        self.tables = self._inherit({name: kinds for name, kinds in parts.items() if kinds})
+
+    def _inherit(self, own: Mapping[str, _T]) -> dict[str, _T]:
+        values = dict(own)
+        for name in self._based:
+            parent, steps = name, 0
+            while parent not in own and parent in self._based and steps < _DEEPEST_STYLE:
+                parent, steps = self._based[parent], steps + 1
+            if parent in own:
+                values.setdefault(name, own[parent])
+        return values
+
+
+def _heading_level(style: Any) -> int | None:
+    """Return a style's level by its name, which Word keeps in English, or by its outline."""
+    name = value(style, "name")
+    if match := _HEADING.match(name):
+        return int(match.group(1))
+    return TITLE if name.lower() == "title" else outline_level(child(style, "pPr"))
+
+
+class Lists:
+    """Numbers the items of a document's lists; items are to be asked for in their order."""
+
+    def __init__(self, root: Any | None, styles: Styles) -> None:
+        self.styles = styles
+        self._levels: dict[str, dict[int, Level]] = {}
+        self._depths: dict[str, dict[str, int]] = {}
+        self._linked: dict[str, str] = {}
+        self._nums: dict[str, Any] = {}
+        self._counts: dict[str, dict[int, int]] = {}
+        self._counters: dict[str, Counter | None] = {}
+        for element in root if root is not None else ():
+            name = attribute(element, "abstractNumId") or ""
+            if local(element) == "abstractNum":
+                levels = [e for e in element if local(e) == "lvl"]
+                self._levels[name] = {_depth(e): _level(e) for e in levels}
+                self._depths[name] = {value(e, "pStyle"): _depth(e) for e in levels}
+                if link := value(element, "numStyleLink"):
+                    self._linked[name] = link
+            elif local(element) == "num":
+                self._nums[attribute(element, "numId") or ""] = element
+
+    def label(self, style: str, numbering: Any | None) -> tuple[str, int] | None:
+        """Count a paragraph; return its label and depth, None if it is no item of a list.
+
+        Args:
+            style: The paragraph's style.
+            numbering: Its own ``numPr``, if it has one.
+        """
+        number, depth = self.styles.numbers.get(style, ("", ""))
+        own_number, own_depth = value(numbering, "numId"), value(numbering, "ilvl")
+        number, depth = own_number or number, own_depth or depth
+        if number not in self._nums:  # 0 says that it is none, whatever its style
+            return None
+        counter = self._counter(number)
+        if counter is None:
+            return None
+        linked = self._depths.get(self._abstract(number), {}).get(style, 0)
+        level = min(whole_number(depth, linked), _DEEPEST_LEVEL)
+        return counter.label(level), level
+
+    def _abstract(self, number: str) -> str:
+        """Return the list that a number's items are counted in, through the style it names."""
+        name = value(self._nums.get(number), "abstractNumId")
+        if name in self._linked:
+            style = self.styles.numbers.get(self._linked[name], ("", ""))[0]
+            name = value(self._nums.get(style), "abstractNumId")
+        return name
+
+    def _counter(self, number: str) -> Counter | None:
+        if number in self._counters:
+            return self._counters[number]
+        name = self._abstract(number)
+        self._counters[number] = counter = None
+        if name in self._levels:
+            levels = dict(self._levels[name])
+            counter = Counter(levels, self._counts.setdefault(name, {}))
+            for override in (e for e in self._nums[number] if local(e) == "lvlOverride"):
+                depth = _depth(override)
+                if (own := child(override, "lvl")) is not None:
+                    levels[depth] = _level(own)
+                if start := value(override, "startOverride"):
+                    levels[depth] = replace(levels.get(depth, Level()), start=whole_number(start))
+                    counter.counts.pop(depth, None)
+            self._counters[number] = counter
+        return counter
+
+
+def _depth(level: Any) -> int:
+    return min(whole_number(attribute(level, "ilvl"), 0), _DEEPEST_LEVEL)
+
+
+def _level(element: Any) -> Level:
+    restart = child(element, "lvlRestart")
+    return Level(
+        value(element, "numFmt") or "decimal",
+        value(element, "lvlText"),
+        whole_number(value(element, "start"), 0),
+        None if restart is None else whole_number(attribute(restart, "val"), 0),
+        is_on(element, "isLgl"),
+    )
