@@ -17,10 +17,10 @@ def main() -> None:
     """Plant, judge and count."""
     import numpy as np
 
+    from tailorbird.arms.label_errors import out_of_fold
     from tailorbird.config.schema import ModelConfig
     from tailorbird.data.read import read_examples
     from tailorbird.data.sources import Source
-    from tailorbird.flows.label_errors import out_of_fold
     from tailorbird.metrics.confident import label_errors
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder

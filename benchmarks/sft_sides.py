@@ -17,12 +17,12 @@ INSTALL_TRL = "pip install trl, into an environment of its own that also holds t
 
 
 def tailorbird(setup: Setup) -> dict[str, Any]:
-    """Train one epoch as `flows/writing_arm.py` does, and return the clock's figures."""
+    """Train one epoch as `arms/trained_writing.py` does, and return the clock's figures."""
     from dataclasses import replace
 
     from tailorbird import log
+    from tailorbird.arms.trained_writing import make_base
     from tailorbird.config import load_config
-    from tailorbird.flows.writing_arm import make_base
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder

@@ -60,9 +60,9 @@ def _embedded(folder: Path, rows: int) -> list[tuple[Any, Any]]:
     from tailorbird.data.read import read_parts
     from tailorbird.data.sources import Source
     from tailorbird.data.split import make_split
-    from tailorbird.data.truths import target_of, truths
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
+    from tailorbird.tasks.truths import target_of, truths
 
     files = [str(data_file(folder, f"{name}.tsv")) for name in ("train", "dev", "test")]
     parts = read_parts(

@@ -4,7 +4,7 @@ SST-2, batch 32, the same rows, the same model, LoRA (every linear layer, rank 1
 ways, interleaved (A B C D A B C D ...), each in a fresh process that first trains a few steps on
 other rows:
 
-  tailorbird           flows/arm.py's own functions and train/loop.py, with their defaults
+  tailorbird           arms/trained.py's own functions and train/loop.py, with their defaults
   trainer              transformers.Trainer as it comes
   trainer-bf16         with bf16=True
   trainer-bf16-sorted  with bf16=True and train_sampling_strategy="group_by_length"
@@ -151,11 +151,11 @@ def _measure(way: str, method: str, path: Path, asked: Any) -> dict[str, float]:
 def _tailorbird(
     way: str, method: str, rows: list[tuple[str, str]], batch: int
 ) -> tuple[float, int, int]:
-    """Return seconds, tokens and the weights of the linear layers; as `flows/arm.py` trains."""
+    """Return seconds, tokens and the weights of the linear layers; as `arms/trained.py` trains."""
     from tailorbird import log
+    from tailorbird.arms.trained import make_model, max_length
     from tailorbird.config import load_config
     from tailorbird.data.encode import encode
-    from tailorbird.flows.arm import make_model, max_length
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.records import Target

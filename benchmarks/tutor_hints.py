@@ -49,9 +49,9 @@ def _compare(model: str, run: Path) -> float:
 
 
 def _against_base(run: Path) -> dict[str, Any]:
-    from tailorbird.flows.written import headline_values, load_values
     from tailorbird.metrics.significance import compare_values
     from tailorbird.runs.folder import RunFolder
+    from tailorbird.tasks.written import headline_values, load_values
 
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     name = report["headline"]

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
+from tailorbird.arms.trained import make_model
+from tailorbird.arms.trained_writing import make_base
 from tailorbird.config import Config
 from tailorbird.data.encode import encode
 from tailorbird.data.tokens import Tokens
-from tailorbird.flows.arm import make_model
-from tailorbird.flows.writing_arm import make_base
 from tailorbird.methods import get_method
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
@@ -62,7 +62,7 @@ def run(folder: str, model: str, method: str, writes: bool, more: dict[str, Any]
 
 
 def _labels(config: Config, folder: str) -> tuple[Any, Job]:
-    from tailorbird.evaluate.predict import loss_and_accuracy, predict
+    from tailorbird.models.predict import loss_and_accuracy, predict
 
     method, device = get_method(config.method.name), choose("cpu", "bf16")
     model, base = make_model(config, tiny.TARGET, device, method)

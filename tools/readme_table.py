@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from tailorbird.metrics.numbers import duration
 from tailorbird.records import Report, report_from_json
-from tailorbird.report.numbers import duration
 from tailorbird.report.table import table_rows
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,9 +24,9 @@ from tailorbird.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tailorbird.arms.load import Predictor
+    from tailorbird.arms.load_writing import Writer
     from tailorbird.flows.knowledge import KnowledgeBase
-    from tailorbird.flows.load import Predictor
-    from tailorbird.flows.load_writing import Writer
     from tailorbird.records import Report
 
     Data = str | Path | Sequence[str | Path]
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 # Torch's threads wait by spinning otherwise, and beside any other program they then take each
 # other's cores. Read when torch is loaded: too late afterwards. A value that the person set stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# The room of this name first: loading it later would put it in the place of the function below.
-import_module("tailorbird.evaluate")
 
 __all__ = ["KnowledgeBase", "UserError", "__version__", "compare", "evaluate", "load", "tune"]
 
@@ -104,7 +101,7 @@ def load(run: str | Path) -> "Predictor | Writer":
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
-    from tailorbird.flows.load import load_any as flow
+    from tailorbird.arms.load import load_any as flow
 
     return flow(run)
 

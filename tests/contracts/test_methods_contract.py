@@ -16,9 +16,9 @@ import tiny
 from tailorbird.config import Config, dump_config
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import predict, softmax
 from tailorbird.methods import TABLE
 from tailorbird.models.device import choose
+from tailorbird.models.predict import predict, softmax
 from tailorbird.runs.folder import CONFIG, JOURNAL, LABELS, MODEL, RunFolder
 
 METHODS = ("full", "adapter", "lora", "qlora", "prompt")
@@ -135,7 +135,7 @@ def _base(case: Case, config: Config) -> Any:
     """Return the base model, its fresh head seeded."""
     import torch
 
-    from tailorbird.flows.arm import HEADS
+    from tailorbird.arms.trained import HEADS
     from tailorbird.models.load import load_classifier
 
     torch.manual_seed(3)
@@ -392,7 +392,7 @@ def test_padding_does_not_change_predictions(case: Case, made: Callable[[Case], 
 _FRESH = """
 import json, sys
 import numpy as np
-from tailorbird.flows.load import load
+from tailorbird.arms.load import load
 job = json.load(sys.stdin)
 for name, run in job["runs"].items():
     try:
@@ -612,7 +612,7 @@ def test_weights_of_another_base_are_refused(models: Any, made: Callable[[Case],
 
 
 def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
-    from tailorbird.flows.arm import max_length
+    from tailorbird.arms.trained import max_length
 
     case = Case("prompt", "bert", "fp32")
     config = _config(case, models("bert"))
@@ -631,7 +631,7 @@ def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
 
 
 def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) -> None:
-    from tailorbird.flows.arm import max_length
+    from tailorbird.arms.trained import max_length
 
     for shape in ("bert", "roberta", "distilbert", "gpt2"):
         case = Case("prompt", shape, "fp32")

@@ -143,7 +143,7 @@ def _config(case: Case, model: Path) -> Config:
 
 
 def _base(case: Case, config: Config) -> Any:
-    from tailorbird.flows.writing_arm import make_base
+    from tailorbird.arms.trained_writing import make_base
 
     return make_base(config, choose("cpu", case.precision), TABLE[case.method])
 
@@ -190,8 +190,8 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
-    from tailorbird.flows.answering import Answering
     from tailorbird.models.generate import Sampling, generate
+    from tailorbird.tasks.answering import Answering
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
@@ -417,7 +417,7 @@ _FRESH = """
 import json, pickle, sys
 import numpy as np
 from pathlib import Path
-from tailorbird.flows.load_writing import Writer
+from tailorbird.arms.load_writing import Writer
 from tailorbird.models.packed import sequence_losses
 from tailorbird.runs.folder import RunFolder
 job = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -39,8 +39,9 @@ def inside() -> Iterator[Tailor]:
 
     Each process takes seconds to import what it needs.
     """
+    from tailorbird.arms import process as nest
+    from tailorbird.arms import worker as child
     from tailorbird.cli.main import run as verb
-    from tailorbird.flows import child, nest
 
     def run(*arguments: Any, stdin: str = "") -> Any:
         out, err = io.StringIO(), io.StringIO()

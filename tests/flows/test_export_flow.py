@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tailorbird.arms.load import load
 from tailorbird.config import load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.export import export
-from tailorbird.flows.load import load
 from tailorbird.flows.tune import tune
 from tiny import saved_model
 

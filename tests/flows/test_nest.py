@@ -10,8 +10,8 @@ from threading import Timer
 
 import pytest
 
+from tailorbird.arms.process import Nest
 from tailorbird.errors import Interrupted
-from tailorbird.flows.nest import Nest
 
 # Other tests of a session replace it.
 RUN = Nest.run
@@ -123,7 +123,7 @@ def test_ctrl_c_before_the_work_has_begun(nest: Nest, tmp_path: Path) -> None:
 def test_what_ends_us_ends_the_work(nest: Nest, tmp_path: Path) -> None:
     """An arm that went on by itself would write to a run that is resumed meanwhile."""
     told = tmp_path / "pid"
-    code = "import sys; from tailorbird.flows.nest import Nest\n"
+    code = "import sys; from tailorbird.arms.process import Nest\n"
     code += "with Nest() as nest: nest.run('some_work', 'waits', sys.argv[1])"
     process = subprocess.Popen([sys.executable, "-c", code, str(told)])
     pid = started(told)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from tailorbird.arms.untrained import run_blind
 from tailorbird.config import load_config
 from tailorbird.flows.folds import run_folds
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import load_target, save_target, score_arm
-from tailorbird.flows.tasks import TOOLS
-from tailorbird.flows.untrained import run_blind
 from tailorbird.records import ArmReport, Example, Split, Target
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.scoring import load_target, save_target, score_arm
+from tailorbird.tasks.table import TOOLS
 
 
 def test_slices_by_class_length_and_group() -> None:

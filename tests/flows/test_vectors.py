@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailorbird.flows.vectors import relation
+from tailorbird.arms.vectors import relation
 
 
 def turned(angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ def _tokens(vocabulary: int) -> Any:
 
 def _attached(folder: Path, method: str) -> Any:
     """Return the configuration, base, tokens and wrapped model, as a run makes them."""
+    from tailorbird.arms.trained_writing import make_base
     from tailorbird.config import load_config
-    from tailorbird.flows.writing_arm import make_base
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
 

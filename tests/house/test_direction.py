@@ -15,10 +15,12 @@ ORDER = (
     ("data", "metrics", "runs"),
     ("models",),
     ("methods",),
-    ("train", "evaluate"),
+    ("train",),
+    ("tasks",),
     ("documents",),
     ("knowledge",),
     ("rag",),
+    ("arms",),
     ("report",),
     ("flows",),
     ("serve",),
@@ -29,7 +31,7 @@ ORDER = (
 APART = {
     (room, other)
     for room in ("documents", "knowledge", "rag")
-    for other in ("methods", "train", "evaluate")
+    for other in ("methods", "train", "tasks")
 }
 
 DOORS: dict[str, str | tuple[str, ...]] = {
@@ -57,7 +59,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "fastapi": "serve/",
     "uvicorn": "serve/",
     "yaml": "yaml_text.py",
-    "rich": ("terminal.py", "log.py", "report/"),
+    "rich": ("terminal.py", "log.py", "report/", "tasks/training_preview.py"),
 }
 NO_ROOMS = {"utils", "util", "helpers", "helper", "common", "misc"}
 

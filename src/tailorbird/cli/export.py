@@ -43,7 +43,7 @@ def export(
     if json:
         print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in found]}))
         return
-    from tailorbird.report.numbers import metric
+    from tailorbird.metrics.numbers import metric
 
     for drift in found:
         print(f"{drift.file}: {drift.bytes / 1e6:.1f} MB")

@@ -65,7 +65,7 @@ def _flat(answer: dict[str, object]) -> dict[str, object]:
 
 def say_one(answer: dict[str, object]) -> None:
     """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
-    from tailorbird.report.numbers import percent
+    from tailorbird.metrics.numbers import percent
 
     values, words = answer.get("values"), answer.get("words")
     if isinstance(words, list | tuple):

@@ -177,3 +177,13 @@ def _missing(path: Path) -> UserError:
 def with_name(source: Source, name: str) -> Source:
     """Return the same wishes for another name."""
     return replace(source, name=name)
+
+
+def tutor_folder() -> Path | None:
+    """Return the folder of the bundled example, the debugging tutor."""
+    package = Path(__file__).parent.parent
+    # Installed: inside the package. In a checkout: beside it, where people look for examples.
+    for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
+        if folder.is_dir():
+            return folder
+    return None

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.arms.load import arm_folder
+from tailorbird.arms.load_writing import Writer
+from tailorbird.arms.trained_writing import make_base
 from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.flows.answering import Answering
-from tailorbird.flows.load import arm_folder
-from tailorbird.flows.load_writing import Writer
-from tailorbird.flows.writing_arm import make_base
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Remembered
 from tailorbird.models.generate import stream
@@ -26,6 +25,7 @@ from tailorbird.rag.followup import Turn, standalone
 from tailorbird.rag.retrieve import Retriever
 from tailorbird.records import Answer, Example, Message, Passage
 from tailorbird.runs.folder import REPORT, TASK, RunFolder
+from tailorbird.tasks.answering import Answering
 
 _UNLIMITED_CONTEXT = 4096
 

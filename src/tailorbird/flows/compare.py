@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.process import ARM as ARM_PROCESS
+from tailorbird.arms.process import Nest
 from tailorbird.config import METHODS, Config, dump_config, for_arm
 from tailorbird.config.losses import check_loss
-from tailorbird.data.truths import truths
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.job import OUTCOME, read_arm, write_job
-from tailorbird.flows.nest import ARM as ARM_PROCESS
-from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
-from tailorbird.flows.scoring import load_probabilities, load_target
-from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.names import what_is_right
+from tailorbird.metrics.numbers import duration, metric, metric_label
 from tailorbird.records import KINDS, ArmReport, Report, Split, Task
-from tailorbird.report.numbers import duration, metric, metric_label
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
+from tailorbird.tasks.job import OUTCOME, read_arm, write_job
+from tailorbird.tasks.scoring import load_probabilities, load_target
+from tailorbird.tasks.table import TOOLS
+from tailorbird.tasks.truths import truths
 
 MIX = "rag+best"
 # Cheap arms first: when a budget runs out, the most has been learnt.
@@ -257,7 +257,7 @@ class _Bench:
         )
 
     def _join_written(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:
-        from tailorbird.flows.written import load_values, test_scores
+        from tailorbird.tasks.written import load_values, test_scores
 
         found = [load_values(place) for place in places]
         stacked = {name: np.stack([values[name] for values in found]) for name in found[0]}

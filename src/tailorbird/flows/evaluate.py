@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tailorbird.arms.load import Predictor, arm_folder, load
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.encode import as_read
 from tailorbird.data.read import Loaded, More, read_examples
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.flows.load import Predictor, arm_folder, load
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.predict import trained_as
-from tailorbird.flows.scoring import load_target, save_predictions, score_arm
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, report_from_json
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFolder
+from tailorbird.tasks.scoring import load_target, save_predictions, score_arm
 
 
 @dataclass(frozen=True, slots=True)

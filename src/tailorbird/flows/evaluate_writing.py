@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.arms.load_writing import Writer
 from tailorbird.data.read import Loaded
 from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.evaluate.answers import AnswerScores, samples, score_outputs, worst
-from tailorbird.evaluate.test_set import Asked, Scoring, asked_of, saved_scoring, scoring_of
-from tailorbird.flows.load_writing import Writer
-from tailorbird.flows.paper import Paper, encode_test
-from tailorbird.flows.written import Marked, prediction_rows, test_scores, values_of
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Split
 from tailorbird.runs.folder import TASK, RunFolder
+from tailorbird.tasks.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.paper import Paper, encode_test
+from tailorbird.tasks.test_set import Asked, Scoring, asked_of, saved_scoring, scoring_of
+from tailorbird.tasks.written import Marked, prediction_rows, test_scores, values_of
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,21 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.load import Tuned, arm_folder
+from tailorbird.arms.trained import max_length
 from tailorbird.config import load_config
 from tailorbird.data.encode import Encoded, as_read
-from tailorbird.data.truths import truths
 from tailorbird.errors import UserError
-from tailorbird.flows.arm import max_length
-from tailorbird.flows.load import Tuned, arm_folder
-from tailorbird.flows.reading import asked
-from tailorbird.flows.scoring import load_target, save_target
-from tailorbird.flows.tasks import TOOLS
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import classifier_class
 from tailorbird.records import KINDS, Example, Score, Target
 from tailorbird.runs.folder import ARMS, CONFIG, MODEL, TASK, RunFolder, replace_file, writing
 from tailorbird.runs.split import load_split
+from tailorbird.tasks.reading import asked
+from tailorbird.tasks.scoring import load_target, save_target
+from tailorbird.tasks.table import TOOLS
+from tailorbird.tasks.truths import truths
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
@@ -205,9 +205,9 @@ def _onnx(
 def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -> Drift:
     from transformers import AutoModelForCausalLM
 
-    from tailorbird.flows.answering import Answering
-    from tailorbird.flows.load_writing import open_tuned
-    from tailorbird.flows.paper import encode_test
+    from tailorbird.arms.load_writing import open_tuned
+    from tailorbird.tasks.answering import Answering
+    from tailorbird.tasks.paper import encode_test
 
     if set(forms) != {"merge"}:
         raise UserError(

@@ -12,14 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.label_errors import DOUBTS
+from tailorbird.arms.process import SECOND_LOOK, Nest
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
-from tailorbird.data.truths import target_of, truths
-from tailorbird.flows.label_errors import DOUBTS
-from tailorbird.flows.nest import SECOND_LOOK, Nest
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import load_probabilities, load_target
-from tailorbird.flows.tasks import TOOLS
 from tailorbird.metrics.significance import compare_values
 from tailorbird.metrics.verdict import best_arm, verdict
 from tailorbird.records import (
@@ -47,6 +44,9 @@ from tailorbird.runs.folder import (
     RunFolder,
 )
 from tailorbird.runs.split import finding_from_json
+from tailorbird.tasks.scoring import load_probabilities, load_target
+from tailorbird.tasks.table import TOOLS
+from tailorbird.tasks.truths import target_of, truths
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _compare(story: Story, arms: Sequence[ArmReport], headline: str) -> tuple[Co
         return ()
     split = story.prepared.split
     if split.task not in KINDS:
-        from tailorbird.flows.written import headline_values, load_values
+        from tailorbird.tasks.written import headline_values, load_values
 
         values = {
             name: np.stack([headline_values(load_values(p), headline) for p in places])

@@ -10,19 +10,19 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.folds import make_folds
 from tailorbird.errors import UserError
-from tailorbird.flows.job import ArmJob, read_arm
 from tailorbird.flows.prepare import Prepared
-from tailorbird.flows.scoring import (
+from tailorbird.metrics.names import metric_words
+from tailorbird.metrics.numbers import metric
+from tailorbird.records import KINDS, ArmReport, Score, Split, Target, Task
+from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.runs.split import save_split
+from tailorbird.tasks.job import ArmJob, read_arm
+from tailorbird.tasks.scoring import (
     load_probabilities,
     load_target,
     save_predictions,
     score_arm,
 )
-from tailorbird.metrics.names import metric_words
-from tailorbird.records import KINDS, ArmReport, Score, Split, Target, Task
-from tailorbird.report.numbers import metric
-from tailorbird.runs.folder import ARM, RunFolder
-from tailorbird.runs.split import save_split
 
 FOLDS = "folds"
 

@@ -5,15 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tailorbird.arms.load import arm_folder, load
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.formats import Asked
 from tailorbird.data.read import named_in, read_examples
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
-from tailorbird.flows.load import arm_folder, load
-from tailorbird.flows.scoring import load_target
 from tailorbird.records import Target
 from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
+from tailorbird.tasks.scoring import load_target
 
 
 def predict_lines(run: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def written_lines(run: Path, texts: Sequence[str], **settings: Any) -> list[dict
     Raises:
         UserError: No such run, or an empty prompt.
     """
-    from tailorbird.flows.load_writing import Writer
+    from tailorbird.arms.load_writing import Writer
 
     _check_texts(texts)
     writer = Writer(arm_folder(run)).sampled(**settings)
@@ -89,7 +89,7 @@ def written_file(
     Raises:
         UserError: No such run, or a file that cannot be read.
     """
-    from tailorbird.flows.load_writing import Writer
+    from tailorbird.arms.load_writing import Writer
 
     loaded = read_examples(path, text=column, need_label=False, task="generation")
     table = read_table(path)
@@ -109,7 +109,7 @@ def stream_answer(run: Path, text: str, **settings: Any) -> Iterator[str]:
     Raises:
         UserError: No such run, or an empty prompt.
     """
-    from tailorbird.flows.load_writing import Writer
+    from tailorbird.arms.load_writing import Writer
 
     _check_texts([text])
     yield from Writer(arm_folder(run)).sampled(**settings).stream(text)

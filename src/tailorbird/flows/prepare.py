@@ -9,14 +9,14 @@ from tailorbird.config import Config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.check import check_split
 from tailorbird.data.read import More, read_parts
-from tailorbird.data.sources import Source
+from tailorbird.data.sources import Source, tutor_folder
 from tailorbird.data.split import Boundary, make_split
-from tailorbird.data.truths import target_of
 from tailorbird.errors import UserError
 from tailorbird.flows.output import say_folder
 from tailorbird.records import KINDS, Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
+from tailorbird.tasks.truths import target_of
 
 WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
@@ -145,13 +145,3 @@ def bundled_example(config: Config) -> Config:
     columns = {"text": "text", "label": "label"}
     data = config.data.model_copy(update=files | columns)
     return config.model_copy(update={"data": data})
-
-
-def tutor_folder() -> Path | None:
-    """Return the folder of the bundled example, the debugging tutor."""
-    package = Path(__file__).parent.parent
-    # Installed: inside the package. In a checkout: beside it, where people look for examples.
-    for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
-        if folder.is_dir():
-            return folder
-    return None

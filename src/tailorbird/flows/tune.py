@@ -4,17 +4,17 @@ import time
 from dataclasses import replace
 
 from tailorbird import log
+from tailorbird.arms.process import Nest
+from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.config import Config, check_method, dump_config
 from tailorbird.config.losses import check_loss
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
-from tailorbird.flows.job import ArmJob, read_arm
-from tailorbird.flows.nest import Nest
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
-from tailorbird.flows.search import has_search, searched, with_best
 from tailorbird.records import KINDS, ArmReport, Report, Split, report_from_json
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
+from tailorbird.tasks.job import ArmJob, read_arm
 
 
 def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
@@ -102,9 +102,9 @@ def _run(job: ArmJob) -> ArmReport:
         return read_arm(job.folder)
     # Imported after the data was checked: torch takes seconds to load, a bad column should not.
     if job.split.task in KINDS:
-        from tailorbird.flows.arm import run_arm
+        from tailorbird.arms.trained import run_arm
 
         return run_arm(job)
-    from tailorbird.flows.writing_arm import run_writing_arm
+    from tailorbird.arms.trained_writing import run_writing_arm
 
     return run_writing_arm(job)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.errors import UserError
 from tailorbird.processes import choose_threads
+from tailorbird.runs.environment import peak_memory_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -111,3 +112,12 @@ def has_fast_bf16(kind: str) -> bool:
     if platform.machine().lower() in ("aarch64", "arm64"):
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def peak_memory(device: Device) -> int:
+    """Return the most memory held: on the GPU where there is one, else of the process."""
+    import torch
+
+    if device.kind == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return peak_memory_bytes()

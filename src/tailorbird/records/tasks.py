@@ -8,7 +8,7 @@ from tailorbird.records.tuning import Task
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A task's plain facts; what is computed for it stands in the table of `flows/tasks.py`.
+    """A task's plain facts; what is computed for it stands in the table of `tasks/table.py`.
 
     Attributes:
         title: Its name in a heading.

@@ -7,9 +7,9 @@ from typing import Any
 
 from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
+from tailorbird.metrics.numbers import ABSENT
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import KINDS, ArmReport, Comparison, Report, Score
-from tailorbird.report.numbers import ABSENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 import math
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.cost import PREDICTIONS
 from tailorbird.metrics.names import sign
 from tailorbird.records import ArmReport, Forgetting, ReloadCheck, Report
-from tailorbird.report import numbers
 from tailorbird.report.arms import (
     Against,
     arm_named,

@@ -3,8 +3,9 @@
 from pathlib import PurePath
 from typing import Any
 
+from tailorbird.metrics import numbers
 from tailorbird.records import KINDS, ArmReport, Report, Task
-from tailorbird.report import captions, numbers
+from tailorbird.report import captions
 from tailorbird.report.arms import (
     answered,
     flatten,

@@ -2,8 +2,8 @@
 
 import math
 
+from tailorbird.metrics import numbers
 from tailorbird.records import ArmReport, CurvePoint, Report
-from tailorbird.report import numbers
 
 RISE = 0.02
 """Validation losses move by a hundredth or so from one look to the next."""

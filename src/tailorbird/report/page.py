@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.names import LOWER_IS_BETTER
 from tailorbird.records import (
     KINDS,
@@ -16,7 +17,7 @@ from tailorbird.records import (
     SeedScore,
     WrongExample,
 )
-from tailorbird.report import arms, captions, numbers
+from tailorbird.report import arms, captions
 from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.document import TEMPLATES, moment, page_environment

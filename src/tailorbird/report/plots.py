@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from tailorbird.metrics import numbers
 from tailorbird.records import CalibrationBin, CurvePoint
-from tailorbird.report import numbers, svg
+from tailorbird.report import svg
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0

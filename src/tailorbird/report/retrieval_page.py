@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tailorbird.metrics import numbers
 from tailorbird.records import JudgeReport, SideReport
-from tailorbird.report import numbers, svg
+from tailorbird.report import svg
 from tailorbird.report.arms import flatten
 from tailorbird.report.document import TEMPLATES, moment, page_environment
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 
+from tailorbird.metrics import numbers
 from tailorbird.records import Score
 from tailorbird.records.retriever import QueryChange, RetrieverPoint, RetrieverReport
-from tailorbird.report import numbers, svg
+from tailorbird.report import svg
 from tailorbird.report.document import TEMPLATES, page_environment
 
 WIDTH, HEIGHT = 420.0, 250.0

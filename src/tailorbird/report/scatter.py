@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.cost import PREDICTIONS
 from tailorbird.metrics.names import sign
 from tailorbird.records import ArmReport, Report, Score
-from tailorbird.report import numbers, svg
+from tailorbird.report import svg
 from tailorbird.report.arms import (
     finished,
     headline_metric,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.names import is_at_most_one, metric_words, sign
 from tailorbird.records import Search, Trial
-from tailorbird.report import numbers, svg
+from tailorbird.report import svg
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 410.0, 26.0, 206.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from tailorbird.report.numbers import Writer
+from tailorbird.metrics.numbers import Writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import ArmReport, Report
-from tailorbird.report import numbers
 from tailorbird.report.arms import (
     by_score,
     headline,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import groupby
 
+from tailorbird.metrics import numbers
 from tailorbird.metrics.cost import BASE
 from tailorbird.metrics.names import is_at_most_one, is_share
 from tailorbird.records import ArmReport, Neighbour, Piece, Report, WrittenAnswer
-from tailorbird.report import numbers
 from tailorbird.report.arms import by_interest, by_score, headline_metric, standing
 
 # Together they bound the page: ten arms with long answers stay under 1.5 MB.

@@ -9,9 +9,9 @@ import pytest
 from tailorbird.data.encode import encode_words
 from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.split import make_split
-from tailorbird.data.truths import target_of, truths
 from tailorbird.errors import UserError
 from tailorbird.models.load import load_tokenizer
+from tailorbird.tasks.truths import target_of, truths
 
 CONLL = """-DOCSTART- -X- -X- O
 

@@ -8,8 +8,8 @@ import pytest
 
 from tailorbird.data.read import More, read_examples, read_parts
 from tailorbird.data.split import make_split
-from tailorbird.data.truths import learnt, target_of, truths
 from tailorbird.errors import UserError
+from tailorbird.tasks.truths import learnt, target_of, truths
 
 
 def write(folder: Path, labels: list[Any], name: str = "data.jsonl") -> Path:

@@ -11,19 +11,19 @@ import pytest
 import torch
 from transformers import Gemma3TextConfig, T5Config
 
+from tailorbird.arms.trained import HEADS, make_model
 from tailorbird.config.schema import METHODS, Config, ModelConfig
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import encode_apart
 from tailorbird.errors import UserError
-from tailorbird.evaluate.predict import predict
-from tailorbird.flows.arm import HEADS, make_model
-from tailorbird.flows.reading import trained_target
 from tailorbird.methods import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
+from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, Task
+from tailorbird.tasks.reading import trained_target
 
 CPU = choose("cpu", "fp32")
 TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from tailorbird.arms.trained import HEADS
 from tailorbird.config import Config
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows.arm import HEADS
 from tailorbird.methods import TABLE, get_method
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose

@@ -1,0 +1,121 @@
+"""Labels that are likely wrong, by models that did not see them, as a file to mend them in."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.arms.vectors import split_vectors
+from tailorbird.config import load_config
+from tailorbird.data.normalise import rows, shortened
+from tailorbird.metrics.confident import Doubt, calibrated, label_errors
+from tailorbird.records import Example, Finding, Split
+from tailorbird.runs.folder import CONFIG, LABEL_ERRORS, RunFolder
+from tailorbird.tasks.truths import target_of, truths
+
+DOUBTS = "cache/label_errors.json"
+"""What was found, kept for the report."""
+
+FOLDS = 5
+LEAST_MARGIN = 0.8
+"""Between the suggested class and the label; `benchmarks/label_errors.py` measures what smaller
+margins would find, and how much of that in vain."""
+_FEWEST, _MOST = 50, 20_000
+_MOST_WEIGHTS = 100_000
+_SAMPLES = 5
+
+
+def look_for_label_errors(run: RunFolder, split: Split) -> None:
+    """Write `label_errors.csv` for a run on labels, and note what to tell.
+
+    Every row is judged by a logistic regression on embeddings that was fitted on the other four
+    fifths of all rows.
+    """
+    config = load_config(run.file(CONFIG))
+    examples = (*split.train, *split.validation, *split.test)
+    if split.task != "classification" or not config.evaluate.label_errors:
+        return
+    if not _FEWEST <= len(examples) <= _MOST:
+        return
+    vectors = split_vectors(config, split, run)
+    every = np.concatenate([vectors.train, vectors.validation, vectors.test])
+    if every.shape[1] * len(split.labels) > _MOST_WEIGHTS:
+        return
+    targets = truths(examples, target_of(split))
+    judged = out_of_fold(every, targets, len(split.labels))
+    found = label_errors(judged, targets, LEAST_MARGIN)
+    right = float((judged.argmax(axis=1) == targets).mean())
+    if not found:
+        return
+    sizes = (len(split.train), len(split.validation), len(split.test))
+    parts = np.repeat(["train", "validation", "test"], sizes)
+    run.write(LABEL_ERRORS, _table(found, examples, parts, split.labels))
+    finding = _finding(found, examples, split.labels, right)
+    run.write_json(DOUBTS, asdict(finding))
+    log.warn(finding.message.replace(LABEL_ERRORS, str(run.file(LABEL_ERRORS))))
+
+
+def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
+    """Return calibrated probabilities ``[n, classes]``, each row by a model that did not see it."""
+    import warnings
+
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+
+    found = np.zeros((len(targets), classes))
+    most = max(Counter(targets.tolist()).values())
+    cut = StratifiedKFold(min(FOLDS, most), shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds is no fault, nor is a fit that is nearly at its end.
+        warnings.simplefilter("ignore")
+        for seen, unseen in cut.split(vectors, targets):
+            model = LogisticRegression(C=10, max_iter=200).fit(vectors[seen], targets[seen])
+            found[np.ix_(unseen, model.classes_)] = model.predict_proba(vectors[unseen])
+    return calibrated(found, targets)
+
+
+def _table(
+    found: list[Doubt], examples: tuple[Example, ...], parts: np.ndarray, labels: tuple[str, ...]
+) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["part", "row", "label", "suggested", "margin", "text"])
+    for doubt in found:
+        example = examples[doubt.example]
+        writer.writerow(
+            [
+                parts[doubt.example],
+                example.row,
+                example.label,
+                labels[doubt.suggested],
+                f"{doubt.margin:.3f}",
+                example.text,
+            ]
+        )
+    return buffer.getvalue()
+
+
+def _finding(
+    found: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...], right: float
+) -> Finding:
+    one = len(found) == 1
+    labelled = "has a label" if one else "have labels"
+    return Finding(
+        code="label_errors",
+        level="warning",
+        message=(
+            f"{rows(len(found))} of {len(examples):,} {labelled} that may be wrong: a model that "
+            f"did not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
+            f"labels) is confident of another one. Look at {'it' if one else 'them'} in "
+            f"{LABEL_ERRORS}."
+        ),
+        count=len(found),
+        samples=tuple(
+            f"row {examples[d.example].row}: {examples[d.example].label!r}, likely "
+            f"{labels[d.suggested]!r}: {shortened(examples[d.example].text)}"
+            for d in found[:_SAMPLES]
+        ),
+    )

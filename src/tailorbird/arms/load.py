@@ -1,0 +1,296 @@
+"""A run folder -> something that predicts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tailorbird.arms.trained import HEADS, max_length
+from tailorbird.arms.untrained import looked_up, spoken_for
+from tailorbird.arms.vectors import embed
+from tailorbird.config import Config, load_config
+from tailorbird.data.encode import Encoded, Text, words_of
+from tailorbird.errors import UserError
+from tailorbird.methods import get_method
+from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
+from tailorbird.models.load import load_classifier
+from tailorbird.rag.neighbours import Memory, VoteSettings
+from tailorbird.records import Example, Neighbour, Target
+from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
+from tailorbird.runs.split import example_from_json
+from tailorbird.tasks.predictions import Answer, answer, check_texts
+from tailorbird.tasks.reading import asked, encoded_for, split_rows
+from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.table import TOOLS
+
+if TYPE_CHECKING:
+    from tailorbird.arms.load_writing import Writer
+
+
+class Source(Protocol):
+    """Anything with probabilities, or values."""
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return ``[n, outputs]``."""
+        ...
+
+
+class Predictor:
+    """A loaded run.
+
+    Attributes:
+        target: What the outputs mean.
+        labels: Class names in the order of the probabilities; of regression the targets' names.
+    """
+
+    def __init__(self, name: str, target: Target, labels: list[str], source: Source) -> None:
+        self.name, self.target, self.labels, self._source = name, target, labels, source
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return probabilities ``[n, classes]`` in the order of `labels`; of regression values.
+
+        Raises:
+            UserError: The run reads pairs and these are single texts, or the other way round.
+        """
+        if not texts:
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        check_texts(texts, self.target, self.name)
+        return self._source.probabilities(texts, title)
+
+    def predict(self, texts: Sequence[Text]) -> list[Answer]:
+        """Return one `Prediction`, `LabelSet` or `Value` per text, or per pair of texts."""
+        found = split_rows(self.probabilities(texts), list(map(words_of, texts)), self.target)
+        near = [()] * len(texts) if not isinstance(self._source, _Rag) else self._source.near(texts)
+        target = replace(self.target, labels=tuple(self.labels))
+        return [
+            answer(row, target, tuple(neighbours), text)
+            for row, neighbours, text in zip(found, near, texts, strict=True)
+        ]
+
+    def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+        """Add labelled examples to a retrieval run; they count from the next prediction on.
+
+        Raises:
+            UserError: The run does not retrieve, or the lists differ in length.
+        """
+        if not isinstance(self._source, _Rag) or self.target.task != "classification":
+            raise UserError(
+                f"{self.name} learns by training only",
+                "add examples to a rag run of one label each, or tune again",
+            )
+        if len(texts) != len(labels):
+            raise UserError(f"{len(texts)} texts, but {len(labels)} labels", "give as many of both")
+        self._source.add(texts, labels)
+        self.labels = self._source.memory.labels
+
+    def save(self) -> None:
+        """Keep added examples in the run folder."""
+        if isinstance(self._source, _Rag):
+            self._source.save()
+
+
+def load_any(run: Path | str) -> "Predictor | Writer":
+    """Load a run (``RUN/arms/lora``, or the folder of a comparison: its recommended arm).
+
+    Returns:
+        A `Predictor` of labels, or a `Writer` of answers.
+
+    Raises:
+        UserError: There is no finished run, or it is damaged.
+    """
+    folder = arm_folder(Path(run))
+    if folder.file(TASK).is_file():
+        from tailorbird.arms.load_writing import Writer
+
+        return Writer(folder)
+    return load(run)
+
+
+def load(run: Path | str) -> Predictor:
+    """Load a run that answers with labels; see `load_any`.
+
+    Raises:
+        UserError: There is no finished run, or it is damaged.
+    """
+    folder = arm_folder(Path(run))
+    target = load_target(folder)
+    labels = list(target.labels)
+    return Predictor(str(folder.path), target, labels, _source(folder, target, labels))
+
+
+def arm_folder(path: Path) -> RunFolder:
+    """Return the folder of an arm; for a comparison's folder, of the arm it recommends.
+
+    Raises:
+        UserError: There is no run, or it did not come to its end.
+    """
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise UserError(f"there is no run {path}", "give a folder that `tailor tune` made")
+    if folder.file(MODEL).is_dir():
+        return folder
+    if (path / ARMS).is_dir():
+        verdict = folder.read_json(REPORT)["verdict"]
+        if verdict["recommended"] is None:
+            raise UserError(f"no arm of {path} succeeded", "look at its report.html")
+        return folder.arm(verdict["recommended"])
+    if folder.exists:
+        raise UserError(f"the run {path} did not come to its end", "go on with it: --resume")
+    raise UserError(
+        f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
+    )
+
+
+def _source(folder: RunFolder, target: Target, labels: list[str]) -> Source:
+    """Return what predicts, told by the files in the folder's model."""
+    model = folder.file(MODEL)
+    if (model / "majority.json").is_file():
+        return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder)
+    config = load_config(folder.file(CONFIG))
+    if (model / "mix.json").is_file():
+        return _Mix(folder, target)
+    if (model / "rag.json").is_file():
+        return _Rag(folder, config, target, labels)
+    if (model / "probe.json").is_file():
+        return _Probe(folder, config, target)
+    return Tuned(folder, config, target)
+
+
+class Tuned:
+    """A trained model, with what it reads texts with."""
+
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+        method = get_method(config.method.name)
+        self.target = target
+        self.device = choose(config.model.device, config.model.precision)
+        options = method.load_options(config.method, HEADS, self.device)
+        base = load_classifier(config.model, target, self.device, options)
+        self.limit = max_length(config, base, method)
+        self.tokenizer = base.tokenizer
+        self.method = method
+        self.model = method.load(base, folder.file(MODEL))
+
+    def encode(self, texts: Sequence[Text]) -> Encoded:
+        """Return the texts as the model reads them."""
+        return encoded_for(self.target, texts, self.tokenizer, self.model, self.limit)
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """Return class probabilities ``[n, classes]``; of regression values."""
+        pad = self.tokenizer.pad_token_id
+        found = asked(self.target, self.model, self.encode(texts), pad, self.device, title)
+        return TOOLS[self.target.task].outputs(found.logits, self.target)
+
+
+class _Majority:
+    def __init__(self, folder: RunFolder) -> None:
+        self.shares = _read_json(folder.file(MODEL) / "majority.json")
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        return np.tile(np.asarray(list(self.shares.values()), dtype=np.float32), (len(texts), 1))
+
+
+class _Lookup:
+    def __init__(self, folder: RunFolder, target: Target) -> None:
+        self.known, self.target = _read_json(folder.file(MODEL) / "majority.json"), target
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        return looked_up([words_of(text) for text in texts], self.known, self.target)
+
+
+class _Probe:
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+        self.target = target
+        settings = _read_json(folder.file(MODEL) / "probe.json")
+        self.embedder = _embedder(config, settings["embedder"])
+        with np.load(folder.file(MODEL) / "probe.npz") as arrays:
+            self.weights, self.bias = arrays["weights"], arrays["bias"]
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        vectors = embed(self.embedder, texts, title).vectors
+        return TOOLS[self.target.task].outputs(vectors @ self.weights.T + self.bias, self.target)
+
+
+class _Rag:
+    def __init__(
+        self, folder: RunFolder, config: Config, target: Target, labels: list[str]
+    ) -> None:
+        self.folder = folder
+        place = folder.file(MODEL)
+        settings = _read_json(place / "rag.json")
+        self.settings = VoteSettings(settings["k"], settings["temperature"])
+        self.embedder = _embedder(config, settings["embedder"])
+        try:
+            vectors = np.load(place / "vectors.npy")
+            rows = RunFolder(place).read_rows("examples.jsonl")
+            examples = [example_from_json(row) for row in rows]
+            known = list(labels)
+            if target.task == "classification":
+                known += sorted({str(e.label) for e in examples} - set(labels))
+            self.memory = Memory(vectors, examples, known, spoken_for(examples, target))
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(place, error) from error
+        if len(vectors) != len(examples):
+            raise _damaged(place, ValueError(f"{len(vectors)} vectors, {len(examples)} examples"))
+        labels[:] = self.memory.labels
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        vectors = embed(self.embedder, texts, title).vectors
+        # As the scores were computed: in the format that outputs are kept in.
+        return self.memory.probabilities(vectors, self.settings).astype(np.float32)
+
+    def near(self, texts: Sequence[Text]) -> list[tuple[Neighbour, ...]]:
+        """Return the three nearest examples of each text."""
+        vectors = embed(self.embedder, texts).vectors
+        return [self.memory.neighbours(vector, 3) for vector in vectors]
+
+    def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+        examples = [Example(t, label) for t, label in zip(texts, labels, strict=True)]
+        self.memory.add(self.embedder.embed(texts).vectors, examples)
+
+    def save(self) -> None:
+        from tailorbird.arms.untrained import save_memory
+
+        save_memory(self.folder.file(MODEL), self.memory)
+        self.folder.write_json(LABELS, self.memory.labels)
+
+
+class _Mix:
+    def __init__(self, folder: RunFolder, target: Target) -> None:
+        settings = _read_json(folder.file(MODEL) / "mix.json")
+        arms = RunFolder(folder.path.parent)
+        self.weight = float(settings["weight"])
+        labels = list(target.labels)
+        # How it reads pairs is the tuned model's own.
+        tuned = RunFolder(arms.path / settings["tuned"])
+        self.tuned = _source(tuned, load_target(tuned), list(labels))
+        self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels)
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        near = self.memory.probabilities(texts)
+        tuned = self.tuned.probabilities(texts, title)
+        if near.shape != tuned.shape:
+            raise UserError(
+                "the memory of this mix has labels that its tuned model has not",
+                "use the rag arm alone, or compare again with the new examples",
+            )
+        return (1 - self.weight) * tuned + self.weight * near
+
+
+def _embedder(config: Config, name: str) -> Embedder:
+    model = config.model.model_copy(update={"name": name})
+    return Embedder(model, choose(model.device, model.precision))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged: {error}", "make the run again")

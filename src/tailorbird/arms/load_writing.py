@@ -1,0 +1,228 @@
+"""A run folder -> something that answers in words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.arms.trained import max_length
+from tailorbird.arms.trained_writing import make_base, writer_options
+from tailorbird.config import Config, load_config
+from tailorbird.config.schema import ModelConfig
+from tailorbird.data.encode_chat import encode_prompts
+from tailorbird.errors import UserError
+from tailorbird.methods import get_method
+from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
+from tailorbird.models.generate import generate, stream
+from tailorbird.models.load import Base, load_writer, tokenizer_in
+from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.shots import fit_shots, with_shots
+from tailorbird.records import Example, Message, Neighbour
+from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder
+from tailorbird.runs.split import example_from_json
+from tailorbird.tasks.answering import Answering
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LONGEST_ANSWER = 256
+"""Tokens of an answer where neither the run nor the person says."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPrediction:
+    """What a run answers to one prompt.
+
+    Attributes:
+        text: The answer.
+        tokens: How many the model wrote; 0 for an answer that was looked up.
+        ended: Whether it came to its own end rather than to `generate.max_new_tokens`.
+        neighbours: For retrieval runs, the training examples that were shown or copied.
+    """
+
+    text: str
+    tokens: int = 0
+    ended: bool = True
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+class Writer:
+    """A loaded run that answers in words.
+
+    Attributes:
+        name: The run's folder.
+        longest: Tokens of an answer at most, where `generate.max_new_tokens` does not say.
+        config: The run's settings; `generate` of it says how answers are written.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.name = str(folder.path)
+        kind = _kind(folder)
+        self.config = load_config(folder.file(CONFIG))
+        self.longest = int(kind.get("max_new_tokens", LONGEST_ANSWER))
+        self._pairs = int(kind.get("k", 0))
+        self._memory = _memory(folder) if kind["kind"] in ("nearest", "rag") else None
+        self._embedder = None
+        if self._memory is not None:
+            model = self.config.model.model_copy(update={"name": kind["embedder"]})
+            self._embedder = _embedder(model.model_dump_json())
+        self._answering = None if kind["kind"] == "nearest" else _answering(folder, kind)
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether other examples stand before a prompt, or are all there is."""
+        return self._memory is not None
+
+    @property
+    def copies(self) -> bool:
+        """Whether answers are looked up and no model writes."""
+        return self._answering is None
+
+    @property
+    def answering(self) -> Answering:
+        """The model that answers.
+
+        Raises:
+            UserError: The run looks its answers up.
+        """
+        if self._answering is None:
+            raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
+        return self._answering
+
+    def predict(self, prompts: Sequence[str | Example], title: str = "") -> list[WrittenPrediction]:
+        """Return one answer per prompt; a prompt is a text or a conversation ending with a user."""
+        asked = [as_example(prompt) for prompt in prompts]
+        near = self._near(asked)
+        if self._answering is None:
+            return [WrittenPrediction(n[0].label, neighbours=n[:1]) for n in near]
+        ids = self._encoded(asked, near)
+        sampling = self.answering.sampling(self.longest)
+        found = generate(
+            self.answering.model, self.answering.tokenizer, ids, sampling,
+            self.answering.device, title,
+        )  # fmt: skip
+        return [
+            WrittenPrediction(w.text, w.tokens, w.ended, n)
+            for w, n in zip(found, near, strict=True)
+        ]
+
+    def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Return the beginnings of answers, greedily: what was noted when the run was saved."""
+        if not examples:
+            return ()
+        near = self._near(examples)
+        if self._answering is None:
+            return tuple(found[0].label for found in near)
+        return self.answering.check(self._encoded(examples, near), self.longest)
+
+    def stream(self, prompt: str | Example) -> Iterator[str]:
+        """Yield the answer to one prompt piece by piece as it is written."""
+        asked = [as_example(prompt)]
+        near = self._near(asked)
+        if self._answering is None:
+            yield near[0][0].label
+            return
+        (ids,) = self._encoded(asked, near)
+        a = self.answering
+        yield from stream(a.model, a.tokenizer, ids, a.sampling(self.longest), a.device)
+
+    def sampled(self, **settings: Any) -> "Writer":
+        """Change how answers are written (`temperature`, `top_p`, `max_new_tokens` ...)."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        if given and self._answering is not None:
+            config = self._answering.config
+            section = type(config.generate).model_validate(config.generate.model_dump() | given)
+            config = config.model_copy(update={"generate": section})
+            self._answering = replace(self._answering, config=config)
+        return self
+
+    def _near(self, asked: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
+        if self._memory is None or self._embedder is None:
+            return [() for _ in asked]
+        vectors = self._embedder.embed([e.text for e in asked]).vectors
+        return [self._memory.neighbours(v, max(1, self._pairs)) for v in vectors]
+
+    def _encoded(
+        self, asked: Sequence[Example], near: Sequence[tuple[Neighbour, ...]]
+    ) -> list[np.ndarray]:
+        if self._pairs:
+            shots = [[Example(n.text, n.label) for n in found] for found in near]
+            tokenizer, room = self.answering.tokenizer, self.answering.limit - self.longest
+            fitted = fit_shots(asked, shots, tokenizer, room)
+            asked = [with_shots(e, s) for e, s in zip(asked, fitted, strict=True)]
+        system = self.config.data.system
+        if system is not None:
+            lead = Message("system", system)
+            asked = [
+                e
+                if e.messages and e.messages[0].role == "system"
+                else replace(e, messages=(lead, *e.messages))
+                for e in asked
+            ]
+        return encode_prompts(asked, self.answering.tokenizer)
+
+
+def as_example(prompt: str | Example) -> Example:
+    """Return a prompt as a conversation of one turn, unless it is one already."""
+    if isinstance(prompt, Example):
+        return prompt
+    return Example(prompt, messages=(Message("user", prompt),))
+
+
+def open_tuned(folder: RunFolder) -> tuple[Base, "nn.Module", Config]:
+    """Return the base, the tuned model on it, and the settings of a trained arm.
+
+    Raises:
+        UserError: The folder is incomplete or damaged, or its base model is not there.
+    """
+    config = load_config(folder.file(CONFIG))
+    method = get_method(config.method.name)
+    device = choose(config.model.device, config.model.precision)
+    base = load_writer(config.model, device, writer_options(config, device, method))
+    # The saved tokenizer, with the chat template that was trained with.
+    base.tokenizer = tokenizer_in(folder.file(MODEL))
+    model = method.load(base, folder.file(MODEL))
+    return base, model, config
+
+
+def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
+    if kind["kind"] == "tuned":
+        base, model, config = open_tuned(folder)
+        limit = max_length(config, base, get_method(config.method.name))
+    elif "tuned" in kind:
+        return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"})
+    else:
+        config = load_config(folder.file(CONFIG))
+        base = make_base(config, choose(config.model.device, config.model.precision), None)
+        model, limit = base.model, max_length(config, base, get_method("full"))
+    return Answering(model.eval(), base.tokenizer, base.device, limit, config)
+
+
+def _kind(folder: RunFolder) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": "tuned"} | folder.read_json(TASK)
+    path = f"{MODEL}/prompted.json"
+    return told | folder.read_json(path) if folder.file(path).is_file() else told
+
+
+@lru_cache(maxsize=1)
+def _embedder(model: str) -> Embedder:
+    """Return the embedder of the settings in `model`: the arms of a comparison share one."""
+    config = ModelConfig.model_validate_json(model)
+    return Embedder(config, choose(config.device, config.precision))
+
+
+def _memory(folder: RunFolder) -> Memory:
+    place = folder.file(MODEL)
+    try:
+        vectors = np.load(Path(place) / "vectors.npy")
+        rows = RunFolder(place).read_rows("examples.jsonl")
+        memory = Memory(vectors, [example_from_json(row) for row in rows], ())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{place} is damaged: {error}", "make the run again") from error
+    if len(vectors) != len(memory.examples):
+        raise UserError(f"{place} is damaged: vectors and examples differ in number", "run again")
+    return memory

@@ -1,0 +1,121 @@
+"""What a run says about a text: a label, a set of labels, or numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tailorbird.data.encode import Text, words_of
+from tailorbird.errors import UserError
+from tailorbird.metrics.entities import entities, marked
+from tailorbird.records import Neighbour, Target
+from tailorbird.tasks.table import given_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run says about one text.
+
+    Attributes:
+        label: The most likely label.
+        confidence: Its probability.
+        probabilities: Probability by label.
+        neighbours: For retrieval runs, the labelled examples that voted.
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """What a multi-label run says about one text.
+
+    Attributes:
+        labels: Those whose probability reaches their threshold, the most likely first.
+        probabilities: Probability by label.
+        neighbours: For retrieval runs, the examples that voted.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a regression run says about one text.
+
+    Attributes:
+        values: The number by target, in the data's own units.
+        neighbours: For retrieval runs, the examples whose mean it is.
+    """
+
+    values: dict[str, float]
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """What a run of token classification says about one text.
+
+    Attributes:
+        words: The words.
+        labels: A label for each.
+        confidences: The label's probability.
+        entities: What the labels mark: type, text, first and last word, counted from 0.
+    """
+
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+    confidences: tuple[float, ...]
+    entities: tuple[dict[str, str | int], ...] = ()
+
+
+Answer = Prediction | LabelSet | Value | Tagged
+
+
+def answer(
+    outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
+) -> Answer:
+    """Return what the outputs of one text say."""
+    if target.task == "tokens":
+        return _tagged(outputs, target, words_of(text))
+    named = dict(zip(target.labels, map(float, outputs), strict=True))
+    if target.task == "multilabel":
+        return LabelSet(given_labels(outputs, target), named, neighbours)
+    if target.task == "regression":
+        return Value(named, neighbours)
+    best = int(outputs.argmax())
+    return Prediction(target.labels[best], float(outputs[best]), named, neighbours)
+
+
+def _tagged(outputs: np.ndarray, target: Target, words: tuple[str, ...]) -> Tagged:
+    labels = tuple(target.labels[int(i)] for i in outputs.argmax(axis=1))
+    found = entities(labels) if marked(target.labels) else []
+    told: list[dict[str, str | int]] = [
+        {"type": e.type, "text": " ".join(words[e.first : e.last + 1])}
+        | {"first": e.first, "last": e.last}
+        for e in found
+    ]
+    return Tagged(words, labels, tuple(map(float, outputs.max(axis=1))), tuple(told))
+
+
+def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
+    """Refuse single texts where pairs are read, and pairs where they are not.
+
+    Raises:
+        UserError: There is such a fault.
+    """
+    if target.task == "tokens":
+        return
+    single = [text for text in texts if isinstance(text, str) or len(text) != 2]
+    if target.pairs and single:
+        raise UserError(
+            f"{name} reads pairs of texts, and it is given a single one",
+            "give both: tailor predict RUN TEXT --pair TEXT, or in Python a tuple of two",
+        )
+    if not target.pairs and len(single) < len(texts):
+        raise UserError(f"{name} reads single texts, and it is given a pair", "give one text each")

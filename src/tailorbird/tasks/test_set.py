@@ -1,0 +1,187 @@
+"""What is asked of every arm alike, and how its answers are scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError
+from tailorbird.metrics.answers import CHOICE, headline_of, label_set, which_metrics
+from tailorbird.metrics.custom import Custom, is_custom, load_custom
+from tailorbird.records import Example
+from tailorbird.tasks.choices import label_endings
+
+LONGEST_ANSWER = 512
+_ROOM, _STEP = 1.25, 8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts with the answers in the data, one of each per sequence.
+
+    Attributes:
+        tokens: Prompts and answers as the model reads them.
+        prompts: The same for people and for a user's metric, without the template's tokens.
+        references: The answers in the data.
+        rows: Their row numbers in the file.
+    """
+
+    tokens: Tokens
+    prompts: tuple[str, ...]
+    references: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def take(self, indices: np.ndarray) -> "Asked":
+        """Return some of them, in the order of `indices`."""
+        chosen = [int(index) for index in indices]
+        tokens = Tokens(
+            ids=[self.tokens.ids[i] for i in chosen],
+            trained=[self.tokens.trained[i] for i in chosen],
+            prompts=[self.tokens.prompts[i] for i in chosen],
+            rows=self.tokens.rows[chosen],
+        )
+        return Asked(
+            tokens,
+            tuple(self.prompts[i] for i in chosen),
+            tuple(self.references[i] for i in chosen),
+            tuple(self.rows[i] for i in chosen),
+        )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How answers are scored.
+
+    Attributes:
+        metrics: Names of the text metrics that say something about these answers.
+        headline: The score that decides.
+        labels: What is chosen among, when the headline is ``choice_accuracy``.
+        endings: Each label's tokens, the end of the turn included.
+        custom: The user's function.
+    """
+
+    metrics: tuple[str, ...]
+    headline: str
+    labels: tuple[str, ...] = ()
+    endings: tuple[np.ndarray, ...] = ()
+    custom: Custom | None = None
+
+
+def asked_of(tokens: Tokens, examples: Sequence[Example]) -> Asked:
+    """Return tokens beside the words of the examples that they were made from."""
+    chosen = [examples[int(row)] for row in tokens.rows]
+    return Asked(
+        tokens,
+        tuple(example.text for example in chosen),
+        tuple(example.label or "" for example in chosen),
+        tuple(example.row for example in chosen),
+    )
+
+
+def with_room(asked: Asked, reads: int) -> tuple[Asked, str]:
+    """Return the prompts that leave room for an answer, and which were left out, in words.
+
+    Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
+    asked the same.
+
+    Args:
+        asked: The prompts.
+        reads: Tokens that the model reads at most.
+
+    Raises:
+        UserError: No prompt leaves room.
+    """
+    room = reads - min(64, reads // 4)
+    fits = np.asarray([len(prompt) <= room for prompt in asked.tokens.prompts], dtype=bool)
+    if fits.all():
+        return asked, ""
+    if not fits.any():
+        raise UserError(
+            f"every prompt to score has more than {room:,} tokens, and the model reads {reads:,}: "
+            "none leaves room for an answer",
+            "shorten them, or use a model with a longer context",
+        )
+    left_out = int((~fits).sum())
+    told = (
+        f"{left_out:,} of {len(fits):,} prompts have more than {room:,} tokens and leave no room "
+        f"for an answer in the {reads:,} that the model reads: they are not asked"
+    )
+    return asked.take(np.flatnonzero(fits)), told
+
+
+def scoring_of(metric: str, train: Asked) -> Scoring:
+    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
+
+    Raises:
+        UserError: There is no such metric, or the user's function cannot be had.
+    """
+    headline = headline_of(metric, train.references)
+    custom = load_custom(metric) if is_custom(metric) else None
+    metrics = which_metrics(train.references)
+    if headline != CHOICE:
+        own = () if custom is not None or headline in metrics else (headline,)
+        return Scoring((*metrics, *own), headline, custom=custom)
+    labels = label_set(train.references)
+    endings = label_endings(train.tokens, train.references, labels)
+    return Scoring(metrics, headline, labels, endings)
+
+
+def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
+    """Return what another process needs to score other answers in the same way."""
+    if scoring is None:
+        return {}
+    return {
+        "metrics": list(scoring.metrics),
+        "labels": list(scoring.labels),
+        "endings": [ending.tolist() for ending in scoring.endings],
+    }
+
+
+def saved_scoring(told: dict[str, Any], metric: str) -> Scoring | None:
+    """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
+
+    Args:
+        told: What was kept.
+        metric: The run's ``evaluate.metric``, which may name the user's function.
+
+    Raises:
+        UserError: The user's function cannot be had any more.
+    """
+    if "metrics" not in told:
+        return None
+    return Scoring(
+        tuple(told["metrics"]),
+        str(told["headline"]),
+        tuple(told["labels"]),
+        tuple(np.asarray(ending, dtype=np.int64) for ending in told["endings"]),
+        load_custom(metric) if is_custom(metric) else None,
+    )
+
+
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Return which of `count` prompts are asked, at most `most`, in their order.
+
+    The same of every arm: a function of its arguments only.
+    """
+    if count <= most:
+        return np.arange(count)
+    chosen: np.ndarray = np.sort(np.random.default_rng(seed).permutation(count)[:most])
+    return chosen
+
+
+def answer_length(train: Tokens) -> int:
+    """Return how many tokens an answer may have, by the answers trained on.
+
+    A quarter more than 99 of 100 of them need, at most 512: what comes after is rambling, and a
+    model that rambles is as slow as its longest answer.
+    """
+    lengths = [len(ids) - len(p) for ids, p in zip(train.ids, train.prompts, strict=True)]
+    if not lengths:
+        return LONGEST_ANSWER
+    need = float(np.percentile(lengths, 99)) * _ROOM
+    return int(min(LONGEST_ANSWER, max(_STEP, -(-need // _STEP) * _STEP)))

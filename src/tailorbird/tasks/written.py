@@ -1,0 +1,191 @@
+"""Answers in words -> all that the report says about an arm's quality, and what it leaves."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tailorbird.data.tokens import Tokens
+from tailorbird.metrics.answers import score_answers
+from tailorbird.models.device import peak_memory
+from tailorbird.models.packed import SequenceLosses
+from tailorbird.records import ArmReport, Score, SeedScore
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
+from tailorbird.tasks.answering import Answering, Reference, reference_text
+from tailorbird.tasks.answers import AnswerScores, samples, worst
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.paper import Paper
+from tailorbird.tasks.test_set import scoring_json
+
+ANSWERED_AGAIN = 8
+"""How many prompts a fresh process answers again after saving."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """All that is known of an arm's answers.
+
+    Attributes:
+        check: The beginnings of the first answers, written by themselves: what a fresh process
+            repeats. In another batch rounding could turn a tie.
+    """
+
+    answers: AnswerScores | None
+    test: SequenceLosses | None
+    validation: SequenceLosses | None
+    check: tuple[str, ...] = ()
+
+
+def score_and_save(
+    report: ArmReport,
+    job: ArmJob,
+    answering: Answering,
+    paper: Paper,
+    validation: Tokens,
+    reference: Reference | None = None,
+    validated: SequenceLosses | None = None,
+) -> ArmReport:
+    """Ask the model everything, and leave its report and its answers in the arm's folder.
+
+    Args:
+        report: Name, cost, settings and curve of the arm.
+        job: The arm.
+        answering: The finished model.
+        paper: What it is asked.
+        validation: The validation sequences.
+        reference: The loss on the reference text before training, where there was any.
+        validated: The losses of the validation sequences, where they are known already.
+    """
+    losses = answering.losses(paper.test, f"{job.name}: losses")
+    asked = paper.scoring is not None
+    marked = Marked(
+        answers=answering.answers(paper, f"{job.name}: test", losses) if asked else None,
+        test=losses,
+        validation=validated or answering.losses(validation),
+        check=answering.check(
+            [paper.asked.tokens.prompts[i] for i in range(_checked(paper))], paper.max_new_tokens
+        ),
+    )
+    forgetting = None
+    if reference is not None:
+        after = answering.reference_loss(reference_text(answering.config), reference.window)
+        forgetting = replace(reference.before, after=after.before)
+    most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
+    cost = replace(report.cost, peak_memory_bytes=most)
+    report = replace(report, cost=cost, forgetting=forgetting)
+    return finish_arm(report, job, paper, marked)
+
+
+def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> ArmReport:
+    """Return the arm's report with its scores, and write what it leaves."""
+    values = values_of(marked, paper)
+    on_validation, on_test = validation_scores(marked.validation), test_scores(values)
+    cost, answers = report.cost, marked.answers
+    if answers is not None:
+        cost = replace(cost, predict_ms_per_example=answers.ms_per_example)
+        seed = job.config.data.split_seed
+        report = replace(
+            report,
+            answers=samples(paper.asked, answers, seed),
+            worst=worst(paper.asked, answers),
+        )
+    if cost.peak_memory_bytes is None:
+        cost = replace(cost, peak_memory_bytes=peak_memory_bytes())
+    report = replace(
+        report,
+        notes=(*report.notes, *paper.notes),
+        validation=on_validation,
+        test=on_test,
+        cost=cost,
+        seeds=(
+            SeedScore(
+                job.config.train.seed,
+                {name: score.value for name, score in on_validation.items()},
+                {name: score.value for name, score in on_test.items()},
+            ),
+        ),
+    )
+    save_values(job.folder, values)
+    told = {"task": job.split.task, "headline": paper.headline} | scoring_json(paper.scoring)
+    if paper.max_new_tokens:
+        told["max_new_tokens"] = paper.max_new_tokens
+    if marked.check:
+        told["check"] = {"rows": list(paper.asked.rows[: _checked(paper)]), "texts": marked.check}
+    job.folder.write_json(TASK, told)
+    job.folder.write_rows(PREDICTIONS, prediction_rows(paper, answers))
+    job.folder.write_json(ARM, asdict(report))
+    return report
+
+
+def _checked(paper: Paper) -> int:
+    return min(ANSWERED_AGAIN, len(paper.asked))
+
+
+def values_of(marked: Marked, paper: Paper) -> dict[str, np.ndarray]:
+    """Return per-example arrays: each metric by name, and the losses of all test sequences."""
+    values: dict[str, np.ndarray] = {}
+    if marked.answers is not None:
+        values |= {f"test/{name}": array for name, array in marked.answers.values.items()}
+    for part, losses in (("test", marked.test), ("validation", marked.validation)):
+        if losses is not None:
+            values[f"{part}/loss_sums"] = losses.loss_sums
+            values[f"{part}/token_counts"] = losses.counts
+    return values
+
+
+def test_scores(values: dict[str, np.ndarray]) -> dict[str, Score]:
+    """Return the test scores of per-example arrays ``[n]`` or ``[seeds, n]``."""
+    on_test = {name: array for name, array in values.items() if name.startswith("test/")}
+    plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
+    sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
+    # Every seed is tested on the same tokens.
+    return score_answers(plain, sums, None if counts is None else np.atleast_2d(counts)[0])
+
+
+def validation_scores(losses: SequenceLosses | None) -> dict[str, Score]:
+    """Return loss, perplexity and next-token accuracy on validation."""
+    if losses is None:
+        return {}
+    scores = score_answers({}, losses.loss_sums, losses.counts)
+    return scores | {"accuracy": Score(losses.accuracy, losses.accuracy, losses.accuracy)}
+
+
+def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
+    """Write the per-example arrays, for the paired tests."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
+    write_atomically(folder.file(VALUES), buffer.getvalue())
+
+
+def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
+    """Read what `save_values` wrote."""
+    with np.load(folder.file(VALUES)) as arrays:
+        return dict(arrays)
+
+
+def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:
+    """Return what the paired tests compare, ``[n]`` or ``[seeds, n]``."""
+    if headline == "loss":
+        mean: np.ndarray = values["test/loss_sums"] / np.maximum(1, values["test/token_counts"])
+        return mean
+    return values[f"test/{headline}"]
+
+
+def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
+    """Return one plain row per question: prompt, reference, output, scores."""
+    if answers is None:
+        return []
+    asked = paper.asked
+    return [
+        {
+            "row": asked.rows[i],
+            "prompt": asked.prompts[i],
+            "reference": asked.references[i],
+            "output": answers.outputs[i],
+        }
+        | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
+        for i in range(len(asked))
+    ]
