@@ -15,6 +15,7 @@ from sklearn import metrics
 from terminal import FAST, Tailor
 
 import tiny
+from tailorbird.models.onnx import OnnxClassifier
 
 ASKED: dict[str, list[str]] = {
     "multilabel": ["--text", "text", "--label", "topics"],
@@ -213,6 +214,9 @@ def test_exports_answer_as_the_run_does(
     for drift in forms:
         assert drift["most"] < 1e-3, drift
         assert drift["changed"] == 0
+    # Which of two texts a token is of stands in no other input.
+    names = ("input_ids", "attention_mask", *(["token_type_ids"] if task == "regression" else []))
+    assert tuple(OnnxClassifier(tmp_path / "out" / "model.onnx").names) == names
 
 
 @pytest.mark.slow
@@ -244,6 +248,8 @@ def test_a_bi_encoder_is_told_where_pairs_are_and_exported(
     assert done.returncode == 0, done.stderr
     for drift in json.loads(done.stdout)["forms"]:
         assert drift["most"] < (0.5 if drift["form"] == "int8" else 1e-3), drift
+        if drift["form"] != "merge":
+            assert OnnxClassifier(Path(drift["file"])).names == ["input_ids", "attention_mask"]
 
 
 def test_a_bi_encoder_of_single_texts_is_refused(inside: Tailor, tmp_path: Path) -> None:

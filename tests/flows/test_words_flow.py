@@ -111,7 +111,7 @@ def _labels_by_onnx(place: Path, sentence: list[str]) -> list[str]:
     read = AutoTokenizer.from_pretrained(place)(
         sentence, is_split_into_words=True, return_tensors="np"
     )
-    given = {i.name: read[i.name].astype(np.int64) for i in session.get_inputs()}
+    given = {name: read[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
     logits = session.run(["logits"], given)[0][0]
     assert len(logits) == read["input_ids"].shape[1], "a row for each token of the text"
     words = read.word_ids()

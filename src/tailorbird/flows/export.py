@@ -1,6 +1,7 @@
 """`tailor export`: a run -> a folder that other programs load, and by how much it differs."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -186,10 +187,15 @@ def _onnx(
     log.say("translating the model to ONNX ...")
     try:
         with writing(place.path):
-            names = INPUTS if texts.segments is None else (*INPUTS, SEGMENTS)
+            # Of single texts every segment is 0, which a model takes for granted.
+            told = any(kinds.any() for kinds in texts.segments or ())
+            names = (*INPUTS, SEGMENTS) if told else INPUTS
             rows = 2 if target.bi_encoder else 1
             write_onnx(tuned.model.float().cpu().eval(), names, plain, rows)
-            tuned.tokenizer.save_pretrained(place.path)
+            tokenizer = deepcopy(tuned.tokenizer)
+            tokenizer.model_input_names = list(names)  # what it returns, here and when loaded
+            tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
+            tokenizer.save_pretrained(place.path)
             save_target(place, target)
             if "int8" in forms:
                 quantise(plain, small)
