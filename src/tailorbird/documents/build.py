@@ -9,7 +9,7 @@ from tailorbird.documents.parsed import Unreadable
 from tailorbird.records import Mark
 
 _SPACES = re.compile(r"[ \t\u00a0]+")
-_POWER = re.compile(r"[-+−–]?(?:\d+(?:[.,/]\d+)?[a-z]?|[a-zA-Z])(?:[-+−–]\d+)?")
+_POWER = re.compile(r"[-+−–]?(?:\d+(?:[.,/]\d+)?[a-z]?|[a-zA-Z])(?:[-+−–]\w+)?")
 _ORDINALS = frozenset("aeo")
 _LONGEST_HEADING = 300
 LONGEST_TEXT = 1 << 28
@@ -111,13 +111,15 @@ class TextBuilder:
 def raised(before: str, text: str) -> str:
     """Return superscript words as they follow others: a power keeps its sign, 10^6 is not 106.
 
-    >>> "10" + raised("10", "6"), "21" + raised("21", "st"), "x" + raised("x", "n")
-    ('10^6', '21st', 'x^n')
+    >>> "10" + raised("10", "6"), "21" + raised("21", "st"), "x" + raised("x", "n+1")
+    ('10^6', '21st', 'x^(n+1)')
     """
     word, last = text.strip(), before[-1:]
     ordinal = last.isdigit() and word in _ORDINALS
     power = _POWER.fullmatch(word) and (last.isalnum() or last in (")", "]"))
-    return f"^{word}" if power and not ordinal else text
+    if not power or ordinal:
+        return text
+    return f"^({word})" if re.search(r"\w[-+−–]", word) else f"^{word}"
 
 
 def tidy(text: str) -> str:

@@ -3,10 +3,8 @@
 import re
 from typing import Any
 
-from tailorbird.documents.build import squeeze
+from tailorbird.documents.build import raised, squeeze
 
-_ENDING_NAMES = "st nd rd th e er re ère ers ème eme nde o a os as º ª tm sm r ® ™ © lle me"
-_ENDINGS = frozenset(_ENDING_NAMES.split())
 _MARK = re.compile(r"\[?(?:\d{1,3}|[*†‡§¶#]{1,3}|[a-z]|[ivx]{1,4}|note \d{1,3})\]?", re.I)
 _NOTE_CLASS = re.compile(r"\b(?:footnote|noteref|reference|fn-?ref|endnote|citation)", re.I)
 _DEEPEST = 60
@@ -22,14 +20,19 @@ _FORMULA_PARTS = {
 }
 
 
-def raised(element: Any, before: str) -> str:
+def all_words(element: Any) -> str:
+    """Return the words in an element, whatever holds them."""
+    return squeeze("".join(element.itertext()))
+
+
+def raised_words(element: Any, before: str) -> str:
     """Return how a ``sup`` is written after a character."""
-    text = squeeze(element.text_content())
+    text = all_words(element)
     if _is_note(element, text):
         return note_mark(text)
     if not before.strip() and re.match(r"[^\W\d]{3}", element.tail or ""):
         return f"{text} "  # the number of a note, before its words
-    return raised_text(text, before)
+    return raised(before, text)
 
 
 def note_mark(text: str) -> str:
@@ -49,22 +52,9 @@ def _is_note(element: Any, text: str) -> bool:
     )
 
 
-def raised_text(text: str, before: str) -> str:
-    """Return raised words as they are written after a character.
-
-    >>> "10" + raised_text("6", "0"), "1" + raised_text("st", "1"), "x" + raised_text("n+1", "x")
-    ('10^6', '1st', 'x^(n+1)')
-    """
-    if not text or not before.strip() or text.lower() in _ENDINGS:
-        return text
-    if len(text) > 1 and text.isalpha() and before.isalpha():
-        return text
-    return f"^{_grouped(text)}"
-
-
-def lowered(element: Any, before: str) -> str:
+def lowered_words(element: Any, before: str) -> str:
     """Return how a ``sub`` is written after a character: H2O, but 10_2."""
-    text = squeeze(element.text_content())
+    text = all_words(element)
     digits = (element.tail or "")[:1].isdigit()
     if not text or not before.strip() or not (before.isdigit() or digits):
         return text

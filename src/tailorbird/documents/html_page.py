@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.formula import all_words
 from tailorbird.documents.html_table import HtmlTable
 from tailorbird.documents.html_words import (
     BREAK,
@@ -18,6 +19,8 @@ from tailorbird.documents.html_words import (
     shown,
     tail,
 )
+from tailorbird.documents.numbering import number_label
+from tailorbird.documents.outline import DEEPEST_ITEM
 from tailorbird.documents.parsed import Notes
 
 _LISTS = ("ul", "ol", "menu", "dir")
@@ -31,14 +34,6 @@ _EMBEDDED = {
     "video": "films",
 }
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b(lower|upper)-(alpha|latin|roman)", re.I)
-_ROMAN = tuple(
-    zip(
-        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
-        ["m", "cm", "d", "cd", "c", "xc", "l", "xl", "x", "ix", "v", "iv", "i"],
-        strict=True,
-    )
-)
-_LARGEST_ROMAN = 4000
 
 
 @dataclass(slots=True)
@@ -144,7 +139,7 @@ class Page:
     def _count(self, element: Any, name: str) -> None:
         if element in self.left_out or name not in _EMBEDDED:
             return
-        if name != "svg" or any(squeeze(text.text_content()) for text in element.iter("text")):
+        if name != "svg" or any(map(all_words, element.iter("text"))):
             self.embedded[name] += 1
 
     def _next_bullet(self, item: Any) -> str:
@@ -182,7 +177,7 @@ class Page:
             joint = " " if self._term[-1] in ".:?!" else ": "
             text, self._term = f"{self._term}{joint}{text}", ""
         if self._lists:
-            indent = "" if not self._bullet else "  " * (len(self._lists) - 1)
+            indent = "" if not self._bullet else "  " * (min(len(self._lists), DEEPEST_ITEM) - 1)
             self.builder.item(indent + self._bullet + text)
             self._bullet = ""
         else:
@@ -212,17 +207,12 @@ def _integer(text: str | None, default: int) -> int:
 
 def _numeral(number: int, style: str) -> str:
     """Return a number as a list of this ``type`` shows it."""
-    if number < 1 or style not in ("a", "A", "i", "I"):
+    if style in ("i", "I"):
+        return number_label(number, "lowerRoman" if style == "i" else "upperRoman")
+    if number < 1 or style not in ("a", "A"):
         return str(number)
-    written = ""
-    if style in "aA":
-        while number:
-            number, letter = divmod(number - 1, 26)
-            written = chr(ord("a") + letter) + written
-    elif number < _LARGEST_ROMAN:
-        for value, letters in _ROMAN:
-            written += letters * (number // value)
-            number %= value
-    else:
-        return str(number)
-    return written.upper() if style.isupper() else written
+    letters = ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord(style) + letter) + letters
+    return letters

@@ -5,7 +5,7 @@ from collections.abc import Container
 from typing import Any
 
 from tailorbird.documents.build import squeeze
-from tailorbird.documents.formula import formula, lowered, raised
+from tailorbird.documents.formula import all_words, formula, lowered_words, raised_words
 
 _UNSEEN_NAMES = (
     "script style noscript template svg head iframe object button select input textarea canvas "
@@ -74,7 +74,7 @@ def is_unseen(element: Any, name: str) -> bool:
     if attributes.get("aria-hidden") == "true" or _HIDDEN.search(attributes.get("style", "")):
         return element.find(".//math") is None  # formulas hide where a picture of them is shown
     if name == "a" and (attributes.get("href") or "").startswith("#"):
-        return squeeze(element.text_content()) in ("¶", "#", "§", "🔗")
+        return all_words(element) in ("¶", "#", "§", "🔗")
     return name in ("td", "span", "div") and "lineno" in attributes.get("class", "")
 
 
@@ -117,23 +117,18 @@ def inline(element: Any, name: str, before: str) -> str | None:
     if name == "br":
         return BREAK
     if name == "sup":
-        return raised(element, before)
+        return raised_words(element, before)
     if name == "sub":
-        return lowered(element, before)
+        return lowered_words(element, before)
     if name == "math":
         return formula(element)
     if name == "rt":
-        return f"({squeeze(element.text_content())})"
+        return f"({all_words(element)})"
     if name == "q":
-        return f"“{shown_within(element)}”"
+        return f"“{all_words(element)}”"
     if name == "a" and "noteref" in (element.get("epub:type") or element.get("role") or ""):
-        return f"[{squeeze(element.text_content()).strip('[]')}]"
+        return f"[{all_words(element).strip('[]')}]"
     return None
-
-
-def shown_within(element: Any) -> str:
-    """Return the words of an element whose own name is not looked at."""
-    return squeeze(" ".join(element.itertext()))
 
 
 def tail(element: Any) -> str:

@@ -32,6 +32,10 @@ _PLAIN = ("plain", "text", "markup", "read_plain")
 _CODE = ("code", "code", "markup", "read_plain")
 _MARKDOWN = ("markdown", "Markdown", "markdown", "read_markdown")
 _HTML = ("html", "HTML", "web", "read_html")
+_ADOC = ("asciidoc", "AsciiDoc", "asciidoc", "read_asciidoc")
+_TEX = ("tex", "LaTeX", "tex", "read_tex")
+_SUBTITLES = ("subtitles", "subtitles", "subtitles", "read_subtitles")
+_XML = ("xml", "XML", "xml_page", "read_xml")
 _SHEETS = ("xlsx", "a workbook", "sheets", "read_sheets")
 
 # Modules are named, not imported: a worker that reads Markdown need not wait for PDFium.
@@ -49,6 +53,11 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ".html": _HTML,
     ".htm": _HTML,
     ".xhtml": _HTML,
+    **_all(".tex .latex .ltx", _TEX),
+    **_all(".srt .vtt", _SUBTITLES),
+    **_all(".adoc .asciidoc", _ADOC),
+    ".org": ("org", "an Org file", "org", "read_org"),
+    **_all(".xml .nxml .jats .dbk .docbook .fb2", _XML),
     ".epub": ("epub", "an EPUB", "web", "read_epub"),
     ".pdf": ("pdf", "a PDF", "pdf", "read_pdf"),
     **_all(".docx .docm .dotx .dotm", ("docx", "a DOCX", "docx", "read_docx")),
@@ -67,7 +76,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     **_all(
         ".py .pyi .js .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php "
         ".swift .r .jl .lua .pl .sh .bash .zsh .fish .ps1 .sql .toml .yaml .yml .ini .cfg .conf "
-        ".xml .css .scss .tex .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
+        ".css .scss .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
         ".svelte .cmake .gradle .make .mk",
         _CODE,
     ),
