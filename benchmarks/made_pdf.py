@@ -41,14 +41,15 @@ def write_pdf(
     Args:
         path: Where to.
         pages: Lines of each, or its content stream.
-        rotate: By how many degrees a viewer turns each page.
+        rotate: By how many degrees a viewer turns each page; lines are upright then, at 0 and 90.
         info: Entries of the information dictionary, such as `/Title (...)`.
         catalog: Entries of the catalog, such as `/Outlines 7 0 R`.
         page_entries: Entries of each page's dictionary.
         objects: Further objects; the first is number 8.
         letters: What the codes of the third font mean.
     """
-    streams = [page if isinstance(page, str) else _stream(page) for page in pages]
+    turned = rotate == 90
+    streams = [page if isinstance(page, str) else _stream(page, turned) for page in pages]
     first = 8 + len(objects)
     kids = [first + 2 * number for number in range(len(streams))]
     body = [
@@ -71,9 +72,11 @@ def write_pdf(
     path.write_bytes(_file(body))
 
 
-def _stream(lines: Sequence[Text]) -> str:
+def _stream(lines: Sequence[Text], turned: bool) -> str:
     shown = "\n".join(
-        f"/F{line.font} {line.size} Tf 1 0 0 1 {line.x} {line.y} Tm ({_escaped(line.words)}) Tj"
+        f"/F{line.font} {line.size} Tf "
+        + (f"0 1 -1 0 {A4[0] - line.y} {line.x}" if turned else f"1 0 0 1 {line.x} {line.y}")
+        + f" Tm ({_escaped(line.words)}) Tj"
         for line in lines
     )
     return f"BT\n{shown}\nET"
