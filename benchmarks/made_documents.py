@@ -282,8 +282,8 @@ def write_rtf(path: Path, made: Story) -> None:
     path.write_text("\n".join([*parts, "}"]), encoding="cp1252")
 
 
-def write_mail(path: Path, made: Story) -> None:
-    """Write a message with plain and HTML words and an attachment."""
+def write_mail(path: Path, made: Story) -> list[str]:
+    """Write a message with plain and HTML words and an attachment; return its head."""
     message = EmailMessage()
     message["From"], message["To"] = "ada@example.org", "bo@example.org"
     message["Subject"] = made.title
@@ -295,6 +295,7 @@ def write_mail(path: Path, made: Story) -> None:
     message.add_alternative(f"<html><body>{html_body(made)}</body></html>", subtype="html")
     message.add_attachment(b"1", maintype="image", subtype="png", filename="picture.png")
     path.write_bytes(message.as_bytes())
+    return ["From ada@example.org", "To bo@example.org", "picture.png"]
 
 
 def write_csv(path: Path, made: Story) -> None:

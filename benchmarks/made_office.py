@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from made_documents import Cell, Section, Story, Table
-from made_pdf import Text, write_pdf
+from made_pdf import A4, Text, write_pdf
 
 _NAMES = "urn:oasis:names:tc:opendocument:xmlns"
 _OPEN = (
@@ -201,7 +201,9 @@ def write_paper(path: Path, made: Story, *, turned: bool = False) -> None:
     for number, section in enumerate(made.sections, 1):
         lines = [Text(60, 560, head, 9), Text(60, 30, f"{foot} | {number}", 9)]
         lines += _paper_page(section, made.title if number == 1 else "")
-        pages.append(lines)
+        # Lines are placed for a page that lies on its side.
+        up = 0 if turned else A4[1] - A4[0]
+        pages.append([line._replace(y=line.y + up * (line.y > 40)) for line in lines])
     write_pdf(path, pages, rotate=90 if turned else 0)
 
 

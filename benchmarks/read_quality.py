@@ -37,6 +37,7 @@ from harness import emit, parser, say, stop
 
 PEERS = ("markitdown", "kreuzberg")
 MEASURES = ("words", "junk", "order", "headings", "cells", "numbers")
+_TOKEN = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff]|[^\W_\u0e00-\u0eff\u3040-\u9fff]+")
 _ALL = "title headings text items tables notes"
 
 
@@ -260,7 +261,7 @@ def _bound(text: str) -> Iterable[tuple[str, str]]:
             for part in line.split(";"):
                 name, _, value = part.partition(": ")
                 yield from ((n, v) for n in tokens(name) for v in tokens(value))
-            row = tokens(line.partition(":")[0])
+            row = tokens(line.partition(";")[0])
             yield from ((n, v) for n in row for v in tokens(line) if n != v)
             continue
         cells = [tokens(cell) for cell in line.strip().strip("|").split("|")]

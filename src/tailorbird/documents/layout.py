@@ -2,21 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from statistics import median
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _RAISED = re.compile(r"[-+\u2212]?\d{1,4}")
-_HYPHENS = "-\u2010\u00ad"
 # Parts of the font's size: how far a word may stand from its line, and how far from the one before.
 _SAME_LINE = 0.45
 _RAISED_LINE = 0.7
 _PIECE_GAP = 1.0
 _GUTTER = 0.8
 _FEW_ROWS = 3
-_LONGEST_WORD = 60
+_LONGEST_ROW = 200
 
 
 @dataclass(slots=True)
@@ -50,6 +49,7 @@ class Line:
 
     Attributes:
         cells: Its parts, where wide gaps divide it.
+        places: Where each begins and ends.
         left: Where it begins.
         right: Where it ends.
         base: Height that it stands on.
@@ -61,6 +61,7 @@ class Line:
     """
 
     cells: tuple[str, ...]
+    places: tuple[tuple[float, float], ...]
     left: float
     right: float
     base: float
@@ -150,8 +151,9 @@ def _rows(pieces: list[_Piece]) -> list[Row]:
         pieces = sorted(pieces, key=lambda piece: -piece.base)
     rows: list[Row] = []
     for piece in pieces:
-        if rows and on_line(piece, rows[-1][0]) and _beside(piece, rows[-1]):
-            rows[-1].append(piece)
+        last = rows[-1] if rows else []
+        if 0 < len(last) < _LONGEST_ROW and on_line(piece, last[0]) and _beside(piece, last):
+            last.append(piece)
         else:
             rows.append([piece])
     return _with_values(rows)
@@ -161,8 +163,8 @@ def _with_values(rows: list[Row]) -> list[Row]:
     """Return rows with values beside their names, where the file writes all the names first."""
     starts = [i for i in range(1, len(rows)) if rows[i][0].base > rows[i - 1][0].base]
     ordered: list[Row] = []
+    places: dict[int, Row] = {}
     for start, end in zip([0, *starts], [*starts, len(rows)], strict=True):
-        places = {round(row[0].base): row for row in ordered}
         column = rows[start:end]
         pairs = [(places.get(round(row[0].base)), row) for row in column]
         if len(column) > 1 and all(host and _value_of(row, host) for host, row in pairs):
@@ -170,12 +172,13 @@ def _with_values(rows: list[Row]) -> list[Row]:
                 (host or []).extend(row)
         else:
             ordered += column
+            places |= {round(row[0].base): row for row in column}
     return ordered
 
 
 def _value_of(row: Row, names: Row) -> bool:
     """Whether a row goes on with another: it is a number, or the other ends in a colon."""
-    free = all(_beside(piece, names) for piece in row)
+    free = len(names) < _LONGEST_ROW and all(_beside(piece, names) for piece in row)
     number = all(not any(map(str.isalpha, piece.text)) for piece in row)
     return free and (number or names[-1].text.endswith((":", "：")))
 
@@ -193,26 +196,55 @@ def _columns(rows: list[Row], depth: int) -> list[Row]:
     at = 0
     while at < len(rows):
         end, gutter = _gutter(rows, at)
-        if end == at:
+        if end == at or depth > 4:
             ordered.append(rows[at])
             at += 1
             continue
         start = at
-        # What stands above in one of the columns alone belongs to it.
-        while ordered and _side(ordered[-1], gutter) == 1 and _below(rows[start], ordered[-1]):
+        # What stands above in the right column alone belongs to it.
+        while start and ordered and ordered[-1] is (above := rows[start - 1]):
+            if not (_right_of(above, gutter) and _below(rows[start], above)):
+                break
             ordered.pop()
             start -= 1
-        sides = [_halves(row, gutter) for row in rows[start:end]]
-        left = [half for half, _ in sides if half]
-        right = [half for _, half in sides if half]
-        if depth < 4 and _prose(left) and _prose(right):
+        for block, prose in _blocks(rows[start:end], gutter):
+            left, right = _halves(block, gutter)
+            if not prose:
+                ordered += block
+                continue
             if sum(piece.backward for row in right for piece in row) > len(right) / 2:
                 left, right = right, left
             ordered += _columns(left, depth + 1) + _columns(right, depth + 1)
-        else:
-            ordered += rows[start:end]
         at = end
     return ordered
+
+
+def _blocks(rows: list[Row], gutter: tuple[float, float]) -> Iterator[tuple[list[Row], bool]]:
+    """Yield the parts of rows that share a gap, and whether each is columns of sentences.
+
+    A heading or a list between columns of sentences belongs to them, one below them does not.
+    """
+    steps = [above[0].base - row[0].base for above, row in zip(rows, rows[1:], strict=False)]
+    cuts = [i for i, step in enumerate(steps, 1) if step > 1.5 * median(steps)]
+    columns: list[Row] = []
+    between: list[Row] = []
+    for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+        block = rows[start:end]
+        left, right = _halves(block, gutter)
+        if left and right and _prose(left) and _prose(right):
+            columns += between + block if columns else block
+            between = []
+        elif columns and (len(block) < _FEW_ROWS or not (left and right)):
+            between += block
+        else:
+            if columns:
+                yield columns, True
+            yield between + block, False
+            columns, between = [], []
+    if columns:
+        yield columns, True
+    if between:
+        yield between, False
 
 
 def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
@@ -254,16 +286,16 @@ def _below(row: Row, above: Row) -> bool:
     return 0 < distance < 4 * max(row[0].size, above[0].size)
 
 
-def _side(row: Row, gutter: tuple[float, float]) -> int:
-    """Return 0 for a row left of a gap, 1 for one right of it, -1 for others."""
-    if all(piece.right <= gutter[0] + 1 for piece in row):
-        return 0
-    return 1 if all(piece.left >= gutter[1] - 1 for piece in row) else -1
+def _right_of(row: Row, gutter: tuple[float, float]) -> bool:
+    return all(piece.left >= gutter[1] - 1 for piece in row)
 
 
-def _halves(row: Row, gutter: tuple[float, float]) -> tuple[Row, Row]:
+def _halves(rows: list[Row], gutter: tuple[float, float]) -> tuple[list[Row], list[Row]]:
+    """Return what of rows stands left and right of a gap."""
     middle = sum(gutter) / 2
-    return [p for p in row if p.left < middle], [p for p in row if p.left >= middle]
+    left = [[piece for piece in row if piece.left < middle] for row in rows]
+    right = [[piece for piece in row if piece.left >= middle] for row in rows]
+    return [row for row in left if row], [row for row in right if row]
 
 
 def _prose(rows: list[Row]) -> bool:
@@ -291,14 +323,18 @@ def _line(row: Row, turn: int) -> Line:
         letters[word.size] += len(word.text)
     biggest = max(row, key=lambda piece: piece.size)
     cells: list[str] = []
+    places: list[tuple[float, float]] = []
     for piece, before in zip(row, [None, *row], strict=False):
         # A raised number is part of what it is raised beside, however far a program moved it.
         if before and _raised(piece.words[0], before.words[-1]):
             cells[-1] += "^" + piece.text
+            places[-1] = (places[-1][0], piece.right)
         else:
             cells.append(piece.text)
+            places.append((piece.left, piece.right))
     return Line(
         cells=tuple(cells),
+        places=tuple(places),
         left=min(piece.left for piece in row),
         right=max(piece.right for piece in row),
         base=biggest.base,
@@ -347,42 +383,3 @@ def _forward(words: Sequence[Word]) -> Sequence[Word]:
         run = [word for word, _ in group]
         ordered += run[::-1] if right_to_left and run[0].left < run[-1].left else run
     return ordered
-
-
-def join_lines(lines: Sequence[str], known: Callable[[str], bool]) -> str:
-    """Return lines with line ends between them; a word that was parted by a hyphen is whole again.
-
-    Args:
-        lines: Of one paragraph.
-        known: Whether the document has this word elsewhere.
-    """
-    parts: list[str] = []
-    for line in lines:
-        joint = hyphen_joint(parts[-1], line, known) if parts else None
-        if joint is None:
-            parts += ["\n", line] if parts else [line]
-        else:
-            parts[-1] = parts[-1].rstrip(_HYPHENS)
-            parts.append(joint + line)
-    return "".join(parts)
-
-
-def hyphen_joint(before: str, after: str, known: Callable[[str], bool]) -> str | None:
-    """Return what stands between two lines of a parted word, or None where none is parted."""
-    if not before.endswith(tuple(_HYPHENS)):
-        return None
-    head = re.search(r"[^\W_]+$", before[-_LONGEST_WORD:-1])
-    tail = re.match(r"[^\W_]+", after[:_LONGEST_WORD])
-    if head is None or tail is None:
-        return None
-    if before.endswith("\u00ad"):
-        return ""
-    whole = f"{head[0]}-{tail[0]}".casefold()
-    if known(whole.replace("-", "")):
-        return ""
-    if known(whole):
-        return "-"
-    if head[0][-1].islower():
-        # A capital or a number begins something else, such as the next column's heading.
-        return "" if tail[0][0].islower() else None
-    return None if tail[0][0].isupper() else "-"

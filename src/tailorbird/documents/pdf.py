@@ -12,7 +12,8 @@ from typing import Any
 from tailorbird.documents.build import squeeze, tidy
 from tailorbird.documents.layout import Line, Word, read_lines
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.pdf_text import Bookmarks, Page, write_pages
+from tailorbird.documents.pdf_heads import Page
+from tailorbird.documents.pdf_text import Bookmarks, write_pages
 
 _LETTERS = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00a0": " ", "\x02": "-"}
@@ -141,11 +142,14 @@ def _read_page(pdf: Any, number: int, form: Any, most: int) -> Page:
 
 
 def _crowded(text: str, height: float) -> Page:
-    lines = [line.strip() for line in _PARTED.sub("-\n", text).splitlines()]
-    step = height / (len(lines) + 1)
-    places = enumerate(lines, 1)
-    found = [Line((x.translate(_LETTERS),), 0, 1, height - step * i, step) for i, x in places if x]
-    return Page(found, 0, height, crowded=True)
+    texts = [line.strip() for line in _PARTED.sub("-\n", text).translate(_LETTERS).splitlines()]
+    step = height / (len(texts) + 1)
+    lines = [
+        Line((text,), ((0, 1),), 0, 1, height - step * place, step)
+        for place, text in enumerate(texts, 1)
+        if text
+    ]
+    return Page(lines, 0, height, crowded=True)
 
 
 def _words(letters: Any) -> list[Word]:

@@ -1,14 +1,16 @@
 """PDF: what is read, in which order, what is left out, and what is told of it."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tailorbird.documents.layout import Word, hyphen_joint, read_lines
+from tailorbird.documents.layout import Word, read_lines
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
 from tailorbird.documents.pdf import read_pdf
+from tailorbird.documents.pdf_text import hyphen_joint
 
 LEFT = (
     "The ferry leaves the old harbour",
@@ -340,3 +342,56 @@ def test_values_written_after_all_names_stand_beside_them(read: Read, text: Any)
     numbers = [lines_at(text, x, cells) for x, cells in ((200, ("10", "12")), (260, ("8", "9.50")))]
     parsed, _ = read([*lines_at(text, 60, ("Adults", "Children")), *numbers[0], *numbers[1]])
     assert parsed.text == "Adults 10 8\nChildren 12 9.50"
+
+
+def table_at(text: Any, *columns: tuple[str, ...], font: int = 1) -> list[Any]:
+    """Return the cells of a table row by row, the first in a font of its own."""
+    cells = rows_of(*(lines_at(text, 60 + 110 * i, column) for i, column in enumerate(columns)))
+    head = [cell._replace(font=font) for cell in cells[: len(columns)]]
+    return head + cells[len(columns) :]
+
+
+def test_values_of_a_table_stand_with_their_headers(read: Read, text: Any) -> None:
+    boats = ("Boat", "Anna", "Bea", "Cora")
+    table = table_at(text, boats, ("Length", "12.5", "9", "11"), ("2024", "310", "290", ""))
+    assert read(table)[0].text.split("\n") == [
+        "Boat: Anna; Length: 12.5; 2024: 310",
+        "Boat: Bea; Length: 9; 2024: 290",
+        "Boat: Cora; Length: 11",
+    ]
+    table = table_at(text, boats, ("Home port", "Oslo", "Bergen", "Kiel"), font=2)
+    assert "Boat: Bea; Home port: Bergen" in read(table)[0].text
+    table = table_at(
+        text, ("", *boats), ("Length", "in m", "12", "9", "8"), ("Sold", "", "3", "5", "1")
+    )
+    assert "Boat: Bea; Length in m: 9; Sold: 5" in read(table)[0].text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (("Anna", "Bea", "Cora", "Dora"), ("12", "9", "11", "8"), ("3", "4", "5", "6")),
+        (("Anna", "Bea", "Cora", "Dora"), ("1999", "2004", "2011", "2018"), ("a", "b", "c", "d")),
+        (("Name:", "Age:", "Room:"), ("Ada", "36", "12")),
+        (("Name", "Age", "Room"), ("Ada", "36", "12")),
+        (("1.", "2.", "3."), ("first thing", "second thing", "third thing")),
+        (("Boat", "Anna", "Bea"), ("Port", "Kiel", "Oslo"), ("Owner", "Ada", "Bo")),
+    ],
+)
+def test_rows_without_a_sure_header_stay_plain(
+    read: Read, text: Any, columns: tuple[tuple[str, ...], ...]
+) -> None:
+    plain = [" ".join(row) for row in zip(*columns, strict=True)]
+    assert read(table_at(text, *columns))[0].text.split("\n") == plain
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_word_is_lost_or_doubled_wherever_it_stands(seed: int) -> None:
+    draw = random.Random(seed)
+    words = [
+        Word(f"word{i} of it", x, x + 90, draw.randrange(20, 800, 7), draw.choice((6, 11, 20)))
+        for i in range(draw.randrange(80))
+        for x in (draw.choice((20, 60, 210, 300, 420)),)
+    ]
+    lines = " ".join(line.text for line in read_lines(words))
+    assert sorted(lines.split()) == sorted(" ".join(word.text for word in words).split())
