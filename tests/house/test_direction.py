@@ -48,7 +48,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pypdfium2": "documents/pdf.py",
     "python_calamine": "documents/sheets.py",
     "oxmsg": "documents/mail.py",
-    "striprtf": "documents/odt.py",
+    "striprtf": "documents/rtf.py",
     "lancedb": "knowledge/lance.py",
     "httpx2": "rag/endpoint.py",
     "snowballstemmer": "rag/words.py",

@@ -1,92 +1,350 @@
-"""ODT and RTF: texts of LibreOffice and of older word processors."""
+"""ODT, ODP and ODS: texts, slides and sheets of LibreOffice and its kin."""
 
-from collections.abc import Iterable
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
+from tailorbird.documents.build import LONGEST_TEXT, TextBuilder, raised, squeeze
+from tailorbird.documents.drawing import number_text
+from tailorbird.documents.grid import table_lines, whole_number
+from tailorbird.documents.numbering import Counter
+from tailorbird.documents.odf import OdfLists, OdfStyles, OdfTable, table_rows
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.regions import Sheet, sheet_tables
 from tailorbird.documents.zipped import attribute, core_properties, local, needed, opened, part
 
 _MOST_SPACES = 100
+_MOST_CELLS = 4_000_000
+_MOST_COLUMNS = 16_384
+_GAP = 2  # as many empty rows or columns part tables as a million do
+_EXACT = re.compile(r"-?\d{16,}")
+_WRAPPERS = frozenset(
+    {"section", "index-body", "bibliography", "list-header", "numbered-paragraph"}
+)
+_SHAPES = frozenset(
+    [
+        "frame",
+        "custom-shape",
+        "rect",
+        "g",
+        "text-box",
+        "ellipse",
+        "circle",
+        "polygon",
+        "path",
+        "line",
+        "connector",
+        "caption",
+    ]
+)
+_UNSAID = frozenset({"page-number", "date-time", "footer", "header"})
 
 
-def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read headings by their outline level, paragraphs, lists and tables."""
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
+    """Open an OpenDocument file; give it and the root of its content."""
     with opened(path) as archive:
         manifest = part(archive, "META-INF/manifest.xml")
         if manifest is not None and any(local(e) == "encryption-data" for e in manifest.iter()):
             raise Unreadable("encrypted: it needs a password")
-        root = needed(archive, "content.xml", "an ODT")
-        said = core_properties(archive, "meta.xml")
-    body = next((e for e in root.iter() if local(e) == "text" and len(e)), root)
-    builder = TextBuilder()
-    _blocks(builder, body, depth=0)
-    metadata: dict[str, Value] = {"author": said["creator"]} if said.get("creator") else {}
-    yield Parsed(*builder.result(), said.get("title", ""), metadata)
+        yield archive, needed(archive, "content.xml", kind)
 
 
-def _blocks(builder: TextBuilder, parent: Any, depth: int) -> None:
-    for element in parent:
-        kind = local(element)
-        if kind == "h":
-            level = attribute(element, "outline-level") or "1"
-            builder.heading(_words(element), int(level) if level.isdigit() else 1)
-        elif kind == "p" and depth:
-            builder.item("  " * (depth - 1) + "- " + _words(element).strip())
-        elif kind == "p":
-            builder.block(_words(element))
-        elif kind == "list":
-            _blocks(builder, element, min(depth + 1, 8))
-        elif kind == "table":
-            builder.table(_rows(element))
-        elif kind in ("list-item", "list-header", "section", "index-body"):
-            _blocks(builder, element, depth)
+def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read headings by their outline level, paragraphs, lists, tables, notes and charts."""
+    with _opened(path, "an ODT") as (archive, root):
+        text = _Text(archive, root, notes)
+        text.blocks(next((e for e in root.iter() if local(e) == "text" and len(e)), root))
+        yield text.parsed()
 
 
-def _words(element: Any) -> str:
-    """Return an element's text; spaces, tabs and line ends are elements of their own."""
-    parts = []
-    stack: list[tuple[Any, bool]] = [(element, False)]
-    while stack:
-        inner, left = stack.pop()
-        if left:
-            parts.append(inner.tail or "")
-            continue
-        if inner is not element:
-            stack.append((inner, True))
-        kind = local(inner)
-        if kind == "s":
-            count = attribute(inner, "c") or "1"
-            parts.append(" " * (min(int(count), _MOST_SPACES) if count.isdigit() else 1))
-        elif kind in ("tab", "line-break"):
-            parts.append("\t" if kind == "tab" else "\n")
-        elif kind not in ("annotation", "tracked-changes"):
-            parts.append(inner.text or "")
-            stack.extend((child, False) for child in reversed(inner))
-    return "".join(parts)
+def read_odp(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read slides as pages, their titles as headings, and the speaker's notes."""
+    with _opened(path, "an ODP") as (archive, root):
+        text = _Text(archive, root, notes)
+        pages = [e for e in root.iter() if local(e) == "page" and "drawing" in e.tag]
+        for number, page in enumerate(pages, 1):
+            text.builder.leave()
+            text.builder.page(number)
+            text.slide(page)
+        yield text.parsed({"pages": len(pages)})
 
 
-def _rows(table: Any) -> list[list[str]]:
-    return [
-        [
-            squeeze(_words(cell))
-            for cell in row
-            if local(cell) in ("table-cell", "covered-table-cell")
-        ]
-        for row in table.iter()
-        if local(row) == "table-row"
-    ]
+def read_ods(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read sheets as headings, rows as ``column: value``, numbers with all their digits."""
+    with _opened(path, "an ODS") as (archive, root):
+        text = _Text(archive, root, notes)
+        book = next((e for e in root.iter() if local(e) == "spreadsheet"), root)
+        for number, table in enumerate((e for e in book if local(e) == "table"), 1):
+            name = attribute(table, "name") or ""
+            text.builder.leave()
+            text.builder.page(number)
+            if (attribute(table, "style-name") or "") in text.styles.hidden:
+                notes.append(f"hidden sheets are read too: {name!r}")
+            text.sheet(name, table)
+        yield text.parsed()
 
 
-def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the words of an RTF file; it keeps no headings that can be told."""
-    from striprtf.striprtf import rtf_to_text
+class _Text:
+    """Writes the blocks of a document; notes gather and come at its end."""
 
-    data = path.read_bytes()
-    if not data.lstrip().startswith(b"{\\rtf"):
-        raise Unreadable("not an RTF, whatever its name says")
-    builder = TextBuilder()
-    for paragraph in rtf_to_text(data.decode("latin-1"), errors="replace").split("\n"):
-        builder.block(paragraph)
-    yield Parsed(*builder.result())
+    def __init__(self, archive: zipfile.ZipFile, root: Any, notes: Notes) -> None:
+        self.builder = TextBuilder()
+        self.styles = OdfStyles(part(archive, "styles.xml"), root)
+        self.lists = OdfLists(self.styles)
+        self.tables = OdfTable(self.styles, self.flat)
+        self.archive = archive
+        self.notes = notes
+        self.comments = 0
+        self._footnotes: list[str] = []
+        self._shapes: list[Any] = []
+
+    def parsed(self, metadata: dict[str, Value] | None = None) -> Parsed:
+        """Write the notes; return the whole text."""
+        for note in self._footnotes:
+            self.builder.block(note)
+        if self.comments:
+            self.notes.append(f"{self.comments} comments are left out")
+        properties = core_properties(self.archive, "meta.xml")
+        author: dict[str, Value] = {}
+        if properties.get("creator"):
+            author["author"] = properties["creator"]
+        return Parsed(
+            *self.builder.result(), properties.get("title", ""), {**(metadata or {}), **author}
+        )
+
+    def blocks(self, parent: Any) -> None:
+        """Write the paragraphs, lists, tables and shapes within an element."""
+        for element in parent:
+            kind = local(element)
+            if kind in ("p", "h"):
+                self._paragraph(element, "", 0)
+            elif kind == "list":
+                self._list(element, None, 0)
+            elif kind == "table":
+                self._table(element)
+            elif kind in _WRAPPERS:
+                self.blocks(element)
+            elif kind in _SHAPES:
+                self._shape(element)
+
+    def flat(self, parent: Any) -> str:
+        """Return the words of an element's paragraphs, lists and tables on one line."""
+        words = " ".join(self._flat(parent))
+        while self._shapes:
+            words += " " + self.flat([self._shapes.pop(0)])
+        return squeeze(words)
+
+    def _flat(self, parent: Any, counter: Counter | None = None, depth: int = 0) -> Iterator[str]:
+        for element in parent:
+            kind = local(element)
+            if kind in ("p", "h"):
+                yield self.words(element)
+            elif kind == "list":
+                inner = self.lists.begin(element, counter, depth)
+                for item in element:
+                    label = inner.label(depth) if any(local(e) in ("p", "h") for e in item) else ""
+                    yield label
+                    yield from self._flat(item, inner, depth + 1)
+            elif kind == "table":
+                yield "; ".join(table_lines(self.tables.rows(element)))
+            elif kind in _WRAPPERS or kind in _SHAPES:
+                yield from self._flat(element)
+            elif kind == "annotation":
+                self.comments += 1
+
+    def slide(self, page: Any) -> None:
+        """Write a slide: its title as a heading, then what stands on it, then its notes."""
+        shapes = [e for e in page if local(e) in _SHAPES and attribute(e, "class") not in _UNSAID]
+        titles = [shape for shape in shapes if attribute(shape, "class") == "title"]
+        self.builder.heading(" ".join(map(self.flat, titles)), 1)
+        self.blocks([shape for shape in shapes if shape not in titles])
+        for notes in (e for e in page if local(e) == "notes"):
+            frames = [e for e in notes if attribute(e, "class") == "notes"]
+            if words := " ".join(filter(None, map(self.flat, frames))):
+                self.builder.block(f"Notes: {words}")
+
+    def sheet(self, name: str, table: Any) -> None:
+        """Write the tables of a sheet, then its charts."""
+        tables = list(sheet_tables(self._cells(table)))
+        shapes = [e for e in table.iter() if local(e) in _SHAPES]
+        shapes = [e for e in shapes if local(e.getparent()) not in _SHAPES]
+        if tables or shapes:
+            self.builder.heading(name, 1)
+        for rows in tables:
+            self.builder.table(rows)
+        self._shapes = []
+        self.blocks(shapes)
+
+    def _cells(self, table: Any) -> Sheet:
+        sheet = Sheet([])
+        letters = cells = 0
+        for row, header in table_rows(table):
+            line: list[str] = []
+            for element in row:
+                text = self._value(element) if local(element) == "table-cell" else ""
+                count = whole_number(attribute(element, "number-columns-repeated"))
+                place = len(sheet.rows), len(line)
+                high, wide = (
+                    whole_number(attribute(element, f"number-{what}-spanned"))
+                    for what in ("rows", "columns")
+                )
+                if high * wide > 1:
+                    sheet.merged.append((place, (place[0] + high - 1, place[1] + wide - 1)))
+                if header and text:
+                    sheet.headers[place] = header
+                if text and self.tables.is_bold(element):
+                    sheet.strong.add(place)
+                room = _MOST_COLUMNS - len(line)
+                line += [text] * min(count, room)
+            while line and not line[-1]:
+                line.pop()
+            again = whole_number(attribute(row, "number-rows-repeated"))
+            for _ in range(again if line else min(again, _GAP)):
+                sheet.rows.append(list(line))
+                letters += sum(map(len, line))
+                cells += len(line)
+                if letters > LONGEST_TEXT or cells > _MOST_CELLS:
+                    raise Unreadable(
+                        f"a sheet of it unfolds to more than {_MOST_CELLS >> 20} million cells"
+                    )
+        return sheet
+
+    def _value(self, cell: Any) -> str:
+        """Return a cell as a person would write it: numbers as they are kept, not as shown."""
+        kind = attribute(cell, "value-type") or "string"
+        value = attribute(cell, f"{kind}-value" if kind in ("date", "boolean") else "value") or ""
+        shown = squeeze(" ".join(self.words(e) for e in cell if local(e) == "p"))
+        self.comments += sum(local(e) == "annotation" for e in cell)
+        if kind == "float" and _EXACT.fullmatch(value):
+            return value
+        if kind == "float" or (kind in ("percentage", "currency") and not shown):
+            try:
+                return number_text(float(value))
+            except (ValueError, OverflowError):
+                return shown
+        if kind == "date":
+            return value.removesuffix("T00:00:00") or shown
+        return {"true": "yes", "false": "no"}.get(value, shown) if kind == "boolean" else shown
+
+    def _list(self, element: Any, outer: Counter | None, depth: int) -> None:
+        counter = self.lists.begin(element, outer, depth)
+        for item in element:
+            label = ""
+            if start := attribute(item, "start-value"):
+                counter.restart(depth, whole_number(start))
+            for inner in item:
+                kind = local(inner)
+                if kind in ("p", "h") and local(item) == "list-item" and not label:
+                    label = counter.label(depth)
+                    self._paragraph(inner, label, depth)
+                elif kind == "p":
+                    self._write_item("", self.words(inner), depth)
+                elif kind == "list":
+                    self._list(inner, counter, min(depth + 1, 8))
+                else:
+                    self.blocks([inner])
+
+    def _paragraph(self, element: Any, label: str, depth: int) -> None:
+        text = self.words(element)
+        if local(element) == "h":
+            level = whole_number(attribute(element, "outline-level"))
+            if not label and attribute(element, "is-list-header") != "true" and text.strip():
+                label = self.lists.outline.label(level - 1) if level else ""
+            self.builder.heading(f"{label} {text}" if label not in ("", "-") else text, level)
+        elif label:
+            self._write_item(label, text, depth)
+        else:
+            self.builder.block(text)
+        while self._shapes:
+            self._shape(self._shapes.pop(0))
+
+    def _write_item(self, label: str, text: str, depth: int) -> None:
+        if text.strip():
+            self.builder.item(
+                f"{'  ' * depth}{label} {text.strip()}"
+                if label
+                else "  " * (depth + 1) + text.strip()
+            )
+
+    def _table(self, table: Any) -> None:
+        cells = [e for e in table.iter() if local(e) == "table-cell"]
+        if len(cells) == 1:  # a frame around text
+            return self.blocks(cells[0])
+        title = next((e for e in table if local(e) == "title"), None)
+        self.builder.table(self.tables.rows(table), "" if title is None else title.text or "")
+        while self._shapes:
+            self._shape(self._shapes.pop(0))
+
+    def _shape(self, shape: Any) -> None:
+        """Write what a shape holds: text, a table or a chart."""
+        for element in shape:
+            kind = local(element)
+            if kind == "object" and (place := attribute(element, "href")):
+                self._object(posixpath.normpath(place))
+                break
+            if kind == "object-ole":
+                self._leave_out("an embedded object")
+            elif kind == "table" and local(shape) == "frame":
+                self._table(element)
+                break
+        else:
+            self.blocks(shape)
+
+    def _object(self, place: str) -> None:
+        try:
+            root = part(self.archive, f"{place}/content.xml")
+        except Unreadable as error:
+            return self._leave_out(f"an embedded object: {error}")
+        chart = (
+            None
+            if root is None
+            else next((e for e in root.iter() if local(e) == "chart" and len(e)), None)
+        )
+        if chart is None:
+            return self._leave_out("an embedded object")
+        title = next((self.flat(e) for e in chart if local(e) == "title"), "")
+        table = next((e for e in chart.iter() if local(e) == "table"), None)
+        rows = [] if table is None else self.tables.rows(table)
+        if len(rows) < 2:
+            self._leave_out(f"a chart without numbers: {title!r}")
+        self.builder.table([[*row] for row in rows], f"Chart: {title}".rstrip(": "))
+
+    def _leave_out(self, what: str) -> None:
+        if (note := f"left out: {what}") not in self.notes:
+            self.notes.append(note)
+
+    def words(self, element: Any) -> str:
+        """Return a paragraph's text; spaces, tabs and line ends are elements of their own."""
+        parts: list[str] = []
+        self._collect(element, parts, high=False)
+        return "".join(parts)
+
+    def _collect(self, element: Any, parts: list[str], high: bool) -> None:
+        high = high or self.styles.is_high(attribute(element, "style-name") or "")
+        self._say(element.text, parts, high)
+        for inner in element:
+            kind = local(inner)
+            if kind == "s":
+                parts.append(" " * min(whole_number(attribute(inner, "c")), _MOST_SPACES))
+            elif kind in ("tab", "line-break"):
+                parts.append("\t" if kind == "tab" else "\n")
+            elif kind == "note":
+                name = "Endnote" if attribute(inner, "note-class") == "endnote" else "Footnote"
+                for body in (e for e in inner if local(e) == "note-body"):
+                    self._footnotes.append(f"{name}: {self.flat(body)}")
+            elif kind == "annotation":
+                self.comments += 1
+            elif kind in _SHAPES:
+                self._shapes.append(inner)
+            elif kind not in ("tracked-changes", "annotation-end", "ruby-text", ""):
+                self._collect(inner, parts, high)
+            self._say(inner.tail, parts, high)
+
+    def _say(self, text: str | None, parts: list[str], high: bool) -> None:
+        if text:
+            parts.append(raised("".join(parts[-2:]), text) if high else text)

@@ -1,0 +1,196 @@
+"""RTF: headings by outline level, lists, tables and notes; the door to striprtf."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+
+from tailorbird.documents.build import TextBuilder, raised, squeeze
+from tailorbird.documents.grid import Cell, whole_number
+from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
+
+# striprtf gives the words alone, so what has to be known besides goes through it as characters
+# that no text has.
+_CELL, _ROW, _TABLE, _NOTE, _NOTE_END, _HEADING, _ITEM, _HIGH = map(chr, range(0xE000, 0xE008))
+_MARKS = re.compile("[\ue000-\ue007]")
+_TOKEN = re.compile(r"\\([a-z]{1,32})(-?\d{1,9})? ?|\\[^a-z]|[{}]", re.I)
+_HIGH_WORDS = re.compile(f"{_HIGH}([-+−–]?[^\\W_]*)")
+_FOOTNOTE = re.compile(f"{_NOTE}([^{_NOTE}{_NOTE_END}]*){_NOTE_END}")
+_TABLE_ROW = re.compile(f"{_TABLE}([^{_TABLE}{_ROW}]*){_ROW}(\\d{{1,7}});")
+_OUTLINE = re.compile(f"{_HEADING}(\\d)")
+_LEFT_OUT = {
+    "shptxt": "text boxes",
+    "object": "embedded objects",
+    "annotation": "comments",
+    "header": "page headers",
+    "footer": "page footers",
+}
+_BODY_OUTLINE = 9
+_SAME_EDGE = 40  # twips: programs are not exact
+
+
+@dataclass(slots=True)
+class _Row:
+    """How a row is laid out: where its cells end, and how they are merged."""
+
+    edges: list[int] = field(default_factory=list)
+    merges: list[frozenset[str]] = field(default_factory=list)
+    header: bool = False
+
+
+def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read the words of an RTF file with its headings, lists, tables and notes."""
+    from striprtf.striprtf import rtf_to_text
+
+    data = path.read_bytes()
+    if not data.lstrip().startswith(b"{\\rtf"):
+        raise Unreadable("not an RTF, whatever its name says")
+    marked, layouts, words = _marked(_MARKS.sub("", data.decode("latin-1")))
+    notes += [f"left out: {name}" for word, name in _LEFT_OUT.items() if word in words]
+    builder = TextBuilder()
+    _write(builder, rtf_to_text(marked, errors="replace"), layouts)
+    yield Parsed(*builder.result())
+
+
+def _marked(text: str) -> tuple[str, list[_Row], set[str]]:
+    """Return RTF with marks for what striprtf does not tell, the rows' layouts and its words."""
+    marker = _Marker()
+    return _TOKEN.sub(marker.replace, text), marker.layouts, marker.words
+
+
+class _Marker:
+    """Replaces control words by marks."""
+
+    def __init__(self) -> None:
+        self.layouts: list[_Row] = []
+        self.words: set[str] = set()
+        self.merges: set[str] = set()
+        self.depth = 0
+        self.notes: list[int] = []
+        self.cells = 0
+
+    def replace(self, match: re.Match[str]) -> str:
+        """Return what stands in a token's place."""
+        token, word, number = match.group(), match.group(1), match.group(2)
+        if token == "{":
+            self.depth += 1
+        elif token == "}":
+            return self._leave()
+        if word is None:
+            return token
+        self.words.add(word)
+        if word in ("trowd", "trhdr", "cellx", "clmgf", "clmrg", "clvmgf", "clvmrg"):
+            return self._lay_out(word, number) + token
+        return self._mark(word, number) or token
+
+    def _leave(self) -> str:
+        self.depth -= 1
+        if self.notes and self.notes[-1] > self.depth:
+            self.notes.pop()
+            return _NOTE_END + "}"
+        return "}"
+
+    def _mark(self, word: str, number: str | None) -> str:
+        """Return a word's mark, empty if it has none."""
+        if word == "cell":
+            self.cells += 1
+            return _CELL
+        if word == "row":
+            self.cells = 0
+            return f"{_ROW}{len(self.layouts) - 1};" if self.layouts else "\\par "
+        if word == "footnote":
+            self.notes.append(self.depth)
+            return _NOTE
+        if word == "outlinelevel" and whole_number(number, _BODY_OUTLINE) < _BODY_OUTLINE:
+            return f"{_HEADING}{number}"
+        if word == "nestcell":
+            return "\\tab "
+        if word == "nestrow":
+            return "; "
+        return {"listtext": _ITEM, "pntext": _ITEM, "super": _HIGH}.get(word, "")
+
+    def _lay_out(self, word: str, number: str | None) -> str:
+        """Note a row's layout; return a mark where a table's row begins."""
+        if word == "trowd":
+            self.layouts.append(_Row())
+            self.merges = set()
+            return "" if self.cells else _TABLE
+        if not self.layouts:
+            return ""
+        row = self.layouts[-1]
+        if word == "trhdr":
+            row.header = True
+        elif word != "cellx":
+            self.merges.add(word)
+        else:
+            row.edges.append(int(number or 0))
+            row.merges.append(frozenset(self.merges))
+            self.merges = set()
+        return ""
+
+
+def _write(builder: TextBuilder, text: str, layouts: list[_Row]) -> None:
+    """Write text with marks: paragraphs, and tables where rows follow each other."""
+    footnotes = [match.group(1) for match in _FOOTNOTE.finditer(text)]
+    text = _HIGH_WORDS.sub(lambda m: raised(text[max(m.start() - 2, 0) : m.start()], m[1]), text)
+    text = _FOOTNOTE.sub("", text)
+    rows: list[tuple[_Row, list[str]]] = []
+    at = 0
+    for match in _TABLE_ROW.finditer(text):
+        if between := text[at : match.start()].strip():
+            _flush(builder, rows)
+            _paragraphs(builder, between)
+        layout = layouts[int(match[2])] if int(match[2]) < len(layouts) else _Row()
+        rows.append((layout, match[1].split(_CELL)[:-1]))
+        at = match.end()
+    _flush(builder, rows)
+    _paragraphs(builder, text[at:])
+    for note in footnotes:
+        builder.block(f"Footnote: {_plain(note)}")
+
+
+def _flush(builder: TextBuilder, rows: list[tuple[_Row, list[str]]]) -> None:
+    edges = sorted({edge for layout, _ in rows for edge in layout.edges})
+    edges = [edge for i, edge in enumerate(edges) if not i or edge - edges[i - 1] > _SAME_EDGE]
+    table: list[list[Cell]] = []
+    begun: dict[int, tuple[int, int]] = {}  # where the cell stands that goes on below, by column
+    for layout, texts in rows:
+        cells: list[Cell] = []
+        column = 0
+        for text, edge, merges in zip_longest(texts, layout.edges, layout.merges):
+            end = column + 1 if edge is None else bisect_right(edges, edge + _SAME_EDGE)
+            wide = max(end - column, 1)
+            if "clmrg" in (merges or ()) and cells:
+                cells[-1] = replace(cells[-1], columns=cells[-1].columns + wide)
+            elif "clvmrg" in (merges or ()) and column in begun:
+                r, c = begun[column]
+                table[r][c] = replace(table[r][c], rows=len(table) - r + 1)
+            else:
+                if merges is not None:
+                    begun[column] = len(table), len(cells)
+                cells.append(Cell(_plain(text or ""), 1, wide, "column" if layout.header else ""))
+            column += wide
+        table.append(cells)
+    builder.table(table)
+    rows.clear()
+
+
+def _paragraphs(builder: TextBuilder, text: str) -> None:
+    for paragraph in text.split("\n"):
+        heading = _OUTLINE.search(paragraph)
+        words = _plain(paragraph)
+        if heading and len(words) > 0:
+            builder.heading(words, int(heading[1]) + 1)
+        elif _ITEM in paragraph:
+            label, _, rest = words.partition(" ")
+            label = label if any(map(str.isalnum, label)) else "-"
+            builder.item(f"{label} {rest}")
+        else:
+            builder.block(words if not paragraph.strip() else _MARKS.sub("", paragraph))
+
+
+def _plain(text: str) -> str:
+    """Return text on one line without marks."""
+    return squeeze(_MARKS.sub(" ", _OUTLINE.sub("", text)))
