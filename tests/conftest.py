@@ -79,6 +79,23 @@ def tiny_decoder(models: Any) -> Path:
     return models("llama")
 
 
+@pytest.fixture(params=["fast", "slow"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test as on a CPU that multiplies bf16 in hardware, and as on one that does not.
+
+    On the first kind bitsandbytes repacks 4-bit weights when they are evaluated.
+    """
+    import bitsandbytes
+
+    from tailorbird.models.device import PROCESSOR_SWITCH
+
+    kind = str(request.param)
+    monkeypatch.setenv(PROCESSOR_SWITCH, kind)
+    repacks = kind == "fast"
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: repacks)
+    return kind
+
+
 @pytest.fixture
 def tiny_csv(tmp_path: Path) -> Path:
     """Return a file of 60 rows whose three classes are told apart by their words."""

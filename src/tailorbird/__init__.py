@@ -85,25 +85,35 @@ def compare(data: "Data | None" = None, *, resume: bool = False, **settings: Any
     return flow(_config(data, settings), resume=resume)
 
 
-def evaluate(run: str | Path, data: str | Path | None = None, **columns: Any) -> "Report":
+def evaluate(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    trust_remote_code: bool = False,
+    **columns: Any,
+) -> "Report":
     """Score a run, on its own test or on labelled `data`; see ``tailor evaluate --help``."""
     from tailorbird.flows.evaluate import Columns
     from tailorbird.flows.evaluate import evaluate as flow
 
-    return flow(run, data, Columns(**columns))
+    return flow(run, data, Columns(**columns), trust=trust_remote_code)
 
 
-def load(run: str | Path) -> "Predictor | Writer":
+def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor | Writer":
     """Load a run; the result's `predict` takes a list of texts, or of prompts.
 
     A run that answers in words also has `stream(prompt)`, which yields an answer as it is written.
+
+    Args:
+        run: Its folder.
+        trust_remote_code: Run Python code that came with its model; only for authors you trust.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
     from tailorbird.arms.load import load_any as flow
 
-    return flow(run)
+    return flow(run, trust=trust_remote_code)
 
 
 def __getattr__(name: str) -> Any:

@@ -251,9 +251,6 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
 def _before(case: Case, config: Config, tokens: Tokens) -> np.ndarray:
     """Return the base's losses before any method has touched it (QLoRA: the quantised base's)."""
     base = _base(case, config)
-    for module in base.model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # no repacking: it rounds the scales
     return losses_of(base.model.eval(), tokens, base.device)
 
 

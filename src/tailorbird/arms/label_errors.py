@@ -9,11 +9,11 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.vectors import split_vectors
-from tailorbird.config import load_config
+from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shortened
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors
 from tailorbird.records import Example, Finding, Split
-from tailorbird.runs.folder import CONFIG, LABEL_ERRORS, RunFolder
+from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks.truths import target_of, truths
 
 DOUBTS = "cache/label_errors.json"
@@ -28,13 +28,12 @@ _MOST_WEIGHTS = 100_000
 _SAMPLES = 5
 
 
-def look_for_label_errors(run: RunFolder, split: Split) -> None:
+def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
     """Write `label_errors.csv` for a run on labels, and note what to tell.
 
     Every row is judged by a logistic regression on embeddings that was fitted on the other four
     fifths of all rows.
     """
-    config = load_config(run.file(CONFIG))
     examples = (*split.train, *split.validation, *split.test)
     if split.task != "classification" or not config.evaluate.label_errors:
         return

@@ -93,8 +93,12 @@ class Predictor:
             self._source.save()
 
 
-def load_any(run: Path | str) -> "Predictor | Writer":
+def load_any(run: Path | str, *, trust: bool = False) -> "Predictor | Writer":
     """Load a run (``RUN/arms/lora``, or the folder of a comparison: its recommended arm).
+
+    Args:
+        run: Its folder.
+        trust: Whether code may run that came with its model.
 
     Returns:
         A `Predictor` of labels, or a `Writer` of answers.
@@ -106,11 +110,11 @@ def load_any(run: Path | str) -> "Predictor | Writer":
     if folder.file(TASK).is_file():
         from tailorbird.arms.load_writing import Writer
 
-        return Writer(folder)
-    return load(run)
+        return Writer(folder, trust=trust)
+    return load(run, trust=trust)
 
 
-def load(run: Path | str) -> Predictor:
+def load(run: Path | str, *, trust: bool = False) -> Predictor:
     """Load a run that answers with labels; see `load_any`.
 
     Raises:
@@ -119,7 +123,7 @@ def load(run: Path | str) -> Predictor:
     folder = arm_folder(Path(run))
     target = load_target(folder)
     labels = list(target.labels)
-    return Predictor(str(folder.path), target, labels, _source(folder, target, labels))
+    return Predictor(str(folder.path), target, labels, _source(folder, target, labels, trust))
 
 
 def arm_folder(path: Path) -> RunFolder:
@@ -145,14 +149,30 @@ def arm_folder(path: Path) -> RunFolder:
     )
 
 
-def _source(folder: RunFolder, target: Target, labels: list[str]) -> Source:
+def run_config(folder: RunFolder, *, trust: bool) -> Config:
+    """Return the settings of a finished run, whose folder somebody else may have made.
+
+    Args:
+        folder: The run, or an arm of it.
+        trust: Whether the caller lets code run that came with its model; what the folder says of
+            that does not count.
+
+    Raises:
+        UserError: They are missing or damaged.
+    """
+    config = load_config(folder.file(CONFIG))
+    model = config.model.model_copy(update={"trust_remote_code": trust})
+    return config.model_copy(update={"model": model})
+
+
+def _source(folder: RunFolder, target: Target, labels: list[str], trust: bool) -> Source:
     """Return what predicts, told by the files in the folder's model."""
     model = folder.file(MODEL)
     if (model / "majority.json").is_file():
         return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder)
-    config = load_config(folder.file(CONFIG))
     if (model / "mix.json").is_file():
-        return _Mix(folder, target)
+        return _Mix(folder, target, trust)
+    config = run_config(folder, trust=trust)
     if (model / "rag.json").is_file():
         return _Rag(folder, config, target, labels)
     if (model / "probe.json").is_file():
@@ -259,15 +279,15 @@ class _Rag:
 
 
 class _Mix:
-    def __init__(self, folder: RunFolder, target: Target) -> None:
+    def __init__(self, folder: RunFolder, target: Target, trust: bool) -> None:
         settings = _read_json(folder.file(MODEL) / "mix.json")
         arms = RunFolder(folder.path.parent)
         self.weight = float(settings["weight"])
         labels = list(target.labels)
         # How it reads pairs is the tuned model's own.
         tuned = RunFolder(arms.path / settings["tuned"])
-        self.tuned = _source(tuned, load_target(tuned), list(labels))
-        self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels)
+        self.tuned = _source(tuned, load_target(tuned), list(labels), trust)
+        self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels, trust)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         near = self.memory.probabilities(texts)

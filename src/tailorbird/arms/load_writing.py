@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.trained import max_length
 from tailorbird.arms.trained_writing import make_base, writer_options
-from tailorbird.config import Config, load_config
+from tailorbird.config import Config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
@@ -22,7 +23,7 @@ from tailorbird.models.load import Base, load_writer, tokenizer_in
 from tailorbird.rag.neighbours import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import Example, Message, Neighbour
-from tailorbird.runs.folder import CONFIG, MODEL, TASK, RunFolder
+from tailorbird.runs.folder import MODEL, TASK, RunFolder
 from tailorbird.runs.split import example_from_json
 from tailorbird.tasks.answering import Answering
 
@@ -59,10 +60,10 @@ class Writer:
         config: The run's settings; `generate` of it says how answers are written.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, *, trust: bool = False) -> None:
         self.name = str(folder.path)
         kind = _kind(folder)
-        self.config = load_config(folder.file(CONFIG))
+        self.config = run_config(folder, trust=trust)
         self.longest = int(kind.get("max_new_tokens", LONGEST_ANSWER))
         self._pairs = int(kind.get("k", 0))
         self._memory = _memory(folder) if kind["kind"] in ("nearest", "rag") else None
@@ -70,7 +71,7 @@ class Writer:
         if self._memory is not None:
             model = self.config.model.model_copy(update={"name": kind["embedder"]})
             self._embedder = _embedder(model.model_dump_json())
-        self._answering = None if kind["kind"] == "nearest" else _answering(folder, kind)
+        self._answering = None if kind["kind"] == "nearest" else _answering(folder, kind, trust)
 
     @property
     def shows_examples(self) -> bool:
@@ -173,30 +174,34 @@ def as_example(prompt: str | Example) -> Example:
     return Example(prompt, messages=(Message("user", prompt),))
 
 
-def open_tuned(folder: RunFolder) -> tuple[Base, "nn.Module", Config]:
+def open_tuned(folder: RunFolder, *, trust: bool) -> tuple[Base, "nn.Module", Config]:
     """Return the base, the tuned model on it, and the settings of a trained arm.
+
+    Args:
+        folder: The arm.
+        trust: Whether code may run that came with its model.
 
     Raises:
         UserError: The folder is incomplete or damaged, or its base model is not there.
     """
-    config = load_config(folder.file(CONFIG))
+    config = run_config(folder, trust=trust)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
     base = load_writer(config.model, device, writer_options(config, device, method))
     # The saved tokenizer, with the chat template that was trained with.
-    base.tokenizer = tokenizer_in(folder.file(MODEL))
+    base.tokenizer = tokenizer_in(folder.file(MODEL), trust=trust)
     model = method.load(base, folder.file(MODEL))
     return base, model, config
 
 
-def _answering(folder: RunFolder, kind: dict[str, Any]) -> Answering:
+def _answering(folder: RunFolder, kind: dict[str, Any], trust: bool) -> Answering:
     if kind["kind"] == "tuned":
-        base, model, config = open_tuned(folder)
+        base, model, config = open_tuned(folder, trust=trust)
         limit = max_length(config, base, get_method(config.method.name))
     elif "tuned" in kind:
-        return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"})
+        return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"}, trust)
     else:
-        config = load_config(folder.file(CONFIG))
+        config = run_config(folder, trust=trust)
         base = make_base(config, choose(config.model.device, config.model.precision), None)
         model, limit = base.model, max_length(config, base, get_method("full"))
     return Answering(model.eval(), base.tokenizer, base.device, limit, config)

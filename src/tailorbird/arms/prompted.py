@@ -157,7 +157,7 @@ def _opened(
     if tuned is not None:
         from tailorbird.arms.load_writing import open_tuned
 
-        base, model, config = open_tuned(tuned)
+        base, model, config = open_tuned(tuned, trust=config.model.trust_remote_code)
         limit = max_length(config, base, get_method(config.method.name))
     else:
         base = make_base(config, device, None)

@@ -1,6 +1,6 @@
 """What a fresh process sees: does each saved model predict what the trained one did?
 
-`python -m tailorbird.arms.reload_check OUT RUN ARM_FOLDER ...` writes one JSON object to OUT:
+`python -m tailorbird.arms.reload_check OUT RUN TRUST ARM_FOLDER ...` writes one JSON object to OUT:
 ``{"reload": {folder: ReloadCheck}, "nearest": {test index: [Neighbour, ...]}}``.
 """
 
@@ -15,13 +15,14 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.label_errors import look_for_label_errors
-from tailorbird.arms.load import load
+from tailorbird.arms.load import load, run_config
+from tailorbird.arms.process import TRUST
 from tailorbird.arms.vectors import CHECKED, split_vectors
-from tailorbird.config import load_config
+from tailorbird.config import Config
 from tailorbird.data.encode import as_read
 from tailorbird.rag.neighbours import Memory
 from tailorbird.records import KINDS, ReloadCheck, Split
-from tailorbird.runs.folder import ARM, CONFIG, TASK, RunFolder
+from tailorbird.runs.folder import ARM, TASK, RunFolder
 from tailorbird.runs.split import load_split
 from tailorbird.tasks.scoring import load_probabilities
 from tailorbird.tasks.table import TOOLS
@@ -39,28 +40,30 @@ _NEAREST = 3
 _MOST_SEARCHED = 20_000
 
 
-def main(out: str, run: str, *arms: str) -> int:
+def main(out: str, run: str, trust: str, *arms: str) -> int:
     """Write what a fresh process sees of a run to the file `out`; return the exit code."""
     log.quiet_libraries()
-    Path(out).write_text(json.dumps(_look(RunFolder(run), arms)), encoding="utf-8")
+    seen = _look(RunFolder(run), arms, trust == TRUST)
+    Path(out).write_text(json.dumps(seen), encoding="utf-8")
     return 0
 
 
-def _look(run: RunFolder, arms: Sequence[str]) -> dict[str, Any]:
+def _look(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
     """Check every arm and find what resembles the examples that any of them got wrong."""
     split, _, _ = load_split(run)
     check = _check if split.task in KINDS else _check_written
-    checks = {arm: asdict(check(RunFolder(arm), split)) for arm in arms}
-    look_for_label_errors(run, split)
-    return {"reload": checks, "nearest": _nearest(run, arms, split)}
+    checks = {arm: asdict(check(RunFolder(arm), split, trust)) for arm in arms}
+    config = run_config(run, trust=trust)
+    look_for_label_errors(run, split, config)
+    return {"reload": checks, "nearest": _nearest(run, arms, split, config)}
 
 
-def _check(arm: RunFolder, split: Split) -> ReloadCheck:
+def _check(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
     """Load a saved arm and predict the first test examples again."""
     texts = [as_read(example) for example in split.test[:CHECKED]]
     try:
         saved = load_probabilities(arm)["check"]
-        run = load(arm.path)
+        run = load(arm.path, trust=trust)
         again = run.probabilities(texts)
     except Exception as error:
         return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
@@ -73,12 +76,12 @@ def _check(arm: RunFolder, split: Split) -> ReloadCheck:
     return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
 
 
-def _check_written(arm: RunFolder, split: Split) -> ReloadCheck:
+def _check_written(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
     """Load a saved arm, answer the first questions again, and read the first answers again."""
     from tailorbird.arms.load_writing import Writer
 
     try:
-        writer = Writer(arm)
+        writer = Writer(arm, trust=trust)
         saved = arm.read_json(TASK).get("check", {"rows": [], "texts": []})
         examples = {example.row: example for example in split.test}
         found = writer.check([examples[row] for row in saved["rows"]])
@@ -110,7 +113,9 @@ def _difference_in_losses(arm: RunFolder, writer: "Writer", split: Split) -> flo
     return float((differences / np.maximum(1, again.counts)).max())
 
 
-def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, list[dict[str, Any]]]:
+def _nearest(
+    run: RunFolder, arms: Sequence[str], split: Split, config: Config
+) -> dict[int, list[dict[str, Any]]]:
     if split.task in ("text", "tokens") or len(split.train) > _MOST_SEARCHED:
         return {}
     shown = "errors" if split.task in KINDS else "worst"
@@ -118,7 +123,7 @@ def _nearest(run: RunFolder, arms: Sequence[str], split: Split) -> dict[int, lis
     wrong = _wrong(arms, split) if single else _worst(arms, split, shown)
     if not wrong:
         return {}
-    vectors = split_vectors(load_config(run.file(CONFIG)), split, run)
+    vectors = split_vectors(config, split, run)
     # Only looked at: the neighbours do not vote here.
     memory = Memory(vectors.train, split.train, ())
     return {

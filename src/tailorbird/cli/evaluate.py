@@ -40,6 +40,7 @@ def evaluate(
     ] = None,
     output: options.Output = None,
     settings: options.Settings = None,
+    trust_remote_code: options.TrustCode = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -55,6 +56,7 @@ def evaluate(
     """
     rows = {"text": text, "label": label, "drop_missing": drop_missing, "metric": metric}
     if store is not None:
+        rows |= {"trust_remote_code": trust_remote_code}
         options.refuse({"run": run, "data": data} | rows, "a knowledge base", "leave that out")
         if queries is None:
             raise UserError("--store needs questions", "add --queries FILE")
@@ -68,7 +70,7 @@ def evaluate(
     from tailorbird.flows.evaluate import evaluate as flow
 
     columns = Columns(text, label, drop_missing, metric)
-    report = flow(run, data, columns, output, options.command_line())
+    report = flow(run, data, columns, output, options.command_line(), trust=trust_remote_code)
     show_report(report, json, Path(output) if output else (run if data is None else None))
 
 

@@ -24,6 +24,7 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX with 8-bit weights, for CPUs.")
     ] = False,
+    trust_remote_code: options.TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -39,7 +40,7 @@ def export(
 
     asked: dict[Form, bool] = {"merge": merge, "onnx": onnx, "int8": int8}
     forms = [form for form, wanted in asked.items() if wanted] or ["merge"]
-    found = flow(run, output, forms)
+    found = flow(run, output, forms, trust=trust_remote_code)
     if json:
         print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in found]}))
         return

@@ -11,12 +11,8 @@ import typer
 from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="Hugging Face id, local folder, builtin:minilm or builtin:tutor."
-    ),
-]
+_MODELS = "Hugging Face id, local folder, builtin:minilm or builtin:tutor."
+Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODELS)]
 Text = Annotated[
     str | None,
     typer.Option(help="Column with the text or prompt, A,B for pairs; guessed when clear."),
@@ -72,6 +68,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, e.g. --set train.learning_rate=1e-4. Repeatable."),
 ]
+_TRUST = "Run Python code that came with the run's model. Only for authors you trust."
+TrustCode = Annotated[bool, typer.Option("--trust-remote-code", help=_TRUST)]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and libraries' warnings.")]
 

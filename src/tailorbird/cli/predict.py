@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def predict(
         int | None, typer.Option(help="Written answers: longest answer in tokens.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None,
+    trust_remote_code: options.TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -47,16 +48,18 @@ def predict(
     from tailorbird.flows.predict import pairs_in, predict_file, predict_lines, writes
 
     if writes(run):
-        settings = {"temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
+        settings: dict[str, Any] = {"trust": trust_remote_code, "seed": seed}
+        settings |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
         _answer_in_words(run, text, column, output, json, settings)
         return
     if text is None or text == "-":
         lines = [line.rstrip("\n") for line in sys.stdin]
-        answers = predict_lines(run, pairs_in(run, lines))
+        answers = predict_lines(run, pairs_in(run, lines), trust=trust_remote_code)
     elif pair is None and _is_file(text):
-        answers = predict_file(run, Path(text), column)
+        answers = predict_file(run, Path(text), column, trust=trust_remote_code)
     else:
-        answers = predict_lines(run, [text if pair is None else (text, pair)])
+        one = [text if pair is None else (text, pair)]
+        answers = predict_lines(run, one, trust=trust_remote_code)
         if not json and output is None:
             say_one(answers[0])
             return
@@ -72,7 +75,7 @@ def _answer_in_words(
     column: str | None,
     output: Path | None,
     json: bool,
-    settings: dict[str, float | int | None],
+    settings: dict[str, Any],
 ) -> None:
     from tailorbird.flows.predict import stream_answer, written_file, written_lines
 

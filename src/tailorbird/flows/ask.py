@@ -176,7 +176,7 @@ def make_writer(config: Config) -> Writes | None:
                 f"the run {place} answers with labels, not in words",
                 "give a run tuned on prompts and answers, or a base model",
             )
-        run = Writer(folder)
+        run = Writer(folder, trust=config.model.trust_remote_code)
         return LocalWriter(run.name, run.answering, asked, run.config.data.system)
     model = config.model.model_copy(update={"name": asked.model})
     base = make_base(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from tailorbird.arms.load import Predictor, arm_folder, load
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
@@ -15,7 +17,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.predict import trained_as
 from tailorbird.metrics.verdict import verdict
-from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, report_from_json
+from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, Target, report_from_json
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFolder
@@ -38,6 +40,8 @@ def evaluate(
     columns: Columns = Columns(),  # noqa: B008 - frozen
     output: str | None = None,
     command: str = "",
+    *,
+    trust: bool = False,
 ) -> Report:
     """Score a run and explain its errors.
 
@@ -47,6 +51,7 @@ def evaluate(
         columns: Their columns.
         output: Where to leave `report.html`, `report.json` and `predictions.jsonl`; None: nowhere.
         command: The command line, for the report.
+        trust: Whether code may run that came with the run's model.
 
     Raises:
         UserError: No such run, or data that cannot be scored.
@@ -60,40 +65,72 @@ def evaluate(
     # The data first: its faults are told before a model is loaded.
     loaded = _read(Path(run), str(data), columns, writes=writes)
     if writes:
-        return _written(folder, loaded, columns.metric, output, Telling(command, started))
-    predictor = load(run)
-    split, target = _as_test(loaded, predictor), predictor.target
+        from tailorbird.flows.evaluate_writing import evaluate_writing
+
+        found = evaluate_writing(folder, loaded, columns.metric, trust=trust)
+        judged = Judged(found.split, found.arm, found.headline, str(folder.path))
+    else:
+        judged, outputs, target = _labels(Path(run), loaded, trust)
+    report = _report(judged, str(data), loaded.columns, command, started)
+    if output is not None:
+        place = run_folder(Config(output=output), "evaluate", resume=False)
+        if writes:
+            place.write_rows(PREDICTIONS, found.rows)
+        else:
+            save_predictions(place, judged.split, {"test": outputs}, target)
+        place.write(PAGE, render_page(report))
+        place.write_json(REPORT, report.to_json())
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run's scores on other data than its own test."""
+
+    split: Split
+    arm: ArmReport
+    headline: str
+    model: str
+
+
+def _labels(run: Path, loaded: Loaded, trust: bool) -> tuple[Judged, np.ndarray, Target]:
+    """Return the scores of a run that answers with labels or numbers, its outputs, what they mean.
+
+    Raises:
+        UserError: The run is damaged, or a label is unknown to it.
+    """
+    predictor = load(run, trust=trust)
+    split = _as_test(loaded, predictor)
+    target = replace(predictor.target, labels=split.labels)
     texts = [as_read(example) for example in split.test]
     began = time.perf_counter()
     outputs = predictor.probabilities(texts, "predicting")
     took = time.perf_counter() - began
     arm = ArmReport(
-        name=arm_folder(Path(run)).path.name,
+        name=arm_folder(run).path.name,
         status="ok",
         run=str(run),
         cost=Cost(predict_ms_per_example=1000 * took / len(texts)),
     )
-    target = replace(target, labels=split.labels)
     arm = score_arm(arm, None, outputs, split, 0, target)
-    headline = KINDS[target.task].headline
-    report = Report(
+    return Judged(split, arm, KINDS[target.task].headline, predictor.name), outputs, target
+
+
+def _report(
+    judged: Judged, data: str, columns: dict[str, str], command: str, started: float
+) -> Report:
+    return Report(
         kind="tune",
-        data=summarise(split, str(data), loaded.columns),
-        arms=(arm,),
-        verdict=verdict([arm], (), headline),
-        headline=headline,
-        model=predictor.name,
+        data=summarise(judged.split, data, columns),
+        arms=(judged.arm,),
+        verdict=verdict([judged.arm], (), judged.headline),
+        headline=judged.headline,
+        model=judged.model,
         command=command,
         created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         seconds=round(time.time() - started, 1),
         environment=describe(),
     )
-    if output is not None:
-        folder = run_folder(Config(output=output), "evaluate", resume=False)
-        save_predictions(folder, split, {"test": outputs}, target)
-        folder.write(PAGE, render_page(report))
-        folder.write_json(REPORT, report.to_json())
-    return report
 
 
 def _read(run: Path, data: str, columns: Columns, *, writes: bool) -> Loaded:
@@ -109,40 +146,6 @@ def _read(run: Path, data: str, columns: Columns, *, writes: bool) -> Loaded:
         like=known.get("columns"),
         more=More(separator=known.get("separator")),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """The command line, and `time.time` when it began."""
-
-    command: str
-    started: float
-
-
-def _written(
-    folder: RunFolder, loaded: Loaded, metric: str | None, output: str | None, telling: Telling
-) -> Report:
-    from tailorbird.flows.evaluate_writing import evaluate_writing
-
-    found = evaluate_writing(folder, loaded, metric)
-    report = Report(
-        kind="tune",
-        data=summarise(found.split, str(loaded.path), loaded.columns),
-        arms=(found.arm,),
-        verdict=verdict([found.arm], (), found.headline),
-        headline=found.headline,
-        model=str(folder.path),
-        command=telling.command,
-        created=datetime.fromtimestamp(telling.started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - telling.started, 1),
-        environment=describe(),
-    )
-    if output is not None:
-        place = run_folder(Config(output=output), "evaluate", resume=False)
-        place.write_rows(PREDICTIONS, found.rows)
-        place.write(PAGE, render_page(report))
-        place.write_json(REPORT, report.to_json())
-    return report
 
 
 def _as_test(loaded: Loaded, predictor: Predictor) -> Split:

@@ -1,19 +1,22 @@
 """`tailor evaluate` of a run that answers in words, on other data than its own test."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.load_writing import Writer
 from tailorbird.data.read import Loaded
 from tailorbird.data.template import install_template
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
+from tailorbird.metrics.custom import is_custom
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Split
-from tailorbird.runs.folder import TASK, RunFolder
+from tailorbird.runs.folder import CONFIG, TASK, RunFolder
 from tailorbird.tasks.answers import AnswerScores, samples, score_outputs, worst
 from tailorbird.tasks.paper import Paper, encode_test
 from tailorbird.tasks.test_set import Asked, Scoring, asked_of, saved_scoring, scoring_of
@@ -34,13 +37,16 @@ class Evaluated:
     rows: list[dict[str, Any]]
 
 
-def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> Evaluated:
+def evaluate_writing(
+    folder: RunFolder, loaded: Loaded, metric: str | None, *, trust: bool = False
+) -> Evaluated:
     """Let a run answer every row and score its answers.
 
     Args:
         folder: The arm.
         loaded: The examples, with their answers.
         metric: As `evaluate.metric`; None or auto takes the run's own scoring and labels.
+        trust: Whether code may run that came with the run's model.
 
     Raises:
         UserError: The rows do not fit the run's task.
@@ -51,7 +57,8 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
             f"{loaded.path} holds {loaded.task}, but the run {folder.path} learnt {told['task']}",
             "give rows of the form it was trained on",
         )
-    writer = Writer(folder)
+    check_metric(folder, metric)
+    writer = Writer(folder, trust=trust)
     test = tuple(loaded.examples)
     split = Split((), (), test, (), "all rows", loaded.findings, loaded.task, loaded.form)
     tokens = _encoded(writer, split)
@@ -76,6 +83,20 @@ def evaluate_writing(folder: RunFolder, loaded: Loaded, metric: str | None) -> E
         notes=tuple(finding.message for finding in tokens.findings),
     )
     return Evaluated(arm, split, paper.headline, list(prediction_rows(paper, answers)))
+
+
+def check_metric(folder: RunFolder, metric: str | None) -> None:
+    """Refuse to score by Python code that the run names and the caller does not.
+
+    Raises:
+        UserError: That is so; whoever made the folder chose the file.
+    """
+    own = run_config(folder, trust=False).evaluate.metric
+    if metric in (None, "auto") and is_custom(own):
+        raise UserError(
+            f"{folder.file(CONFIG)} scores by Python code, {own}",
+            f"if you trust it: --metric {shlex.quote(own)}; or name another metric",
+        )
 
 
 def _scoring(told: dict[str, Any], asked_for: str | None, own: str, asked: Asked) -> Scoring:

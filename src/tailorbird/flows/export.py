@@ -9,16 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.load import Tuned, arm_folder
+from tailorbird.arms.load import Tuned, arm_folder, run_config
 from tailorbird.arms.trained import max_length
-from tailorbird.config import load_config
+from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.errors import UserError
 from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import classifier_class
+from tailorbird.models.weights import pretrained
 from tailorbird.records import KINDS, Example, Score, Target
-from tailorbird.runs.folder import ARMS, CONFIG, MODEL, TASK, RunFolder, replace_file, writing
+from tailorbird.runs.folder import ARMS, MODEL, TASK, RunFolder, replace_file, writing
 from tailorbird.runs.split import load_split
 from tailorbird.tasks.reading import asked
 from tailorbird.tasks.scoring import load_target, save_target
@@ -59,7 +60,9 @@ class Drift:
     figure: str = "accuracy"
 
 
-def export(run: str | Path, output: str | Path | None, forms: Sequence[Form]) -> list[Drift]:
+def export(
+    run: str | Path, output: str | Path | None, forms: Sequence[Form], *, trust: bool = False
+) -> list[Drift]:
     """Write a run in other forms and compare each, loaded again, with the run.
 
     Args:
@@ -67,6 +70,7 @@ def export(run: str | Path, output: str | Path | None, forms: Sequence[Form]) ->
         output: A new folder; None is ``export`` in the run, where forms written before are
             replaced and others stay.
         forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
+        trust: Whether code may run that came with the run's model.
 
     Raises:
         UserError: The run has no such form, or the folder is in use.
@@ -84,9 +88,9 @@ def export(run: str | Path, output: str | Path | None, forms: Sequence[Form]) ->
         place.path.mkdir(parents=True, exist_ok=True)
     try:
         if folder.file(TASK).is_file():
-            found = [_merge_writer(folder, place, forms)]
+            found = [_merge_writer(folder, place, forms, trust)]
         else:
-            found = _export_labels(folder, place, forms)
+            found = _export_labels(folder, place, forms, trust)
     finally:
         if _is_empty(place.path):
             place.path.rmdir()
@@ -112,7 +116,9 @@ def _is_trained(folder: RunFolder) -> bool:
     return model.is_dir() and not any((model / name).is_file() for name in made)
 
 
-def _export_labels(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -> list[Drift]:
+def _export_labels(
+    folder: RunFolder, place: RunFolder, forms: Sequence[Form], trust: bool
+) -> list[Drift]:
     translated = "onnx" in forms or "int8" in forms
     target = load_target(folder)
     if translated:
@@ -120,7 +126,8 @@ def _export_labels(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -
         from tailorbird.models.onnx import check_installed
 
         check_installed()
-    tuned = Tuned(folder, load_config(folder.file(CONFIG)), target)
+    config = run_config(folder, trust=trust)
+    tuned = Tuned(folder, config, target)
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
     texts = tuned.encode([as_read(e) for e in test])
     pad = tuned.tokenizer.pad_token_id
@@ -130,7 +137,7 @@ def _export_labels(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -
     if translated:
         found += _onnx(tuned, texts, compared, place, forms)
     if "merge" in forms:
-        found.append(_merge(tuned, texts, compared, place))
+        found.append(_merge(tuned, texts, compared, place, config.model))
     return found
 
 
@@ -157,14 +164,16 @@ class _Compared:
         return TOOLS[self.target.task].scores([outputs], self.truth, [self.target])[kind.headline]
 
 
-def _merge(tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder) -> Drift:
+def _merge(
+    tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder, model: ModelConfig
+) -> Drift:
     merged: Any = tuned.method.merge(tuned.model)
     with place.new_folder(MERGED) as folder:
         merged.save_pretrained(folder)
         tuned.tokenizer.save_pretrained(folder)
     path = place.file(MERGED)
     kind = type(merged) if tuned.target.bi_encoder else classifier_class(tuned.target.task)
-    again = kind.from_pretrained(path).to(tuned.device.name).eval()
+    again = _loaded(kind, path, model).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
     after = asked(tuned.target, again, texts, pad, tuned.device).logits
     return compared.drift("merge", path, after)
@@ -208,7 +217,7 @@ def _onnx(
     return found
 
 
-def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) -> Drift:
+def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], trust: bool) -> Drift:
     from transformers import AutoModelForCausalLM
 
     from tailorbird.arms.load_writing import open_tuned
@@ -221,7 +230,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) ->
             "export the merged weights (--merge): vLLM, llama.cpp and transformers load them",
         )
     split = load_split(folder.run)[0]
-    base, model, config = open_tuned(folder)
+    base, model, config = open_tuned(folder, trust=trust)
     method = get_method(config.method.name)
     limit = max_length(config, base, method)
     answering = Answering(model.eval(), base.tokenizer, base.device, limit, config)
@@ -234,7 +243,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) ->
         merged.save_pretrained(into)
         base.tokenizer.save_pretrained(into)
     path = place.file(MERGED)
-    again = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
+    again = _loaded(AutoModelForCausalLM, path, config.model)
     plain = Answering(again.to(base.device.name).eval(), base.tokenizer, base.device, limit, config)
     new, says = plain.losses(tokens), plain.check(prompts, limit)
     apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
@@ -242,6 +251,12 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form]) ->
     return Drift(
         "merge", str(path), place.size_bytes(MERGED), len(tokens), float(apart.max()), changed
     )
+
+
+def _loaded(kind: Any, path: Path, model: ModelConfig) -> Any:
+    """Return what was merged, as other programs load it."""
+    written = ModelConfig(name=str(path), trust_remote_code=model.trust_remote_code)
+    return pretrained(kind, path, written, dtype="float32")[0]
 
 
 def _prompts(test: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
-from tailorbird.arms.process import SECOND_LOOK, Nest
+from tailorbird.arms.process import SECOND_LOOK, TRUST, Nest
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
@@ -145,7 +145,8 @@ def _look_again(story: Story, nest: Nest) -> list[ArmReport]:
     with tempfile.TemporaryDirectory() as scratch:
         told = Path(scratch) / "seen.json"
         places = [str(place.path) for place in folders.values()]
-        code = nest.run(SECOND_LOOK, str(told), str(story.folder.path), *places)
+        trust = TRUST if story.config.model.trust_remote_code else ""
+        code = nest.run(SECOND_LOOK, str(told), str(story.folder.path), trust, *places)
         seen = json.loads(told.read_text(encoding="utf-8")) if code == 0 else {}
     if code:
         why = f"the fresh process ended with exit code {code}"

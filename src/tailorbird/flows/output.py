@@ -1,11 +1,13 @@
 """Where a run is kept, and how it is found again."""
 
 import re
+import shlex
 from pathlib import Path
 
 from tailorbird import log
 from tailorbird.config import Config, load_config
-from tailorbird.errors import UserError
+from tailorbird.errors import Faults, UserError
+from tailorbird.metrics.custom import is_custom
 from tailorbird.runs.folder import CONFIG, RunFolder
 
 
@@ -52,12 +54,33 @@ def _short_name(data: str) -> str:
 
 
 def saved_config(folder: RunFolder, asked: Config) -> Config:
-    """Return the settings that a run began with; a resumed run keeps them."""
+    """Return the settings that a run began with; a resumed run keeps them.
+
+    Raises:
+        UserError: They are damaged, or name code to run that `asked` does not.
+    """
     saved = load_config(folder.file(CONFIG))
+    _check_code(folder, saved, asked)
     ignored = _differences(asked, saved)
     if ignored:
         log.warn(f"going on with the run's own settings; ignored: {', '.join(ignored)}")
     return saved.model_copy(update={"output": asked.output})
+
+
+def _check_code(folder: RunFolder, saved: Config, asked: Config) -> None:
+    faults, again = Faults(), "if you trust who made the run, say so again: --set"
+    if saved.model.trust_remote_code and not asked.model.trust_remote_code:
+        faults.add(
+            f"{folder.file(CONFIG)} lets Python code run that came with the model",
+            f"{again} model.trust_remote_code=true",
+        )
+    metric = saved.evaluate.metric
+    if is_custom(metric) and asked.evaluate.metric != metric:
+        faults.add(
+            f"{folder.file(CONFIG)} scores by Python code, {metric}",
+            f"{again} {shlex.quote(f'evaluate.metric={metric}')}",
+        )
+    faults.raise_if_any()
 
 
 def _differences(asked: Config, saved: Config) -> list[str]:

@@ -16,7 +16,7 @@ from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
 from tailorbird.tasks.scoring import load_target
 
 
-def predict_lines(run: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
+def predict_lines(run: Path, texts: Sequence[Text], *, trust: bool = False) -> list[dict[str, Any]]:
     """Return one answer per text, or per pair of texts, and what it was given.
 
     Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
@@ -26,7 +26,7 @@ def predict_lines(run: Path, texts: Sequence[Text]) -> list[dict[str, Any]]:
         UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
-    predictor = load(run)
+    predictor = load(run, trust=trust)
     found = predictor.predict(list(texts))
     return [
         _told(text, predictor.target) | asdict(prediction)
@@ -67,7 +67,9 @@ def writes(run: Path) -> bool:
     return arm_folder(run).file(TASK).is_file()
 
 
-def written_lines(run: Path, texts: Sequence[str], **settings: Any) -> list[dict[str, Any]]:
+def written_lines(
+    run: Path, texts: Sequence[str], *, trust: bool = False, **settings: Any
+) -> list[dict[str, Any]]:
     """Return one answer per prompt: prompt, text, tokens, ended, neighbours.
 
     Raises:
@@ -76,13 +78,13 @@ def written_lines(run: Path, texts: Sequence[str], **settings: Any) -> list[dict
     from tailorbird.arms.load_writing import Writer
 
     _check_texts(texts)
-    writer = Writer(arm_folder(run)).sampled(**settings)
+    writer = Writer(arm_folder(run), trust=trust).sampled(**settings)
     found = writer.predict(list(texts), "answers" if len(texts) > 1 else "")
     return [{"prompt": text} | asdict(answer) for text, answer in zip(texts, found, strict=True)]
 
 
 def written_file(
-    run: Path, path: Path, column: str | None, **settings: Any
+    run: Path, path: Path, column: str | None, *, trust: bool = False, **settings: Any
 ) -> list[dict[str, Any]]:
     """Return one answer per row of a file, with the row's own columns under ``row``.
 
@@ -93,7 +95,7 @@ def written_file(
 
     loaded = read_examples(path, text=column, need_label=False, task="generation")
     table = read_table(path)
-    writer = Writer(arm_folder(run)).sampled(**settings)
+    writer = Writer(arm_folder(run), trust=trust).sampled(**settings)
     found = writer.predict(loaded.examples, "answers")
     return [
         {"prompt": example.text}
@@ -103,7 +105,7 @@ def written_file(
     ]
 
 
-def stream_answer(run: Path, text: str, **settings: Any) -> Iterator[str]:
+def stream_answer(run: Path, text: str, *, trust: bool = False, **settings: Any) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece as it is written.
 
     Raises:
@@ -112,7 +114,7 @@ def stream_answer(run: Path, text: str, **settings: Any) -> Iterator[str]:
     from tailorbird.arms.load_writing import Writer
 
     _check_texts([text])
-    yield from Writer(arm_folder(run)).sampled(**settings).stream(text)
+    yield from Writer(arm_folder(run), trust=trust).sampled(**settings).stream(text)
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -122,7 +124,9 @@ def _check_texts(texts: Sequence[str]) -> None:
         raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
 
 
-def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, Any]]:
+def predict_file(
+    run: Path, path: Path, column: str | None, *, trust: bool = False
+) -> list[dict[str, Any]]:
     """Return one answer per row of a file, with the row's own columns under ``row``.
 
     Raises:
@@ -139,7 +143,7 @@ def predict_file(run: Path, path: Path, column: str | None) -> list[dict[str, An
     rows = {
         e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples
     }
-    answers = predict_lines(run, [as_read(example) for example in loaded.examples])
+    answers = predict_lines(run, [as_read(e) for e in loaded.examples], trust=trust)
     return [
         answer | {"row": rows[example.row]}
         for answer, example in zip(answers, loaded.examples, strict=True)

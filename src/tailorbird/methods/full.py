@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.config.schema import Config, MethodConfig, ModelConfig
 from tailorbird.methods.base import Defaults
 from tailorbird.models.device import Device
-from tailorbird.models.load import Base, explain_loading
+from tailorbird.models.load import Base
+from tailorbird.models.weights import pretrained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,10 +40,8 @@ class Full:
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read the folder back."""
-        try:
-            model = type(base.model).from_pretrained(folder, dtype="float32")  # type: ignore[attr-defined]
-        except Exception as error:
-            raise explain_loading(str(folder), error) from error
+        saved = ModelConfig(name=str(folder))  # of the base's own class, whose code is here
+        model, _ = pretrained(type(base.model), folder, saved, dtype="float32")
         loaded: nn.Module = model.to(base.device.name)
         loaded.config.use_cache = False  # type: ignore[union-attr]
         return loaded.eval()

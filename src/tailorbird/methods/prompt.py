@@ -48,6 +48,7 @@ class Prompt:
                 "prompt_tuning_init": "TEXT",
                 "prompt_tuning_init_text": options.init_text,
                 "tokenizer_name_or_path": resolve(config.model.name),
+                "tokenizer_kwargs": {"trust_remote_code": config.model.trust_remote_code},
             }
         # Named here, since PEFT does not know where DistilBERT, for one, keeps them.
         shape: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
@@ -64,6 +65,7 @@ class Prompt:
         model: nn.Module = get_peft_model(base.model, prompt)
         prompt.base_model_name_or_path = hub_name(base.name)
         prompt.tokenizer_name_or_path = hub_name(base.name)
+        prompt.tokenizer_kwargs = None  # whoever loads it decides that anew
         return _ready(model, base)
 
     def save(self, model: "nn.Module", folder: Path) -> None:

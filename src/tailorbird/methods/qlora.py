@@ -49,7 +49,6 @@ class Qlora:
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Wrap the target layers; see `Method.attach`."""
         base.model.requires_grad_(False)
-        _keep_exact(base.model)
         model = attach_lora(base, config)
         shrink_frozen(model, base.device)
         speed_up(model, base.device)
@@ -61,7 +60,6 @@ class Qlora:
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder onto a base quantised in the same way."""
-        _keep_exact(base.model)
         model = load_peft(base, folder)
         shrink_frozen(model, base.device)
         return model.eval()
@@ -89,20 +87,6 @@ class Qlora:
         merged.is_loaded_in_4bit = merged.is_loaded_in_8bit = False  # type: ignore[assignment]
         merged.is_quantized, merged.hf_quantizer = False, None  # type: ignore[assignment]
         return merged.float()
-
-
-def _keep_exact(model: "nn.Module") -> None:
-    """Stop bitsandbytes from repacking weights for CPU inference.
-
-    At the first evaluation it would round the scales to bf16 for good, so that training after a
-    validation would go on with another base than before it (and layers whose width is no
-    multiple of 32 would fail).
-    """
-    from bitsandbytes.nn import Linear4bit
-
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _merged_linear(layer: Any) -> "nn.Module":

@@ -1,5 +1,6 @@
 """What this machine does best, and how to ask it for that."""
 
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -101,9 +102,18 @@ def _fastest() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+PROCESSOR_SWITCH = "TAILORBIRD_CPU_BF16"
+"""Environment variable, ``fast`` or ``slow``: compute as a processor of that kind does, whichever
+this one is; for tests of what depends on it."""
+
+
 def has_fast_bf16(kind: str) -> bool:
     """Say whether the device multiplies bf16 matrices in hardware."""
     import torch
+
+    pretended = os.environ.get(PROCESSOR_SWITCH)
+    if kind == "cpu" and pretended in ("fast", "slow"):
+        return pretended == "fast"
 
     if kind == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8

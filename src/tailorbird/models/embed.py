@@ -17,8 +17,9 @@ from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.load import explain_loading, length_limit, load_tokenizer
+from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.modules import load_dense, pool, read_modules
+from tailorbird.models.weights import explain_loading, pretrained
 
 # Activations of so few tokens stay in a core's caches: 81 GFLOP/s against 64 for 8,192.
 _TOKENS_PER_BATCH = {"cpu": 1024}
@@ -62,12 +63,7 @@ class Embedder:
         folder = _folder(config)
         self.modules = read_modules(folder, config.name)
         self.fingerprint = fingerprint(folder)
-        try:
-            self.model: Any = AutoModel.from_pretrained(
-                folder, dtype="float32", trust_remote_code=config.trust_remote_code
-            )
-        except Exception as error:
-            raise explain_loading(config.name, error) from error
+        self.model: Any = pretrained(AutoModel, folder, config, dtype="float32")[0]
         self.model.to(device.name).eval().requires_grad_(False)
         self._cast_linear()
         self._dense: list[Any] = [load_dense(path, config.name) for path in self.modules.dense]

@@ -10,6 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
+from tailorbird.models.weights import explain_loading, explained, hub_options, pretrained
 from tailorbird.records import KINDS, Target, Task
 
 if TYPE_CHECKING:
@@ -49,21 +50,25 @@ def load_tokenizer(config: ModelConfig) -> Any:
     from transformers import AutoTokenizer
 
     source = _source(config)
-    with _explained(config.name):
-        tokenizer = AutoTokenizer.from_pretrained(source, **_hub_options(config))
+    with explained(config.name):
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub_options(config))
     return _checked(tokenizer, config.name)
 
 
-def tokenizer_in(folder: Path) -> Any:
+def tokenizer_in(folder: Path, *, trust: bool = False) -> Any:
     """Return the tokenizer that was saved with a model, its chat template included.
+
+    Args:
+        folder: Where it was saved.
+        trust: Whether the caller lets code run that lies there, see `ModelConfig`.
 
     Raises:
         UserError: It is missing or damaged.
     """
     from transformers import AutoTokenizer
 
-    with _explained(str(folder)):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    with explained(str(folder)):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     return _checked(tokenizer, str(folder))
 
 
@@ -107,27 +112,21 @@ def load_classifier(
     tokenizer = load_tokenizer(config)
     source = _source(config)
     names = dict(enumerate(target.labels))
-    with _explained(config.name):
+    with explained(config.name):
         shape = AutoConfig.from_pretrained(
             source,
             num_labels=len(names),
             id2label=names,
             label2id={label: index for index, label in names.items()},
-            **_hub_options(config),
+            **hub_options(config),
         )
         shape.problem_type = KINDS[target.task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
         kind = _headed(shape, target)
-        # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
-        model, info = kind.from_pretrained(
-            source,
-            config=shape,
-            output_loading_info=True,
-            **{"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
-            | dict(options or {})
-            | _hub_options(config),
-        )
+    # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
+    usual = {"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
+    model, info = pretrained(kind, source, config, config=shape, **usual | dict(options or {}))
     head = _new_head(info, target, config.name)
     if "quantization_config" not in (options or {}):
         model.to(device.name)
@@ -175,7 +174,7 @@ def described(config: ModelConfig) -> Path:
         return local
     from huggingface_hub import snapshot_download
 
-    with _explained(config.name):
+    with explained(config.name):
         small = ["config.json", "modules.json", "*sentence*.json", "*/config.json"]
         found = snapshot_download(config.name, revision=config.revision, allow_patterns=small)
     return Path(found)
@@ -198,12 +197,8 @@ def load_writer(
 
     tokenizer = load_tokenizer(config)
     source = _source(config)
-    with _explained(config.name):
-        model, info = AutoModelForCausalLM.from_pretrained(
-            source,
-            output_loading_info=True,
-            **{"dtype": "float32"} | dict(options or {}) | _hub_options(config),
-        )
+    usual = {"dtype": "float32"}
+    model, info = pretrained(AutoModelForCausalLM, source, config, **usual | dict(options or {}))
     if "quantization_config" not in (options or {}):
         model.to(device.name)
     model.config.use_cache = False
@@ -219,11 +214,8 @@ def hidden_size(config: ModelConfig) -> int:
     """Return how wide the model is, from its configuration only."""
     from transformers import AutoConfig
 
-    source = _source(config)
-    try:
-        shape = AutoConfig.from_pretrained(source, **_hub_options(config))
-    except Exception as error:
-        raise explain_loading(config.name, error) from error
+    with explained(config.name):
+        shape = AutoConfig.from_pretrained(_source(config), **hub_options(config))
     return int(shape.get_text_config().hidden_size)
 
 
@@ -323,58 +315,6 @@ def hub_reachable() -> str:
 
 def _siblings(folder: Path) -> list[str]:
     return [item.name for item in folder.parent.iterdir()] if folder.parent.is_dir() else []
-
-
-def _hub_options(config: ModelConfig) -> dict[str, Any]:
-    given: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-    if config.revision:
-        given["revision"] = config.revision
-    return given
-
-
-class _explained:  # noqa: N801 - reads as a word in `with`
-    """Turns the many errors of loading into one that names the model and the fix."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        import transformers
-
-        # One line of ours says what is new in the model; the library's table of it is noise.
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UserError):
-            return
-        raise explain_loading(self.name, error) from error
-
-
-def explain_loading(name: str, error: Exception) -> UserError:
-    """Return a `UserError` that says why model `name` could not be loaded and what to do."""
-    words = str(error).strip()
-    local = Path(resolve(name)).exists()
-    if "trust_remote_code" in words:
-        return UserError(
-            f"model {name} comes with its own Python code",
-            "if you trust its author: --set model.trust_remote_code=true",
-        )
-    if isinstance(error, OSError) and not local:
-        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-        why = "HF_HUB_OFFLINE is set" if offline else words.splitlines()[0][:200]
-        return UserError(
-            f"model {name!r} is not on this machine and could not be fetched ({why})",
-            "check the name and the network (private models: `hf auth login`), give a local "
-            "folder, or use builtin:minilm, which needs no network",
-        )
-    first = words.splitlines()[0] if words else type(error).__name__
-    kind = "damaged or incomplete" if local else "unusable"
-    return UserError(
-        f"model {name} is {kind}: {type(error).__name__}: {first[:300]}",
-        "download or save it again; it needs config.json, tokenizer files and safetensors "
-        "weights of a family that transformers can classify with",
-    )
 
 
 def hub_name(name: str) -> str:

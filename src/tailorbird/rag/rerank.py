@@ -11,7 +11,8 @@ from tailorbird.data.batch import token_batches
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.load import explain_loading, length_limit, load_tokenizer
+from tailorbird.models.load import length_limit, load_tokenizer
+from tailorbird.models.weights import pretrained
 
 _TOKENS_PER_BATCH = {"cpu": 2048}
 _TOKENS_PER_BATCH_GPU = 32_768
@@ -33,12 +34,8 @@ class Reranker:
 
         self.name, self.device = config.name, device
         self.tokenizer = load_tokenizer(config)
-        try:
-            self.model, info = AutoModelForSequenceClassification.from_pretrained(
-                resolve(config.name), dtype="float32", output_loading_info=True
-            )
-        except Exception as error:
-            raise explain_loading(config.name, error) from error
+        kind = AutoModelForSequenceClassification
+        self.model, info = pretrained(kind, resolve(config.name), config, dtype="float32")
         outputs = int(self.model.config.num_labels)
         if info["missing_keys"] or outputs > 2:
             why = (

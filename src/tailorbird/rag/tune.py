@@ -15,7 +15,7 @@ from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.metrics.ranking import ndcg
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.load import explain_loading
+from tailorbird.models.weights import explained, keep_exact
 from tailorbird.rag.pairs import Corpus, Pair, Queries
 
 if TYPE_CHECKING:
@@ -172,10 +172,9 @@ def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
     """
     from sentence_transformers import SentenceTransformer
 
-    try:
-        model = SentenceTransformer(resolve(name), device=device.name)
-    except Exception as error:
-        raise explain_loading(name, error) from error
+    with explained(name):
+        model = SentenceTransformer(resolve(name), device=device.name, trust_remote_code=False)
+    keep_exact(model)
     own = model.max_seq_length
     model.max_seq_length = min(max_tokens, own) if own else max_tokens
     return model

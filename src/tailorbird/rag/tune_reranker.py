@@ -10,7 +10,7 @@ import numpy as np
 from tailorbird.metrics.ranking import ndcg
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.load import explain_loading
+from tailorbird.models.weights import explained, keep_exact
 from tailorbird.rag.pairs import Corpus, Pair, Queries
 from tailorbird.rag.tune import DEPTH, rank_sources
 
@@ -46,10 +46,16 @@ def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
     """
     from sentence_transformers import CrossEncoder
 
-    try:
-        return CrossEncoder(resolve(name), num_labels=1, device=device.name, max_length=max_tokens)
-    except Exception as error:
-        raise explain_loading(name, error) from error
+    with explained(name):
+        model = CrossEncoder(
+            resolve(name),
+            num_labels=1,
+            device=device.name,
+            max_length=max_tokens,
+            trust_remote_code=False,
+        )
+    keep_exact(model)
+    return model
 
 
 class RerankerLearner:
