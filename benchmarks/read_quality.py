@@ -38,6 +38,11 @@ from harness import emit, parser, say, stop
 PEERS = ("markitdown", "kreuzberg")
 MEASURES = ("words", "junk", "order", "headings", "cells", "numbers")
 _TOKEN = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff]|[^\W_\u0e00-\u0eff\u3040-\u9fff]+")
+# What readers write of their own to say what follows.
+_LABELS = frozenset(
+    ("attachment", "attachments", "chart", "content", "date", "dec", "email", "footnote", "from")
+    + ("mon", "note", "notes", "picture", "png", "sheet", "slide", "subject", "table", "to")
+)
 _ALL = "title headings text items tables notes"
 
 
@@ -63,7 +68,7 @@ KINDS = {
     "ods": Kind("made_office", "write_ods", "headings tables"),
     "pdf": Kind("made_office", "write_paper", spans=False, numbers="each"),
     "rtf": Kind("made_documents", "write_rtf", spans=False, numbers="each"),
-    "eml": Kind("made_documents", "write_mail", "title text items"),
+    "eml": Kind("made_documents", "write_mail", "title headings text items"),
     "epub": Kind("made_documents", "write_epub", numbers="each"),
     "csv": Kind("made_documents", "write_csv", "tables", spans=False),
 }
@@ -132,7 +137,7 @@ def make(folder: Path, count: int) -> dict[str, Truth]:
             sections = made.sections[:1] if kind == "csv" else made.sections
             made.sections = sections
             truth = Truth(kind, [*made.sequences(how.parts), *more])
-            if "headings" in how.parts:
+            if "headings" in how.parts and kind != "eml":
                 truth.headings = [part.heading for part in sections]
             if "tables" in how.parts:
                 truth.pairs = [pair for part in sections for pair in part.table.pairs]
@@ -229,7 +234,7 @@ def measure(truth: Truth, reading: Reading) -> dict[str, float]:
     present, known = set(words), {word for text in wanted for word in text}
     follows = set(zip(words, words[1:], strict=False))
     neighbours = [pair for text in wanted for pair in zip(text, text[1:], strict=False)]
-    letters = [word for word in words if len(word) > 1 and word.isalpha()]
+    letters = [w for w in words if len(w) > 1 and w.isalpha() and w not in _LABELS]
     measured = {
         "words": share([word in present for word in known]),
         "junk": share([word not in known for word in letters]),

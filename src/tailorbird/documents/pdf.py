@@ -200,7 +200,10 @@ class _Measure:
         if last != first:
             other = self.reach(last, turn)
             left, right = min(left, other[0]), max(right, other[1])
-        return Word("", left, right, self.base(first, turn), size, first, turn)
+        base = self.base(first, turn)
+        if not (math.isfinite(left + right) and math.isfinite(base)):
+            left = right = base = 0.0
+        return Word("", left, right, base, size, first, turn)
 
     def turn_and_size(self, letter: int) -> tuple[int, float]:
         """Return by which quarter of a circle a letter is turned, and its height."""
