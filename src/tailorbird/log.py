@@ -23,7 +23,7 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """Tell the person something."""
-    console().print(_between_words(terminal.escape(message)))
+    console().print(_between_words(_shown(message)))
 
 
 def _between_words(message: str) -> str:
@@ -69,7 +69,7 @@ def warn(message: str) -> None:
     """Tell the person something they may have to act on."""
     from rich.text import Text
 
-    words = _between_words(f"warning: {terminal.escape(message)}").removeprefix("warning:")
+    words = _between_words(f"warning: {_shown(message)}").removeprefix("warning:")
     console().print(Text.assemble(("warning:", "yellow"), words))
 
 
@@ -77,7 +77,11 @@ def failure(error: BaseException) -> None:
     """Show a traceback."""
     from traceback import format_exception
 
-    console().print("".join(format_exception(error)).rstrip())
+    console().print(_shown("".join(format_exception(error)).rstrip()))
+
+
+def _shown(message: str) -> str:
+    return terminal.escape(terminal.without_credentials(message))
 
 
 class Progress:

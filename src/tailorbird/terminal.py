@@ -26,6 +26,7 @@ _STEERING = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     "|(?<=[\0-\u05ff])[\u200c\u200d]"
 )
+_CREDENTIALS = re.compile(r"(\w://)(?:[^\s/?#@]*@|[^\s/?#@:]*:[^\s@]*@)")
 # What progress bars of libraries write: back to the line's start, up to the bars above.
 _BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
 
@@ -43,6 +44,16 @@ def escape(text: str) -> str:
 def one_line(text: str) -> str:
     r"""Return `escape(text)` with its line ends seen as well, for a name that ends no line."""
     return escape(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def without_credentials(text: str) -> str:
+    """Return text without the names and passwords that stand in its URLs.
+
+    Example:
+        >>> without_credentials("see http://me:secret@example.org/v1")
+        'see http://example.org/v1'
+    """
+    return _CREDENTIALS.sub(r"\1", text)
 
 
 def as_json(value: Any) -> str:

@@ -50,7 +50,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "oxmsg": "documents/mail.py",
     "striprtf": "documents/rtf.py",
     "lancedb": "knowledge/lance.py",
-    "httpx2": "rag/endpoint.py",
+    "httpx2": "rag/connection.py",
     "snowballstemmer": "rag/words.py",
     "sentence_transformers": ("rag/", "models/"),
     "onnx": "models/onnx.py",

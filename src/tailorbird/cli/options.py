@@ -10,6 +10,7 @@ import typer
 
 from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
+from tailorbird.terminal import without_credentials
 
 _MODELS = "Hugging Face id, local folder, builtin:minilm or builtin:tutor."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODELS)]
@@ -111,5 +112,5 @@ def joined(data: list[str] | None) -> str | None:
 
 
 def command_line() -> str:
-    """Return the command as a person would type it again."""
-    return shlex.join(["tailor", *sys.argv[1:]])
+    """Return the command as a person would type it again; a password is left for them to add."""
+    return shlex.join(["tailor", *map(without_credentials, sys.argv[1:])])

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from tailorbird.config.section import Section
+from tailorbird.terminal import without_credentials
 
 
 class IndexConfig(Section):
@@ -80,7 +81,8 @@ class AskConfig(Section):
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable with the endpoint's key."""
     timeout_seconds: float = Field(60.0, gt=0)
-    """How long to wait for the endpoint."""
+    """How long to wait for the endpoint to begin, and between its words; its whole answer may take
+    half a second more for each of ask.answer_tokens."""
     context_tokens: int | None = Field(None, ge=128)
     """Tokens that the writing model reads; default: its own limit; of an endpoint what it lists,
     else 8,192."""
@@ -93,6 +95,11 @@ class AskConfig(Section):
     threshold: float | None = None
     """Below this cosine of the best passage (BM25 where only words are searched) the answer is "I
     don't know"; default: calibrated on judged queries by `tailor evaluate --store`, else 0.3."""
+
+    @field_serializer("endpoint", when_used="json")
+    def _without_password(self, endpoint: str | None) -> str | None:
+        """Keep a password out of what is saved."""
+        return endpoint and without_credentials(endpoint)
 
 
 class RetrieverConfig(Section):

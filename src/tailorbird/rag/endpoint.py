@@ -1,40 +1,37 @@
-"""An OpenAI-compatible server that writes answers: the only door to httpx.
+"""An OpenAI-compatible server that writes answers.
 
 Retries what may pass (429, 5xx, time-outs, a refused connection) with a growing pause, and never
 once words have come: those have been shown, and a second try would tell them again.
 """
 
 import json
+import math
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailorbird import log
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.errors import UserError
+from tailorbird.rag.connection import Connection, Passing, Reply
 from tailorbird.records import Message
-
-if TYPE_CHECKING:
-    import httpx2
 
 _TRIES = 5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_A_DAY_SECONDS = 86_400
 _CONTEXT_TOKENS = 8192
 # Without the model's tokenizer a prompt can only be estimated: three bytes of UTF-8 make a token
 # at most in nearly every vocabulary's English (four is usual), and a turn adds a few of its own.
 _BYTES_PER_TOKEN, _TOKENS_PER_TURN = 3, 8
-
-
-class _Passing(Exception):  # noqa: N818 - not told to the user unless it stays
-    """A fault that another try may not meet; `pause_seconds` is what the server asked for."""
-
-    def __init__(self, problem: str, pause_seconds: float | None = None) -> None:
-        super().__init__(problem)
-        self.pause_seconds = pause_seconds
+# Slower than people read; and longer than any vocabulary's usual token, with room for a short one.
+_SECONDS_PER_TOKEN, _LONGEST_TOKEN, _SPARE = 0.5, 64, 1024
+_LONGEST_NAME = 200
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Endpoint:
     """A model behind ``POST {url}/chat/completions``.
 
     Attributes:
-        url: Its base, with ``/v1`` where it has that.
+        url: Its base, with ``/v1`` where it has that; afterwards without a password.
         config: Settings of asking: model's name, variable of the key, time-out.
         pause: Waits some seconds; tests pass a faster one.
     """
@@ -52,12 +49,11 @@ class Endpoint:
     pause: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        self.url = self.url.rstrip("/").removesuffix("/chat/completions")
-        if not self.url.startswith(("http://", "https://")):
-            raise UserError(
-                f"the endpoint {self.url!r} is no URL", "write it like http://127.0.0.1:8000/v1"
-            )
-        self._listed: dict[str, Any] | None = None
+        seconds = self.config.timeout_seconds
+        total = seconds + self.config.answer_tokens * _SECONDS_PER_TOKEN
+        self._connection = Connection(self.url, self.config.key_variable, seconds, total)
+        self.url = self._connection.place
+        self._first_model: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -74,8 +70,9 @@ class Endpoint:
         """Tokens a prompt may take: what the server says its model reads, less the answer's."""
         context = self.config.context_tokens
         if context is None and self.config.endpoint_model is None:
-            context = self._first().get("max_model_len") or self._first().get("context_length")
-        return int(context or _CONTEXT_TOKENS) - self.config.answer_tokens
+            listed = self._first()
+            context = self._tokens(listed.get("max_model_len") or listed.get("context_length"))
+        return (context or _CONTEXT_TOKENS) - self.config.answer_tokens
 
     def count(self, messages: Sequence[Message]) -> int:
         """Return a cautious estimate of the prompt's tokens: the server keeps its tokenizer."""
@@ -104,44 +101,69 @@ class Endpoint:
             "stream": True,
         }
         for attempt in range(1, _TRIES + 1):
-            told = False
+            text = ""
             try:
                 for piece in self._pieces(body):
-                    told = True
+                    text += piece
+                    self._check_answer(text)
                     yield piece
                 return
-            except _Passing as fault:
-                if told:
+            except Passing as fault:
+                if text:
                     raise UserError(
                         f"the endpoint {self.url} broke off in the middle of its answer: {fault}",
                         "ask again",
                     ) from fault
                 self._wait(attempt, fault)
 
+    def _check_answer(self, text: str) -> None:
+        most = self.config.answer_tokens
+        if len(text) > most * _LONGEST_TOKEN + _SPARE:
+            raise self._connection.fault(f"writes more than the {most} tokens asked of it")
+        if self._connection.repeats_key(text):
+            raise self._connection.fault("repeats the key in its answer")
+
     def _first(self) -> dict[str, Any]:
         """Return the first model that the server lists."""
-        if self._listed is None:
-            found = self._retried(lambda: self._get_json("/models"))
-            rows = found.get("data") if isinstance(found, dict) else None
+        if self._first_model is None:
+            listed = self._retried(lambda: self._get_json("/models"))
+            rows = listed.get("data") if isinstance(listed, dict) else None
             if not (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
                 raise UserError(
                     f"the endpoint {self.url} lists no models",
                     "name one: --set ask.endpoint_model=NAME",
                 )
-            if not rows[0].get("id"):
-                raise _strange(self.url, json.dumps(rows[0]))
-            self._listed = rows[0]
-        return self._listed
+            name = rows[0].get("id")
+            if not (isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME):
+                raise self._strange(json.dumps(rows[0]))
+            self._first_model = rows[0]
+        return self._first_model
+
+    def _tokens(self, context: Any) -> int | None:
+        """Return the tokens that a server says its model reads.
+
+        Raises:
+            UserError: That is no number of tokens.
+        """
+        if context is None:
+            return None
+        if isinstance(context, int | float) and math.isfinite(context) and context >= 1:
+            return int(context)
+        raise UserError(
+            f"the endpoint {self.url} says that its model reads {self._brief(repr(context))} "
+            "tokens",
+            "say what it reads: --set ask.context_tokens=N",
+        )
 
     def _retried(self, call: Callable[[], Any]) -> Any:
         for attempt in range(1, _TRIES + 1):
             try:
                 return call()
-            except _Passing as fault:
+            except Passing as fault:
                 self._wait(attempt, fault)
         raise AssertionError("the last attempt raises")
 
-    def _wait(self, attempt: int, fault: _Passing) -> None:
+    def _wait(self, attempt: int, fault: Passing) -> None:
         if attempt == _TRIES:
             raise UserError(
                 f"the endpoint {self.url} failed {_TRIES} times: {fault}",
@@ -154,70 +176,51 @@ class Endpoint:
         self.pause(seconds)
 
     def _get_json(self, path: str) -> Any:
-        with self._request("GET", path) as response:
-            return _json(response.read().decode("utf-8", "replace"), self.url)
+        with self._request("GET", path) as reply:
+            return self._json(reply.text())
 
     def _pieces(self, body: dict[str, Any]) -> Iterator[str]:
         """Yield the words of one try."""
-        with self._request("POST", "/chat/completions", body) as response:
-            if "text/event-stream" not in response.headers.get("content-type", ""):
+        with self._request("POST", "/chat/completions", body) as reply:
+            if "text/event-stream" not in reply.header("content-type"):
                 # A server that does not stream answers at once.
-                whole = response.read().decode("utf-8", "replace")
-                yield _words(_json(whole, self.url), "message", self.url)
+                whole = self._json(reply.text())
+                yield self._words(whole, "message")
                 return
             ended = False
-            for line in response.iter_lines():
+            for line in reply.lines():
                 if not line.startswith("data:"):
                     continue
                 data = line[5:].strip()
                 if data == "[DONE]":
                     return
-                event = _json(data, self.url)
+                event = self._json(data)
                 if isinstance(event, dict) and event.get("error"):
-                    raise _Passing(f"it reports {_told(data)}")
-                ended = ended or _finished(event)
-                if piece := _words(event, "delta", self.url):
+                    raise Passing(f"it reports {self._brief(data)}")
+                if piece := self._words(event, "delta"):
                     yield piece
+                ended = ended or bool(event["choices"] and event["choices"][0].get("finish_reason"))
             if not ended:
-                raise _Passing("the stream ended before the answer did")
+                raise Passing("the stream ended before the answer did")
 
     @contextmanager
-    def _request(
-        self, verb: str, path: str, body: dict[str, Any] | None = None
-    ) -> "Iterator[httpx2.Response]":
-        """Yield the response, its body unread.
+    def _request(self, verb: str, path: str, body: Any = None) -> Iterator[Reply]:
+        with self._connection.request(verb, path, body) as reply:
+            self._check(reply)
+            yield reply
 
-        Raises:
-            _Passing: Worth another try.
-            UserError: Not worth one.
-        """
-        import httpx2
-
-        key = os.environ.get(self.config.key_variable, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        url = self.url + path
-        try:
-            with (
-                httpx2.Client(timeout=self.config.timeout_seconds, headers=headers) as client,
-                client.stream(verb, url, json=body) as response,
-            ):
-                self._check(response)
-                yield response
-        except httpx2.TimeoutException as error:
-            raise _Passing(f"no answer within {self.config.timeout_seconds:g} s") from error
-        except httpx2.TransportError as error:
-            raise _Passing(f"the connection failed: {error}") from error
-        except httpx2.InvalidURL as error:
-            raise UserError(f"the endpoint {url!r} is no URL: {error}") from error
-
-    def _check(self, response: "httpx2.Response") -> None:
-        status = response.status_code
+    def _check(self, reply: Reply) -> None:
+        status = reply.status
         if status < 300:
             return
-        said = _told(response.read().decode("utf-8", "replace"))
+        words = self._brief(reply.text()) or "without a word"
         if status in (408, 409, 429) or status >= 500:
-            raise _Passing(f"it answers {status}: {said}", _retry_after(response.headers))
-        raise UserError(f"the endpoint {self.url} answers {status}: {said}", self._fix(status))
+            raise Passing(
+                f"it answers {status}: {words}", _retry_after(reply.header("retry-after"))
+            )
+        if place := reply.header("location"):
+            words += f" (it points to {self._connection.brief(place)}, where no key is sent)"
+        raise UserError(f"the endpoint {self.url} answers {status}: {words}", self._fix(status))
 
     def _fix(self, status: int) -> str:
         variable = self.config.key_variable
@@ -233,55 +236,48 @@ class Endpoint:
             return "if the prompt was too long: --set ask.context_tokens=N, what the model reads"
         return "check the URL"
 
+    def _words(self, event: Any, part: str) -> str:
+        """Return the words of a completion or of one event of its stream.
 
-def _words(event: Any, part: str, url: str) -> str:
-    """Return the words of a completion or of one event of its stream.
-
-    Raises:
-        UserError: It has another shape.
-    """
-    try:
-        choices = event["choices"]
-        if not choices:  # an event with the usage only
+        Raises:
+            UserError: It has another shape.
+        """
+        choices = event.get("choices") if isinstance(event, dict) else None
+        if choices == []:  # an event with the usage only
             return ""
-        return str(choices[0][part].get("content") or "")
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _strange(url, json.dumps(event)) from error
+        choice = choices[0] if isinstance(choices, list) else None
+        message = choice.get(part) if isinstance(choice, dict) else None
+        content = message.get("content") if isinstance(message, dict) else 0
+        if content is not None and not isinstance(content, str):
+            raise self._strange(json.dumps(event))
+        return _HALVES.sub("\ufffd", content or "")
+
+    def _json(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._strange(text) from error
+
+    def _strange(self, text: str) -> UserError:
+        return UserError(
+            f"the endpoint {self.url} does not answer as OpenAI's API does: {self._brief(text)!r}",
+            "check the URL: most servers' ends in /v1",
+        )
+
+    def _brief(self, text: str) -> str:
+        """Return an error's own words, briefly."""
+        try:
+            whole = json.loads(text)
+            inner = whole.get("error", whole)
+            text = str(inner.get("message", text) if isinstance(inner, dict) else inner)
+        except (ValueError, AttributeError, RecursionError):
+            pass
+        return self._connection.brief(text)
 
 
-def _finished(event: Any) -> bool:
-    choices = event.get("choices") if isinstance(event, dict) else None
-    return bool(choices and choices[0].get("finish_reason"))
-
-
-def _json(text: str, url: str) -> Any:
+def _retry_after(header: str) -> float | None:
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise _strange(url, text) from error
-
-
-def _strange(url: str, text: str) -> UserError:
-    return UserError(
-        f"the endpoint {url} does not answer as OpenAI's API does: {_told(text)!r}",
-        "check the URL: most servers' ends in /v1",
-    )
-
-
-def _told(text: str) -> str:
-    """Return an error's own words, briefly."""
-    try:
-        found = json.loads(text)
-        inner = found.get("error", found)
-        text = inner.get("message", text) if isinstance(inner, dict) else str(inner)
-    except (ValueError, AttributeError):
-        pass
-    line = " ".join(str(text).split())
-    return line if len(line) <= 200 else f"{line[:200]}…"
-
-
-def _retry_after(headers: Any) -> float | None:
-    try:
-        return float(headers.get("retry-after"))
-    except (TypeError, ValueError):
+        seconds = float(header)
+    except ValueError:
         return None
+    return seconds if 0 <= seconds < _A_DAY_SECONDS else None

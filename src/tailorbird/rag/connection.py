@@ -1,0 +1,287 @@
+"""HTTP to a server that need not be trusted: the only door to httpx2.
+
+What it takes of time and memory is bounded, whatever it sends and however slowly; the key and the
+password go to the server that was named, and into no message. Redirects are not followed.
+"""
+
+import base64
+import contextlib
+import ipaddress
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tailorbird.errors import UserError
+from tailorbird.terminal import without_credentials
+
+if TYPE_CHECKING:
+    import httpx2
+
+MOST_BYTES = 16 << 20
+"""Bytes of one answer."""
+LONGEST_LINE = 1 << 20
+"""Bytes of one line of a stream."""
+_BRIEF = 200
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_KEY = re.compile(r"[!-~]*")
+
+
+class Passing(Exception):  # noqa: N818 - not shown to the user unless it stays
+    """A fault that another try may not meet; `pause_seconds` is what the server asked for."""
+
+    def __init__(self, problem: str, pause_seconds: float | None = None) -> None:
+        super().__init__(problem)
+        self.pause_seconds = pause_seconds
+
+
+@dataclass
+class Connection:
+    """Requests below one URL.
+
+    Attributes:
+        url: The base; a name and a password in it are sent as Basic authentication.
+        key_variable: Environment variable with the key.
+        begin_seconds: Time until the server begins to answer, and between what it sends.
+        total_seconds: Time until it has ended.
+    """
+
+    url: str
+    key_variable: str
+    begin_seconds: float
+    total_seconds: float
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole or any(c.isspace() or not c.isprintable() for c in self.url):
+            raise UserError(
+                f"the endpoint {_address(self.url)!r} is no URL",
+                "write it like http://127.0.0.1:8000/v1",
+            )
+        if not _VARIABLE.fullmatch(self.key_variable):
+            raise UserError(
+                "ask.key_variable is not the name of an environment variable",
+                "name the variable that holds the key; the key itself belongs nowhere else",
+            )
+        self._login, _, address = parts.netloc.rpartition("@")
+        self.query = f"?{parts.query}" if parts.query else ""
+        path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        self.place = f"{parts.scheme}://{address}{path}"
+        self.host = str(parts.hostname)
+
+    @contextlib.contextmanager
+    def request(self, verb: str, path: str, body: Any = None) -> "Iterator[Reply]":
+        """Yield the reply, its body unread.
+
+        Raises:
+            Passing: Worth another try.
+            UserError: Not worth one.
+        """
+        import httpx2
+
+        headers = {"Accept-Encoding": "identity"} | self._authorization()
+        # No proxy has business between this machine and itself.
+        transport = httpx2.HTTPTransport() if is_loopback(self.host) else None
+        url = f"{self.place}{path}{self.query}"
+        limit = _Limit(self.begin_seconds, Passing(f"no answer within {self.begin_seconds:g} s"))
+        more: dict[str, Any] = {"headers": headers, "extensions": {"trace": limit.trace}}
+        with contextlib.ExitStack() as stack, self._explained(limit):
+            stack.callback(limit.close)
+            try:
+                client = httpx2.Client(timeout=self.begin_seconds, transport=transport)
+                stack.enter_context(client)
+                response = stack.enter_context(client.stream(verb, url, json=body, **more))
+            except (httpx2.InvalidURL, OSError, ValueError, OverflowError, ImportError) as error:
+                raise UserError(
+                    f"the endpoint {self.place} cannot be asked: {self.brief(str(error))}",
+                    "check the URL, and the proxies that the environment names",
+                ) from error
+            late = f"has not ended its answer within {self.total_seconds:g} s"
+            limit.extend(self.total_seconds, self.fault(late))
+            yield Reply(response, self, limit)
+
+    @contextlib.contextmanager
+    def _explained(self, limit: "_Limit") -> Iterator[None]:
+        """Say what became of a connection that broke."""
+        import httpx2
+
+        try:
+            yield
+        except httpx2.TransportError as error:
+            if limit.over:
+                raise limit.fault from error
+            if isinstance(error, httpx2.TimeoutException):
+                raise Passing(f"no answer within {self.begin_seconds:g} s") from error
+            raise Passing(f"the connection failed: {self.brief(str(error))}") from error
+
+    def fault(self, what: str) -> UserError:
+        """Return what to raise of a server that does what none should."""
+        return UserError(
+            f"the endpoint {self.place} {what}", "see whether it is the server that you mean"
+        )
+
+    def repeats_key(self, text: str) -> bool:
+        """Return whether a text holds the key, the password or what they are sent as."""
+        return any(secret in text for secret in self._secrets())
+
+    def brief(self, text: str) -> str:
+        """Return words of a server or a library for a message: one short line, without keys."""
+        if self.repeats_key(text):
+            return "words that repeat the key, which are not shown"
+        line = " ".join(without_credentials(text).split())
+        return line if len(line) <= _BRIEF else f"{line[:_BRIEF]}…"
+
+    def _key(self) -> str:
+        key = os.environ.get(self.key_variable, "")
+        if not _KEY.fullmatch(key):
+            what = "a line end or space" if any(c.isspace() for c in key) else "a sign not of ASCII"
+            raise UserError(
+                f"the key in {self.key_variable} has {what} in it",
+                "set it again without; a file made on Windows may end its lines with one",
+            )
+        return key
+
+    def _authorization(self) -> dict[str, str]:
+        if self._login:
+            return {"Authorization": f"Basic {self._basic()}"}
+        key = self._key()
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def _basic(self) -> str:
+        return base64.b64encode(unquote(self._login).encode()).decode()
+
+    def _secrets(self) -> list[str]:
+        """Return what no message may hold."""
+        _, _, password = self._login.partition(":")
+        values = [value for _, value in parse_qsl(self.query[1:])]
+        logins = [self._login, password, unquote(password), self._basic()] if self._login else []
+        return [secret for secret in (self._key(), *logins, *values) if secret]
+
+
+@dataclass
+class Reply:
+    """A server's answer while it comes.
+
+    Attributes:
+        response: Status and headers; the body unread.
+        connection: Where it comes from.
+        limit: The time it has.
+    """
+
+    response: "httpx2.Response"
+    connection: Connection
+    limit: "_Limit"
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self.response.status_code
+
+    def header(self, name: str) -> str:
+        """Return a header's value, empty where it is missing."""
+        return str(self.response.headers.get(name, ""))
+
+    def text(self) -> str:
+        """Return the whole body.
+
+        Raises:
+            UserError: It is too large or takes too long.
+        """
+        return b"".join(self._chunks()).decode("utf-8", "replace")
+
+    def lines(self) -> Iterator[str]:
+        """Yield the body line by line as it comes.
+
+        Raises:
+            UserError: It, or a line of it, is too large or takes too long.
+        """
+        rest = b""
+        for chunk in self._chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.rstrip(b"\r").decode("utf-8", "replace") for line in lines)
+            if len(rest) > LONGEST_LINE:
+                raise self.connection.fault(f"sends a line of over {LONGEST_LINE >> 20} MB")
+        yield rest.decode("utf-8", "replace")
+
+    def _chunks(self) -> Iterator[bytes]:
+        if self.header("content-encoding") not in ("", "identity"):
+            raise self.connection.fault("sends its answer compressed, which was not asked for")
+        size = 0
+        for chunk in self.response.iter_raw():
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise self.connection.fault(f"sends more than {MOST_BYTES >> 20} MB")
+            yield chunk
+        if self.limit.over:  # the end was ours
+            raise self.limit.fault
+
+
+class _Limit:
+    """Ends a connection that takes too long, however steadily its server sends a byte."""
+
+    def __init__(self, seconds: float, fault: Exception) -> None:
+        self.over = False
+        self._socket: socket.socket | None = None
+        self._start(seconds, fault)
+
+    def _start(self, seconds: float, fault: Exception) -> None:
+        self.fault = fault
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def extend(self, seconds: float, fault: Exception) -> None:
+        """Let it take so long from now on; `fault` is what it means when it takes longer."""
+        self._timer.cancel()
+        self._start(seconds, fault)
+
+    def trace(self, event: str, details: dict[str, Any]) -> None:
+        """Note the connection as soon as there is one."""
+        if event.endswith("connect_tcp.complete"):
+            # A copy: TLS takes the original for itself before it shakes hands.
+            self._socket = details["return_value"].get_extra_info("socket").dup()
+            if self.over:
+                self._end()
+
+    def close(self) -> None:
+        """End the waiting."""
+        self._timer.cancel()
+        if self._socket is not None:
+            self._socket.close()
+
+    def _end(self) -> None:
+        self.over = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _address(url: str) -> str:
+    """Return what can be shown of a text that may be no URL and may hold a password."""
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + re.split("[?#]", rest.rpartition("@")[2])[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.org")
+        (True, True, False)
+    """
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(name)
+        inner = getattr(address, "ipv4_mapped", None) or address
+        return bool(inner.is_loopback or inner.is_unspecified)
+    return False
