@@ -20,6 +20,7 @@ _LONGEST_NAME = 60
 _LONGEST_REPEATED = 300
 _SAMPLE_ROWS = 200
 _UNIFORM = 0.8
+_LIKE_DIGITS = 2  # numbers of one kind differ in size less than a height and a population do
 _NUMBER = re.compile(r"[-+−(]?[$€£¥]?\s?[-+−]?\d[\d.,'\u00a0\u202f ]*(?:[eE][-+]?\d+)?\s?[%€$£¥)]?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _TIME = r"\d\d?:\d\d(?::\d\d)?"
@@ -98,8 +99,12 @@ class Grid:
         return self.headers.get(self.origin(row, column), "")
 
     def cells(self, row: int) -> dict[_Place, str]:
-        """Return the texts of a row's cells by where they begin, empty ones left out."""
-        return {self.origin(row, c): text for c, text in enumerate(self.values[row]) if text}
+        """Return the texts of a row's cells by where they begin, empty ones left out.
+
+        Long texts that began above are left out too: they are told once.
+        """
+        places = ((self.origin(row, c), text) for c, text in enumerate(self.values[row]) if text)
+        return {p: text for p, text in places if p[0] == row or len(text) <= _LONGEST_REPEATED}
 
     def continues(self, row: int) -> bool:
         """Whether a row holds nothing but what began above it."""
@@ -178,16 +183,18 @@ def table_lines(rows: Rows) -> Iterator[str]:
     silent = kinds <= {"maybe"} or kinds == {"maybe", "row"}
     heads = _guessed_heads(grid, first) if silent else _marked_heads(grid, first)
     names: list[str] | None = None
+    head: list[str] = []
     for r in range(first, height):
         if r in heads:
             if r - 1 not in heads or names is None:
                 names = _names(grid, r, heads)
+            head = grid.values[r]
         elif grid.continues(r):
             continue
         elif grid.spans(r):
             yield grid.values[r][0]
         elif names is not None:
-            if grid.values[r] != grid.values[max(h for h in heads if h < r)]:  # no head again
+            if grid.values[r] != head:  # which comes again where a table goes over pages
                 yield _named(grid, r, names)
         else:
             yield _unnamed(grid, r)
@@ -235,17 +242,15 @@ def _names(grid: Grid, row: int, heads: set[int]) -> list[str]:
 
 def _named(grid: Grid, row: int, names: list[str]) -> str:
     """Return a row with its columns' names; a cell over several columns stands with each name."""
-    groups: dict[_Place, list[str]] = {}
-    for column in range(grid.width):
-        if grid.values[row][column]:
-            known = groups.setdefault(grid.origin(row, column), [])
-            if names[column] not in known:
-                known.append(names[column])
-    parts = []
     texts = grid.cells(row)
-    for place, over in groups.items():
-        text = texts[place]
-        over = [name for name in over if name]
+    groups: dict[_Place, list[str]] = {place: [] for place in texts}
+    for column, name in enumerate(names):
+        known = groups.get(grid.origin(row, column), [name])
+        if grid.values[row][column] and name not in known:
+            known.append(name)
+    parts = []
+    for place, text in texts.items():
+        over = list(filter(None, groups[place]))
         if len(over) > 1 and len(text) > _LONGEST_REPEATED:
             over = [", ".join(over)]
         parts += [f"{name}: {text}" for name in over] or [text]
@@ -351,7 +356,8 @@ def _are_records(names: list[str], grid: Grid, body: range, likely: bool) -> boo
     if not names[0] or len(set(labels)) < len(labels) or "words" not in map(kind_of, labels):
         return True
     kind, count = Counter(kinds).most_common(1)[0]
-    alike = count >= _UNIFORM * len(kinds)
+    lengths = [sum(map(str.isdigit, grid.values[r][1])) for r in body if grid.values[r][1]]
+    alike = count >= _UNIFORM * len(kinds) and max(lengths) - min(lengths) <= _LIKE_DIGITS
     return alike and (likely or (kind in ("number", "date") and count >= 3))
 
 

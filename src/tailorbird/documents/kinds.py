@@ -63,7 +63,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     **_all(".docx .docm .dotx .dotm", ("docx", "a DOCX", "docx", "read_docx")),
     **_all(".pptx .pptm .ppsx .ppsm .potx .potm", ("pptx", "a PPTX", "pptx", "read_pptx")),
     **_all(".odt .ott", ("odt", "an ODT", "odt", "read_odt")),
-    **_all(".odp .otp", ("odp", "an ODP", "odt", "read_odp")),
+    **_all(".odp .otp .odg", ("odp", "an ODP", "odt", "read_odp")),
     **_all(".ods .ots", ("xlsx", "an ODS", "odt", "read_ods")),
     ".rtf": ("rtf", "an RTF", "rtf", "read_rtf"),
     **_all(".xlsx .xlsm .xltx .xltm .xlsb .xls .xlt", _SHEETS),
@@ -89,6 +89,7 @@ _SOUND = "sound or film: transcribe it first"
 _ARCHIVE = "an archive: unpack it first"
 _OLD = "the Office format of before 2007: save it as {} first"
 _BINARY = "a binary file with no text"
+_OLD_KINDS = {".doc": ".docx", ".dot": ".docx", ".ppt": ".pptx", ".pps": ".pptx", ".pot": ".pptx"}
 UNREAD: dict[str, str] = {
     ".doc": _OLD.format("DOCX"),
     ".dot": _OLD.format("DOCX"),
@@ -127,6 +128,7 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
         MemoryError: It needs more memory than the worker may use.
     """
     suffix = path.suffix.lower()
+    suffix = _disguised(path, suffix) or suffix
     if suffix in UNREAD:
         raise Unreadable(UNREAD[suffix])
     kind, words, module, name = READERS.get(suffix, _PLAIN)
@@ -144,6 +146,15 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
     if not documents:
         raise Unreadable("no text in it")
     return documents, notes
+
+
+def _disguised(path: Path, suffix: str) -> str:
+    """Return the ending that an Office file of an old name should have, by its first bytes."""
+    if suffix not in _OLD_KINDS:
+        return ""
+    with path.open("rb") as file:
+        start = file.read(5)
+    return ".rtf" if start == b"{\\rtf" else _OLD_KINDS[suffix] if start[:2] == b"PK" else ""
 
 
 def _check_growth(parsed: list[Parsed], size: int) -> None:

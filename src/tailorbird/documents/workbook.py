@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder
+from tailorbird.documents.build import TextBuilder, raised
 from tailorbird.documents.drawing import Drawings, formatted, paragraphs
 from tailorbird.documents.grid import whole_number
 from tailorbird.documents.parsed import Notes, Unreadable
@@ -17,12 +17,14 @@ from tailorbird.documents.zipped import (
     local,
     main_part,
     member,
+    parse_xml,
     part,
     relations,
 )
 
 _PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _LONG_NUMBER = re.compile(r"-?\d{16,}")
+_WORTH_A_LOOK = re.compile(rb"<v>-?\d{16}|</?(?:\w+:)?f[ />]|<vertAlign")
 _PERCENT_IDS = ("9", "10")
 
 
@@ -35,6 +37,7 @@ class Workbook:
         self.places: dict[str, str] = {}
         self.bold: set[str] = set()
         self.percent: set[str] = set()
+        self.raised: dict[str, str] = {}
         main = main_part(archive, "xl/workbook.xml")
         root = part(archive, main) if main.endswith(".xml") else None
         if root is None:
@@ -47,31 +50,45 @@ class Workbook:
         for target in targets.values():
             if target.kind == "styles" and (styles := part(archive, target.place)) is not None:
                 self._read_styles(styles)
+            elif target.kind == "sharedStrings":
+                self._read_strings(target.place)
 
     def complete(self, name: str, sheet: Sheet) -> None:
         """Add to a sheet's cells what their XML says and calamine does not."""
         if name not in self.places:
             return
-        place = self.places[name]
+        try:
+            data = member(self.archive, self.places[name]) or b""
+            if self.bold or self.percent or self.raised or _WORTH_A_LOOK.search(data):
+                self._look_at_cells(name, sheet, data)
+            self._read_relations(name, relations(self.archive, self.places[name]), sheet)
+        except Unreadable as error:  # calamine minds less
+            self.notes.append(f"sheet {name!r}: read without its looks: {error}")
+
+    def _look_at_cells(self, name: str, sheet: Sheet, data: bytes) -> None:
         lacking = 0
-        for row, column, cell in _raw_cells(self.archive, place):
+        for row, column, cell in _raw_cells(data, self.places[name]):
             texts = {local(e): e.text or "" for e in cell}
             style, kind, value = cell.get("s") or "", cell.get("t") or "n", texts.get("v", "")
             if style in self.bold and (value or "is" in texts):
                 sheet.strong.add((row, column))
             lacking += "f" in texts and not value and kind != "str"
             at = column - sheet.left
-            if kind == "n" and row < len(sheet.rows) and 0 <= at < len(sheet.rows[row]):
-                if _LONG_NUMBER.fullmatch(value):
-                    sheet.rows[row][at] = value
-                elif value and style in self.percent:
-                    sheet.rows[row][at] = formatted(value, "%")
+            if row >= len(sheet.rows) or not 0 <= at < len(sheet.rows[row]):
+                continue
+            if kind == "n" and _LONG_NUMBER.fullmatch(value):
+                sheet.rows[row][at] = value
+            elif kind == "n" and value and style in self.percent:
+                sheet.rows[row][at] = formatted(value, "%")
+            elif kind == "s" and value in self.raised:
+                sheet.rows[row][at] = self.raised[value]
+            elif kind == "inlineStr":
+                sheet.rows[row][at] = _raised_words(cell) or sheet.rows[row][at]
         if lacking:
             self.notes.append(
                 f"sheet {name!r}: {lacking} formulas have no value in the file and are left out; "
                 "open it in a spreadsheet program and save it"
             )
-        self._read_relations(name, relations(self.archive, place), sheet)
 
     def drawings(self, name: str) -> Iterator[tuple[Any, dict[str, Relation]]]:
         """Yield a sheet's drawings, each with what it refers to."""
@@ -111,6 +128,14 @@ class Workbook:
             if form.get("numFmtId") in percent:
                 self.percent.add(str(number))
 
+    def _read_strings(self, place: str) -> None:
+        """Note the shared texts that hold superscripts, which calamine writes like other words."""
+        data = member(self.archive, place) or b""
+        if b"superscript" in data:
+            texts = (e for e in parse_xml(data, place) if local(e) == "si")
+            words = ((str(number), _raised_words(text)) for number, text in enumerate(texts))
+            self.raised = {number: text for number, text in words if text}
+
     def _read_relations(self, name: str, targets: dict[str, Relation], sheet: Sheet) -> None:
         comments = 0
         for target in targets.values():
@@ -137,7 +162,18 @@ def _mark_table(root: Any, sheet: Sheet) -> None:
             sheet.headers[row, column] = "column" if count else "data"
 
 
-def _raw_cells(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[int, int, Any]]:
+def _raised_words(text: Any) -> str:
+    """Return a text with its superscripts marked, empty if it has none."""
+    words, any_raised = "", False
+    for piece in (e for e in text.iter() if local(e) == "t"):
+        looks = [e for e in piece.getparent().iter() if local(e) == "vertAlign"]
+        high = any(attribute(e, "val") == "superscript" for e in looks)
+        any_raised = any_raised or high
+        words += raised(words, piece.text or "") if high else piece.text or ""
+    return words if any_raised else ""
+
+
+def _raw_cells(data: bytes, place: str) -> Iterator[tuple[int, int, Any]]:
     """Yield row, column and XML of a sheet's cells, one at a time.
 
     Raises:
@@ -145,9 +181,6 @@ def _raw_cells(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[int, int,
     """
     from lxml import etree
 
-    data = member(archive, place)
-    if data is None:
-        return
     try:
         for _, row in etree.iterparse(
             io.BytesIO(data), tag="{*}row", resolve_entities=False, no_network=True

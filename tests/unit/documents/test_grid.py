@@ -45,6 +45,12 @@ def test_a_cell_over_several_columns_stands_with_each_name() -> None:
     assert line == f"Hall: Big; May, June: {long.strip()}"
 
 
+def test_a_long_text_over_several_rows_is_said_once() -> None:
+    long = "word " * 99
+    rows = [head("Pier", "Rule"), ["North", Cell(long, rows=3)], ["South"], [Cell(long, rows=1)]]
+    assert [line.count("word") for line in lines(*rows)] == [99, 0, 99]
+
+
 def test_head_rows_are_joined() -> None:
     assert lines(
         [Cell("Shop", rows=2, header="th"), *[Cell(y, columns=2, header="th") for y in "XY"]],
@@ -106,6 +112,7 @@ def test_markup_that_names_no_header_is_believed() -> None:
         # Pairs: the first column names what stands beside it.
         ([["Keeper", "Ines"], ["Phone", "555 01"], ["Road", "Quay 4"]], "Keeper: Ines"),
         ([["Keeper:", "Ines"], ["Height:", "4"], ["Width:", "5"], ["Age:", "6"]], "Keeper: Ines"),
+        ([["Isle", "Ness"], ["People", "41200"], ["Piers", "7"], ["Year", "1822"]], "Isle: Ness"),
         # The first row is of its columns' kind, or comes again: it is one of the values.
         ([["Ines", "555 01", "x"], ["Olaf", "555 02", "y"]], "Ines | 555 01 | x"),
         ([["Ines", "1901-02-03", "x"], ["Olaf", "1905-01-01", "y"]], "Ines | 1901-02-03 | x"),

@@ -149,6 +149,17 @@ def test_rows_are_documents(read: Read, made: Any) -> None:
     assert read("a.json")[0].text.startswith("title: Sea\n\nanimals\n\n1.name: otter")
 
 
+def test_office_files_with_an_old_name(tmp_path: Path, made: Any) -> None:
+    """What programs save as .doc is often RTF, and what people rename to .ppt is PPTX."""
+    (tmp_path / "a.doc").write_text(made.TEXTS["a.rtf"])
+    made.docx(tmp_path / "b.doc")
+    made.pptx(tmp_path / "c.ppt")
+    names = ("a.doc", "b.doc", "c.ppt")
+    found = list(read_files([tmp_path / name for name in names], IndexConfig()))
+    kinds = [r.documents[0].metadata["kind"] for r in found if r.documents]
+    assert kinds == ["rtf", "docx", "pptx"]
+
+
 def test_columns_that_the_user_names(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("nr,head,words,words2\nx,T,hello,b\nx,T2,world,c\n")

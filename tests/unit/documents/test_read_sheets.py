@@ -150,6 +150,55 @@ def test_percentages_dates_and_formulas_without_values(read: Any) -> None:
     assert "1 formulas have no value in the file" in notes[0]
 
 
+def test_powers_in_cells(tmp_path: Path, read: Any) -> None:
+    """Some programs write a text of several runs into the cell, others into the shared texts."""
+    from openpyxl.cell.rich_text import CellRichText, TextBlock
+    from openpyxl.cell.text import InlineFont
+
+    def fill(sheet: Any) -> None:
+        high = TextBlock(InlineFont(vertAlign="superscript"), "6")
+        rows(("Pier", "Cost", "Unit"), ("North", CellRichText("10", high, " kr"), "XX"))(sheet)
+
+    lines, _ = read(fill)
+    assert lines == ["Pier: North; Cost: 10^6 kr; Unit: XX"]
+    high = "<r><rPr><vertAlign val='superscript'/></rPr><t>2</t></r>"
+    by_hand(tmp_path / "b.xlsx", f"<si><t>x2</t></si><si><r><t>m</t></r>{high}</si>", (0, 1))
+    (document,), _ = read_file(tmp_path / "b.xlsx", "b.xlsx", ReadOptions())
+    assert document.text == "S\n\nx2: m^2"
+
+
+def by_hand(path: Path, strings: str, cells: tuple[int, ...]) -> None:
+    """Write a workbook of one row whose cells show shared texts."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    ids = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+    def relations(**targets: str) -> str:
+        inner = "".join(
+            f'<Relationship Id="{kind}" Type="{ids}/{kind}" Target="{target}"/>'
+            for kind, target in targets.items()
+        )
+        return f'<Relationships xmlns="{package}">{inner}</Relationships>'
+
+    row = "".join(
+        f'<c r="{chr(65 + i)}1" t="s"><v>{number}</v></c>' for i, number in enumerate(cells)
+    )
+    row = f'<row r="1">{row}</row>'
+    sheets = f'<sheets><sheet name="S" sheetId="1" xmlns:r="{ids}" r:id="worksheet"/></sheets>'
+    parts = {
+        "_rels/.rels": relations(officeDocument="xl/workbook.xml"),
+        "xl/workbook.xml": f'<workbook xmlns="{main}">{sheets}</workbook>',
+        "xl/_rels/workbook.xml.rels": relations(
+            worksheet="s.xml", sharedStrings="sharedStrings.xml"
+        ),
+        "xl/sharedStrings.xml": f'<sst xmlns="{main}">{strings}</sst>',
+        "xl/s.xml": f'<worksheet xmlns="{main}"><sheetData>{row}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, xml in parts.items():
+            archive.writestr(name, xml)
+
+
 def test_hidden_sheets_comments_and_charts(read: Any) -> None:
     from openpyxl.chart import BarChart, Reference
     from openpyxl.comments import Comment
@@ -172,14 +221,9 @@ def test_hidden_sheets_comments_and_charts(read: Any) -> None:
 
 
 def test_one_long_text_in_many_cells_is_refused(tmp_path: Path) -> None:
-    """A text that is kept once and shown a thousand times, in the three ways that kinds have."""
-    from openpyxl import Workbook
-
-    book = Workbook()
-    for _ in range(300):
-        book.active.append(["word " * 4000])  # type: ignore[union-attr]
-    book.save(tmp_path / "a.xlsx")
-    with pytest.raises(Unreadable, match="grow to 6 million letters: a bomb"):
+    long = "word " * 100_000
+    by_hand(tmp_path / "a.xlsx", f"<si><t>{long}</t></si>", (0,) * 25)
+    with pytest.raises(Unreadable, match="MB grow to 12 million letters: a bomb"):
         read_file(tmp_path / "a.xlsx", "a.xlsx", ReadOptions())
 
 
