@@ -55,6 +55,7 @@ test-slow: $(VENV)/.dev  ## The slow tests: minutes
 bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line each: about two hours on 2 cores
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/busy.py
 	$(BIN)/python benchmarks/train_speed.py --data $(DATA)/sst2
 	$(BIN)/python benchmarks/sft_speed.py
 	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2

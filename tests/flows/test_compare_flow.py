@@ -255,7 +255,10 @@ def test_the_python_api_compares(data: Path, tiny_encoder: Path, tmp_path: Path)
 
 
 def test_the_time_to_come_is_that_of_the_arms_before() -> None:
-    from tailorbird.flows.compare import still_to_come
+    from tailorbird.flows.compare import time_left
 
-    told = still_to_come(["qlora", "full"], [60.0, 120.0])
-    assert told == "still to come: qlora, full; some 3 min, if they take as long"
+    # 100 s for a whole of 1 + 1; 1.2 + 1.5 are to come.
+    told = time_left(["qlora", "full"], {"adapter": 60.0, "lora": 40.0})
+    assert told == "about 2 min 15 s left: qlora, full"
+    longest = time_left(["lora", "prompt", "qlora", "full"], {"adapter": 6000.0})
+    assert len(longest) <= 80  # fits a terminal's line

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tailorbird.arms.load import run_config
+from tailorbird.arms.search import _with_code_of
+from tailorbird.arms.search_space import config_of
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.evaluate_writing import check_metric
@@ -75,3 +77,17 @@ def test_the_metric_of_a_run_is_not_run_unless_it_is_named(
     for named in ("token_f1", f"{file}:count"):
         check_metric(folder, named)
     check_metric(_run(tmp_path / "other", "evaluate.metric=rouge_l"), metric)
+
+
+@pytest.mark.parametrize("name", ["model.trust_remote_code", "evaluate.metric"])
+def test_no_search_and_no_study_of_another_chooses_what_code_runs(name: str) -> None:
+    with pytest.raises(UserError, match=name):
+        config_of(Config(), {"train.epochs": 1, name: "m.py:count"})
+
+
+def test_the_plan_of_a_search_chooses_it_neither(tmp_path: Path) -> None:
+    file, _ = _metric(tmp_path)
+    saved = load_config(settings=[TRUSTING, METRIC.format(file), "train.epochs=2"])
+    config = _with_code_of(Config(), saved)
+    assert config.train.epochs == 2
+    assert (config.model.trust_remote_code, config.evaluate.metric) == (False, "auto")

@@ -84,7 +84,7 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
         if not folder.file(_PLAN).is_file():
             folder.write_json(_PLAN, _plan(job))
         plan = folder.read_json(_PLAN)
-    base = Config.model_validate(plan["config"])
+    base = _with_code_of(job.config, Config.model_validate(plan["config"]))
     # Pydantic reads the space: ranges come back as ranges.
     asked = type(base.search).model_validate(plan["search"])
     space: Space = asked.space or {}
@@ -92,6 +92,14 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
     study = Study(folder, asked, space, whole, plan["metric"])
     study.begin(plan["defaults"])
     return base, study
+
+
+def _with_code_of(asked: Config, saved: Config) -> Config:
+    """Return `saved` with what `asked`, and nobody else, says about the code that may run."""
+    trust, metric = asked.model.trust_remote_code, asked.evaluate.metric
+    model = saved.model.model_copy(update={"trust_remote_code": trust})
+    evaluate = saved.evaluate.model_copy(update={"metric": metric})
+    return saved.model_copy(update={"model": model, "evaluate": evaluate})
 
 
 def _plan(job: ArmJob) -> dict[str, Any]:

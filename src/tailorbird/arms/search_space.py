@@ -42,12 +42,18 @@ def default_space(method: str, defaults: Mapping[str, Any]) -> Space:
     return space
 
 
+_CODE = {"model.trust_remote_code", "evaluate.metric"}
+
+
 def config_of(base: Config, values: Mapping[str, Any]) -> Config:
     """Return `base` with the drawn values, without options that the drawn method does not have.
 
     Raises:
         UserError: A value does not fit its setting.
     """
+    code = sorted(_CODE & set(values))
+    if code:  # also of a study that came with a run
+        raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
     method = str(values.get("method.name", base.method.name))
     own = OPTIONS[method]  # type: ignore[index]
     given = base.method.model_dump(exclude={"name"}, exclude_none=True)

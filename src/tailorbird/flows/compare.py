@@ -1,7 +1,7 @@
 """`tailor compare`: every way of adapting the model, on the same split, side by side."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,16 +152,16 @@ class _Bench:
         reports: dict[str, ArmReport] = {}
         places: dict[str, list[RunFolder]] = {}
         names = [name for name in _ORDER[self.task] if name in wanted]
-        took: list[float] = []
+        took: dict[str, float] = {}
         for number, name in enumerate(names, 1):
             began = time.monotonic()
             reports[name], places[name] = self._arm(name)
             if name in METHODS and reports[name].status == "ok":
                 # Of an arm that was done before the clock knows nothing.
                 trained = (reports[name].cost.train_seconds or 0.0) * len(places[name])
-                took.append(max(trained, time.monotonic() - began))
+                took[name] = max(trained, time.monotonic() - began)
                 if left := names[number:]:
-                    log.say(still_to_come(left, took))
+                    log.say(time_left(left, took))
         if MIX in wanted:
             mix = self._mix_name(reports)
             if mix is None:
@@ -271,15 +271,24 @@ class _Bench:
         return replace(joined, validation=mean, test=test_scores(stacked))
 
 
-def still_to_come(names: Sequence[str], took: Sequence[float]) -> str:
-    """Return which trained arms are still to come, and how long they may take.
+def time_left(names: Sequence[str], took: Mapping[str, float]) -> str:
+    """Return how long the trained arms that are still to come may take.
 
     Args:
         names: The arms to come.
         took: Seconds of those that were trained before them.
+
+    Example:
+        >>> time_left(["lora", "full"], {"adapter": 60.0})
+        'about 2 min 30 s left: lora, full'
     """
-    about = duration(len(names) * sum(took) / len(took))
-    return f"still to come: {', '.join(names)}; some {about}, if they take as long"
+    each = sum(took.values()) / sum(_TIMES[name] for name in took)
+    about = duration(each * sum(_TIMES[name] for name in names))
+    return f"about {about} left: {', '.join(names)}"
+
+
+# What an arm takes, times the shortest's: the train times of README's table, rounded.
+_TIMES = {"adapter": 1.0, "lora": 1.0, "prompt": 1.2, "qlora": 1.2, "full": 1.5}
 
 
 def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
