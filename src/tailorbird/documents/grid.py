@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Literal
 
 from tailorbird.documents.decode import squeeze
@@ -61,12 +62,24 @@ _Place = tuple[int, int]
 
 
 def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[Cell]]:
-    """Return rows whose first is marked; bold words in it are believed more than ``data``."""
+    """Return rows whose first is marked, and those below it that name parts of its groups.
+
+    Bold words in it are believed more than ``data``.
+    """
+    marked = [list(row) for row in rows]
     if not rows or (header == "data" and all(cell.strong for cell in rows[0] if cell.text)):
-        return [list(row) for row in rows]
+        return marked
+    titles = (len(row) == 1 and row[0].columns > 1 for row in rows)
+    first = next((r for r, title in enumerate(titles) if not title), 0)
+    depth = 1
+    if header == "column":
+        groups = any(cell.columns > 1 for cell in rows[first])
+        depth = max([1 + groups, *(cell.rows for cell in rows[first])])
+        depth = max(min(depth, len(rows) - first - 1), 1)
     known = ("column",) if header == "column" else ("column", "row")
-    first = [cell if cell.header in known else replace(cell, header=header) for cell in rows[0]]
-    return [first, *map(list, rows[1:])]
+    for row in marked[first : first + depth]:
+        row[:] = [cell if cell.header in known else replace(cell, header=header) for cell in row]
+    return marked
 
 
 @dataclass(slots=True)
@@ -128,10 +141,13 @@ def lay_out(rows: Rows) -> Grid:
     for r, row in enumerate(rows):
         line: dict[int, str] = {}
         column = 0
-        for given in row:
-            cell = Cell(given) if isinstance(given, str) else given
-            while (r, column) in ahead:
+        for cell in row:
+            while ahead and (r, column) in ahead:
                 column += 1
+            if isinstance(cell, str):
+                line[column] = squeeze(cell)
+                column += 1
+                continue
             text = squeeze(cell.text)
             high = min(max(cell.rows, 1), len(rows) - r)
             wide = min(max(cell.columns, 1), _MOST_COLUMNS)
@@ -143,30 +159,28 @@ def lay_out(rows: Rows) -> Grid:
                 grid.headers[r, column] = cell.header
             if cell.strong:
                 grid.strong.add((r, column))
-            for below in range(high):
-                for beside in range(wide):
-                    if below or beside:
-                        ahead.setdefault((r + below, column + beside), (r, column))
+            for place in product(range(r, r + high), range(column, column + wide)):
+                ahead.setdefault(place, (r, column))
             column += wide
         placed.append(line)
     return _rectangle(grid, placed, ahead)
 
 
 def _rectangle(grid: Grid, placed: list[dict[int, str]], ahead: dict[_Place, _Place]) -> Grid:
-    """Return the grid with its values filled in, empty rows and columns left out."""
-    for (r, c), (top, left) in ahead.items():
-        if placed[top][left]:
-            placed[r].setdefault(c, placed[top][left])
+    """Return the grid with its values filled in, without what no cell begins in."""
     rows = [r for r, line in enumerate(placed) if any(line.values())]
     columns = sorted({c for line in placed for c, text in line.items() if text})
     row_at = {r: i for i, r in enumerate(rows)}
     column_at = {c: i for i, c in enumerate(columns)}
+    for (r, c), (top, left) in ahead.items():
+        if c in column_at:
+            placed[r].setdefault(c, placed[top].get(left, ""))
 
     def moved(place: _Place) -> _Place:
         return row_at.get(place[0], -1), column_at.get(place[1], -1)
 
     grid.values = [[placed[r].get(c, "") for c in columns] for r in rows]
-    grid.origins = {moved(p): moved(o) for p, o in ahead.items() if -1 not in moved(p)}
+    grid.origins = {moved(p): moved(o) for p, o in ahead.items() if p != o and -1 not in moved(p)}
     grid.headers = {moved(p): kind for p, kind in grid.headers.items()}
     grid.strong = {moved(p) for p in grid.strong}
     return grid
@@ -242,6 +256,9 @@ def _names(grid: Grid, row: int, heads: set[int]) -> list[str]:
 
 def _named(grid: Grid, row: int, names: list[str]) -> str:
     """Return a row with its columns' names; a cell over several columns stands with each name."""
+    if not grid.origins:
+        pairs = zip(names, grid.values[row], strict=True)
+        return "; ".join(f"{name}: {text}" if name else text for name, text in pairs if text)
     texts = grid.cells(row)
     groups: dict[_Place, list[str]] = {place: [] for place in texts}
     for column, name in enumerate(names):

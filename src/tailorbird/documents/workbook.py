@@ -23,6 +23,7 @@ from tailorbird.documents.zipped import (
 )
 
 _PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+_FLOAT_DIGITS = 15
 _LONG_NUMBER = re.compile(r"-?\d{16,}")
 _WORTH_A_LOOK = re.compile(rb"<v>-?\d{16}|</?(?:\w+:)?f[ />]|<vertAlign")
 _PERCENT_IDS = ("9", "10")
@@ -67,15 +68,20 @@ class Workbook:
 
     def _look_at_cells(self, name: str, sheet: Sheet, data: bytes) -> None:
         lacking = 0
-        for row, column, cell in _raw_cells(data, self.places[name]):
+        for cell in _raw_cells(data, self.places[name]):
+            style, kind = cell.get("s") or "", cell.get("t") or "n"
             texts = {local(e): e.text or "" for e in cell}
-            style, kind, value = cell.get("s") or "", cell.get("t") or "n", texts.get("v", "")
+            value = texts.get("v", "")
+            lacking += "f" in texts and not value and kind != "str"
+            looks = style in self.bold or style in self.percent or kind == "inlineStr"
+            if not (looks or len(value) > _FLOAT_DIGITS or value in self.raised):
+                continue
+            row, column = _coordinates(cell.get("r") or "") or (-1, -1)
+            at = column - sheet.left
+            if not (0 <= row < len(sheet.rows) and 0 <= at < len(sheet.rows[row])):
+                continue
             if style in self.bold and (value or "is" in texts):
                 sheet.strong.add((row, column))
-            lacking += "f" in texts and not value and kind != "str"
-            at = column - sheet.left
-            if row >= len(sheet.rows) or not 0 <= at < len(sheet.rows[row]):
-                continue
             if kind == "n" and _LONG_NUMBER.fullmatch(value):
                 sheet.rows[row][at] = value
             elif kind == "n" and value and style in self.percent:
@@ -173,8 +179,8 @@ def _raised_words(text: Any) -> str:
     return words if any_raised else ""
 
 
-def _raw_cells(data: bytes, place: str) -> Iterator[tuple[int, int, Any]]:
-    """Yield row, column and XML of a sheet's cells, one at a time.
+def _raw_cells(data: bytes, place: str) -> Iterator[Any]:
+    """Yield the XML of a sheet's cells, one at a time.
 
     Raises:
         Unreadable: The XML is damaged.
@@ -185,9 +191,7 @@ def _raw_cells(data: bytes, place: str) -> Iterator[tuple[int, int, Any]]:
         for _, row in etree.iterparse(
             io.BytesIO(data), tag="{*}row", resolve_entities=False, no_network=True
         ):
-            for cell in row:
-                if local(cell) == "c" and (found := _coordinates(cell.get("r") or "")):
-                    yield *found, cell
+            yield from (cell for cell in row if local(cell) == "c")
             row.clear()
             while row.getprevious() is not None:
                 del row.getparent()[0]

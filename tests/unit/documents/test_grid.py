@@ -155,6 +155,16 @@ def test_a_silent_group_of_columns() -> None:
     ]
 
 
+def test_a_title_that_spans_more_columns_than_there_are() -> None:
+    title = Cell("Who is who", columns=100)
+    assert lines([title], ["Keeper", "Ines"], ["Phone", "555 01"], ["Road", "Quay"]) == [
+        "Who is who",
+        "Keeper: Ines",
+        "Phone: 555 01",
+        "Road: Quay",
+    ]
+
+
 def test_rows_of_merged_cells_come_once() -> None:
     both = [Cell("North", rows=2), Cell("Alma", rows=2)]
     assert lines(head("Pier", "Boat"), both, [], ["South", "Cara"]) == [

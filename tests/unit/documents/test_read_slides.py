@@ -55,6 +55,18 @@ def test_spans_of_tables(read: Any) -> None:
     assert lines == ["Pier: North; May: Alma; June: Alma", "Pier: North; May: Berta; June: Cara"]
 
 
+def test_groups_of_columns_have_their_names_in_the_second_row(read: Any) -> None:
+    def fill(slide: Any) -> None:
+        made = table(
+            slide, ("Fares", "", ""), ("Line", "Fare", ""), ("", "child", "adult"), ("7", "2", "4")
+        )
+        made.cell(0, 0).merge(made.cell(0, 2))
+        made.cell(1, 0).merge(made.cell(2, 0))
+        made.cell(1, 1).merge(made.cell(1, 2))
+
+    assert read(fill)[0] == ["Fares", "Line: 7; Fare / child: 2; Fare / adult: 4"]
+
+
 @pytest.mark.parametrize(
     ("row", "column", "first"),
     [
