@@ -340,12 +340,14 @@ def _are_names(names: list[str], grid: Grid, body: range) -> bool:
         len(given) >= max(2 if names[0] else 1, (widest + 1) // 2)
         and len(set(given)) == len(given)
         and max(map(len, given)) <= _LONGEST_NAME
-        and (3 * len(numbers) <= len(given) or _are_years(numbers))
+        and (3 * len(numbers) <= len(given) or _are_times(numbers))
     )
 
 
-def _are_years(texts: list[str]) -> bool:
-    return all(map(is_year, texts)) and texts in (sorted(texts), sorted(texts)[::-1])
+def _are_times(texts: list[str]) -> bool:
+    """Whether texts are years or dates, one after the other."""
+    alike = all(map(is_year, texts)) or all(kind_of(text) == "date" for text in texts)
+    return alike and texts in (sorted(texts), sorted(texts)[::-1])
 
 
 def _contradicted(names: list[str], grid: Grid, body: range) -> bool:

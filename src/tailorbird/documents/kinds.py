@@ -89,7 +89,11 @@ _SOUND = "sound or film: transcribe it first"
 _ARCHIVE = "an archive: unpack it first"
 _OLD = "the Office format of before 2007: save it as {} first"
 _BINARY = "a binary file with no text"
-_OLD_KINDS = {".doc": ".docx", ".dot": ".docx", ".ppt": ".pptx", ".pps": ".pptx", ".pot": ".pptx"}
+_OLD_KINDS = {
+    **_all(".doc .dot", ".docx"),
+    **_all(".ppt .pps .pot", ".pptx"),
+    **_all(".xls .xlt", ".xlsx"),
+}
 UNREAD: dict[str, str] = {
     ".doc": _OLD.format("DOCX"),
     ".dot": _OLD.format("DOCX"),
@@ -153,8 +157,12 @@ def _disguised(path: Path, suffix: str) -> str:
     if suffix not in _OLD_KINDS:
         return ""
     with path.open("rb") as file:
-        start = file.read(5)
-    return ".rtf" if start == b"{\\rtf" else _OLD_KINDS[suffix] if start[:2] == b"PK" else ""
+        start = file.read(512).lstrip().lower()
+    if start.startswith(b"{\\rtf"):
+        return ".rtf"
+    if b"<html" in start or b"<table" in start:  # what web programs give out as a sheet
+        return ".html"
+    return _OLD_KINDS[suffix] if start.startswith(b"pk") else ""
 
 
 def _check_growth(parsed: list[Parsed], size: int) -> None:

@@ -109,6 +109,10 @@ def test_markup_that_names_no_header_is_believed() -> None:
         ([["Ware", "Price"], ["Salt", "2"], ["Soda", "3"], ["Wax", "9"]], "Ware: Salt; Price: 2"),
         ([["Pier", "Boat"], ["North", "Alma"], ["North", "Cara"]], "Pier: North; Boat: Alma"),
         ([["", "Price"], ["Salt", "dear"], ["Soda", "cheap"]], "Salt; Price: dear"),
+        (
+            [["Ware", "2024-01-01", "2024-02-01"], ["Salt", "5", "6"], ["Soda", "1", "2"]],
+            "Ware: Salt; 2024-01-01: 5; 2024-02-01: 6",
+        ),
         # Pairs: the first column names what stands beside it.
         ([["Keeper", "Ines"], ["Phone", "555 01"], ["Road", "Quay 4"]], "Keeper: Ines"),
         ([["Keeper:", "Ines"], ["Height:", "4"], ["Width:", "5"], ["Age:", "6"]], "Keeper: Ines"),

@@ -154,10 +154,12 @@ def test_office_files_with_an_old_name(tmp_path: Path, made: Any) -> None:
     (tmp_path / "a.doc").write_text(made.TEXTS["a.rtf"])
     made.docx(tmp_path / "b.doc")
     made.pptx(tmp_path / "c.ppt")
-    names = ("a.doc", "b.doc", "c.ppt")
+    (tmp_path / "d.xls").write_text(made.TEXTS["a.html"])
+    made.xlsx(tmp_path / "e.xls")
+    names = ("a.doc", "b.doc", "c.ppt", "d.xls", "e.xls")
     found = list(read_files([tmp_path / name for name in names], IndexConfig()))
     kinds = [r.documents[0].metadata["kind"] for r in found if r.documents]
-    assert kinds == ["rtf", "docx", "pptx"]
+    assert kinds == ["rtf", "docx", "pptx", "html", "xlsx"]
 
 
 def test_columns_that_the_user_names(tmp_path: Path) -> None:
