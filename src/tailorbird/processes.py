@@ -5,13 +5,21 @@ more than they bring (`benchmarks/busy.py`). That they wait without spinning is 
 `tailorbird/__init__.py`, before anything loads torch.
 """
 
+import contextlib
+import json
 import os
+import select
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _SAMPLE_SECONDS = 0.2
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +92,106 @@ def python(module: str, *arguments: str) -> list[str]:
 def _working_folder_is_first() -> bool:
     by_module = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
     return sys.path[0] == "" or (by_module and sys.path[0] == os.getcwd())
+
+
+class Worker:
+    """A process of ours that answers one question after the other, with limits of its own.
+
+    Questions are lines of JSON, answers JSON after its length in eight bytes: not pickles, since
+    what came with a file or a model may have taken the process over.
+
+    Args:
+        module: Its ``main`` calls `answer_questions`.
+        environment: More variables for it.
+    """
+
+    def __init__(self, module: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            python(module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the parent's to answer
+            env=os.environ | environment,
+        )
+        self._received = bytearray()
+
+    def send(self, question: bytes) -> None:
+        """Ask; the worker's end is seen when its answer is awaited."""
+        assert self.process.stdin is not None
+        self._received.clear()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(question + b"\n")
+            self.process.stdin.flush()
+
+    def fileno(self) -> int:
+        """Return where its answers come from."""
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def receive(self) -> dict[str, Any] | None:
+        """Take what has come; return the answer when it is whole.
+
+        Raises:
+            EOFError: The process has ended.
+        """
+        piece = os.read(self.fileno(), _PIECE)
+        if not piece:
+            raise EOFError
+        self._received += piece
+        if len(self._received) < 8 + int.from_bytes(self._received[:8]):
+            return None
+        with memoryview(self._received) as received:
+            answer: dict[str, Any] = json.loads(bytes(received[8:]))
+        self._received.clear()
+        return answer
+
+    def ask(self, question: bytes, seconds: float) -> dict[str, Any]:
+        """Return the answer to a question.
+
+        Raises:
+            TimeoutError: There is none in time.
+            EOFError: The process has ended.
+        """
+        self.send(question)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self], [], [], left)[0] and (answer := self.receive()) is not None:
+                return answer
+        raise TimeoutError
+
+    def end(self, patience: float = 0.0) -> int:
+        """Stop the process, which may end by itself meanwhile; return its exit status."""
+        status = self.process.poll()
+        if status is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self.process.wait(patience)
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self.process.wait()
+        return status if status is not None else self.process.returncode
+
+
+def answer_questions(answer: Callable[[bytes], bytes]) -> None:
+    """Answer a `Worker`'s questions until they end."""
+    answers = os.fdopen(os.dup(1), "wb")
+    # Libraries that print would spoil the answers.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for question in sys.stdin.buffer:
+        body = answer(question)
+        answers.write(len(body).to_bytes(8, "big") + body)
+        answers.flush()
+
+
+def cap_memory(memory_bytes: int) -> None:
+    """Cap this process's address space, where the system can."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        cap = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
+        resource.setrlimit(resource.RLIMIT_AS, (cap, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tailorbird.data.template import any_of, as_dicts, render, special_tokens, tail
+from tailorbird.data.sandbox import Span
+from tailorbird.data.template import (
+    any_of,
+    render,
+    render_marked,
+    special_tokens,
+    tail,
+    template_of,
+)
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Message
-
-Span = tuple[int, int]
-"""From the first to one past the last character."""
 
 _SYSTEM, _PROMPT, _ANSWER = "Speak plainly.", "What is the weather?", "It is sunny."
 _CALL = {
@@ -225,16 +230,7 @@ def _marked(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
 ) -> list[Span]:
     """Return the answers that the template itself marks with ``{% generation %}``, if it does."""
-    template = tokenizer.get_chat_template(None, list(tools) or None)
-    if not _MARKED.search(template):
+    if not _MARKED.search(template_of(tokenizer, tools)):
         return []
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    texts, spans = render_jinja_template(
-        conversations=[as_dicts(messages)],
-        tools=list(tools) or None,
-        chat_template=template,
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
-    return [(start, start + len(texts[0][start:stop].rstrip())) for start, stop in spans[0]]
+    text, spans = render_marked(tokenizer, messages, tools, marks=True)
+    return [(start, start + len(text[start:stop].rstrip())) for start, stop in spans]

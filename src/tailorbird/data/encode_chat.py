@@ -8,6 +8,7 @@ import numpy as np
 from tailorbird.data.answer_spans import Drawn, Shape, draw, draw_prompt, fitted, try_template
 from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse
 from tailorbird.data.normalise import rows
+from tailorbird.data.sandbox import Overrun
 from tailorbird.data.shown import shown_pieces
 from tailorbird.data.template import special_tokens
 from tailorbird.data.tokens import Tokens
@@ -164,6 +165,8 @@ def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
     for example in examples:
         try:
             made.append(make(example))
+        except Overrun:
+            raise
         except UserError as error:
             refused.setdefault((error.problem, error.fix), []).append(example.row)
     faults = Faults()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tailorbird.data.sandbox import Span, run_template
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Message
 
@@ -19,8 +20,6 @@ TEMPLATES = {
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 _ANSWER = "Here is what I think."
 _PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
-# What a template's code can raise: its own exceptions, and Python's on values it did not expect.
-_RAISED = (TypeError, ValueError, KeyError, AttributeError, IndexError)
 
 
 def install_template(tokenizer: Any, asked: str) -> str:
@@ -70,27 +69,52 @@ def render(
     Raises:
         UserError: The template refuses the conversation.
     """
-    from jinja2 import TemplateError
+    return render_marked(tokenizer, messages, tools, generation_prompt=generation_prompt)[0]
 
+
+def render_marked(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]] = (),
+    *,
+    generation_prompt: bool = False,
+    marks: bool = False,
+) -> tuple[str, list[Span]]:
+    """Return `render`'s words, and the spans marked by ``{% generation %}`` where `marks` is set.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
+    return run_template(
+        template_of(tokenizer, tools),
+        as_dicts(messages),
+        tools,
+        tokenizer.special_tokens_map,
+        generation_prompt=generation_prompt,
+        marks=marks,
+    )
+
+
+def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
+    """Return the template that is used, of several the one for tools where there are any.
+
+    Raises:
+        UserError: There are several, and none for this.
+    """
     try:
-        rendered: str = tokenizer.apply_chat_template(
-            as_dicts(messages),
-            tools=list(tools) or None,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-        )
-    except (TemplateError, *_RAISED) as error:
+        template: str = tokenizer.get_chat_template(None, list(tools) or None)
+    except ValueError as error:
         raise UserError(
-            f"the chat template refuses it: {error}",
-            "mend the conversation as the template asks, or take another template, such as "
-            "--set data.template=plain",
+            f"the model's chat templates cannot be used: {error}",
+            "take another, such as --set data.template=plain",
         ) from None
-    return rendered
+    return template
 
 
 def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return the turns as templates take them."""
-    return [{"role": m.role, "content": m.content, **m.extra} for m in messages]
+    """Return the turns as templates take them: what is None is not there."""
+    turns = ({"role": m.role, "content": m.content, **m.extra} for m in messages)
+    return [{name: value for name, value in turn.items() if value is not None} for turn in turns]
 
 
 def end_of_turn(tokenizer: Any) -> int:

@@ -5,7 +5,6 @@ import json
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.documents.parsed import FileResult, Known, ReadOptions
 from tailorbird.documents.walk import source_of
 from tailorbird.documents.worker import out_of_memory
-from tailorbird.processes import cores, python
+from tailorbird.processes import Worker, cores
 from tailorbird.records import Document, Mark
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ _AHEAD = 8
 # A file changed this lately may change again without another time of change.
 _YOUNG_NS = 2_000_000_000
 _START_SECONDS = 30.0
-_PIECE = 1 << 20
 
 KnownFiles = Mapping[str, Known] | Callable[[str], Known | None]
 """What was noted of files when they were read before, by their source."""
@@ -63,74 +61,33 @@ def read_options(config: "IndexConfig") -> ReadOptions:
     )
 
 
-class _Worker:
+class _Reader(Worker):
     """One process, and the file it has."""
 
     def __init__(self, options: ReadOptions) -> None:
-        self.process = subprocess.Popen(
-            python("tailorbird.documents.worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's to answer
-        )
+        super().__init__("tailorbird.documents.worker")
         self.seconds = options.seconds
         self.fresh = True
         self.number = -1
         self.deadline = float("inf")
-        self.received = bytearray()
-        self._write(asdict(options))
+        self.send(json.dumps(asdict(options)).encode())
 
     def give(self, number: int, question: dict[str, Any]) -> None:
         # Starting and importing are not the file's time.
         start = _START_SECONDS if self.fresh else 0.0
         self.fresh, self.number = False, number
         self.deadline = time.monotonic() + self.seconds + start
-        self.received.clear()
-        self._write(question)
-
-    def _write(self, value: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # its end is seen when its answer is awaited
-            self.process.stdin.write(json.dumps(value).encode() + b"\n")
-            self.process.stdin.flush()
-
-    def fileno(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+        self.send(json.dumps(question).encode())
 
     def receive(self) -> dict[str, Any] | None:
-        """Take what has come; return the answer when it is whole.
-
-        Raises:
-            EOFError: The process has ended.
-        """
-        piece = os.read(self.fileno(), _PIECE)
-        if not piece:
-            raise EOFError
-        self.received += piece
-        if len(self.received) < 8 or len(self.received) < 8 + int.from_bytes(self.received[:8]):
-            return None
-        with memoryview(self.received) as received:
-            answer: dict[str, Any] = json.loads(bytes(received[8:]))
-        self.received.clear()
-        self.number, self.deadline = -1, float("inf")
+        answer = super().receive()
+        if answer is not None:
+            self.number, self.deadline = -1, float("inf")
         return answer
 
-    def end(self) -> int:
-        """Stop the process; return its exit status."""
-        status = self.process.poll()
-        if status is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                # One that has closed its answers is about to end by itself, and says how.
-                status = self.process.wait(0.2 if self.deadline > time.monotonic() else 0)
-        self.process.kill()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-        self.process.wait()
-        return status if status is not None else self.process.returncode
+    def end(self, patience: float = 0.0) -> int:
+        # One that has closed its answers is about to end by itself, and says how.
+        return super().end(0.2 if self.deadline > time.monotonic() else 0)
 
 
 class _Pool:
@@ -140,7 +97,7 @@ class _Pool:
         self.files, self.options = files, read_options(config)
         self.known = known.get if isinstance(known, Mapping) else known
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
-        self.workers: list[_Worker] = []
+        self.workers: list[_Reader] = []
         self.waiting: deque[int] = deque(range(len(files)))
         self.done: dict[int, FileResult] = {}
         self.stats: dict[int, os.stat_result] = {}
@@ -177,12 +134,12 @@ class _Pool:
                 {"path": os.fsencode(path).hex(), "source": source_of(path), "known": before},
             )
 
-    def _idle(self) -> _Worker | None:
+    def _idle(self) -> _Reader | None:
         for worker in self.workers:
             if worker.number < 0:
                 return worker
         if len(self.workers) < self.most:
-            self.workers.append(_Worker(self.options))
+            self.workers.append(_Reader(self.options))
             return self.workers[-1]
         return None
 
@@ -224,7 +181,7 @@ class _Pool:
             elif time.monotonic() >= worker.deadline:
                 self._replace(worker, lambda _: self._too_slow())
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Reader) -> None:
         number = worker.number
         try:
             answer = worker.receive()
@@ -234,7 +191,7 @@ class _Pool:
         if answer is not None:
             self._finish(number, answer)
 
-    def _replace(self, worker: _Worker, why: Callable[[int], str]) -> None:
+    def _replace(self, worker: _Reader, why: Callable[[int], str]) -> None:
         number = worker.number
         self.workers.remove(worker)
         self._skip(number, why(worker.end()))

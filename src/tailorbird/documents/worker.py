@@ -13,10 +13,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tailorbird.documents.kinds import read_file
 from tailorbird.documents.parsed import ReadOptions, Unreadable, failure
+from tailorbird.processes import answer_questions, cap_memory
 from tailorbird.records import Document
 
 # The asker kills in time; this is for when the asker itself is gone.
@@ -25,27 +26,16 @@ _GRACE_SECONDS = 10
 
 def main() -> None:
     """Answer until stdin ends."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # Libraries that print would spoil the answers.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    questions = sys.stdin.buffer
-    options = ReadOptions(**json.loads(questions.readline()))
-    _limit(options.memory_bytes)
-    for line in questions:
+    options = ReadOptions(**json.loads(sys.stdin.buffer.readline()))
+    cap_memory(options.memory_bytes)
+
+    def answer(question: bytes) -> bytes:
         _alarm(int(options.seconds) + _GRACE_SECONDS)
-        _send(answers, _answer(json.loads(line), options))
+        body = _packed(_answer(json.loads(question), options))
         _alarm(0)
+        return body
 
-
-def _limit(memory_bytes: int) -> None:
-    """Cap the address space, where the system can."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        cap = memory_bytes if most == resource.RLIM_INFINITY else min(memory_bytes, most)
-        resource.setrlimit(resource.RLIMIT_AS, (cap, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer_questions(answer)
 
 
 def _alarm(seconds: int) -> None:
@@ -96,17 +86,14 @@ def _plain(document: Document) -> dict[str, Any]:
 _FIELDS = tuple(field.name for field in dataclasses.fields(Document))
 
 
-def _send(answers: IO[bytes], answer: dict[str, Any]) -> None:
+def _packed(answer: dict[str, Any]) -> bytes:
     try:
-        body = json.dumps(answer).encode("ascii")
+        return json.dumps(answer).encode("ascii")
     except MemoryError:
-        body = json.dumps({"digest": answer["digest"], "why": "too large to hand on"}).encode()
+        why = "too large to hand on"
     except (ValueError, RecursionError) as error:  # a number of thousands of digits
-        body = json.dumps(
-            {"digest": answer["digest"], "why": failure(error, "a document")}
-        ).encode()
-    answers.write(len(body).to_bytes(8, "big") + body)
-    answers.flush()
+        why = failure(error, "a document")
+    return json.dumps({"digest": answer["digest"], "why": why}).encode()
 
 
 if __name__ == "__main__":

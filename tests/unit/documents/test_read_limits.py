@@ -261,8 +261,6 @@ def test_a_number_that_no_json_holds_is_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a reader makes of a file, its worker answers and goes on."""
-    import io
-
     from tailorbird.documents import worker
     from tailorbird.documents.parsed import ReadOptions
 
@@ -275,11 +273,8 @@ def test_a_number_that_no_json_holds_is_a_reason(
     for name, why in (("raises", "LookupError: no such codec"), ("huge", "ValueError: Exceeds")):
         (tmp_path / name).write_text("x")
         question = {"path": bytes(tmp_path / name).hex(), "source": name, "known": ""}
-        answers = io.BytesIO()
-        worker._send(answers, worker._answer(question, ReadOptions()))
-        assert json.loads(answers.getvalue()[8:])["why"].startswith(
-            f"cannot be read as a document: {why}"
-        )
+        answer = json.loads(worker._packed(worker._answer(question, ReadOptions())))
+        assert answer["why"].startswith(f"cannot be read as a document: {why}")
 
 
 def test_a_file_from_before_our_calendar_is_read(

@@ -1,0 +1,141 @@
+"""Chat templates are programs that came with a model: they run in a process of their own.
+
+Jinja's sandbox keeps them from files and attributes, not from taking all time and memory: a loop
+within a loop, a macro that calls itself, a letter ten billion times. The process has limits of
+both, and what it writes is no longer than what it was given allows.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tailorbird.errors import UserError
+from tailorbird.processes import Worker, answer_questions, cap_memory
+
+SECONDS = 5.0
+"""Time for one conversation."""
+MEMORY_BYTES = 1 << 30
+"""Address space of the process."""
+LONGEST_TEMPLATE = 1 << 20
+"""Characters of a template."""
+_START_SECONDS = 30.0
+# A template writes each turn once, and its tools; some repeat a system message in every turn.
+_MOST_TIMES, _SPARE = 10, 1 << 20
+
+_LONGEST_PROBLEM = 500
+
+Span = tuple[int, int]
+"""From the first to one past the last character."""
+
+_worker: Worker | None = None
+_owner = 0
+
+
+class Overrun(UserError):
+    """A template exceeded a limit: it is not tried on other conversations."""
+
+
+def run_template(
+    template: str,
+    messages: Sequence[dict[str, Any]],
+    tools: Sequence[dict[str, Any]],
+    tokens: dict[str, Any],
+    *,
+    generation_prompt: bool = False,
+    marks: bool = False,
+) -> tuple[str, list[Span]]:
+    """Return what a template writes, and the spans it marks as generated where `marks` is set.
+
+    Raises:
+        UserError: It refuses the conversation or fails.
+        Overrun: It exceeds its limits.
+    """
+    question = {
+        "template": template,
+        "messages": messages,
+        "tools": tools,
+        "tokens": tokens,
+        "generation_prompt": generation_prompt,
+        "marks": marks,
+    }
+    if len(template) > LONGEST_TEMPLATE:
+        what = f"it has {len(template):,} characters, more than {LONGEST_TEMPLATE:,}"
+        raise _refusal(what, Overrun)
+    # What no JSON holds, such as a date from Parquet, is named by its type as transformers does.
+    line = json.dumps(question, default=lambda value: f"<{type(value).__name__}>")
+    answer = _ask(line.encode())
+    if problem := answer.get("problem"):
+        raise _refusal(problem, Overrun if answer["limit"] else UserError)
+    return answer["text"], [(start, stop) for start, stop in answer["spans"]]
+
+
+def _refusal(problem: str, kind: type[UserError]) -> UserError:
+    return kind(
+        f"the chat template refuses it: {problem}",
+        "mend the conversation as the template asks, or take another template, such as "
+        "--set data.template=plain",
+    )
+
+
+def _ask(question: bytes) -> dict[str, Any]:
+    """Return the process's answer; one that ended or took too long is replaced at the next call."""
+    global _worker
+    try:
+        return _running().ask(question, SECONDS)
+    except TimeoutError:
+        problem = f"it has not ended within {SECONDS:g} s"
+    except EOFError:
+        problem = "it crashed its process"
+    if _worker is not None:
+        _worker.end()
+        _worker = None
+    return {"problem": problem, "limit": True}
+
+
+def _running() -> Worker:
+    global _worker, _owner
+    if _worker is None or _owner != os.getpid():  # a fork must not ask its parent's
+        _worker, _owner = Worker("tailorbird.data.sandbox", OPENBLAS_NUM_THREADS="1"), os.getpid()
+        _worker.ask(b"{}", _START_SECONDS)
+    return _worker
+
+
+def main() -> None:
+    """Run templates until stdin ends."""
+    import transformers.utils.chat_template_utils  # noqa: F401 - before memory is short
+
+    cap_memory(MEMORY_BYTES)
+    answer_questions(_answer)
+
+
+def _answer(line: bytes) -> bytes:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    question = json.loads(line)
+    if not question:
+        return b"{}"
+    limit = True
+    try:
+        texts, spans = render_jinja_template(
+            conversations=[question["messages"]],
+            tools=question["tools"] or None,
+            chat_template=question["template"],
+            return_assistant_tokens_mask=question["marks"],
+            add_generation_prompt=question["generation_prompt"],
+            **question["tokens"],
+        )
+        if len(texts[0]) <= _MOST_TIMES * len(line) + _SPARE:
+            return json.dumps({"text": texts[0], "spans": spans[0] if spans else []}).encode()
+        problem = f"it writes {len(texts[0]):,} characters"
+    except MemoryError:
+        problem = f"it needs more than {MEMORY_BYTES >> 20:,} MB of memory"
+    except RecursionError:
+        problem = "it calls itself without end"
+    except Exception as error:  # a template's code can raise anything
+        problem, limit = str(error)[:_LONGEST_PROBLEM] or type(error).__name__, False
+    return json.dumps({"problem": problem, "limit": limit}).encode()
+
+
+if __name__ == "__main__":
+    main()
