@@ -555,11 +555,11 @@ def copy(tuned: tuple[Path, Any], tmp_path: Path) -> Path:
 DAMAGES: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "weights cut": (
         lambda run: os.truncate(run / "model" / "adapter_model.safetensors", 500),
-        ["model", "usable PEFT model"],
+        ["adapter_model.safetensors is damaged"],
     ),
     "weights gone": (
         lambda run: (run / "model" / "adapter_model.safetensors").unlink(),
-        ["model", "usable PEFT model"],
+        ["adapter_model.safetensors is damaged"],
     ),
     "labels cut": (
         lambda run: (run / "target.json").write_text('{"labels": ["food", "sp'),

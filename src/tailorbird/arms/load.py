@@ -1,16 +1,16 @@
 """A run folder -> something that predicts."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from tailorbird.arms.trained import HEADS, max_length
 from tailorbird.arms.untrained import looked_up, spoken_for
-from tailorbird.arms.vectors import embed
+from tailorbird.arms.vectors import embed, vector_width
 from tailorbird.config import Config, load_config
 from tailorbird.data.encode import Encoded, Text, words_of
 from tailorbird.errors import UserError
@@ -19,9 +19,17 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.load import load_classifier
 from tailorbird.rag.neighbours import Memory, VoteSettings
-from tailorbird.records import Example, Neighbour, Target
+from tailorbird.records import Example, Neighbour, Report, Target
+from tailorbird.runs.files import (
+    check_shape,
+    damaged,
+    inner,
+    read_arrays,
+    read_as,
+    read_rows,
+    reading,
+)
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
-from tailorbird.runs.split import example_from_json
 from tailorbird.tasks.predictions import Answer, answer, check_texts
 from tailorbird.tasks.reading import asked, encoded_for, split_rows
 from tailorbird.tasks.scoring import load_target
@@ -138,15 +146,31 @@ def arm_folder(path: Path) -> RunFolder:
     if folder.file(MODEL).is_dir():
         return folder
     if (path / ARMS).is_dir():
-        verdict = folder.read_json(REPORT)["verdict"]
-        if verdict["recommended"] is None:
+        name = read_report(folder).verdict.recommended
+        if name is None:
             raise UserError(f"no arm of {path} succeeded", "look at its report.html")
-        return folder.arm(verdict["recommended"])
+        return RunFolder(inner(folder.file(REPORT), path / ARMS, name))
     if folder.exists:
         raise UserError(f"the run {path} did not come to its end", "go on with it: --resume")
     raise UserError(
         f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
     )
+
+
+def read_report(folder: RunFolder) -> Report:
+    """Read the report of a run.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    report, path = folder.read_as(REPORT, Report), folder.file(REPORT)
+    names = {arm.name for arm in report.arms}
+    if {report.verdict.recommended, report.verdict.best} - names - {None}:
+        raise damaged(path, "its verdict names an arm that it does not have")
+    for arm in report.arms:
+        if arm.status == "ok" and report.headline not in arm.test:
+            raise damaged(path, f"arm {arm.name!r} has no {report.headline}")
+    return report
 
 
 def run_config(folder: RunFolder, *, trust: bool) -> Config:
@@ -160,17 +184,24 @@ def run_config(folder: RunFolder, *, trust: bool) -> Config:
     Raises:
         UserError: They are missing or damaged.
     """
-    config = load_config(folder.file(CONFIG))
+    try:
+        config = load_config(folder.file(CONFIG))
+    except UserError as error:
+        raise damaged(folder.file(CONFIG), error.problem) from error
     model = config.model.model_copy(update={"trust_remote_code": trust})
     return config.model_copy(update={"model": model})
 
 
-def _source(folder: RunFolder, target: Target, labels: list[str], trust: bool) -> Source:
-    """Return what predicts, told by the files in the folder's model."""
+def _source(
+    folder: RunFolder, target: Target, labels: list[str], trust: bool, *, mixed: bool = False
+) -> Source:
+    """Return what predicts, told by the files in the folder's model; `mixed`: within a mix."""
     model = folder.file(MODEL)
     if (model / "majority.json").is_file():
-        return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder)
+        return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder, target)
     if (model / "mix.json").is_file():
+        if mixed:
+            raise damaged(model / "mix.json", "it mixes a mix")
         return _Mix(folder, target, trust)
     config = run_config(folder, trust=trust)
     if (model / "rag.json").is_file():
@@ -206,32 +237,62 @@ class Tuned:
 
 
 class _Majority:
-    def __init__(self, folder: RunFolder) -> None:
-        self.shares = _read_json(folder.file(MODEL) / "majority.json")
+    def __init__(self, folder: RunFolder, target: Target) -> None:
+        path = folder.file(MODEL) / "majority.json"
+        shares = read_as(path, dict[str, float])
+        if list(shares) != list(target.labels) or not np.isfinite([*shares.values()]).all():
+            raise damaged(path, "its labels are not those of the run")
+        self.shares = np.asarray([*shares.values()], dtype=np.float32)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        return np.tile(np.asarray(list(self.shares.values()), dtype=np.float32), (len(texts), 1))
+        return np.tile(self.shares, (len(texts), 1))
+
+
+@dataclass(frozen=True)
+class _Words:
+    other: str
+    words: dict[str, str]
 
 
 class _Lookup:
     def __init__(self, folder: RunFolder, target: Target) -> None:
-        self.known, self.target = _read_json(folder.file(MODEL) / "majority.json"), target
+        path = folder.file(MODEL) / "majority.json"
+        known, self.target = read_as(path, _Words), target
+        if {known.other, *known.words.values()} - set(target.labels):
+            raise damaged(path, "it has a label that is none of the run's")
+        self.known = asdict(known)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         return looked_up([words_of(text) for text in texts], self.known, self.target)
 
 
+@dataclass(frozen=True)
+class _ProbeFile:
+    embedder: str
+
+
 class _Probe:
     def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
         self.target = target
-        settings = _read_json(folder.file(MODEL) / "probe.json")
-        self.embedder = _embedder(config, settings["embedder"])
-        with np.load(folder.file(MODEL) / "probe.npz") as arrays:
+        place = folder.file(MODEL)
+        self.embedder = _embedder(config, read_as(place / "probe.json", _ProbeFile).embedder)
+        arrays, path = read_arrays(place / "probe.npz"), place / "probe.npz"
+        with reading(path):
             self.weights, self.bias = arrays["weights"], arrays["bias"]
+            outputs, width = len(target.labels), vector_width(self.embedder, target.pairs)
+            check_shape(path, self.weights, (outputs, width))
+            check_shape(path, self.bias, (outputs,))
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         vectors = embed(self.embedder, texts, title).vectors
         return TOOLS[self.target.task].outputs(vectors @ self.weights.T + self.bias, self.target)
+
+
+@dataclass(frozen=True)
+class _RagFile:
+    embedder: str
+    k: Annotated[int, Field(ge=1)]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Rag:
@@ -240,21 +301,15 @@ class _Rag:
     ) -> None:
         self.folder = folder
         place = folder.file(MODEL)
-        settings = _read_json(place / "rag.json")
-        self.settings = VoteSettings(settings["k"], settings["temperature"])
-        self.embedder = _embedder(config, settings["embedder"])
-        try:
-            vectors = np.load(place / "vectors.npy")
-            rows = RunFolder(place).read_rows("examples.jsonl")
-            examples = [example_from_json(row) for row in rows]
-            known = list(labels)
-            if target.task == "classification":
-                known += sorted({str(e.label) for e in examples} - set(labels))
+        settings = read_as(place / "rag.json", _RagFile)
+        self.settings = VoteSettings(settings.k, settings.temperature)
+        self.embedder = _embedder(config, settings.embedder)
+        vectors, examples = read_memory(place, self.embedder, pairs=target.pairs)
+        known = list(labels)
+        if target.task == "classification":
+            known += sorted({str(e.label) for e in examples} - set(labels))
+        with reading(place / "examples.jsonl"):
             self.memory = Memory(vectors, examples, known, spoken_for(examples, target))
-        except (OSError, ValueError, TypeError) as error:
-            raise _damaged(place, error) from error
-        if len(vectors) != len(examples):
-            raise _damaged(place, ValueError(f"{len(vectors)} vectors, {len(examples)} examples"))
         labels[:] = self.memory.labels
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
@@ -278,16 +333,24 @@ class _Rag:
         self.folder.write_json(LABELS, self.memory.labels)
 
 
+@dataclass(frozen=True)
+class _MixFile:
+    tuned: str
+    memory: str
+    weight: Annotated[float, Field(ge=0, le=1)]
+
+
 class _Mix:
     def __init__(self, folder: RunFolder, target: Target, trust: bool) -> None:
-        settings = _read_json(folder.file(MODEL) / "mix.json")
-        arms = RunFolder(folder.path.parent)
-        self.weight = float(settings["weight"])
+        path, arms = folder.file(MODEL) / "mix.json", folder.path.parent
+        settings = read_as(path, _MixFile)
+        self.weight = settings.weight
         labels = list(target.labels)
         # How it reads pairs is the tuned model's own.
-        tuned = RunFolder(arms.path / settings["tuned"])
-        self.tuned = _source(tuned, load_target(tuned), list(labels), trust)
-        self.memory = _source(RunFolder(arms.path / settings["memory"]), target, labels, trust)
+        tuned = RunFolder(inner(path, arms, settings.tuned))
+        memory = RunFolder(inner(path, arms, settings.memory))
+        self.tuned = _source(tuned, load_target(tuned), list(labels), trust, mixed=True)
+        self.memory = _source(memory, target, labels, trust, mixed=True)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         near = self.memory.probabilities(texts)
@@ -305,12 +368,18 @@ def _embedder(config: Config, name: str) -> Embedder:
     return Embedder(model, choose(model.device, model.precision))
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+def read_memory(
+    place: Path, embedder: Embedder, *, pairs: bool = False
+) -> tuple[np.ndarray, list[Example]]:
+    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those.
 
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged: {error}", "make the run again")
+    Raises:
+        UserError: They are missing or damaged, or of another embedder.
+    """
+    path = place / "vectors.npy"
+    vectors = read_arrays(path).get("", np.empty(0))
+    examples = read_rows(place / "examples.jsonl", Example)
+    if not examples:
+        raise damaged(place / "examples.jsonl", "it holds no examples")
+    check_shape(path, vectors, (len(examples), vector_width(embedder, pairs)))
+    return vectors, examples

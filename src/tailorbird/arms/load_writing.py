@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from tailorbird.arms.load import run_config
+from tailorbird.arms.load import read_memory, run_config
 from tailorbird.arms.trained import max_length
 from tailorbird.arms.trained_writing import make_base, writer_options
 from tailorbird.config import Config
@@ -23,9 +23,10 @@ from tailorbird.models.load import Base, load_writer, tokenizer_in
 from tailorbird.rag.neighbours import Memory
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import Example, Message, Neighbour
-from tailorbird.runs.folder import MODEL, TASK, RunFolder
-from tailorbird.runs.split import example_from_json
+from tailorbird.runs.files import damaged, inner, read_as
+from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.answering import Answering
+from tailorbird.tasks.job import read_task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +52,31 @@ class WrittenPrediction:
     neighbours: tuple[Neighbour, ...] = ()
 
 
+@dataclass(frozen=True)
+class Prompted:
+    """What `prompted.json` holds: how an arm answers that no training made.
+
+    Attributes:
+        k: How many training pairs are shown before a prompt.
+        tuned: The arm whose model answers; None: the base model.
+    """
+
+    kind: Literal["nearest", "base", "rag"]
+    k: Annotated[int, Field(ge=0)] = 0
+    tuned: str | None = None
+    embedder: str | None = None
+
+
+def _prompted(folder: RunFolder) -> Prompted | None:
+    path = folder.file(MODEL) / "prompted.json"
+    if not path.is_file():
+        return None
+    found = read_as(path, Prompted)
+    if found.kind != "base" and found.embedder is None:
+        raise damaged(path, "it names no embedder")
+    return found
+
+
 class Writer:
     """A loaded run that answers in words.
 
@@ -62,16 +88,17 @@ class Writer:
 
     def __init__(self, folder: RunFolder, *, trust: bool = False) -> None:
         self.name = str(folder.path)
-        kind = _kind(folder)
+        self.longest = read_task(folder).max_new_tokens or LONGEST_ANSWER
+        prompted = _prompted(folder)
         self.config = run_config(folder, trust=trust)
-        self.longest = int(kind.get("max_new_tokens", LONGEST_ANSWER))
-        self._pairs = int(kind.get("k", 0))
-        self._memory = _memory(folder) if kind["kind"] in ("nearest", "rag") else None
-        self._embedder = None
-        if self._memory is not None:
-            model = self.config.model.model_copy(update={"name": kind["embedder"]})
+        self._pairs = 0 if prompted is None else prompted.k
+        self._memory = self._embedder = None
+        if prompted is not None and prompted.embedder is not None:
+            model = self.config.model.model_copy(update={"name": prompted.embedder})
             self._embedder = _embedder(model.model_dump_json())
-        self._answering = None if kind["kind"] == "nearest" else _answering(folder, kind, trust)
+            self._memory = Memory(*read_memory(folder.file(MODEL), self._embedder), ())
+        copies = prompted is not None and prompted.kind == "nearest"
+        self._answering = None if copies else _answering(folder, prompted, trust)
 
     @property
     def shows_examples(self) -> bool:
@@ -194,12 +221,13 @@ def open_tuned(folder: RunFolder, *, trust: bool) -> tuple[Base, "nn.Module", Co
     return base, model, config
 
 
-def _answering(folder: RunFolder, kind: dict[str, Any], trust: bool) -> Answering:
-    if kind["kind"] == "tuned":
+def _answering(folder: RunFolder, prompted: Prompted | None, trust: bool) -> Answering:
+    if prompted is None:
         base, model, config = open_tuned(folder, trust=trust)
         limit = max_length(config, base, get_method(config.method.name))
-    elif "tuned" in kind:
-        return _answering(RunFolder(folder.path.parent / kind["tuned"]), {"kind": "tuned"}, trust)
+    elif prompted.tuned is not None:
+        path = folder.file(MODEL) / "prompted.json"
+        return _answering(RunFolder(inner(path, folder.path.parent, prompted.tuned)), None, trust)
     else:
         config = run_config(folder, trust=trust)
         base = make_base(config, choose(config.model.device, config.model.precision), None)
@@ -207,27 +235,8 @@ def _answering(folder: RunFolder, kind: dict[str, Any], trust: bool) -> Answerin
     return Answering(model.eval(), base.tokenizer, base.device, limit, config)
 
 
-def _kind(folder: RunFolder) -> dict[str, Any]:
-    told: dict[str, Any] = {"kind": "tuned"} | folder.read_json(TASK)
-    path = f"{MODEL}/prompted.json"
-    return told | folder.read_json(path) if folder.file(path).is_file() else told
-
-
 @lru_cache(maxsize=1)
 def _embedder(model: str) -> Embedder:
     """Return the embedder of the settings in `model`: the arms of a comparison share one."""
     config = ModelConfig.model_validate_json(model)
     return Embedder(config, choose(config.device, config.precision))
-
-
-def _memory(folder: RunFolder) -> Memory:
-    place = folder.file(MODEL)
-    try:
-        vectors = np.load(Path(place) / "vectors.npy")
-        rows = RunFolder(place).read_rows("examples.jsonl")
-        memory = Memory(vectors, [example_from_json(row) for row in rows], ())
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{place} is damaged: {error}", "make the run again") from error
-    if len(vectors) != len(memory.examples):
-        raise UserError(f"{place} is damaged: vectors and examples differ in number", "run again")
-    return memory

@@ -22,8 +22,9 @@ from tailorbird.config import Config
 from tailorbird.data.encode import as_read
 from tailorbird.rag.neighbours import Memory
 from tailorbird.records import KINDS, ReloadCheck, Split
-from tailorbird.runs.folder import ARM, TASK, RunFolder
+from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import load_split
+from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_probabilities
 from tailorbird.tasks.table import TOOLS
 
@@ -82,16 +83,16 @@ def _check_written(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
 
     try:
         writer = Writer(arm, trust=trust)
-        saved = arm.read_json(TASK).get("check", {"rows": [], "texts": []})
+        saved = read_task(arm).check
         examples = {example.row: example for example in split.test}
-        found = writer.check([examples[row] for row in saved["rows"]])
+        found = writer.check([examples[row] for row in saved.rows])
         difference = _difference_in_losses(arm, writer, split)
     except Exception as error:
         return ReloadCheck(False, 0, float("nan"), f"{type(error).__name__}: {error}")
-    changed = sum(a != b for a, b in zip(found, saved["texts"], strict=True))
+    changed = sum(a != b for a, b in zip(found, saved.texts, strict=True))
     why = f"{changed} answers changed" if changed else ""
     return ReloadCheck(
-        difference <= _ROUNDING_LOSS and not changed, len(saved["texts"]), difference, why
+        difference <= _ROUNDING_LOSS and not changed, len(saved.texts), difference, why
     )
 
 

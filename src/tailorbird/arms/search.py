@@ -1,13 +1,13 @@
 """A search for settings: trials on validation, and the best one handed on, weights and all."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.search_space import check_space, config_of, default_space, is_whole, words
 from tailorbird.config import Config
-from tailorbird.config.search import Space
+from tailorbird.config.search import SearchConfig, Space
 from tailorbird.errors import (
     Hopeless,
     OutOfMemory,
@@ -76,6 +76,16 @@ def search(job: ArmJob) -> tuple[Config, Search]:
     return config_of(base, best.values), found
 
 
+@dataclass(frozen=True)
+class _PlanFile:
+    """How a search began."""
+
+    config: Config
+    search: SearchConfig
+    metric: str
+    defaults: dict[str, Any]
+
+
 def _opened(job: ArmJob) -> tuple[Config, Study]:
     """Return the configuration that trials start from, and the study; as it began, if it did."""
     folder = RunFolder(job.folder.file(SEARCH))
@@ -83,14 +93,14 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
     with folder.locked(wait=True):
         if not folder.file(_PLAN).is_file():
             folder.write_json(_PLAN, _plan(job))
-        plan = folder.read_json(_PLAN)
-    base = _with_code_of(job.config, Config.model_validate(plan["config"]))
+        plan = folder.read_as(_PLAN, _PlanFile)
+    base = _with_code_of(job.config, plan.config)
     # Pydantic reads the space: ranges come back as ranges.
-    asked = type(base.search).model_validate(plan["search"])
+    asked = plan.search
     space: Space = asked.space or {}
     whole = {name for name in space if is_whole(name)}
-    study = Study(folder, asked, space, whole, plan["metric"])
-    study.begin(plan["defaults"])
+    study = Study(folder, asked, space, whole, plan.metric)
+    study.begin(plan.defaults)
     return base, study
 
 

@@ -14,6 +14,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedded, Embedder, choose_embedder
 from tailorbird.records import Split
 from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.files import read_arrays, reading
 from tailorbird.runs.folder import RunFolder, write_atomically
 
 CHECKED = 256
@@ -51,9 +52,10 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
     model = choose_embedder(config.rag.embedder, config.model)
     path = folder.file(_FILE)
     if path.is_file():
-        with np.load(path) as kept:
+        kept = read_arrays(path)
+        with reading(path):
             if str(kept["embedder"]) == model.name:
-                return _read(dict(kept))
+                return _read(kept)
     embedder = Embedder(model, choose(model.device, model.precision))
     texts = {
         part: [as_read(e) for e in getattr(split, part)] for part in ("train", "validation", "test")
@@ -86,6 +88,11 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
     first = embedder.embed([text[0] for text in texts], title)
     second = embedder.embed([text[1] for text in texts], title)
     return Embedded(relation(first.vectors, second.vectors), first.seconds + second.seconds)
+
+
+def vector_width(embedder: Embedder, pairs: bool) -> int:
+    """Return how long the vectors are that `embed` gives, of texts or of pairs."""
+    return 4 * embedder.dimension + 2 if pairs else embedder.dimension
 
 
 def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:

@@ -18,8 +18,8 @@ from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_de
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
 from tailorbird.records import KINDS, ArmReport, Report, Split, Task
-from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, TASK, RunFolder
-from tailorbird.tasks.job import OUTCOME, read_arm, write_job
+from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
+from tailorbird.tasks.job import OUTCOME, read_arm, read_task, write_job
 from tailorbird.tasks.scoring import load_probabilities, load_target
 from tailorbird.tasks.table import TOOLS
 from tailorbird.tasks.truths import truths
@@ -211,7 +211,7 @@ class _Bench:
     def _found(self, report: ArmReport, place: RunFolder) -> str:
         """Return what an arm scored, in words."""
         written = self.task not in KINDS
-        name = str(place.read_json(TASK)["headline"]) if written else KINDS[self.task].headline
+        name = read_task(place).headline if written else KINDS[self.task].headline
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
         if what_is_right(name) == "right":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.arms.load import Predictor, arm_folder, load
+from tailorbird.arms.load import Predictor, arm_folder, load, read_report
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.encode import as_read
@@ -17,10 +17,11 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.predict import trained_as
 from tailorbird.metrics.verdict import verdict
-from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, Target, report_from_json
+from tailorbird.records import KINDS, ArmReport, Cost, Report, Split, Target
 from tailorbird.report.page import render_page
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import ARMS, PAGE, PREDICTIONS, REPORT, TASK, RunFolder
+from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_target, save_predictions, score_arm
 
 
@@ -142,7 +143,7 @@ def _read(run: Path, data: str, columns: Columns, *, writes: bool) -> Loaded:
         text=columns.text,
         label=columns.label,
         drop_missing=columns.drop_missing,
-        task=folder.read_json(TASK)["task"] if writes else load_target(folder).task,
+        task=read_task(folder).task if writes else load_target(folder).task,
         like=known.get("columns"),
         more=More(separator=known.get("separator")),
     )
@@ -174,16 +175,6 @@ def _as_test(loaded: Loaded, predictor: Predictor) -> Split:
     return Split((), test, test, labels, "all rows", loaded.findings, task)
 
 
-def _read_report(folder: RunFolder) -> Report:
-    plain = folder.read_json(REPORT)
-    try:
-        return report_from_json(plain)
-    except (KeyError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        words = f"{folder.file(REPORT)} is damaged: {first}"
-        raise UserError(words, "make the run again") from error
-
-
 def _check(columns: Columns, output: str | None, *, writes: bool) -> None:
     """Refuse before the work what would be refused after it."""
     if output is not None:
@@ -209,10 +200,10 @@ def _own_report(path: Path, columns: Columns) -> Report:
         )
     folder = RunFolder(path)
     if folder.file(REPORT).is_file():
-        return _read_report(folder)
+        return read_report(folder)
     above = path.resolve().parent.parent
     if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
-        report = _read_report(RunFolder(above))
+        report = read_report(RunFolder(above))
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
         judged = verdict(arms, (), report.headline)
         return replace(report, kind="tune", arms=arms, comparisons=(), verdict=judged)

@@ -16,8 +16,9 @@ from tailorbird.errors import UserError
 from tailorbird.metrics.custom import is_custom
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Split
-from tailorbird.runs.folder import CONFIG, TASK, RunFolder
+from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.tasks.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.job import WritingFile, read_task
 from tailorbird.tasks.paper import Paper, encode_test
 from tailorbird.tasks.test_set import Asked, Scoring, asked_of, saved_scoring, scoring_of
 from tailorbird.tasks.written import Marked, prediction_rows, test_scores, values_of
@@ -51,10 +52,10 @@ def evaluate_writing(
     Raises:
         UserError: The rows do not fit the run's task.
     """
-    told = folder.read_json(TASK)
-    if loaded.task != told["task"]:
+    told = read_task(folder)
+    if loaded.task != told.task:
         raise UserError(
-            f"{loaded.path} holds {loaded.task}, but the run {folder.path} learnt {told['task']}",
+            f"{loaded.path} holds {loaded.task}, but the run {folder.path} learnt {told.task}",
             "give rows of the form it was trained on",
         )
     check_metric(folder, metric)
@@ -99,14 +100,14 @@ def check_metric(folder: RunFolder, metric: str | None) -> None:
         )
 
 
-def _scoring(told: dict[str, Any], asked_for: str | None, own: str, asked: Asked) -> Scoring:
+def _scoring(told: WritingFile, asked_for: str | None, own: str, asked: Asked) -> Scoring:
     """Return how answers are scored: as asked, else as the run's own test was.
 
     Never by what the new answers look like: then two files would be scored by two measures.
     """
     if asked_for is not None and asked_for != "auto":
         return scoring_of(asked_for, asked)
-    return saved_scoring(told, own) or scoring_of(str(told["headline"]), asked)
+    return saved_scoring(told, own) or scoring_of(told.headline, asked)
 
 
 def _encoded(writer: Writer, split: Split) -> Tokens:

@@ -33,6 +33,13 @@ _MOST_COMPARED, _GREEDY = 1000, 16
 
 
 @dataclass(frozen=True)
+class _Told:
+    """What `export.json` holds."""
+
+    forms: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Drift:
     """How what was written answers differently from the run, on the run's own test examples.
 
@@ -94,8 +101,8 @@ def export(
     finally:
         if _is_empty(place.path):
             place.path.rmdir()
-    earlier = place.read_json(TOLD)["forms"] if place.file(TOLD).is_file() else []
-    kept = [told for told in earlier if told["form"] not in forms]
+    earlier = place.read_as(TOLD, _Told).forms if place.file(TOLD).is_file() else []
+    kept = [told for told in earlier if told.get("form") not in forms]
     place.write_json(TOLD, {"run": str(run), "forms": kept + [asdict(d) for d in found]})
     return found
 

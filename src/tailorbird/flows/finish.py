@@ -24,6 +24,7 @@ from tailorbird.records import (
     ArmReport,
     Comparison,
     DataSummary,
+    Finding,
     Neighbour,
     Piece,
     ReloadCheck,
@@ -43,7 +44,7 @@ from tailorbird.runs.folder import (
     TASK,
     RunFolder,
 )
-from tailorbird.runs.split import finding_from_json
+from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_probabilities, load_target
 from tailorbird.tasks.table import TOOLS
 from tailorbird.tasks.truths import target_of, truths
@@ -103,16 +104,14 @@ def finish(story: Story, nest: Nest) -> Report:
 def _data(story: Story) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
     if story.folder.file(DOUBTS).is_file():
-        doubts = finding_from_json(story.folder.read_json(DOUBTS))
+        doubts = story.folder.read_as(DOUBTS, Finding)
         found = replace(found, findings=(*found.findings, doubts))
     answered = _answered(story)
     if answered:
         found = replace(found, counts=found.counts | {"answered": answered})
     if not story.folder.file(SHOWN).is_file():
         return found
-    shown = story.folder.read_json(SHOWN)
-    pieces = tuple(tuple(Piece(**piece) for piece in text) for text in shown)
-    return replace(found, shown=pieces)
+    return replace(found, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
 def _answered(story: Story) -> int:
@@ -132,7 +131,7 @@ def _headline(story: Story) -> str:
     if story.prepared.split.task in KINDS:
         return KINDS[story.prepared.split.task].headline
     for places in story.folders.values():
-        return str(places[0].read_json(TASK)["headline"])
+        return read_task(places[0]).headline
     return "loss" if story.prepared.split.task == "text" else "token_f1"
 
 

@@ -12,7 +12,8 @@ from tailorbird.data.read import named_in, read_examples
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
 from tailorbird.records import Target
-from tailorbird.runs.folder import CONFIG, DATA, TASK, RunFolder
+from tailorbird.runs.folder import CONFIG, TASK, RunFolder
+from tailorbird.runs.split import SPLIT, SplitFile
 from tailorbird.tasks.scoring import load_target
 
 
@@ -159,7 +160,6 @@ def trained_as(run: Path) -> dict[str, Any]:
     """Return how the rows were read that the run was trained on; nothing where it is not known."""
     for folder in (run, run.parent.parent):
         place = RunFolder(folder)
-        if place.file(f"{DATA}/split.json").is_file() and place.file(CONFIG).is_file():
-            rest: dict[str, Any] = place.read_json(f"{DATA}/split.json")
-            return rest
+        if place.file(SPLIT).is_file() and place.file(CONFIG).is_file():
+            return asdict(place.read_as(SPLIT, SplitFile))
     return {}

@@ -12,7 +12,7 @@ from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
-from tailorbird.records import KINDS, ArmReport, Report, Split, report_from_json
+from tailorbird.records import KINDS, ArmReport, Report, Split
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
 from tailorbird.tasks.job import ArmJob, read_arm
 
@@ -42,7 +42,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
     ):
         if resume and folder.file(REPORT).is_file():
             log.say("this run is finished")
-            return report_from_json(folder.read_json(REPORT))
+            return folder.read_as(REPORT, Report)
         config = saved_config(folder, config) if resume and folder.exists else config
         prepared = prepare(config, folder, _fits)
         config = with_default_model(config, prepared.split)
@@ -68,7 +68,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         folder.emptied_when_refused(unless=kept),
     ):
         if folder.file(REPORT).is_file():
-            return report_from_json(folder.read_json(REPORT))
+            return folder.read_as(REPORT, Report)
         arm = replace(_run(job), run=".")
         if found is not None:
             arm = searched(arm, found, folder)

@@ -6,24 +6,27 @@ on every family whose projections are listed in `_PLACES`.
 """
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Defaults, freeze_all_but, no_merge, shrink_frozen
+from tailorbird.methods.saved import SETTINGS, WEIGHTS, weight_shapes
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
+from tailorbird.runs.files import damaged, read_as, reading
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLACEMENT, BOTTLENECK = "houlsby", 64
-WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 # The projection that ends attention, and the one that ends the feed-forward block, by family.
 _PLACES = (
@@ -38,6 +41,17 @@ _PLACES = (
     ("attention.attn.o", "output.dense"),  # MPNet
     ("self_attn.out_proj", "fc2"),  # OPT, BART
 )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What `adapter_config.json` holds."""
+
+    placement: Literal["houlsby", "pfeiffer"]
+    bottleneck: Annotated[int, Field(ge=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    tailorbird_version: str = __version__
+    base_model_name_or_path: str = ""
 
 
 class Bottleneck(nn.Module):
@@ -107,16 +121,15 @@ class Adapter:
         """Hang the adapters again and fill them."""
         from safetensors.torch import load_file
 
-        try:
-            settings = json.loads((folder / SETTINGS).read_text())
+        with reading(folder / SETTINGS):
+            settings = read_as(folder / SETTINGS, _Settings)
+        shapes = weight_shapes(folder / WEIGHTS)
+        widths = {shape[0] for key, shape in shapes.items() if key.endswith("adapter.down.weight")}
+        if widths != {settings.bottleneck}:
+            raise damaged(folder / SETTINGS, f"its bottleneck is none of {WEIGHTS}'s {widths}")
+        with reading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS, device=base.device.name)
-            kept = {key: settings[key] for key in ("placement", "bottleneck", "dropout")}
-        except Exception as error:
-            raise UserError(
-                f"{folder} does not hold a usable adapter: {type(error).__name__}: {error}",
-                "it may be incomplete or damaged; train it again",
-            ) from error
-        _hang(base, **kept)
+        _hang(base, settings.placement, settings.bottleneck, settings.dropout)
         freeze_all_but(base.model, ("adapter", *base.head))
         unfilled = {n for n, p in base.model.named_parameters() if p.requires_grad} ^ set(weights)
         if unfilled:
@@ -125,9 +138,10 @@ class Adapter:
                 f"for example {sorted(unfilled)[0]}",
                 "use the base model it was trained on",
             )
-        base.model.load_state_dict(weights, strict=False)
+        with reading(folder / WEIGHTS):
+            base.model.load_state_dict(weights, strict=False)
         shrink_frozen(base.model, base.device)
-        base.model.adapter_settings = settings
+        base.model.adapter_settings = asdict(settings)  # type: ignore[assignment]
         return base.model.eval()
 
     def merge(self, model: nn.Module) -> nn.Module:

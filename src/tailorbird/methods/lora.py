@@ -1,12 +1,13 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685) by PEFT, with a faster forward while training."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tailorbird.config.schema import Config, MethodConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.methods.base import Defaults, peft_task, shrink_frozen
 from tailorbird.methods.low_rank import speed_up
+from tailorbird.methods.saved import check_peft
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
 
@@ -114,7 +115,9 @@ def save_peft(model: "nn.Module", folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's blank card; runs write a filled one
 
 
-def load_peft(base: Base, folder: Path) -> "nn.Module":
+def load_peft(
+    base: Base, folder: Path, kind: Literal["LORA", "PROMPT_TUNING"] = "LORA"
+) -> "nn.Module":
     """Return `base` with the PEFT weights of `folder`.
 
     Raises:
@@ -122,6 +125,7 @@ def load_peft(base: Base, folder: Path) -> "nn.Module":
     """
     from peft import PeftModel
 
+    check_peft(folder, kind)
     try:
         model: nn.Module = PeftModel.from_pretrained(base.model, str(folder))
     except Exception as error:

@@ -74,7 +74,7 @@ class Prompt:
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder."""
-        return _ready(load_peft(base, folder), base).eval()
+        return _ready(load_peft(base, folder, "PROMPT_TUNING"), base).eval()
 
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Refuse: the virtual tokens are input, not weights."""

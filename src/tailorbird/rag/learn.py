@@ -17,6 +17,7 @@ from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.errors import Interrupted, TrainingDiverged, UserError
 from tailorbird.rag.pairs import Pair
 from tailorbird.records.retriever import RetrieverPoint
+from tailorbird.runs.files import reading
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder, write_atomically
 from tailorbird.runs.interrupt import patient_interrupt
 
@@ -168,7 +169,8 @@ def learn(
                 saved = time.monotonic()
             if pressed():
                 raise Interrupted(f"stopped after step {state.step} of {total}")
-    best = torch.load(folder.file(_BEST), weights_only=True)["weights"]
+    with reading(folder.file(_BEST)):
+        best = torch.load(folder.file(_BEST), weights_only=True)["weights"]
     found = _average(learner, trained, old, best, settings.averages)
     share = max(found, key=lambda key: (found[key], -key))
     _mix(trained, old, best, share)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.errors import NoSpace, UserError
+from tailorbird.runs.files import Kind, read_as, read_json, read_rows
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
@@ -157,13 +158,24 @@ class RunFolder:
         Raises:
             UserError: It is missing or damaged.
         """
-        path = self.file(name)
+        with self._present(name):
+            return read_json(self.file(name))
+
+    def read_as(self, name: str, kind: type[Kind]) -> Kind:
+        """Read a JSON file that holds a dataclass or another type that pydantic knows.
+
+        Raises:
+            UserError: It is missing or damaged, or holds something else.
+        """
+        with self._present(name):
+            return read_as(self.file(name), kind)
+
+    @contextmanager
+    def _present(self, name: str) -> Iterator[None]:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            yield
         except FileNotFoundError:
             raise UserError(f"{self.path} has no {name}", self._what_is_there()) from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} is damaged: {error}", "run it again") from None
 
     def _what_is_there(self) -> str:
         if not self.path.is_dir():
@@ -173,20 +185,12 @@ class RunFolder:
         return "give a folder that `tailor tune` or `tailor compare` made"
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
-        """Read a JSONL file; a last line cut off by a kill is left out."""
-        path = self.file(name)
-        if not path.is_file():
-            return []
-        rows = []
-        # Not splitlines(): it also splits at U+2028 and U+0085, which a text may hold.
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            if not line:
-                continue
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-        return rows
+        """Read a JSONL file; a last line cut off by a kill is left out.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return read_rows(self.file(name), dict[str, Any])
 
     def append_row(self, name: str, row: dict[str, Any]) -> None:
         """Append one line to a JSONL file."""

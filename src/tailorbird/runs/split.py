@@ -1,11 +1,14 @@
 """The split of a run, kept in its folder so that every arm and every resume sees the same one."""
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from tailorbird.records import Example, Finding, Message, Split
+from tailorbird.records import Example, Finding, Split, Task
+from tailorbird.runs.files import damaged, read_rows
 from tailorbird.runs.folder import DATA, RunFolder
 
+SPLIT = f"{DATA}/split.json"
 _PARTS = ("train", "validation", "test")
 
 
@@ -24,7 +27,21 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
         "findings": [asdict(finding) for finding in split.findings],
     }
     # Last, so that its presence says that the parts are complete.
-    folder.write_json(f"{DATA}/split.json", rest)
+    folder.write_json(SPLIT, rest)
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """What `split.json` holds beside the parts."""
+
+    source: str
+    columns: dict[str, str]
+    labels: tuple[str, ...]
+    how: str
+    task: Task
+    form: str
+    findings: tuple[Finding, ...]
+    separator: str | None = None
 
 
 def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
@@ -33,39 +50,42 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
     Raises:
         UserError: Something is missing or damaged.
     """
-    rest: dict[str, Any] = folder.read_json(f"{DATA}/split.json")
+    rest = folder.read_as(SPLIT, SplitFile)
     parts = {
-        part: tuple(map(example_from_json, folder.read_rows(f"{DATA}/{part}.jsonl")))
-        for part in _PARTS
+        part: tuple(read_rows(folder.file(f"{DATA}/{part}.jsonl"), Example)) for part in _PARTS
     }
-    findings = tuple(map(finding_from_json, rest["findings"]))
+    for part, examples in parts.items():
+        _check_labels(folder.file(f"{DATA}/{part}.jsonl"), rest, examples)
     split = Split(
-        labels=tuple(rest["labels"]),
-        how=rest["how"],
-        findings=findings,
-        task=rest["task"],
-        form=rest["form"],
-        separator=rest.get("separator"),
+        labels=rest.labels,
+        how=rest.how,
+        findings=rest.findings,
+        task=rest.task,
+        form=rest.form,
+        separator=rest.separator,
         **parts,
     )
-    return split, rest["source"], rest["columns"]
+    return split, rest.source, rest.columns
 
 
-def example_from_json(row: dict[str, Any]) -> Example:
-    """Return the example that `dataclasses.asdict` made `row` of."""
-    messages = tuple(Message(**message) for message in row["messages"])
-    more: dict[str, Any] = {
-        name: tuple(row.get(name, ())) for name in ("pair", "labels", "values", "words")
-    }
-    more |= {"group": row.get("group", ""), "time": row.get("time")}
-    return Example(row["text"], row["label"], row["row"], messages, tuple(row["tools"]), **more)
-
-
-def finding_from_json(row: dict[str, Any]) -> Finding:
-    """Return the finding that `dataclasses.asdict` made `row` of."""
-    return Finding(**row | {"samples": tuple(row["samples"])})
+def _check_labels(path: Path, rest: SplitFile, examples: Sequence[Example]) -> None:
+    """Refuse examples whose answers are none of the labels, or as many numbers as there are."""
+    known = set(rest.labels)
+    for example in examples:
+        if rest.task in ("generation", "text"):
+            return
+        if rest.task == "regression":
+            fits = len(example.values) == len(rest.labels)
+        elif rest.task == "classification":
+            fits = example.label in known
+        else:
+            fits = known.issuperset(example.labels)
+        if rest.task == "tokens":
+            fits = fits and len(example.words) == len(example.labels)
+        if not fits:
+            raise damaged(path, f"the answer of row {example.row} does not fit {SPLIT}")
 
 
 def has_split(folder: RunFolder) -> bool:
     """Say whether the folder holds a complete split."""
-    return folder.file(f"{DATA}/split.json").is_file()
+    return folder.file(SPLIT).is_file()

@@ -1,14 +1,20 @@
-"""What an arm is asked to do, and the note that tells its process."""
+"""What an arm is asked to do, the note that tells its process, and what it leaves behind."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from tailorbird.config import Config
+from tailorbird.metrics.text import METRICS
 from tailorbird.records import ArmReport, Split
-from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.runs.files import damaged
+from tailorbird.runs.folder import ARM, TASK, RunFolder
 
 JOB, OUTCOME = "job.json", "outcome.json"
+_TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,50 @@ def write_job(folder: RunFolder, name: str, config: Config, deadline: float | No
 
 
 def read_arm(folder: RunFolder) -> ArmReport:
-    """Return the report that an arm left in its folder."""
-    from pydantic import TypeAdapter
+    """Return the report that an arm left in its folder.
 
-    report: ArmReport = TypeAdapter(ArmReport).validate_python(folder.read_json(ARM))
-    return report
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    return folder.read_as(ARM, ArmReport)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The beginnings of the first answers, which a fresh process repeats."""
+
+    rows: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WritingFile:
+    """What `task.json` holds: what an arm that answers in words is asked, and how it is scored.
+
+    Attributes:
+        metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None of older runs.
+        max_new_tokens: The longest answer.
+    """
+
+    task: Literal["generation", "text"]
+    headline: str = "token_f1"
+    metrics: tuple[str, ...] | None = None
+    labels: tuple[str, ...] = ()
+    endings: tuple[tuple[_TokenId, ...], ...] = ()
+    max_new_tokens: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    check: Check = Check()
+
+
+def read_task(folder: RunFolder) -> WritingFile:
+    """Read the `task.json` of an arm.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    found = folder.read_as(TASK, WritingFile)
+    strange = sorted(set(found.metrics or ()) - set(METRICS))
+    if strange:
+        raise damaged(folder.file(TASK), f"there is no metric {strange[0]!r}")
+    if len(found.labels) != len(found.endings) or len(found.check.rows) != len(found.check.texts):
+        raise damaged(folder.file(TASK), "its lists differ in length")
+    return found

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tailorbird.data.targets import classes_of
-from tailorbird.errors import UserError
 from tailorbird.metrics.slices import by_length, slices
-from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Split, Target
+from tailorbird.records import KINDS, ArmReport, Example, Score, SeedScore, Slice, Split, Target
+from tailorbird.runs.files import checked, damaged, read_arrays
 from tailorbird.runs.folder import (
     LABELS,
     PREDICTIONS,
@@ -114,9 +115,12 @@ def _plain(example: Example, target: Target) -> Any:
 
 
 def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``."""
-    with np.load(folder.file(PROBABILITIES)) as arrays:
-        return dict(arrays)
+    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    return read_arrays(folder.file(PROBABILITIES))
 
 
 def save_target(folder: RunFolder, target: Target) -> None:
@@ -131,18 +135,42 @@ def load_target(folder: RunFolder) -> Target:
     Raises:
         UserError: It is not what was written.
     """
-    if not folder.file(TARGET).is_file():
-        labels = tuple(str(label) for label in folder.read_json(LABELS))
-        return Target("classification", labels)
-    from pydantic import TypeAdapter, ValidationError
+    if not folder.file(TARGET).exists():
+        return _whole(folder.file(LABELS), Target("classification", _labels(folder)))
+    path = folder.file(TARGET)
+    return _whole(path, checked(path, _today(folder.read_json(TARGET)), Target))
 
-    try:
-        target: Target = TypeAdapter(Target).validate_python(_today(folder.read_json(TARGET)))
-    except ValidationError as error:
-        raise UserError(
-            f"{folder.file(TARGET)} is damaged: {error.errors()[0]['msg']}",
-            "restore it, or train again",
-        ) from error
+
+def _labels(folder: RunFolder) -> tuple[str, ...]:
+    names = checked(folder.file(LABELS), folder.read_json(LABELS), list[str | int | float | bool])
+    return tuple(map(str, names))
+
+
+def _whole(path: Path, target: Target) -> Target:
+    """Return the target, whose parts fit each other.
+
+    Raises:
+        UserError: They do not.
+    """
+    count, thresholds = len(target.labels), target.thresholds
+    rows = [row if isinstance(row, tuple) else (row,) * count for row in thresholds]
+    flat = bool(rows) and not isinstance(thresholds[0], tuple)
+    faults = {
+        f"there are no answers in words where {path.name} is": target.task not in KINDS,
+        "it has no labels": not count,
+        "a label stands in it twice": len(set(target.labels)) < count,
+        "mean and deviation do not fit the labels": target.task == "regression"
+        and not (len(target.mean) == len(target.deviation) == count),
+        "mean and deviation are no numbers": not np.isfinite(
+            [*target.mean, *target.deviation]
+        ).all(),
+        "a deviation is not positive": any(deviation <= 0 for deviation in target.deviation),
+        "thresholds do not fit the labels": any(len(row) != count for row in rows)
+        or (flat and len(thresholds) != count),
+    }
+    for words, wrong in faults.items():
+        if wrong:
+            raise damaged(path, words)
     return target
 
 
@@ -151,4 +179,5 @@ def _today(plain: Any) -> Any:
     if not isinstance(plain, dict) or "threshold" not in plain:
         return plain
     labels = plain.get("labels", []) if plain.get("task") == "multilabel" else []
-    return plain | {"thresholds": [plain["threshold"] for _ in labels]}
+    count = len(labels) if isinstance(labels, list) else 0
+    return plain | {"thresholds": [plain["threshold"]] * count}

@@ -12,6 +12,7 @@ from tailorbird.metrics.answers import CHOICE, headline_of, label_set, which_met
 from tailorbird.metrics.custom import Custom, is_custom, load_custom
 from tailorbird.records import Example
 from tailorbird.tasks.choices import label_endings
+from tailorbird.tasks.job import WritingFile
 
 LONGEST_ANSWER = 512
 _ROOM, _STEP = 1.25, 8
@@ -142,7 +143,7 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
     }
 
 
-def saved_scoring(told: dict[str, Any], metric: str) -> Scoring | None:
+def saved_scoring(told: WritingFile, metric: str) -> Scoring | None:
     """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
 
     Args:
@@ -152,13 +153,13 @@ def saved_scoring(told: dict[str, Any], metric: str) -> Scoring | None:
     Raises:
         UserError: The user's function cannot be had any more.
     """
-    if "metrics" not in told:
+    if told.metrics is None:
         return None
     return Scoring(
-        tuple(told["metrics"]),
-        str(told["headline"]),
-        tuple(told["labels"]),
-        tuple(np.asarray(ending, dtype=np.int64) for ending in told["endings"]),
+        told.metrics,
+        told.headline,
+        told.labels,
+        tuple(np.asarray(ending, dtype=np.int64) for ending in told.endings),
         load_custom(metric) if is_custom(metric) else None,
     )
 

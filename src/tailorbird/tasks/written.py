@@ -13,6 +13,7 @@ from tailorbird.models.device import peak_memory
 from tailorbird.models.packed import SequenceLosses
 from tailorbird.records import ArmReport, Score, SeedScore
 from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.files import read_arrays
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
 from tailorbird.tasks.answering import Answering, Reference, reference_text
 from tailorbird.tasks.answers import AnswerScores, samples, worst
@@ -161,9 +162,12 @@ def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
 
 
 def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read what `save_values` wrote."""
-    with np.load(folder.file(VALUES)) as arrays:
-        return dict(arrays)
+    """Read what `save_values` wrote.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    return read_arrays(folder.file(VALUES))
 
 
 def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:

@@ -206,10 +206,11 @@ class Checkpoints:
         """Say what is wrong with a checkpoint; empty when it is whole."""
         try:
             plain = json.loads((path / _SUMS).read_text())
+            assert set(plain["files"]) == {_WEIGHTS, _STATE}
             sums: dict[Path, str] = {path / n: digest for n, digest in plain["files"].items()}
             if plain["best"] is not None:
+                assert Path(plain["best"][0]).name == plain["best"][0]
                 sums[self._file(plain["best"][0])] = plain["best"][1]
-            assert len(sums) >= 2
         except Exception:
             return f"{_SUMS} cannot be read"
         for file, digest in sums.items():

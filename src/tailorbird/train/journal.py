@@ -5,12 +5,22 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from tailorbird import log
 from tailorbird.errors import NoSpace
+from tailorbird.runs.files import checked
 from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder, writing
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What every line has."""
+
+    event: str
+    step: int
 
 
 class Journal:
@@ -19,7 +29,8 @@ class Journal:
     def __init__(self, folder: RunFolder, *, tensorboard: bool, after_step: int = 0) -> None:
         self._folder = folder
         # A resumed run takes back what was written after its checkpoint.
-        kept = [row for row in folder.read_rows(JOURNAL) if row["step"] <= after_step]
+        rows = folder.read_rows(JOURNAL)
+        kept = [row for row in rows if checked(folder.file(JOURNAL), row, _Line).step <= after_step]
         folder.write_rows(JOURNAL, kept)
         self._path = folder.file(JOURNAL)
         self._whole = self._path.stat().st_size  # bytes of whole lines

@@ -16,6 +16,7 @@ from tailorbird.config.search import Range, SearchConfig, Space, choices, combin
 from tailorbird.errors import Hopeless, UserError
 from tailorbird.metrics.names import sign
 from tailorbird.records import Trial
+from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 _STUDY, _TRIALS = "study.db", "trials"
@@ -186,14 +187,18 @@ class Study:
         if number is not None:
             sampler = self._sampler(self.asked.seed * 100_003 + number)
 
-        return optuna.create_study(
-            storage=f"sqlite:///{self.folder.file(_STUDY).resolve()}",
-            study_name="search",
-            direction="maximize",
-            load_if_exists=True,
-            sampler=sampler,
-            pruner=self._pruner(),
-        )
+        path = self.folder.file(_STUDY)
+        try:
+            return optuna.create_study(
+                storage=f"sqlite:///{path.resolve()}",
+                study_name="search",
+                direction="maximize",
+                load_if_exists=True,
+                sampler=sampler,
+                pruner=self._pruner(),
+            )
+        except Exception as error:  # the database's own, and optuna's
+            raise damaged(path, f"{type(error).__name__}: {error}") from error
 
     def _sampler(self, seed: int) -> Any:
         from optuna import samplers

@@ -1,6 +1,5 @@
 """What is asked, how it is scored, and how long an answer may be."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.records import Example
+from tailorbird.runs.folder import TASK, RunFolder
+from tailorbird.tasks.job import WritingFile, read_task
 from tailorbird.tasks.test_set import (
     Asked,
     answer_length,
@@ -75,15 +76,17 @@ def test_another_process_scores_in_the_same_way(tmp_path: Path) -> None:
     own.write_text("def share(output, reference, prompt):\n    return 1.0\n")
     for metric in ("auto", "token_f1", f"{own}:share"):
         scoring = scoring_of(metric, train)
-        told = json.loads(json.dumps({"headline": scoring.headline} | scoring_json(scoring)))
-        again = saved_scoring(told, metric)
+        told = {"task": "generation", "headline": scoring.headline} | scoring_json(scoring)
+        folder = RunFolder(tmp_path / "run")
+        folder.write_json(TASK, told)
+        again = saved_scoring(read_task(folder), metric)
         assert again is not None
         assert (again.metrics, again.headline) == (scoring.metrics, scoring.headline)
         assert again.labels == scoring.labels
         assert [e.tolist() for e in again.endings] == [e.tolist() for e in scoring.endings]
         assert (again.custom is None) == (scoring.custom is None)
     assert scoring_of("auto", train).labels == ("no", "yes")
-    assert saved_scoring({"task": "generation", "headline": "token_f1"}, "auto") is None
+    assert saved_scoring(WritingFile("generation"), "auto") is None
     assert scoring_json(None) == {}
 
 

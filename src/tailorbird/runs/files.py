@@ -1,0 +1,181 @@
+"""The files of a run, checked as they are read: somebody else may have made or changed them."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePath
+from pickle import PickleError
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from tailorbird.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pydantic import TypeAdapter
+
+Kind = TypeVar("Kind")
+
+# What parsers and constructors make of values that nobody expected.
+_STUMBLES = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, EOFError,
+    RuntimeError, MemoryError, ArithmeticError, AssertionError, zipfile.BadZipFile, PickleError,
+)  # fmt: skip
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """Return the fault of a file that is not as it was written."""
+    words = str(why) or type(why).__name__
+    return UserError(
+        f"{path} is damaged: {words.splitlines()[0][:300]}", "restore it, or make the run again"
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is read into words.
+
+    Raises:
+        UserError: It is not as it was written.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except _STUMBLES as error:
+        plain = isinstance(error, ValueError | OSError)
+        raise damaged(path, error if plain else f"{type(error).__name__}: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: It is damaged.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    with reading(path):
+        return json.loads(_text(path))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise damaged(path, "it is no file")  # a pipe would be waited for
+    return path.read_text(encoding="utf-8")
+
+
+def read_as(path: Path, kind: type[Kind]) -> Kind:
+    """Read a JSON file that holds a dataclass or another type that pydantic knows.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: It is damaged, or holds something else.
+    """
+    return checked(path, read_json(path), kind)
+
+
+def checked(path: Path, value: Any, kind: type[Kind]) -> Kind:
+    """Return `value`, which stands in `path`, as `kind`.
+
+    Raises:
+        UserError: It is something else.
+    """
+    from pydantic import ValidationError
+
+    with reading(path):
+        try:
+            found: Kind = _adapter(cast(Any, kind)).validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            why = f"{where}: {first['msg']}" if where else first["msg"]
+            raise damaged(path, why) from error
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
+    """Read a JSONL file; a last line cut off by a kill is left out.
+
+    Raises:
+        UserError: It is damaged, or a line holds something else.
+    """
+    if not path.exists():
+        return []
+    with reading(path):
+        # Not splitlines(): it also splits at U+2028 and U+0085, which a text may hold.
+        lines = [line for line in _text(path).split("\n") if line]
+    rows: list[Kind] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            with reading(path):
+                plain = json.loads(line)
+        except UserError:
+            if number == len(lines):
+                break
+            raise damaged(path, f"line {number} is no JSON") from None
+        try:
+            rows.append(checked(path, plain, kind))
+        except UserError as error:
+            raise damaged(path, f"line {number}: {error.problem.partition(': ')[2]}") from None
+    return rows
+
+
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused.
+
+    Raises:
+        UserError: It is missing or damaged, or would not fit the memory.
+    """
+    import numpy as np
+    import psutil
+
+    with reading(path):
+        if not path.is_file():
+            raise damaged(path, "it is no file" if path.exists() else "it is missing")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                size = sum(part.file_size for part in parts.infolist())
+            if size > psutil.virtual_memory().available:
+                raise damaged(path, f"it unpacks to {size / 1e9:,.0f} GB")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        with loaded:
+            return dict(loaded)
+
+
+def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None:
+    """Refuse an array of `path` that holds other than finite numbers in this shape.
+
+    Raises:
+        UserError: That is so.
+    """
+    import numpy as np
+
+    if array.shape != shape or array.dtype.kind != "f":
+        told = f"{array.dtype} {list(array.shape)}"
+        raise damaged(path, f"it holds {told}, where numbers {list(shape)} belong")
+    if not np.isfinite(array).all():
+        raise damaged(path, "it holds values that are no numbers")
+
+
+def inner(path: Path, folder: Path, name: str) -> Path:
+    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`.
+
+    Raises:
+        UserError: It leads out of it.
+    """
+    parts = PurePath(name).parts
+    if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
+        raise damaged(path, f"it names {name!r}, which leads out of the run")
+    return folder / name
