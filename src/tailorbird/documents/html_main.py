@@ -14,14 +14,18 @@ _ROLES = frozenset(
 _NOTICES = frozenset(("cookie", "cookies", "consent", "gdpr", "ccpa", "adsbygoogle", "advert"))
 _COMMENTS = frozenset(("comments", "commentlist", "disqus", "respond"))
 _AROUND_NAMES = """
-    nav navbar navigation navbox menu submenu breadcrumb breadcrumbs crumbs sidebar sidenav
-    sphinxsidebar footer masthead related recommended recommendations readmore trending popular
-    share sharing social socials newsletter subscribe subscription signup login advertisement
-    advertising ads promo promotion sponsor sponsored pagination pager skip skiplink jump toolbar
-    teaser teasers widget widgets popup modal overlay banner tagcloud tags catlinks editsection
-    printfooter noprint copyright backlink
+    nav navbar navigation navbox breadcrumb breadcrumbs crumbs sidenav sphinxsidebar footer readmore
+    recommended recommendations share sharing social socials newsletter subscribe subscription
+    signup login advertisement advertising ads sponsor sponsored pagination pager skip skiplink jump
+    tagcloud catlinks editsection printfooter noprint backlink
 """
 _AROUND = frozenset(_AROUND_NAMES.split())
+# Site builders also name parts of the content so; links tell which is which.
+_MAYBE_NAMES = """
+    menu submenu sidebar masthead related trending popular promo promotion toolbar teaser teasers
+    widget widgets popup modal overlay banner tags copyright
+"""
+_MAYBE = frozenset(_MAYBE_NAMES.split())
 _NOTES = re.compile(r"footnote|endnote|reference|doc-endnotes", re.I)
 _HOLDER_NAMES = (
     "div section article aside header footer ul ol dl table tbody tr td p form details span a"
@@ -34,7 +38,7 @@ _LEAST_REST = 20
 _LEAST_TEXT = 200
 _LARGEST_SHARE = 0.3
 _FEW_LINKS = 0.2
-_LEAST_MAIN, _LEAST_ARTICLE = 0.2, 0.5
+_LEAST_MAIN, _LEAST_ARTICLE, _LEAST_OF_SEVERAL = 0.2, 0.5, 0.67
 _LINK_LIST = (3, 0.6)  # so many links, so much of its letters in them
 _LINK_LIST_INSIDE = (8, 0.8)  # in what is marked as the main part
 _NEARLY_ALL = 0.97
@@ -164,8 +168,10 @@ def _marked(root: Any, sizes: _Sizes) -> Any | None:
     mains = [e for e in sizes if e.tag == "main" or e.get("role") == "main"]
     articles = [e for e in sizes if e.tag == "article" and not _within(e, "article")]
     for parts, share in ((mains, _LEAST_MAIN), (articles, _LEAST_ARTICLE)):
-        if len(parts) == 1 and sizes[parts[0]].plain > share * sizes[root].plain:
-            return parts[0]
+        largest = max(parts, key=lambda part: sizes[part].plain, default=None)
+        least = share if len(parts) == 1 else _LEAST_OF_SEVERAL
+        if largest is not None and sizes[largest].plain > least * sizes[root].plain:
+            return largest
     return None
 
 
@@ -211,8 +217,12 @@ def _is_around(element: Any, size: _Size, whole: _Size) -> bool:
         inner = _within(element, "article", "main", "section", "blockquote")
         if not inner or size.prose < _LEAST_PROSE:
             return not _has_notes(element) and not _within(element, "blockquote")
-    few = size.prose < _LEAST_TEXT or size.linked > _FEW_LINKS * size.letters
-    return bool(names & _AROUND) and few and name in _HOLDERS
+    if name not in _HOLDERS or size.code:
+        return False
+    linked = size.linked > _FEW_LINKS * size.letters
+    return bool(names & _AROUND and (linked or size.prose < _LEAST_TEXT)) or bool(
+        names & _MAYBE and linked
+    )
 
 
 def _has_notes(element: Any) -> bool:

@@ -207,6 +207,8 @@ PAGES = {
     f"<a href=3>Tar</a><tr><td><ul>{MENU}</ul><td><h1>The crane</h1>{STORY}</table>",
     "it waits behind a dialog": f"<div aria-hidden=true><h1>The crane</h1>{STORY}</div>"
     f"<div role=dialog class=consent>{COOKIES}</div>",
+    "teasers are articles too": f"<article><h1>The crane</h1>{STORY}</article>"
+    + "<article><h3><a href=/a>Ferry</a></h3><p>It sails again.</p></article>" * 4,
     "its heading stands apart": f"<div class=hero><h1>The crane</h1></div><ul>{MENU}</ul>"
     f"<div><div>{STORY}</div></div>",
 }
@@ -238,5 +240,8 @@ def test_what_only_looks_like_the_rest_of_a_page(tmp_path: Path) -> None:
     assert "count visits" in read(tmp_path, policy)[0]
     notes = '<footer><p id="footnote-1">1. Measured at the lower quay in the spring.</p></footer>'
     assert "lower quay" in read(tmp_path, f"<article>{STORY}{notes}</article>")[0]
+    blocks = "".join(f"<div class=elementor-widget><p>{line}</p></div>" for line in TEXT)
+    lead = "<p class=teaser>A crane that the whole quay knew is gone.</p>"
+    assert read(tmp_path, f"<h1>Crane</h1>{lead}{blocks}")[0].count("\n\n") == 1 + len(TEXT)
     menu = "<p>Soup of the day with bread from the oven, 9 euro</p>" * 4
     assert "Soup" in read(tmp_path, f"<h1>Inn</h1><div class=menu>{menu}</div>")[0]
