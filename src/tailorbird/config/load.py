@@ -12,7 +12,7 @@ from tailorbird.config.schema import Config
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.yaml_text import MOST_CHARACTERS, YamlFault, parse_yaml, write_yaml
 
-_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+_EXPONENT = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)[eE][+-]?\d+")
 
 
 def load_config(

@@ -25,7 +25,7 @@ _CELL = re.compile(
     r"(?:(?<!\S)(?=[\d.<^>+*adehlmsv]{1,16}\|)(?:(\d{1,4})?(?:\.(\d{1,4}))?([+*]))?[<^>.]{0,3}"
     r"([adehlmsv])?)?(?<!\\)\|"
 )
-_HEAD = re.compile(r"%header|(?:options|opts)=\"?[^\]\"]*header", re.I)
+_HEAD = re.compile(r"%header|(?:options|opts)=\"?[^\]\"=]*header", re.I)
 _COLUMNS = re.compile(r"cols=(?:\"([^\"]*)\"|([^,\]]*))")
 _LONGEST_VALUE = 1000
 _MOST_COPIES = 1000

@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[-+−(]?[$€£¥]?\s?[-+−]?\d[\d.,'\u00a0\u202f ]*(?:
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _TIME = r"\d\d?:\d\d(?::\d\d)?"
 _DATE = re.compile(rf"\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}(?:[T ]{_TIME})?|{_TIME}")
-_LINK = re.compile(r"\S+@\S+\.\S+|https?://\S+")
+_LINK = re.compile(r"(?<!\S)[^\s@]++@[^\s.]++\.\S+|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True)

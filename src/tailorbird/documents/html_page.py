@@ -33,7 +33,9 @@ _EMBEDDED = {
     "audio": "recordings",
     "video": "films",
 }
-_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b(lower|upper)-(alpha|latin|roman)", re.I)
+_LIST_STYLE = re.compile(
+    r"list-style(?:-type)?\s*:[^;:]*?\b(lower|upper)-(alpha|latin|roman)", re.I
+)
 
 
 @dataclass(slots=True)

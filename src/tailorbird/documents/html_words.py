@@ -32,7 +32,7 @@ _ROLES = {
 _HIDDEN = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.I)
 _SHOWN_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|flex|grid|table|list-item)\b", re.I)
 BREAK, _ITEM = "\0", "\1"
-_BETWEEN_ITEMS = re.compile(rf"[\s{BREAK}]*{_ITEM}[\s{BREAK}]*")
+_BETWEEN_ITEMS = re.compile(rf"(?:(?<![\s{BREAK}])[\s{BREAK}]+)?{_ITEM}[\s{BREAK}]*")
 
 
 def name_of(element: Any) -> str:

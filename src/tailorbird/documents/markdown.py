@@ -239,7 +239,7 @@ def _code_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def heading_words(heading: str) -> str:
     """Return a heading's words without anchors, links' addresses and emphasis."""
-    heading = re.sub(r"\[\[[^\]]*\]\]|\{#[^}]*\}|<[^<>]*>", " ", heading)
+    heading = re.sub(r"\[\[[^\]]*\]\]|\{#[^{}]*\}|<[^<>]*>", " ", heading)
     heading = re.sub(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])", r"\1", heading)
     return squeeze(re.sub(r"[*`]+|(?<!\w)_+|_+(?!\w)", "", heading))
 

@@ -10,7 +10,9 @@ from tailorbird.documents.outline import Outline, until
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
 
 _HEADING = re.compile(r"(\*{1,12})[ \t]+(\S.*)$")
-_EXTRAS = re.compile(r"^(?:(?:TODO|DONE|NEXT|WAITING)\s+)?(?:\[#[A-Z0-9]\]\s*)?|\s+:[\w@:]+:\s*$")
+_EXTRAS = re.compile(
+    r"^(?:(?:TODO|DONE|NEXT|WAITING)\s+)?(?:\[#[A-Z0-9]\]\s*)?|(?<!\s)\s+:[\w@:]+:\s*$"
+)
 _KEY = re.compile(r"#\+(\w+)(?:\[[^\]]*\])?:?[ \t]*(.*)$")
 _ITEM = re.compile(r"([ \t]*)(?:([-+])|(\d{1,9})[.)])[ \t]+(?:\[@(\d{1,9})\][ \t]*)?(\S.*)$")
 _LINK = re.compile(r"\[\[([^\[\]\n]{1,1000})\](?:\[([^\[\]\n]{1,1000})\])?\]")

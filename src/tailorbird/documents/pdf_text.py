@@ -250,7 +250,7 @@ def hyphen_joint(before: str, after: str, known: Callable[[str], bool]) -> str |
     """Return what stands between two lines of a parted word, or None where none is parted."""
     if not before.endswith(tuple(_HYPHENS)):
         return None
-    head = re.search(r"[^\W_]+$", before[-_LONGEST_WORD:-1])
+    head = re.search(r"(?<![^\W_])[^\W_]+$", before[-_LONGEST_WORD:-1])
     tail = re.match(r"[^\W_]+", after[:_LONGEST_WORD])
     if head is None or tail is None:
         return None

@@ -29,7 +29,7 @@ _VERBATIM = re.compile(
     re.S,
 )
 _STRUCTURE = re.compile(
-    r"[ \t]*(\\(?:begin|end)\{[^{}\n]{1,40}\}|\\(?:bib)?item\b|\\\[|\\\]|"
+    r"(?:(?<![ \t])[ \t]+)?(\\(?:begin|end)\{[^{}\n]{1,40}\}|\\(?:bib)?item\b|\\\[|\\\]|"
     r"\\(?:part|chapter|(?:sub){0,2}section|(?:sub)?paragraph|caption)\*?(?=[\[{]))"
 )
 _COMMAND = re.compile(r"\\(begin|end|(?:bib)?item|[a-z]+)\b\*?")

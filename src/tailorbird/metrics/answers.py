@@ -18,7 +18,7 @@ LOWER_IS_BETTER = (LOSS, PERPLEXITY)
 MOST_LABELS = 20
 # Of the references, so that a slip of the pen does not change the metric.
 _NEARLY_ALL = 0.95
-_MARKED_NUMBER = re.compile(rf"{ANSWER_MARK}\s*[-\u2212$€£¥₹]*\s*[\d.]")
+_MARKED_NUMBER = re.compile(rf"{ANSWER_MARK}\s*+(?:[-\u2212$€£¥₹]++\s*+)?[\d.]")
 
 
 def label_set(references: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from decimal import Decimal
 # An article stands before a word: the last word of "hepatitis A" and of "the answer is A" is none.
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
 _IDEOGRAPHS = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
-_THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3})+(?![\d,])")
+_THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3}){1,40}(?![\d,])")
 # Part of a number: a minus and a point before its digits, and what stands between two of them.
 _OF_NUMBERS = re.compile(
     r"(?<![\w.)])-(?=[$€£¥₹]?-?\.?\d)|(?<=[$€£¥₹])-(?=\.?\d)"
@@ -31,8 +31,8 @@ _NUMBER = re.compile(
     r"|(?P<bare>DIGITS)".replace(
         "DIGITS",
         r"(?:(?!0)\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?"
-        r"|(?!0)\d{1,3}(?:\.\d{3})+,\d+(?![\d,])"
-        rf"|(?!0)\d{{1,3}}(?:[{_GROUPS}]\d{{3}})+(?!\d)(?:[.,]\d+)?"
+        r"|(?!0)\d{1,3}(?:\.\d{3}){1,40},\d+(?![\d,])"
+        rf"|(?!0)\d{{1,3}}(?:[{_GROUPS}]\d{{3}}){{1,40}}(?!\d)(?:[.,]\d+)?"
         r"|(?<!\d,)\d+,\d+(?!\d|,\d)"  # a decimal comma, and no list 3,5,7
         r"|\d+(?:\.\d+)?)(?:e[-+]?\d{1,3}\b)?",
     ),

@@ -18,7 +18,10 @@ UNSUPPORTED = "[?]"
 """What stands after a sentence that no passage holds."""
 
 _WIDEST = 3
-_MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*(?:,|;|and|&|-|\u2013)\s*\d{1,3})*)\]|\s*\[\^(\d{1,3})\]")
+# White space only from its beginning on, or a long run would be read again at each of its places.
+_MARK = re.compile(
+    r"(?:(?<!\s)\s+)?(?:\[(\d{1,3}(?:\s*(?:,|;|and|&|-|\u2013)\s*\d{1,3})*)\]|\[\^(\d{1,3})\])"
+)
 _ONLY_MARKS = re.compile(rf"(?:{_MARK.pattern})+[.\s]*")
 
 

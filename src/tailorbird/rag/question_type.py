@@ -34,10 +34,14 @@ _VERBS = (
     r"|specify|split|start|stop|store|supply|switch|take|target|test|train|try|turn|type|unload"
     r"|unpack|unmerge|update|upgrade|use|utilize|verify|wait|wrap|write)"
 )
+_ORDERS = rf"(?:{_VERBS}\b|do not\b|don['\u2019]t\b|never\b)"
+_BEFORE_ORDERS = (
+    r"(?:(?:first|then|next|now|instead|finally|alternatively|please|simply|just|always|otherwise"
+    r"|also|for \w+)[,:]?\s+)"
+)
 _TELLS = re.compile(
-    rf"^\W*(?:(?:first|then|next|now|instead|finally|alternatively|please|simply|just|always"
-    rf"|otherwise|also|for \w+|(?:to|if|when|before|after|in order to)\b[^,.:;]*)[,:]?\s+)*"
-    rf"(?:{_VERBS}\b|do not\b|don['\u2019]t\b|never\b)"
+    rf"^\W*{_BEFORE_ORDERS}*+(?:(?:to|if|when|before|after|in order to)\b[^,.:;]*?(?:[,:]\s*+|\s)"
+    rf"{_BEFORE_ORDERS}{{0,2}})?{_ORDERS}"
     rf"|\byou (?:can|could|should|must|have to|need to|may|might|will need to|['\u2019]ll need to)"
     rf"(?: (?:also|simply|just|first|then|always|easily))? (?:{_VERBS}|do)\b"
     rf"|[,;:] (?:then )?{_VERBS}\b|\bway (?:to|of|is)\b|\bis to {_VERBS}\b|\brecommended to\b",

@@ -33,7 +33,8 @@ _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _TABLE = re.compile(r"^\s*\|.*\|\s*$")
 _RULE = re.compile(r"^\s*(?:[-*_=~^\"]\s*){3,}$")
 _ASIDE = re.compile(
-    r"^\s*(?:</?[A-Za-z][^>]*>\s*|\[\[.*\]\]\s*|\{%.*%\}\s*|\.\. \S+::.*|>*\s*\[!\w+\]\s*)+$"
+    r"^\s*+(?:(?:</?[A-Za-z][^>]*>|\[\[(?:[^\]]|\](?!\]))*+\]\]|\{%(?:[^%]|%(?!\}))*+%\}"
+    r"|>*+\s*+\[!\w++\])\s*+)++$|^\s*+\.\. \S+::.*$"
 )
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _LINES: dict[Kind, re.Pattern[str]] = {
@@ -42,24 +43,29 @@ _LINES: dict[Kind, re.Pattern[str]] = {
     "table": _TABLE,
     "aside": _ASIDE,
 }
-_QUOTE = re.compile(r"^\s*>+[^\S\n]?", re.M)
+_QUOTE = re.compile(r"^[^\S\n]*>+[^\S\n]?", re.M)
 # A sentence's end: its mark, closing quotes or brackets, then space; ideographs need no space.
 _END = re.compile(
-    r"(?:[.!?\u2026]+[\"'\u201d\u2019)\]*_]*(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"
+    r"(?:(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\]*_]*+(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"
     r"|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\"']*)"
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|approx|resp|ca|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Fig|Figs|Eq|Sec|Ch"
     r"|No|Nos|Vol|pp|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|U\.S|U\.K|a\.m|p\.m"
-    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)|(?<![\w.])[A-Z]|(?:[A-Z]\.)+[A-Z])\.$"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)|(?<![\w.])[A-Z]|[A-Z]\.[A-Z])\.$"
 )
 _OPENS = re.compile(r"\s+[\"'\u201c\u2018(\[*_`>#-]*([^\s\"'\u201c\u2018(\[*_`>#-])")
-_WHOLE_WORD = re.compile(r"(?:[a-z]{4,}|[`)\]])\.$")
-_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|\[[^\]\n]*\]\([^)\n]*\)|https?://\S+", re.S)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_WHOLE_WORD = re.compile(r"(?:[a-z]{4}|[`)\]])\.$")
+# An image in a link, and parentheses in an address, lie one level deep.
+_WORDS = r"\[((?:[^\[\]]++|\[[^\[\]]*\])*+)\]"
+_ADDRESS = r"\((?:[^()]++|\([^()]*\))*+\)"
+_SPAN = re.compile(rf"(?P<ticks>`+)|{_WORDS}{_ADDRESS}|https?://\S+")
+_LINK = re.compile(rf"!?{_WORDS}{_ADDRESS}")
 _REFERENCE = re.compile(r"\[`~?([^`\]]+)`\]")
-_TAG = re.compile(r"</?[A-Za-z][^>\n]*>")
-_STRONG = re.compile(r"(\*\*|__|\*|(?<!\w)_)(?=\S)(.+?)(?<=\S)\1(?!\w)", re.S)
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
+# Twice each: bold may hold italics.
+_STARS = re.compile(r"(?<!\*)(\*{1,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![*\w])")
+_LOW_LINES = re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])((?:[^_]|(?<=\w)_(?=\w))+)(?<=\S)\1(?!\w)")
 
 
 def split_sentences(text: str) -> list[Sentence]:
@@ -78,16 +84,20 @@ def split_sentences(text: str) -> list[Sentence]:
 def plain(text: str) -> str:
     """Return a sentence as it is read: links and emphasis by their words, on one line."""
     bare = _QUOTE.sub("", _ITEM.sub("", text, count=1))
-    bare = _REFERENCE.sub(lambda m: f"`{m.group(1).rpartition('.')[2]}`", _LINK.sub(r"\1", bare))
-    pieces = re.split(r"(`+[^`]*`+)", bare)
+    bare = _LINK.sub(r"\1", _LINK.sub(r"\1", bare))
+    bare = _REFERENCE.sub(lambda m: f"`{m.group(1).rpartition('.')[2]}`", bare)
+    pieces = re.split(r"((?<!`)`+[^`]+`+)", bare)
     for index in range(0, len(pieces), 2):
-        pieces[index] = _STRONG.sub(r"\2", _TAG.sub("", pieces[index]))
+        piece = _TAG.sub("", pieces[index])
+        for pattern in (_STARS, _LOW_LINES) * 2:
+            piece = pattern.sub(r"\2", piece)
+        pieces[index] = piece
     return " ".join("".join(pieces).split())
 
 
 def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
     """Yield kind, start and end of each paragraph, item, heading, row, or block of code."""
-    comments = [m.span() for m in _COMMENT.finditer(text)]
+    comments = [m.span() for m in _COMMENT.finditer(text)][::-1]
     fence = _open_fence(text)
     kind: Kind | None = "code" if fence else None
     begun = end = 0
@@ -100,7 +110,9 @@ def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
                 fence, kind = "", None
             continue
         now = _line_kind(line, kind)
-        if any(a <= start < b for a, b in comments):
+        while comments and comments[-1][1] <= start:
+            comments.pop()
+        if comments and comments[-1][0] <= start:
             now = "aside"
         if now == "more":
             end = stop
@@ -152,16 +164,39 @@ def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     block = text[start:end]
     mark = _ITEM.match(block)
     begun = mark.end() if mark else 0
-    closed = [m.span() for m in _SPAN.finditer(block)]
+    closed = _closed(block)
     for found in _END.finditer(block):
         stop = found.end()
-        if any(a < found.start() < b - 1 for a, b in closed):
+        while closed and closed[-1][1] - 1 <= found.start():
+            closed.pop()
+        if closed and closed[-1][0] < found.start():
             continue
         if found.group()[0] in ".!?" and not _is_end(block, found.start(), stop):
             continue
         yield from _span(text, start + begun, start + stop)
         begun = stop
     yield from _span(text, start + begun, end)
+
+
+def _closed(block: str) -> list[tuple[int, int]]:
+    """Return where code, links and addresses lie, which no sentence ends within; the last first."""
+    spans: list[tuple[int, int]] = []
+    marks = list(_SPAN.finditer(block))
+    # Code goes to the next mark of as many ticks.
+    following: dict[int, list[int]] = {}
+    for mark in reversed(marks):
+        if mark["ticks"]:
+            following.setdefault(len(mark["ticks"]), []).append(mark.end())
+    at = 0
+    for mark in marks:
+        ticks = mark["ticks"]
+        ends = following[len(ticks)] if ticks else [mark.end()]
+        if ticks:
+            ends.pop()
+        if mark.start() >= at and ends:
+            at = ends[-1]
+            spans.append((mark.start(), at))
+    return spans[::-1]
 
 
 def _is_end(block: str, dot: int, stop: int) -> bool:

@@ -15,6 +15,7 @@ from tailorbird.rag.words import content_words, tokens
 
 _SENTENCES = 2
 _LONGEST = 8
+_LONGEST_READ = 2000
 _WORD = re.compile(r"\S+")
 _MONTH = (
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
@@ -32,7 +33,7 @@ _NUMBER = re.compile(
 )
 _SCALE = re.compile(r"\s*(?:percent|per cent|%|million|billion|thousand|hundred)\b", re.I)
 _NAME = re.compile(
-    r"(?:[A-Z][\w.'\u2019&-]*|\d+(?:st|nd|rd|th))"
+    r"(?:[A-Z][\w.'\u2019&-]*|(?<!\d)\d+(?:st|nd|rd|th))"
     r"(?:\s+(?:(?:of|the|de|von|van|der|al|la|le|du|and|&)\s+){0,2}[A-Z][\w.'\u2019&-]*)*"
 )
 _BREAK = re.compile(
@@ -75,9 +76,11 @@ def best_span(question: str, ranked: Sequence[Picked]) -> str:
     best, best_score = "", float("-inf")
     prose = [piece for piece in ranked[: 2 * _SENTENCES] if piece.kind != "code"]
     for piece in prose[:_SENTENCES]:
-        text = plain(piece.text)
+        text = plain(piece.text)[:_LONGEST_READ]
+        near = [m.span() for m in _WORD.finditer(text) if _stems(m.group()) & asked]
         for span in _candidates(text):
-            score = _weigh(span, text, asked, wanted) + _RANK * (piece.score - ranked[0].score)
+            score = _weigh(span, text, asked, wanted) + _NEAR * _nearness(span, text, near)
+            score += _RANK * (piece.score - ranked[0].score)
             if score > best_score:
                 best, best_score = text[span.start : span.end], score
     return best.strip(" .,;:!?\"'")
@@ -111,22 +114,16 @@ def _weigh(span: _Span, text: str, asked: set[str], wanted: str) -> float:
     if wanted == "phrase" and span.kind == "name":
         score += 0.5 * _KIND_BONUS
     score -= _ECHO * len(stems & asked) / len(stems)
-    score -= _LENGTH * abs(len(words.split()) - 2)
-    return score + _NEAR * _nearness(span, text, asked)
+    return score - _LENGTH * abs(len(words.split()) - 2)
 
 
-def _nearness(span: _Span, text: str, asked: set[str]) -> float:
-    """Return from 0 to 1 how close the question's words stand to a span."""
+def _nearness(span: _Span, text: str, near: Sequence[tuple[int, int]]) -> float:
+    """Return from 0 to 1 how close the question's words, which lie at `near`, stand to a span."""
     total = 0.0
-    for found in _WORD.finditer(text):
-        if span.start <= found.start() < span.end or not _stems(found.group()) & asked:
-            continue
-        gap = (
-            text[found.end() : span.start]
-            if found.start() < span.start
-            else (text[span.end : found.start()])
-        )
-        total += 1 / (1 + len(gap.split()))
+    for start, end in near:
+        if not span.start <= start < span.end:
+            gap = text[end : span.start] if start < span.start else text[span.end : start]
+            total += 1 / (1 + len(gap.split()))
     return total / (total + 1.0)
 
 

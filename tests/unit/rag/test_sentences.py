@@ -1,9 +1,12 @@
 """Sentences: borders, kinds, and offsets that hold to the letter."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailorbird.rag.question_type import tells
 from tailorbird.rag.sentences import plain, split_sentences
 
 
@@ -87,3 +90,42 @@ def test_plain_reads_links_and_emphasis_by_their_words() -> None:
     marked = "* [TIES](https://x.org) - **uses** the [`~Lora.merge`] `a * b` __init__ snake_case"
     assert plain(marked).startswith("TIES - uses the `merge` `a * b`")
     assert plain("> quoted\n*word* here") == "quoted word here"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        " ".join(f"[[Page {n}]]" for n in range(4000)) + " and a word",
+        "[!warning]   " * 4000 + "x",
+        "Paid " + "." * 60_000 + " later",
+        "If it rains to the shop when it is day " * 1500 + "and no verb at all",
+        "`" * 30_000 + " a",
+        "`a` b. " * 8000,
+        "[a](b" * 10_000,
+        "**a *b " * 8000,
+        "<!-- c -->\n" * 4000 + "the end.",
+        "\n" * 60_000 + ">",
+    ],
+    ids=["links", "notes", "dots", "clauses", "ticks", "code", "open links", "stars", "asides",
+         "lines"],
+)  # fmt: skip
+def test_long_lines_take_no_more_than_linear_time(line: str) -> None:
+    began = time.process_time()
+    for sentence in split_sentences(line):
+        tells(plain(sentence.text))
+    plain(line)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("See [![Build](a.svg)](b) now", "See Build now"),
+        ("the [set](https://example.org/a_(b)) of c", "the set of c"),
+        ("a **very *soft* bed** and ***that***", "a very soft bed and that"),
+        ("_use snake_case here_ and __there__", "use snake_case here and there"),
+        ("2 * 3 * 4 and a_b_c", "2 * 3 * 4 and a_b_c"),
+    ],
+)
+def test_links_and_emphasis_are_read_as_words(written: str, read: str) -> None:
+    assert plain(written) == read
