@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tailorbird.data.table import Row, Stream, listed
-from tailorbird.data.textfile import open_text
+from tailorbird.data.textfile import lines_of, open_text
 from tailorbird.errors import UserError
 
 ENDINGS = (".conll", ".iob", ".iob2", ".bio")
@@ -19,16 +19,17 @@ def read_conll(path: Path) -> Stream:
     Raises:
         UserError: While the rows pass: a line has a word and no label.
     """
-    return Stream(path, _sentences(path), ["tokens", "labels"])
+    warnings: list[str] = []
+    return Stream(path, _sentences(path, warnings), ["tokens", "labels"], warnings=warnings)
 
 
-def _sentences(path: Path) -> Iterator[tuple[int, Row]]:
+def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
     words: list[str] = []
     labels: list[str] = []
     bad: list[int] = []
     start, seen = 1, False
-    with open_text(path, newline=None) as file:
-        for number, line in enumerate(file, 1):
+    with open_text(path, None, warnings) as file:
+        for number, line in enumerate(lines_of(path, file), 1):
             cells = line.rstrip("\n").split("\t") if "\t" in line else line.split()
             if not line.strip():
                 if words:

@@ -1,21 +1,34 @@
-"""CSV and TSV files to rows, with the line of every fault."""
+"""CSV and TSV to rows, with the line of every fault; documents share the parts without a path."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Row, Stream, duplicate_columns, listed
-from tailorbird.data.textfile import kind_of, open_text
+from tailorbird.data.table import MAX_CELL_CHARACTERS, Place, Row, Stream, duplicate_columns, listed
+from tailorbird.data.textfile import kind_of, lines_of, open_text
 from tailorbird.errors import Faults, UserError
 
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _HEAD = 1 << 20
 
 Record = tuple[int, list[str]]
 """The line a record starts in, and its fields."""
+
+
+class BrokenRecord(ValueError):
+    """A record that quotation marks make impossible.
+
+    Attributes:
+        start: The line it starts in.
+        end: The line in which that was seen.
+    """
+
+    def __init__(self, start: int, end: int, reason: str) -> None:
+        super().__init__(reason)
+        self.start, self.end = start, end
 
 
 def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
@@ -30,20 +43,32 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
         UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
             line is named.
     """
-    notes = []
+    notes: list[str] = []
+    warnings: list[str] = []
     tabbed = kind_of(path) == ".tsv"
     delimiter = "\t" if tabbed else _sniff(path)
     if delimiter != "," and not tabbed:
         notes.append(f"{path}: fields are separated by {_NAMES[delimiter]}")
-    plain = delimiter == "\t" and _plain_quotes(path)
+    plain = delimiter == "\t" and plain_quotes(lambda newline: _lines(path, newline))
     if plain:
         notes.append(f"{path}: quotation marks are read as plain characters")
-    records = _unquoted(path) if plain else _parse(path, delimiter)
+        records = unquoted(_lines(path, "\n", warnings))
+    else:
+        records = _parse(path, delimiter, warnings)
     line, first = next(records, (1, []))
     if first and named and all(map(str.isdigit, named)) and not set(named) & set(first):
-        return _numbered(path, (line, first), records, [int(name) for name in named], notes)
-    header = _header(path, first)
-    return Stream(path, _body(path, records, header, delimiter), header, headed=True, notes=notes)
+        stream = _numbered(path, (line, first), records, [int(name) for name in named], notes)
+    else:
+        header = _header(path, first)
+        rows = _body(path, records, header, delimiter, warnings)
+        stream = Stream(path, rows, header, headed=True, notes=notes)
+    stream.warnings = warnings
+    return stream
+
+
+def _lines(path: Path, newline: str, warnings: list[str] | None = None) -> Iterator[str]:
+    with open_text(path, newline, warnings) as file:
+        yield from lines_of(path, file)
 
 
 def _numbered(
@@ -86,60 +111,85 @@ def _wide(
 
 
 def _sniff(path: Path) -> str:
-    """Return the delimiter: a comma unless the header has none and another one splits the lines."""
     with open_text(path) as file:
-        text = file.read(_HEAD)
-    header, _, rest = text.lstrip().partition("\n")
-    if "," not in header:
-        for delimiter in (";", "\t"):
-            if delimiter in header and delimiter in rest.lstrip().partition("\n")[0]:
-                return delimiter
+        return delimiter_of(file.read(_HEAD))
+
+
+def delimiter_of(head: str) -> str:
+    """Return what splits the first lines of a text: a comma unless another does more often."""
+    lines = [line for line in islice(head.lstrip("\n\r ").split("\n"), 2) if line.strip()]
+    for delimiter in (";", "\t", "|"):
+        splits = lines and all(delimiter in line for line in lines)
+        if splits and lines[0].count(delimiter) > lines[0].count(","):
+            return delimiter
     return ","
 
 
-def _plain_quotes(path: Path) -> bool:
+def plain_quotes(lines: Callable[[str], Iterable[str]]) -> bool:
     """Whether a TSV's quotes can only be plain characters.
 
     Many TSV files are written without quoting, and then a text that merely starts with a
     quotation mark would swallow the rows after it.
+
+    Args:
+        lines: Returns the file's lines, those that end as `open` says for its `newline`.
     """
     widths, plain, quotes = set(), 0, False
-    with open_text(path, newline="\n") as file:
-        for line in file:
-            quotes = quotes or '"' in line
-            if line.strip():
-                widths.add(line.count("\t"))
-                plain += 1
+    for line in lines("\n"):
+        quotes = quotes or '"' in line
+        if line.strip():
+            widths.add(line.count("\t"))
+            plain += 1
     if not quotes:
         return False
     try:
-        quoted = sum(1 for _ in _parse(path, "\t"))
-    except UserError:
+        quoted = sum(1 for _ in parse(lines(""), "\t"))
+    except BrokenRecord:
         return True
     return len(widths) == 1 and plain > quoted
 
 
-def _unquoted(path: Path) -> Iterator[Record]:
-    with open_text(path, newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.removesuffix("\n").removesuffix("\r").split("\t")
+def unquoted(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Record]:
+    """Split each line at its delimiters; quotation marks are characters as others are."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, line.removesuffix("\n").removesuffix("\r").split(delimiter)
 
 
-def _parse(path: Path, delimiter: str) -> Iterator[Record]:
-    """Split text into records; the csv module's faults get the line the record started in."""
-    with open_text(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = _next(reader)
-            except csv.Error as error:
-                raise _broken(path, line, reader.line_num, str(error)) from None
-            if fields is None:
-                return
-            if fields:
-                yield line, fields
+def parse(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
+    """Split lines into records as RFC 4180 says.
+
+    Raises:
+        BrokenRecord: One is none; the csv module's faults get the line the record started in.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = _next(reader)
+        except csv.Error as error:
+            raise BrokenRecord(line, reader.line_num, str(error)) from None
+        if fields is None:
+            return
+        if fields:
+            yield line, fields
+
+
+def swallowed(fields: Sequence[str], delimiter: str) -> int:
+    """Return how many lines within a quoted cell read like rows; 0 where not all of them do."""
+    for cell in fields:
+        if "\n" in cell:
+            inner = [line for line in cell.split("\n")[1:-1] if line.strip()]
+            if len(inner) > 1 and all(line.count(delimiter) == len(fields) - 1 for line in inner):
+                return len(inner)
+    return 0
+
+
+def _parse(path: Path, delimiter: str, warnings: list[str]) -> Iterator[Record]:
+    try:
+        yield from parse(_lines(path, "", warnings), delimiter)
+    except BrokenRecord as error:
+        raise _broken(path, error.start, error.end, str(error)) from None
 
 
 def _next(reader: Any) -> list[str] | None:
@@ -173,9 +223,14 @@ def _broken(path: Path, start: int, end: int, reason: str) -> UserError:
 
 
 def _body(
-    path: Path, records: Iterator[Record], header: list[str], delimiter: str
+    path: Path,
+    records: Iterator[Record],
+    header: list[str],
+    delimiter: str,
+    warnings: list[str],
 ) -> Iterator[tuple[int, Row]]:
     width = len(header)
+    suspects: list[int | Place] = []
     more: list[Record] = []
     fewer: list[Record] = []
     there = False
@@ -185,11 +240,18 @@ def _body(
             continue
         there = True
         if len(fields) == width:
+            if width > 1 and swallowed(fields, delimiter):
+                suspects.append(line)
             yield line, tuple(fields)
         else:
             bad = more if len(fields) > width else fewer
             # Of all but the first only the line is told.
             bad.append((line, fields if not bad else []))
+    if suspects:
+        warnings.append(
+            f"{path}: quoted texts of several lines that all read like rows, in "
+            f"{listed('line', suspects)}: is a quotation mark missing?"
+        )
     faults = Faults()
     _check_width(path, (more, fewer), width, delimiter, faults)
     faults.raise_if_any()

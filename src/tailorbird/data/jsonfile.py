@@ -5,16 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Row, Stream
-from tailorbird.data.textfile import open_text, read_text
+from tailorbird.data.table import Row, Stream, repeated
+from tailorbird.data.textfile import lines_of, open_text, read_text
 from tailorbird.errors import Faults, UserError
 
 _MOST_FAULTS = 5
 _EXAMPLE_ROW = '{"text": "...", "label": "..."}'
-
-
-class _DuplicateKey(ValueError):
-    """An object names a key twice; one of the values would be lost."""
 
 
 def read_jsonl(path: Path) -> Stream:
@@ -25,15 +21,18 @@ def read_jsonl(path: Path) -> Stream:
     """
     columns: dict[str, int] = {}
     names: list[str] = []
-    return Stream(path, _lines(path, columns, names), names)
+    warnings: list[str] = []
+    return Stream(path, _lines(path, columns, names, warnings), names, warnings=warnings)
 
 
-def _lines(path: Path, columns: dict[str, int], names: list[str]) -> Iterator[tuple[int, Row]]:
+def _lines(
+    path: Path, columns: dict[str, int], names: list[str], warnings: list[str]
+) -> Iterator[tuple[int, Row]]:
     faults = Faults()
     bad = 0
     # Lines end with "\n" alone: JSON allows U+2028, at which splitlines() would split.
-    with open_text(path, newline="\n") as file:
-        for number, line in enumerate(file, 1):
+    with open_text(path, "\n", warnings) as file:
+        for number, line in enumerate(lines_of(path, file), 1):
             if not line.strip():
                 continue
             try:
@@ -63,13 +62,15 @@ def read_json(path: Path) -> Stream:
     """
     columns: dict[str, int] = {}
     names: list[str] = []
-    return Stream(path, _listed_objects(path, columns, names), names, unit="row")
+    warnings: list[str] = []
+    rows = _listed_objects(path, columns, names, warnings)
+    return Stream(path, rows, names, unit="row", warnings=warnings)
 
 
 def _listed_objects(
-    path: Path, columns: dict[str, int], names: list[str]
+    path: Path, columns: dict[str, int], names: list[str], warnings: list[str]
 ) -> Iterator[tuple[int, Row]]:
-    text = read_text(path)
+    text = read_text(path, warnings)
     try:
         content = _parse(text)
     except (ValueError, RecursionError) as error:
@@ -114,9 +115,8 @@ def _parse(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _DuplicateKey(f"the key {twice!r} occurs more than once in an object")
+        twice = repeated([name for name, _ in pairs])[0]
+        raise ValueError(f"the key {twice!r} occurs more than once in an object")
     return made
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.table import Row, Stream, duplicate_columns
+from tailorbird.data.textfile import bomb, is_bomb
 from tailorbird.errors import UserError
 
 _BATCH = 1024
@@ -25,6 +26,11 @@ def read_parquet(path: Path) -> Stream:
     try:
         # One file, not a data set: no columns guessed from the names of its folders.
         file = pyarrow.parquet.ParquetFile(path)
+        # A word that a dictionary holds once is not written out for each row that has it.
+        words = [
+            f.name for f in file.schema_arrow if f.type in (pyarrow.string(), pyarrow.binary())
+        ]
+        file = pyarrow.parquet.ParquetFile(path, read_dictionary=words)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged(path, "Parquet", error) from None
     return _stream(path, "Parquet", file.schema_arrow, file.iter_batches(_BATCH))
@@ -64,13 +70,17 @@ def _rows(
 ) -> Iterator[tuple[int, Row]]:
     import pyarrow
 
-    number = 0
+    number = characters = 0
+    packed = path.stat().st_size
     try:
         for batch in batches:
             columns = [
-                _named(column.to_pylist(), names)
+                _named(_values(column), names)
                 for column, names in zip(batch.columns, classes, strict=True)
             ]
+            characters += sum(len(v) for values in columns for v in values if isinstance(v, str))
+            if is_bomb(packed, max(characters, batch.nbytes)):
+                raise bomb(path, characters)
             for row in zip(*columns, strict=True):
                 number += 1
                 yield number, row
@@ -78,6 +88,19 @@ def _rows(
         raise _damaged(path, kind, error) from None
     if not number:
         raise UserError(f"{path}: the file has no rows", "give a file with rows")
+
+
+def _values(column: Any) -> list[Any]:
+    """Return a column's cells; those that its dictionary holds once are one object."""
+    import pyarrow
+
+    if not isinstance(column, pyarrow.DictionaryArray):
+        return list(column.to_pylist())
+    numbers = column.indices.to_pylist()
+    used = sorted({number for number in numbers if number is not None})
+    taken = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
+    words = dict(zip(used, taken.to_pylist(), strict=True))
+    return [words.get(number) for number in numbers]
 
 
 def class_names(schema: Any) -> dict[str, list[str]]:

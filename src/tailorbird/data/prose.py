@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tailorbird.data.table import Row, Stream
-from tailorbird.data.textfile import open_text
+from tailorbird.data.textfile import lines_of, open_text
 from tailorbird.errors import UserError
 
 BLOCK_CHARACTERS = 2000
@@ -22,13 +22,14 @@ def read_prose(path: Path) -> Stream:
     """
     note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
     note += "paragraphs; blocks are what is held out"
-    return Stream(path, _blocks(path), ["text"], notes=[note])
+    warnings: list[str] = []
+    return Stream(path, _blocks(path, warnings), ["text"], notes=[note], warnings=warnings)
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, Row]]:
+def _blocks(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
     held: list[str] = []
     start, size = 1, 0
-    for line, paragraph in _paragraphs(path):
+    for line, paragraph in _paragraphs(path, warnings):
         if held and size + 2 + len(paragraph) > BLOCK_CHARACTERS:
             yield start, ("\n\n".join(held),)
             held, size = [], 0
@@ -41,12 +42,12 @@ def _blocks(path: Path) -> Iterator[tuple[int, Row]]:
     yield start, ("\n\n".join(held),)
 
 
-def _paragraphs(path: Path) -> Iterator[tuple[int, str]]:
+def _paragraphs(path: Path, warnings: list[str]) -> Iterator[tuple[int, str]]:
     """Yield each paragraph and the line it starts in."""
     held: list[str] = []
     start = 1
-    with open_text(path, newline=None) as file:  # any line break, as "\n"
-        for number, line in enumerate(file, 1):
+    with open_text(path, None, warnings) as file:  # any line break, as "\n"
+        for number, line in enumerate(lines_of(path, file), 1):
             if line.strip():
                 start = start if held else number
                 held.append(line.rstrip())

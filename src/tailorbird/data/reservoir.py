@@ -1,5 +1,6 @@
 """Which of the rows that pass are kept: all, or a random sample that fits the memory."""
 
+import sys
 from pathlib import Path
 from random import Random
 from typing import Generic, TypeVar
@@ -7,7 +8,9 @@ from typing import Generic, TypeVar
 from tailorbird.errors import UserError
 
 _T = TypeVar("_T")
-_LOOKED_AT = 4096
+_LOOKED_AT, _PASSED = 4096, 64 << 20
+"""After how many rows or characters the memory is looked at."""
+
 _SHARE = 0.5
 
 
@@ -29,10 +32,15 @@ class Kept(Generic[_T]):
         self._rows: list[_T] = []
         self._numbers: list[int] = []
         self._memory = Memory()
+        self._passed = 0
         self.seen = 0
 
-    def add(self, row: _T) -> None:
+    def add(self, row: _T, size: int = 0) -> None:
         """Note the next row.
+
+        Args:
+            row: The row.
+            size: Characters in it.
 
         Raises:
             UserError: The rows so far take more memory than they may.
@@ -46,8 +54,15 @@ class Kept(Generic[_T]):
             self._numbers.append(number)
         elif (place := self._random.randrange(number + 1)) < self._most:
             self._rows[place], self._numbers[place] = row, number
-        if number % _LOOKED_AT == _LOOKED_AT - 1 and self._memory.exceeded():
-            raise self._too_much()
+        self._passed += size
+        if number % _LOOKED_AT == _LOOKED_AT - 1 or self._passed > _PASSED:
+            self._passed = 0
+            if self._memory.exceeded():
+                raise self._too_much()
+
+    def clear(self) -> None:
+        """Forget the rows, so that there is memory to tell of it."""
+        self._rows, self._numbers = [], []
 
     def rows(self) -> list[_T]:
         """Return what was kept, in the order in which it passed."""
@@ -90,13 +105,27 @@ def free_bytes() -> int:
     """Return the memory that is free, of the machine and of this process's control group."""
     import psutil
 
-    free = int(psutil.virtual_memory().available)
+    free = min(int(psutil.virtual_memory().available), _address_space())
     group = Path("/sys/fs/cgroup")
     most, now = (_number(group / name) for name in ("memory.max", "memory.current"))
     if most is None or now is None:
         return free
     # Pages of files that were read count as used, and are given back as soon as they are wanted.
     return min(free, most - now + _cached(group / "memory.stat"))
+
+
+def _address_space() -> int:
+    """Return what is left of the address space that the process may have (`ulimit -v`)."""
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(0, most - int(psutil.Process().memory_info().vms))
 
 
 def _cached(path: Path) -> int:

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tailorbird.data.delimited import delimiter_of
 from tailorbird.data.hub import hub_address, hub_splits
 from tailorbird.data.layout import CARD, KEYWORDS, PROSE, TABLES, saved_splits, split_files
-from tailorbird.data.textfile import PACKED, kind_of
+from tailorbird.data.textfile import PACKED, kind_of, open_text
 from tailorbird.errors import Faults, UserError, did_you_mean
 
 ENDINGS = (*TABLES, *PROSE)
+_HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,47 @@ def _checked(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
     kind = kind_of(path)
-    if kind in ENDINGS:
+    if kind in ENDINGS or (not kind and kind_in(path)):
         return path
-    told = f"files in {kind}" if kind else "files whose name has no ending"
+    told = f"files in {kind}" if kind else "files whose name has no ending, and no rows in them,"
     raise UserError(
         f"{path}: {told} cannot be read{did_you_mean(kind, ENDINGS)}",
         f"save it as one of: {', '.join(ENDINGS)} (packed too: {', '.join(PACKED)})",
     )
+
+
+def kind_in(path: Path) -> str:
+    """Return what kind of table a file is: by its ending, or where it has none by what is in it.
+
+    Raises:
+        UserError: It has no ending, and is empty, damaged or in no encoding.
+    """
+    if (kind := kind_of(path)) or not path.is_file():
+        return kind
+    with path.open("rb") as file:
+        start = file.read(8)
+    for magic, binary in ((b"PAR1", ".parquet"), (b"ARROW1", ".arrow")):
+        if start.startswith(magic):
+            return binary
+    try:
+        with open_text(path) as text:
+            head = text.read(_HEAD)
+    except PermissionError:
+        return ""
+    return _kind_of_text(head)
+
+
+def _kind_of_text(head: str) -> str:
+    """Return the kind of a table by its first lines; empty where they are none."""
+    if head.lstrip()[:1] == "[":
+        return ".json"
+    first, _, second = head.lstrip().partition("\n")
+    if first[:1] == "{":
+        whole = first.rstrip().endswith("}") and (not second.strip() or second[:1] in "{\n")
+        return ".jsonl" if whole else ".json"
+    delimiter = delimiter_of(head)
+    split = bool(first and second and delimiter in first and delimiter in second.split("\n")[0])
+    return (".tsv" if delimiter == "\t" else ".csv") if split else ""
 
 
 def _missing(path: Path) -> UserError:

@@ -1,5 +1,6 @@
 """Rows as they stand in a file, before anyone says which column is what."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class Stream:
         unit: What places count.
         headed: The names came from a header line (which the user may have forgotten).
         notes: What was assumed, in words.
+        warnings: What may be wrong, in words; complete when the rows have passed.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Stream:
     unit: Unit = "line"
     headed: bool = False
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,37 @@ def listed(unit: str, numbers: Sequence[int | Place]) -> str:
     return f"{unit}{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
-def duplicate_columns(path: Path, names: list[str]) -> UserError:
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names of which each is another: the second `note` is called ``note (2)``.
+
+    >>> numbered(["note", "id", "note"])
+    ['note', 'id', 'note (2)']
+    """
+    taken = set(names)
+    counts: Counter[str] = Counter()
+    different = []
+    for name in names:
+        counts[name] += 1
+        if counts[name] > 1:
+            while (other := f"{name} ({counts[name]})") in taken:
+                counts[name] += 1
+            taken.add(other)
+            name = other
+        different.append(name)
+    return different
+
+
+def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
     """Return the fault of a file in which a column name occurs twice."""
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = repeated(names)
+    more = f" and {len(twice) - _LISTED:,} more" if len(twice) > _LISTED else ""
     return UserError(
-        f"{path}: the column name {', '.join(map(repr, twice))} occurs more than once",
+        f"{path}: the column name {', '.join(map(repr, twice[:_LISTED]))}{more} occurs more than "
+        "once",
         "rename or remove one of the columns, so that every name is different",
     )

@@ -10,9 +10,9 @@ from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.prose import read_prose
 from tailorbird.data.reservoir import Kept
-from tailorbird.data.sources import Source, files_of
+from tailorbird.data.sources import Source, files_of, kind_in
 from tailorbird.data.table import Place, Row, Stream, Table
-from tailorbird.data.textfile import PACKED, kind_of
+from tailorbird.data.textfile import PACKED
 from tailorbird.errors import Faults, UserError
 
 READERS: dict[str, Callable[[Path], Stream]] = {
@@ -55,7 +55,15 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             stream = _opened(file, named)
             streams.append(stream)
             for place, row in stream.rows:
-                kept.add((number, place, row))
+                kept.add((number, place, row), _size(row))
+            for warning in stream.warnings:
+                log.warn(warning)
+        except MemoryError:
+            kept.clear()
+            faults.add(
+                f"{file}: reading it takes more memory than there is",
+                "keep fewer rows, drawn at random while reading: --set data.max_examples=10000",
+            )
         except PermissionError:
             faults.add(f"{file}: no permission to read it", f"chmod u+r {file}")
         except UserError as error:
@@ -71,8 +79,12 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     return _joined(asked.name, streams, rows, notes)
 
 
+def _size(row: Row) -> int:
+    return sum(len(cell) for cell in row if isinstance(cell, str))
+
+
 def _opened(file: Path, named: Sequence[str]) -> Stream:
-    kind = kind_of(file)
+    kind = kind_in(file)
     if kind in _WHOLE and file.suffix.lower() in PACKED:
         raise UserError(f"{file}: {kind} files cannot be read packed", "unpack it: they are small")
     reader = READERS[kind]
@@ -84,9 +96,11 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
     first = streams[0]
     columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
     for stream in streams:
-        lacking = [repr(column) for column in columns if column not in stream.columns]
+        there = set(stream.columns)
+        lacking = [repr(column) for column in columns if column not in there]
         if lacking:
-            notes.append(f"{stream.path} has no column {', '.join(lacking)}, which others have")
+            named = _some(lacking)
+            notes.append(f"{stream.path} has no column {named}, which others have")
     notes = [note for stream in streams for note in stream.notes] + notes
     if len(streams) == 1:
         return Table(
@@ -102,7 +116,8 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
         f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
         + _some([s.path.name for s in streams])
     )
-    places = [[s.columns.index(c) if c in s.columns else -1 for c in columns] for s in streams]
+    numbers = [{name: i for i, name in enumerate(s.columns)} for s in streams]
+    places = [[known.get(name, -1) for name in columns] for known in numbers]
     names = [stream.path.name for stream in streams]
     if len(set(names)) < len(names):
         names = [str(stream.path) for stream in streams]
