@@ -128,7 +128,9 @@ _FILES = [
         ("trian.csv", "no such file", "did you mean 'train.csv'?"),
     ),
     BadFile("unknown kind", _file(GOOD, "train.cvs"), (".cvs", "did you mean '.csv'?", ".parquet")),
-    BadFile("no ending", _file("a few words\nand more\n", "train"), ("train:", "no ending", ".jsonl")),
+    BadFile(
+        "no ending", _file("a few words\nand more\n", "train"), ("train:", "no ending", ".jsonl")
+    ),
     BadFile("empty csv", _file(""), ("train.csv", "empty")),
     BadFile("blank csv", _file(" \n\n  \n"), ("train.csv", "empty")),
     BadFile("empty jsonl", _file("", "train.jsonl"), ("train.jsonl", "empty")),

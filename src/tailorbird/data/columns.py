@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tailorbird.data.table import Table
+from tailorbird.data.table import Table, shown
 from tailorbird.errors import Faults, UserError, did_you_mean
 
 # The first name of each wins where several are present; any other tie is the user's to break.
@@ -88,12 +88,12 @@ def check_named(table: Table, text: str | None, label: str | None) -> None:
                 raise _no_header(table)
             faults.add(
                 f"{table.path}: there is no column {name!r}{did_you_mean(name, table.columns)}",
-                f"{flag} takes one of: {_names(table.columns)}",
+                f"{flag} takes one of: {shown(table.columns)}",
             )
     if text is not None and text == label:
         faults.add(
             f"{table.path}: the column {text!r} is named as both text and label",
-            f"name two of: {_names(table.columns)}",
+            f"name two of: {shown(table.columns)}",
         )
     faults.raise_if_any()
 
@@ -132,7 +132,7 @@ def _fits(table: Table, text: str, label: str) -> bool:
 
 def _undecided(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
     """Return the fault of a file whose columns leave a doubt."""
-    names = _names(table.columns)
+    names = shown(table.columns)
     if need_label and len(table.columns) == 1:
         return UserError(
             f"{table.path}: {names} is the only column, so there are no labels",
@@ -178,7 +178,3 @@ def _no_header(table: Table) -> UserError:
         f"{table.path}: the header is missing: the first line reads like data: {first}",
         "put a line with the columns' names above it, such as text,label",
     )
-
-
-def _names(columns: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in columns)

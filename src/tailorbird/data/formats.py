@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
-from tailorbird.data.table import Table
+from tailorbird.data.table import Table, shown
 from tailorbird.errors import UserError
 from tailorbird.records import KINDS, Task
 
@@ -148,7 +148,7 @@ def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
         if isinstance(value, str) and value.lstrip().startswith("[{"):
             try:
                 turns = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return odd
         if isinstance(turns, list) and turns:
             return turns[0] if isinstance(turns[0], dict) else odd
@@ -197,7 +197,7 @@ def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) 
     if prompt is None and len(free) == 1:
         prompt = free[0]
     if prompt is None or (answer is None and need_label):
-        names = ", ".join(map(repr, table.columns))
+        names = shown(table.columns)
         lacking = "prompt" if prompt is None else "answer"
         raise UserError(
             f"{table.path}: which column is the {lacking}? The columns are: {names}",

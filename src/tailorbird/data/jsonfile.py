@@ -150,7 +150,7 @@ def _whole_fix(path: Path, text: str) -> str:
     """Return the fix; a file of one object per line only has the wrong name."""
     try:
         first = json.loads(text.lstrip().split("\n", 1)[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         first = None
     if isinstance(first, dict):
         return f"it has one object per line: rename it {path.stem}.jsonl"

@@ -1,13 +1,14 @@
 """Questions whose right documents are known: BEIR's layout, tables, and SQuAD's JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tailorbird import log
+from tailorbird.data.tables import read_table
+from tailorbird.data.textfile import read_text
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Question
 
@@ -30,7 +31,7 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
     """Return the questions that have judgements.
 
     Args:
-        queries: JSONL or CSV with a question (and answer, source) per row, or SQuAD's JSON.
+        queries: A table with a question (and answer, source) per row, or SQuAD's JSON.
         qrels: TSV ``query-id corpus-id score`` with a heading, or trec_eval's four columns
             without one; None: the rows name their sources.
 
@@ -70,7 +71,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         try:
             query, document, grade = (cell.strip() for cell in cells)
             judged.setdefault(query, {})[document] = int(float(grade))
-        except ValueError:
+        except (ValueError, OverflowError):
             if number > 1:  # the first line is a heading
                 faults.add(f"{path}:{number} is {line[:60]!r}", "write query-id, corpus-id, score")
                 if number > 10:
@@ -106,7 +107,7 @@ def _squad(path: Path) -> tuple[list[Paragraph], list[Question]] | None:
                     questions.append(
                         Question(str(asked["id"]), asked["question"], {name: 1}, answers)
                     )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return paragraphs, questions
 
@@ -139,31 +140,16 @@ def _several(value: Any) -> tuple[str, ...]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    text = _text(path)
-    if path.suffix in (".csv", ".tsv"):
-        mark = "\t" if path.suffix == ".tsv" else ","
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=mark))
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}:{number} is no JSON object: {line[:60]!r}",
-                "give JSONL or CSV with a question per row, or SQuAD's JSON",
-            )
-        rows.append(row)
-    return rows
+    table = read_table(path)
+    rows = (zip(table.columns, row, strict=True) for row in table.rows)
+    return [{name: cell for name, cell in row if cell is not None} for row in rows]
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}", "check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "give a UTF-8 text file") from None
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "check the path")
+    warnings: list[str] = []
+    text = read_text(path, warnings)
+    for warning in warnings:
+        log.warn(warning)
+    return text

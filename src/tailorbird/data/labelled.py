@@ -7,7 +7,7 @@ from typing import Any
 from tailorbird.data.cells import column_texts, missing_label
 from tailorbird.data.columns import LABEL_NAMES, Chosen, by_name, check_named, choose_columns
 from tailorbird.data.formats import Wish
-from tailorbird.data.table import Table, listed
+from tailorbird.data.table import Table, listed, shown
 from tailorbird.data.targets import Reading, infer, read_cells
 from tailorbird.data.words import WordColumns, find_words, read_words
 from tailorbird.errors import Faults, UserError
@@ -148,8 +148,7 @@ def _columns(table: Table, wish: Wish, asked: Asked) -> _Columns:
         found = by_name(free, LABEL_NAMES)
         if found is None:
             raise UserError(
-                f"{table.path}: which column is the label? The columns are: "
-                f"{', '.join(map(repr, free))}",
+                f"{table.path}: which column is the label? The columns are: {shown(free)}",
                 "say --label NAME",
             )
         labels = (found,)

@@ -11,7 +11,9 @@ from tailorbird.errors import UserError
 MAX_CELL_CHARACTERS = 1_000_000
 """Longer cells are refused: in practice they are an unclosed quote, not a text."""
 
+MAX_COLUMNS = 10_000
 _LISTED = 5
+_NAMED = 20
 Row = tuple[Any, ...]
 Unit = Literal["line", "row"]
 
@@ -116,12 +118,15 @@ def numbered(names: Sequence[str]) -> list[str]:
     return different
 
 
+def shown(names: Sequence[str]) -> str:
+    """Return names for a message, not more than a person reads."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + more
+
+
 def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
     """Return the fault of a file in which a column name occurs twice."""
-    twice = repeated(names)
-    more = f" and {len(twice) - _LISTED:,} more" if len(twice) > _LISTED else ""
     return UserError(
-        f"{path}: the column name {', '.join(map(repr, twice[:_LISTED]))}{more} occurs more than "
-        "once",
+        f"{path}: the column name {shown(repeated(names))} occurs more than once",
         "rename or remove one of the columns, so that every name is different",
     )

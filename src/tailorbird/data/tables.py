@@ -11,7 +11,7 @@ from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.prose import read_prose
 from tailorbird.data.reservoir import Kept
 from tailorbird.data.sources import Source, files_of, kind_in
-from tailorbird.data.table import Place, Row, Stream, Table
+from tailorbird.data.table import MAX_COLUMNS, Place, Row, Stream, Table
 from tailorbird.data.textfile import PACKED
 from tailorbird.errors import Faults, UserError
 
@@ -95,6 +95,11 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
     """Return one table: its columns are all that any file has, in the order first seen."""
     first = streams[0]
     columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
+    if len(columns) > MAX_COLUMNS:
+        raise UserError(
+            f"{name}: it has {len(columns):,} columns, more than {MAX_COLUMNS:,}",
+            "give a table of texts; of JSON, write what varies as values and not as keys",
+        )
     for stream in streams:
         there = set(stream.columns)
         lacking = [repr(column) for column in columns if column not in there]

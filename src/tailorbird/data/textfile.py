@@ -19,6 +19,7 @@ MAX_LINE_CHARACTERS = 64 << 20
 
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 _CHUNK = 1 << 20
+_MOST_BLANK_BYTES = 16 << 20
 _PACKINGS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -152,6 +153,7 @@ class _Decoded(io.RawIOBase):
         self._codec, self._name = "", "UTF-8"
         self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
         self._offset, self._line, self._left = 0, 1, b""
+        self._blank = 0
         self._begun = False
 
     def readable(self) -> bool:
@@ -193,6 +195,13 @@ class _Decoded(io.RawIOBase):
         except UnicodeDecodeError as error:
             raise self._undecodable(chunk, error, max(0, error.start - held)) from None
         self._offset += len(chunk)
+        self._blank = 0 if chunk.strip() else self._blank + len(chunk)
+        if self._blank > _MOST_BLANK_BYTES:
+            raise UserError(
+                f"{self._path}: more than {_MOST_BLANK_BYTES >> 20} MB of blank lines after line "
+                f"{self._line:,}",
+                "look at what it holds",
+            )
         if is_bomb(self._size, self._offset):
             raise bomb(self._path, self._offset)
         made = chunk if self._codec in ("", "utf-8") else text.encode()

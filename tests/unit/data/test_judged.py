@@ -78,10 +78,10 @@ def test_squad(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("q.jsonl", "not json", "no JSON object"),
+        ("q.jsonl", "not json", "line 1 is not valid JSON"),
         ("q.csv", "name,source\na,b\n", "no question"),
         ("q.csv", "question\nWhy?\n", "no question of"),
-        ("q.jsonl", "[1]", "no JSON object"),
+        ("q.jsonl", "[1]", "line 1 holds a list, not an object"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, name: str, text: str, words: str) -> None:
@@ -93,7 +93,7 @@ def test_bad_judgements_and_missing_files_are_named(tmp_path: Path) -> None:
     bad = write(tmp_path / "q.tsv", "query-id\tcorpus-id\tscore\n1\td1\tmany\n2\td2\n")
     with pytest.raises(UserError, match=r"2 problems[\s\S]*q.tsv:2[\s\S]*q.tsv:3"):
         read_qrels(bad)
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match="there is no"):
         read_questions(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match="not SQuAD"):
         read_paragraphs(write(tmp_path / "x.json", "{}"))
