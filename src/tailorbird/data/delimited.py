@@ -156,8 +156,15 @@ def unquoted(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Record]:
             yield number, line.removesuffix("\n").removesuffix("\r").split(delimiter)
 
 
-def parse(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
+def parse(
+    lines: Iterable[str], delimiter: str, longest: int = MAX_CELL_CHARACTERS
+) -> Iterator[Record]:
     """Split lines into records as RFC 4180 says.
+
+    Args:
+        lines: The lines, with their ends.
+        delimiter: What stands between fields.
+        longest: Characters that a field may have.
 
     Raises:
         BrokenRecord: One is none; the csv module's faults get the line the record started in.
@@ -166,7 +173,7 @@ def parse(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
     while True:
         line = reader.line_num + 1
         try:
-            fields = _next(reader)
+            fields = _next(reader, longest)
         except csv.Error as error:
             raise BrokenRecord(line, reader.line_num, str(error)) from None
         if fields is None:
@@ -192,9 +199,9 @@ def _parse(path: Path, delimiter: str, warnings: list[str]) -> Iterator[Record]:
         raise _broken(path, error.start, error.end, str(error)) from None
 
 
-def _next(reader: Any) -> list[str] | None:
+def _next(reader: Any, longest: int) -> list[str] | None:
     """Return the next record; the csv module's limit is everyone's, and is put back."""
-    before = csv.field_size_limit(MAX_CELL_CHARACTERS)
+    before = csv.field_size_limit(longest)
     try:
         return next(reader, None)
     finally:

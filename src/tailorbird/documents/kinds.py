@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +37,7 @@ _ADOC = ("asciidoc", "AsciiDoc", "asciidoc", "read_asciidoc")
 _TEX = ("tex", "LaTeX", "tex", "read_tex")
 _SUBTITLES = ("subtitles", "subtitles", "subtitles", "read_subtitles")
 _XML = ("xml", "XML", "xml_page", "read_xml")
+_COLUMNS = ("parquet", "Parquet", "rows", "read_columns")
 _SHEETS = ("xlsx", "a workbook", "sheets", "read_sheets")
 
 # Modules are named, not imported: a worker that reads Markdown need not wait for PDFium.
@@ -73,6 +75,9 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ".jsonl": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
     ".ndjson": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
     ".json": ("json", "JSON", "rows", "read_json"),
+    ".parquet": _COLUMNS,
+    ".arrow": _COLUMNS,
+    ".feather": _COLUMNS,
     ".eml": ("eml", "an e-mail", "mail", "read_eml"),
     ".msg": ("msg", "an Outlook message", "mail", "read_msg"),
     **_all(
@@ -104,7 +109,6 @@ UNREAD: dict[str, str] = {
     ".mobi": "a Kindle book: convert it to EPUB first",
     ".azw3": "a Kindle book: convert it to EPUB first",
     ".ps": "PostScript: convert it to PDF first",
-    ".parquet": "Parquet: write it as JSONL or CSV first",
     ".mbox": "a mailbox: save its messages as EML first",
     **_all(".png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .svg .ico", _PICTURE),
     **_all(".mp3 .wav .flac .ogg .m4a .mp4 .mkv .mov .avi .webm", _SOUND),
@@ -117,6 +121,17 @@ UNREAD: dict[str, str] = {
         _BINARY,
     ),
 }
+
+
+RESERVED = {
+    "path": "the file",
+    "kind": "what the file is",
+    "modified": "when the file was changed",
+    "source": "what the document is known by",
+    "title": "the document's title",
+    "page": "the page of a passage",
+}
+"""Names that filters use for what is known of every document, and for what."""
 
 
 def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Document], Notes]:
@@ -143,10 +158,11 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
         changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
         facts["modified"] = changed.isoformat(timespec="seconds")
     # Not `path.name`: bytes of it that are no UTF-8 are no words.
-    title = "" if kind in ("csv", "jsonl") else source.rpartition("/")[2]
+    title = "" if kind in ("csv", "jsonl", "parquet") else source.rpartition("/")[2]
     parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
     _check_growth(parsed, path.stat().st_size)
-    documents = [_document(one, source, title, facts) for one in parsed if one.text.strip()]
+    parsed = _with_own_names([one for one in parsed if one.text.strip()], notes)
+    documents = [_document(one, source, title, facts) for one in parsed]
     if not documents:
         raise Unreadable("no text in it")
     return documents, notes
@@ -197,6 +213,26 @@ def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> l
         raise Unreadable(f"damaged: nested too deeply for {words}") from error
     except Exception as error:  # a library that stumbles over a damaged file raises anything
         raise Unreadable(failure(error, words)) from error
+
+
+def _with_own_names(parsed: list[Parsed], notes: Notes) -> list[Parsed]:
+    """Return texts whose metadata has no name of ours; the file's own is kept under another."""
+    hidden = sorted({name for one in parsed for name in one.metadata if name in RESERVED})
+    if not hidden:
+        return parsed
+    notes.extend(
+        f"its own {name!r} is kept as 'own_{name}', since {name!r} is reserved for {RESERVED[name]}"
+        for name in hidden
+    )
+    return [
+        replace(one, metadata={own_name(n): value for n, value in one.metadata.items()})
+        for one in parsed
+    ]
+
+
+def own_name(name: str) -> str:
+    """Return what a file's own column or field is called in filters."""
+    return f"own_{name}" if name in RESERVED else name
 
 
 def _document(one: Parsed, source: str, title: str, facts: dict[str, Value]) -> Document:

@@ -1,6 +1,5 @@
-"""CSV, TSV, JSONL and JSON: each row is a document, its text in one column or in all of them."""
+"""CSV, TSV, JSONL, JSON, Parquet: each row is a document, its text in one column or in all."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,11 +7,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tailorbird.data.delimited import (
+    BrokenRecord,
+    Record,
+    delimiter_of,
+    parse,
+    plain_quotes,
+    swallowed,
+    unquoted,
+)
+from tailorbird.data.table import Place, listed, numbered, repeated, shown
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.markup import plain_value
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.errors import did_you_mean
+from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Mark
 
 # Names that leave no doubt; with others a row's text is all of its columns.
@@ -22,62 +31,99 @@ TEXT_NAMES = (
 )
 TITLE_NAMES = ("title", "headline", "heading", "subject", "name")
 ID_NAMES = ("_id", "id", "doc_id", "docid", "document_id", "pid", "uuid", "key")
-_LARGEST_CELL = 1 << 30
-_MOST_BAD_LINES = 5
+_HEAD, _LONGEST_CELL = 1 << 20, 1 << 30
 _DEEPEST = 50
 
 Row = Mapping[str, Any]
 
 
 def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a file whose first line names the columns."""
-    text = _characters(path, notes)
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _delimiter(text)
-    csv.field_size_limit(_LARGEST_CELL)
-    plain = delimiter == "\t" and _unbalanced(text)
-    if plain:
+    """Read a file whose first line names the columns; of rows that are torn, the words are kept."""
+    text = decode(path.read_bytes(), notes)
+    tabbed = path.suffix.lower() in (".tsv", ".tab")
+    delimiter = "\t" if tabbed else delimiter_of(text[:_HEAD])
+    if delimiter == "\t" and plain_quotes(lambda newline: io.StringIO(text, newline)):
         notes.append("quotation marks are read as plain characters")
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
-    )
-    try:
-        names = [squeeze(name) for name in next(reader, [])]
-        names = [name or f"column {i}" for i, name in enumerate(names, 1)]
-        rows: list[Row] = [dict(zip(names, cells, strict=False)) for cells in reader if any(cells)]
-    except csv.Error as error:
-        raise Unreadable(f"line {reader.line_num}: {error}") from error
+        records = unquoted(io.StringIO(text, "\n"), delimiter)
+    else:
+        records = _mended(text, delimiter, notes)
+    _, header = next(records, (1, []))
+    names = _different([squeeze(n) or f"column {i}" for i, n in enumerate(header, 1)], notes)
+    rows = list(_fitting(records, names, delimiter, notes))
     if not rows:
         raise Unreadable("no rows below its first line, which names the columns")
-    yield from _documents(rows, options)
+    yield from _documents(rows, options, notes)
 
 
-def _characters(path: Path, notes: Notes) -> str:
-    # Line ends within quoted cells are cleaned with the cell.
-    return decode(path.read_bytes(), notes)
+def _mended(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
+    """Yield records; the first line of one that quotation marks break is taken as it stands."""
+    lines = list(io.StringIO(text, newline=""))
+    first = 0
+    torn: list[int | Place] = []
+    swallowing: list[int | Place] = []
+    while first < len(lines):
+        try:
+            rest = (lines[number] for number in range(first, len(lines)))
+            for line, fields in parse(rest, delimiter, _LONGEST_CELL):
+                if swallowed(fields, delimiter):
+                    swallowing.append(first + line)
+                yield first + line, fields
+            break
+        except BrokenRecord as error:
+            start = first + error.start - 1
+            yield from ((start + 1, f) for _, f in unquoted([lines[start]], delimiter))
+            torn.append(start + 1)
+            first = start + 1
+    if torn:
+        notes.append(
+            f"quotation marks that are not closed, or closed within a text, are read as plain "
+            f"characters in {listed('line', torn)}"
+        )
+    if swallowing:
+        notes.append(
+            "quoted texts of several lines that all read like rows: is a quotation mark missing in "
+            f"{listed('line', swallowing)}?"
+        )
 
 
-def _delimiter(text: str) -> str:
-    head = text.lstrip().partition("\n")[0]
-    return max((",", ";", "\t", "|"), key=lambda mark: (head.count(mark), mark == ","))
+def _different(names: list[str], notes: Notes) -> list[str]:
+    """Return names that differ, so that none of the values is lost."""
+    if twice := repeated(names):
+        notes.append(f"the column name {shown(twice)} occurs more than once: each is numbered")
+    return numbered(names)
 
 
-def _unbalanced(text: str) -> bool:
-    """Whether quotes in a TSV can only be plain characters: lines hold an odd number of them."""
-    return any(line.count('"') % 2 for line in text.split("\n"))
+def _fitting(
+    records: Iterable[Record], names: list[str], delimiter: str, notes: Notes
+) -> Iterator[Row]:
+    """Yield rows of as many cells as there are names; what is beyond them joins the last."""
+    wide: list[int | Place] = []
+    for line, cells in records:
+        if not any(cells):
+            continue
+        if len(cells) > len(names) > 0:
+            if any(cells[len(names) :]):
+                wide.append(line)
+            cells[len(names) - 1 :] = [delimiter.join(cells[len(names) - 1 :]).rstrip(delimiter)]
+        yield dict(zip(names, cells, strict=False))
+    if wide:
+        notes.append(
+            f"more cells than the header names: what is beyond them is joined to "
+            f"{names[-1]!r} in {listed('line', wide)}"
+        )
 
 
 def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read one object per line; lines that are none are left out and told."""
     rows: list[Row] = []
-    bad: list[int] = []
+    bad: list[int | Place] = []
+    twice: list[str] = []
     # Not splitlines(): it also splits at U+2028, which JSON allows inside a string.
-    for number, line in enumerate(_characters(path, notes).split("\n"), 1):
+    for number, line in enumerate(decode(path.read_bytes(), notes).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line, parse_float=_decimal)
+            row = _parsed_json(line, twice)
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
@@ -85,19 +131,20 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
         else:
             bad.append(number)
     if bad:
-        shown = ", ".join(map(str, bad[:_MOST_BAD_LINES]))
-        said = f"{len(bad)} lines are no JSON objects and are left out: {shown}"
+        where = f"{len(bad)} lines are no JSON objects and are left out: {listed('line', bad)}"
         if not rows:
-            raise Unreadable(f"damaged: {said}")
-        notes.append(said + (", ..." if len(bad) > _MOST_BAD_LINES else ""))
-    yield from _documents(rows, options)
+            raise Unreadable(f"damaged: {where}")
+        notes.append(where)
+    _tell_twice(twice, notes)
+    yield from _documents(rows, options, notes)
 
 
 def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read a list of objects as rows, anything else as one document of ``name: value`` lines."""
-    text = _characters(path, notes)
+    text = decode(path.read_bytes(), notes)
+    twice: list[str] = []
     try:
-        said = json.loads(text, parse_float=_decimal)
+        content = _parsed_json(text, twice)
     except RecursionError as error:
         raise Unreadable("nested too deeply") from error
     except ValueError as error:
@@ -105,14 +152,50 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
             yield from read_jsonl(path, options, notes)
             return
         raise Unreadable(f"damaged: {error}") from error
-    if isinstance(said, list) and said and all(isinstance(item, dict) for item in said):
-        yield from _documents(said, options)
-    elif isinstance(said, dict) and isinstance(_text_of(said), str):
-        yield from (
-            Parsed(p.text, p.marks, p.title, p.metadata) for p in _documents([said], options)
-        )
+    _tell_twice(twice, notes)
+    if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
+        yield from _documents(content, options, notes)
+    elif isinstance(content, dict) and isinstance(_text_of(content), str):
+        for p in _documents([content], options, notes):
+            yield Parsed(p.text, p.marks, p.title, p.metadata)
     else:
-        yield _outlined(said)
+        yield _outlined(content)
+
+
+def read_columns(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read a Parquet or an Arrow file."""
+    from tailorbird.data.parquet import read_arrow, read_parquet
+
+    reader = read_parquet if path.suffix.lower() == ".parquet" else read_arrow
+    try:
+        stream = reader(path)
+        rows: list[Row] = [
+            {n: cell for n, cell in zip(stream.columns, cells, strict=True) if cell is not None}
+            for _, cells in stream.rows
+        ]
+    except UserError as error:
+        raise Unreadable(error.problem.removeprefix(f"{path}: ")) from error
+    yield from _documents(rows, options, notes)
+
+
+def _parsed_json(text: str, twice: list[str]) -> Any:
+    """Return what JSON says; names that an object has twice are numbered and noted."""
+
+    def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) == len(pairs):
+            return values
+        names = [name for name, _ in pairs]
+        twice.extend(repeated(names))
+        return dict(zip(numbered(names), (value for _, value in pairs), strict=True))
+
+    return json.loads(text, parse_float=_decimal, object_pairs_hook=differing)
+
+
+def _tell_twice(names: list[str], notes: Notes) -> None:
+    if names:
+        different = list(dict.fromkeys(names))
+        notes.append(f"the name {shown(different)} occurs twice in an object: each is numbered")
 
 
 def _is_object(line: str) -> bool:
@@ -133,21 +216,27 @@ def _first(row: Iterable[str], names: Iterable[str]) -> str | None:
     return next((folded[name] for name in names if name in folded), None)
 
 
-def _documents(rows: list[Row], options: ReadOptions) -> Iterator[Parsed]:
+def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[Parsed]:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for option, name in (("text", options.text), ("title", options.title), ("id", options.id)):
         if name is not None and name not in columns:
             raise Unreadable(
                 f"it has no column {name!r}{did_you_mean(name, columns)} as index.{option} says; "
-                f"it has {', '.join(map(repr, columns[:12]))}"
+                f"it has {shown(columns)}"
             )
     text = options.text or _first(columns, TEXT_NAMES)
     free = [name for name in columns if name != text]
     title = options.title or _first(free, TITLE_NAMES)
     key = options.id or _first(free, ID_NAMES)
     taken: set[str] = set()
+    bare: list[int | Place] = []
+    empty: list[int | Place] = []
     for number, row in enumerate(rows, 1):
         words = _cell(row.get(text)) if text else "\n".join(_pairs(row))
+        if text and not words.strip():
+            # Its other columns may be where the words have slipped to.
+            words = "\n".join(_pairs({n: v for n, v in row.items() if n != key}))
+            (bare if words.strip() else empty).append(number)
         if not words.strip():
             continue
         name = squeeze(_cell(row.get(key))) if key else ""
@@ -160,6 +249,10 @@ def _documents(rows: list[Row], options: ReadOptions) -> Iterator[Parsed]:
         }
         heading = squeeze(_cell(row.get(title))) if title else ""
         yield Parsed(words.strip("\n"), (Mark(0),), heading, metadata, name)
+    if bare:
+        notes.append(f"no text in {text!r}, the other columns are read: {listed('row', bare)}")
+    if empty:
+        notes.append(f"no words, left out: {listed('row', empty)}")
 
 
 def _cell(value: Any) -> str:
