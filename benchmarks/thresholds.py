@@ -62,7 +62,7 @@ def _embedded(folder: Path, rows: int) -> list[tuple[Any, Any]]:
     from tailorbird.data.split import make_split
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
-    from tailorbird.tasks.truths import target_of, truths
+    from tailorbird.tasks import head_task
 
     files = [str(data_file(folder, f"{name}.tsv")) for name in ("train", "dev", "test")]
     parts = read_parts(
@@ -70,9 +70,10 @@ def _embedded(folder: Path, rows: int) -> list[tuple[Any, Any]]:
     )
     split = make_split(*parts, validation_share=0.1, test_share=0.1, seed=13)
     embedder = Embedder(ModelConfig(), choose("cpu", "auto"))
-    target = target_of(split)
+    task = head_task(split.task)
+    target = task.target(split)
     return [
-        (embedder.embed([e.text for e in part], "embedding").vectors, truths(part, target))
+        (embedder.embed([e.text for e in part], "embedding").vectors, task.truths(part, target))
         for part in (split.train[:rows], split.validation, split.train[rows : 2 * rows])
     ]
 

@@ -195,7 +195,7 @@ def test_seeds_are_reported_one_by_one(
     assert done.returncode == 0, done.stderr
     (arm,) = json.loads(done.stdout)["arms"]
     assert [seed["seed"] for seed in arm["seeds"]] == [1, 2]
-    mean = np.mean([seed["test_accuracy"] for seed in arm["seeds"]])
+    mean = np.mean([seed["test"]["accuracy"] for seed in arm["seeds"]])
     assert arm["test"]["accuracy"]["value"] == pytest.approx(mean)
     saved = tmp_path / "run" / "arms" / "lora"
     a, b = (

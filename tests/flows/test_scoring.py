@@ -14,8 +14,8 @@ from tailorbird.flows.folds import run_folds
 from tailorbird.flows.prepare import Prepared
 from tailorbird.records import ArmReport, Example, Split, Target
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks import head_task
 from tailorbird.tasks.scoring import load_target, save_target, score_arm
-from tailorbird.tasks.table import TOOLS
 
 
 def test_slices_by_class_length_and_group() -> None:
@@ -46,7 +46,7 @@ def test_a_run_with_one_threshold_for_all_labels_answers_as_it_did(tmp_path: Pat
     target = load_target(folder)
     assert target == Target("multilabel", ("a", "b", "c"), thresholds=(0.06, 0.06, 0.06))
     outputs = np.asarray([0.06, 0.05999, 0.7], dtype=np.float32)
-    assert TOOLS["multilabel"].row(outputs, target)["predicted"] == ["c", "a"]
+    assert head_task("multilabel").row(outputs, target)["predicted"] == ["c", "a"]
     save_target(folder, target)
     assert load_target(folder) == target
     plain |= {"task": "classification", "threshold": 0.5}

@@ -252,6 +252,7 @@ def test_the_python_api_is_the_same_thing(
         output=tmp_path / "run",
         train__tensorboard=False,
         train__batch_size=16,
+        model__precision="fp32",
     )
     theirs = {name: score["value"] for name, score in printed["arms"][0]["test"].items()}
     assert {name: score.value for name, score in again.arms[0].test.items()} == theirs

@@ -14,7 +14,7 @@ from tailorbird.data.normalise import rows, shortened
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors
 from tailorbird.records import Example, Finding, Split
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
-from tailorbird.tasks.truths import target_of, truths
+from tailorbird.tasks import head_task
 
 DOUBTS = "cache/label_errors.json"
 """What was found, kept for the report."""
@@ -43,7 +43,8 @@ def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
     every = np.concatenate([vectors.train, vectors.validation, vectors.test])
     if every.shape[1] * len(split.labels) > _MOST_WEIGHTS:
         return
-    targets = truths(examples, target_of(split))
+    task = head_task(split.task)
+    targets = task.truths(examples, task.target(split))
     judged = out_of_fold(every, targets, len(split.labels))
     found = label_errors(judged, targets, LEAST_MARGIN)
     right = float((judged.argmax(axis=1) == targets).mean())

@@ -1,21 +1,19 @@
 """A run folder -> something that predicts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from tailorbird.arms.trained import HEADS, max_length
-from tailorbird.arms.untrained import looked_up, spoken_for
 from tailorbird.arms.vectors import embed, vector_width
 from tailorbird.config import Config, load_config
 from tailorbird.data.encode import Encoded, Text, words_of
 from tailorbird.errors import UserError
 from tailorbird.methods import get_method
-from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.load import load_classifier
@@ -31,10 +29,9 @@ from tailorbird.runs.files import (
     reading,
 )
 from tailorbird.runs.folder import ARMS, CONFIG, LABELS, MODEL, REPORT, TASK, RunFolder
-from tailorbird.tasks.predictions import Answer, answer, check_texts
-from tailorbird.tasks.reading import asked, encoded_for, split_rows
+from tailorbird.tasks import head_task
+from tailorbird.tasks.predictions import Answer, check_texts
 from tailorbird.tasks.scoring import load_target
-from tailorbird.tasks.table import TOOLS
 
 if TYPE_CHECKING:
     from tailorbird.arms.load_writing import Writer
@@ -72,12 +69,13 @@ class Predictor:
 
     def predict(self, texts: Sequence[Text]) -> list[Answer]:
         """Return one `Prediction`, `LabelSet` or `Value` per text, or per pair of texts."""
-        found = split_rows(self.probabilities(texts), list(map(words_of, texts)), self.target)
+        task = head_task(self.target.task)
+        outputs = task.by_text(self.probabilities(texts), list(map(words_of, texts)))
         near = [()] * len(texts) if not isinstance(self._source, _Rag) else self._source.near(texts)
         target = replace(self.target, labels=tuple(self.labels))
         return [
-            answer(row, target, tuple(neighbours), text)
-            for row, neighbours, text in zip(found, near, texts, strict=True)
+            task.prediction(row, target, tuple(neighbours), text)
+            for row, neighbours, text in zip(outputs, near, texts, strict=True)
         ]
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -199,7 +197,7 @@ def _source(
     """Return what predicts, told by the files in the folder's model; `mixed`: within a mix."""
     model = folder.file(MODEL)
     if (model / "majority.json").is_file():
-        return _Lookup(folder, target) if target.task == "tokens" else _Majority(folder, target)
+        return _Constant(folder, target)
     if (model / "mix.json").is_file():
         if mixed:
             raise damaged(model / "mix.json", "it mixes a mix")
@@ -228,43 +226,26 @@ class Tuned:
 
     def encode(self, texts: Sequence[Text]) -> Encoded:
         """Return the texts as the model reads them."""
-        return encoded_for(self.target, texts, self.tokenizer, self.model, self.limit)
+        task = head_task(self.target.task)
+        return task.encode(texts, self.tokenizer, self.model, self.limit, self.target)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """Return class probabilities ``[n, classes]``; of regression values."""
         pad = self.tokenizer.pad_token_id
-        found = asked(self.target, self.model, self.encode(texts), pad, self.device, title)
-        return TOOLS[self.target.task].outputs(found.logits, self.target)
+        task, encoded = head_task(self.target.task), self.encode(texts)
+        predicted = task.predict(self.model, encoded, pad, self.device, self.target, title)
+        return task.outputs(predicted.logits, self.target)
 
 
-class _Majority:
+class _Constant:
     def __init__(self, folder: RunFolder, target: Target) -> None:
-        path = folder.file(MODEL) / "majority.json"
-        shares = read_as(path, dict[str, float])
-        if list(shares) != list(target.labels) or not np.isfinite([*shares.values()]).all():
-            raise damaged(path, "its labels are not those of the run")
-        self.shares = np.asarray([*shares.values()], dtype=np.float32)
+        path, self.target = folder.file(MODEL) / "majority.json", target
+        self.constant = read_as(path, dict[str, Any])
+        if fault := head_task(target.task).constant_fault(self.constant, target):
+            raise damaged(path, fault)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        return np.tile(self.shares, (len(texts), 1))
-
-
-@dataclass(frozen=True)
-class _Words:
-    other: str
-    words: dict[str, str]
-
-
-class _Lookup:
-    def __init__(self, folder: RunFolder, target: Target) -> None:
-        path = folder.file(MODEL) / "majority.json"
-        known, self.target = read_as(path, _Words), target
-        if {known.other, *known.words.values()} - set(target.labels):
-            raise damaged(path, "it has a label that is none of the run's")
-        self.known = asdict(known)
-
-    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        return looked_up([words_of(text) for text in texts], self.known, self.target)
+        return head_task(self.target.task).constant_outputs(self.constant, texts, self.target)
 
 
 @dataclass(frozen=True)
@@ -286,7 +267,8 @@ class _Probe:
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         vectors = embed(self.embedder, texts, title).vectors
-        return TOOLS[self.target.task].outputs(vectors @ self.weights.T + self.bias, self.target)
+        task = head_task(self.target.task)
+        return task.outputs(vectors @ self.weights.T + self.bias, self.target)
 
 
 @dataclass(frozen=True)
@@ -310,7 +292,8 @@ class _Rag:
         if target.task == "classification":
             known += sorted({str(e.label) for e in examples} - set(labels))
         with reading(place / "examples.jsonl"):
-            self.memory = Memory(vectors, examples, known, spoken_for(examples, target))
+            votes = head_task(target.task).votes(examples, target)
+            self.memory = Memory(vectors, examples, known, votes)
         labels[:] = self.memory.labels
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
@@ -365,8 +348,7 @@ class _Mix:
 
 
 def _embedder(config: Config, name: str) -> Embedder:
-    place = with_place(name, config.rag.embedder, config.model.name)
-    model = config.model.model_copy(update={"name": place})
+    model = config.model.model_copy(update={"name": name})
     return Embedder(model, choose(model.device, model.precision))
 
 

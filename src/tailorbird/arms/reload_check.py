@@ -24,9 +24,9 @@ from tailorbird.rag.neighbours import Memory
 from tailorbird.records import KINDS, ReloadCheck, Split
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import load_split
+from tailorbird.tasks import head_task
 from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_probabilities
-from tailorbird.tasks.table import TOOLS
 
 if TYPE_CHECKING:
     from tailorbird.arms.load_writing import Writer
@@ -72,7 +72,7 @@ def _check(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
     if run.target.deviation:
         apart = apart / np.maximum(1.0, np.abs(saved))  # values have any size
     difference = float(apart.max())
-    changed = TOOLS[split.task].changed(again, saved, run.target)
+    changed = head_task(split.task).changed(again, saved, run.target)
     why = f"{changed} predicted labels changed" if changed else ""
     return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
 

@@ -144,7 +144,7 @@ def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
     method, split = get_method(config.method.name), job.split
     if split.task in KINDS:
         from tailorbird.arms.trained import label_settings
-        from tailorbird.tasks.reading import trained_target
+        from tailorbird.tasks.scoring import trained_target
 
         settings = label_settings(config, method, split, trained_target(config, split))
     else:

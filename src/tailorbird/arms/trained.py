@@ -20,7 +20,6 @@ from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose, peak_memory
 from tailorbird.models.load import Base, length_limit, load_classifier
-from tailorbird.models.predict import loss_and_accuracy
 from tailorbird.records import KINDS, ArmReport, Cost, Split, Target
 from tailorbird.runs.folder import (
     ARM,
@@ -29,11 +28,15 @@ from tailorbird.runs.folder import (
     MODEL,
     check_space,
 )
+from tailorbird.tasks import head_task
 from tailorbird.tasks.job import ArmJob
-from tailorbird.tasks.reading import asked, encoded_for, trained_target, work_of
-from tailorbird.tasks.scoring import save_predictions, save_target, score_arm, settle
-from tailorbird.tasks.table import TOOLS
-from tailorbird.tasks.truths import learnt, truths
+from tailorbird.tasks.scoring import (
+    save_predictions,
+    save_target,
+    score_arm,
+    settle,
+    trained_target,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +65,7 @@ def run_arm(job: ArmJob) -> ArmReport:
     config, split = job.config, job.split
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
-    target = trained_target(config, split)
+    target, task = trained_target(config, split), head_task(split.task)
     apart = ", pairs by a bi-encoder" if target.bi_encoder else ""
     log.say(f"{job.name}: {config.model.name} on {device.words}{apart}")
     job.folder.write(CONFIG, dump_config(config))
@@ -75,15 +78,14 @@ def run_arm(job: ArmJob) -> ArmReport:
     trained = _train(model, base, parts, settings, job, target)
 
     pad = base.tokenizer.pad_token_id
-    validation = asked(target, model, parts.validation, pad, device)
-    test = asked(target, model, parts.test, pad, device, f"{job.name}: test")
-    check = asked(target, model, parts.test.first(CHECKED), pad, device)
+    validation = task.predict(model, parts.validation, pad, device, target)
+    test = task.predict(model, parts.test, pad, device, target, f"{job.name}: test")
+    check = task.predict(model, parts.test.first(CHECKED), pad, device, target)
     artifact = save_model(model, base, method, job)
-    outputs = TOOLS[target.task].outputs
     arrays = {
-        "validation": outputs(validation.logits, target),
-        "test": outputs(test.logits, target),
-        "check": outputs(check.logits, target),
+        "validation": task.outputs(validation.logits, target),
+        "test": task.outputs(test.logits, target),
+        "check": task.outputs(check.logits, target),
     }
     target = settle(arrays["validation"], split, target)
     save_target(job.folder, target)
@@ -180,14 +182,15 @@ def max_length(config: Config, base: Base, method: Method) -> int:
 
 
 def _encode(split: Split, base: Base, limit: int, target: Target) -> _Parts:
+    task = head_task(split.task)
     encoded = [
-        encoded_for(
-            target,
+        task.encode(
             [as_read(example) for example in examples],
             base.tokenizer,
             base.model,
             limit,
-            learnt(examples, target),
+            target,
+            task.learnt(examples, target),
         )
         for examples in (split.train, split.validation, split.test)
     ]
@@ -223,23 +226,21 @@ def _train(
     from tailorbird.train.checkpoint import has_last
     from tailorbird.train.head import start_head
     from tailorbird.train.loop import Job, train
-    from tailorbird.train.loss import cross_entropy_sum, make_loss, mean_loss
+    from tailorbird.train.loss import make_loss
 
     check_room(model, job)
     pad = base.tokenizer.pad_token_id
     split = job.split
-    tools, truth = TOOLS[target.task], truths(split.validation, target)
+    task = head_task(split.task)
+    truth = task.truths(split.validation, target)
     assert parts.train.targets is not None
     name = loss_name(job.config, target.task)
     loss = make_loss(name, job.config.train, target, parts.train.targets)
 
     def validate(current: "nn.Module") -> tuple[float, float]:
         assert parts.validation.targets is not None
-        predicted = asked(target, current, parts.validation, pad, base.device)
-        if loss is cross_entropy_sum and target.task == "classification":
-            return loss_and_accuracy(predicted, parts.validation.targets)
-        figure, _ = tools.quality(tools.outputs(predicted.logits, target), truth, target)
-        return mean_loss(loss, predicted.logits, parts.validation.targets), figure
+        predicted = task.predict(current, parts.validation, pad, base.device, target)
+        return task.validation_figures(predicted, parts.validation.targets, truth, loss, target)
 
     started = time.monotonic()
     resuming = job.resume and has_last(job.folder)
@@ -249,7 +250,7 @@ def _train(
     trained = train(
         model,
         Job(
-            work=work_of(target, parts.train, pad, base.device, settings.micro_batch_size, loss),
+            work=task.work(parts.train, pad, base.device, settings.micro_batch_size, loss),
             settings=settings,
             device=base.device,
             folder=job.folder,

@@ -3,7 +3,7 @@
 from tailorbird.config.schema import Config, TrainConfig
 from tailorbird.config.search import choices
 from tailorbird.errors import Faults, did_you_mean
-from tailorbird.records import KINDS, Task
+from tailorbird.records import KINDS, TaskName
 
 _LABELS = "it measures distances between numbers, and labels have none"
 _EXACTLY_ONE = "it lets several labels be right at once, and here exactly one is"
@@ -21,19 +21,19 @@ _WHY = {
 _WRITTEN = "answers in words are trained by the cross-entropy of their tokens"
 
 
-def loss_name(config: Config, task: Task) -> str:
+def loss_name(config: Config, task: TaskName) -> str:
     """Return the loss that a task is trained by."""
     return _named(config.train.loss, task)
 
 
-def _losses(config: Config, task: Task) -> list[str]:
+def _losses(config: Config, task: TaskName) -> list[str]:
     """Return the losses that the run may be trained by: of a search all that its space lists."""
     space = (config.search.space or {}) if config.search.trials else {}
     listed = [config.train.loss, *map(str, choices(space.get("train.loss", ())) or ())]
     return list(dict.fromkeys(_named(name, task) for name in listed))
 
 
-def _named(loss: str, task: Task) -> str:
+def _named(loss: str, task: TaskName) -> str:
     return KINDS[task].losses[0] if loss == "auto" and task in KINDS else loss
 
 
@@ -41,7 +41,7 @@ def _changed(asked: TrainConfig, option: str) -> bool:
     return bool(getattr(asked, option) != TrainConfig.model_fields[option].default)
 
 
-def check_loss(config: Config, task: Task, labels: tuple[str, ...]) -> None:
+def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
     """Check that the loss and its options fit the task.
 
     Raises:

@@ -8,7 +8,7 @@ from statistics import fmean, median, pstdev
 from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
 from tailorbird.data.normalise import rows, shortened, text_key
 from tailorbird.data.targets import classes_of
-from tailorbird.records import DataSummary, Example, Finding, Split, Task
+from tailorbird.records import DataSummary, Example, Finding, Split, TaskName
 
 _SAMPLES = 5
 _IMBALANCE = 10
@@ -65,7 +65,7 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
     )
 
 
-def _counted(examples: Sequence[Example], task: Task) -> Counter[str]:
+def _counted(examples: Sequence[Example], task: TaskName) -> Counter[str]:
     """Count the rows that have each label."""
     return Counter(label for e in examples for label in classes_of(e, task))
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from tailorbird.data.normalise import rows
 from tailorbird.data.stratify import deal
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Finding, Task
+from tailorbird.records import Example, Finding, TaskName
 
 Parts = dict[str, tuple[Example, ...]]
 _SAMPLES = 5
 
 
 def cut_groups(
-    examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: Task
+    examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> Parts:
     """Return the training rows and the parts cut off them, each group in one part.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
 from tailorbird.data.table import Table, shown
 from tailorbird.errors import UserError
-from tailorbird.records import KINDS, Task
+from tailorbird.records import KINDS, TaskName
 
 Asked = Literal[
     "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
@@ -49,7 +49,7 @@ class Form:
     notes: tuple[str, ...] = ()
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskName:
         """What is learnt from rows of this format."""
         return "text" if self.kind == "text" else "generation"
 

@@ -15,7 +15,7 @@ from tailorbird.data.tables import read_table
 from tailorbird.data.textfile import kind_of
 from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, Finding, Task
+from tailorbird.records import Example, Finding, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     path: Path = Path()
-    task: Task = "classification"
+    task: TaskName = "classification"
     form: str = ""
     targets: tuple[str, ...] = ()
     separator: str | None = None

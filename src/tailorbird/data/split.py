@@ -10,13 +10,13 @@ from tailorbird.data.normalise import rows, text_key
 from tailorbird.data.read import Loaded
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import KINDS, Example, Split, Task
+from tailorbird.records import KINDS, Example, Split, TaskName
 
 Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
 
 _LISTED = 5
-_WAYS: dict[Task, str] = {
+_WAYS: dict[TaskName, str] = {
     "multilabel": "stratified by label",
     "tokens": "stratified by label",
     "regression": "stratified by value",

@@ -7,7 +7,7 @@ from random import Random
 from tailorbird.data.normalise import text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Task
+from tailorbird.records import Example, TaskName
 
 _BINS = 10
 _ALL = "\0"
@@ -16,7 +16,7 @@ _ALL = "\0"
 _FIRST = ("train", "test")
 
 
-def strata(examples: Sequence[Example], task: Task) -> list[tuple[str, ...]]:
+def strata(examples: Sequence[Example], task: TaskName) -> list[tuple[str, ...]]:
     """Return what of each row is to be spread evenly over the parts.
 
     Its labels; of numbers in which tenth of all rows each of them lies; of written answers those
@@ -50,7 +50,7 @@ def deal(
     wanted: Mapping[str, float],
     seed: int,
     column: str,
-    task: Task,
+    task: TaskName,
 ) -> list[str]:
     """Return the part of each row; rows of one group, or without groups of one text, have the same.
 

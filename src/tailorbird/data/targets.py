@@ -12,7 +12,7 @@ from tailorbird.data.cells import cell_text, missing_label
 from tailorbird.data.numbers import CLASH, Notation, notation, number
 from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, Task
+from tailorbird.records import Example, TaskName
 
 _SEPARATORS = ("|", ";", ",")
 # Of the labels in joined cells, the share that must stand in another cell too: a comma is also a
@@ -39,7 +39,7 @@ class Reading:
         note: What was inferred, in words; empty when there was nothing to infer.
     """
 
-    task: Task
+    task: TaskName
     way: Way
     separator: str = ""
     note: str = ""
@@ -315,7 +315,7 @@ def shown_values(names: Sequence[str], values: Sequence[float], digits: int = 6)
     return ", ".join(f"{name} {value}" for name, value in zip(names, told, strict=True))
 
 
-def classes_of(example: Example, task: Task) -> tuple[str, ...]:
+def classes_of(example: Example, task: TaskName) -> tuple[str, ...]:
     """Return the different labels an example has: one, several or none."""
     if task in ("multilabel", "tokens"):
         return tuple(dict.fromkeys(example.labels))

@@ -17,17 +17,16 @@ from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
-from tailorbird.records import KINDS, ArmReport, Report, Split, Task
+from tailorbird.records import KINDS, ArmReport, Report, Split, TaskName
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
+from tailorbird.tasks import head_task
 from tailorbird.tasks.job import OUTCOME, read_arm, read_task, write_job
 from tailorbird.tasks.scoring import load_probabilities, load_target
-from tailorbird.tasks.table import TOOLS
-from tailorbird.tasks.truths import truths
 
 MIX = "rag+best"
 # Cheap arms first: when a budget runs out, the most has been learnt.
 _TRAINED = ("adapter", "lora", "prompt", "qlora", "full")
-_ORDER: dict[Task, tuple[str, ...]] = {
+_ORDER: dict[TaskName, tuple[str, ...]] = {
     task: (kind.baseline, "rag", "probe", *_TRAINED) for task, kind in KINDS.items()
 } | {
     "generation": ("nearest", "base", "rag", *_TRAINED),
@@ -83,7 +82,7 @@ def _fits(config: Config, split: Split) -> None:
     _with_arms(config, split.task)
 
 
-def _with_arms(config: Config, task: Task) -> Config:
+def _with_arms(config: Config, task: TaskName) -> Config:
     """Return the configuration with the arms to run filled in.
 
     Raises:
@@ -105,7 +104,7 @@ def _with_arms(config: Config, task: Task) -> Config:
 
 
 _NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"
-_WHY_NOT: dict[tuple[Task, str], str] = {
+_WHY_NOT: dict[tuple[TaskName, str], str] = {
     ("tokens", "rag"): _NO_VECTORS,
     ("tokens", "probe"): _NO_VECTORS,
 }
@@ -244,16 +243,16 @@ class _Bench:
             return reports[0]
         if self.task not in KINDS:
             return self._join_written(reports, places)
-        split, tools = self.prepared.split, TOOLS[self.task]
+        split, task = self.prepared.split, head_task(self.task)
         found = [load_probabilities(place) for place in places]
         targets = [load_target(place) for place in places]
-        truth, judges = (truths(part, targets[0]) for part in (split.test, split.validation))
+        truth, judges = (task.truths(part, targets[0]) for part in (split.test, split.validation))
         on_test = [arrays["test"] for arrays in found]
         return replace(
             _seeds_joined(reports, "figures and wrong examples"),
-            validation=tools.scores([a["validation"] for a in found], judges, targets),
-            test=tools.scores(on_test, truth, targets),
-            per_class=tools.per_class(on_test, truth, targets),
+            validation=task.scores([a["validation"] for a in found], judges, targets),
+            test=task.scores(on_test, truth, targets),
+            per_class=task.per_class(on_test, truth, targets),
         )
 
     def _join_written(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:

@@ -21,10 +21,8 @@ from tailorbird.models.weights import pretrained
 from tailorbird.records import KINDS, Example, Score, Target
 from tailorbird.runs.folder import ARMS, MODEL, TASK, RunFolder, replace_file, writing
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.reading import asked
+from tailorbird.tasks import head_task
 from tailorbird.tasks.scoring import load_target, save_target
-from tailorbird.tasks.table import TOOLS
-from tailorbird.tasks.truths import truths
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
@@ -103,8 +101,7 @@ def export(
             place.path.rmdir()
     earlier = place.read_as(TOLD, _Told).forms if place.file(TOLD).is_file() else []
     kept = [told for told in earlier if told.get("form") not in forms]
-    entries = [asdict(drift) | {"file": Path(drift.file).name} for drift in found]
-    place.write_json(TOLD, {"run": Path(run).resolve().name, "forms": kept + entries})
+    place.write_json(TOLD, {"run": str(run), "forms": kept + [asdict(d) for d in found]})
     return found
 
 
@@ -139,8 +136,9 @@ def _export_labels(
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
     texts = tuned.encode([as_read(e) for e in test])
     pad = tuned.tokenizer.pad_token_id
-    before = asked(target, tuned.model, texts, pad, tuned.device).logits
-    compared = _Compared(target, truths(test, target), before)
+    task = head_task(target.task)
+    before = task.predict(tuned.model, texts, pad, tuned.device, target).logits
+    compared = _Compared(target, task.truths(test, target), before)
     found = []
     if translated:
         found += _onnx(tuned, texts, compared, place, forms)
@@ -158,18 +156,18 @@ class _Compared:
     before: np.ndarray
 
     def drift(self, form: Form, path: Path, after: np.ndarray) -> Drift:
-        tools = TOOLS[self.target.task]
-        old, new = (tools.outputs(logits, self.target) for logits in (self.before, after))
+        task = head_task(self.target.task)
+        old, new = (task.outputs(logits, self.target) for logits in (self.before, after))
         size = path.stat().st_size if path.is_file() else RunFolder(path).size_bytes(".")
         return Drift(
             form, str(path), size, len(old),
-            float(np.abs(old - new).max()), tools.changed(old, new, self.target),
+            float(np.abs(old - new).max()), task.changed(old, new, self.target),
             self._quality(old), self._quality(new), KINDS[self.target.task].headline,
         )  # fmt: skip
 
     def _quality(self, outputs: np.ndarray) -> Score:
-        kind = KINDS[self.target.task]
-        return TOOLS[self.target.task].scores([outputs], self.truth, [self.target])[kind.headline]
+        task = head_task(self.target.task)
+        return task.scores([outputs], self.truth, [self.target])[task.spec.headline]
 
 
 def _merge(
@@ -183,7 +181,9 @@ def _merge(
     kind = type(merged) if tuned.target.bi_encoder else classifier_class(tuned.target.task)
     again = _loaded(kind, path, model).to(tuned.device.name).eval()
     pad = tuned.tokenizer.pad_token_id
-    after = asked(tuned.target, again, texts, pad, tuned.device).logits
+    after = (
+        head_task(tuned.target.task).predict(again, texts, pad, tuned.device, tuned.target).logits
+    )
     return compared.drift("merge", path, after)
 
 
@@ -196,8 +196,8 @@ def _onnx(
 
     def kept(form: Form, part: Path, name: str) -> Drift:
         """Ask what was written, and give it its name."""
-        after = asked(target, OnnxClassifier(part), texts, pad, device).logits
-        return compared.drift(form, replace_file(part, place.file(name)), after)
+        again = head_task(target.task).predict(OnnxClassifier(part), texts, pad, device, target)
+        return compared.drift(form, replace_file(part, place.file(name)), again.logits)
 
     found = []
     plain, small = place.file(f".{ONNX}.part"), place.file(f".{INT8}.part")

@@ -44,10 +44,9 @@ from tailorbird.runs.folder import (
     TASK,
     RunFolder,
 )
+from tailorbird.tasks import head_task
 from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_probabilities, load_target
-from tailorbird.tasks.table import TOOLS
-from tailorbird.tasks.truths import target_of, truths
 
 
 @dataclass(frozen=True)
@@ -201,5 +200,6 @@ def _compare(story: Story, arms: Sequence[ArmReport], headline: str) -> tuple[Co
     }
     if len(outputs) < 2:
         return ()
-    truth = truths(split.test, target_of(split))
-    return TOOLS[split.task].compare(best.name, outputs, truth, targets)
+    task = head_task(split.task)
+    truth = task.truths(split.test, task.target(split))
+    return task.compare_outputs(best.name, outputs, truth, targets)

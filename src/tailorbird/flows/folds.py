@@ -13,7 +13,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared
 from tailorbird.metrics.names import metric_words
 from tailorbird.metrics.numbers import metric
-from tailorbird.records import KINDS, ArmReport, Score, Split, Target, Task
+from tailorbird.records import KINDS, ArmReport, Score, Split, Target, TaskName
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.job import ArmJob, read_arm
@@ -27,7 +27,7 @@ from tailorbird.tasks.scoring import (
 FOLDS = "folds"
 
 
-def check_folds(config: Config, task: Task | None = None) -> None:
+def check_folds(config: Config, task: TaskName | None = None) -> None:
     """Refuse what cannot be had together with folds.
 
     Args:

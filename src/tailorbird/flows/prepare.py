@@ -16,7 +16,6 @@ from tailorbird.flows.output import say_folder
 from tailorbird.records import KINDS, Split
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
-from tailorbird.tasks.truths import target_of
 
 WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
@@ -62,7 +61,7 @@ def prepare(
 
 
 def _check_pairs(config: Config, split: Split) -> None:
-    if config.model.pairs != "auto" and not target_of(split).pairs:
+    if config.model.pairs != "auto" and not (split.train and split.train[0].pair):
         raise UserError(
             f"model.pairs={config.model.pairs} is for pairs of texts, and these are single ones",
             "leave it out, or name two columns: --text A,B",

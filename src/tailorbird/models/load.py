@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.models.builtin import public_name, resolve, without_place
+from tailorbird.models.builtin import public_name, resolve
 from tailorbird.models.device import Device
 from tailorbird.models.weights import explain_loading, explained, hub_options, pretrained
-from tailorbird.records import KINDS, Target, Task
+from tailorbird.records import KINDS, Target, TaskName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,7 +135,7 @@ def load_classifier(
     return Base(model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word)
 
 
-def classifier_class(task: Task) -> Any:
+def classifier_class(task: TaskName) -> Any:
     """Return transformers' class for a task's head."""
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
@@ -319,4 +319,4 @@ def _siblings(folder: Path) -> list[str]:
 
 def hub_name(name: str) -> str:
     """Return the name to write into saved files, one that works on other machines."""
-    return without_place(public_name(name))
+    return public_name(name)

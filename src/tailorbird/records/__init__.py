@@ -23,7 +23,7 @@ from tailorbird.records.scores import (
     WrongExample,
 )
 from tailorbird.records.search import Search, Trial
-from tailorbird.records.tasks import KINDS, Kind, Target
+from tailorbird.records.tasks import KINDS, Target, TaskSpec
 from tailorbird.records.tuning import (
     ArmReport,
     Comparison,
@@ -40,12 +40,13 @@ from tailorbird.records.tuning import (
     SeedScore,
     Split,
     Status,
-    Task,
+    TaskName,
     Verdict,
     report_from_json,
 )
 
 __all__ = [
+    "TaskSpec",
     "Answer",
     "ArmReport",
     "CalibrationBin",
@@ -65,7 +66,6 @@ __all__ = [
     "Hit",
     "JudgeReport",
     "KINDS",
-    "Kind",
     "Level",
     "Mark",
     "Message",
@@ -84,7 +84,7 @@ __all__ = [
     "Split",
     "Status",
     "Target",
-    "Task",
+    "TaskName",
     "Threshold",
     "Trial",
     "Verdict",

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tailorbird.records.tuning import Task
+from tailorbird.records.tuning import TaskName
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A task's plain facts; what is computed for it stands in the table of `tasks/table.py`.
+class TaskSpec:
+    """A task's plain facts; what is computed for it stands in the table of its leaf in `tasks/`.
 
     Attributes:
+        name: Its name in data, settings and reports.
         title: Its name in a heading.
         words: What it answers with, in words.
         problem: What transformers calls it (``problem_type``).
@@ -22,6 +23,7 @@ class Kind:
         pipeline: What the model hub calls it, and its name there in words.
     """
 
+    name: TaskName
     title: str
     words: str
     problem: Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -33,8 +35,9 @@ class Kind:
     pipeline: tuple[str, str] = ("text-classification", "Text classification")
 
 
-KINDS: dict[Task, Kind] = {
-    "classification": Kind(
+KINDS: dict[TaskName, TaskSpec] = {
+    "classification": TaskSpec(
+        "classification",
         "Classification",
         "one label",
         "single_label_classification",
@@ -43,7 +46,8 @@ KINDS: dict[Task, Kind] = {
         "macro_f1",
         "majority",
     ),
-    "multilabel": Kind(
+    "multilabel": TaskSpec(
+        "multilabel",
         "Multi-label classification",
         "any number of labels",
         "multi_label_classification",
@@ -52,7 +56,8 @@ KINDS: dict[Task, Kind] = {
         "micro_f1",
         "majority",
     ),
-    "regression": Kind(
+    "regression": TaskSpec(
+        "regression",
         "Regression",
         "numbers",
         "regression",
@@ -61,7 +66,8 @@ KINDS: dict[Task, Kind] = {
         "spearman",
         "mean",
     ),
-    "tokens": Kind(
+    "tokens": TaskSpec(
+        "tokens",
         "Token classification",
         "a label per word",
         "single_label_classification",
@@ -92,7 +98,7 @@ class Target:
             pooled (sentence-transformers' modes); empty where they are read together.
     """
 
-    task: Task = "classification"
+    task: TaskName = "classification"
     labels: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()

@@ -17,7 +17,7 @@ from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
-Task = Literal["classification", "multilabel", "regression", "tokens", "generation", "text"]
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "generation", "text"]
 """One label of a set; any number of labels; numbers; a label per word; answers that are written;
 plain text read on."""
 
@@ -116,7 +116,7 @@ class Split:
     labels: tuple[str, ...]
     how: str = ""
     findings: tuple[Finding, ...] = ()
-    task: Task = "classification"
+    task: TaskName = "classification"
     form: str = ""
     separator: str | None = None
 
@@ -264,7 +264,7 @@ class DataSummary:
     class_counts: dict[str, dict[str, int]]
     how: str
     findings: tuple[Finding, ...] = ()
-    task: Task = "classification"
+    task: TaskName = "classification"
     form: str = ""
     shown: tuple[tuple[Piece, ...], ...] = ()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tailorbird.records import Example, Finding, Split, Task
+from tailorbird.records import Example, Finding, Split, TaskName
 from tailorbird.runs.files import damaged, read_rows
 from tailorbird.runs.folder import DATA, RunFolder
 
@@ -38,7 +38,7 @@ class SplitFile:
     columns: dict[str, str]
     labels: tuple[str, ...]
     how: str
-    task: Task
+    task: TaskName
     form: str
     findings: tuple[Finding, ...]
     separator: str | None = None

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailorbird.data.encode import Text, words_of
+from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
-from tailorbird.metrics.entities import entities, marked
-from tailorbird.records import Neighbour, Target
-from tailorbird.tasks.table import given_labels
+from tailorbird.records import KINDS, Neighbour, Target
+
+_ALL_LABELS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +77,13 @@ class Tagged:
 Answer = Prediction | LabelSet | Value | Tagged
 
 
-def answer(
-    outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
-) -> Answer:
-    """Return what the outputs of one text say."""
-    if target.task == "tokens":
-        return _tagged(outputs, target, words_of(text))
-    named = dict(zip(target.labels, map(float, outputs), strict=True))
-    if target.task == "multilabel":
-        return LabelSet(given_labels(outputs, target), named, neighbours)
-    if target.task == "regression":
-        return Value(named, neighbours)
-    best = int(outputs.argmax())
-    return Prediction(target.labels[best], float(outputs[best]), named, neighbours)
-
-
-def _tagged(outputs: np.ndarray, target: Target, words: tuple[str, ...]) -> Tagged:
-    labels = tuple(target.labels[int(i)] for i in outputs.argmax(axis=1))
-    found = entities(labels) if marked(target.labels) else []
-    told: list[dict[str, str | int]] = [
-        {"type": e.type, "text": " ".join(words[e.first : e.last + 1])}
-        | {"first": e.first, "last": e.last}
-        for e in found
-    ]
-    return Tagged(words, labels, tuple(map(float, outputs.max(axis=1))), tuple(told))
+def shown_probabilities(
+    outputs: np.ndarray, labels: Sequence[str], few: int = 5
+) -> dict[str, float]:
+    """Return the probability of each label, the likeliest first; of many labels a `few`."""
+    order = np.argsort(-outputs, kind="stable")
+    shown = order[: len(labels) if len(labels) <= _ALL_LABELS else few]
+    return {labels[int(i)]: round(float(outputs[i]), 6) for i in shown}
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
@@ -109,7 +92,7 @@ def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
     Raises:
         UserError: There is such a fault.
     """
-    if target.task == "tokens":
+    if KINDS[target.task].per_word:
         return
     single = [text for text in texts if isinstance(text, str) or len(text) != 2]
     if target.pairs and single:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.data.targets import classes_of
+from tailorbird.config import Config
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import KINDS, ArmReport, Example, Score, SeedScore, Slice, Split, Target
 from tailorbird.runs.files import checked, damaged, read_arrays
@@ -20,9 +20,8 @@ from tailorbird.runs.folder import (
     RunFolder,
     write_atomically,
 )
-from tailorbird.tasks.reading import split_rows
-from tailorbird.tasks.table import TOOLS
-from tailorbird.tasks.truths import truths
+from tailorbird.tasks import head_task
+from tailorbird.tasks.heads import HeadTask
 
 _MOST_GROUPS = 50
 
@@ -45,18 +44,19 @@ def score_arm(
         seed: The training seed.
         target: What the outputs mean.
     """
-    tools = TOOLS[target.task]
-    truth = truths(split.test, target)
-    on_test = tools.scores([test], truth, [target])
+    task = head_task(target.task)
+    truth = task.truths(split.test, target)
+    on_test = task.scores([test], truth, [target])
     on_validation: dict[str, Score] = {}
     if validation is not None:
-        on_validation = tools.scores([validation], truths(split.validation, target), [target])
+        judges = task.truths(split.validation, target)
+        on_validation = task.scores([validation], judges, [target])
     report = replace(
         report,
         validation=on_validation,
         test=on_test,
-        per_class=tools.per_class([test], truth, [target]),
-        slices=_slices(tools.losses(test, truth, target), split.test, target),
+        per_class=task.per_class([test], truth, [target]),
+        slices=_slices(task.losses(test, truth, target), split.test, task),
         seeds=(
             SeedScore(
                 seed,
@@ -67,15 +67,15 @@ def score_arm(
         if validation is not None
         else (),
     )
-    return tools.look(report, test, truth, split.test, target)
+    return task.errors(report, test, truth, split.test, target)
 
 
-def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> tuple[Slice, ...]:
+def _slices(losses: np.ndarray, examples: Sequence[Example], task: HeadTask) -> tuple[Slice, ...]:
     """Return the parts of the test by length, by class, and by group where rows have one."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
-    given = [classes_of(e, target.task) for e in examples]
-    for label in sorted({label for classes in given for label in classes}):
-        parts[f"class: {label}"] = np.asarray([label in classes for classes in given])
+    classes = [task.classes(example) for example in examples]
+    for label in sorted({label for each in classes for label in each}):
+        parts[f"class: {label}"] = np.asarray([label in each for each in classes])
     groups = [e.group for e in examples]
     for group, _ in Counter(filter(None, groups)).most_common(_MOST_GROUPS):
         parts[f"group: {group}"] = np.asarray([own == group for own in groups])
@@ -84,7 +84,8 @@ def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> 
 
 def settle(validation: np.ndarray, split: Split, target: Target) -> Target:
     """Return the target with what is chosen on validation."""
-    return TOOLS[target.task].settle(validation, truths(split.validation, target), target)
+    task = head_task(target.task)
+    return task.settle(validation, task.truths(split.validation, target), target)
 
 
 def save_predictions(
@@ -96,22 +97,14 @@ def save_predictions(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(folder.file(PROBABILITIES), buffer.getvalue())
-    row = TOOLS[target.task].row
-    outputs = split_rows(arrays["test"], [e.words for e in split.test], target)
+    task = head_task(target.task)
+    outputs = task.by_text(arrays["test"], [e.words for e in split.test])
     rows = (
-        {"row": e.row, "text": e.text, "label": _plain(e, target)} | row(p, target.of_row(i))
+        {"row": e.row, "text": e.text, "label": task.plain(e, target)}
+        | task.row(p, target.of_row(i))
         for i, (e, p) in enumerate(zip(split.test, outputs, strict=True))
     )
     folder.write_rows(PREDICTIONS, rows)
-
-
-def _plain(example: Example, target: Target) -> Any:
-    if target.task in ("multilabel", "tokens"):
-        return list(example.labels)
-    if target.task == "regression":
-        named = dict(zip(target.labels, example.values, strict=True))
-        return example.values[0] if len(named) == 1 else named
-    return example.label
 
 
 def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
@@ -181,3 +174,19 @@ def _today(plain: Any) -> Any:
     labels = plain.get("labels", []) if plain.get("task") == "multilabel" else []
     count = len(labels) if isinstance(labels, list) else 0
     return plain | {"thresholds": [plain["threshold"]] * count}
+
+
+def trained_target(config: Config, split: Split) -> Target:
+    """Return what a trained model's head has to put out, and how pairs are read for it."""
+    target, how = head_task(split.task).target(split), config.model.pairs
+    if not target.pairs or how == "cross-encoder":
+        return target
+    from tailorbird.models.bi_encoder import pooling_of, vector_pooling
+
+    pooling = None
+    if how == "bi-encoder":
+        pooling = pooling_of(config.model)
+    elif target.deviation:
+        # Numbers: how much alike two texts are is what sentence vectors were made for.
+        pooling = vector_pooling(config.model)
+    return target if pooling is None else replace(target, pooling=pooling)

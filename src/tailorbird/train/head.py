@@ -17,7 +17,7 @@ from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded
 from tailorbird.models.device import Device
 from tailorbird.models.linear import fit_labels, fit_values
-from tailorbird.records import Task
+from tailorbird.records import TaskName
 
 _MOST_EXAMPLES = 20_000
 _TOKENS_PER_BATCH = 4096
@@ -29,7 +29,7 @@ def start_head(
     pad_id: int,
     device: Device,
     classes: int,
-    task: Task = "classification",
+    task: TaskName = "classification",
 ) -> float:
     """Fit the head of `model` in place; return the seconds it took (0: there was nothing to do).
 

@@ -11,7 +11,7 @@ from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
 from tailorbird.models.load import load_tokenizer
-from tailorbird.tasks.truths import target_of, truths
+from tailorbird.tasks import head_task
 
 CONLL = """-DOCSTART- -X- -X- O
 
@@ -35,7 +35,8 @@ def test_conll_files(tmp_path: Path) -> None:
     assert any("the task is tokens" in note for note in loaded.notes)
     split = make_split(loaded, loaded, loaded, validation_share=0.1, test_share=0.1, seed=1)
     assert split.labels == ("B-ORG", "B-PER", "I-PER", "O")
-    found = truths(split.test, target_of(split))
+    task = head_task(split.task)
+    found = task.truths(split.test, task.target(split))
     assert found.tolist() == [[0, 0], [0, 3], [1, 1], [1, 2]]
     path.write_text("EU B-ORG\nrejects\n")
     with pytest.raises(UserError, match="without a label in line 2"):

@@ -12,12 +12,12 @@ from sklearn.model_selection import train_test_split
 from tailorbird.data.folds import make_folds
 from tailorbird.data.read import Loaded
 from tailorbird.data.split import Boundary, make_split
-from tailorbird.records import Example, Split, Task
+from tailorbird.records import Example, Split, TaskName
 
 PARTS = ("train", "validation", "test")
 
 
-def loaded(examples: list[Example], task: Task = "multilabel") -> Loaded:
+def loaded(examples: list[Example], task: TaskName = "multilabel") -> Loaded:
     columns = {"text": "text", "label": "label"}
     targets = ("value",) if task == "regression" else ()
     return Loaded(tuple(examples), columns, path=Path("a.csv"), task=task, targets=targets)

@@ -9,7 +9,7 @@ import pytest
 from tailorbird.data.read import More, read_examples, read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
-from tailorbird.tasks.truths import learnt, target_of, truths
+from tailorbird.tasks import head_task
 
 
 def write(folder: Path, labels: list[Any], name: str = "data.jsonl") -> Path:
@@ -71,7 +71,8 @@ def test_labels_become_indicators(tmp_path: Path) -> None:
     loaded = read_examples(write(tmp_path, ["10,2", "2", "10", "2,10,2"]), task="auto")
     split = make_split(loaded, loaded, loaded, validation_share=0.1, test_share=0.1, seed=1)
     assert split.labels == ("2", "10"), "numbers are sorted by size"
-    found = truths(split.test, target_of(split))
+    task = head_task(split.task)
+    found = task.truths(split.test, task.target(split))
     assert found.tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
 
 
@@ -161,9 +162,10 @@ def test_several_numbers_are_standardised_by_the_training_rows(tmp_path: Path) -
     path.write_text("text,x,y\na,1,10.5\nb,3,20.5\nc,5,30.5\n")
     loaded = read_examples(path, label="x,y", task="auto")
     split = make_split(loaded, loaded, loaded, validation_share=0.1, test_share=0.1, seed=1)
-    target = target_of(split)
+    task = head_task(split.task)
+    target = task.target(split)
     assert (split.task, split.labels, target.mean) == ("regression", ("x", "y"), (3.0, 20.5))
-    scaled = learnt(split.train, target)
+    scaled = task.learnt(split.train, target)
     assert scaled.mean(axis=0).tolist() == pytest.approx([0, 0], abs=1e-6)
     assert scaled.std(axis=0).tolist() == pytest.approx([1, 1], abs=1e-6)
 

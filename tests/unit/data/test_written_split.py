@@ -12,7 +12,7 @@ from tailorbird.data.normalise import text_key
 from tailorbird.data.read import Loaded
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Message, Split, Task
+from tailorbird.records import Example, Message, Split, TaskName
 
 PARTS = ("train", "validation", "test")
 
@@ -22,7 +22,7 @@ def pair(prompt: str, answer: str, row: int = 0) -> Example:
     return Example(prompt, answer, row, messages)
 
 
-def loaded(examples: list[Example], task: Task = "generation") -> Loaded:
+def loaded(examples: list[Example], task: TaskName = "generation") -> Loaded:
     columns = (
         {"text": "prompt", "label": "completion"} if task == "generation" else {"text": "text"}
     )
@@ -58,7 +58,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
     task=st.sampled_from(["generation", "text"]),
 )
 def test_nothing_is_lost_and_the_same_prompt_stays_in_one_part(
-    prompts: list[int], upper: object, task: Task
+    prompts: list[int], upper: object, task: TaskName
 ) -> None:
     rows = [
         pair(f"Question {i}" if j % 2 else f"question  {i}", f"a{j}", j)
@@ -83,7 +83,7 @@ def test_given_parts_are_used_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("task", "word"), [("generation", "prompts"), ("text", "texts")])
-def test_too_few_to_cut(task: Task, word: str) -> None:
+def test_too_few_to_cut(task: TaskName, word: str) -> None:
     with pytest.raises(UserError, match=f"2 different {word}") as caught:
         cut(loaded([pair("a", "b"), pair("c", "d"), pair("A ", "e")], task))
     assert "--validation and --test" in caught.value.fix

@@ -22,8 +22,8 @@ from tailorbird.models.builtin import resolve
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
 from tailorbird.models.predict import predict
-from tailorbird.records import Example, Split, Target, Task
-from tailorbird.tasks.reading import trained_target
+from tailorbird.records import Example, Split, Target, TaskName
+from tailorbird.tasks.scoring import trained_target
 
 CPU = choose("cpu", "fp32")
 TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))
@@ -160,7 +160,7 @@ def test_texts_are_cut_one_by_one(tiny_encoder: Path) -> None:
     ],
 )
 def test_numbers_of_pairs_go_to_sentence_vectors(
-    task: Task, name: str, asked: str, expected: bool, tiny_encoder: Path
+    task: TaskName, name: str, asked: str, expected: bool, tiny_encoder: Path
 ) -> None:
     def split(*pair: str) -> Split:
         rows = tuple(Example("a / b", "x", row=i, pair=pair, values=(float(i),)) for i in (1, 2))

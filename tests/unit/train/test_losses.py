@@ -12,7 +12,7 @@ from tailorbird.config import Config
 from tailorbird.config.losses import check_loss
 from tailorbird.config.schema import TrainConfig
 from tailorbird.errors import UserError
-from tailorbird.records import KINDS, Target, Task
+from tailorbird.records import KINDS, Target, TaskName
 from tailorbird.train.loss import cross_entropy_sum, make_loss, mean_loss
 
 CLASSES = Target("classification", ("a", "b", "c"))
@@ -90,7 +90,7 @@ def config(**train: object) -> Config:
 
 
 @pytest.mark.parametrize("task", KINDS)
-def test_every_pairing_fits_or_says_why(task: Task) -> None:
+def test_every_pairing_fits_or_says_why(task: TaskName) -> None:
     for name in ("cross_entropy", "focal", "bce", "mse", "mae", "huber"):
         if name in KINDS[task].losses:
             check_loss(config(loss=name), task, ("a",))
@@ -114,7 +114,9 @@ def test_every_pairing_fits_or_says_why(task: Task) -> None:
         ({"loss": "mae", "huber_delta": 2.0}, "regression", "huber_delta is for huber"),
     ],
 )
-def test_options_that_do_not_fit_are_told(asked: dict[str, object], task: Task, told: str) -> None:
+def test_options_that_do_not_fit_are_told(
+    asked: dict[str, object], task: TaskName, told: str
+) -> None:
     with pytest.raises(UserError, match=told):
         check_loss(config(**asked), task, ("ham", "spam"))
 

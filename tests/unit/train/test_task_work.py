@@ -12,7 +12,7 @@ from tailorbird.data.batch import collate
 from tailorbird.data.encode import Encoded, encode, encode_words
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_classifier, reads_segments
-from tailorbird.records import Target, Task
+from tailorbird.records import Target, TaskName
 from tailorbird.train.labels import LabelWork
 from tailorbird.train.loss import bce_sum, distance_sum
 from tailorbird.train.tokens import TokenWork
@@ -23,7 +23,7 @@ COLUMNS = [list(column) for column in zip(*PAIRS, strict=True)]
 WORDS = [("the", "moon", "unbelievably"), ("soup",), ("a", "tennis", "match", "again")]
 
 
-def base_for(task: Task, folder: Path) -> Base:
+def base_for(task: TaskName, folder: Path) -> Base:
     torch.manual_seed(3)
     target = Target(task, LABELS)
     base = load_classifier(ModelConfig(name=str(folder)), target, choose("cpu", "fp32"))
@@ -37,7 +37,7 @@ def inputs_of(encoded: Encoded, pad: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
-def test_the_loss_is_transformers_own(task: Task, tiny_encoder: Path) -> None:
+def test_the_loss_is_transformers_own(task: TaskName, tiny_encoder: Path) -> None:
     base = base_for(task, tiny_encoder)
     targets = np.asarray([[1, 0, 1], [0, 0, 0], [0, 1, 0]], dtype=np.float32)
     segments = reads_segments(base.model.config)

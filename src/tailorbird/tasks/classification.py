@@ -1,0 +1,149 @@
+"""One label of a set."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.encode import Text
+from tailorbird.metrics import labels as metrics
+from tailorbird.metrics.stats import compare_with, score_all
+from tailorbird.records import (
+    KINDS,
+    ArmReport,
+    ClassScore,
+    Comparison,
+    Example,
+    Neighbour,
+    Score,
+    Split,
+    Target,
+    WrongExample,
+)
+from tailorbird.tasks.heads import MOST_ERRORS, HeadTask, Runs
+from tailorbird.tasks.predictions import Prediction, shown_probabilities
+
+if TYPE_CHECKING:
+    from tailorbird.models.predict import Predicted
+    from tailorbird.train.loss import LossSum
+
+
+class Classification(HeadTask):
+    """Truths are class ids ``[n]``, outputs probabilities ``[n, classes]``."""
+
+    spec = KINDS["classification"]
+
+    def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+        """See `HeadTask.truths`."""
+        index = {label: i for i, label in enumerate(target.labels)}
+        return np.asarray([index[str(e.label)] for e in examples], dtype=np.int64)
+
+    def quality(
+        self, outputs: np.ndarray, truth: np.ndarray, target: Target
+    ) -> tuple[float, float]:
+        """Return accuracy and minus log-loss."""
+        return float((outputs.argmax(1) == truth).mean()), -metrics.log_loss(outputs, truth)
+
+    def losses(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """Return 1 for each wrong answer."""
+        wrong: np.ndarray = outputs.argmax(axis=1) != truth
+        return wrong.astype(np.float64)
+
+    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+        """See `HeadTask.scores`."""
+        return score_all(np.stack(runs), truth, targets[0].labels)
+
+    def per_class(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
+    ) -> tuple[ClassScore, ...]:
+        """See `HeadTask.per_class`."""
+        return metrics.class_scores(np.stack(runs), truth, targets[0].labels)
+
+    def compare_outputs(
+        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
+        targets: Mapping[str, Sequence[Target]],
+    ) -> tuple[Comparison, ...]:  # fmt: skip
+        """See `HeadTask.compare_outputs`."""
+        right = {
+            name: np.stack([run.argmax(1) == truth for run in runs]) for name, runs in arms.items()
+        }
+        return compare_with(best, right)
+
+    def classes(self, example: Example) -> tuple[str, ...]:
+        """See `HeadTask.classes`."""
+        return (str(example.label),)
+
+    def plain(self, example: Example, target: Target) -> Any:
+        """See `HeadTask.plain`."""
+        return example.label
+
+    def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
+        """Return what is predicted; of many classes the five most likely."""
+        best = int(np.argsort(-outputs, kind="stable")[0])
+        return {
+            "predicted": target.labels[best],
+            "confidence": round(float(outputs[best]), 6),
+            "probabilities": shown_probabilities(outputs, target.labels),
+        }
+
+    def prediction(
+        self, outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
+    ) -> Prediction:
+        """See `HeadTask.prediction`."""
+        best = int(outputs.argmax())
+        probabilities = dict(zip(target.labels, map(float, outputs), strict=True))
+        return Prediction(target.labels[best], float(outputs[best]), probabilities, neighbours)
+
+    def errors(
+        self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
+        examples: Sequence[Example], target: Target,
+    ) -> ArmReport:  # fmt: skip
+        """Return the wrong examples, the most confident first, confusion and calibration."""
+        losses, labels = metrics.losses(outputs, truth), target.labels
+        wrong = [
+            WrongExample(e.row, e.text, str(e.label), labels[p], float(row[p]), loss=float(loss))
+            for e, p, row, loss in zip(
+                examples, outputs.argmax(axis=1), outputs, losses, strict=True
+            )
+            if labels[p] != e.label
+        ]
+        return replace(
+            report,
+            confusion=metrics.confusion(outputs, truth),
+            calibration=metrics.calibration(outputs, truth),
+            errors=tuple(sorted(wrong, key=lambda e: (-e.confidence, e.row))[:MOST_ERRORS]),
+        )
+
+    def validation_figures(
+        self, predicted: "Predicted", learnt: np.ndarray, truth: np.ndarray, loss: "LossSum",
+        target: Target,
+    ) -> tuple[float, float]:  # fmt: skip
+        """See `HeadTask.validation_figures`."""
+        from tailorbird.models.predict import loss_and_accuracy
+        from tailorbird.train.loss import cross_entropy_sum
+
+        if loss is cross_entropy_sum:
+            return loss_and_accuracy(predicted, learnt)
+        return super().validation_figures(predicted, learnt, truth, loss, target)
+
+    def votes(self, examples: Sequence[Example], target: Target) -> None:
+        """See `HeadTask.votes`."""
+
+    def constant(self, split: Split, target: Target) -> dict[str, Any]:
+        """Return each label's share of the training examples."""
+        counts = Counter(example.label for example in split.train)
+        return {label: counts[label] / len(split.train) for label in split.labels}
+
+    def fit_linear(
+        self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit a logistic regression; one row per class, where scikit-learn keeps one for two."""
+        from sklearn.linear_model import LogisticRegression
+
+        fit = LogisticRegression(C=c, **how).fit(x, y)
+        weights, bias = fit.coef_, fit.intercept_
+        if len(weights) > 1:
+            return weights, bias
+        return np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])

@@ -1,0 +1,249 @@
+"""Tasks whose answers a head gives: labels and numbers.
+
+Shapes: logits and outputs ``[n, outputs]``, or ``[words, outputs]`` where every word is labelled;
+truths as each leaf's `truths` returns them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.encode import Encoded, Text, encode, encode_apart
+from tailorbird.records import (
+    ArmReport,
+    ClassScore,
+    Comparison,
+    Example,
+    Neighbour,
+    Score,
+    Split,
+    Target,
+    TaskName,
+    TaskSpec,
+    WrongExample,
+)
+from tailorbird.tasks.predictions import Answer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tailorbird.models.device import Device
+    from tailorbird.models.predict import Model, Predicted
+    from tailorbird.train.labels import LabelWork
+    from tailorbird.train.loss import LossSum
+
+Runs = Sequence[np.ndarray]
+"""The outputs of each seed of an arm."""
+
+MOST_ERRORS = 200
+"""Wrong examples that a report shows."""
+
+# A label that nothing speaks for is unlikely, not impossible: log-loss stays finite.
+SMOOTHING = 0.02
+
+
+class HeadTask(ABC):
+    """A task whose answers a head gives; a leaf says what they mean and how they are judged.
+
+    Attributes:
+        spec: The task's plain facts.
+    """
+
+    spec: TaskSpec
+
+    @property
+    def name(self) -> TaskName:
+        """The task's name in data, settings and reports."""
+        return self.spec.name
+
+    # --- what a leaf says ---------------------------------------------------------------------
+
+    @abstractmethod
+    def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+        """Return what is right for each example (or word), as an array."""
+
+    @abstractmethod
+    def quality(
+        self, outputs: np.ndarray, truth: np.ndarray, target: Target
+    ) -> tuple[float, float]:
+        """Return how good outputs are, the headline figure first; higher is better."""
+
+    @abstractmethod
+    def losses(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """Return each example's loss: what slices are compared by."""
+
+    @abstractmethod
+    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+        """Return every metric with its interval; of several seeds the mean."""
+
+    @abstractmethod
+    def compare_outputs(
+        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
+        targets: Mapping[str, Sequence[Target]],
+    ) -> tuple[Comparison, ...]:  # fmt: skip
+        """Return the best arm against each other one, on the same examples."""
+
+    @abstractmethod
+    def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
+        """Return what is predicted for one text, as plain values."""
+
+    @abstractmethod
+    def prediction(
+        self, outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
+    ) -> Answer:
+        """Return what the outputs of one text say."""
+
+    @abstractmethod
+    def plain(self, example: Example, target: Target) -> Any:
+        """Return an example's truth as plain values."""
+
+    @abstractmethod
+    def errors(
+        self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
+        examples: Sequence[Example], target: Target,
+    ) -> ArmReport:  # fmt: skip
+        """Return the arm's report with its wrong examples and what its figures need."""
+
+    @abstractmethod
+    def fit_linear(
+        self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights ``[outputs, d]`` and intercepts of a linear model on vectors ``[n, d]``.
+
+        Args:
+            x: The vectors.
+            y: What they stand for, as `learnt` returns it.
+            c: Inverse strength of the penalty.
+            how: More for scikit-learn's logistic regression, where it is one of classes.
+        """
+
+    def target(self, split: Split) -> Target:
+        """Return what a head has to put out for this split."""
+        pairs = bool(split.train and split.train[0].pair)
+        return Target(self.name, split.labels, pairs=pairs)
+
+    def learnt(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+        """Return what a head learns to put out."""
+        return self.truths(examples, target)
+
+    def outputs(self, logits: np.ndarray, target: Target) -> np.ndarray:
+        """Return probabilities, or values in their own units."""
+        from tailorbird.metrics.labels import softmax
+
+        return softmax(logits)
+
+    def settle(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> Target:
+        """Return the target with what prediction needs and validation outputs choose."""
+        return target
+
+    def per_class(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
+    ) -> tuple[ClassScore, ...]:
+        """Return how each label fared."""
+        return ()
+
+    def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
+        """Return how many answers differ between two sets of outputs."""
+        return int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
+
+    def votes(self, examples: Sequence[Example], target: Target) -> np.ndarray | None:
+        """Return what each example speaks for as a neighbour; None: for its one label."""
+        truth = self.truths(examples, target)
+        smoothed: np.ndarray = (1 - SMOOTHING) * truth + SMOOTHING * truth.mean(axis=0)
+        return smoothed
+
+    def constant(self, split: Split, target: Target) -> dict[str, Any]:
+        """Return what is learnt by who does not look at the text: output by label."""
+        shares = self.truths(split.train, target).mean(axis=0)
+        return dict(zip(split.labels, shares.tolist(), strict=True))
+
+    def constant_fault(self, constant: Mapping[str, Any], target: Target) -> str:
+        """Say what is wrong with a `constant` that was read from a file; empty: nothing."""
+        values = list(constant.values())
+        finite = all(isinstance(value, int | float) and np.isfinite(value) for value in values)
+        fits = list(constant) == list(target.labels) and finite
+        return "" if fits else "its labels are not those of the run"
+
+    def constant_outputs(
+        self, constant: Mapping[str, Any], texts: Sequence[Text], target: Target
+    ) -> np.ndarray:
+        """Return the outputs of `constant` for texts: the same for each."""
+        shares = np.asarray(list(constant.values()), dtype=np.float32)
+        return np.tile(shares, (len(texts), 1))
+
+    # --- how a model reads and answers --------------------------------------------------------
+
+    def encode(
+        self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
+        target: Target, learnt: np.ndarray | None = None,
+    ) -> Encoded:  # fmt: skip
+        """Return the texts or pairs as the model reads them."""
+        from tailorbird.models.load import reads_segments
+
+        if target.bi_encoder:
+            return encode_apart(texts, tokenizer, limit, learnt)
+        return encode(texts, tokenizer, limit, learnt, reads_segments(model.config))
+
+    def predict(
+        self, model: "Model", encoded: Encoded, pad: int, device: "Device", target: Target,
+        title: str = "",
+    ) -> "Predicted":  # fmt: skip
+        """Return the model's logits."""
+        from tailorbird.models.predict import predict
+
+        return predict(model, encoded, pad, device, title)
+
+    def validation_figures(
+        self, predicted: "Predicted", learnt: np.ndarray, truth: np.ndarray, loss: "LossSum",
+        target: Target,
+    ) -> tuple[float, float]:  # fmt: skip
+        """Return the mean training loss of validation logits, and the headline figure."""
+        from tailorbird.train.loss import mean_loss
+
+        figure, _ = self.quality(self.outputs(predicted.logits, target), truth, target)
+        return mean_loss(loss, predicted.logits, learnt), figure
+
+    def work(
+        self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
+    ) -> "LabelWork":
+        """Return what the loop trains on."""
+        from tailorbird.train.labels import LabelWork
+
+        return LabelWork(train, pad, device, size, loss)
+
+    def by_text(self, outputs: np.ndarray, texts: Sequence[Any]) -> list[np.ndarray]:
+        """Return the outputs of each text."""
+        return list(outputs)
+
+    def classes(self, example: Example) -> tuple[str, ...]:
+        """Return the labels that an example has."""
+        return example.labels
+
+
+def worst(
+    examples: Sequence[Example],
+    losses: np.ndarray,
+    wrong: Callable[[int], bool],
+    truth: Callable[[int], str],
+    answer: Callable[[int], str],
+) -> tuple[WrongExample, ...]:
+    """Return the wrong examples with the highest losses.
+
+    Args:
+        examples: The examples.
+        losses: ``[n]``, theirs.
+        wrong: Whether the answer to the example of this index is wrong.
+        truth: The right answer to it, in words.
+        answer: What was answered, in words.
+    """
+    order: Iterable[int] = (int(i) for i in np.argsort(-losses, kind="stable"))
+    places = islice((i for i in order if wrong(i)), MOST_ERRORS)
+    return tuple(
+        WrongExample(
+            examples[i].row, examples[i].text, truth(i), answer(i), 0.0, loss=float(losses[i])
+        )
+        for i in places
+    )

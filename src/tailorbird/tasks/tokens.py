@@ -1,0 +1,219 @@
+"""A label for each word.
+
+Outputs are ``[words, labels]``, sentence after sentence; truths ``[words, 2]`` hold the number of
+the sentence and the class id of each word.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.encode import Encoded, Text, encode_words, words_of
+from tailorbird.metrics import entities
+from tailorbird.metrics import labels as metrics
+from tailorbird.metrics.bootstrap import compare_sums
+from tailorbird.records import (
+    KINDS,
+    ArmReport,
+    ClassScore,
+    Comparison,
+    Example,
+    Neighbour,
+    Score,
+    Split,
+    Target,
+)
+from tailorbird.tasks.heads import SMOOTHING, HeadTask, Runs, worst
+from tailorbird.tasks.predictions import Tagged
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tailorbird.models.device import Device
+    from tailorbird.models.predict import Model, Predicted
+    from tailorbird.train.labels import LabelWork
+    from tailorbird.train.loss import LossSum
+
+
+class TokenClassification(HeadTask):
+    """Named entities and other labels of words, scored by entity where labels mark entities."""
+
+    spec = KINDS["tokens"]
+
+    def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+        """See `HeadTask.truths`."""
+        index = {label: i for i, label in enumerate(target.labels)}
+        pairs = [(i, index[label]) for i, e in enumerate(examples) for label in e.labels]
+        return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def learnt(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+        """Return the class id of each word."""
+        return np.asarray(self.truths(examples, target)[:, 1])
+
+    def quality(
+        self, outputs: np.ndarray, truth: np.ndarray, target: Target
+    ) -> tuple[float, float]:
+        """Return entity F1, and minus the mean loss of a word."""
+        sums = _counts(outputs, truth, target).sum(axis=0)[:, None]
+        return float(entities.entity_f1(sums)[0]), -metrics.log_loss(outputs, truth[:, 1])
+
+    def losses(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """Return each sentence's mean loss per word, in nats."""
+        each = metrics.losses(outputs, truth[:, 1])
+        _, places = np.unique(truth[:, 0], return_inverse=True)
+        mean: np.ndarray = np.bincount(places, weights=each) / np.bincount(places)
+        return mean
+
+    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+        """See `HeadTask.scores`."""
+        return entities.score_all([_counts(run, truth, targets[0]) for run in runs])
+
+    def per_class(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
+    ) -> tuple[ClassScore, ...]:
+        """Return how each type of entity fared."""
+        types = entities.types_of(targets[0].labels)
+        return entities.type_scores([_counts(run, truth, targets[0]) for run in runs], types)
+
+    def compare_outputs(
+        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
+        targets: Mapping[str, Sequence[Target]],
+    ) -> tuple[Comparison, ...]:  # fmt: skip
+        """See `HeadTask.compare_outputs`: by entity F1."""
+        counts = {
+            name: np.mean([_counts(run, truth, targets[name][0]) for run in runs], axis=0)
+            for name, runs in arms.items()
+        }
+        return compare_sums(best, counts, entities.entity_f1)
+
+    def plain(self, example: Example, target: Target) -> Any:
+        """See `HeadTask.plain`."""
+        return list(example.labels)
+
+    def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
+        """Return each word's label and its probability."""
+        return {
+            "predicted": [target.labels[int(i)] for i in outputs.argmax(axis=1)],
+            "confidence": [round(float(x), 6) for x in outputs.max(axis=1)],
+        }
+
+    def prediction(
+        self, outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
+    ) -> Tagged:
+        """See `HeadTask.prediction`."""
+        words = words_of(text)
+        labels = tuple(target.labels[int(i)] for i in outputs.argmax(axis=1))
+        spans: list[dict[str, str | int]] = [
+            {"type": e.type, "text": " ".join(words[e.first : e.last + 1])}
+            | {"first": e.first, "last": e.last}
+            for e in (entities.entities(labels) if entities.marked(target.labels) else [])
+        ]
+        return Tagged(words, labels, tuple(map(float, outputs.max(axis=1))), tuple(spans))
+
+    def errors(
+        self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
+        examples: Sequence[Example], target: Target,
+    ) -> ArmReport:  # fmt: skip
+        """Return the sentences with a wrong word, the highest loss first."""
+        labels = _by_sentence(outputs.argmax(axis=1), truth, target)
+        errors = worst(
+            examples,
+            self.losses(outputs, truth, target),
+            lambda i: labels[i] != list(examples[i].labels),
+            lambda i: shown_entities(examples[i].words, examples[i].labels, target),
+            lambda i: shown_entities(examples[i].words, labels[i], target),
+        )
+        return replace(report, errors=errors)
+
+    def encode(
+        self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
+        target: Target, learnt: np.ndarray | None = None,
+    ) -> Encoded:  # fmt: skip
+        """Return the words as the model reads them."""
+        return encode_words(texts, tokenizer, limit, learnt)
+
+    def predict(
+        self, model: "Model", encoded: Encoded, pad: int, device: "Device", target: Target,
+        title: str = "",
+    ) -> "Predicted":  # fmt: skip
+        """Return the model's logits, one row per word."""
+        from tailorbird.models.predict import predict_words
+
+        outside = target.labels.index("O") if "O" in target.labels else 0
+        return predict_words(model, encoded, pad, device, title, outside)
+
+    def work(
+        self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
+    ) -> "LabelWork":
+        """See `HeadTask.work`."""
+        from tailorbird.train.tokens import TokenWork
+
+        return TokenWork(train, pad, device, size, loss)
+
+    def by_text(self, outputs: np.ndarray, texts: Sequence[Any]) -> list[np.ndarray]:
+        """Return a row per word for each text, of which the words are given."""
+        return np.split(outputs, np.cumsum([len(words) for words in texts])[:-1])
+
+    def constant(self, split: Split, target: Target) -> dict[str, Any]:
+        """Return the label that each word has most often in training, whatever stands around it."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for example in split.train:
+            for word, label in zip(example.words, example.labels, strict=True):
+                counts[word][label] += 1
+        every = sum(counts.values(), Counter())
+        return {
+            "other": every.most_common(1)[0][0],
+            "words": {word: labels.most_common(1)[0][0] for word, labels in counts.items()},
+        }
+
+    def constant_fault(self, constant: Mapping[str, Any], target: Target) -> str:
+        """See `HeadTask.constant_fault`."""
+        words, other = constant.get("words"), constant.get("other")
+        if set(constant) != {"words", "other"} or not isinstance(words, dict):
+            return "it is no table of words and their labels"
+        strange = [label for label in (other, *words.values()) if label not in target.labels]
+        return "it has a label that is none of the run's" if strange else ""
+
+    def constant_outputs(
+        self, constant: Mapping[str, Any], texts: Sequence[Text], target: Target
+    ) -> np.ndarray:
+        """Return nearly all on the label that is known for the word."""
+        index = {label: i for i, label in enumerate(target.labels)}
+        labels, other = constant["words"], constant["other"]
+        ids = [index[labels.get(word, other)] for text in texts for word in words_of(text)]
+        outputs = np.full((len(ids), len(index)), SMOOTHING / len(index), dtype=np.float32)
+        outputs[np.arange(len(ids)), ids] += 1 - SMOOTHING
+        return outputs
+
+    def fit_linear(
+        self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Refuse: a vector of a whole text says nothing of one word."""
+        raise NotImplementedError("every word has a label, and a vector stands for a whole text")
+
+
+def _by_sentence(ids: np.ndarray, truth: np.ndarray, target: Target) -> list[list[str]]:
+    cuts = np.flatnonzero(np.diff(truth[:, 0])) + 1
+    names = np.asarray(target.labels, dtype=object)
+    return [list(part) for part in np.split(names[ids], cuts)]
+
+
+def _counts(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+    """Return what each sentence adds to the counts; see `entities.counts`."""
+    answers, right = (
+        _by_sentence(ids, truth, target) for ids in (outputs.argmax(axis=1), truth[:, 1])
+    )
+    types = entities.types_of(target.labels)
+    return entities.counts_of(answers, right, types, entities.marked(target.labels))
+
+
+def shown_entities(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
+    """Write a sentence's entities: ``Angela Merkel (PER); Berlin (LOC)``."""
+    if not entities.marked(target.labels):
+        return " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
+    spans = entities.entities(labels)
+    shown = [f"{' '.join(words[e.first : e.last + 1])} ({e.type})" for e in spans]
+    return "; ".join(shown) or "no entity"
