@@ -26,7 +26,7 @@ _STEERING = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     "|(?<=[\0-\u05ff])[\u200c\u200d]"
 )
-_CREDENTIALS = re.compile(r"(\w://)(?:[^\s/?#@]*@|[^\s/?#@:]*:[^\s@]{0,1000}@)")
+_CREDENTIALS = re.compile(r"(\w://)(?:[^\s/?#@]{0,200}@|[^\s/?#@:]*:[^\s@]{0,1000}@)")
 # What progress bars of libraries write: back to the line's start, up to the bars above.
 _BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
 

@@ -29,7 +29,8 @@ def settings() -> dict[str, set[str]]:
 
 
 def pages(root: Path) -> list[Path]:
-    return [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]
+    own = [root / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")]
+    return [*own, *sorted((root / "docs").glob("*.md"))]
 
 
 def test_generated_pages_are_fresh(root: Path) -> None:
