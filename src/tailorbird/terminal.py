@@ -27,6 +27,7 @@ _STEERING = re.compile(
     "|(?<=[\0-\u05ff])[\u200c\u200d]"
 )
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/?#@]{0,200}@|[^\s/?#@:]*:[^\s@]{0,1000}@)")
+_SECRETS = re.compile(r"(?i)([?&][\w.-]{0,30}(?:key|token|secret|password|sig)=)[^\s&'\"#]+")
 # What progress bars of libraries write: back to the line's start, up to the bars above.
 _BAR = re.compile(r"\r|(?:\n|\x1b\[A)+\Z")
 
@@ -47,13 +48,13 @@ def one_line(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Return text without the names and passwords that stand in its URLs.
+    """Return text without the names, passwords and keys that stand in its URLs.
 
     Example:
         >>> without_credentials("see http://me:secret@example.org/v1")
         'see http://example.org/v1'
     """
-    return _CREDENTIALS.sub(r"\1", text)
+    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub(r"\1", text))
 
 
 def as_json(value: Any) -> str:

@@ -60,6 +60,23 @@ def refused(ended: Ended, *expected: str) -> None:
         assert words in ended.err, f"{words!r} is not in:\n{ended.err}"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tune", "a\x1b]0;x\x07.csv"],
+        ["predict", "no run\x9b31m"],
+        ["evaluate", "a", "b", "c\x1b(0"],
+        ["doctor", "--\x1b7"],
+        ["ask", "\u202e?", "--store", "\x07"],
+        ["ask", "?", "--store", "a", "--debug", "--endpoint", "http://a\u2028"],
+    ],
+)
+def test_a_name_that_would_steer_the_terminal_is_shown(arguments: list[str], tell: Tailor) -> None:
+    ended = tell(*arguments)
+    assert ended.code == 2 and "error: " in ended.err
+    assert not any(c in ended.err for c in "\x1b\x07\x9b\u202e\u2028")
+
+
 # --- data ------------------------------------------------------------------------------------
 
 

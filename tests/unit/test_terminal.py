@@ -132,6 +132,24 @@ def test_what_is_shown(text: str, shown: str) -> None:
     assert terminal.escape(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://ann:pass@h.org/v1, and", "at http://h.org/v1, and"),
+        ("https://t0ken@h.org:8000", "https://h.org:8000"),
+        ("http://ann:p/a?s#s@h.org", "http://h.org"),
+        ("http://h/v1?api-key=abc&v=2&access_token=x'", "http://h/v1?api-key=***&v=2&access_token=***'"),
+        ("ann@h.org http://h.org/@ann hf://datasets/a@main", "ann@h.org http://h.org/@ann hf://datasets/a@main"),
+        ("http://h.org:8000/v1", "http://h.org:8000/v1"),
+    ],
+)  # fmt: skip
+def test_no_password_is_in_a_message(text: str, shown: str) -> None:
+    assert terminal.without_credentials(text) == shown
+    with streams() as (_, err):
+        log.say(text)
+    assert err.getvalue() == f"{shown}\n"
+
+
 def test_data_goes_to_a_program_as_it_is_and_to_a_terminal_escaped() -> None:
     with streams() as (out, _):
         terminal.write_data("a\x1b[31m,b\r\n")

@@ -413,7 +413,7 @@ def test_any_answer_is_read_or_refused(
 @pytest.mark.slow
 @given(head=heads, body=bodies)
 @settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_of_many_answers_is_read_or_refused(
     raw: RawServer, monkeypatch: pytest.MonkeyPatch, head: bytes, body: bytes
