@@ -17,7 +17,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.publish_retriever import publish, tune_store
 from tailorbird.flows.tune_retriever import Tuned
 from tailorbird.knowledge.ledger import said_hash
-from tailorbird.models.device import choose
+from tailorbird.models.device import PROCESSOR_SWITCH, choose
 from tailorbird.models.embed import Embedder
 from tailorbird.records import Chunk, Hit
 from tailorbird.records.retriever import RetrieverReport
@@ -79,6 +79,14 @@ class Store:
     def switch(self, number: int, weight: float | None = None) -> None:
         self.current = number
         self.kept["weight"] = weight
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_fp32() -> Iterator[None]:
+    """Compute as a processor without fast bf16: vectors are compared to rounding."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PROCESSOR_SWITCH, "slow")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from tailorbird.config import load_config
 from tailorbird.data.layout import _configurations
-from tailorbird.documents.markup import markdown
+from tailorbird.documents.markdown import markdown
 from tailorbird.errors import UserError
 from tailorbird.yaml_text import YamlFault, parse_yaml, write_yaml
 
