@@ -568,7 +568,7 @@ def test_a_saved_model_knows_when_to_stop(case: Case, made: Callable[[Case], Mad
 @of("lora", "qlora", "prompt")
 def test_peft_is_told_what_the_model_does(case: Case, made: Callable[[Case], Made]) -> None:
     settings = json.loads((made(case).folder.file(MODEL) / "adapter_config.json").read_text())
-    assert settings["base_model_name_or_path"] == made(case).base_name
+    assert settings["base_model_name_or_path"] == f"./{Path(made(case).base_name).name}"
     assert settings["task_type"] == "CAUSAL_LM"
 
 

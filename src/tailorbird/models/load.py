@@ -318,5 +318,9 @@ def _siblings(folder: Path) -> list[str]:
 
 
 def hub_name(name: str) -> str:
-    """Return the name to write into saved files, one that works on other machines."""
-    return public_name(name)
+    """Return the name to write into saved files: one of the hub, or a folder's without its place.
+
+    A folder's begins with ``./``, so that nobody gets a model of that name from the hub instead.
+    """
+    folder = Path(name)
+    return f"./{folder.resolve().name}" if folder.is_dir() else public_name(name)

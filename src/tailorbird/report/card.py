@@ -1,5 +1,6 @@
 """The model card: what a stranger who finds the model folder needs to know, as README.md."""
 
+import re
 from pathlib import PurePath
 from typing import Any
 
@@ -20,6 +21,8 @@ from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
 from tailorbird.report.card_use import base_name, how_to_use, is_on_hub, library_of
 from tailorbird.report.card_use import method_of as method_of
 from tailorbird.report.confusion import confused_pairs
+from tailorbird.report.places import without_places
+from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
@@ -38,6 +41,7 @@ def model_card(report: Report, arm: ArmReport) -> str:
     The license is left out: it depends on the base model's and the data's, which only the user
     can judge.
     """
+    report, arm = without_places(report, report), without_places(report, arm)
     parts = [
         _front_matter(report, arm),
         f"# {_title(report, arm)}\n",
@@ -103,8 +107,8 @@ def _summary(report: Report, arm: ArmReport) -> str:
     name = headline_metric(report)
     rows = f"training {'pair' if data.task == 'generation' else noun(report)}"
     words = [
-        f"{_purpose(report)} Made from `{base_name(report) or 'an unnamed base model'}` by "
-        f"`{_line(method_of(arm))}` with tailorbird, on "
+        f"{_purpose(report)} Made from {_line(base_name(report)) or 'an unnamed base model'} by "
+        f"{_line(method_of(arm))} with tailorbird, on "
         f"{numbers.plural(data.counts.get('train', 0), rows)}."
     ]
     if arm.status != "ok":
@@ -114,7 +118,9 @@ def _summary(report: Report, arm: ArmReport) -> str:
         reach = numbers.metric_range(name, arm.test[name])
         interval = f" (95 % interval {reach})" if reach else ""
         value = numbers.metric(name, arm.test[name].value)
-        words.append(f"{label(report, name)} on {tests} it never saw: **{value}**{interval}.")
+        words.append(
+            f"{_line(label(report, name))} on {tests} it never saw: **{value}**{interval}."
+        )
     return " ".join(words) + "\n"
 
 
@@ -138,7 +144,7 @@ def _scores(report: Report, arm: ArmReport) -> str:
     if not arm.test:
         return ""
     rows = [
-        f"| {label(report, name)} | {numbers.metric(name, score.value)} "
+        f"| {_line(label(report, name))} | {numbers.metric(name, score.value)} "
         f"| {numbers.metric_range(name, score) or numbers.ABSENT} |"
         for name, score in test_scores(arm)
     ]
@@ -253,7 +259,10 @@ def _data(report: Report) -> str:
     counts = ", ".join(f"{part} {count:,}" for part, count in data.counts.items())
     shown = ", ".join(_line(label) for label in data.labels[:30])
     more = f" and {len(data.labels) - 30} more" if len(data.labels) > 30 else ""
-    lines = [f"{_line(_dataset(report))}: {counts}{f' ({data.how})' if data.how else ''}.", ""]
+    lines = [
+        f"{_line(_dataset(report))}: {counts}{f' ({_line(data.how)})' if data.how else ''}.",
+        "",
+    ]
     if data.form:
         lines += [f"The rows were {_line(data.form)}.", ""]
     if shown:
@@ -279,12 +288,16 @@ def _settings(report: Report, arm: ArmReport) -> list[tuple[str, str]]:
 def _reproduce(report: Report) -> str:
     if not report.command:
         return ""
-    return "\n".join(["## Reproduce\n", "```bash", report.command, "```", ""])
+    command = one_line(report.command)
+    fence = max(_TICKS.findall(command), key=len, default="``") + "`"
+    return "\n".join(["## Reproduce\n", f"{fence}bash", command, fence, ""])
+
+
+_TICKS = re.compile("```+")
+# Signs of Markdown and HTML, of formulas, and of what is made a link without any.
+_SIGNS = re.compile(r"[\\|<`*_\[\]~&$]|(?<=\w):(?=//)|(?<=www)\.|^[#>+=-]|(?<=^\d)[.)]")
 
 
 def _line(words: str) -> str:
     """Keep a user's words on one line and out of the Markdown's own signs."""
-    one = " ".join(words.split())
-    for sign in ("\\", "|", "<", "`", "*", "_"):
-        one = one.replace(sign, f"\\{sign}")
-    return one
+    return _SIGNS.sub(r"\\\g<0>", one_line(" ".join(words.split())))

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from tailorbird import terminal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,9 +20,15 @@ def page_environment() -> "Environment":
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def shown(value: Any) -> Any:
+    """Return a text with the characters seen that would turn its direction or hide in it."""
+    return terminal.escape(value) if type(value) is str else value
 
 
 def moment(created: str) -> str:

@@ -22,6 +22,7 @@ from tailorbird.report import search as looks
 from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
 from tailorbird.report.document import TEMPLATES, moment, page_environment
 from tailorbird.report.overfit import chosen_overfitting
+from tailorbird.report.places import without_places
 from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
 from tailorbird.report.residuals import residual_plots, residual_words
 from tailorbird.report.scatter import cost_scatter
@@ -79,6 +80,7 @@ class ArmView:
 
 def render_page(report: Report) -> str:
     """Return the report as one HTML document."""
+    report = without_places(report, report)
     return _environment(report).get_template("page.html.j2").render(_context(report))
 
 

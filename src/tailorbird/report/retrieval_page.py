@@ -8,6 +8,7 @@ from tailorbird.records import JudgeReport, SideReport
 from tailorbird.report import svg
 from tailorbird.report.arms import flatten
 from tailorbird.report.document import TEMPLATES, moment, page_environment
+from tailorbird.report.places import without_places
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,6 +134,7 @@ def score_table(report: JudgeReport) -> "Table":
 
 def render_judged(report: JudgeReport) -> str:
     """Return the report as one HTML document that loads nothing."""
+    report = without_places(report, report)
     environment = page_environment()
     environment.filters["heading"] = heading
     environment.filters["percent"] = numbers.percent

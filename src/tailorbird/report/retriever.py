@@ -8,6 +8,7 @@ from tailorbird.records import Score
 from tailorbird.records.retriever import QueryChange, RetrieverPoint, RetrieverReport
 from tailorbird.report import svg
 from tailorbird.report.document import TEMPLATES, page_environment
+from tailorbird.report.places import without_places
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
@@ -16,6 +17,7 @@ QUERIES = 10
 
 def render_retriever(report: RetrieverReport) -> str:
     """Return the report as one HTML document that needs no network."""
+    report = without_places(report, report)
     environment = page_environment()
     environment.filters["score"] = _score
     environment.filters["interval"] = _interval

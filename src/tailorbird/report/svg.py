@@ -4,12 +4,18 @@ Drawn by hand rather than by a plotting library because a chart is then a tenth 
 the reader's light or dark theme, and is the same byte for byte on every machine.
 """
 
+import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
+from tailorbird import terminal
 from tailorbird.metrics.numbers import Writer
+
+
+def escape(words: str) -> str:
+    """Return words as markup shows them, with the control characters seen."""
+    return html.escape(terminal.one_line(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def px(value: float) -> str:
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", css: str = "") -> str:
-    """Return one line of escaped text."""
+    """Return one line of text."""
     end = "" if anchor == "start" else f' text-anchor="{anchor}"'
     style = f' class="{css}"' if css else ""
     return f'<text x="{px(x)}" y="{px(y)}"{end}{style}>{escape(words)}</text>'

@@ -128,6 +128,55 @@ def test_user_words_cannot_break_the_card(report: Report) -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) == 3
 
 
+HOSTILE_LABELS = [
+    "![photo](http://127.0.0.1:9/seen.png)",
+    "[click](http://evil.example)",
+    "<img src=x onerror=alert(1)>",
+    "[ref]: http://evil.example",
+    "<http://evil.example>",
+    "`code` *bold* _it_ ~~gone~~",
+    "# title",
+    "- item",
+    "1. item",
+    "> quote",
+    "a | b",
+    "&lt;b&gt; &#91;x&#93;(y)",
+    "back\\[slash](x)",
+]
+
+
+@pytest.mark.parametrize("words", HOSTILE_LABELS)
+def test_a_strangers_words_are_words_in_the_card(report: Report, words: str) -> None:
+    """Rendered by another library, each label stands there as it is, and nothing is loaded."""
+    from html import unescape
+
+    from markdown_it import MarkdownIt
+
+    render = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render
+    plain = card_of(report, "label")
+    card = card_of(report, words)
+    page = render(card[card.index("\n---\n") + 5 :])
+    assert words in unescape(re.sub("<[^>]*>", "", page))
+    for tag in ("<img", "<a ", "<s>", "<em>", "<strong>", "<h1", "<li", "<blockquote", "<td"):
+        assert page.count(tag) == render(plain[plain.index("\n---\n") + 5 :]).count(tag), tag
+
+
+def card_of(report: Report, words: str) -> str:
+    """Return the card of a report whose labels, data, settings and reasons say `words`."""
+    lora = named(report, "lora")
+    classes = tuple(replace(row, label=f"{words} {i}") for i, row in enumerate(lora.per_class))
+    arm = replace(lora, per_class=classes, settings={"method": {"name": "lora"}, "k": words})
+    labels = tuple(f"{words} {i}" for i in range(len(report.data.labels)))
+    data = replace(report.data, labels=labels, how=words, form=words, source=f"{words}.csv")
+    return model_card(replace(report, data=data, command=f"tailor tune x ```\n{words}"), arm)
+
+
+def test_a_bare_address_is_not_made_a_link(report: Report) -> None:
+    card = card_of(report, "http://evil.example www.evil.example")
+    body = card[card.index("\n---\n") : card.index("## Reproduce")]
+    assert "evil" in body and "http://evil" not in body and "www.evil" not in body
+
+
 def test_settings_of_the_arm_win(report: Report) -> None:
     arm = replace(named(report, "lora"), settings={"train": {"epochs": 3}})
     card = model_card(report, arm)

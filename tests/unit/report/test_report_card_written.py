@@ -176,11 +176,13 @@ def saved(name: str, base: Path, folder: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["full", "lora", "qlora", "prompt"])
 def test_code_of_the_card_answers_as_the_model_does(
-    report: Report, name: str, base: Path, tmp_path: Path
+    report: Report, name: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
     from transformers import AutoTokenizer
 
+    # The card does not say where on this machine the base model lies.
+    monkeypatch.chdir(base.parent)
     model = saved(name, base, tmp_path / "model")
     card = model_card(
         replace(report, model=str(base), settings={"generate": {"max_new_tokens": 8}}),
