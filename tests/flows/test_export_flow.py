@@ -89,6 +89,7 @@ def test_onnx_predicts_the_same_at_every_length(
 def test_the_drift_is_kept_with_what_was_written(runs: dict[str, Path], tmp_path: Path) -> None:
     (drift,) = export(runs["lora"], tmp_path / "out", ["merge"])
     (told,) = json.loads((tmp_path / "out" / "export.json").read_text())["forms"]
+    assert str(tmp_path) not in (tmp_path / "out" / "export.json").read_text()
     assert told["most"] == drift.most and told["compared"] == drift.compared > 0
 
 

@@ -14,6 +14,7 @@ from tailorbird.config import Config, load_config
 from tailorbird.data.encode import Encoded, Text, words_of
 from tailorbird.errors import UserError
 from tailorbird.methods import get_method
+from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.load import load_classifier
@@ -348,7 +349,8 @@ class _Mix:
 
 
 def _embedder(config: Config, name: str) -> Embedder:
-    model = config.model.model_copy(update={"name": name})
+    place = with_place(name, config.rag.embedder, config.model.name)
+    model = config.model.model_copy(update={"name": place})
     return Embedder(model, choose(model.device, model.precision))
 
 

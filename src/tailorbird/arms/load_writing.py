@@ -16,6 +16,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.methods import get_method
+from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
@@ -94,7 +95,9 @@ class Writer:
         self._pairs = 0 if prompted is None else prompted.k
         self._memory = self._embedder = None
         if prompted is not None and prompted.embedder is not None:
-            model = self.config.model.model_copy(update={"name": prompted.embedder})
+            base = self.config.model
+            place = with_place(prompted.embedder, self.config.rag.embedder, base.name)
+            model = base.model_copy(update={"name": place})
             self._embedder = _embedder(model.model_dump_json())
             self._memory = Memory(*read_memory(folder.file(MODEL), self._embedder), ())
         copies = prompted is not None and prompted.kind == "nearest"

@@ -17,6 +17,7 @@ from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.methods import get_method
+from tailorbird.models.builtin import without_place
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base
 from tailorbird.rag.neighbours import Memory
@@ -197,7 +198,7 @@ def _asked_again(paper: Paper, tokens: Tokens, examples: Sequence[Example]) -> A
 
 def _save_memory(job: ArmJob, vectors: Vectors, kind: dict[str, Any]) -> None:
     job.folder.write(CONFIG, dump_config(job.config))
-    told = kind | {"embedder": vectors.embedder}
+    told = kind | {"embedder": without_place(vectors.embedder)}
     with job.folder.new_folder(MODEL) as folder:
         np.save(folder / "vectors.npy", vectors.train)
         rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in job.split.train)

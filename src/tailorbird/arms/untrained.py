@@ -13,6 +13,7 @@ from tailorbird.arms.vectors import CHECKED, Vectors, split_vectors
 from tailorbird.config import dump_config
 from tailorbird.data.encode import as_read
 from tailorbird.errors import UserError
+from tailorbird.models.builtin import without_place
 from tailorbird.rag.neighbours import Memory
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.environment import peak_memory_bytes
@@ -80,7 +81,8 @@ def run_probe(job: ArmJob) -> ArmReport:
     seconds = time.perf_counter() - started
     with job.folder.new_folder(MODEL) as folder:
         np.savez(folder / "probe.npz", weights=weights, bias=bias)
-        (folder / "probe.json").write_text(json.dumps({"embedder": vectors.embedder, "C": c}))
+        settings = {"embedder": without_place(vectors.embedder), "C": c}
+        (folder / "probe.json").write_text(json.dumps(settings))
     cost = _cost(vectors, vectors.fit_seconds + seconds, weights.size + bias.size, job)
     told = {"embedder": vectors.embedder, "C": c}
     arrays = _each(vectors, lambda rows: task.outputs(rows @ weights.T + bias, target))
@@ -117,7 +119,8 @@ def run_rag(job: ArmJob) -> ArmReport:
         np.save(folder / "vectors.npy", memory.vectors)
         rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in split.train)
         (folder / "examples.jsonl").write_text(rows, encoding="utf-8")
-        (folder / "rag.json").write_text(json.dumps(told, indent=2))
+        shared = told | {"embedder": without_place(vectors.embedder)}
+        (folder / "rag.json").write_text(json.dumps(shared, indent=2))
     cost = _cost(vectors, vectors.fit_seconds + chosen, 0, job, search_ms)
     return _finish(job, cost, told, arrays, target)
 

@@ -101,7 +101,8 @@ def export(
             place.path.rmdir()
     earlier = place.read_as(TOLD, _Told).forms if place.file(TOLD).is_file() else []
     kept = [told for told in earlier if told.get("form") not in forms]
-    place.write_json(TOLD, {"run": str(run), "forms": kept + [asdict(d) for d in found]})
+    entries = [asdict(drift) | {"file": Path(drift.file).name} for drift in found]
+    place.write_json(TOLD, {"run": Path(run).resolve().name, "forms": kept + entries})
     return found
 
 

@@ -38,6 +38,21 @@ def public_name(name: str) -> str:
     return HUB_NAMES.get(name, name)
 
 
+def without_place(name: str) -> str:
+    """Return a model's name for files that are shared: a folder's is ``./name``.
+
+    So nobody gets a model of that name from the hub instead.
+    """
+    folder = Path(name).expanduser()
+    return f"./{folder.resolve().name}" if folder.is_dir() else name
+
+
+def with_place(name: str, *known: str | None) -> str:
+    """Return the one of the known names that `without_place` made this of, else itself."""
+    same = (own for own in known if own and f"./{Path(own).name}" == name)
+    return next(same, name)
+
+
 @cache
 def _minilm() -> Path:
     # find_spec, not import: the package imports sentence-transformers, which takes seconds.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.models.builtin import public_name, resolve
+from tailorbird.models.builtin import public_name, resolve, without_place
 from tailorbird.models.device import Device
 from tailorbird.models.weights import explain_loading, explained, hub_options, pretrained
 from tailorbird.records import KINDS, Target, TaskName
@@ -318,9 +318,5 @@ def _siblings(folder: Path) -> list[str]:
 
 
 def hub_name(name: str) -> str:
-    """Return the name to write into saved files: one of the hub, or a folder's without its place.
-
-    A folder's begins with ``./``, so that nobody gets a model of that name from the hub instead.
-    """
-    folder = Path(name)
-    return f"./{folder.resolve().name}" if folder.is_dir() else public_name(name)
+    """Return the name to write into saved files, one that works on other machines."""
+    return without_place(public_name(name))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tailorbird.models.builtin import with_place
 from tailorbird.models.load import hub_name
 from tailorbird.records import Finding, Report
 from tailorbird.report.card import model_card
@@ -74,6 +75,10 @@ def test_a_folder_of_weights_is_named_so_that_the_hub_is_not_asked(tmp_path: Pat
     (tmp_path / "mine").mkdir()
     assert hub_name(str(tmp_path / "mine")) == "./mine"
     assert hub_name("org/model") == "org/model"
+    # The run's own settings say where it lies.
+    assert with_place("./mine", None, "org/x", str(tmp_path / "mine")) == str(tmp_path / "mine")
+    assert with_place("./mine", "org/mine-2") == "./mine"
+    assert with_place("builtin:minilm", "minilm") == "builtin:minilm"
     assert hub_name("builtin:minilm") == "sentence-transformers/all-MiniLM-L6-v2"
 
 
