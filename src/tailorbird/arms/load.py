@@ -241,8 +241,9 @@ class Tuned:
 class _Constant:
     def __init__(self, folder: RunFolder, target: Target) -> None:
         path, self.target = folder.file(MODEL) / "majority.json", target
-        self.constant = read_as(path, dict[str, Any])
-        if fault := head_task(target.task).constant_fault(self.constant, target):
+        task = head_task(target.task)
+        self.constant: dict[str, Any] = read_as(path, task.constant_type)
+        if fault := task.constant_fault(self.constant, target):
             raise damaged(path, fault)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:

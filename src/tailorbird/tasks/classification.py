@@ -71,10 +71,6 @@ class Classification(HeadTask):
         }
         return compare_with(best, right)
 
-    def classes(self, example: Example) -> tuple[str, ...]:
-        """See `HeadTask.classes`."""
-        return (str(example.label),)
-
     def plain(self, example: Example, target: Target) -> Any:
         """See `HeadTask.plain`."""
         return example.label

@@ -50,9 +50,11 @@ class HeadTask(ABC):
 
     Attributes:
         spec: The task's plain facts.
+        constant_type: Of what a `constant` is that is read from a file.
     """
 
     spec: TaskSpec
+    constant_type: Any = dict[str, float]
 
     @property
     def name(self) -> TaskName:
@@ -162,8 +164,7 @@ class HeadTask(ABC):
 
     def constant_fault(self, constant: Mapping[str, Any], target: Target) -> str:
         """Say what is wrong with a `constant` that was read from a file; empty: nothing."""
-        values = list(constant.values())
-        finite = all(isinstance(value, int | float) and np.isfinite(value) for value in values)
+        finite = bool(np.isfinite([*constant.values()]).all())
         fits = list(constant) == list(target.labels) and finite
         return "" if fits else "its labels are not those of the run"
 
@@ -217,10 +218,6 @@ class HeadTask(ABC):
     def by_text(self, outputs: np.ndarray, texts: Sequence[Any]) -> list[np.ndarray]:
         """Return the outputs of each text."""
         return list(outputs)
-
-    def classes(self, example: Example) -> tuple[str, ...]:
-        """Return the labels that an example has."""
-        return example.labels
 
 
 def worst(

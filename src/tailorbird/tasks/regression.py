@@ -87,10 +87,6 @@ class Regression(HeadTask):
         """Return 0: how far values may differ is for the caller to say."""
         return 0
 
-    def classes(self, example: Example) -> tuple[str, ...]:
-        """See `HeadTask.classes`."""
-        return ()
-
     def plain(self, example: Example, target: Target) -> Any:
         """See `HeadTask.plain`."""
         named = dict(zip(target.labels, example.values, strict=True))

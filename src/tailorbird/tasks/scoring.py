@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.config import Config
+from tailorbird.data.targets import classes_of
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import KINDS, ArmReport, Example, Score, SeedScore, Slice, Split, Target
 from tailorbird.runs.files import checked, damaged, read_arrays
@@ -21,7 +22,6 @@ from tailorbird.runs.folder import (
     write_atomically,
 )
 from tailorbird.tasks import head_task
-from tailorbird.tasks.heads import HeadTask
 
 _MOST_GROUPS = 50
 
@@ -56,7 +56,7 @@ def score_arm(
         validation=on_validation,
         test=on_test,
         per_class=task.per_class([test], truth, [target]),
-        slices=_slices(task.losses(test, truth, target), split.test, task),
+        slices=_slices(task.losses(test, truth, target), split.test, target),
         seeds=(
             SeedScore(
                 seed,
@@ -70,10 +70,10 @@ def score_arm(
     return task.errors(report, test, truth, split.test, target)
 
 
-def _slices(losses: np.ndarray, examples: Sequence[Example], task: HeadTask) -> tuple[Slice, ...]:
+def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> tuple[Slice, ...]:
     """Return the parts of the test by length, by class, and by group where rows have one."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
-    classes = [task.classes(example) for example in examples]
+    classes = [classes_of(example, target.task) for example in examples]
     for label in sorted({label for each in classes for label in each}):
         parts[f"class: {label}"] = np.asarray([label in each for each in classes])
     groups = [e.group for e in examples]

@@ -42,6 +42,7 @@ class TokenClassification(HeadTask):
     """Named entities and other labels of words, scored by entity where labels mark entities."""
 
     spec = KINDS["tokens"]
+    constant_type = dict[str, Any]
 
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """See `HeadTask.truths`."""
