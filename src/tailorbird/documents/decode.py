@@ -63,9 +63,9 @@ def decode(data: bytes, notes: Notes) -> str:
 def decode_part(data: bytes, label: str | None, notes: Notes) -> str:
     """Return bytes whose encoding is named: in that if they are, else as `decode` would."""
     codec = declared(label) if label else None
-    if codec is not None:
+    if codec not in (None, "utf-16", "utf-32"):  # which of the two ends comes first is not named
         with contextlib.suppress(UnicodeError):
-            return data.decode(codec)
+            return data.decode(str(codec))
     try:
         return decode(data, notes)
     except Unreadable:

@@ -79,6 +79,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ".arrow": _COLUMNS,
     ".feather": _COLUMNS,
     ".eml": ("eml", "an e-mail", "mail", "read_eml"),
+    **_all(".mbox .mbx", ("mbox", "a mailbox", "mail", "read_mbox")),
     ".msg": ("msg", "an Outlook message", "mail", "read_msg"),
     **_all(
         ".py .pyi .js .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php "
@@ -109,7 +110,6 @@ UNREAD: dict[str, str] = {
     ".mobi": "a Kindle book: convert it to EPUB first",
     ".azw3": "a Kindle book: convert it to EPUB first",
     ".ps": "PostScript: convert it to PDF first",
-    ".mbox": "a mailbox: save its messages as EML first",
     **_all(".png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .svg .ico", _PICTURE),
     **_all(".mp3 .wav .flac .ogg .m4a .mp4 .mkv .mov .avi .webm", _SOUND),
     **_all(".zip .tar .gz .tgz .bz2 .xz .7z .rar .zst", _ARCHIVE),

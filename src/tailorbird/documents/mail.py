@@ -1,80 +1,250 @@
-"""E-mail: EML and Outlook's MSG; who wrote when to whom, then the words."""
+"""E-mail: EML, mailboxes and Outlook's MSG; who wrote when to whom, then the words."""
 
 import email
-import email.policy
-from collections.abc import Iterable
-from email.message import EmailMessage
+import re
+from collections.abc import Callable, Iterable
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.message import Message
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from tailorbird.documents.build import TextBuilder, squeeze
-from tailorbird.documents.decode import clean
+from tailorbird.documents.decode import clean, decode_part
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.web import html
 
+_T = TypeVar("_T")
+_HEAD = ("From", "To", "Cc", "Date")
+_ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+_SEALS = ("application/pgp-signature", "application/pkcs7-signature", "application/pgp-encrypted")
+_DEEPEST, _MOST_PARTS = 20, 2000
+_SHOWN = 5
+# A line of the box between its messages, with a time; "From" begins sentences, too.
+_BETWEEN = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\d\d:\d\d[^\n]*\n")
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
+
 
 def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a message as mail programs save it; the plain version where there are two."""
+    """Read a message as mail programs save it, with those that it forwards."""
     data = path.read_bytes()
     if not data.strip():
         raise Unreadable("the file is empty")
-    message = email.message_from_bytes(data, policy=email.policy.default)
-    if not isinstance(message, EmailMessage) or not message.keys():
+    message = email.message_from_bytes(
+        _BETWEEN.sub(b"", data, count=1) if data[:5] == b"From " else data
+    )
+    if not message.keys():
         raise Unreadable("not an e-mail: it has no header lines")
-    head = {name: _header(message, name) for name in ("From", "To", "Cc", "Date", "Subject")}
-    attachments = [
-        str(part.get_filename() or part.get_content_type()) for part in _attachments(message)
-    ]
-    yield _letter(head, _body(message, notes), attachments, notes)
+    yield _letter(message, notes)
 
 
-def _header(message: EmailMessage, name: str) -> str:
-    """Return a header's words; the standard library fails on some that are damaged."""
-    try:
-        return squeeze(str(message.get(name, "")))
-    except Exception:
-        return ""
+def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
+    """Read each message of a mailbox; those without words are told."""
+    data = path.read_bytes()
+    places = list(_BETWEEN.finditer(data))
+    if not places or places[0].start():
+        raise Unreadable("not a mailbox: no line `From SENDER DATE` begins it")
+    taken: set[str] = set()
+    empty = 0
+    for number, place in enumerate(places, 1):
+        end = places[number].start() + 1 if number < len(places) else len(data)
+        message = email.message_from_bytes(_QUOTED_FROM.sub(rb"\1", data[place.end() : end]))
+        name = _words(_raw(message, "Message-ID"), None, []).strip("<>") or str(number)
+        while name in taken:
+            name = f"{name}~{number}"
+        taken.add(name)
+        try:
+            parsed = _letter(message, notes)
+        except Unreadable:
+            empty += 1
+            continue
+        yield Parsed(parsed.text, parsed.marks, parsed.title, parsed.metadata, name)
+    if empty:
+        notes.append(f"{empty} messages have no words and are left out")
+    notes[:] = dict.fromkeys(notes)
 
 
-def _attachments(message: EmailMessage) -> list[Any]:
-    return [part for part in message.walk() if part.get_content_disposition() == "attachment"]
+class _Body:
+    """What a message's parts say, and the names of those that are not read."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.builder = TextBuilder()
+        self.notes = notes
+        self.attachments: list[str] = []
+        self.parts = 0
+        self.has_words = False
+
+    def write(self, part: Message, depth: int = 0) -> None:
+        """Write a part, and those within it."""
+        self.parts += 1
+        kind = part.get_content_type()
+        if depth > _DEEPEST or self.parts > _MOST_PARTS:
+            self._note(f"parts nested deeper than {_DEEPEST}, or beyond the first {_MOST_PARTS}")
+        elif kind in _ENCRYPTED:
+            self._note("encrypted parts")
+        elif kind == "multipart/alternative":
+            self._alternative(part, depth)
+        elif kind in ("message/rfc822", "message/global") and part.is_multipart():
+            for inner in _within(part):
+                self._forwarded(inner, depth)
+        elif kind.startswith("message/") and part.is_multipart():
+            self.block(
+                "\n".join(
+                    f"{k}: {_words(v, None, [])}" for p in _within(part) for k, v in p.raw_items()
+                )
+            )
+        elif part.is_multipart():
+            for inner in _within(part):
+                self.write(inner, depth + 1)
+        else:
+            self._leaf(part, kind)
+
+    def _leaf(self, part: Message, kind: str) -> None:
+        shown = part.get_content_maintype() == "text"
+        if shown and part.get_content_disposition() != "attachment":
+            self.block(_text(part, self.notes))
+        elif kind not in _SEALS:
+            self.attachments.append(_file_name(part, self.notes) or kind)
+
+    def _alternative(self, part: Message, depth: int) -> None:
+        """Write the plain version, or the first other one if it has no words."""
+        versions = sorted(
+            _within(part), key=lambda version: version.get_content_type() != "text/plain"
+        )
+        for version in versions:
+            before, self.has_words = self.has_words, False
+            self.write(version, depth + 1)
+            stop, self.has_words = self.has_words, self.has_words or before
+            if stop:
+                break
+
+    def _forwarded(self, message: Message, depth: int) -> None:
+        head, subject = _head(message, self.notes)
+        self.builder.heading(subject or "Forwarded message", min(6, 2 + depth))
+        self.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
+        self.has_words = self.has_words or bool(subject)
+        self.write(message, depth + 1)
+
+    def block(self, text: str) -> None:
+        """Write words, if it is such."""
+        if re.search(r"\w", text):
+            self.has_words = True
+            self.builder.block(clean(text))
+
+    def _note(self, what: str) -> None:
+        if (note := f"{what} are not read") not in self.notes:
+            self.notes.append(note)
 
 
-def _body(message: EmailMessage, notes: Notes) -> str:
-    try:
-        part = message.get_body(preferencelist=("plain", "html"))
-    except Exception:
-        part = None
-    if part is None:
-        return ""
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
-    try:
-        text = data.decode(part.get_content_charset() or "utf-8")
-    except (LookupError, UnicodeError):
-        text = data.decode("utf-8", "replace")
-    if part.get_content_type() == "text/html":
-        return html(text, notes).text if text.strip() else ""
-    return text
+def _letter(message: Message, notes: Notes) -> Parsed:
+    head, subject = _head(message, notes)
+    body = _Body(notes)
+    body.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
+    body.write(message)
+    return _parsed(body, head, subject)
 
 
-def _letter(head: dict[str, str], body: str, attachments: list[str], notes: Notes) -> Parsed:
-    builder = TextBuilder()
-    shown = [f"{name}: {head[name]}" for name in ("From", "To", "Cc", "Date") if head[name]]
-    builder.block("\n".join(shown))
-    builder.block(clean(body))
-    if not body.strip() and not head["Subject"]:
+def _parsed(body: _Body, head: dict[str, str], subject: str) -> Parsed:
+    if not body.has_words and not subject:
         raise Unreadable("no words in it")
     metadata: dict[str, Value] = {
-        name.lower(): head[name] for name in ("From", "To", "Cc") if head[name]
+        name.lower(): words for name, words in head.items() if name != "Date"
     }
-    if date := _iso(head["Date"]):
+    if date := _iso(head.get("Date", "")):
         metadata["date"] = date
-    if attachments:
-        metadata["attachments"] = ", ".join(attachments)
-        notes.append(f"attachments are not read: {', '.join(attachments[:5])}")
-    return Parsed(*builder.result(), head["Subject"], metadata)
+    if names := body.attachments:
+        metadata["attachments"] = ", ".join(names)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        body.notes.append(f"attachments are not read: {', '.join(names[:_SHOWN])}{more}")
+    return Parsed(*body.builder.result(), subject, metadata)
+
+
+def _within(part: Message) -> list[Message]:
+    payload = part.get_payload()
+    return (
+        [inner for inner in payload if isinstance(inner, Message)]
+        if isinstance(payload, list)
+        else []
+    )
+
+
+def _head(message: Message, notes: Notes) -> tuple[dict[str, str], str]:
+    """Return who wrote when to whom, without what is empty, and the subject."""
+    charset = next(filter(None, (_charset(part) for part in islice(message.walk(), 50))), None)
+    words = {name: _words(_raw(message, name), charset, notes) for name in (*_HEAD, "Subject")}
+    subject = words.pop("Subject")
+    return {name: value for name, value in words.items() if value}, subject
+
+
+def _raw(message: Message, name: str) -> str:
+    """Return a header as the parser kept it; what it returns itself has lost bare bytes."""
+    return next((str(v) for n, v in message.raw_items() if n.lower() == name.lower()), "")
+
+
+def _words(value: str, charset: str | None, notes: Notes) -> str:
+    """Return a header's words: those that are encoded, and bytes that no header may have.
+
+    Args:
+        value: The header as the parser kept it.
+        charset: Encoding of the message's text, which bare bytes most likely have, too.
+        notes: What to tell.
+    """
+    text = _bare(value, charset, notes)
+    try:
+        pieces = decode_header(text)
+    except (HeaderParseError, ValueError):
+        return squeeze(text)
+    made = ""
+    for piece, name in pieces:
+        if isinstance(piece, str):
+            made += piece
+        elif name is None:
+            made += piece.decode("raw-unicode-escape", "replace")
+        else:
+            made += decode_part(piece, name, notes) if piece else ""
+    return squeeze(made)
+
+
+def _bare(value: str, charset: str | None, notes: Notes) -> str:
+    """Return a header whose bare bytes are decoded: as UTF-8, as the text, or as is likeliest."""
+    raw = value.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return decode_part(raw, charset, notes)
+
+
+def _charset(part: Message) -> str | None:
+    try:
+        return part.get_content_charset()
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        return None
+
+
+def _file_name(part: Message, notes: Notes) -> str:
+    for header in ("Content-Disposition", "Content-Type"):
+        if not (raw := _raw(part, header)).isascii():
+            part.replace_header(header, _bare(raw, None, notes))
+    try:
+        return _words(part.get_filename() or "", None, notes)
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        return ""
+
+
+def _text(part: Message, notes: Notes) -> str:
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    text = decode_part(data, _charset(part), notes) if data.strip() else ""
+    return _page(text, notes) if part.get_content_type() == "text/html" else text
+
+
+def _page(text: str, notes: Notes) -> str:
+    try:
+        return html(text, notes).text if text.strip() else ""
+    except Unreadable:
+        return ""
 
 
 def _iso(date: str) -> str:
@@ -86,28 +256,42 @@ def _iso(date: str) -> str:
 
 def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read a message as Outlook saves it."""
-    from oxmsg import Message
+    from oxmsg import Message as Outlook
 
     try:
-        message = Message.load(str(path))
-        sent = message.sent_date
-        head = {
-            "From": squeeze(message.sender or ""),
-            "To": squeeze(", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients)),
-            "Cc": "",
-            "Date": sent.isoformat() if sent else "",
-            "Subject": squeeze(message.subject or ""),
-        }
-        body = message.body or ""
-        page = message.html_body or ""
-        attachments = [str(a.file_name or "attachment") for a in message.attachments]
+        message = Outlook.load(str(path))
+        recipients = message.recipients
     except MemoryError:
         raise
     except Exception as error:  # oxmsg and olefile raise whatever the damage leads to
         raise Unreadable(f"damaged or no Outlook message: {_first_line(error)}") from error
-    if not body.strip() and page.strip():
-        body = html(page, notes).text
-    yield _letter(head, body, attachments, notes)
+    sent = _or_none(lambda: message.sent_date)
+    to = [_or_none(lambda r=r: f"{r.name} <{r.email_address}>") for r in recipients]  # type: ignore[misc]
+    head = {
+        "From": squeeze(_or_none(lambda: message.sender) or ""),
+        "To": squeeze(", ".join(filter(None, to))),
+        "Date": sent.isoformat() if sent else "",
+    }
+    body = _Body(notes)
+    head = {name: words for name, words in head.items() if words}
+    body.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
+    body.block(_or_none(lambda: message.body) or "")
+    if not body.has_words:
+        body.block(_page(_or_none(lambda: message.html_body) or "", notes))
+    for attachment in _or_none(lambda: message.attachments) or ():
+        name = _or_none(lambda a=attachment: a.file_name)  # type: ignore[misc]
+        body.attachments.append(squeeze(name or "") or "a message or an object without a name")
+    yield _parsed(body, head, squeeze(_or_none(lambda: message.subject) or ""))
+
+
+def _or_none(value: Callable[[], _T]) -> _T | None:
+    """Return a property of a message; None where its bytes are damaged."""
+    try:
+        return value()
+    except MemoryError:
+        raise
+    except Exception:
+        return None
 
 
 def _first_line(error: Exception) -> str:
