@@ -252,7 +252,7 @@ class _Constant:
 
 @dataclass(frozen=True)
 class _ProbeFile:
-    embedder: str
+    embedder: Annotated[str, Field(min_length=1)]
 
 
 class _Probe:
@@ -275,7 +275,7 @@ class _Probe:
 
 @dataclass(frozen=True)
 class _RagFile:
-    embedder: str
+    embedder: Annotated[str, Field(min_length=1)]
     k: Annotated[int, Field(ge=1)]
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -65,7 +65,7 @@ class Prompted:
     kind: Literal["nearest", "base", "rag"]
     k: Annotated[int, Field(ge=0)] = 0
     tuned: str | None = None
-    embedder: str | None = None
+    embedder: Annotated[str, Field(min_length=1)] | None = None
 
 
 def _prompted(folder: RunFolder) -> Prompted | None:

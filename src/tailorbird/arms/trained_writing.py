@@ -24,6 +24,7 @@ from tailorbird.errors import UserError
 from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
+from tailorbird.models.inputs import check_ids
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import CONFIG, SHOWN
@@ -172,6 +173,7 @@ def encode_parts(split: Split, base: Base, limit: int, config: Config) -> Writin
             raise UserError(
                 f"no {name} example is left within {limit} tokens", "set a longer data.max_length"
             )
+        check_ids(base.model, tokens.ids)
     return WritingParts(*parts)
 
 

@@ -7,7 +7,7 @@ from tailorbird.config.schema import Config, MethodConfig, ModelConfig
 from tailorbird.methods.base import Defaults
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base
-from tailorbird.models.weights import pretrained
+from tailorbird.models.weights import check_numbers, pretrained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,7 @@ class Full:
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read the folder back."""
+        check_numbers(folder)
         saved = ModelConfig(name=str(folder))  # of the base's own class, whose code is here
         model, _ = pretrained(type(base.model), folder, saved, dtype="float32")
         loaded: nn.Module = model.to(base.device.name)

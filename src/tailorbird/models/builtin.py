@@ -24,6 +24,7 @@ def resolve(name: str) -> str:
         UserError: An unknown builtin, its package missing, or its weights not the known ones.
     """
     if not name.startswith(PREFIX):
+        _check_path(name)
         return name
     if name not in _FOLDERS:
         raise UserError(
@@ -31,6 +32,17 @@ def resolve(name: str) -> str:
             f"use {', '.join(_FOLDERS)}, a Hugging Face id or a local folder",
         )
     return str(_FOLDERS[name]())
+
+
+def _check_path(name: str) -> None:
+    """Refuse what no system takes for the name of a folder."""
+    try:
+        Path(name).expanduser().exists()
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"model {name[:80]!r} is no name of a model: {error.args[-1]}",
+            "give a Hugging Face id, a local folder or a builtin model",
+        ) from None
 
 
 def public_name(name: str) -> str:

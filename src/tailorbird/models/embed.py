@@ -17,6 +17,7 @@ from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
+from tailorbird.models.inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.modules import load_dense, pool, read_modules
 from tailorbird.models.weights import explain_loading, pretrained
@@ -107,7 +108,9 @@ class Embedder:
         given = [prompt + text for text in texts] if prompt else texts
         if self.modules.lower:
             given = [text.lower() for text in given]
-        return encode(given, self.tokenizer, self.max_length)
+        encoded = encode(given, self.tokenizer, self.max_length)
+        check_ids(self.model, encoded.ids)
+        return encoded
 
     def _prompt_tokens(self, prompt: str) -> int:
         ids = self.tokenizer(prompt)["input_ids"]

@@ -14,7 +14,7 @@ from tailorbird import log
 from tailorbird.config.schema import GenerateConfig
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
-from tailorbird.models.inputs import context_length, left_padded, ready_to_write
+from tailorbird.models.inputs import check_ids, context_length, left_padded, ready_to_write
 from tailorbird.models.writing import Draw, Ending, Row, Until
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
             f"prompt {empty[0]} of {len(prompts)} is empty: the model has nothing to go on from",
             "give it at least one word, or a chat template",
         )
+    check_ids(model, prompts)
     context = context_length(model)
     if context is None:
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 
 if TYPE_CHECKING:
@@ -16,6 +17,24 @@ if TYPE_CHECKING:
 def base_of(model: "nn.Module") -> Any:
     """Return transformers' own model inside `model`: itself, or what PEFT wrapped."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
+    """Refuse token ids that the model has no embedding of.
+
+    Checked where ids meet a model: tokenizers may well hold more tokens than anyone uses.
+
+    Raises:
+        UserError: The tokenizer is not the model's.
+    """
+    held = int(model.get_input_embeddings().weight.shape[0])
+    largest = max((int(ids.max()) for ids in sequences if len(ids)), default=0)
+    if largest >= held:
+        name = getattr(model.config, "_name_or_path", "")
+        raise UserError(
+            f"model {name} has {held:,} tokens, and its tokenizer gives number {largest:,}",
+            "put the tokenizer files that belong to it beside its weights",
+        )
 
 
 def virtual_tokens(model: "nn.Module") -> "torch.Tensor | None":

@@ -10,7 +10,13 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve, without_place
 from tailorbird.models.device import Device
-from tailorbird.models.weights import explain_loading, explained, hub_options, pretrained
+from tailorbird.models.weights import (
+    check_numbers,
+    explain_loading,
+    explained,
+    hub_options,
+    pretrained,
+)
 from tailorbird.records import KINDS, Target, TaskName
 
 if TYPE_CHECKING:
@@ -67,9 +73,13 @@ def tokenizer_in(folder: Path, *, trust: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
+    check_numbers(folder)
     with explained(str(folder)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
     return _checked(tokenizer, str(folder))
+
+
+_LEAST_LENGTH = 4
 
 
 def _checked(tokenizer: Any, name: str) -> Any:
@@ -78,6 +88,12 @@ def _checked(tokenizer: Any, name: str) -> Any:
         raise UserError(
             f"model {name} has no tokenizer files",
             "put its tokenizer.json and tokenizer_config.json beside the weights",
+        )
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest >= _LEAST_LENGTH:
+        raise UserError(
+            f"the tokenizer of {name} has a model_max_length of {longest!r}",
+            "set what the model reads in its tokenizer_config.json, or leave it out",
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -207,6 +223,13 @@ def load_writer(
             f"model {config.name} does not write: it reads a text as a whole, to classify it",
             "use a language model such as builtin:tutor, Llama, Qwen, Mistral or Gemma",
         )
+    ends = model.generation_config.eos_token_id
+    for end in ends if isinstance(ends, list) else [ends]:
+        if end is not None and not isinstance(end, int):
+            raise UserError(
+                f"model {config.name} ends its answers with {ends!r}, which is no token's number",
+                "mend eos_token_id in its generation_config.json or config.json",
+            )
     return Base(model, tokenizer, config.name, (), True, device, writes=True)
 
 
@@ -280,6 +303,7 @@ def _source(config: ModelConfig) -> str:
             f"model folder {source} has no config.json",
             "give a folder saved by save_pretrained, or a Hugging Face id",
         )
+    check_numbers(folder)
     return str(folder)
 
 
@@ -287,7 +311,8 @@ def _check_reachable(config: ModelConfig) -> None:
     """Fail at once when a hub model is neither cached nor reachable; the client retries long."""
     from huggingface_hub import constants, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(config.name, "config.json", revision=config.revision)
+    with explained(config.name):
+        cached = try_to_load_from_cache(config.name, "config.json", revision=config.revision)
     proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
     if isinstance(cached, str) or constants.HF_HUB_OFFLINE or proxied:
         return

@@ -5,12 +5,14 @@ on stdin, quantised weights stay as they are, and faults are told with the model
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
+from tailorbird.runs.files import read_as
 
 
 def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any) -> Any:
@@ -26,10 +28,76 @@ def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any
         UserError: It cannot be loaded.
     """
     with explained(model.name):
+        _check_room(kind, Path(source), model, options.get("config"))
         given = {"output_loading_info": True} | options | hub_options(model)
         loaded, info = kind.from_pretrained(source, **given)
     keep_exact(loaded)
     return loaded, info
+
+
+# Deeper, or of more experts, than any model there is; building one takes time and memory before
+# its weights are looked at.
+_MOST_PARTS, _MOST_LABELS = 1000, 10**6
+_PARTS = re.compile(r"(layers?|blocks?|depth|experts)$")
+
+
+def check_numbers(folder: Path) -> None:
+    """Refuse a model whose `config.json` asks for what no model has.
+
+    Raises:
+        UserError: It does, or is no JSON object.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        pending = list(read_as(path, dict[str, Any]).items())
+    except UserError as error:
+        raise _misshapen(folder, error.problem) from error
+    while pending:
+        key, value = pending.pop()
+        if isinstance(value, dict | list):
+            inner = value.items() if isinstance(value, dict) else [(key, one) for one in value]
+            pending.extend((str(name), one) for name, one in inner)
+        most = _MOST_PARTS if _PARTS.search(key) else _MOST_LABELS if "label" in key else None
+        if isinstance(value, int) and most is not None and value > most:
+            raise _misshapen(folder, f"{path} says {key} {value:,}; {most:,} is the most")
+
+
+def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None:
+    """Refuse a local model that is much larger than its weights: the rest would be made up.
+
+    It is built without memory first, which takes some hundredths of a second.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    files = [file for ending in ("safetensors", "bin") for file in folder.glob(f"*.{ending}")]
+    if not folder.is_dir() or not files:
+        return
+    chooses = hasattr(kind, "from_config")  # a class by the folder's word, not one itself
+    if shape is None:
+        reader = AutoConfig if chooses else kind.config_class
+        shape = reader.from_pretrained(folder, **hub_options(model))
+    with torch.device("meta"):
+        built = kind.from_config(shape, **_trust(model)) if chooses else kind(shape)
+    numbers = sum(tensor.numel() for tensor in (*built.parameters(), *built.buffers()))
+    # Four bits are the fewest that a number is saved in; heads may be new.
+    saved = 2 * sum(file.stat().st_size for file in files)
+    if numbers > 2 * saved + _NEW:
+        why = f"config.json makes {numbers:,} numbers, and the weights hold {saved:,} at most"
+        raise _misshapen(folder, why)
+
+
+_NEW = 10**7
+
+
+def _misshapen(folder: Path, why: str) -> UserError:
+    return UserError(f"model {folder} is damaged or incomplete: {why}", "download or save it again")
+
+
+def _trust(model: ModelConfig) -> dict[str, Any]:
+    return {"trust_remote_code": model.trust_remote_code}
 
 
 def keep_exact(model: Any) -> None:
@@ -46,7 +114,7 @@ def keep_exact(model: Any) -> None:
 
 def hub_options(config: ModelConfig) -> dict[str, Any]:
     """Return what every ``from_pretrained`` of a named model is told."""
-    given: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    given = _trust(config)
     if config.revision:
         given["revision"] = config.revision
     return given
@@ -68,12 +136,16 @@ class explained:  # noqa: N801 - reads as a word in `with`
         transformers.logging.disable_progress_bar()
 
     def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UserError):
+        # Rust's libraries panic over files that they did not expect.
+        panic = type(error).__name__ == "PanicException"
+        if error is None or isinstance(error, UserError):
+            return
+        if not isinstance(error, Exception) and not panic:
             return
         raise explain_loading(self.name, error) from error
 
 
-def explain_loading(name: str, error: Exception) -> UserError:
+def explain_loading(name: str, error: BaseException) -> UserError:
     """Return a `UserError` that says why model `name` could not be loaded and what to do."""
     words = str(error).strip()
     local = Path(resolve(name)).exists()

@@ -11,6 +11,7 @@ from tailorbird.data.batch import token_batches
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
+from tailorbird.models.inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.weights import pretrained
 
@@ -68,6 +69,7 @@ class Reranker:
             truncation="only_second" if self._questions_fit(pairs) else True,
             max_length=self.max_length,
         )
+        check_ids(self.model, [np.asarray(row) for row in encoded["input_ids"]])
         lengths = np.asarray([len(row) for row in encoded["input_ids"]], dtype=np.int64)
         most = _TOKENS_PER_BATCH.get(self.device.kind, _TOKENS_PER_BATCH_GPU)
         with log.quiet_progress(title, len(pairs), "pairs") as bar:

@@ -1,6 +1,7 @@
 """The files of a run, checked as they are read: somebody else may have made or changed them."""
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,13 +59,20 @@ def read_json(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(path)
     with reading(path):
-        return json.loads(_text(path))
+        return _value(_text(path))
 
 
 def _text(path: Path) -> str:
     if not path.is_file():
         raise damaged(path, "it is no file")  # a pipe would be waited for
     return path.read_text(encoding="utf-8")
+
+
+def _value(text: str) -> Any:
+    value = json.loads(text)
+    if "\\ud" in text.lower():  # half a character, which could not be written again
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def read_as(path: Path, kind: type[Kind]) -> Kind:
@@ -118,7 +126,7 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
     for number, line in enumerate(lines, 1):
         try:
             with reading(path):
-                plain = json.loads(line)
+                plain = _value(line)
         except UserError:
             if number == len(lines):
                 break
@@ -173,9 +181,11 @@ def inner(path: Path, folder: Path, name: str) -> Path:
     """Return the place of `name`, an arm's that stands in the file `path`, within `folder`.
 
     Raises:
-        UserError: It leads out of it.
+        UserError: It leads out of it, or is not there.
     """
     parts = PurePath(name).parts
     if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
         raise damaged(path, f"it names {name!r}, which leads out of the run")
+    if not os.path.isdir(folder / name):  # which, unlike Path's, takes a name of any length
+        raise damaged(path, f"it names {name!r}, which is not there")
     return folder / name

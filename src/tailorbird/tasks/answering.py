@@ -13,6 +13,7 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate, sampling_of
+from tailorbird.models.inputs import check_ids
 from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import Forgetting
 from tailorbird.runs.folder import RunFolder
@@ -57,6 +58,7 @@ class Answering:
 
     def losses(self, tokens: Tokens, title: str = "") -> SequenceLosses:
         """Return the losses of sequences."""
+        check_ids(self.model, tokens.ids)
         packing = self.config.train.packing
         return sequence_losses(self.model, tokens, self.device, title, packing)
 

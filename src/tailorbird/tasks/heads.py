@@ -181,12 +181,20 @@ class HeadTask(ABC):
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
         target: Target, learnt: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
-        """Return the texts or pairs as the model reads them."""
+        """Return the texts or pairs as the model reads them.
+
+        Raises:
+            UserError: The tokenizer is not the model's.
+        """
+        from tailorbird.models.inputs import check_ids
         from tailorbird.models.load import reads_segments
 
         if target.bi_encoder:
-            return encode_apart(texts, tokenizer, limit, learnt)
-        return encode(texts, tokenizer, limit, learnt, reads_segments(model.config))
+            encoded = encode_apart(texts, tokenizer, limit, learnt)
+        else:
+            encoded = encode(texts, tokenizer, limit, learnt, reads_segments(model.config))
+        check_ids(model, [*encoded.ids, *(encoded.seconds or ())])
+        return encoded
 
     def predict(
         self, model: "Model", encoded: Encoded, pad: int, device: "Device", target: Target,

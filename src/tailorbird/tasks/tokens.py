@@ -134,7 +134,11 @@ class TokenClassification(HeadTask):
         target: Target, learnt: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
         """Return the words as the model reads them."""
-        return encode_words(texts, tokenizer, limit, learnt)
+        from tailorbird.models.inputs import check_ids
+
+        encoded = encode_words(texts, tokenizer, limit, learnt)
+        check_ids(model, encoded.ids)
+        return encoded
 
     def predict(
         self, model: "Model", encoded: Encoded, pad: int, device: "Device", target: Target,

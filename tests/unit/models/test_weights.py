@@ -1,6 +1,7 @@
 """The one door to weights: strangers' code does not run, quantised weights stay as they are."""
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -212,3 +213,42 @@ def test_four_bit_weights_are_what_they_were_after_an_evaluation(
 
 def test_a_processor_of_either_kind_is_pretended(processor: str) -> None:
     assert choose("cpu").precision == ("bf16" if processor == "fast" else "fp32")
+
+
+# --- sizes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "key", "value"),
+    [
+        ("bert", "num_hidden_layers", 10**7),
+        ("bert", "vocab_size", 10**8),
+        ("bert", "intermediate_size", 10**7),
+        ("bert", "max_position_embeddings", 10**9),
+        ("bert", "num_labels", 10**9),
+        ("bert", "hidden_size", 10**30),
+        ("llama", "num_hidden_layers", 10**5),
+        ("llama", "intermediate_size", 10**7),
+    ],
+)
+def test_a_model_larger_than_its_weights_is_not_made(
+    shape: str, key: str, value: int, models: Any, tmp_path: Path
+) -> None:
+    """Within a moment, and before any of it is in memory."""
+    copy = Path(shutil.copytree(models(shape), tmp_path / "model"))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {key: value}))
+    loader = "writer" if shape == "llama" else "classifier"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        _LOADERS[loader](copy)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def test_a_tokenizer_of_another_model_is_told(tiny_encoder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    config["cls_token"] = "unheard"
+    (copy / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"has 30,522 tokens, and its tokenizer gives number"):
+        Embedder(ModelConfig(name=str(copy)), CPU).embed(["a text"])
