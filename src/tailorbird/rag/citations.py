@@ -1,7 +1,8 @@
 """Whether an answer's sentences stand in what they cite: marks read, support found, quotes placed.
 
 The check is lexical: a sentence is held by a passage when one to three neighbouring sentences of
-it contain most of its content words (stemmed), all of its numbers, and negate the same words. It
+it contain most of its content words (stemmed), all of its figures (`quantities`), and deny the same
+words (`denials`). It
 accepts what is said in the passage's own words and refuses what is not, quickly and with no model;
 a true paraphrase in other words is marked as unsupported rather than let through.
 """
@@ -10,8 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailorbird.rag.sentences import Sentence, plain, split_sentences
-from tailorbird.rag.words import content_words, held_numbers, negated, numbers, share_held
+from tailorbird.rag.denials import denied
+from tailorbird.rag.quantities import Figure, Point, figures, holds, readings, without_figures
+from tailorbird.rag.sentences import plain, split_sentences
+from tailorbird.rag.words import content_words, share_held
 from tailorbird.records import Citation, Claim, Passage
 
 UNSUPPORTED = "[?]"
@@ -72,59 +75,85 @@ def check_answer(
         The text with the citations that stood the check, unsupported sentences marked ``[?]``,
         and the sentences.
     """
-    known = {passage.number: passage for passage in passages}
-    split = {passage.number: split_sentences(passage.text) for passage in passages}
+    grounds = {passage.number: Grounds(passage) for passage in passages}
     claims: list[Claim] = []
     shown: list[str] = []
     at = 0
     for start, end in _claim_spans(text):
         written = text[start:end]
-        claim = _check(written, known, split, least)
+        claim = _check(written, grounds, least)
         claims.append(claim)
         shown += [text[at:start], _with_marks(written, claim)]
         at = end
     return "".join([*shown, text[at:]]).strip(), tuple(claims)
 
 
-def find_support(
-    sentence: str, passage: Passage, sentences: Sequence[Sentence] | None = None
-) -> Support:
+class Grounds:
+    """A passage taken apart once, for every sentence that may stand in it.
+
+    Args:
+        passage: Its title and headings count as said in every place of it.
+    """
+
+    def __init__(self, passage: Passage) -> None:
+        self.passage = passage
+        self.parts = [part for part in split_sentences(passage.text) if part.kind != "aside"]
+        self.trail = " ".join((passage.title, *passage.headings))
+        self.around = set(content_words(self.trail))
+        self.words = [set(content_words(part.text)) for part in self.parts]
+        self.denied = [denied(part.text) for part in self.parts]
+        self._figures: dict[Point, tuple[frozenset[Figure], list[frozenset[Figure]]]] = {}
+
+    def figures(self, point: Point) -> tuple[frozenset[Figure], list[frozenset[Figure]]]:
+        """Return the figures of the trail and of each part, read with a decimal point."""
+        if point not in self._figures:
+            each = [figures(part.text, point) for part in self.parts]
+            self._figures[point] = figures(self.trail, point), each
+        return self._figures[point]
+
+
+def find_support(sentence: str, grounds: Grounds) -> Support:
     """Return the place of a passage that holds most of a sentence's content words.
 
-    Of places that hold equally much, one with all its numbers and no other negation comes first,
+    Of places that hold equally much, one with all its figures and no other denial comes first,
     then the shortest.
 
     Args:
         sentence: Without citation marks.
-        passage: Where to look; its title and headings count as said in every place of it.
-        sentences: The passage's, when they were split before.
+        grounds: The passage.
     """
-    parts = split_sentences(passage.text) if sentences is None else sentences
-    parts = [part for part in parts if part.kind != "aside"]
-    trail = " ".join((passage.title, *passage.headings))
-    around, around_numbers = set(content_words(trail)), held_numbers(trail)
     said = plain(sentence) if "```" not in sentence else sentence
-    wanted, counted, denied = set(content_words(said)), numbers(said), negated(said)
-    best, best_key = Support(0.0, passage.start, passage.start, "", False), (False, 0.0, 0, 0)
-    own = [(set(content_words(p.text)), held_numbers(p.text), negated(p.text)) for p in parts]
+    passage = grounds.passage
+    tried = [_best_window(said, grounds, own, other) for own, other in readings(said, passage.text)]
+    (share, agrees), first, last = max(tried, key=lambda t: (t[0][1], t[0][0]))
+    if last < 0:
+        return Support(0.0, passage.start, passage.start, "", False)
+    a, b = grounds.parts[first].start, grounds.parts[last].end
+    return Support(share, passage.start + a, passage.start + b, passage.text[a:b], agrees)
+
+
+def _best_window(
+    said: str, grounds: Grounds, own: Point, other: Point
+) -> tuple[tuple[float, bool], int, int]:
+    """Return share and agreement of the best place, and its first and last part; -1: none."""
+    wanted = set(content_words(without_figures(said)))
+    counted, refused = figures(said, own, claimed=True), denied(said)
+    around, each = grounds.figures(other)
+    best, best_key = ((0.0, False), 0, -1), (False, 0.0, 0, 0)
     for width in range(1, _WIDEST + 1):
-        for first in range(len(parts) - width + 1):
-            window = own[first : first + width]
-            words = set().union(*(w for w, _, _ in window))
-            held = set().union(around_numbers, *(n for _, n, _ in window))
-            refused = set().union(*(d for _, _, d in window))
+        for first in range(len(grounds.parts) - width + 1):
+            window = slice(first, first + width)
+            words = set().union(*grounds.words[window])
             here = words & wanted if wanted else words
-            share = share_held(wanted, words | around) if here or not wanted else 0.0
-            if not wanted:  # nothing but numbers
-                share = share_held(counted, held)
-            agrees = counted <= held and not _contradicts(wanted & words, denied, refused)
+            held = frozenset().union(around, *each[window])
+            share = share_held(wanted, words | grounds.around) if here or not wanted else 0.0
+            if not wanted:  # nothing but figures
+                share = float(holds(counted, held))
+            denies = set().union(*grounds.denied[window])
+            agrees = holds(counted, held) and not _contradicts(wanted, refused, words, denies)
             key = (agrees, round(share, 6), -width, len(here))
             if key > best_key:
-                a, b = parts[first].start, parts[first + width - 1].end
-                best = Support(
-                    share, passage.start + a, passage.start + b, passage.text[a:b], agrees
-                )
-                best_key = key
+                best, best_key = ((share, agrees), first, first + width - 1), key
     return best
 
 
@@ -160,35 +189,26 @@ def trail_at(passage: Passage, start: int) -> tuple[str, ...]:
     return tuple(trail)
 
 
-def _contradicts(common: set[str], denied: set[str], refused: set[str]) -> bool:
+def _contradicts(wanted: set[str], refused: set[str], words: set[str], denies: set[str]) -> bool:
     """Say whether one denies a word that both hold and the other does not."""
-    return bool(common & (denied ^ refused))
+    return bool((wanted | refused) & (words | denies) & (refused ^ denies))
 
 
-def _check(
-    written: str,
-    known: dict[int, Passage],
-    split: dict[int, list[Sentence]],
-    least: float,
-) -> Claim:
+def _check(written: str, grounds: dict[int, Grounds], least: float) -> Claim:
     bare = without_marks(written)
-    asked = cited_numbers(written)
+    cited = cited_numbers(written)
     kept: list[Citation] = []
     wrong: list[int] = []
-    for number in asked:
-        if number not in known:
-            wrong.append(number)
-            continue
-        support = find_support(bare, known[number], split[number])
-        if support.holds(least):
-            kept.append(cite(known[number], support))
+    for number in cited:
+        support = find_support(bare, grounds[number]) if number in grounds else None
+        if support is not None and support.holds(least):
+            kept.append(cite(grounds[number].passage, support))
         else:
             wrong.append(number)
     if not kept:
-        others = [p for n, p in known.items() if n not in asked]
-        found = [(find_support(bare, p, split[p.number]), p) for p in others]
-        good = [(s.share, -p.number, s, p) for s, p in found if s.holds(least)]
-        kept = [cite(p, s) for _, _, s, p in sorted(good, key=lambda g: g[:2])[-1:]]
+        others = [(n, find_support(bare, g)) for n, g in grounds.items() if n not in cited]
+        good = [(s.share, -n, s) for n, s in others if s.holds(least)]
+        kept = [cite(grounds[-n].passage, s) for _, n, s in sorted(good, key=lambda g: g[:2])[-1:]]
     return Claim(_one_line(bare), tuple(kept), bool(kept), tuple(wrong))
 
 
@@ -208,7 +228,7 @@ def _claim_spans(text: str) -> list[tuple[int, int]]:
             continue
         start = sentence.start if waiting is None else waiting
         bare = without_marks(sentence.text)
-        if not content_words(bare) and not numbers(bare):
+        if not content_words(bare) and not figures(bare, "."):
             waiting = start
             continue
         spans.append((start, sentence.end))

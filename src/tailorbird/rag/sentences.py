@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tailorbird.rag.quantities import is_month
+
 Kind = Literal["prose", "heading", "item", "code", "table", "aside"]
 
 
@@ -54,6 +56,7 @@ _ABBREVIATION = re.compile(
     r"|No|Nos|Vol|pp|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|U\.S|U\.K|a\.m|p\.m"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)|(?<![\w.])[A-Z]|[A-Z]\.[A-Z])\.$"
 )
+_DAY = re.compile(r"(?<!\w)\d{1,2}\.$")
 _OPENS = re.compile(r"\s+[\"'\u201c\u2018(\[*_`>#-]*([^\s\"'\u201c\u2018(\[*_`>#-])")
 _WHOLE_WORD = re.compile(r"(?:[a-z]{4}|[`)\]])\.$")
 # An image in a link, and parentheses in an address, lie one level deep.
@@ -209,6 +212,8 @@ def _is_end(block: str, dot: int, stop: int) -> bool:
     # Names of code open sentences too (`sort` returns None), but what follows an abbreviation or
     # a quoted question is most often in lower case as well.
     if first.islower() and "`" not in following.group() and not _WHOLE_WORD.search(before):
+        return False
+    if _DAY.search(before) and is_month(block[following.start(1) :].split(maxsplit=1)[0]):
         return False
     return not _ABBREVIATION.search(before)
 

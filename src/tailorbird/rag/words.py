@@ -19,11 +19,6 @@ thing things this those through to too under until up us use used using very wan
 what what's when where which while who whom whose why will with won't would you your yours
 """
 _STOP = frozenset((*_STOP_WORDS.split(), "yes", "sure", "ok", "okay", "certainly"))
-_NEGATION_WORDS = """
-not no never none neither nor cannot without can't don't doesn't didn't isn't aren't wasn't
-weren't won't wouldn't shouldn't couldn't hasn't haven't hadn't
-"""
-NEGATIONS = frozenset(_NEGATION_WORDS.split())
 # Words with inner apostrophes and the vowel signs of Indian scripts; digits with their points and
 # commas; each Chinese or Japanese letter by itself; runs of Thai, Lao, Burmese and Khmer.
 _SIGNS = "\u0300-\u036f\u0483-\u0487\u0900-\u0963\u0971-\u0dff"
@@ -31,10 +26,9 @@ _LETTERS = rf"(?:[^\W\d_{EACH}{RUNS}]|[{_SIGNS}])+"
 _TOKEN = re.compile(
     rf"(?P<run>[{RUNS}]+)|(?P<word>[{EACH}]|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*)"
 )
+_ELIDED = re.compile(r"^(?:[cdjlmnst]|qu|lorsqu|puisqu|dell|nell|sull|all|un)'(?=\w)")
 # Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
-_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
-_SPELLED = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
 
 
 @cache
@@ -62,42 +56,21 @@ def tokens(text: str) -> list[str]:
 def content_words(text: str) -> list[str]:
     """Return the stems of the words that mean something, in order; numbers are left out."""
     return [
-        stem(word.removesuffix("'s"))
-        for word in tokens(text)
-        if word not in _STOP and not word[0].isdigit()
+        content_stem(word) for word in tokens(text) if word not in _STOP and not word[0].isdigit()
     ]
 
 
-def numbers(text: str) -> set[str]:
-    """Return the numbers that a text holds, without thousands' commas: ``1,000`` is ``1000``."""
-    return {_plain(word) for word in tokens(text) if word[0].isdigit()}
+def content_stem(word: str) -> str:
+    """Return the stem of a word of `tokens`, without what is tied to it: Anna's, l'eau."""
+    return stem(_ELIDED.sub("", word.removesuffix("'s"))) if "'" in word else stem(word)
 
 
-def held_numbers(text: str) -> set[str]:
-    """Return `numbers` and those spelt out up to twelve: what a sentence may take from a text."""
-    return numbers(text) | {_SPELLED[word] for word in tokens(text) if word in _SPELLED}
-
-
-def negated(text: str, reach: int = 3) -> set[str]:
-    """Return the stems that stand at most `reach` content words after a negation."""
-    found: set[str] = set()
-    for clause in re.split(r"[.,;:!?()\n]", text.replace("\u2019", "'")):
-        left = 0
-        for word in tokens(clause):
-            if word in NEGATIONS:
-                left = reach
-            elif left and word not in _STOP:
-                found.add(stem(word))
-                left -= 1
-    return found
+def is_stop_word(word: str) -> bool:
+    """Say whether a word of `tokens` is one that every text has."""
+    return word in _STOP
 
 
 def share_held(wanted: Iterable[str], held: set[str]) -> float:
     """Return which share of the different words in `wanted` is in `held`; 0 of none."""
     words = set(wanted)
     return len(words & held) / len(words) if words else 0.0
-
-
-def _plain(number: str) -> str:
-    whole, point, part = number.replace(",", "").partition(".")
-    return f"{whole.lstrip('0') or '0'}{point}{part}"
