@@ -12,7 +12,7 @@ from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
 from tailorbird.terminal import without_credentials
 
-_MODELS = "Hugging Face id, local folder, builtin:minilm or builtin:tutor."
+_MODELS = "Hugging Face id, local folder, builtin:minilm, builtin:tutor or builtin:smollm2."
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODELS)]
 Text = Annotated[
     str | None,

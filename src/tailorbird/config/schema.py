@@ -23,7 +23,8 @@ class ModelConfig(Section):
 
     name: str = "builtin:minilm"
     """Hugging Face id, local folder, `builtin:minilm` (all-MiniLM-L6-v2, 22.7 M parameters, for
-    labels) or `builtin:tutor` (4 M, for written answers, and the default for them)."""
+    labels), `builtin:tutor` (4 M, for written answers, and the default for them) or
+    `builtin:smollm2` (SmolLM2-135M-Instruct, from 4-bit; `tailor doctor` says how to get it)."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from tailorbird.errors import UserError
-from tailorbird.models.builtin import BUILTINS, resolve
+from tailorbird.models.builtin import BUILTINS, SMOLLM2, resolve
 from tailorbird.models.device import choose
+from tailorbird.models.smollm2 import INSTALL, converted_folder, package_file
 from tailorbird.processes import choose_threads
 from tailorbird.runs.environment import PACKAGES, describe, installed
 
@@ -96,6 +97,11 @@ def _quantisation() -> dict[str, Any]:
 
 
 def _builtin(name: str) -> dict[str, Any]:
+    if name == SMOLLM2 and not converted_folder().is_dir():
+        # Everything works without it, and what is asked what there is should not convert it.
+        there = package_file() is not None
+        found = "installed, converted at its first use" if there else f"optional: {INSTALL}"
+        return _check(name, True, found)
     try:
         return _check(name, True, f"verified, {resolve(name)}")
     except UserError as error:

@@ -1,14 +1,15 @@
 """Models that come with the installation, so that everything runs with no hub."""
 
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tailorbird.errors import UserError, did_you_mean
+from tailorbird.models.smollm2 import sha256, smollm2_folder
 
 PREFIX = "builtin:"
+SMOLLM2 = "builtin:smollm2"
 # The same file as sentence-transformers/all-MiniLM-L6-v2 on the hub.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Ours, made by tools/pretrain: on no hub, so it keeps its name.
@@ -90,8 +91,7 @@ def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{weights} is missing", fix)
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(weights)
     if digest != expected:
         raise UserError(
             f"{weights} is not {model}: SHA-256 {digest[:12]}…, not {expected[:12]}…", fix
@@ -99,5 +99,15 @@ def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
     return folder
 
 
-_FOLDERS: dict[str, Callable[[], Path]] = {"builtin:minilm": _minilm, "builtin:tutor": _tutor}
+@cache
+def _smollm2() -> Path:
+    folder, digest = smollm2_folder()
+    return _checked(folder, SMOLLM2, digest, f"delete {folder}; it is made again")
+
+
+_FOLDERS: dict[str, Callable[[], Path]] = {
+    "builtin:minilm": _minilm,
+    "builtin:tutor": _tutor,
+    SMOLLM2: _smollm2,
+}
 BUILTINS = tuple(_FOLDERS)
