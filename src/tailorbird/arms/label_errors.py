@@ -1,7 +1,5 @@
 """Labels that are likely wrong, by models that did not see them, as a file to mend them in."""
 
-import csv
-import io
 from collections import Counter
 from dataclasses import asdict
 
@@ -13,6 +11,7 @@ from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shortened
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors
 from tailorbird.records import Example, Finding, Split
+from tailorbird.runs.csv_text import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks import head_task
 
@@ -80,22 +79,18 @@ def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.nd
 def _table(
     found: list[Doubt], examples: tuple[Example, ...], parts: np.ndarray, labels: tuple[str, ...]
 ) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["part", "row", "label", "suggested", "margin", "text"])
-    for doubt in found:
-        example = examples[doubt.example]
-        writer.writerow(
-            [
-                parts[doubt.example],
-                example.row,
-                example.label,
-                labels[doubt.suggested],
-                f"{doubt.margin:.3f}",
-                example.text,
-            ]
-        )
-    return buffer.getvalue()
+    table = [
+        [
+            parts[doubt.example],
+            examples[doubt.example].row,
+            examples[doubt.example].label,
+            labels[doubt.suggested],
+            f"{doubt.margin:.3f}",
+            examples[doubt.example].text,
+        ]
+        for doubt in found
+    ]
+    return csv_text(["part", "row", "label", "suggested", "margin", "text"], table)
 
 
 def _finding(

@@ -21,13 +21,8 @@ from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose, peak_memory
 from tailorbird.models.load import Base, length_limit, load_classifier
 from tailorbird.records import KINDS, ArmReport, Cost, Split, Target
-from tailorbird.runs.folder import (
-    ARM,
-    CHECKPOINTS,
-    CONFIG,
-    MODEL,
-    check_space,
-)
+from tailorbird.runs.atomic import check_space
+from tailorbird.runs.folder import ARM, CHECKPOINTS, CONFIG, MODEL
 from tailorbird.tasks import head_task
 from tailorbird.tasks.job import ArmJob
 from tailorbird.tasks.scoring import (

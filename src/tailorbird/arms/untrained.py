@@ -16,8 +16,9 @@ from tailorbird.errors import UserError
 from tailorbird.models.builtin import without_place
 from tailorbird.rag.neighbours import Memory
 from tailorbird.records import ArmReport, Cost, Target
+from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder, write_atomically
+from tailorbird.runs.folder import ARM, CONFIG, MODEL, RunFolder
 from tailorbird.tasks import head_task
 from tailorbird.tasks.job import ArmJob
 from tailorbird.tasks.scoring import (

@@ -13,9 +13,10 @@ from tailorbird.data.encode import Text, as_read
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedded, Embedder, choose_embedder
 from tailorbird.records import Split
+from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import read_arrays, reading
-from tailorbird.runs.folder import RunFolder, write_atomically
+from tailorbird.runs.folder import RunFolder
 
 CHECKED = 256
 """How many test examples a fresh process predicts again after saving."""

@@ -39,7 +39,7 @@ def main(run: str, arm: str) -> int:
         return error.exit_code
     except Exception as error:
         why = _OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-        folder.file("traceback.txt").write_text(traceback.format_exc())
+        folder.write("traceback.txt", traceback.format_exc())
         folder.write_json(OUTCOME, {"status": "failed", "why": why})
         return 1
     return 0

@@ -8,14 +8,14 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
-from tailorbird.cli.show import say_one, write_answers, write_rows
+from tailorbird.cli.show import say_one, write_answers
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
     text: Annotated[
         str | None,
-        typer.Argument(help="A text, a file (CSV, TSV, JSONL, Parquet), or - for lines on stdin."),
+        typer.Argument(help="A text, a file of rows (CSV, TSV, JSONL, Parquet), or - for stdin."),
     ] = None,
     column: Annotated[
         str | None, typer.Option("--text", help="The file's column with the text; A,B: pairs.")
@@ -34,6 +34,10 @@ def predict(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None,
     trust_remote_code: options.TrustCode = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="CSV for programs: no ' before cells that begin with = + - @."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -45,69 +49,48 @@ def predict(
     - `tailor predict RUN new.csv -o answers.csv`
     - `cat lines.txt | tailor predict RUN`
     """
-    from tailorbird.flows.predict import pairs_in, predict_file, predict_lines, writes
+    from tailorbird.flows.predict import named_file, pairs_in, predict_file, predict_lines, writes
 
+    piped = text is None or text == "-"
+    file = None if text is None or piped or pair is not None else named_file(text)
+    texts = [line.rstrip("\n") for line in sys.stdin] if piped else [text or ""]
+    shown = file is None and not piped and not json and output is None
+    answers: list[dict[str, Any]]
     if writes(run):
         settings: dict[str, Any] = {"trust": trust_remote_code, "seed": seed}
         settings |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
-        _answer_in_words(run, text, column, output, json, settings)
-        return
-    if text is None or text == "-":
-        lines = [line.rstrip("\n") for line in sys.stdin]
-        answers = predict_lines(run, pairs_in(run, lines), trust=trust_remote_code)
-    elif pair is None and _is_file(text):
-        answers = predict_file(run, Path(text), column, trust=trust_remote_code)
+        answers = _written(run, texts, file, column, settings, shown=shown)
     else:
-        one = [text if pair is None else (text, pair)]
-        answers = predict_lines(run, one, trust=trust_remote_code)
-        if not json and output is None:
+        if file is not None:
+            answers = predict_file(run, file, column, trust=trust_remote_code)
+        else:
+            read = pairs_in(run, texts) if piped else texts if pair is None else [(texts[0], pair)]
+            answers = predict_lines(run, read, trust=trust_remote_code)
+        if shown:
             say_one(answers[0])
-            return
     if json:
         print(terminal.as_json({"run": str(run), "predictions": answers}))
-        return
-    write_answers(answers, output)
+    elif not shown:
+        write_answers(answers, output, raw=raw)
 
 
-def _answer_in_words(
+def _written(
     run: Path,
-    text: str | None,
+    texts: list[str],
+    file: Path | None,
     column: str | None,
-    output: Path | None,
-    json: bool,
     settings: dict[str, Any],
-) -> None:
+    *,
+    shown: bool,
+) -> list[dict[str, Any]]:
+    """Return the answers; what is shown piece by piece as it is written is printed instead."""
     from tailorbird.flows.predict import stream_answer, written_file, written_lines
 
-    if text is None or text == "-":
-        answers = written_lines(run, [line.rstrip("\n") for line in sys.stdin], **settings)
-    elif _is_file(text):
-        answers = written_file(run, Path(text), column, **settings)
-    elif json or output is not None:
-        answers = written_lines(run, [text], **settings)
-    else:
-        for piece in stream_answer(run, text, **settings):
-            print(piece, end="", flush=True)
-        print()
-        return
-    if json:
-        print(terminal.as_json({"run": str(run), "predictions": answers}))
-        return
-    plain = [dict(a.get("row") or {"prompt": a["prompt"]}) | {"answer": a["text"]} for a in answers]
-    write_rows(plain, output)
-
-
-def _is_file(text: str) -> bool:
-    from tailorbird.data.layout import TABLES
-    from tailorbird.data.textfile import kind_of
-    from tailorbird.errors import UserError
-
-    kind = kind_of(Path(text))
-    looks_like_one = kind in TABLES and " " not in text and "\n" not in text
-    try:
-        there = Path(text).is_file()
-    except OSError:  # a long text is no file name
-        there = False
-    if looks_like_one and not there:
-        raise UserError(f"file {text} does not exist", "check the path")
-    return there and kind in TABLES
+    if file is not None:
+        return written_file(run, file, column, **settings)
+    if not shown:
+        return written_lines(run, texts, **settings)
+    for piece in stream_answer(run, texts[0], **settings):
+        print(piece, end="", flush=True)
+    print()
+    return []

@@ -1,9 +1,9 @@
 """How a report reaches the person: a table, or one JSON object."""
 
-import csv
-import io
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tailorbird import log, terminal
 from tailorbird.records import Report
@@ -23,43 +23,64 @@ def show_report(report: Report, as_json: bool, folder: Path | None = None) -> No
         log.say(f"report: {page}")
 
 
-def write_rows(rows: list[dict[str, object]], output: Path | None) -> None:
-    """Write answers as CSV, whole or not at all; to stdout when there is no file."""
-    buffer = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bool) -> None:
+    """Write answers beside the columns of their rows as CSV; to stdout when there is no file.
+
+    Args:
+        answers: One per row: of labels, of numbers, or written.
+        output: The file, whole or not at all.
+        raw: For programs: cells that a spreadsheet would run are left as they are.
+    """
+    from tailorbird.runs.atomic import write_output
+    from tailorbird.runs.csv_text import csv_text
+
+    own = [answer.get("row") or _input(answer) for answer in answers]
+    made = [_columns(answer) for answer in answers]
+    columns = list(dict.fromkeys(name for row in own for name in row))
+    names = _free_names(dict.fromkeys(name for row in made for name in row), columns)
+    rows = [
+        [*(row.get(name) for name in columns), *(answer.get(name) for name in names)]
+        for row, answer in zip(own, made, strict=True)
+    ]
+    text = csv_text([*columns, *names.values()], rows, raw=raw) if answers else ""
     if output is None:
-        terminal.write_data(buffer.getvalue())
+        terminal.write_data(text)
         return
-    from tailorbird.runs.folder import write_atomically
-
-    write_atomically(output, buffer.getvalue().encode())
-    log.say(f"{len(rows):,} answers in {output}")
+    write_output(output, text.encode())
+    log.say(f"{len(answers):,} answers in {output}")
 
 
-def write_answers(answers: list[dict[str, object]], output: Path | None) -> None:
-    """Write what a run of labels or numbers answers, as `write_rows` does."""
-    write_rows([_flat(answer) for answer in answers], output)
+def _free_names(names: Iterable[str], columns: Sequence[str]) -> dict[str, str]:
+    """Return what our columns are called, beside those of the file that are called so already."""
+    free = {}
+    for name in names:
+        free[name] = name
+        while free[name] in columns:
+            free[name] = f"new_{free[name]}"
+    renamed = [f"{new} (the file has {name})" for name, new in free.items() if new != name]
+    if renamed:
+        log.say(f"columns of the answers: {', '.join(renamed)}")
+    return free
 
 
-def _flat(answer: dict[str, object]) -> dict[str, object]:
-    row = answer.get("row")
-    head: dict[str, object] = dict(row) if isinstance(row, dict) else {}
-    if not head:
-        head = {name: answer[name] for name in ("text", "pair") if name in answer}
+def _input(answer: dict[str, Any]) -> dict[str, Any]:
+    names = ("prompt",) if "prompt" in answer else ("text", "pair")
+    return {name: answer[name] for name in names if name in answer}
+
+
+def _columns(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands in the columns of an answer."""
+    if "prompt" in answer:
+        return {"answer": answer["text"]}
     values = answer.get("values")
     if isinstance(values, dict):
         named = {f"predicted({name})": value for name, value in values.items()}
-        return head | (named if len(named) > 1 else {"predicted": next(iter(values.values()))})
-    labels, shares = answer.get("labels"), answer.get("probabilities", {})
-    if isinstance(labels, list | tuple):
-        head |= {"predicted": json.dumps(list(labels), ensure_ascii=False)}
+        return named if len(named) > 1 else {"predicted": next(iter(values.values()))}
+    if isinstance(answer.get("labels"), list | tuple):
+        head = {"predicted": json.dumps(list(answer["labels"]), ensure_ascii=False)}
     else:
-        confidence = f"{float(str(answer['confidence'])):.6f}"
-        head |= {"predicted": answer["label"], "confidence": confidence}
-    assert isinstance(shares, dict)
+        head = {"predicted": answer["label"], "confidence": f"{answer['confidence']:.6f}"}
+    shares = answer.get("probabilities", {})
     return head | {f"p({name})": f"{share:.6f}" for name, share in shares.items()}
 
 

@@ -19,7 +19,8 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import classifier_class
 from tailorbird.models.weights import pretrained
 from tailorbird.records import KINDS, Example, Score, Target
-from tailorbird.runs.folder import ARMS, MODEL, TASK, RunFolder, replace_file, writing
+from tailorbird.runs.atomic import part_file, replace_file, writing
+from tailorbird.runs.folder import ARMS, MODEL, TASK, RunFolder
 from tailorbird.runs.split import load_split
 from tailorbird.tasks import head_task
 from tailorbird.tasks.scoring import load_target, save_target
@@ -201,7 +202,8 @@ def _onnx(
         return compared.drift(form, replace_file(part, place.file(name)), again.logits)
 
     found = []
-    plain, small = place.file(f".{ONNX}.part"), place.file(f".{INT8}.part")
+    with writing(place.path):
+        plain, small = part_file(place.file(ONNX)), part_file(place.file(INT8))
     log.say("translating the model to ONNX ...")
     try:
         with writing(place.path):

@@ -1,5 +1,6 @@
 """`tailor predict`: texts -> answers."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,13 +9,19 @@ from typing import Any
 from tailorbird.arms.load import arm_folder, load
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.formats import Asked
+from tailorbird.data.layout import PROSE, TABLES
 from tailorbird.data.read import named_in, read_examples
+from tailorbird.data.sources import files_of
 from tailorbird.data.tables import read_table
+from tailorbird.data.textfile import kind_of
+from tailorbird.documents.kinds import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.records import Target
 from tailorbird.runs.folder import CONFIG, TASK, RunFolder
 from tailorbird.runs.split import SPLIT, SplitFile
 from tailorbird.tasks.scoring import load_target
+
+_MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
 
 
 def predict_lines(run: Path, texts: Sequence[Text], *, trust: bool = False) -> list[dict[str, Any]]:
@@ -57,6 +64,40 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
             f"line {bad[0]} holds one text, and {run} reads pairs", "put a tab between two texts"
         )
     return list(cut)
+
+
+def named_file(text: str) -> Path | None:
+    """Return the file or folder that a text names; None of a text that is meant itself.
+
+    Raises:
+        UserError: It names a file that is not there, or one that holds no rows.
+    """
+    path = Path(text)
+    folder, split, _ = text.rpartition("#")
+    if not os.path.lexists(text) and not (split and os.path.lexists(folder)):
+        if _looks_like_a_file(text):
+            raise UserError(f"file {text} does not exist", f"check the path{_MEANT}")
+        return None
+    if path.is_file() and kind_of(path) in PROSE:
+        raise UserError(
+            f"{text}: plain text is not rows to predict",
+            f"a text per line: tailor predict RUN < {text}; as a table: CSV, TSV, JSONL or Parquet",
+        )
+    try:
+        files_of(text)
+    except UserError as error:
+        raise UserError(error.problem, f"{error.fix}{_MEANT}") from None
+    return path
+
+
+def _looks_like_a_file(text: str) -> bool:
+    if any(map(str.isspace, text)) or "://" in text:
+        return False
+    path = Path(text)
+    if text.startswith(("./", "../", "~/")) or (path.is_absolute() and len(path.parts) > 2):
+        return True
+    documents = (suffix for suffix, reader in READERS.items() if reader[0] != "code")
+    return kind_of(path) in {*documents, *UNREAD, *TABLES, *PROSE} and len(kind_of(path)) > 3
 
 
 def writes(run: Path) -> bool:

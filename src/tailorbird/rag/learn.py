@@ -17,8 +17,9 @@ from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.errors import Interrupted, TrainingDiverged, UserError
 from tailorbird.rag.pairs import Pair
 from tailorbird.records.retriever import RetrieverPoint
+from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import reading
-from tailorbird.runs.folder import CHECKPOINTS, RunFolder, write_atomically
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 from tailorbird.runs.interrupt import patient_interrupt
 
 if TYPE_CHECKING:

@@ -1,16 +1,22 @@
 """The run folder: the only place that knows file names. Everything is written atomically."""
 
-import errno
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tailorbird.errors import NoSpace, UserError
+from tailorbird.errors import UserError
+from tailorbird.runs.atomic import (
+    append_to,
+    remove,
+    replace_folder,
+    sync_all,
+    write_atomically,
+    writing,
+)
 from tailorbird.runs.files import Kind, read_as, read_json, read_rows
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
@@ -98,7 +104,7 @@ class RunFolder:
         path = self.file(LOCK)
         while True:
             with writing(path):
-                handle = path.open("a")
+                handle = append_to(path)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError:
@@ -194,7 +200,7 @@ class RunFolder:
 
     def append_row(self, name: str, row: dict[str, Any]) -> None:
         """Append one line to a JSONL file."""
-        with writing(self.file(name)), self.file(name).open("a", encoding="utf-8") as file:
+        with writing(self.file(name)), append_to(self.file(name)) as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     @contextmanager
@@ -202,15 +208,15 @@ class RunFolder:
         """Yield a folder to fill; it takes its name only when everything is in it."""
         final = self.file(name)
         part = final.with_name(f".{final.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part)
         try:
             with writing(final):
                 part.mkdir(parents=True)
                 yield part
-                _sync(part)
+                sync_all(part)
                 replace_folder(part, final)
         finally:
-            shutil.rmtree(part, ignore_errors=True)  # half of it helps nobody on a full disk
+            remove(part)  # half of it helps nobody on a full disk
 
     def size_bytes(self, name: str) -> int:
         """Return the size of a file, or of everything in a folder."""
@@ -218,105 +224,3 @@ class RunFolder:
         if path.is_file():
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def replace_folder(part: Path, final: Path) -> None:
-    """Put `part` in the place of `final`; a kill in between leaves one of them whole."""
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    part.rename(final)
-    sync_folder(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def replace_file(part: Path, final: Path) -> Path:
-    """Put the file `part` in the place of `final`, on disk when this returns; return `final`."""
-    _sync_file(part)
-    part.replace(final)
-    sync_folder(final.parent)
-    return final
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        replace_file(part, path)
-
-
-def _sync(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            _sync_file(file)
-
-
-def _sync_file(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, so that a power cut does not undo a renaming."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's faults while writing `path` into words.
-
-    Raises:
-        UserError: The disk is full, the place is read-only, or the like.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        fault = _os_error(error)
-        if fault is None:
-            raise
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NoSpace(
-                f"no space left on the disk of {path}", "free some space, or give another --output"
-            ) from error
-        raise UserError(
-            f"{path} cannot be written: {fault.strerror}", "give another --output"
-        ) from error
-
-
-def _os_error(error: BaseException) -> OSError | None:
-    """Return the system's fault in `error`, also when a library has wrapped it in its own words."""
-    if isinstance(error, OSError):
-        return error
-    words = str(error)
-    numbered = re.search(r"os error (\d+)", words)  # Rust's words, of safetensors
-    number = int(numbered[1]) if numbered else 0
-    if "No space left" in words or "unexpected pos" in words:
-        number = errno.ENOSPC
-    return OSError(number, os.strerror(number)) if number else None
-
-
-def check_space(path: Path, needed_bytes: int) -> None:
-    """Refuse work whose results would not fit the disk.
-
-    Raises:
-        UserError: Less than `needed_bytes` is free.
-    """
-    place = path
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed_bytes:
-        raise UserError(
-            f"no space left for the run: {path} has {free / 1e6:,.0f} MB free, "
-            f"about {needed_bytes / 1e6:,.0f} MB are needed",
-            "free some space, or give another --output",
-        )

@@ -12,15 +12,9 @@ from tailorbird.config import Config
 from tailorbird.data.targets import classes_of
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import KINDS, ArmReport, Example, Score, SeedScore, Slice, Split, Target
+from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import checked, damaged, read_arrays
-from tailorbird.runs.folder import (
-    LABELS,
-    PREDICTIONS,
-    PROBABILITIES,
-    TARGET,
-    RunFolder,
-    write_atomically,
-)
+from tailorbird.runs.folder import LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
 from tailorbird.tasks import head_task
 
 _MOST_GROUPS = 50

@@ -12,9 +12,10 @@ from tailorbird.metrics.answers import score_answers
 from tailorbird.models.device import peak_memory
 from tailorbird.models.packed import SequenceLosses
 from tailorbird.records import ArmReport, Score, SeedScore
+from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import read_arrays
-from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder, write_atomically
+from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
 from tailorbird.tasks.answering import Answering, Reference, reference_text
 from tailorbird.tasks.answers import AnswerScores, samples, worst
 from tailorbird.tasks.job import ArmJob

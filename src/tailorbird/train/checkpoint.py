@@ -7,7 +7,6 @@ from the one before it.
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ from tailorbird import log
 from tailorbird.errors import NoSpace, UserError
 from tailorbird.methods.base import trained_parameters
 from tailorbird.records import CurvePoint
-from tailorbird.runs.folder import CHECKPOINTS, RunFolder, sync_folder, writing
+from tailorbird.runs.atomic import new_file
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 from tailorbird.train.randomness import random_state, restore_random
 
 _WEIGHTS, _STATE, _SUMS = "weights.safetensors", "state.pt", "sha256.json"
@@ -187,19 +187,9 @@ class Checkpoints:
 
     def _write_best(self, name: str, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
         path = self._file(name)
-        part = path.with_name(f".{name}.part")
-        try:
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _save_weights(weights, part)
-                with part.open("rb") as handle:
-                    os.fsync(handle.fileno())
-                digest = _digest(part)
-                part.replace(path)
-                sync_folder(path.parent)
-        except NoSpace:
-            part.unlink(missing_ok=True)
-            raise
+        with new_file(path) as part:
+            _save_weights(weights, part)
+            digest = _digest(part)
         return name, digest
 
     def _fault(self, path: Path) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.errors import NoSpace
+from tailorbird.runs.atomic import writing
 from tailorbird.runs.files import checked
-from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder, writing
+from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder
 
 
 @dataclass(frozen=True)

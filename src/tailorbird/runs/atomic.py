@@ -1,0 +1,181 @@
+"""Files and folders that are written whole or not at all, and through no link or device."""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tailorbird.errors import NoSpace, UserError
+
+_MOST_LINKS = 40
+
+
+def replace_folder(part: Path, final: Path) -> None:
+    """Put `part` in the place of `final`; a kill in between leaves one of them whole."""
+    old = final.with_name(f".{final.name}.old")
+    remove(old)
+    if final.exists():
+        final.rename(old)
+    part.rename(final)
+    sync_folder(final.parent)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or a link that was laid in its place, but nothing behind the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def part_file(final: Path) -> Path:
+    """Return a new empty file beside `final`: none that anybody laid there, nor behind a link."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part = final.with_name(f".{final.name[:200]}.{secrets.token_hex(4)}.part")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return part
+
+
+def replace_file(part: Path, final: Path) -> Path:
+    """Put the file `part` in the place of `final`, on disk when this returns; return `final`.
+
+    A link of that name is replaced and not followed.
+    """
+    _sync_file(part)
+    part.replace(final)
+    sync_folder(final.parent)
+    return final
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """Yield a file to fill; it takes its name only when everything is in it."""
+    with writing(final):
+        part = part_file(final)
+        try:
+            yield part
+            replace_file(part, final)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all, and have it on disk when this returns."""
+    with new_file(path) as part:
+        part.write_bytes(data)
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write `data` where a person said: to a new file, or into a device, pipe or open stream.
+
+    A link is followed where it leads to a stream of this process (``/dev/stdout``); another one is
+    replaced by the file.
+    """
+    if not _is_stream(path):
+        write_atomically(path, data)
+        return
+    with writing(path), path.open("ab") as file:
+        file.write(data)
+
+
+def _is_stream(path: Path) -> bool:
+    if not path.is_symlink():
+        return path.exists() and not path.is_file() and not path.is_dir()
+    own = (f"/proc/{os.getpid()}/fd", f"/proc/{os.getpid()}/task/{threading.get_native_id()}/fd")
+    for _ in range(_MOST_LINKS):
+        if str(path.parent.resolve()) in own:
+            return path.exists()
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return False
+
+
+def append_to(path: Path) -> TextIO:
+    """Open a file to append to, and none behind a link."""
+    return open(path, "a", encoding="utf-8", opener=_no_link)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def sync_all(folder: Path) -> None:
+    """Have every file of a folder on disk."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            _sync_file(file)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, so that a power cut does not undo a renaming."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's faults while writing `path` into words.
+
+    Raises:
+        UserError: The disk is full, the place is read-only, or the like.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        fault = _os_error(error)
+        if fault is None:
+            raise
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NoSpace(
+                f"no space left on the disk of {path}", "free some space, or give another --output"
+            ) from error
+        raise UserError(
+            f"{path} cannot be written: {fault.strerror}", "give another --output"
+        ) from error
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """Return the system's fault in `error`, also when a library has wrapped it in its own words."""
+    if isinstance(error, OSError):
+        return error
+    words = str(error)
+    numbered = re.search(r"os error (\d+)", words)  # Rust's words, of safetensors
+    number = int(numbered[1]) if numbered else 0
+    if "No space left" in words or "unexpected pos" in words:
+        number = errno.ENOSPC
+    return OSError(number, os.strerror(number)) if number else None
+
+
+def check_space(path: Path, needed_bytes: int) -> None:
+    """Refuse work whose results would not fit the disk.
+
+    Raises:
+        UserError: Less than `needed_bytes` is free.
+    """
+    place = path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise UserError(
+            f"no space left for the run: {path} has {free / 1e6:,.0f} MB free, "
+            f"about {needed_bytes / 1e6:,.0f} MB are needed",
+            "free some space, or give another --output",
+        )
