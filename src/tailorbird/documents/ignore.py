@@ -1,6 +1,7 @@
 """Which files of a folder are left out: .gitignore, .tailorignore, hidden ones."""
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ _LARGEST_BYTES = 1 << 18
 # RE2 compiles a group of patterns into one machine of bounded size.
 _LINES_AT_ONCE = 500
 # Never written by a person for a person.
-_ALWAYS = ("__pycache__/", "node_modules/", "*.pyc", "~$*", "*.egg-info/")
+_ALWAYS = ("__pycache__/", "node_modules/", "__MACOSX/", "*.pyc", "~$*", "*.egg-info/")
+# What no pattern names: one that takes it takes all that lies in its folder.
+_ANY_NAME = "\x07"
 # A knowledge base may stand in a folder of documents: this file tells that it does.
 _LEDGER = "ledger.sqlite"
 _KNOWLEDGE = (f"/{_LEDGER}*", "/lock", "/index/", "/embedders/", "/rerankers/")
@@ -32,6 +35,7 @@ class Globs:
         try:
             # RE2's time is linear in the name whatever the pattern; Python's own is not.
             self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
+            self.patterns = patterns
         except Exception as error:  # RE2's, re's and pathspec's own have no base in common
             raise ValueError(f"no pattern of git's: {_shortened(patterns)}") from error
 
@@ -47,20 +51,25 @@ class Globs:
 
 
 class Rules:
-    """The ignore rules that hold in a folder, its parents' included; the deepest has the word."""
+    """The ignore rules that hold in a folder, its parents' included; the deepest has the word.
 
-    def __init__(self, exclude: Sequence[str], root: Path) -> None:
-        self._exclude = Globs(exclude) if exclude else None
+    Rules above the folder that leave out the folder itself do not hold: it was named.
+
+    Args:
+        exclude: What is left out besides.
+        root: The folder.
+    """
+
+    def __init__(self, exclude: Globs, root: Path) -> None:
+        self._exclude = exclude
         self._root = root
-        self._always = Globs(_ALWAYS)
         self._found: dict[Path, list[tuple[Path, Globs]]] = {}
 
     def ignored(self, path: Path, *, is_folder: bool) -> bool:
         """Whether a file or a folder is left out."""
-        name = path.name + "/" * is_folder
-        if path.name.startswith(".") or self._always.verdict(name):
+        if is_clutter(path.name + "/" * is_folder):
             return True
-        if self._exclude and self._exclude.verdict(_place(path, self._root, is_folder)):
+        if self._exclude.verdict(_place(path, self._root, is_folder)):
             return True
         for folder, globs in reversed(self._of(path.parent)):
             verdict = globs.verdict(_place(path, folder, is_folder))
@@ -85,12 +94,17 @@ def _above(folder: Path) -> list[tuple[Path, Globs]]:
     for number, parent in enumerate(absolute.parents, 1):
         if (parent / ".git").exists():
             chain = list(reversed(absolute.parents[:number]))
-            return [rule for place in chain for rule in _own(place)]
+            return [rule for place in chain for rule in _own(place, absolute)]
     return []
 
 
-def _own(folder: Path) -> list[tuple[Path, Globs]]:
-    """Return the rules that lie in a folder itself; what cannot be followed is told."""
+def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
+    """Return the rules that lie in a folder itself; what cannot be followed is told.
+
+    Args:
+        folder: The folder.
+        named: One below it that is read although a rule leaves it out.
+    """
     rules = [Globs(_KNOWLEDGE)] if (folder / _LEDGER).is_file() else []
     for name in IGNORE_FILES:
         try:
@@ -101,8 +115,23 @@ def _own(folder: Path) -> list[tuple[Path, Globs]]:
             log.warn(f"{folder / name} is not followed: {error}")
             continue
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            rules += _followed(lines[start : start + _LINES_AT_ONCE], folder / name)
+            some = _followed(lines[start : start + _LINES_AT_ONCE], folder / name)
+            rules += some if named is None else _without(some, named, folder / name)
     return [(folder, globs) for globs in rules]
+
+
+def _without(rules: list[Globs], named: Path, file: Path) -> list[Globs]:
+    """Return rules without the patterns that leave out a named folder, which is told."""
+    inside = _place(named / _ANY_NAME, file.parent, is_folder=False)
+    if not any(globs.verdict(inside) for globs in rules):
+        return rules
+    singly = [Globs([pattern]) for globs in rules for pattern in globs.patterns]
+    against = [globs for globs in singly if globs.verdict(inside)]
+    log.say(
+        f"{file} leaves out {os.path.relpath(named)}, which is read since it was named: "
+        f"{_shortened([pattern for globs in against for pattern in globs.patterns])}"
+    )
+    return [globs for globs in singly if globs not in against]
 
 
 def _lines(path: Path) -> list[str]:
@@ -120,6 +149,16 @@ def _lines(path: Path) -> list[str]:
     if status.st_size > _LARGEST_BYTES:
         raise ValueError(f"it has {status.st_size:,} bytes, more than {_LARGEST_BYTES:,}")
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def is_clutter(place: str) -> bool:
+    """Say whether a file is hidden, or made by a program for itself, wherever it lies."""
+    return any(part.startswith(".") for part in place.split("/")) or bool(_always().verdict(place))
+
+
+@functools.cache
+def _always() -> Globs:
+    return Globs(_ALWAYS)
 
 
 def _followed(lines: Sequence[str], path: Path) -> list[Globs]:

@@ -19,7 +19,8 @@ _SHOWN = 5
 def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]:
     """Return the files that paths name, each once; those of folders in the order of their names.
 
-    A file that is named itself is taken whatever the rules say. From folders come the files that
+    A file that is named itself is taken whatever the rules say, and a folder that is, although a
+    rule above it leaves it out. From folders come the files that
     `index.include` takes, without hidden ones and those that `index.exclude`, .gitignore or
     .tailorignore leave out. Links to folders are followed, once; those that lead out of the folder
     or to something hidden only with `index.follow_links`.
@@ -32,9 +33,10 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
         UserError: Paths that do not exist, patterns that are none; all are named.
     """
     faults = Faults()
+    globs = {}
     for option in ("include", "exclude"):
         try:
-            Globs(getattr(config, option))
+            globs[option] = Globs(getattr(config, option))
         except ValueError as error:
             faults.add(f"index.{option}: {error}", "write globs such as 'drafts/' or '*.md'")
     faults.raise_if_any()
@@ -50,7 +52,7 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
                 faults.add(f"{given}: there is no such file or folder", "check the path")
         for one in named:
             # A glob's matches are as if named, but not all that lies below a folder it matches.
-            for file in _walk(one, config) if one.is_dir() else [one]:
+            for file in _walk(one, config, **globs) if one.is_dir() else [one]:
                 found.setdefault(source_of(file), file)
     faults.raise_if_any()
     return list(found.values())
@@ -74,9 +76,8 @@ def _same_drive(path: str) -> bool:
     return os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0]
 
 
-def _walk(root: Path, config: "IndexConfig") -> Iterator[Path]:
-    include = Globs(config.include) if config.include else None
-    rules = Rules(config.exclude, root)
+def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> Iterator[Path]:
+    rules = Rules(exclude, root)
     inside = None if config.follow_links else os.path.realpath(root)
     strays = []
     seen = {_identity(root)}
@@ -130,8 +131,8 @@ def _left_out(path: Path, error: OSError) -> None:
     log.warn(f"{source_of(path)} is left out: cannot be opened: {error.strerror}")
 
 
-def _taken(include: Globs | None, path: Path, root: Path) -> bool:
-    return include is None or bool(include.verdict(os.path.relpath(path, root)))
+def _taken(include: Globs, path: Path, root: Path) -> bool:
+    return not include.patterns or bool(include.verdict(os.path.relpath(path, root)))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -66,6 +66,21 @@ def test_what_is_named_is_taken(tree: Path) -> None:
     assert names("in/deep/d.log", "in/.hidden.md") == ["in/deep/d.log", "in/.hidden.md"]
 
 
+@pytest.mark.parametrize("rule", ["deep/", "/deep", "deep/*", "deep/**", "*", "deep/\n!deep/er"])
+def test_a_named_folder_is_read_although_a_rule_above_leaves_it_out(
+    tree: Path, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / ".gitignore").write_text(f"*.log\n{rule}\n")
+    (tree / "deep" / ".gitignore").write_text("!keep.log\n")
+    assert names("in/deep") == ["in/deep/c.md", "in/deep/keep.log", "in/deep/er/e.md"]
+    told = capsys.readouterr().err
+    assert "in/.gitignore leaves out in/deep, which is read since it was named" in told
+    assert names("in/deep/er") == ["in/deep/er/e.md"]
+    capsys.readouterr()
+    assert "in/deep/c.md" not in names("in")
+    assert "was named" not in capsys.readouterr().err
+
+
 def test_globs(tree: Path) -> None:
     assert names("in/**/*.md") == ["in/a.md", "in/deep/c.md", "in/deep/er/e.md", "in/drafts/x.md"]
 
