@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
+from tailorbird.documents.archive import Allowance, read_archive, read_compressed
 from tailorbird.documents.parsed import (
     Notes,
     Parsed,
@@ -90,9 +91,15 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     ),
 }
 
+# What holds files of other kinds.
+ARCHIVES = {
+    **_all(".zip .tar", read_archive),
+    **_all(".gz .bz2 .xz .tgz .tbz2 .txz", read_compressed),
+}
+
 _PICTURE = "a picture: it has no text without OCR"
 _SOUND = "sound or film: transcribe it first"
-_ARCHIVE = "an archive: unpack it first"
+_ARCHIVE = "an archive of a kind that is not read: unpack it first"
 _OLD = "the Office format of before 2007: save it as {} first"
 _BINARY = "a binary file with no text"
 _OLD_KINDS = {
@@ -112,7 +119,7 @@ UNREAD: dict[str, str] = {
     ".ps": "PostScript: convert it to PDF first",
     **_all(".png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .svg .ico", _PICTURE),
     **_all(".mp3 .wav .flac .ogg .m4a .mp4 .mkv .mov .avi .webm", _SOUND),
-    **_all(".zip .tar .gz .tgz .bz2 .xz .7z .rar .zst", _ARCHIVE),
+    **_all(".7z .rar .zst", _ARCHIVE),
     **_all(
         (
             ".exe .dll .so .dylib .o .a .bin .dat .db .sqlite .pkl .npy .npz .pt .onnx "
@@ -134,13 +141,16 @@ RESERVED = {
 """Names that filters use for what is known of every document, and for what."""
 
 
-def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Document], Notes]:
+def read_file(
+    path: Path, source: str, options: ReadOptions, allowance: Allowance | None = None
+) -> tuple[list[Document], Notes]:
     """Return a file's documents and what is to be told about it.
 
     Args:
         path: The file.
         source: What its documents are known by.
         options: How to read it.
+        allowance: What the archive that it comes from may still unpack to.
 
     Raises:
         Unreadable: It has no text; the words say why.
@@ -150,6 +160,8 @@ def read_file(path: Path, source: str, options: ReadOptions) -> tuple[list[Docum
     suffix = _disguised(path, suffix) or suffix
     if suffix in UNREAD:
         raise Unreadable(UNREAD[suffix])
+    if suffix in ARCHIVES:
+        return ARCHIVES[suffix](path, source, options, allowance or Allowance(), read_file)
     kind, words, module, name = READERS.get(suffix, _PLAIN)
     reader: Reader = getattr(import_module(f"tailorbird.documents.{module}"), name)
     notes: Notes = []

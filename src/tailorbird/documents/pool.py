@@ -5,6 +5,7 @@ import json
 import os
 import selectors
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,8 +65,8 @@ def read_options(config: "IndexConfig") -> ReadOptions:
 class _Reader(Worker):
     """One process, and the file it has."""
 
-    def __init__(self, options: ReadOptions) -> None:
-        super().__init__("tailorbird.documents.worker")
+    def __init__(self, options: ReadOptions, scratch: str) -> None:
+        super().__init__("tailorbird.documents.worker", TMPDIR=scratch, TEMP=scratch, TMP=scratch)
         self.seconds = options.seconds
         self.fresh = True
         self.number = -1
@@ -98,6 +99,8 @@ class _Pool:
         self.known = known.get if isinstance(known, Mapping) else known
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
         self.workers: list[_Reader] = []
+        # What a worker that is stopped leaves behind goes with it.
+        self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.waiting: deque[int] = deque(range(len(files)))
         self.done: dict[int, FileResult] = {}
         self.stats: dict[int, os.stat_result] = {}
@@ -115,6 +118,7 @@ class _Pool:
             worker.deadline = 0.0
             worker.end()
         self.workers = []
+        self.scratch.cleanup()
 
     def _hand_out(self, first: int) -> None:
         """Give every idle worker a file; what needs no worker is done at once."""
@@ -139,7 +143,7 @@ class _Pool:
             if worker.number < 0:
                 return worker
         if len(self.workers) < self.most:
-            self.workers.append(_Reader(self.options))
+            self.workers.append(_Reader(self.options, self.scratch.name))
             return self.workers[-1]
         return None
 

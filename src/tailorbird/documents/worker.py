@@ -22,6 +22,7 @@ from tailorbird.records import Document
 
 # The asker kills in time; this is for when the asker itself is gone.
 _GRACE_SECONDS = 10
+_MOST_NOTES = 20
 
 
 def main() -> None:
@@ -51,7 +52,11 @@ def _answer(question: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
         if digest == question["known"]:
             return answer | {"unchanged": True}
         documents, notes = read_file(path, question["source"], options)
-        return answer | {"documents": [_plain(d) for d in documents], "notes": notes[:20]}
+        more = [f"and {len(notes) - _MOST_NOTES:,} more notes"] * (len(notes) > _MOST_NOTES)
+        return answer | {
+            "documents": [_plain(d) for d in documents],
+            "notes": notes[:_MOST_NOTES] + more,
+        }
     except Unreadable as error:
         return answer | {"why": str(error)}
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tailorbird.documents.parsed import Unreadable
 
-_MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 30
 _MOST_XML_BYTES = 256 << 20
 _BOMB_RATIO = 200
 _BOMB_BYTES = 50 << 20
@@ -45,7 +45,7 @@ def _check(archive: zipfile.ZipFile) -> None:
         raise Unreadable("encrypted: it needs a password")
     unpacked = sum(entry.file_size for entry in entries)
     packed = max(1, sum(entry.compress_size for entry in entries))
-    if unpacked > _MOST_BYTES or (unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed):
+    if unpacked > MOST_BYTES or (unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed):
         raise Unreadable(
             f"unpacks from {packed / 2**20:.1f} MB to {unpacked / 2**20:,.0f} MB: a zip bomb"
         )
