@@ -60,14 +60,13 @@ def ask_all(
 ) -> list[dict[str, Any]]:
     """Ask every question by itself; return a row of each."""
     from tailorbird.config import load_config
-    from tailorbird.flows.ask import open_asker
+    from tailorbird.flows.ask import open_answerer
 
-    asker = open_asker(store, load_config(None, settings, {}))
+    answerer = open_answerer(store, load_config(None, settings, {}))
     rows = []
     for asked in questions:
-        asker.history.clear()
         began = time.perf_counter()
-        found = asker.ask(asked["question"])
+        found = answerer.answer(asked["question"])
         cited = [c.source for claim in found.claims for c in claim.citations]
         told = bare(found.text)
         row = {

@@ -4,7 +4,9 @@ import json
 import select
 import signal
 import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,6 +57,23 @@ def test_a_question_is_answered_from_the_right_page(
     for citation in cited:
         text = (TUTOR / "pages" / Path(citation["source"]).name).read_text(encoding="utf-8")
         assert text[citation["start"] : citation["end"]] == citation["quote"]
+
+
+def test_quoting_loads_nothing_of_training(knowledge: Path) -> None:
+    code = (
+        "import sys; from tailorbird.cli.main import run\n"
+        "try: run()\nfinally: print('LOADED', *sorted(sys.modules))"
+    )
+    words = ("ask", "What is a KeyError?", "--store", str(knowledge), "--json")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment(), capture_output=True, text=True, timeout=60 * PATIENCE, check=False,
+    )  # fmt: skip
+    answer, _, loaded = done.stdout.partition("LOADED ")
+    assert json.loads(answer)["claims"], done.stderr
+    rooms = {".".join(name.split(".")[:2]) for name in loaded.split() if "tailorbird" in name}
+    assert "tailorbird.rag" in rooms
+    assert rooms.isdisjoint(f"tailorbird.{room}" for room in ("arms", "methods", "tasks", "train"))
 
 
 def test_other_subjects_are_refused_and_words_are_shown(inside: Tailor, knowledge: Path) -> None:
@@ -122,6 +141,22 @@ def test_indexing_that_is_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
         indexing.send_signal(signal.SIGINT)
         told = indexing.stderr.read()
         assert (indexing.wait(60 * PATIENCE), "same command goes on" in told) == (130, True), told
+
+
+def test_one_model_writes_for_many_threads(knowledge: Path) -> None:
+    from tailorbird.config import load_config
+    from tailorbird.flows.ask import open_answerer
+
+    sets = ["ask.model=builtin:tutor", "ask.answer_tokens=6", "retrieve.k=2"]
+    answerer = open_answerer(knowledge, load_config(None, sets, {}))
+    questions = ["What is a KeyError?", "What does discard do?", "How do I copy a list?"]
+    alone = [answerer.answer(question).text for question in questions]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda q: answerer.answer(q).text, 2 * questions)) == 2 * alone
+    left = answerer.stream(questions[0])
+    assert isinstance(next(left), str)
+    left.close()  # type: ignore[attr-defined]
+    assert answerer.answer(questions[0]).text == alone[0]
 
 
 def test_an_empty_question_finds_nothing(inside: Tailor, knowledge: Path) -> None:

@@ -51,19 +51,20 @@ def ask(
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     given = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
     asked = options.make_config(config, settings, given)
-    from tailorbird.flows.ask import open_asker
+    from tailorbird.flows.ask import open_answerer
+    from tailorbird.rag.answerer import Conversation
 
-    asker = open_asker(store, asked)
+    conversation = Conversation(open_answerer(store, asked))
     tell = _find if retrieve_only else _answer
     if question is not None:
-        tell(asker, question, where, json)
+        tell(conversation, question, where, json)
         return
     talking = sys.stdin.isatty()
     for number, text in enumerate(_questions()):
         if number and not (talking or json):
             print()
         try:
-            tell(asker, text, where, json)
+            tell(conversation, text, where, json)
         except UserError as error:
             if not talking:
                 raise
@@ -73,29 +74,30 @@ def ask(
         sys.stdout.flush()
 
 
-def _find(asker: Any, text: str, where: str | None, json: bool) -> None:
-    passages = asker.passages(text, where)
+def _find(conversation: Any, text: str, where: str | None, json: bool) -> None:
+    passages = conversation.answerer.passages(text, where)
     if json:
         print(terminal.as_json({"question": text, "passages": [asdict(p) for p in passages]}))
     else:
         show_passages(passages)
 
 
-def _answer(asker: Any, text: str, where: str | None, json: bool) -> None:
+def _answer(conversation: Any, text: str, where: str | None, json: bool) -> None:
     """Ask once; what a model writes is shown as it comes, then again with what was checked."""
-    live = sys.stderr.isatty() and not json
-    told = False
-
-    def heard(piece: str) -> None:
-        nonlocal told
-        if live:
-            print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
-            told = True
-
-    found = asker.ask(text, where, heard=heard)
-    if told:
+    live = conversation.answerer.writer is not None and sys.stderr.isatty() and not json
+    pieces = list(_shown(conversation.stream(text, where), live))
+    answer = pieces.pop()
+    if live and pieces:
         print("\n\n-- checked --", file=sys.stderr)
-    print(terminal.as_json(asdict(found))) if json else show_answer(found)
+    print(terminal.as_json(asdict(answer))) if json else show_answer(answer)
+
+
+def _shown(pieces: Any, live: bool) -> Any:
+    """Yield pieces of text and the answer, the text shown before."""
+    for piece in pieces:
+        if live and isinstance(piece, str):
+            print(terminal.escape(piece), end="", flush=True, file=sys.stderr)
+        yield piece
 
 
 def _questions() -> Any:

@@ -8,6 +8,7 @@ both, and what it writes is no longer than what it was given allows.
 import json
 import os
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 from tailorbird.errors import UserError
@@ -30,6 +31,7 @@ Span = tuple[int, int]
 
 _worker: Worker | None = None
 _owner = 0
+_guard = Lock()
 
 
 class Overrun(UserError):
@@ -81,16 +83,27 @@ def _refusal(problem: str, kind: type[UserError]) -> UserError:
 def _ask(question: bytes) -> dict[str, Any]:
     """Return the process's answer; one that ended or took too long is replaced at the next call."""
     global _worker
-    try:
-        return _running().ask(question, SECONDS)
-    except TimeoutError:
-        problem = f"it has not ended within {SECONDS:g} s"
-    except EOFError:
-        problem = "it crashed its process"
-    if _worker is not None:
-        _worker.end()
-        _worker = None
+    with _guard:
+        try:
+            return _running().ask(question, SECONDS)
+        except TimeoutError:
+            problem = f"it has not ended within {SECONDS:g} s"
+        except EOFError:
+            problem = "it crashed its process"
+        if _worker is not None:
+            _worker.end()
+            _worker = None
     return {"problem": problem, "limit": True}
+
+
+def _forked() -> None:
+    """Give a forked process a lock that no thread of its parent holds."""
+    global _guard
+    _guard = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _running() -> Worker:

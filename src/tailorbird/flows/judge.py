@@ -11,7 +11,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.judged import read_questions
 from tailorbird.errors import UserError
-from tailorbird.flows.ask import Asker
+from tailorbird.flows.ask import make_writer
 from tailorbird.flows.judge_answers import Answers, score_all
 from tailorbird.flows.output import run_folder
 from tailorbird.knowledge.base import KnowledgeBase
@@ -19,6 +19,7 @@ from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
 from tailorbird.metrics.significance import compare_values
+from tailorbird.rag.answerer import Answerer
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.retrieve import Retriever, Sides
 from tailorbird.records import Answer, Hit, JudgeReport, Question, SideReport
@@ -102,13 +103,12 @@ def judge(
 
 def as_asked(kb: Keeps, config: Config) -> Answers:
     """Return what `tailor ask` would say to each question, asked by itself."""
-    askers: list[Asker] = []
+    answerers: list[Answerer] = []
 
     def ask(question: str) -> Answer:
-        if not askers:  # not before the weight and the threshold are chosen
-            askers.append(Asker(kb, config))
-        askers[0].history.clear()
-        return askers[0].ask(question)
+        if not answerers:  # not before the weight and the threshold are chosen
+            answerers.append(Answerer(kb, config, make_writer(config)))
+        return answerers[0].answer(question)
 
     return ask
 

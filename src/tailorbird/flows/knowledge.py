@@ -15,7 +15,7 @@ from tailorbird.knowledge.base import KnowledgeBase as Store
 from tailorbird.records import Answer, Document, Passage
 
 if TYPE_CHECKING:
-    from tailorbird.flows.ask import Asker
+    from tailorbird.rag.answerer import Conversation
 
 _SHORT = {"embedder": "index.embedder"}
 _KEYS = ("text", "source", "title", "metadata")
@@ -58,7 +58,7 @@ class KnowledgeBase:
                 f"{path} is embedded with {kept}, not {asked.embedder}",
                 f"embed it again: tailor index --store {path} --embedder {asked.embedder}",
             )
-        self._asker: Asker | None = None
+        self._conversation: Conversation | None = None
 
     def __enter__(self) -> "KnowledgeBase":
         return self
@@ -121,7 +121,7 @@ class KnowledgeBase:
         Raises:
             UserError: A condition that cannot be read.
         """
-        return self._opened().passages(question, where, k)
+        return self._opened().answerer.passages(question, where, k)
 
     def ask(
         self,
@@ -142,10 +142,10 @@ class KnowledgeBase:
         Raises:
             UserError: An empty question; a model or an endpoint that fails.
         """
-        asker = self._opened()
+        conversation = self._opened()
         if not follow_up:
-            asker.history.clear()
-        return asker.ask(question, where, k)
+            conversation.history.clear()
+        return conversation.ask(question, where, k)
 
     def verify(self) -> upkeep.Verified:
         """Check that nothing is lost, half or damaged; `problems` is empty when all is well."""
@@ -160,12 +160,14 @@ class KnowledgeBase:
         asked = {name: getattr(given, name) for name in given.model_fields_set}
         return self.store.settings.model_copy(update=asked)
 
-    def _opened(self) -> "Asker":
-        if self._asker is None:
-            from tailorbird.flows.ask import Asker
+    def _opened(self) -> "Conversation":
+        if self._conversation is None:
+            from tailorbird.flows.ask import make_writer
+            from tailorbird.rag.answerer import Answerer, Conversation
 
-            self._asker = Asker(self.store, self.config)
-        return self._asker
+            writer = make_writer(self.config)
+            self._conversation = Conversation(Answerer(self.store, self.config, writer))
+        return self._conversation
 
 
 def _documents(given: Iterable[Mapping[str, Any]]) -> list[Document]:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ class Embedder:
 
         self.name, self.device = config.name, device
         self.tokenizer = load_tokenizer(config)
+        # A tokenizer that cuts a text is changed while it does.
+        self._encoding = Lock()
         folder = _folder(config)
         self.modules = read_modules(folder, config.name)
         self.fingerprint = fingerprint(folder)
@@ -84,8 +87,9 @@ class Embedder:
         """
         started = time.perf_counter()
         before = self.modules.plain if prompt is None else prompt
-        encoded = self._encode(texts, before)
-        skip = 0 if self.modules.include_prompt or not before else self._prompt_tokens(before)
+        with self._encoding:
+            encoded = self._encode(texts, before)
+            skip = 0 if self.modules.include_prompt or not before else self._prompt_tokens(before)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         batches = token_batches(encoded.lengths, self._tokens_at_once())
         total = int(encoded.lengths.sum())
@@ -187,11 +191,12 @@ class Remembered:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return one vector per text, in order."""
         if len(self._known) + len(texts) > self._most:
-            self._known.clear()
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            self._known = {}
+        known = self._known  # another thread may begin anew
+        new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
-            self._known.update(zip(new, self._embed(new), strict=True))
-        return np.stack([self._known[text] for text in texts])
+            known.update(zip(new, self._embed(new), strict=True))
+        return np.stack([known[text] for text in texts])
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from tailorbird.models.device import Device
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+_GUARD = Lock()
+_LOCKS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def base_of(model: "nn.Module") -> Any:
@@ -63,20 +68,24 @@ def ready_to_write(model: "nn.Module") -> Iterator[Any]:
 
     A checkpoint's ``generation_config.json`` may ask for sampling or a repetition penalty, and
     transformers would mix that into what was asked for here. Everything is put back at the end.
+    Threads that share a model wait for each other.
     """
     from transformers import GenerationConfig
 
     inner = base_of(model)
-    modes = [(module, module.training) for module in model.modules()]
-    kept = getattr(inner, "generation_config", None)
-    model.eval()
-    inner.generation_config = GenerationConfig()
-    try:
-        yield inner
-    finally:
-        inner.generation_config = kept
-        for module, training in modes:
-            module.training = training
+    with _GUARD:
+        lock = _LOCKS.setdefault(inner, RLock())
+    with lock:
+        modes = [(module, module.training) for module in model.modules()]
+        kept = getattr(inner, "generation_config", None)
+        model.eval()
+        inner.generation_config = GenerationConfig()
+        try:
+            yield inner
+        finally:
+            inner.generation_config = kept
+            for module, training in modes:
+                module.training = training
 
 
 def left_padded(

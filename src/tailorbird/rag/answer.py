@@ -3,7 +3,7 @@
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -33,8 +33,8 @@ _SAYS_UNKNOWN = re.compile(
     re.I,
 )
 
-Heard = Callable[[str], None]
-"""Called with each piece of text as a model writes it."""
+Writing = Generator[str, None, "Draft"]
+"""Pieces of text as they are written, and in the end the draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Draft:
     prompt_tokens: int = 0
 
 
-class Generator(Protocol):
+class Drafter(Protocol):
     """What answers: quoted sentences, a tuned run, a base model, or an endpoint."""
 
     @property
@@ -66,7 +66,7 @@ class Generator(Protocol):
         """What the answer says it is from."""
         ...
 
-    def draft(self, question: str, passages: Sequence[Passage], heard: Heard) -> Draft:
+    def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
         """Answer from the passages, the best of which comes first."""
         ...
 
@@ -106,14 +106,15 @@ class Extractive:
     sentences: int = 3
     name: str = EXTRACTIVE
 
-    def draft(self, question: str, passages: Sequence[Passage], heard: Heard) -> Draft:
-        """Return the quotes in each document's order, each with its citation."""
+    def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
+        """Quote in each document's order, every quote with its citation."""
         ranked = rank_sentences(question, passages, self.embed)
         picked = extract(ranked, self.sentences, steps=wanted(question) == "steps")
         claims = tuple(Claim(laid_out(p.text), (_quoted(p),), supported=True) for p in picked)
-        marked = [_marked(claim.text, claim.citations[0].number) for claim in claims]
+        pieces = list(_spaced([_marked(c.text, c.citations[0].number) for c in claims]))
+        yield from pieces
         return Draft(
-            text=_joined(marked),
+            text="".join(pieces),
             passages=tuple(passages),
             claims=claims,
             short=best_span(question, ranked),
@@ -131,12 +132,12 @@ class Prompted:
         """The model's."""
         return self.writer.name
 
-    def draft(self, question: str, passages: Sequence[Passage], heard: Heard) -> Draft:
-        """Return what the model writes, as it wrote it."""
+    def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
+        """Yield what the model writes, as it writes it."""
         packed = pack(question, passages, self.writer.count, self.writer.room)
         pieces: list[str] = []
         for piece in self.writer.stream(packed.messages):
-            heard(piece)
+            yield piece
             pieces.append(piece)
         return Draft(
             text="".join(pieces).strip(),
@@ -146,41 +147,44 @@ class Prompted:
         )
 
 
-def answer(
+def stream_answer(
     question: str,
     passages: Sequence[Passage],
-    generator: Generator,
+    drafter: Drafter,
     config: AskConfig,
     *,
     searched: str = "",
     threshold: float | None = None,
-    heard: Heard = lambda piece: None,
-) -> Answer:
-    """Answer a question from what was found for it.
+) -> Iterator[str | Answer]:
+    """Answer a question from passages: yield text as it is written, and last the checked answer.
+
+    The pieces of quotes and refusals joined are the answer's text; those of a model are its words
+    before the check, which may take citations out and mark sentences.
 
     Args:
         question: As it was asked.
-        passages: What was found, the best first.
-        generator: What writes.
+        passages: Those retrieved for it, the best first.
+        drafter: What writes.
         config: How.
         searched: The question as it was searched for; default: as it was asked.
         threshold: The knowledge base's own, used where `config.threshold` is None.
-        heard: Called with each piece of text as a model writes it.
     """
     started = time.perf_counter()
     numbered = [replace(p, number=n) for n, p in enumerate(passages, start=1)]
-    base = Answer(question, searched or question, f"{UNKNOWN}.", generator=generator.name)
+    base = Answer(question, searched or question, f"{UNKNOWN}.", generator=drafter.name)
     if why := too_weak(numbered, config.threshold, threshold, base.searched):
-        return replace(
+        yield base.text
+        yield replace(
             base, passages=tuple(numbered[:_NEAREST]), refused=True, why=why,
             seconds=time.perf_counter() - started,
         )  # fmt: skip
-    draft = generator.draft(base.searched, numbered, heard)
+        return
+    draft = yield from drafter.draft(base.searched, numbered)
     text, claims = draft.text, draft.claims
     refused, why = _refusal(draft)
     if claims is None:
         text, claims = (text, ()) if refused else check_answer(text, draft.passages, config.support)
-    return replace(
+    yield replace(
         base,
         text=f"{UNKNOWN}." if refused else text,
         claims=() if refused else claims,
@@ -192,6 +196,12 @@ def answer(
         prompt_tokens=draft.prompt_tokens,
         seconds=time.perf_counter() - started,
     )
+
+
+def last_answer(pieces: Iterator[str | Answer]) -> Answer:
+    """Return the answer that a stream ends with."""
+    answers = [piece for piece in pieces if isinstance(piece, Answer)]
+    return answers[-1]
 
 
 def too_weak(
@@ -274,10 +284,8 @@ def _marked(text: str, number: int) -> str:
     return f"{text}\n[{number}]" if text.endswith(("```", "~~~")) else f"{text} [{number}]"
 
 
-def _joined(pieces: Sequence[str]) -> str:
-    """Return pieces as one text: those with lines of their own stand apart."""
-    text = ""
+def _spaced(pieces: Sequence[str]) -> Iterator[str]:
+    """Yield pieces of one text with the space before each: those of several lines stand apart."""
     for before, piece in zip(["", *pieces], pieces, strict=False):
         gap = "\n\n" if "\n" in piece or "\n" in before else " "
-        text += (gap if text else "") + piece
-    return text
+        yield (gap if before else "") + piece

@@ -1,6 +1,7 @@
 """A cross-encoder: question and text read together, and scored."""
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Reranker:
 
         self.name, self.device = config.name, device
         self.tokenizer = load_tokenizer(config)
+        self._encoding = Lock()  # it is changed while it cuts a text
         kind = AutoModelForSequenceClassification
         self.model, info = pretrained(kind, resolve(config.name), config, dtype="float32")
         outputs = int(self.model.config.num_labels)
@@ -63,12 +65,13 @@ class Reranker:
         if not pairs:
             return scores
         # Only the text is cut: a question that lost its end is another question.
-        encoded: Any = self.tokenizer(
-            [question for question, _ in pairs],
-            [text for _, text in pairs],
-            truncation="only_second" if self._questions_fit(pairs) else True,
-            max_length=self.max_length,
-        )
+        with self._encoding:
+            encoded: Any = self.tokenizer(
+                [question for question, _ in pairs],
+                [text for _, text in pairs],
+                truncation="only_second" if self._questions_fit(pairs) else True,
+                max_length=self.max_length,
+            )
         check_ids(self.model, [np.asarray(row) for row in encoded["input_ids"]])
         lengths = np.asarray([len(row) for row in encoded["input_ids"]], dtype=np.int64)
         most = _TOKENS_PER_BATCH.get(self.device.kind, _TOKENS_PER_BATCH_GPU)

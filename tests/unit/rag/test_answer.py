@@ -4,13 +4,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.metrics import grounding
-from tailorbird.rag.answer import Extractive, Generator, Prompted, answer, laid_out
+from tailorbird.rag.answer import (
+    Drafter,
+    Extractive,
+    Prompted,
+    laid_out,
+    last_answer,
+    stream_answer,
+)
 from tailorbird.rag.citations import check_answer
 from tailorbird.rag.extract import extract, rank_sentences
 from tailorbird.rag.spans import best_span
@@ -54,7 +62,13 @@ class Canned:
         yield from re.findall(r"\S+\s*", self.says)
 
 
-def ask(question: str, *passages: Passage, by: Generator | None = None, **config: float) -> Answer:
+def answer(
+    question: str, passages: Sequence[Passage], by: Drafter, *rest: Any, **named: Any
+) -> Answer:
+    return last_answer(stream_answer(question, passages, by, *rest, **named))
+
+
+def ask(question: str, *passages: Passage, by: Drafter | None = None, **config: float) -> Answer:
     return answer(question, passages, by or Extractive(embed), AskConfig(**config))  # type: ignore[arg-type]
 
 
@@ -71,6 +85,14 @@ def test_quotes_are_cited_to_the_letter_and_in_each_documents_order() -> None:
         assert places == sorted(places)
     assert "deepcopy" in found.text and "[1]" in found.text
     assert grounding.citation_precision(found) == grounding.citation_recall(found) == 1.0
+
+
+def test_pieces_of_quotes_and_refusals_are_the_answers_text() -> None:
+    by = Extractive(embed)
+    for question, passage in (("A KeyError?", page("keyerror")), ("Who?", page("copying", 0.1))):
+        *pieces, last = stream_answer(question, [passage], by, AskConfig())
+        assert isinstance(last, Answer) and "".join(map(str, pieces)) == last.text
+    assert len(pieces) == 1 and last.refused
 
 
 def test_quotes_stand_the_check_that_written_answers_must_stand() -> None:
@@ -128,11 +150,9 @@ def test_a_passage_with_all_the_words_is_near_enough_unless_someone_set_how_near
 
 def test_what_a_model_writes_is_checked() -> None:
     model = Canned("A KeyError quotes the key it looked for [1]. Sets are green [1]. Bye [9].")
-    heard: list[str] = []
-    found = answer(
-        "What is a KeyError?", [page("keyerror")], Prompted(model), AskConfig(), heard=heard.append
-    )
-    assert "".join(heard) == model.says
+    passages = [page("keyerror")]
+    *pieces, found = stream_answer("What is a KeyError?", passages, Prompted(model), AskConfig())
+    assert pieces == re.findall(r"\S+\s*", model.says) and isinstance(found, Answer)
     assert [claim.supported for claim in found.claims] == [True, False, False]
     assert [claim.wrong for claim in found.claims] == [(), (1,), (9,)]
     assert found.text.count("[?]") == 2 and found.prompt_tokens == model.count(

@@ -1,0 +1,93 @@
+"""A run or a base model on this machine -> what writes answers from passages."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird.arms.load import arm_folder
+from tailorbird.arms.load_writing import Writer
+from tailorbird.arms.trained_writing import make_base
+from tailorbird.config import Config
+from tailorbird.config.knowledge import AskConfig
+from tailorbird.data.encode_chat import encode_prompts
+from tailorbird.errors import UserError
+from tailorbird.models.device import choose
+from tailorbird.models.generate import stream
+from tailorbird.models.inputs import context_length
+from tailorbird.records import Example, Message
+from tailorbird.runs.folder import REPORT, TASK, RunFolder
+from tailorbird.tasks.answering import Answering
+
+_UNLIMITED_CONTEXT = 4096
+
+
+@dataclass
+class LocalWriter:
+    """A model on this machine that writes from prompts; several threads may share it.
+
+    Attributes:
+        name: A run's folder or a model's name.
+        answering: The model, with its tokenizer and chat template.
+        ask: Limits.
+        system: The system message that the run was trained with.
+    """
+
+    name: str
+    answering: Answering
+    ask: AskConfig
+    system: str | None = None
+
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt may take: what the model reads, less the answer's."""
+        own = context_length(self.answering.model) or _UNLIMITED_CONTEXT
+        return min(own, self.ask.context_tokens or own) - self.ask.answer_tokens
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the prompt's length by the model's own tokenizer and template."""
+        return len(self._ids(messages))
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        """Yield the answer as it is written."""
+        a = self.answering
+        sampling = a.sampling(self.ask.answer_tokens)
+        sampling = replace(
+            sampling, max_new_tokens=min(sampling.max_new_tokens, self.ask.answer_tokens)
+        )
+        yield from stream(a.model, a.tokenizer, self._ids(messages), sampling, a.device)
+
+    def _ids(self, messages: Sequence[Message]) -> np.ndarray:
+        lead = () if self.system is None else (Message("system", self.system),)
+        prompt = Example(messages[-1].content, messages=(*lead, *messages))
+        return encode_prompts([prompt], self.answering.tokenizer)[0]
+
+
+def open_writer(name: str, config: Config) -> LocalWriter:
+    """Load a run that answers in words, or a base model.
+
+    Args:
+        name: A run's folder, or a model.
+        config: Settings; `model` (but for its name) and `ask` are looked at.
+
+    Raises:
+        UserError: It cannot be had, or does not write.
+    """
+    place = Path(name).expanduser()
+    if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
+        folder = arm_folder(place)
+        if not folder.file(TASK).is_file():
+            raise UserError(
+                f"the run {place} answers with labels, not in words",
+                "give a run tuned on prompts and answers, or a base model",
+            )
+        run = Writer(folder, trust=config.model.trust_remote_code)
+        return LocalWriter(run.name, run.answering, config.ask, run.config.data.system)
+    model = config.model.model_copy(update={"name": name})
+    base = make_base(
+        config.model_copy(update={"model": model}), choose(model.device, model.precision), None
+    )
+    limit = context_length(base.model) or _UNLIMITED_CONTEXT
+    answering = Answering(base.model.eval(), base.tokenizer, base.device, limit, config)
+    return LocalWriter(name, answering, config.ask)
