@@ -26,7 +26,7 @@ from typing import Any
 
 from harness import emit, parser, say
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "flows"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 KINDS = ("ingest", "update", "delete", "sync", "shadow")
 SOURCES, TOGETHER = 24, 4  # documents in all, and in one call
 SPAN = 0.3
@@ -67,11 +67,11 @@ def preload() -> None:
     import lancedb  # noqa: F401
     import numpy.ma
     import numpy.random  # noqa: F401
-    from tests_knowledge import document, load
 
     import tailorbird.documents  # noqa: F401
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.documents.chunk import chunk_document
+    from tests_knowledge import document, load
 
     warnings.filterwarnings("ignore", message="lancedb fork support")
     # Words and tokens that were met once cost nothing in the forks.
@@ -253,10 +253,9 @@ def names(before: str = "") -> list[str]:
 
 def make(folder: Path) -> None:
     """Make an empty knowledge base."""
-    from tests_knowledge import load
-
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.knowledge.base import KnowledgeBase
+    from tests_knowledge import load
 
     config = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)
     KnowledgeBase(folder, config, load).close()
@@ -266,9 +265,8 @@ def work(
     folder: Path, plan: Plan, tell: Tell, kind: str = "update", target: str | None = None
 ) -> None:
     """Write what the plan says, and tell each call that was acknowledged."""
-    from tests_knowledge import load
-
     from tailorbird.knowledge.base import KnowledgeBase
+    from tests_knowledge import load
 
     with KnowledgeBase(folder, None, load) as kb:
         if kind == "sync":
@@ -286,18 +284,16 @@ def work(
 
 
 def _beside(folder: Path, plan: Plan, tell: Tell) -> None:
-    from tests_knowledge import load
-
     from tailorbird.knowledge.base import KnowledgeBase
+    from tests_knowledge import load
 
     with KnowledgeBase(folder, None, load) as kb:
         _calls(kb, plan, tell)
 
 
 def _calls(kb: Any, plan: Plan, tell: Tell) -> None:
-    from tests_knowledge import document
-
     from tailorbird.flows.index import add_documents, remove
+    from tests_knowledge import document
 
     for number, call in enumerate(plan):
         new = [document(source, v) for source, v in call.items() if v is not None]
@@ -313,9 +309,8 @@ def _calls(kb: Any, plan: Plan, tell: Tell) -> None:
 
 def _sync(kb: Any, disk: dict[str, int | None], tell: Tell) -> None:
     """Bring a folder's files to their versions, and the knowledge base to the folder."""
-    from tests_knowledge import document
-
     from tailorbird.flows.index import index
+    from tests_knowledge import document
 
     for source, version in disk.items():
         if version is None:
@@ -335,10 +330,9 @@ def _sync(kb: Any, disk: dict[str, int | None], tell: Tell) -> None:
 
 def look(folder: Path, tell: Tell) -> None:
     """Tell what verifies, and the versions that readers see, as JSON."""
-    from tests_knowledge import load, versions
-
     from tailorbird.flows.upkeep import verify
     from tailorbird.knowledge.base import KnowledgeBase
+    from tests_knowledge import load, versions
 
     with KnowledgeBase(folder, None, load) as kb:
         problems = list(verify(kb).problems)
@@ -369,9 +363,8 @@ def lost(kb: Any, view: Any, source: str) -> Iterator[str]:
 
 def watch(folder: Path, tell: Tell) -> None:
     """Read all the time; tell every look, and what it saw half."""
-    from tests_knowledge import load, versions
-
     from tailorbird.knowledge.base import KnowledgeBase
+    from tests_knowledge import load, versions
 
     with KnowledgeBase(folder, None, load) as kb:
         while True:

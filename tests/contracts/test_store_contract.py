@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailorbird.knowledge.lance import LanceStore, Store
+from stores import STORES, place_of
+from tailorbird.errors import UserError
+from tailorbird.knowledge.backends import backend_of
+from tailorbird.knowledge.protocols import Store
 
 D = 16
 WORDS = [f"term{n}" for n in range(60)]
@@ -52,11 +55,19 @@ def put(store: Store, oracle: Oracle, count: int, seed: int, start: int = 1) -> 
     oracle.held |= {int(r): (v, t.split()) for r, v, t in zip(rows, vectors, texts, strict=True)}
 
 
+@pytest.fixture(params=STORES)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return place_of(request)
+
+
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Store, Oracle]]:
-    store, oracle = LanceStore(tmp_path / "index", "g1", D, create=True), Oracle()
+def pair(address: str, tmp_path: Path) -> Iterator[tuple[Store, Oracle]]:
+    backend = backend_of(tmp_path, address)
+    link = backend.connect(create=True)
+    store, oracle = backend.open(1, D, create=True), Oracle()
     put(store, oracle, 300, seed=1)
     yield store, oracle
+    link.close()
 
 
 def check(store: Store, oracle: Oracle, close: float = 0.02) -> None:
@@ -138,53 +149,33 @@ def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracl
 
 
 def test_another_opening_sees_every_change(
-    pair: tuple[Store, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Store, Oracle], address: str, tmp_path: Path
 ) -> None:
     store, oracle = pair
-    other = LanceStore(tmp_path / "index", "g1", D)
+    other = backend_of(tmp_path, address).open(1, D)
     check(other, oracle)
     put(store, oracle, 20, seed=3, start=500)
     store.delete(np.array([5, 501]))
     del oracle.held[5], oracle.held[501]
-    query = oracle.held[510][0]
-    assert other.nearest(query, 1)[0].tolist() == [510]
-    # Rows below the last, as a repair adds them; and more deletions than are put up with.
-    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 0.0)
-    put(store, oracle, 4, seed=4, start=400)
-    store.delete(np.arange(20, 30))
-    for row in range(20, 30):
-        del oracle.held[row]
-    assert other.nearest(oracle.held[402][0], 1)[0].tolist() == [402]
-    monkeypatch.setattr("tailorbird.knowledge.lance._READ_ALL_SECONDS", 60.0)
-    monkeypatch.setattr("tailorbird.knowledge.lance._STALE", 5)
-    store.delete(np.arange(30, 40))
-    for row in range(30, 40):
-        del oracle.held[row]
+    assert other.nearest(oracle.held[510][0], 1)[0].tolist() == [510]
     check(other, oracle)
-    assert other.rows().tolist() == sorted(oracle.held)
 
 
-def test_past_the_memory_an_approximate_index_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(5)
-    centres = rng.normal(size=(40, D))
-    vectors = centres[rng.integers(40, size=4000)] + 0.5 * rng.normal(size=(4000, D))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    store = LanceStore(tmp_path / "index", "g1", D, create=True)
-    store.add(np.arange(4000), vectors, ["text"] * 4000)
-    exact = [set(store.nearest(vector, 10)[0].tolist()) for vector in vectors[:50]]
-    monkeypatch.setattr("tailorbird.knowledge.lance._RESIDENT_BYTES", 0)
-    large = LanceStore(tmp_path / "index", "g1", D)
-    large.optimize()
-    found = [set(large.nearest(vector, 100)[0][:10].tolist()) for vector in vectors[:50]]
-    shares = [len(one & other) / 10 for one, other in zip(exact, found, strict=True)]
-    assert np.mean(shares) >= 0.98
-    rows, cosines = large.nearest(vectors[7], 3)
-    assert cosines == pytest.approx(vectors[rows] @ vectors[7], abs=1e-5)
-    large.delete(rows[:1])
-    large.add(np.array([9000]), vectors[7:8], ["text"])
-    assert large.nearest(vectors[7], 1)[0].tolist() == [9000]
-    few = np.array([5, 9, 11])
-    assert set(large.nearest(vectors[7], 3, few)[0].tolist()) == set(few.tolist())
-    assert np.array_equal(large.vectors(few), vectors[few])
+def test_rows_come_back_as_a_repair_adds_them(pair: tuple[Store, Oracle]) -> None:
+    store, oracle = pair
+    store.delete(np.arange(20, 30))
+    put(store, oracle, 10, seed=4, start=20)
+    store.optimize()
+    check(store, oracle)
+
+
+def test_an_index_that_is_not_there(address: str, tmp_path: Path) -> None:
+    backend = backend_of(tmp_path, address)
+    backend.connect(create=True).close()
+    with pytest.raises(UserError, match="--repair"):
+        backend.open(1, D)
+    backend.open(1, D, create=True).add(*rows_of(3, seed=1))
+    assert backend.open(1, D).rows().tolist() == [1, 2, 3]
+    backend.remove(1)
+    backend.remove(1)
+    assert backend.open(1, D, create=True).rows().tolist() == []

@@ -15,6 +15,7 @@ from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.ledger import Ledger
+from tailorbird.knowledge.sqlite import connect
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
@@ -103,9 +104,9 @@ def test_several_make_the_same_ledger_at_once(tmp_path: Path, there: bool) -> No
     def make(path: Path, start: threading.Barrier) -> None:
         start.wait()
         try:
-            ledger = Ledger(path, create=True)
+            ledger = Ledger(connect(path, create=True))
             ledger.setting("generation")
-            ledger.close()
+            ledger.link.close()
         except Exception as error:
             faults.append(error)
 

@@ -55,7 +55,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "sentence_transformers": ("rag/", "models/"),
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
-    "filelock": "knowledge/write.py",
+    "filelock": "knowledge/sqlite.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
     "yaml": "yaml_text.py",

@@ -53,12 +53,14 @@ def index(
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     asked = paths or remove or list_ or verify or repair or stats or rollback
-    given = options.make_config(config, settings, {"index.embedder": embedder}).index
+    whole = options.make_config(config, settings, {"index.embedder": embedder})
+    given, place = whole.index, whole.knowledge.store
     embedder = given.embedder if "embedder" in given.model_fields_set else None
     if not (asked or embedder):
         raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
     # A folder that does not exist yet is made only when there is something to put in.
-    with KnowledgeBase(Path(store), given if paths else None, repairing=repair) as kb:
+    made = given if paths else None
+    with KnowledgeBase(Path(store), made, repairing=repair, store=place) as kb:
         told = _change(kb, repair, rollback, embedder, remove)
         if paths:
             told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()

@@ -8,6 +8,19 @@ from tailorbird.config.section import Section
 from tailorbird.terminal import without_credentials
 
 
+class KnowledgeConfig(Section):
+    """Where a knowledge base lies."""
+
+    store: str | None = None
+    """`lancedb`: in its own folder. The default: what the knowledge base has, lancedb for a new
+    one."""
+
+    @field_serializer("store", when_used="json")
+    def _without_password(self, store: str | None) -> str | None:
+        """Keep a password out of what is saved."""
+        return store and without_credentials(store)
+
+
 class IndexConfig(Section):
     """How documents become chunks of a knowledge base."""
 

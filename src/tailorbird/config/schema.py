@@ -4,7 +4,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from tailorbird.config.knowledge import AskConfig, IndexConfig, RetrieveConfig, RetrieverConfig
+from tailorbird.config.knowledge import (
+    AskConfig,
+    IndexConfig,
+    KnowledgeConfig,
+    RetrieveConfig,
+    RetrieverConfig,
+)
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 from tailorbird.errors import UserError
@@ -302,6 +308,8 @@ class Config(Section):
     """How written answers are scored, and labels doubted."""
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    """Where a knowledge base lies."""
     index: IndexConfig = IndexConfig()
     """How documents become a knowledge base."""
     retrieve: RetrieveConfig = RetrieveConfig()

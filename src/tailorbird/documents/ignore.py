@@ -17,9 +17,9 @@ _LINES_AT_ONCE = 500
 _ALWAYS = ("__pycache__/", "node_modules/", "__MACOSX/", "*.pyc", "~$*", "*.egg-info/")
 # What no pattern names: one that takes it takes all that lies in its folder.
 _ANY_NAME = "\x07"
-# A knowledge base may stand in a folder of documents: this file tells that it does.
-_LEDGER = "ledger.sqlite"
-_KNOWLEDGE = (f"/{_LEDGER}*", "/lock", "/index/", "/embedders/", "/rerankers/")
+# A knowledge base may stand in a folder of documents: one of these files tells that it does.
+_LEDGERS = "ledger.sqlite", "ledger.json"
+_KNOWLEDGE = ("/ledger.sqlite*", "/ledger.json", "/lock", "/index/", "/embedders/", "/rerankers/")
 
 
 class Globs:
@@ -105,7 +105,7 @@ def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
         folder: The folder.
         named: One below it that is read although a rule leaves it out.
     """
-    rules = [Globs(_KNOWLEDGE)] if (folder / _LEDGER).is_file() else []
+    rules = [Globs(_KNOWLEDGE)] if any((folder / name).is_file() for name in _LEDGERS) else []
     for name in IGNORE_FILES:
         try:
             lines = _lines(folder / name)

@@ -49,7 +49,7 @@ class KnowledgeBase:
         flags = {_SHORT.get(name, name.replace("__", ".")): v for name, v in settings.items()}
         plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
         self.config = load_config(flags=plain)
-        self.store = Store.create(path, self.config.index)
+        self.store = Store(path, self.config.index, store=self.config.knowledge.store)
         asked = self.config.index
         if "embedder" in asked.model_fields_set and not self.store.adopts(asked.embedder):
             kept = self.store.settings.embedder

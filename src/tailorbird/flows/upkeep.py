@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from tailorbird import log
-from tailorbird.knowledge.base import INDEX, KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.ledger import unpack
-from tailorbird.knowledge.write import write_lock
 
 _BLOCK = 2000
 
@@ -35,8 +34,7 @@ def stats(kb: KnowledgeBase) -> dict[str, Any]:
     """Return counts and sizes."""
     ledger = kb.ledger
     count = ledger.count
-    sizes = [file.stat().st_size for file in kb.folder.rglob("*") if file.is_file()]
-    index = [file.stat().st_size for file in (kb.folder / INDEX).rglob("*") if file.is_file()]
+    whole, index = kb.backend.sizes()
     current = kb.current
     return {
         "documents": count("SELECT count(*) FROM documents WHERE state = 'live'"),
@@ -46,12 +44,13 @@ def stats(kb: KnowledgeBase) -> dict[str, Any]:
             "SELECT sum(c.tokens) FROM chunks c JOIN documents d ON d.version = c.version "
             "WHERE d.state = 'live'"
         ),
+        "store": kb.backend.address or kb.backend.name,
         "embedder": current.embedder,
         "dimension": current.dimension,
         "generation": current.number,
         "settings": kb.settings.model_dump(mode="json", exclude_defaults=True),
-        "bytes": sum(sizes),
-        "index_bytes": sum(index),
+        "bytes": whole,
+        "index_bytes": index,
     }
 
 
@@ -60,10 +59,9 @@ def verify(kb: KnowledgeBase) -> Verified:
     ledger = kb.ledger
     problems: list[str] = []
     # Where nobody may write there is no lock to be had, and nothing changes meanwhile.
-    with nullcontext() if kb.read_only else write_lock(kb.folder):
-        told = ledger.link.execute("PRAGMA quick_check").fetchone()[0]
-        if told != "ok":
-            problems.append(f"the ledger is damaged: {told}")
+    with nullcontext() if kb.read_only else kb.backend.lock():
+        if damage := ledger.link.check():
+            problems.append(f"the ledger is damaged: {damage}")
         for state in ("pending", "dead"):
             if left := len(ledger.versions(state)):
                 problems.append(f"{left} documents were left {state} by a killed writer")

@@ -14,14 +14,14 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.chunk import chunk_document, chunk_limit, contextual_text
 from tailorbird.errors import UserError
 from tailorbird.knowledge import write
+from tailorbird.knowledge.backends import backend_of, remember
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
-from tailorbird.knowledge.lance import LanceStore, Store
 from tailorbird.knowledge.ledger import Generation, Ledger, Prepared, said_hash
-from tailorbird.knowledge.schema import explained, make_folder, writable
+from tailorbird.knowledge.protocols import Store
 from tailorbird.knowledge.snapshot import Snapshot
+from tailorbird.knowledge.sqlite import make_folder
 from tailorbird.records import Document
 
-LEDGER, INDEX = "ledger.sqlite", "index"
 _BLOCK = 2000
 # Of the settings, what is kept with the documents; limits of reading belong to a command.
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
@@ -35,6 +35,7 @@ class KnowledgeBase:
         config: Settings to make it with; those of one that is there are not changed by it.
         load: Loads embedders; for tests.
         repairing: Open it also without its index, for `rebuild`.
+        store: ``knowledge.store``; None: as it is, the default for one that is made.
 
     Raises:
         UserError: There is none, it is damaged, or its index is missing.
@@ -46,17 +47,20 @@ class KnowledgeBase:
         config: IndexConfig | None = None,
         load: LoadEmbedder = load_embedder,
         repairing: bool = False,
+        store: str | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.backend = backend_of(self.folder, store)
         self._embedders = Embedders(self.folder, load)
         self._stores: dict[int, Store] = {}
         self._idle: list[Ledger] = []
         self._guard = threading.Lock()
-        fresh = config is not None and not (self.folder / LEDGER).is_file()
+        fresh = config is not None and not self.backend.exists
         if fresh:
             make_folder(self.folder)
-        self._ledger = Ledger(self.folder / LEDGER, create=fresh)
+        self._ledger = Ledger(self.backend.connect(create=fresh))
         try:
+            remember(self.backend)
             if self._ledger.setting("generation") is None:
                 self._begin(config or IndexConfig())
             if not repairing:
@@ -93,7 +97,7 @@ class KnowledgeBase:
     @property
     def read_only(self) -> bool:
         """Whether it lies where this process may not write."""
-        return not writable(self._ledger.path)
+        return self.backend.read_only
 
     @property
     def settings(self) -> IndexConfig:
@@ -132,7 +136,7 @@ class KnowledgeBase:
 
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a value, such as a calibrated weight or threshold."""
-        with explained(self._ledger.path):
+        with self._ledger.link.explained():
             self._ledger.keep({name: value})
 
     def keep_settings(self, config: IndexConfig) -> None:
@@ -149,16 +153,12 @@ class KnowledgeBase:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Snapshot]:
         """Look at one moment of it: writers change nothing of what is seen."""
-        with self._borrowed() as ledger, explained(ledger.path):
-            ledger.link.execute("BEGIN")
-            try:
-                # The first read fixes the moment.
-                number = int(ledger.setting("generation"))
-                generation = next(g for g in ledger.generations() if g.number == number)
-                load = partial(self._embedders.of, generation)
-                yield Snapshot(ledger, self.store(generation), load)
-            finally:
-                ledger.link.execute("ROLLBACK")
+        with self._borrowed() as ledger, ledger.link.explained(), ledger.link.snapshot():
+            # The first read fixes the moment.
+            number = int(ledger.setting("generation"))
+            generation = next(g for g in ledger.generations() if g.number == number)
+            load = partial(self._embedders.of, generation)
+            yield Snapshot(ledger, self.store(generation), load)
 
     def prepare(self, document: Document, path: str, config: IndexConfig) -> Prepared:
         """Cut a document."""
@@ -180,7 +180,7 @@ class KnowledgeBase:
             generation = self.current
             vectors = self._embed_missing(generation, said, title)
             full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.gone)
-            with write.write_lock(self.folder), explained(self._ledger.path):
+            with self.backend.lock(), self._ledger.link.explained():
                 if self.current == generation:
                     store = self.store(generation)
                     done = write.commit(self._ledger, generation, store, full)
@@ -192,12 +192,12 @@ class KnowledgeBase:
 
     def optimize(self, rows: int = 500) -> bool:
         """Tidy the index if more than `rows` were added since; return whether it was."""
-        with write.write_lock(self.folder):
+        with self.backend.lock():
             store = self.store(self.current)
             if not store.due(rows):
                 return False
             store.optimize()
-            self._ledger.checkpoint()
+            self._ledger.link.checkpoint()
         return True
 
     def adopts(self, embedder: str) -> bool:
@@ -240,10 +240,10 @@ class KnowledgeBase:
             else self._ledger.new_generation(name, int(model.dimension), model.fingerprint)
         )
         if vectors:
-            with explained(self._ledger.path):
+            with self._ledger.link.explained():
                 write.keep_vectors(self._ledger, generation.number, vectors)
         self._embed_all(generation, title)
-        with write.write_lock(self.folder), explained(self._ledger.path):
+        with self.backend.lock(), self._ledger.link.explained():
             self._bring_up(generation)
         return generation.number
 
@@ -256,7 +256,7 @@ class KnowledgeBase:
         """
         generation = self._generation(number)
         self._embed_all(generation)
-        with write.write_lock(self.folder), explained(self._ledger.path):
+        with self.backend.lock(), self._ledger.link.explained():
             before = self.current.number
             self._bring_up(generation)
             if before == number:
@@ -271,7 +271,7 @@ class KnowledgeBase:
             )
             for old in self._ledger.generations():
                 if old.number not in (before, number):
-                    LanceStore.remove(self.folder / INDEX, f"g{old.number}")
+                    self.backend.remove(old.number)
                     self._stores.pop(old.number, None)
                     self._ledger.forget_generation(old.number)
 
@@ -298,8 +298,8 @@ class KnowledgeBase:
         """
         with self._guard:
             if generation.number not in self._stores:
-                self._stores[generation.number] = LanceStore(
-                    self.folder / INDEX, f"g{generation.number}", generation.dimension, create
+                self._stores[generation.number] = self.backend.open(
+                    generation.number, generation.dimension, create
                 )
             return self._stores[generation.number]
 
@@ -307,9 +307,9 @@ class KnowledgeBase:
         """Make the index again from the ledger; return how many chunks it holds."""
         generation = self.current
         self._embed_all(generation, title)
-        with write.write_lock(self.folder), explained(self._ledger.path):
+        with self.backend.lock(), self._ledger.link.explained():
             self._stores.pop(generation.number, None)
-            LanceStore.remove(self.folder / INDEX, f"g{generation.number}")
+            self.backend.remove(generation.number)
             write.recover(self._ledger, generation, self.store(generation, create=True))
             added, _ = self._bring_up(generation)
         return added
@@ -331,7 +331,7 @@ class KnowledgeBase:
                 rows = np.asarray([row for _, row in found], dtype=np.int64)
                 said = {name: contextual_text(c) for _, name, c in ledger.said_of(rows)}
                 vectors = self._embedders.embed(generation, said)
-                with explained(ledger.path):
+                with ledger.link.explained():
                     write.keep_vectors(ledger, generation.number, vectors)
                 bar.advance(len(found))
 
@@ -353,20 +353,26 @@ class KnowledgeBase:
     def _begin(self, config: IndexConfig) -> None:
         model = self._embedders.named(config.embedder)
         chunk_limit(model.tokenizer, config)
-        with write.write_lock(self.folder):
+        with self.backend.lock():
             if self._ledger.setting("generation") is None:
                 generation = self._ledger.new_generation(
                     config.embedder, int(model.dimension), model.fingerprint
                 )
                 self.store(generation, create=True)
-                self._ledger.keep({"index": _kept(config), "generation": generation.number})
+                self._ledger.keep(
+                    {
+                        "index": _kept(config),
+                        "generation": generation.number,
+                        "store": self.backend.name,
+                    }
+                )
 
     def _settle(self) -> None:
         """Finish what a killed writer left, unless another writer is at work."""
         # Where it may only be read that is left to who may write: readers see live versions alone.
         if self.read_only or not write.unsettled(self._ledger):
             return
-        with write.write_lock(self.folder, wait_seconds=0) as held:
+        with self.backend.lock(wait_seconds=0) as held:
             if held:
                 current = self.current
                 write.recover(self._ledger, current, self.store(current))
@@ -376,7 +382,7 @@ class KnowledgeBase:
         """Lend a connection: each thread that reads has its own while it reads."""
         with self._guard:
             ledger = self._idle.pop() if self._idle else None
-        ledger = ledger or Ledger(self.folder / LEDGER)
+        ledger = ledger or Ledger(self.backend.connect())
         try:
             yield ledger
         finally:

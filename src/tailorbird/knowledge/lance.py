@@ -15,14 +15,16 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tailorbird import log
 from tailorbird.errors import UserError
 from tailorbird.knowledge.fold import is_unspaced, words_to_find, words_to_index
-from tailorbird.knowledge.resident import Found, Resident, best
+from tailorbird.knowledge.protocols import Ranking
+from tailorbird.knowledge.resident import Resident, best
+from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
 
 _RESIDENT_BYTES = 256 << 20
 # Other processes may still read a version that was just replaced; queries take far less.
@@ -35,47 +37,18 @@ _VECTOR_INDEX = "vector_idx"
 _WORDS, _OLD_WORDS = "words", "text"
 
 
-class Store(Protocol):
-    """Vectors and words by row; the ledger gives rows out and never gives one twice."""
+class LanceBackend(FolderBackend):
+    """LanceDB tables in the folder, one per generation; the default."""
 
-    def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
-        """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; found from then on."""
-        ...
+    name = "lancedb"
 
-    def delete(self, rows: np.ndarray) -> None:
-        """Delete rows; those it does not hold are left out."""
-        ...
+    def open(self, number: int, dimension: int, create: bool = False) -> "LanceStore":
+        """See `Backend.open`."""
+        return LanceStore(self.folder / INDEX, f"g{number}", dimension, create)
 
-    def rows(self) -> np.ndarray:
-        """Return every row held, sorted; one that is held twice stands twice."""
-        ...
-
-    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
-        """Return the rows most like a unit vector ``[d]``, with cosines.
-
-        A few that another opening has deleted may still be among them; snapshots leave them out.
-        """
-        ...
-
-    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Found:
-        """Return the rows that share words with the question, stemmed, with BM25."""
-        ...
-
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors ``[n, d]`` of rows, in their order; zeros for a row not held."""
-        ...
-
-    def due(self, rows: int) -> bool:
-        """Say whether more than `rows` were added since `optimize`, or very many small changes."""
-        ...
-
-    def optimize(self) -> None:
-        """Index what was added, merge small files, forget old versions."""
-        ...
-
-    def drop(self) -> None:
-        """Delete it from disk."""
-        ...
+    def remove(self, number: int) -> None:
+        """See `Backend.remove`."""
+        shutil.rmtree(self.folder / INDEX / f"g{number}.lance", ignore_errors=True)
 
 
 class LanceStore:
@@ -100,7 +73,7 @@ class LanceStore:
         self._lock = threading.Lock()
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
-        """See `Store.add`; counts what arrived.
+        """See `Index.add`; counts what arrived.
 
         Raises:
             UserError: The disk is full.
@@ -122,7 +95,7 @@ class LanceStore:
         assert arrived == len(rows), f"{arrived} of {len(rows)} rows arrived in the index"
 
     def delete(self, rows: np.ndarray) -> None:
-        """See `Store.delete`."""
+        """See `Index.delete`."""
         with self._lock:
             self._resident = self._resident.without(rows)
         for start in range(0, len(rows), 5000):
@@ -130,12 +103,12 @@ class LanceStore:
                 self._table.delete(_in(rows[start : start + 5000]))
 
     def rows(self) -> np.ndarray:
-        """See `Store.rows`."""
+        """See `Index.rows`."""
         read = self._table.search().select(["row"]).to_arrow()["row"].to_numpy()
         return np.sort(read.astype(np.int64))
 
-    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
-        """See `Store.nearest`; exact below `_RESIDENT_BYTES` of vectors and for few `among`."""
+    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
+        """See `Vectors.nearest`; exact below `_RESIDENT_BYTES` of vectors and for few `among`."""
         if among is not None and not len(among):
             return _nothing()
         if (resident := self._loaded()) is not None:
@@ -148,8 +121,8 @@ class LanceStore:
         found = search.select(["row", "_distance"]).limit(k).to_arrow()
         return best(found["row"].to_numpy(), 1.0 - found["_distance"].to_numpy(), k)
 
-    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Found:
-        """See `Store.matching`.
+    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
+        """See `Words.matching`.
 
         What is `among` is picked from the ranking of all: LanceDB would count words among those
         rows only, and the same text would score differently with and without a filter.
@@ -172,7 +145,7 @@ class LanceStore:
             wanted *= 8
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """See `Store.vectors`."""
+        """See `Vectors.vectors`."""
         # A row's vector never changes: one that is at hand needs no look at the table.
         if self._resident.holds(rows):
             return self._resident.vectors(rows)
@@ -182,29 +155,20 @@ class LanceStore:
         return block.brought_up(0, np.unique(rows), self._pieces).vectors(rows)
 
     def due(self, rows: int) -> bool:
-        """See `Store.due`."""
+        """See `Index.due`."""
         words = self._table.index_stats(f"{self._words}_idx")
         if words is None or words.num_unindexed_rows > rows:
             return True
         return bool(self._table.stats()["fragment_stats"]["num_small_fragments"] > _FRAGMENTS)
 
     def optimize(self) -> None:
-        """See `Store.optimize`."""
+        """See `Index.optimize`."""
         with _explained(self.folder):
             _ensure_indexes(self._table)
             self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
             large = self._large(self._table.count_rows())
             if large and self._table.index_stats(_VECTOR_INDEX) is None:
                 self._build_vector_index()
-
-    def drop(self) -> None:
-        """See `Store.drop`."""
-        self.remove(self.folder, self.name)
-
-    @staticmethod
-    def remove(folder: Path, name: str) -> None:
-        """Delete a table from disk, also one too damaged to be opened."""
-        shutil.rmtree(folder / f"{name}.lance", ignore_errors=True)
 
     @property
     def _words(self) -> str:
@@ -253,7 +217,7 @@ class LanceStore:
         self._read_all = now
         return before.brought_up(version, self.rows(), self._missing)
 
-    def _pieces(self, rows: np.ndarray) -> Found:
+    def _pieces(self, rows: np.ndarray) -> Ranking:
         """Read these rows through the index on them, thousands at once."""
         read = [self._read(_in(rows[start : start + 5000])) for start in range(0, len(rows), 5000)]
         return np.concatenate([r for r, _ in read]), np.concatenate([v for _, v in read])
@@ -261,7 +225,7 @@ class LanceStore:
     def _large(self, rows: int) -> bool:
         return rows * self.dimension * 4 > _RESIDENT_BYTES
 
-    def _missing(self, rows: np.ndarray) -> Found:
+    def _missing(self, rows: np.ndarray) -> Ranking:
         """Read these sorted rows."""
         if len(rows) <= 2000:
             return self._read(_in(rows))
@@ -269,7 +233,7 @@ class LanceStore:
         wanted = np.isin(found, rows)
         return (found, vectors) if wanted.all() else (found[wanted], vectors[wanted])
 
-    def _read(self, where: str | None, expected: int = 0) -> Found:
+    def _read(self, where: str | None, expected: int = 0) -> Ranking:
         """Return rows and vectors ``[n, d]``, read in blocks, so that they lie in memory once."""
         search = self._table.search().select(["row", "vector"])
         if where:
@@ -291,7 +255,7 @@ class LanceStore:
         return rows[:count], vectors[:count]
 
 
-def _nothing() -> Found:
+def _nothing() -> Ranking:
     return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
 
 
@@ -368,8 +332,5 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         if "No space left" in str(error) or "os error 28" in str(error):
-            raise UserError(
-                f"the disk with {folder.parent} is full",
-                "free some space and run the same command again: it goes on, nothing is lost",
-            ) from error
+            raise disk_full(folder) from error
         raise

@@ -1,4 +1,4 @@
-"""The ledger: what a knowledge base holds, in SQLite. The index can be made again from it.
+"""The ledger: what a knowledge base holds. The index can be made again from it.
 
 A document's version is ``pending`` while its chunks go into the index, then ``live``, and ``dead``
 from the moment that a newer one is live until its rows have left the index. Readers see ``live``
@@ -7,18 +7,16 @@ alone.
 
 import hashlib
 import json
-import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tailorbird.knowledge.metadata import metadata_of, metadata_text
-from tailorbird.knowledge.schema import connect, transaction
+from tailorbird.knowledge.protocols import Database
 from tailorbird.records import Chunk, Document, Mark
 
 _AT_ONCE = 500
@@ -81,11 +79,10 @@ def said_hash(text: str) -> bytes:
 
 
 class Ledger:
-    """One connection to the ledger; a process may have many."""
+    """What is asked of a ledger and written to it, over one connection; there may be many."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        self.path = path
-        self.link = connect(path, create)
+    def __init__(self, link: Database) -> None:
+        self.link = link
 
     def close(self) -> None:
         """Close the connection."""
@@ -98,21 +95,23 @@ class Ledger:
 
     def keep(self, settings: Mapping[str, Any]) -> None:
         """Keep values (anything JSON can say), all or none."""
-        with transaction(self.link):
+        with self.link.transaction():
             self.link.executemany(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+                "INSERT INTO settings VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 [(name, json.dumps(value)) for name, value in settings.items()],
             )
 
     def new_generation(self, embedder: str, dimension: int, fingerprint: str = "") -> Generation:
         """Note another embedding of everything; nothing is in it yet."""
-        with transaction(self.link):
-            number = self.link.execute(
-                "INSERT INTO generations (embedder, dimension, fingerprint) VALUES (?, ?, ?)",
-                (embedder, dimension, fingerprint),
-            ).lastrowid
-        assert number is not None
-        return Generation(number, embedder, dimension, fingerprint)
+        with self.link.transaction():
+            row = self._one(
+                "INSERT INTO generations (embedder, dimension, fingerprint) VALUES (?, ?, ?) "
+                "RETURNING number",
+                embedder, dimension, fingerprint,
+            )  # fmt: skip
+        assert row is not None
+        return Generation(row[0], embedder, dimension, fingerprint)
 
     def generations(self) -> list[Generation]:
         """Return all that are kept, the oldest first."""
@@ -122,13 +121,13 @@ class Ledger:
 
     def rename(self, number: int, embedder: str) -> None:
         """Know a generation's model by another name."""
-        with transaction(self.link):
+        with self.link.transaction():
             sql = "UPDATE generations SET embedder = ? WHERE number = ?"
             self.link.execute(sql, (embedder, number))
 
     def forget_generation(self, number: int) -> None:
         """Forget a generation and its vectors."""
-        with transaction(self.link):
+        with self.link.transaction():
             self.link.execute("DELETE FROM vectors WHERE generation = ?", (number,))
             self.link.execute("DELETE FROM generations WHERE number = ?", (number,))
 
@@ -146,9 +145,9 @@ class Ledger:
     def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return the digests of live documents and how they were cut, by source."""
         read = self.link.execute(
-            "SELECT source, digest, made FROM documents WHERE state = 'live' AND source IN "
-            "(SELECT value FROM json_each(?))",
-            (json.dumps(list(sources)),),
+            "SELECT source, digest, made FROM documents WHERE state = 'live' AND source "
+            + self.link.AMONG,
+            (self.link.listing(list(sources)),),
         )
         return {source: (digest, made) for source, digest, made in read}
 
@@ -189,7 +188,7 @@ class Ledger:
 
     def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
         """Note new versions with their chunks; return their numbers and the rows of all chunks."""
-        version, first = self._given("documents") + 1, self._given("chunks") + 1
+        version, first = self.link.last_key("documents") + 1, self.link.last_key("chunks") + 1
         numbers = range(version, version + len(prepared))
         versions = list(zip(numbers, prepared, strict=True))
         self.link.executemany(
@@ -232,7 +231,7 @@ class Ledger:
     def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep vectors by the hash of what they say."""
         self.link.executemany(
-            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
+            "INSERT INTO vectors VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()],
         )
 
@@ -241,8 +240,8 @@ class Ledger:
 
         Returns how many documents were there to be removed.
         """
-        named = "version IN (SELECT value FROM json_each(?))"
-        numbers = json.dumps(list(versions))
+        named = f"version {self.link.AMONG}"
+        numbers = self.link.listing(list(versions))
         # Of versions of one document the last is the one that stays.
         last = f"SELECT max(version) FROM documents WHERE {named} GROUP BY source"
         lasting = [row[0] for row in self.link.execute(last, (numbers,))]
@@ -253,17 +252,16 @@ class Ledger:
         )
         for state, which in (("dead", list(versions)), ("live", lasting)):
             sql = f"UPDATE documents SET state = '{state}' WHERE {named}"
-            self.link.execute(sql, (json.dumps(which),))
-        deleted = self.link.executemany(
-            "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source = ?",
-            [(source,) for source in removed],
-        ).rowcount
-        return max(0, deleted)
+            self.link.execute(sql, (self.link.listing(which),))
+        sql = "UPDATE documents SET state = 'dead' WHERE state = 'live' AND source "
+        names = self.link.listing(list(removed))
+        return int(self.link.execute(sql + self.link.AMONG, (names,)).rowcount)
 
     def note_files(self, notes: Iterable[FileNote], gone: Iterable[str] = ()) -> None:
         """Note files as read; forget those that are gone."""
         self.link.executemany(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+            "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
+            "size = excluded.size, mtime_ns = excluded.mtime_ns, digest = excluded.digest",
             [(n.path, n.size, n.mtime_ns, n.digest) for n in notes],
         )
         self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
@@ -276,14 +274,16 @@ class Ledger:
     def erase(self, versions: Sequence[int]) -> None:
         """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
         keys = [(version,) for version in versions]
-        named = "version IN (SELECT value FROM json_each(?))"
-        said = f"SELECT DISTINCT g.number, c.said FROM generations g, chunks c WHERE c.{named}"
-        needless = self.link.execute(said, (json.dumps(list(versions)),)).fetchall()
+        said = (
+            "SELECT DISTINCT g.number, c.said FROM generations g, chunks c "
+            f"WHERE c.version {self.link.AMONG}"
+        )
+        needless = self.link.execute(said, (self.link.listing(list(versions)),)).fetchall()
         for table in ("chunks", "texts", "documents"):
             self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
         self.link.executemany(
-            "DELETE FROM vectors WHERE generation = ?1 AND said = ?2 AND NOT EXISTS "
-            "(SELECT 1 FROM chunks WHERE said = ?2)",
+            "DELETE FROM vectors WHERE generation = ? AND said = ? AND NOT EXISTS "
+            "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)",
             needless,
         )
 
@@ -300,9 +300,9 @@ class Ledger:
         sql = (
             'SELECT c.row, c.said, c.id, d.source, c.position, c.text, c.start, c."end", d.title, '
             "c.page, c.headings, c.tokens FROM chunks c JOIN documents d ON d.version = c.version "
-            "WHERE c.row IN (SELECT value FROM json_each(?)) ORDER BY c.row"
+            f"WHERE c.row {self.link.AMONG} ORDER BY c.row"
         )
-        for row, said, *rest in self.link.execute(sql, (json.dumps(rows.tolist()),)):
+        for row, said, *rest in self.link.execute(sql, (self.link.listing(rows.tolist()),)):
             yield row, said, chunk_of(rest)
 
     def vectors(self, generation: int, said: Iterable[bytes]) -> dict[bytes, np.ndarray]:
@@ -316,13 +316,9 @@ class Ledger:
             found |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
         return found
 
-    def checkpoint(self) -> None:
-        """Copy the log into the file, as far as readers allow."""
-        self.link.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
     def sweep(self) -> None:
         """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
-        with transaction(self.link):
+        with self.link.transaction():
             self.link.execute(
                 "DELETE FROM vectors WHERE NOT EXISTS "
                 "(SELECT 1 FROM chunks c WHERE c.said = vectors.said)"
@@ -333,14 +329,9 @@ class Ledger:
         found = self._one(sql, *values)
         return int(found[0] or 0) if found else 0
 
-    def _given(self, table: str) -> int:
-        """Return the highest key that a table ever gave; none is given twice."""
-        found = self._one("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
-        return int(found[0]) if found else 0
-
-    def _one(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        found: sqlite3.Row | None = self.link.execute(sql, values).fetchone()
-        return found
+    def _one(self, sql: str, *values: Any) -> Sequence[Any] | None:
+        row: Sequence[Any] | None = self.link.execute(sql, values).fetchone()
+        return row
 
 
 def _is(state: str) -> str:

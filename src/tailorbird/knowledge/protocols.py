@@ -1,14 +1,21 @@
-"""What retrieval needs of a knowledge base: one unchanging look at it, and what is kept there."""
+"""What retrieval needs of a knowledge base, and what a knowledge base needs of a store.
 
-from collections.abc import Sequence
+A store is three small things: an index of vectors, an index of words, and the database with the
+ledger. A backend opens them; `knowledge/backends.py` has the table of backends.
+"""
+
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Hit
+
+Ranking = tuple[np.ndarray, np.ndarray]
+"""Rows int64, and their scores float32, best first."""
 
 
 class EmbedsQuestions(Protocol):
@@ -68,4 +75,177 @@ class Knowledge(Protocol):
 
     def get_setting(self, name: str) -> Any:
         """Return a value that was kept, None where there is none."""
+        ...
+
+
+class Index(Protocol):
+    """What is searched of each row; the ledger gives rows out and never gives one twice."""
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
+        """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; found from then on."""
+        ...
+
+    def delete(self, rows: np.ndarray) -> None:
+        """Delete rows; those it does not hold are left out."""
+        ...
+
+    def rows(self) -> np.ndarray:
+        """Return every row held, sorted; one that is held twice stands twice."""
+        ...
+
+    def due(self, rows: int) -> bool:
+        """Say whether more than `rows` were added since `optimize`, or very many small changes."""
+        ...
+
+    def optimize(self) -> None:
+        """Index what was added, merge small pieces, forget old versions."""
+        ...
+
+
+@runtime_checkable
+class Vectors(Protocol):
+    """An index that compares vectors."""
+
+    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
+        """Return the rows most like a unit vector ``[d]``, with cosines.
+
+        Never fewer than `k` where so many are held, of sorted rows `among` or of all. A few that
+        another opening has deleted may still be among them; snapshots leave them out.
+        """
+        ...
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors ``[n, d]`` of rows, in their order; zeros for a row not held."""
+        ...
+
+
+@runtime_checkable
+class Words(Protocol):
+    """An index that ranks by words."""
+
+    def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
+        """Return the rows that share words with the question, stemmed, with BM25.
+
+        The same text has the same score with and without `among`.
+        """
+        ...
+
+
+class Store(Index, Vectors, Words, Protocol):
+    """An index of both; one that has only one side is searched by that side alone."""
+
+
+class Database(Protocol):
+    """One connection to a ledger: SQL that SQLite and PostgreSQL share, with ``?`` for values.
+
+    Attributes:
+        AMONG: Follows a column: its value is in a `listing`.
+    """
+
+    AMONG: str
+
+    @property
+    def folder(self) -> Path:
+        """The knowledge base."""
+        ...
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """Run a statement; return its rows, to be iterated or fetched."""
+        ...
+
+    def executemany(self, sql: str, values: Iterable[Sequence[Any]]) -> Any:
+        """Run a statement for each tuple of values."""
+        ...
+
+    def listing(self, values: Sequence[Any]) -> Any:
+        """Return what stands for several numbers or texts where `AMONG` has its place."""
+        ...
+
+    def last_key(self, table: str) -> int:
+        """Return the highest key that a table ever gave; none is given twice."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Return a context in which all is written or nothing."""
+        ...
+
+    def together(self) -> AbstractContextManager[Any]:
+        """Return a context that makes ledger and index one transaction, where they can be."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Any]:
+        """Return a context in which what is read is of one moment; the first read fixes it."""
+        ...
+
+    def explained(self) -> AbstractContextManager[Any]:
+        """Return a context in which the database's errors become `UserError` with their fix."""
+        ...
+
+    def check(self) -> str:
+        """Return what is damaged; empty when nothing is."""
+        ...
+
+    def checkpoint(self) -> None:
+        """Tidy the database's own files."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Backend(Protocol):
+    """A kind of store at one place: where the ledger and the indexes of a knowledge base lie.
+
+    Attributes:
+        name: As ``knowledge.store`` and the ledger name it.
+        folder: The knowledge base.
+        address: What its folder notes where the ledger lies elsewhere, without a password; else
+            empty.
+    """
+
+    name: str
+    folder: Path
+    address: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a ledger."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this process may not write there."""
+        ...
+
+    def connect(self, create: bool = False) -> Database:
+        """Open a connection to the ledger, brought to this version's tables.
+
+        Raises:
+            UserError: There is none, it is damaged, or a newer version wrote it.
+        """
+        ...
+
+    def open(self, number: int, dimension: int, create: bool = False) -> Store:
+        """Open the index of a generation.
+
+        Raises:
+            UserError: It is missing or damaged, and `create` is not set.
+        """
+        ...
+
+    def remove(self, number: int) -> None:
+        """Delete the index of a generation, also one too damaged to be opened."""
+        ...
+
+    def lock(self, wait_seconds: float = -1) -> AbstractContextManager[bool]:
+        """Return a context that holds the write lock and says whether it does.
+
+        Args:
+            wait_seconds: How long to wait for another writer; negative: as long as it takes.
+        """
+        ...
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the bytes of all, and of the index alone."""
         ...

@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-Found = tuple[np.ndarray, np.ndarray]
-"""Rows int64, and their scores float32, best first."""
+from tailorbird.knowledge.protocols import Ranking
 
-Read = Callable[[np.ndarray], Found]
+Read = Callable[[np.ndarray], Ranking]
 """Sorted rows to those of them that are there, in any order, and their vectors ``[n, d]``."""
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -54,7 +53,7 @@ class Resident:
             later._merge(_NONE, self._buffer[1][:0])
         return later
 
-    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Found:
+    def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
         """Return the k rows with the highest products, of sorted rows `among` or of all."""
         rows, matrix = self._rows, self._buffer[1][: self._count]
         asked = np.asarray(vector, dtype=np.float32)
@@ -143,7 +142,7 @@ class Resident:
         self._count, self._gone = len(self._buffer[0]), _NONE
 
 
-def best(rows: np.ndarray, scores: np.ndarray, k: int) -> Found:
+def best(rows: np.ndarray, scores: np.ndarray, k: int) -> Ranking:
     """Return the k best, equal scores in the order of their rows so that every run repeats."""
     if len(scores) > 4 * k:
         # All that equal the k-th score stay in, or the choice among them would be chance.
@@ -163,7 +162,7 @@ def _in_sorted(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return found
 
 
-def _sorted(rows: np.ndarray, vectors: np.ndarray) -> Found:
+def _sorted(rows: np.ndarray, vectors: np.ndarray) -> Ranking:
     if (np.diff(rows) > 0).all():
         return rows, vectors
     unique, order = np.unique(rows, return_index=True)

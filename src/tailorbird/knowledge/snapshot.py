@@ -1,6 +1,5 @@
 """Reading a knowledge base: one unchanging look at it, whatever writers do meanwhile."""
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -10,10 +9,9 @@ import numpy as np
 
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.filter import Condition, parse
-from tailorbird.knowledge.lance import Store
 from tailorbird.knowledge.ledger import Ledger, chunk_of, unpack
 from tailorbird.knowledge.metadata import comparable, metadata_of, row_of
-from tailorbird.knowledge.resident import Found
+from tailorbird.knowledge.protocols import Index, Ranking, Vectors, Words
 from tailorbird.records import Chunk, Hit
 
 # Where a condition leaves this many chunks or fewer they are named to the store.
@@ -32,7 +30,7 @@ class Snapshot:
     are left out, and more are asked for in their place.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, load: Callable[[], Any]) -> None:
+    def __init__(self, ledger: Ledger, store: Index, load: Callable[[], Any]) -> None:
         self._ledger, self._store, self._load = ledger, store, load
         # Both sides may be asked at once; the connection is for one thread at a time.
         self._guard = threading.RLock()
@@ -45,14 +43,20 @@ class Snapshot:
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""
-        found = self._found(lambda n, among: self._store.nearest(vector, n, among), k, where)
+        store = self._vectors()
+        found = self._found(lambda n, among: store.nearest(vector, n, among), k, where)
         return [
             Hit(chunk, score, dense=score, metadata=metadata) for chunk, score, metadata in found
         ]
 
     def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks that share words with the question: score and words are the BM25."""
-        found = self._found(lambda n, among: self._store.matching(question, n, among), k, where)
+        store = self._store
+        if not isinstance(store, Words):
+            raise UserError(
+                "the store of this knowledge base searches no words", "--set retrieve.mode=dense"
+            )
+        found = self._found(lambda n, among: store.matching(question, n, among), k, where)
         return [
             Hit(chunk, score, words=score, metadata=metadata) for chunk, score, metadata in found
         ]
@@ -94,19 +98,29 @@ class Snapshot:
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
         """Return the chunks' unit vectors ``[n, d]``; zeros for one that is gone by now."""
-        named = json.dumps([[hit.chunk.source, hit.chunk.position] for hit in hits])
-        read = self._ledger.link.execute(
-            "SELECT d.source, c.position, c.row FROM json_each(?) j CROSS JOIN documents d "
-            "ON d.source = json_extract(j.value, '$[0]') AND d.state = 'live' "
-            "JOIN chunks c ON c.version = d.version AND c.position = json_extract(j.value, '$[1]')",
-            (named,),
+        link, chunks = self._ledger.link, [hit.chunk for hit in hits]
+        read = link.execute(
+            f"SELECT d.source, c.position, c.row FROM documents d CROSS JOIN chunks c "
+            f"ON c.version = d.version AND c.position {link.AMONG} "
+            f"WHERE d.state = 'live' AND d.source {link.AMONG}",
+            (
+                link.listing(list({chunk.position for chunk in chunks})),
+                link.listing(list({chunk.source for chunk in chunks})),
+            ),
         )
         rows = {(source, position): row for source, position, row in read}
         wanted = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
-        return self._store.vectors(np.asarray(wanted, dtype=np.int64))
+        return self._vectors().vectors(np.asarray(wanted, dtype=np.int64))
+
+    def _vectors(self) -> Vectors:
+        if not isinstance(self._store, Vectors):
+            raise UserError(
+                "the store of this knowledge base compares no vectors", "--set retrieve.mode=words"
+            )
+        return self._store
 
     def _found(
-        self, ask: Callable[[int, np.ndarray | None], Found], k: int, where: str | None
+        self, ask: Callable[[int, np.ndarray | None], Ranking], k: int, where: str | None
     ) -> list[tuple[Chunk, float, dict[str, Any]]]:
         condition = parse(where) if where is not None else None
         with self._guard:
@@ -129,9 +143,8 @@ class Snapshot:
         self, rows: np.ndarray, condition: Condition | None
     ) -> dict[int, tuple[Chunk, dict[str, Any]]]:
         read = self._ledger.link.execute(
-            f"SELECT c.row, d.metadata, {_COLUMNS} {_LIVE} "
-            "WHERE c.row IN (SELECT value FROM json_each(?))",
-            (json.dumps(rows.tolist()),),
+            f"SELECT c.row, d.metadata, {_COLUMNS} {_LIVE} WHERE c.row {self._ledger.link.AMONG}",
+            (self._ledger.link.listing(rows.tolist()),),
         )
         live = {}
         for row, metadata, *columns in read:

@@ -6,24 +6,21 @@
    acknowledged, and readers see the new and not the old.
 4. The dead rows leave the index, then the ledger.
 
-Whoever takes the write lock first finishes what a killed writer left between these steps: nothing
+Where ledger and index share a database, all four are one transaction. Else whoever takes the write
+lock first finishes what a killed writer left between these steps: nothing
 but the ledger is needed for it, since the vectors are in it.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.knowledge.lance import Store
 from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, Prepared, said_hash
-from tailorbird.knowledge.schema import explained, transaction
+from tailorbird.knowledge.protocols import Store
 
-LOCK = "lock"
 _BLOCK = 2000
 
 
@@ -46,38 +43,11 @@ class Batch:
     gone: tuple[str, ...] = ()
 
 
-@contextlib.contextmanager
-def write_lock(folder: Path, wait_seconds: float = -1) -> Iterator[bool]:
-    """Hold the write lock; the system releases it when the process dies.
-
-    Args:
-        folder: The knowledge base.
-        wait_seconds: How long to wait for another writer; negative: as long as it takes.
-
-    Yields:
-        Whether the lock is held; always when it waits as long as it takes.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=wait_seconds, poll_interval=0.02)
-    except Timeout:
-        yield False
-        return
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}", "check its permissions") from error
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
 def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -> tuple[int, int]:
     """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
-    recover(ledger, generation, store)
-    with explained(ledger.path):
-        with transaction(ledger.link):
+    with ledger.link.explained(), ledger.link.together():
+        recover(ledger, generation, store)
+        with ledger.link.transaction():
             known = ledger.made(prepared.document.source for prepared in batch.prepared)
             # Looked at again under the lock: another writer may have brought the same version in.
             fresh = [
@@ -96,7 +66,7 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
                 store.add(np.asarray(rows, dtype=np.int64), vectors, said)
         else:
             _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
-        with transaction(ledger.link):
+        with ledger.link.transaction():
             deleted = ledger.flip(versions, batch.removed)
             ledger.note_files(batch.notes, batch.gone)
         _bury(ledger, store)
@@ -105,12 +75,12 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
 
 def recover(ledger: Ledger, generation: Generation, store: Store) -> None:
     """Finish what a killed writer left; the write lock is held."""
-    with explained(ledger.path):
+    with ledger.link.explained(), ledger.link.together():
         pending = ledger.versions("pending")
         if pending:
             rows = ledger.rows("pending")
             _index(ledger, generation, store, np.setdiff1d(rows, store.rows()))
-            with transaction(ledger.link):
+            with ledger.link.transaction():
                 ledger.flip(pending)
         _bury(ledger, store)
 
@@ -147,7 +117,7 @@ def missing_vectors(ledger: Ledger, number: int, limit: int) -> list[tuple[bytes
 
 def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray]) -> None:
     """Keep vectors that were embedded, so that nothing is embedded twice."""
-    with transaction(ledger.link):
+    with ledger.link.transaction():
         ledger.insert_vectors(number, vectors)
 
 
@@ -159,8 +129,8 @@ def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarra
     lost = [row for row, name, _ in listed if name not in kept]
     if lost:
         raise UserError(
-            f"{len(lost)} chunks have no vector in the ledger of {ledger.path.parent}",
-            f"tailor index --store {ledger.path.parent} --repair",
+            f"{len(lost)} chunks have no vector in the ledger of {ledger.link.folder}",
+            f"tailor index --store {ledger.link.folder} --repair",
         )
     store.add(
         np.asarray([row for row, _, _ in listed], dtype=np.int64),
@@ -173,5 +143,5 @@ def _bury(ledger: Ledger, store: Store) -> None:
     dead = ledger.versions("dead")
     if dead:
         store.delete(ledger.rows("dead"))
-        with transaction(ledger.link):
+        with ledger.link.transaction():
             ledger.erase(dead)

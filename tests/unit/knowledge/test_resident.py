@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tailorbird.knowledge.resident import Found, Resident
+from tailorbird.knowledge.protocols import Ranking
+from tailorbird.knowledge.resident import Resident
 
 D = 8
 
@@ -14,7 +15,7 @@ def vector_of(row: int) -> np.ndarray:
 
 
 def follow(resident: Resident, held: dict[int, np.ndarray], version: int) -> Resident:
-    def read(rows: np.ndarray) -> Found:
+    def read(rows: np.ndarray) -> Ranking:
         shuffled = np.random.default_rng(version).permutation(rows)
         return shuffled, np.stack([held[row] for row in shuffled.tolist()])
 

@@ -1,13 +1,17 @@
-"""The ledger's tables, their migrations, and how a connection to it is opened."""
+"""A ledger in a SQLite file: its tables, their migrations, how it is opened and locked."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tailorbird.errors import UserError
+
+LEDGER, INDEX, LOCK = "ledger.sqlite", "index", "lock"
 
 # "tlrb": tells our files from other programs' SQLite files.
 APPLICATION_ID = 0x746C7262
@@ -53,6 +57,122 @@ MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 """What makes version n + 1 of version n; a ledger's `PRAGMA user_version` is how many it has."""
 
 
+class SqliteDatabase(sqlite3.Connection):
+    """One connection to a ledger in a folder; see `knowledge.protocols.Database`."""
+
+    AMONG = "IN (SELECT value FROM json_each(?))"
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The knowledge base."""
+        return self.path.parent
+
+    def listing(self, values: Sequence[Any]) -> str:
+        """See `Database.listing`."""
+        return json.dumps(values)
+
+    def last_key(self, table: str) -> int:
+        """See `Database.last_key`."""
+        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all or nothing."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self.in_transaction:
+                self.execute("ROLLBACK")
+            raise
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """See `Database.together`: an index beside the ledger has no transaction with it."""
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `Database.snapshot`."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what SQLite says of a damaged file or a full disk into a fault with its fix."""
+        with _explained(self.path):
+            yield
+
+    def check(self) -> str:
+        """See `Database.check`."""
+        verdict = str(self.execute("PRAGMA quick_check").fetchone()[0])
+        return "" if verdict == "ok" else verdict
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file, as far as readers allow."""
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+class FolderBackend:
+    """What backends share whose ledger lies in the folder: all but the index.
+
+    Args:
+        folder: The knowledge base.
+        address: Not needed: the folder is all.
+    """
+
+    name, address = "sqlite", ""
+
+    def __init__(self, folder: Path, address: str = "") -> None:
+        self.folder = folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a ledger."""
+        return (self.folder / LEDGER).is_file()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this process may not write there."""
+        return not writable(self.folder / LEDGER)
+
+    def connect(self, create: bool = False) -> SqliteDatabase:
+        """See `Backend.connect`."""
+        return connect(self.folder / LEDGER, create)
+
+    @contextlib.contextmanager
+    def lock(self, wait_seconds: float = -1) -> Iterator[bool]:
+        """See `Backend.lock`; the system releases it when the process dies."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=wait_seconds, poll_interval=0.02)
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be written: {error}", "check its permissions"
+            ) from error
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the bytes of the folder, and of the index in it."""
+        folders = self.folder, self.folder / INDEX
+        files = ([f for f in folder.rglob("*") if f.is_file()] for folder in folders)
+        whole, index = (sum(file.stat().st_size for file in each) for each in files)
+        return whole, index
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder of a knowledge base; one that holds other files is left as it is.
 
@@ -71,7 +191,7 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def connect(path: Path, create: bool = False) -> sqlite3.Connection:
+def connect(path: Path, create: bool = False) -> SqliteDatabase:
     """Open a ledger, bring it to this version's tables, and return the connection.
 
     A ledger that may only be read, on a read-only file system or in another person's folder, is
@@ -84,11 +204,12 @@ def connect(path: Path, create: bool = False) -> sqlite3.Connection:
         raise UserError(
             f"{path.parent} is no knowledge base", "make one: tailor index PATHS --store FOLDER"
         )
-    with explained(path):
+    with _explained(path):
         link = sqlite3.connect(
             _address(path, create), uri=True, timeout=_WAIT_SECONDS, isolation_level=None,
-            check_same_thread=False,
+            check_same_thread=False, factory=SqliteDatabase,
         )  # fmt: skip
+        link.path = path
         try:
             _patiently(lambda: _prepare(link, path))
         except BaseException:
@@ -113,7 +234,7 @@ def _address(path: Path, create: bool) -> str:
     return address + ("?mode=ro" if log.is_file() and log.stat().st_size else "?immutable=1")
 
 
-def _prepare(link: sqlite3.Connection, path: Path) -> None:
+def _prepare(link: SqliteDatabase, path: Path) -> None:
     if _version(link, path) < len(MIGRATIONS):
         if path.is_file() and not writable(path):
             raise UserError(
@@ -152,7 +273,7 @@ def _version(link: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _lay_out(link: sqlite3.Connection, path: Path) -> None:
+def _lay_out(link: SqliteDatabase, path: Path) -> None:
     # Vectors and texts take 1.5 to 4 kB each: small pages would stand half empty. A ledger that
     # is there already keeps its own.
     link.execute("PRAGMA page_size = 16384")
@@ -177,8 +298,8 @@ def _patiently(step: Callable[[], None]) -> None:
             time.sleep(0.02)
 
 
-def _migrate(link: sqlite3.Connection) -> None:
-    with transaction(link):
+def _migrate(link: SqliteDatabase) -> None:
+    with link.transaction():
         found = link.execute("PRAGMA user_version").fetchone()[0]  # another process may be faster
         for number, script in enumerate(MIGRATIONS[found:], start=found + 1):
             for statement in filter(str.strip, script.split(";")):
@@ -188,20 +309,7 @@ def _migrate(link: sqlite3.Connection) -> None:
 
 
 @contextlib.contextmanager
-def transaction(link: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing."""
-    link.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        link.execute("COMMIT")
-    except BaseException:
-        if link.in_transaction:
-            link.execute("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     """Turn what SQLite says of a damaged file or a full disk into a fault with its fix."""
     try:
         yield

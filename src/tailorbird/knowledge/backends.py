@@ -1,0 +1,80 @@
+"""The table of stores: one backend each; the ledger says which of them has a knowledge base."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.knowledge.lance import LanceBackend
+from tailorbird.knowledge.ledger import Ledger
+from tailorbird.knowledge.protocols import Backend
+from tailorbird.knowledge.sqlite import FolderBackend, make_folder
+
+BACKENDS: dict[str, Callable[[Path, str], Backend]] = {
+    "lancedb": LanceBackend,
+}
+"""By the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
+
+DEFAULT = "lancedb"
+POINTER = "ledger.json"
+"""Lies in a knowledge base's folder where its ledger does not."""
+
+
+def backend_of(folder: Path, address: str | None = None) -> Backend:
+    """Return the backend of a knowledge base that is there, or of one to be made.
+
+    Args:
+        folder: The knowledge base.
+        address: ``knowledge.store`` as asked for; None: as it is, LanceDB for a new one.
+
+    Raises:
+        UserError: There is no such store, or the knowledge base lies in another.
+    """
+    recorded = _recorded(folder)
+    asked = address or recorded or DEFAULT
+    name = asked.partition("://")[0]
+    if name not in BACKENDS:
+        raise UserError(
+            f"knowledge.store: there is no store {name!r}{did_you_mean(name, BACKENDS)}",
+            f"use one of: {', '.join(BACKENDS)}",
+        )
+    backend = BACKENDS[name](folder, asked)
+    if address and recorded and recorded.partition("://")[0] != name:
+        raise UserError(
+            f"{folder} lies in {recorded}, knowledge.store is {backend.address or backend.name}",
+            "leave knowledge.store out, or name another folder with --store",
+        )
+    return backend
+
+
+def remember(backend: Backend) -> None:
+    """Note in the folder where the ledger is, if it is not there itself; passwords are left out."""
+    if backend.address and not (backend.folder / POINTER).exists():
+        make_folder(backend.folder)
+        (backend.folder / POINTER).write_text(
+            json.dumps({"store": backend.address}) + "\n", encoding="utf-8"
+        )
+
+
+def _recorded(folder: Path) -> str | None:
+    """Return the store that a folder's knowledge base lies in; None: there is none yet."""
+    pointer = folder / POINTER
+    if pointer.is_file():
+        try:
+            return str(json.loads(pointer.read_text(encoding="utf-8"))["store"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{pointer} is damaged: {error}",
+                'write into it: {"store": "ADDRESS"}, the address as in knowledge.store',
+            ) from error
+    home = FolderBackend(folder)
+    if not home.exists:
+        return None
+    ledger = Ledger(home.connect())
+    try:
+        with ledger.link.explained():
+            begun = ledger.setting("generation") is not None
+            # Earlier versions knew LanceDB alone.
+            return str(ledger.setting("store") or DEFAULT) if begun else None
+    finally:
+        ledger.link.close()
