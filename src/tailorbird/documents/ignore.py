@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import stat
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class Globs:
     def __init__(self, patterns: Sequence[str]) -> None:
         from pathspec import GitIgnoreSpec
 
+        self.patterns = patterns
         try:
-            # RE2's time is linear in the name whatever the pattern; Python's own is not.
-            self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
-            self.patterns = patterns
+            # RE2's time is linear in the name whatever the pattern; Python's own is not. pathspec
+            # has Python's compile them too, which warns of some.
+            with warnings.catch_warnings(action="ignore"):
+                self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
         except Exception as error:  # RE2's, re's and pathspec's own have no base in common
             raise ValueError(f"no pattern of git's: {_shortened(patterns)}") from error
 

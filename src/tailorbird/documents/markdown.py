@@ -252,7 +252,7 @@ def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
         cells = json.loads(read_text(path, notes))["cells"]
         pieces = [(c["cell_type"], _joined(c["source"]), c.get("outputs") or ()) for c in cells]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unreadable(f"damaged or no notebook of version 4: {error!r}") from error
+        raise Unreadable("damaged or no notebook of version 4") from error
     builder = TextBuilder()
     pictures = 0
     for kind, source, outputs in pieces:

@@ -150,6 +150,71 @@ TEXTS = {
         }
     ),
 }
+_PAGE = "<h1 id=a>Otters</h1><p>10<sup>6</sup> urchins.</p><table><tr><th rowspan=2>Place<th>Count"
+_NOTEBOOK = {
+    "nbformat": 4,
+    "cells": [
+        {"cell_type": "markdown", "source": ["# Otters\n"]},
+        {
+            "cell_type": "code",
+            "source": "x",
+            "outputs": [{"text": ["1\n"], "data": {"text/html": _PAGE}}],
+        },
+    ],
+}
+RICH_TEXTS = {
+    "a.txt": f"{WORDS}\n\nAnd more.",
+    "a.py": "def f():\n    return 1\n",
+    "a.adoc": "= Otters\n:toc:\n\n== Food\n\n. one\n.. two\n\n|===\n|Place |Count\n\n2+|Alaska\n"
+    "|===\n\ninclude::x.adoc[]\n\n----\ncode\n----\n",
+    "a.org": "#+TITLE: Otters\n* Food :tag:\n:PROPERTIES:\n:a: b\n:END:\n1. one\n\n| a | b |\n"
+    "|---+---|\n| 1 | 2 |\n#+BEGIN_SRC c\nx\n#+END_SRC\n",
+    "a.tex": r"\documentclass{a}\newcommand{\x}[1]{#1}\begin{document}\section{Otters}\x{Eat}"
+    r"\footnote{a} $10^6$ \begin{tabular}{ll}\multicolumn{2}{c}{a}\\b&c\end{tabular}\input{y}"
+    r"\end{document}",
+    "a.srt": "1\n00:00:01,000 --> 00:00:02,500\n<i>ANN: Otters</i>\n\n2\n00:00:03,0 --> 00:00:04,0"
+    "\neat.\n",
+    "a.vtt": "WEBVTT\n\nNOTE x\n\n00:01.000 --> 00:02.500 line:0\n<v Ann>Otters\n",
+    "a.xml": "<article xmlns:x='y'><front><article-title>Otters</article-title></front><body><sec>"
+    "<title>Food</title><p>Eat <xref ref-type='bibr'>1</xref>.</p><table-wrap><table><tr>"
+    "<td colspan='2'>a</td></tr><tr><td>b</td><td>c</td></tr></table></table-wrap></sec></body>"
+    "</article>",
+    "a.fb2": "<FictionBook><body><title><p>Otters</p></title><section><p>Eat.</p><poem><stanza>"
+    "<v>a</v></stanza></poem></section></body><binary id='b'>AAAA</binary></FictionBook>",
+    "a.rst": "Otters\n======\n\nFood\n----\n\n+---+---+\n| a | b |\n+---+---+\n",
+    "a.html": f"<html lang=en><title>Otters</title>{_PAGE}<tr><td colspan=2>Alaska<ol start=3><li>a"
+    "</ol></table><dl><dt>a<dd>b</dl><pre>x</pre><math><mi>x</mi></math><div hidden>z</div></html>",
+    "a.md": f"---\ntags: [a, b]\n---\n# Otters\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[x]: /y\n"
+    f"{_PAGE}\n```\nx\n",
+    "a.ipynb": json.dumps(_NOTEBOOK),
+    "a.csv": 'id,title,text,year\n7,Otters,"Eat,\nurchins",2021\n8,Kelp,Grows.,2022\n',
+    "a.tsv": "name\tcount\nOtter\t3\nSeal\t4\n",
+    "a.jsonl": '{"_id": "d1", "title": "Otters", "text": "Eat."}\n{"text": ["a", "b"], "n": 1.5}\n',
+    "a.json": '{"title": "Sea", "animals": [{"name": "otter", "n": [1]}, {"deep": {"er": null}}]}',
+    "a.rtf": r"{\rtf1\ansi\ansicpg1251{\fonttbl{\f0\fcharset204 A;}}\outlinelevel0 Otters\par\'e0"
+    r"\u1040?{\footnote a}\trowd\cellx9\clmgf a\cell b\cell\row{\*\x y}\bin3 abc\par}",
+    "a.eml": "From: =?utf-8?b?w4Q=?= <a@b>\nTo: b@c\nSubject: =?koi8-r?q?=EF?=\nDate: Mon, 16 Dec "
+    "2024 10:30:00 +0000\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=X\n\n--X\n"
+    "Content-Type: multipart/alternative; boundary=Y\n\n--Y\nContent-Type: text/plain; "
+    "charset=utf-7\n\n \n--Y\nContent-Type: text/html\nContent-Transfer-Encoding: quoted-printable"
+    f"\n\n{_PAGE}=\n--Y--\n--X\nContent-Type: message/rfc822\n\nSubject: Fwd\n\nKelp.\n--X\n"
+    "Content-Disposition: attachment; filename*=utf-8''%C3%84.pdf\n\nx\n--X--\n",
+    "a.mbox": "From a Mon Dec 16 10:30:00 2024\nSubject: a\nMessage-ID: <1>\n\nOtters\n>From b\n\n"
+    "From c Mon Dec 16 10:31:00 2024\nSubject: b\n\nKelp\n",
+}
+"""Texts of each kind with what is peculiar to it."""
+SLIDES = (
+    '<o:document-content xmlns:o="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    'xmlns:d="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0" '
+    'xmlns:p="urn:oasis:names:tc:opendocument:xmlns:presentation:1.0" '
+    'xmlns:t="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><o:body><o:presentation>'
+    '<d:page d:name="1"><d:frame p:class="title"><d:text-box>'
+    "<t:p>Otters</t:p></d:text-box></d:frame>"
+    "<d:frame><d:text-box><t:list><t:list-item>"
+    "<t:p>Eat<t:s t:c='2'/>kelp</t:p></t:list-item></t:list>"
+    "</d:text-box></d:frame><p:notes><d:frame><d:text-box><t:p>slowly</t:p></d:text-box></d:frame>"
+    "</p:notes></d:page></o:presentation></o:body></o:document-content>"
+)
 MAKERS = {
     "a.docx": docx,
     "a.pptx": pptx,

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import find_files, source_of
@@ -195,3 +197,73 @@ def test_a_knowledge_base_among_documents_is_no_document(tree: Path) -> None:
     assert [name for name in names("in") if name.startswith("in/deep")] == [
         *("in/deep/c.md", "in/deep/d.log", "in/deep/keep.log", "in/deep/er/e.md")
     ]
+
+
+PIECES = (
+    *(
+        "*",
+        "**",
+        "?",
+        "/",
+        "!",
+        "\\",
+        "#",
+        " ",
+        "[",
+        "]",
+        "[!",
+        "[a-",
+        "[z-a]",
+        "[[:alpha:]]",
+        "{a,b}",
+    ),
+    *(
+        "a",
+        "deep",
+        "er",
+        ".md",
+        "e.md",
+        "drafts/",
+        "é",
+        "\udcff",
+        "\x00",
+        "\r",
+        "^",
+        "$",
+        "(",
+        "|",
+        "+",
+    ),
+)
+IGNORE_FILES = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=6).map("".join), max_size=8).map(
+        lambda lines: "\n".join(lines).encode("utf-8", "surrogateescape")
+    ),
+    st.builds(lambda piece, times: (piece * times).encode("utf-8", "surrogateescape"),
+              st.sampled_from(PIECES), st.integers(1, 3000)),
+)  # fmt: skip
+
+
+def walk_many(tree: Path, most: int) -> None:
+    everything = set(names("in"))
+
+    @settings(max_examples=most, deadline=2000, derandomize=True, database=None)
+    @given(IGNORE_FILES, IGNORE_FILES)
+    def each(above: bytes, below: bytes) -> None:
+        (tree / ".gitignore").write_bytes(above)
+        (tree / "deep" / ".tailorignore").write_bytes(below)
+        assert set(names("in")) <= everything
+        assert "in/deep/er/e.md" in names("in/deep/er/e.md")
+
+    each()
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_ignore_file_is_followed_or_told(tree: Path) -> None:
+    walk_many(tree, 30)
+
+
+@pytest.mark.slow
+def test_any_of_many_ignore_files_is_followed_or_told(tree: Path) -> None:
+    walk_many(tree, 1000)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tailorbird.errors import UserError
 from tailorbird.knowledge.filter import parse
@@ -164,3 +166,50 @@ def test_a_fault_in_a_long_condition_shows_its_surroundings_alone() -> None:
 def test_an_empty_condition() -> None:
     with pytest.raises(UserError, match="empty"):
         parse("  ")
+
+
+TOKENS = (
+    *("year", "team", "page", "source", "`two words`", "`", "é", "no.such-key", "and", "or", "not"),
+    *("in", "like", "contains", "is", "null", "true", "(", ")", ",", "=", "!=", "<", ">=", "<>"),
+    *("2020", "-0.5", "1e999", "1e-999", "9" * 400, "'billing'", "'%'", "'_%_%b'", '"x"', "'", '"'),
+    *("''", "==", "'\ud800'", "\x00", "\u202e", "\n", ";", "--", "e\u0301", "'e\u0301'", "\u0664"),
+)  # fmt: skip
+CONDITIONS = [condition for condition, _ in CASES]
+FILTERS = st.one_of(
+    st.lists(st.sampled_from(TOKENS), max_size=12).map(" ".join),
+    st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=4).map(" and ".join),
+    st.builds(
+        lambda case, at, token: case[:at] + token + case[at:],
+        st.sampled_from(CONDITIONS), st.integers(0, 40), st.sampled_from(TOKENS),
+    ),
+    st.builds(lambda token, times: f"{token} " * times + "year = 1", st.sampled_from(TOKENS),
+              st.integers(1, 5000)),
+    st.builds(lambda token, times: f"year in ({f'{token},' * times}1)", st.sampled_from(TOKENS),
+              st.integers(1, 5000)),
+    st.text(max_size=40),
+)  # fmt: skip
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9),
+    st.sampled_from([float("nan"), "NaN", "1e999999999", "Infinity", 10**400, "\ud800"]),
+)  # fmt: skip
+
+
+def filter_many(most: int) -> None:
+    @settings(max_examples=most, deadline=2000, derandomize=True, database=None)
+    @given(FILTERS, st.dictionaries(st.sampled_from(["year", "team", "two words", "é"]), VALUES))
+    def each(condition: str, row: dict[str, Any]) -> None:
+        try:
+            assert fitting(condition, [row, *ROWS]) is not None
+        except UserError as error:
+            assert error.exit_code == 2 and "--where" in str(error) and len(str(error)) < 1000
+
+    each()
+
+
+def test_any_condition_answers_or_is_refused() -> None:
+    filter_many(40)
+
+
+@pytest.mark.slow
+def test_any_of_many_conditions_answers_or_is_refused() -> None:
+    filter_many(2000)
