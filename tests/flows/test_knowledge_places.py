@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests_knowledge import document, load
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
@@ -16,6 +15,7 @@ from tailorbird.flows.upkeep import verify
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.sqlite import connect
+from tests_knowledge import document, load
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
