@@ -1,4 +1,4 @@
-"""Write docs/config.md and the defaults in docs/methods.md from the code.
+"""Write docs/config.md, the defaults in docs/methods.md and the kinds in docs/documents.md.
 
 Usage: python tools/docs_config.py [--check]; with --check nothing is written, and the exit code
 says whether a page is stale.
@@ -6,6 +6,9 @@ says whether a page is stale.
 
 import re
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from inspect import cleandoc
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -13,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tailorbird.config.schema import OPTIONS, Config, MethodConfig, Section
+from tailorbird.documents.kinds import ARCHIVES, READERS, UNREAD
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Settings
@@ -54,12 +58,12 @@ def config_page() -> str:
     return "\n".join(parts)
 
 
-def methods_page(page: str) -> str:
-    """Return docs/methods.md with its table of defaults written anew."""
-    start, end = "<!-- defaults -->\n", "<!-- /defaults -->"
-    before, _, rest = page.partition(start)
+def _with_table(path: Path, name: str, table: str) -> str:
+    """Return a page with one of its tables written anew."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(start)
     _, _, after = rest.partition(end)
-    return f"{before}{start}{_defaults()}{end}{after}"
+    return f"{before}{start}{table}{end}{after}"
 
 
 def _section(name: str, section: type[Section]) -> str:
@@ -150,12 +154,37 @@ def _plain(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _kinds() -> str:
+    """Return the tables of the documents that are read, by what their readers' docstrings say."""
+    endings: dict[Callable[..., Any], list[str]] = {}
+    for ending, (_, _, module, name) in READERS.items():
+        reader = getattr(import_module(f"tailorbird.documents.{module}"), name)
+        endings.setdefault(reader, []).append(ending)
+    for ending, reader in ARCHIVES.items():
+        endings.setdefault(reader, []).append(ending)
+    lines = ["| ending | read as |", "|---|---|"]
+    for reader, own in endings.items():
+        words = cleandoc(reader.__doc__ or "").split("\n\n")[1]
+        lines.append(f"| {_listed(own)} | {_cell(words.removesuffix('.'))} |")
+    reasons: dict[str, list[str]] = {}
+    for ending, why in UNREAD.items():
+        reasons.setdefault(why, []).append(ending)
+    lines += ["", "| not read | why |", "|---|---|"]
+    lines += [f"| {_listed(own)} | {why} |" for why, own in reasons.items()]
+    return "\n".join([*lines, ""])
+
+
+def _listed(endings: list[str]) -> str:
+    return ", ".join(f"`{ending}`" for ending in endings)
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page as it should be."""
-    methods = ROOT / "docs" / "methods.md"
+    docs = ROOT / "docs"
     return {
-        ROOT / "docs" / "config.md": config_page(),
-        methods: methods_page(methods.read_text(encoding="utf-8")),
+        docs / "config.md": config_page(),
+        docs / "methods.md": _with_table(docs / "methods.md", "defaults", _defaults()),
+        docs / "documents.md": _with_table(docs / "documents.md", "kinds", _kinds()),
     }
 
 

@@ -121,7 +121,9 @@ Read = Callable[[Path, str, ReadOptions, Allowance], tuple[list[Document], Notes
 def read_archive(
     path: Path, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
-    """Read the files of a ZIP or a TAR; the sources are ``archive.zip!/folder/file.pdf``.
+    """Read the files of a ZIP or a TAR.
+
+    Each file in it as its kind, known as `archive.zip!/folder/file.pdf`.
 
     Raises:
         Unreadable: It is damaged, encrypted or too large, or nothing in it can be read.
@@ -154,7 +156,9 @@ def read_archive(
 def read_compressed(
     path: Path, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
-    """Read a file that is compressed for itself as the file that it was.
+    """Read a file that is compressed for itself.
+
+    What is compressed, as its kind: `page.md.gz` as Markdown, `all.tar.gz` as an archive.
 
     Raises:
         Unreadable: It is damaged or too large, or what it was cannot be read.

@@ -32,7 +32,11 @@ _MOST_COPIES = 1000
 
 
 def read_asciidoc(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read AsciiDoc; files that it includes are not read."""
+    """Read AsciiDoc.
+
+    Headings, lists with their numbers, code, tables (spans, header rows) as `column: value`;
+    comments and attributes left out, included files named.
+    """
     reader = _AsciiDoc()
     reader.read(read_text(path, notes).strip("\n"))
     if reader.included:

@@ -28,7 +28,11 @@ _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 
 
 def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a message as mail programs save it, with those that it forwards."""
+    """Read a message as mail programs save it.
+
+    Sender, recipients, date, the words (of several versions the plain one, if it has any), and the
+    messages that it forwards; attachments are named, not read.
+    """
     data = path.read_bytes()
     if not data.strip():
         raise Unreadable("the file is empty")
@@ -41,7 +45,10 @@ def read_eml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read each message of a mailbox; those without words are told."""
+    """Read each message of a mailbox.
+
+    Each message is a document, known by its Message-ID; those without words are counted.
+    """
     data = path.read_bytes()
     places = list(_BETWEEN.finditer(data))
     if not places or places[0].start():
@@ -255,7 +262,10 @@ def _iso(date: str) -> str:
 
 
 def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a message as Outlook saves it."""
+    """Read a message as Outlook saves it.
+
+    Sender, recipients, date and the words; attachments are named, not read.
+    """
     from oxmsg import Message as Outlook
 
     try:

@@ -29,7 +29,11 @@ _SHOWN = ("text/html", "text/markdown", "text/latex", "text/plain")
 
 
 def read_markdown(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a Markdown file: front matter to metadata, comments left out, headings marked."""
+    """Read a Markdown file.
+
+    As written: headings marked, front matter (YAML, TOML) to metadata, tables (also in HTML) as
+    `column: value`, links with their addresses in place, HTML comments left out.
+    """
     yield markdown(read_text(path, notes), notes)
 
 
@@ -245,7 +249,10 @@ def heading_words(heading: str) -> str:
 
 
 def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a Jupyter notebook: its Markdown, its code and the words that the code printed."""
+    """Read a Jupyter notebook of version 4.
+
+    Markdown, code, and the words and tables that it printed; pictures are counted.
+    """
     import json
 
     try:

@@ -53,7 +53,10 @@ def trails(headings: Iterable[tuple[int, int, str]]) -> tuple[tuple[Mark, ...], 
 
 
 def read_rst(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a reStructuredText file; a heading's level is where its adornment came first."""
+    """Read reStructuredText; a heading's level is where its adornment came first.
+
+    As written, its headings marked.
+    """
     text = read_text(path, notes).strip("\n")
     marks, title = trails(_rst_headings(_lines(text)))
     yield Parsed(text, marks, title)
@@ -78,5 +81,8 @@ def _rst_headings(lines: Lines) -> Iterator[tuple[int, int, str]]:
 
 
 def read_plain(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read plain text or code as it is."""
+    """Read plain text or code as it is.
+
+    As written.
+    """
     yield Parsed(read_text(path, notes).strip("\n"))

@@ -55,7 +55,11 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
 
 
 def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read headings by their outline level, paragraphs, lists, tables, notes and charts."""
+    """Read an ODT.
+
+    Headings, items and headings with their numbers, tables, text boxes, charts, footnotes and
+    endnotes.
+    """
     with _opened(path, "an ODT") as (archive, root):
         text = _Text(archive, root, notes)
         text.blocks(next((e for e in root.iter() if local(e) == "text" and len(e)), root))
@@ -63,7 +67,10 @@ def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def read_odp(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read slides as pages, their titles as headings, and the speaker's notes."""
+    """Read an ODP or an ODG.
+
+    Slides as pages, titles as headings, tables, charts, the speaker's notes.
+    """
     with _opened(path, "an ODP") as (archive, root):
         text = _Text(archive, root, notes)
         pages = [e for e in root.iter() if local(e) == "page" and "drawing" in e.tag]
@@ -75,7 +82,11 @@ def read_odp(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def read_ods(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read sheets as headings, rows as ``column: value``, numbers with all their digits."""
+    """Read an ODS.
+
+    Sheets as headings (hidden ones too), rows as `column: value; column: value`, numbers with all
+    their digits; charts and text boxes.
+    """
     with _opened(path, "an ODS") as (archive, root):
         text = _Text(archive, root, notes)
         book = next((e for e in root.iter() if local(e) == "spreadsheet"), root)

@@ -24,7 +24,11 @@ _NUMBERS = frozenset({"sldNum", "dt", "ftr", "hdr"})
 
 
 def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the slides; a slide's number is its page."""
+    """Read a PPTX.
+
+    Slides as pages, titles as headings, tables, charts with their numbers, SmartArt, the speaker's
+    notes.
+    """
     builder = TextBuilder()
     with opened(path) as archive:
         main = main_part(archive, "ppt/presentation.xml")

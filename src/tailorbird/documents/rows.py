@@ -38,7 +38,10 @@ Row = Mapping[str, Any]
 
 
 def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a file whose first line names the columns; of rows that are torn, the words are kept."""
+    """Read a file whose first line names the columns.
+
+    Each row is a document; see "Rows". Of rows that are torn, the words are kept.
+    """
     text = decode(path.read_bytes(), notes)
     tabbed = path.suffix.lower() in (".tsv", ".tab")
     delimiter = "\t" if tabbed else delimiter_of(text[:_HEAD])
@@ -114,7 +117,10 @@ def _fitting(
 
 
 def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read one object per line; lines that are none are left out and told."""
+    """Read one object per line.
+
+    Each line is a document; see "Rows". Lines that are no objects are left out and told.
+    """
     rows: list[Row] = []
     bad: list[int | Place] = []
     twice: list[str] = []
@@ -140,7 +146,10 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
 
 
 def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a list of objects as rows, anything else as one document of ``name: value`` lines."""
+    """Read JSON.
+
+    A list of objects: each is a document; else one document of `place: value` lines.
+    """
     text = decode(path.read_bytes(), notes)
     twice: list[str] = []
     try:
@@ -163,7 +172,10 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 def read_columns(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a Parquet or an Arrow file."""
+    """Read Parquet or Arrow.
+
+    Each row is a document; see "Rows".
+    """
     from tailorbird.data.parquet import read_arrow, read_parquet
 
     reader = read_parquet if path.suffix.lower() == ".parquet" else read_arrow

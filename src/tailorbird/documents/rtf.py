@@ -41,7 +41,10 @@ class _Row:
 
 
 def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the words of an RTF file with its headings, lists, tables and notes."""
+    """Read an RTF.
+
+    Headings by outline level, items with their numbers, tables, footnotes.
+    """
     from striprtf.striprtf import rtf_to_text
 
     data = path.read_bytes()

@@ -16,7 +16,11 @@ _OLE_KINDS = (".xls", ".xlt")
 
 
 def read_sheets(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read the sheets as headings; rows as ``column: value``; formulas as their values."""
+    """Read a workbook of Excel.
+
+    Sheets as headings (hidden ones too), rows as `column: value; column: value`, numbers with all
+    their digits, formulas as their values; charts and text boxes of XLSX.
+    """
     if path.suffix.lower() in _OLE_KINDS:
         yield _read(path, None, notes)
     else:

@@ -20,7 +20,10 @@ _LONG_PARAGRAPH = 600
 
 
 def read_subtitles(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read what is said, without cue numbers, positions, notes and styles."""
+    """Read subtitles.
+
+    What is said, in paragraphs that begin with their time, with the speaker if it is named.
+    """
     builder = TextBuilder()
     for start, words in _paragraphs(_cues(read_text(path, notes))):
         builder.block(f"[{start}] {words}")

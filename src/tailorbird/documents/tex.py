@@ -85,7 +85,11 @@ _NESTED = 8
 
 
 def read_tex(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read LaTeX; what holds no document, such as macros, stays as it is written."""
+    """Read LaTeX.
+
+    The document's words without commands; formulas as written, `tabular` as `column: value`,
+    footnotes in brackets; a file of macros as written.
+    """
     text = read_text(path, notes).strip("\n")
     _, begin, body = text.partition(r"\begin{document}")
     if not begin and not re.search(r"\\(?:chapter|section)\*?\{", text):

@@ -22,7 +22,11 @@ _MARKUP = re.compile(r"</?[a-zA-Z!?]")
 
 
 def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a web page: its main part, without navigation, scripts and forms."""
+    """Read a web page.
+
+    The main part as it is seen: lists with their numbers, terms with what is said of them, 10⁶ as
+    `10^6`, formulas as TeX or on a line; see "Web pages".
+    """
     text = _declared(path.read_bytes(), notes)
     root = _tree(text, notes)
     heading, part, left_out = main_part(root, notes)
@@ -128,7 +132,10 @@ def _facts(root: Any) -> dict[str, Value]:
 
 
 def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read a book in the order of its spine."""
+    """Read a book in the order of its spine.
+
+    Chapters in the order of the book, each read as a page, without its menus.
+    """
     with opened(path) as archive:
         container = needed(archive, "META-INF/container.xml", "an EPUB")
         if member(archive, "META-INF/rights.xml") is not None:

@@ -124,7 +124,10 @@ _INFOS = ("info", "bookinfo", "articleinfo", "chapterinfo", "sectioninfo")
 
 
 def read_xml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
-    """Read JATS, DocBook and FictionBook as pages, other XML as it is written."""
+    """Read XML.
+
+    JATS, DocBook and FictionBook as their pages would look; XHTML as a page; other XML as written.
+    """
     data = path.read_bytes()
     root = _root(data) if len(data) <= _MOST_BYTES else None
     if root is not None and local(root) == "html":
