@@ -5,19 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tailorbird.data.control_tokens import ControlTokens
 from tailorbird.data.sandbox import Span
-from tailorbird.data.template import (
-    any_of,
-    render,
-    render_marked,
-    special_tokens,
-    tail,
-    template_of,
-)
+from tailorbird.data.template import render, render_marked, tail, template_of
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Message
+from tailorbird.records import THOUGHTS, Example, Message
 
 _SYSTEM, _PROMPT, _ANSWER = "Speak plainly.", "What is the weather?", "It is sunny."
+_THOUGHT = "They ask how it is outside."
 _CALL = {
     "id": "callabcde",
     "type": "function",
@@ -46,7 +41,8 @@ class Shape:
         takes_system: Whether a system message finds its place.
         takes_calls: Whether calls of tools do.
         takes_tools: Whether definitions of tools do.
-        special: Finds tokens that steer the model.
+        takes_thoughts: Whether what an assistant thought before its last answer does.
+        control: The tokens that steer the model.
     """
 
     end: str
@@ -56,7 +52,8 @@ class Shape:
     takes_system: bool
     takes_calls: bool
     takes_tools: bool
-    special: re.Pattern[str]
+    takes_thoughts: bool
+    control: ControlTokens
 
     def stop(self, rendered: str) -> tuple[int, bool]:
         """Return where the last answer of a rendering ends, its end token included.
@@ -68,13 +65,14 @@ class Shape:
             return len(rendered) - len(self.tail) + kept, True
         # Templates may end a call of a tool with another token than an answer in words.
         stripped = rendered.rstrip()
-        last = [m for m in self.special.finditer(stripped[-64:]) if m.end() == len(stripped[-64:])]
+        near = stripped[-64:]
+        last = [m for m in self.control.special.finditer(near) if m.end() == len(near)]
         return len(stripped), bool(last)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A conversation as the template writes it.
+    """A conversation as the template writes it, with stand-ins for control tokens in its words.
 
     Attributes:
         text: All of it.
@@ -109,6 +107,7 @@ def try_template(tokenizer: Any) -> Shape:
     header = whole[len(plain) : at] if whole.startswith(plain) else ""
     call = Message("assistant", "", extra={"tool_calls": [_CALL]})
     name = "look_outside"
+    thoughtful = replace(answer, extra=dict.fromkeys(THOUGHTS, _THOUGHT))
     return Shape(
         end=end,
         tail=after,
@@ -121,7 +120,8 @@ def try_template(tokenizer: Any) -> Shape:
         ),
         takes_calls=name in _tried(tokenizer, (*asked, call)),
         takes_tools=name in _tried(tokenizer, asked, (_TOOL,)),
-        special=any_of(special_tokens(tokenizer)),
+        takes_thoughts=_THOUGHT in _tried(tokenizer, (*asked, thoughtful)),
+        control=ControlTokens.of(tokenizer, template_of(tokenizer)),
     )
 
 
@@ -155,13 +155,21 @@ def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def draw_prompt(example: Example, tokenizer: Any, shape: Shape) -> str:
-    """Return what the model is given to write the example's (last) answer.
+    """Return what the model is given to write the example's (last) answer, as `Drawn` has it.
 
     Raises:
         UserError: The template refuses the conversation.
     """
-    messages = question(fitted(example.messages, shape))
-    return render(tokenizer, messages, example.tools, generation_prompt=True)
+    messages, tools = _hidden(example, shape)
+    return render(tokenizer, question(messages), tools, generation_prompt=True)
+
+
+def _hidden(
+    example: Example, shape: Shape
+) -> tuple[tuple[Message, ...], tuple[dict[str, Any], ...]]:
+    """Return what the template is given: no control tokens are in anyone's words."""
+    messages = shape.control.hide(fitted(example.messages, shape))
+    return messages, shape.control.hide_tools(example.tools)
 
 
 def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
@@ -174,7 +182,7 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
     Raises:
         UserError: The template refuses the conversation.
     """
-    messages, tools = fitted(example.messages, shape), example.tools
+    messages, tools = _hidden(example, shape)
     *earlier, last = [k for k, m in enumerate(messages) if m.role == "assistant"]
     assert last == len(messages) - 1, "conversations to train on end with an answer"
     whole = render(tokenizer, messages, tools)

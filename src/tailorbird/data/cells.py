@@ -12,13 +12,13 @@ _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
 
 _NO_TEXT = "holds a list or an object instead of a text"
 _BYTES = "holds bytes instead of a text"
-_HALF = "holds half a surrogate pair (a broken emoji)"
+HALF = "holds half a surrogate pair (a broken emoji)"
 _TOO_LONG = f"holds more than {MAX_CELL_CHARACTERS:,} characters"
 _CELL_FIXES = {
     _NO_TEXT: "write one text per row; for several labels per text write one row for each, "
     "or a list in every row (--task multilabel)",
     _BYTES: "store the column as strings (UTF-8)",
-    _HALF: "write the character whole: as UTF-8, or as two \\u escapes in JSON",
+    HALF: "write the character whole: as UTF-8, or as two \\u escapes in JSON",
     _TOO_LONG: "cut the text into shorter ones, or look for a quotation mark that is never closed",
 }
 
@@ -43,7 +43,7 @@ def cell_text(value: Any) -> tuple[str | None, str]:
     if isinstance(value, str):
         if len(value) > MAX_CELL_CHARACTERS:
             return value, _TOO_LONG
-        return value, "" if _whole(value) else _HALF
+        return value, "" if is_whole(value) else HALF
     if value is None or value != value:  # NaN alone differs from itself
         return None, ""
     if isinstance(value, bool):
@@ -62,7 +62,7 @@ def missing_label(value: str | None) -> bool:
     return value is None or value.strip().casefold() in _NO_LABEL
 
 
-def _whole(value: str) -> bool:
+def is_whole(value: str) -> bool:
     """Whether every character can be written as UTF-8; half a surrogate pair cannot."""
     try:
         value.encode()

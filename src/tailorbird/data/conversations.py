@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailorbird.data.cells import cell_text
+from tailorbird.data.cells import HALF, cell_text, is_whole
+from tailorbird.data.marks import MARKS, Unusable, is_trained, with_marks
 from tailorbird.errors import did_you_mean
-from tailorbird.records import Example, Message
+from tailorbird.records import THOUGHTS, Example, Message
 
 ROLES = {
     "system": "system",
@@ -39,16 +40,17 @@ FIXES = {
     "order": "put one system message at the beginning, if any",
     "tools": "write tools and arguments as JSON, as the OpenAI API takes them",
     "weights": "give one assistant turn a weight above 0, or remove these conversations",
+    "marks": 'write "weight": 0 in turns that are not to be trained, nothing in the others, and '
+    "leave out marks that mean something else",
 }
 """What to do about each kind of fault."""
 
-
-class Unusable(Exception):  # noqa: N818 - not raised to the user: gathered per kind
-    """A row that cannot be learnt from: the kind of fault, and the words for it."""
-
-    def __init__(self, kind: str, words: str) -> None:
-        super().__init__(words)
-        self.kind, self.words = kind, words
+_THOUGHTS = (*THOUGHTS, "reasoning")
+_READ = frozenset(
+    ("role", "from", "content", "value", "name", "tool_call_id", "tool_calls", "function_call")
+    + _THOUGHTS
+    + MARKS
+)
 
 
 def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
@@ -75,24 +77,50 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
         answer = _answer(row.get("label"))
         # A preference pair's chosen answer may repeat the whole conversation.
         messages = answer if answer and answer[0].role != "assistant" else messages + answer
+    messages = with_marks(messages, row)
     said = _text(row.get("system"), "content")
     if said.strip() and (not messages or messages[0].role != "system"):
         messages.insert(0, Message("system", said))
     return messages
 
 
-def row_tools(cell: Any) -> tuple[dict[str, Any], ...]:
-    """Return a row's tool definitions.
+def row_tools(row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return a row's tool definitions, the older ``functions`` as the tools that they are.
 
     Raises:
         Unusable: They are not a list of objects.
     """
-    found = _json(cell, "tools", "tools") if isinstance(cell, str) and cell.strip() else cell
-    if not found:
-        return ()
-    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
+    tools = _definitions(row.get("tools"))
+    functions = _definitions(row.get("functions"))
+    return (*tools, *({"type": "function", "function": function} for function in functions))
+
+
+def _definitions(cell: Any) -> list[dict[str, Any]]:
+    read = _json(cell, "tools", "tools") if isinstance(cell, str) and cell.strip() else cell
+    if not read:
+        return []
+    if not isinstance(read, list) or not all(isinstance(tool, dict) for tool in read):
         raise Unusable("tools", "tools that are not a list of objects")
-    return tuple(found)
+    _check_whole(read)
+    return read
+
+
+def unread_fields(row: Mapping[str, Any]) -> set[str]:
+    """Return the names of what the turns of a row hold and nobody reads."""
+    turns = (turn for cell in row.values() for turn in _jsons(cell))
+    return {
+        str(name)
+        for turn in turns
+        if isinstance(turn, Mapping) and ("role" in turn or "from" in turn)
+        for name, value in turn.items()
+        if name not in _READ and value not in (None, "", [], {}, False)
+    }
+
+
+def _jsons(cell: Any) -> list[Any]:
+    if isinstance(cell, str) and cell.lstrip().startswith("[{"):
+        cell = _json(cell, "turns", "a conversation")
+    return cell if isinstance(cell, list) else [cell]
 
 
 def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
@@ -162,17 +190,41 @@ def _message(turn: Any) -> Message:
     if role is None:
         raise Unusable("role", f"the unknown role {named!r}{did_you_mean(named, ROLES)}")
     content = _content(turn.get("content", turn.get("value")))
-    calls = turn.get("tool_calls")
+    calls = turn.get("tool_calls") or _older_call(turn.get("function_call"))
     if role == "call":
         role, content, calls = "assistant", "", _json(content, "tools", "a call of a tool")
     extra = {k: turn[k] for k in ("name", "tool_call_id") if turn.get(k) is not None}
-    extra |= {k: turn[k] for k in ("reasoning_content",) if isinstance(turn.get(k), str)}
+    if role == "assistant":
+        extra |= _thoughts(turn)
     if calls:
         every = calls if isinstance(calls, list) else [calls]
         extra["tool_calls"] = [_call(call) for call in every]
-    weight = turn.get("weight", turn.get("loss_weight"))
-    trained = not (isinstance(weight, int | float) and not weight)
-    return Message(role, content, trained, extra)
+    _check_whole(extra)
+    return Message(role, content, is_trained(turn), extra)
+
+
+def _thoughts(turn: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an assistant thought, by the names that chat templates know."""
+    for name in _THOUGHTS:
+        if thoughts := turn.get(name):
+            if not isinstance(thoughts, str):
+                raise Unusable("content", f"{_kind(thoughts)} as {name!r} of a message")
+            return dict.fromkeys(THOUGHTS, thoughts)
+    return {}
+
+
+def _older_call(call: Any) -> Any:
+    """Return the one call of a message before there were several, None where it makes none."""
+    if isinstance(call, str):
+        if call.strip().casefold() in ("", "none", "auto"):
+            return None
+        return _json(call, "tools", "a call of a tool")
+    return call or None
+
+
+def _check_whole(value: Any) -> None:
+    if not is_whole(json.dumps(value, ensure_ascii=False, default=str)):
+        raise Unusable("content", f"a message that {HALF}")
 
 
 def _content(value: Any) -> str:
@@ -187,6 +239,8 @@ def _content(value: Any) -> str:
 
 def _part(part: Any) -> str:
     if isinstance(part, Mapping) and part.get("type", "text") == "text":
+        if not is_trained(part):
+            raise Unusable("marks", "a part of a message that is not trained, while others are")
         text = part.get("text", part.get("value"))
         if isinstance(text, str):
             return _text(text, "content")

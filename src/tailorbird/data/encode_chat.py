@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tailorbird.data.answer_spans import Drawn, Shape, draw, draw_prompt, fitted, try_template
-from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse
+from tailorbird.data.control_tokens import any_of, special_tokens
+from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse, steering_of
 from tailorbird.data.normalise import rows
 from tailorbird.data.sandbox import Overrun
 from tailorbird.data.shown import shown_pieces
-from tailorbird.data.template import special_tokens
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, Finding
+from tailorbird.records import THOUGHTS, Example, Finding
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def encode_conversations(
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
     made = Tokens([], [], [], np.zeros(0, dtype=np.int64))
     kept_rows: list[int] = []
-    for i, (encoding, prompt) in enumerate(_tokenised(drawn, tokenizer)):
+    for i, (encoding, prompt) in enumerate(_tokenised(drawn, tokenizer, shape)):
         row = examples[i].row
         ids = np.asarray(encoding.ids, dtype=np.int32)
         counted.longest = max(counted.longest, len(ids))
@@ -89,7 +89,7 @@ def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarr
     """
     shape = try_template(tokenizer)
     texts = _each(examples, lambda e: draw_prompt(e, tokenizer, shape))
-    return [np.asarray(ids, dtype=np.int32) for ids in _plain_ids(texts, tokenizer)]
+    return [np.asarray(made.ids, dtype=np.int32) for made in shape.control.encode(texts, tokenizer)]
 
 
 def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tokens:
@@ -100,7 +100,7 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
     with, so that every token of a text but its first is trained exactly once.
 
     Raises:
-        UserError: The tokenizer has no end-of-text token, or begins texts twice.
+        UserError: The tokenizer has no end-of-text token.
     """
     end = tokenizer.eos_token_id
     if end is None:
@@ -113,10 +113,11 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
     places: list[int] = []
     several = 0
     texts = [example.text for example in examples]
-    for i, row in enumerate(_plain_ids(texts, tokenizer, whole_texts=True)):
+    special = any_of(special_tokens(tokenizer))
+    for i, row in enumerate(_text_ids(texts, tokenizer)):
+        if special.search(texts[i]):
+            counted.steering.append(examples[i].row)
         ids = np.asarray(row if row and row[-1] == end else [*row, end], dtype=np.int32)
-        if _doubled(ids, tokenizer):
-            counted.doubled.append(examples[i].row)
         several += len(ids) > limit
         for start in range(0, max(len(ids) - 1, 1), limit - 1):
             piece = ids[start : start + limit]
@@ -125,15 +126,14 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             made.ids.append(piece)
             made.trained.append(trained)
             places.append(i)
-    refuse(counted)
-    findings = (_several(several, len(examples), len(places), limit),) if several else ()
+    divided = (_several(several, len(examples), len(places), limit),) if several else ()
     return Tokens(
         ids=made.ids,
         trained=made.trained,
         prompts=[],
         rows=np.asarray(places, dtype=np.int64),
         shown=shown_pieces(made.ids, made.trained, tokenizer),
-        findings=findings,
+        findings=(*divided, *steering_of(counted)),
     )
 
 
@@ -187,7 +187,9 @@ def _look_through(
             counted.lost_calls.append(example.row)
         if example.tools and not shape.takes_tools:
             counted.lost_tools.append(example.row)
-        if any(shape.special.search(m.content) for m in messages):
+        if any(m.extra.get(THOUGHTS[0]) for m in messages) and not shape.takes_thoughts:
+            counted.lost_thoughts.append(example.row)
+        if shape.control.hide(messages) != messages:
             counted.steering.append(example.row)
         if made.rewritten:
             counted.rewritten.append(example.row)
@@ -195,24 +197,23 @@ def _look_through(
             counted.odd.append(example.row)
 
 
-def _tokenised(drawn: Sequence[Drawn], tokenizer: Any) -> Iterator[tuple[Any, np.ndarray]]:
+def _tokenised(
+    drawn: Sequence[Drawn], tokenizer: Any, shape: Shape
+) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
-    for start in range(0, len(drawn), _BATCH):
-        part = drawn[start : start + _BATCH]
-        texts = [made.text for made in part]
-        whole = tokenizer(texts, add_special_tokens=False, verbose=False)
-        prompts = _plain_ids([made.prompt for made in part], tokenizer)
-        for encoding, prompt in zip(whole.encodings, prompts, strict=True):
-            yield encoding, np.asarray(prompt, dtype=np.int32)
+    whole = shape.control.encode([made.text for made in drawn], tokenizer)
+    prompts = shape.control.encode([made.prompt for made in drawn], tokenizer)
+    for encoding, prompt in zip(whole, prompts, strict=True):
+        yield encoding, np.asarray(prompt.ids, dtype=np.int32)
 
 
-def _plain_ids(
-    texts: Sequence[str], tokenizer: Any, *, whole_texts: bool = False
-) -> Iterator[list[int]]:
+def _text_ids(texts: Sequence[str], tokenizer: Any) -> Iterator[list[int]]:
+    """Yield each text's ids, begun as the tokenizer begins texts; special tokens are words."""
     for start in range(0, len(texts), _BATCH):
         yield from tokenizer(
             list(texts[start : start + _BATCH]),
-            add_special_tokens=whole_texts,
+            add_special_tokens=True,
+            split_special_tokens=True,
             return_attention_mask=False,
             verbose=False,
         )["input_ids"]

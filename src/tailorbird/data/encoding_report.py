@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tailorbird.data.answer_spans import Shape
 from tailorbird.data.normalise import rows
 from tailorbird.errors import Faults
-from tailorbird.records import Finding
+from tailorbird.records import THOUGHTS, Finding
 
 TooLong = Literal["cut", "drop", "error"]
 
@@ -21,12 +21,13 @@ class Counted:
     Attributes:
         conversations: How many there were.
         folded: System messages that were written into the first question.
-        steering: The words hold tokens that steer the model.
+        steering: The words spell tokens that steer the model.
         rewritten: The template writes an answer otherwise once more turns follow.
         odd: The generation prompt is not how the template begins an answer it knows.
         merged: A prompt's last and its answer's first characters are one token.
         lost_calls: The template leaves out their calls of tools.
         lost_tools: The template leaves out their definitions of tools.
+        lost_thoughts: The template leaves out what the assistant thought.
         doubled: They begin with two beginning-of-text tokens.
         untrained: No token is trained, though nothing was cut.
         endless: The last trained token does not end an answer.
@@ -45,6 +46,7 @@ class Counted:
     merged: list[int] = field(default_factory=list)
     lost_calls: list[int] = field(default_factory=list)
     lost_tools: list[int] = field(default_factory=list)
+    lost_thoughts: list[int] = field(default_factory=list)
     doubled: list[int] = field(default_factory=list)
     untrained: list[int] = field(default_factory=list)
     endless: list[int] = field(default_factory=list)
@@ -182,17 +184,17 @@ def _of_template(counted: Counted, shape: Shape) -> Iterable[Finding]:
             "leaves out: the model does not see them.",
             counted.lost_tools,
         )
+    if counted.lost_thoughts:
+        yield _finding(
+            "lost_thoughts",
+            f"{rows(len(counted.lost_thoughts))} with an assistant's thoughts "
+            f"({', '.join(THOUGHTS)}), which the chat template leaves out: they are not trained.",
+            counted.lost_thoughts,
+        )
 
 
 def _of_words(counted: Counted, shape: Shape, tokenizer: Any) -> Iterable[Finding]:
-    if counted.steering:
-        yield _finding(
-            "special_tokens",
-            f"{rows(len(counted.steering))} with words that the tokenizer reads as special "
-            "tokens, such as an end of turn. What is trained is not changed by it, but the model "
-            "reads turns that are none: remove them from the data.",
-            counted.steering,
-        )
+    yield from steering_of(counted)
     if counted.merged:
         yield _finding(
             "merged_tokens",
@@ -216,6 +218,18 @@ def _of_words(counted: Counted, shape: Shape, tokenizer: Any) -> Iterable[Findin
             "trained all the same: masks go by position here. Tools that mask padding by its id "
             "would not train it.",
             counted.conversations,
+        )
+
+
+def steering_of(counted: Counted) -> Iterable[Finding]:
+    """Return what a person should know of control tokens that the words spell."""
+    if counted.steering:
+        yield _finding(
+            "special_tokens",
+            f"{rows(len(counted.steering))} with words that spell special tokens, such as an end "
+            "of turn. They are read as words. If tokens are meant, leave them to the chat template "
+            "(data.template), which writes them around turns.",
+            counted.steering,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
+from tailorbird.data.marks import MARKS
 from tailorbird.data.table import Table, shown
 from tailorbird.errors import UserError
 from tailorbird.records import KINDS, TaskName
@@ -135,8 +136,26 @@ def _chat(table: Table, named: str | None) -> Form | None:
         )
     name, first = next(iter(found.items()))
     kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
-    columns = {"messages": name} | _others(table, ("system", "tools", "chosen"))
-    return Form(kind, columns)
+    columns = {"messages": name} | _others(table, ("system", "tools", "functions", "chosen"))
+    return _marked(table, Form(kind, columns))
+
+
+def _marked(table: Table, form: Form) -> Form:
+    """Return the form with the columns that mark which turns are trained, if there are any."""
+    columns, notes = dict(form.columns), list(form.notes)
+    for name in MARKS:
+        column = _column(table, (name,))
+        if column is None or column in columns.values():
+            continue
+        cell = next((cell for cell in table.column(column) if cell not in (None, "")), None)
+        if isinstance(cell, list) or (isinstance(cell, str) and cell.lstrip().startswith("[")):
+            columns[name] = column
+        else:
+            notes.append(
+                f"{table.path}: column {column!r} is not read, every row counts alike; which turns "
+                'are trained is said by a mark for each: a list, or "weight": 0 in the turn'
+            )
+    return Form(form.kind, columns, tuple(notes))
 
 
 def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
@@ -170,7 +189,8 @@ def _alpaca(table: Table, wish: Wish, need_label: bool) -> Form | None:
         return None  # instruction and response: a prompt and its answer
     columns = {"instruction": asked} | ({"input": given} if given else {})
     columns |= {"output": answer} if answer else {}
-    return Form("alpaca", columns | _others(table, ("history", "system", "tools")))
+    others = _others(table, ("history", "system", "tools", "functions"))
+    return _marked(table, Form("alpaca", columns | others))
 
 
 def _named_pair(table: Table) -> Form | None:
@@ -213,8 +233,9 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
         f"{table.path}: columns guessed: prompt={prompt!r}"
         f"{f', answer={answer!r}' if answer else ''}; say --text/--label for others"
     )
-    others = {k: v for k, v in _others(table, ("system", "tools")).items() if v not in (prompt,)}
-    return Form("pairs", columns | others, (note,) if guessed else ())
+    others = _others(table, ("system", "tools", "functions"))
+    columns |= {k: v for k, v in others.items() if v != prompt}
+    return _marked(table, Form("pairs", columns, (note,) if guessed else ()))
 
 
 def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:

@@ -95,12 +95,20 @@ def _values(column: Any) -> list[Any]:
     import pyarrow
 
     if not isinstance(column, pyarrow.DictionaryArray):
-        return list(column.to_pylist())
+        cells = list(column.to_pylist())
+        return [_without_nulls(cell) for cell in cells] if column.type.num_fields else cells
     numbers = column.indices.to_pylist()
     used = sorted({number for number in numbers if number is not None})
     taken = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
     words = dict(zip(used, taken.to_pylist(), strict=True))
     return [words.get(number) for number in numbers]
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a cell whose objects lack what is null: a struct has its sisters' members as well."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(inner) for k, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def class_names(schema: Any) -> dict[str, list[str]]:

@@ -1,10 +1,10 @@
 """Chat templates: the model's own, or a named one that is saved with its tokenizer."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tailorbird.data.control_tokens import any_of, special_tokens
 from tailorbird.data.sandbox import Span, run_template
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Message
@@ -145,20 +145,6 @@ def tail(tokenizer: Any) -> tuple[str, str]:
         "take another template, such as --set data.template=plain, or a model whose template "
         "ends its turns with a token of their own",
     )
-
-
-def special_tokens(tokenizer: Any) -> list[str]:
-    """Return the tokens that steer a model rather than stand for words."""
-    added = tokenizer.added_tokens_decoder.values()
-    return list(
-        dict.fromkeys([*tokenizer.all_special_tokens, *(t.content for t in added if t.special)])
-    )
-
-
-def any_of(tokens: Sequence[str]) -> re.Pattern[str]:
-    """Return a pattern that finds any of the tokens, the longest first."""
-    longest = sorted(tokens, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest)) or "(?!)")
 
 
 def _added_tokens(tokenizer: Any) -> list[str]:

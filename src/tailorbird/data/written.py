@@ -1,5 +1,6 @@
 """Rows of a known format to examples of written answers or of plain text; faults counted."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,19 +8,21 @@ from typing import Any
 from tailorbird.data.cells import cell_text
 from tailorbird.data.conversations import (
     FIXES,
-    Unusable,
     as_example,
     checked,
     row_messages,
     row_tools,
+    unread_fields,
     with_system,
 )
 from tailorbird.data.formats import Form
+from tailorbird.data.marks import Unusable
 from tailorbird.data.normalise import rows
 from tailorbird.data.table import Place, Table, listed
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding
 
+_NAMED = 8
 _CODES = {"prompt": "missing_text", "answer": "missing_label"}
 _COLUMNS = {"prompt": ("text", "instruction"), "answer": ("label", "output")}
 
@@ -64,6 +67,7 @@ def read_written(
     examples: list[Example] = []
     bad: dict[str, _Bad] = {}
     trailing: list[int | Place] = []
+    unread: Counter[str] = Counter()
     for number, (cells, place) in enumerate(zip(_rows(table, form), table.places, strict=True), 1):
         try:
             if form.kind == "text":
@@ -71,10 +75,11 @@ def read_written(
                 continue
             messages = row_messages(form.kind, cells)
             messages, cut = checked(with_system(messages, system), need_label=need_label)
-            examples.append(as_example(messages, row_tools(cells.get("tools")), number))
+            examples.append(as_example(messages, row_tools(cells), number))
         except Unusable as fault:
             bad.setdefault(fault.kind, _Bad(fault.words)).places.append(place)
             continue
+        unread.update(unread_fields(cells))
         if cut:
             trailing.append(place)
     findings = _refuse_or_drop(table, form, bad, drop_missing=drop_missing)
@@ -93,7 +98,7 @@ def read_written(
                 len(trailing),
             )
         )
-    notes = (*table.notes, *form.notes, _told(table, form, examples))
+    notes = (*table.notes, *form.notes, _told(table, form, examples), *_unread(table, unread))
     return Written(tuple(examples), tuple(findings), notes)
 
 
@@ -137,6 +142,13 @@ def _refuse_or_drop(
         )
     faults.raise_if_any()
     return findings
+
+
+def _unread(table: Table, counts: Counter[str]) -> Iterator[str]:
+    if counts:
+        names = [f"{name!r} ({rows(count)})" for name, count in counts.most_common(_NAMED)]
+        more = ", ..." if len(counts) > _NAMED else ""
+        yield f"{table.path}: not read of the turns: {', '.join(names)}{more}"
 
 
 def _told(table: Table, form: Form, examples: list[Example]) -> str:

@@ -25,6 +25,7 @@ from tailorbird.records.scores import (
 from tailorbird.records.search import Search, Trial
 from tailorbird.records.tasks import KINDS, Target, TaskSpec
 from tailorbird.records.tuning import (
+    THOUGHTS,
     ArmReport,
     Comparison,
     Cost,
@@ -66,6 +67,7 @@ __all__ = [
     "Hit",
     "JudgeReport",
     "KINDS",
+    "THOUGHTS",
     "Level",
     "Mark",
     "Message",

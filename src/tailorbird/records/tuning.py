@@ -22,6 +22,10 @@ TaskName = Literal["classification", "multilabel", "regression", "tokens", "gene
 plain text read on."""
 
 
+THOUGHTS = ("reasoning_content", "thinking")
+"""What chat templates call an assistant's thoughts before its answer; each knows one of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
@@ -30,7 +34,8 @@ class Message:
         role: ``system``, ``user``, ``assistant`` or ``tool``.
         content: Its words; may be empty when it only calls tools.
         trained: Whether an assistant's turn is trained on; other roles never are.
-        extra: What else the chat template may want (``tool_calls``, ``name``, ``tool_call_id``).
+        extra: What else the chat template may want (``tool_calls``, ``name``, ``tool_call_id``,
+            the `THOUGHTS`).
     """
 
     role: str

@@ -209,6 +209,108 @@ def test_calls_of_tools_pass_through(tmp_path: Path) -> None:
     assert example.label == "Ho"
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *({"weight": no} for no in (0, 0.0, "0", "0.0", False)),
+        *({name: False} for name in ("train", "training", "trainable", "loss", "compute_loss")),
+        *({name: 0} for name in ("loss_mask", "loss_weight", "loss_scale", "train_mask")),
+        *({"train": no} for no in ("false", "No")),
+        *({name: yes} for name in ("masked", "no_loss") for yes in (True, 1, "true")),
+        {"weight": 1, "train": False},
+    ],
+    ids=str,
+)
+def test_turns_that_other_tools_leave_untrained(mark: dict[str, Any], tmp_path: Path) -> None:
+    turn = {"role": "assistant", "content": "no"} | mark
+    for row in ({"messages": [ASK, turn, ASK, TELL]}, {"prompt": [ASK, turn, ASK], "answer": "Ho"}):
+        (example,) = read(tmp_path, row).examples
+        assert [m.trained for m in example.messages if m.role == "assistant"] == [False, True]
+        assert not example.messages[-1].extra
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [{"weight": 1}, {"weight": "1.0"}, {"weight": None}, {"train": True}, {"masked": False}]
+    + [{"train": ""}, {"masked": "no"}, {"loss_weight": 0.5}],
+    ids=str,
+)
+def test_turns_that_are_trained_all_the_same(mark: dict[str, Any], tmp_path: Path) -> None:
+    (example,) = read(tmp_path, {"messages": [ASK, TELL | mark]}).examples
+    assert example.messages[1] == Message("assistant", "Ho")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"loss_mask": [0, 0, 0, 1]},
+        {"loss_mask": "[0, 0, 0, 1]"},
+        {"train": [False, True]},
+        {"masked": [True, True, True, False]},
+        {"weight": [None, "0", None, None]},
+    ],
+    ids=str,
+)
+def test_a_column_that_masks_turns(column: dict[str, Any], tmp_path: Path) -> None:
+    turns = [ASK, {"role": "assistant", "content": "no"}, ASK, TELL]
+    row = {"messages": turns, "system": "Be kind."} | column
+    (example,) = read(tmp_path, row).examples
+    assert [m.trained for m in example.messages if m.role == "assistant"] == [False, True]
+
+
+def test_weights_of_whole_rows_are_told(tmp_path: Path) -> None:
+    loaded = read(tmp_path, {"messages": [ASK, TELL], "weight": 0.5})
+    assert any("column 'weight' is not read" in note for note in loaded.notes)
+
+
+def test_the_older_call_of_a_function(tmp_path: Path) -> None:
+    messages = [
+        ASK,
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "7"},
+        TELL | {"function_call": None},
+    ]
+    functions = [{"name": "f", "parameters": {}}]
+    (example,) = read(tmp_path, {"messages": messages, "functions": functions}).examples
+    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    assert example.messages[1] == Message("assistant", "", extra={"tool_calls": [call]})
+    assert example.messages[2] == Message("tool", "7", extra={"name": "f"})
+    assert example.messages[3] == Message("assistant", "Ho")
+    assert example.tools == ({"type": "function", "function": functions[0]},)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_thoughts_of_an_assistant(name: str, tmp_path: Path) -> None:
+    (example,) = read(tmp_path, {"messages": [ASK, TELL | {name: "A greeting."}]}).examples
+    thoughts = {"reasoning_content": "A greeting.", "thinking": "A greeting."}
+    assert example.messages[1] == Message("assistant", "Ho", extra=thoughts)
+
+
+def test_what_is_not_read_of_turns_is_told(tmp_path: Path) -> None:
+    more = {"refusal": "Never.", "annotations": [], "audio": None}
+    loaded = read(tmp_path, {"messages": [ASK, TELL | more]}, {"messages": [ASK, TELL]})
+    notes = [note for note in loaded.notes if "not read" in note]
+    assert notes == [f"{tmp_path / 'train.jsonl'}: not read of the turns: 'refusal' (1 row)"]
+
+
+def test_parquet_holds_the_same_conversations_as_jsonl(tmp_path: Path) -> None:
+    """Parquet gives each struct its sisters' members, null where JSONL has none."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = []
+    for name, arguments in (("clock", {"zone": "UTC"}), ("map", {"at": [{"x": 1}, {"y": 2}]})):
+        properties = {argument: {"type": argument} for argument in arguments}
+        function = {"name": name, "parameters": {"properties": properties}}
+        call = {"function": {"name": name, "arguments": arguments}}
+        turns = [ASK, {"role": "assistant", "content": None, "tool_calls": [call]}, TELL]
+        rows.append({"messages": turns, "tools": [{"type": "function", "function": function}]})
+    file = tmp_path / "train.parquet"
+    parquet.write_table(arrow.Table.from_pylist(rows), file)
+    padded = parquet.read_table(file).to_pylist()[0]["messages"][1]["tool_calls"][0]["function"]
+    assert padded["arguments"] == {"zone": "UTC", "at": None}
+    both = [read(tmp_path, *rows), read_examples(file, task="auto")]
+    assert both[0].examples == both[1].examples
+
+
 def test_sharegpt_calls_become_an_assistants(tmp_path: Path) -> None:
     row = {
         "system": "Be kind.",
@@ -361,6 +463,23 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         {"messages": [ASK, {"role": "assistant", "content": "\ud83d"}]},
         "half a surrogate",
         "as a text",
+    ),
+    ({"messages": [ASK, TELL], "tools": [{"name": "\ud83d"}]}, "half a surrogate", "as a text"),
+    ({"messages": [ASK | {"name": "\ud83d"}, TELL]}, "half a surrogate", "as a text"),
+    ({"messages": [ASK, TELL | {"weight": -1}]}, "'weight' of -1", "weight"),
+    ({"messages": [ASK, TELL | {"train": "maybe"}]}, "'train' of 'maybe'", "weight"),
+    ({"messages": [ASK, TELL | {"mask": 1}]}, "'mask', which tools read in several", "weight"),
+    ({"messages": [ASK, TELL | {"thinking": [1]}]}, "a list as 'thinking'", "as a text"),
+    ({"messages": [ASK, TELL | {"function_call": 7}]}, "a number as a call", "JSON"),
+    (
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": [{"type": "text", "text": "Ho", "weight": 0}]},
+            ]
+        },
+        "a part of a message that is not trained",
+        "weight",
     ),
 ]
 
