@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def evaluate(
     **columns: Any,
 ) -> "Report":
     """Score a run, on its own test or on labelled `data`; see ``tailor evaluate --help``."""
+    check_utf8([str(run), str(data), *columns.values()], "an argument")
     from tailorbird.flows.evaluate import Columns
     from tailorbird.flows.evaluate import evaluate as flow
 
@@ -111,6 +112,7 @@ def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor | Wr
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
+    check_utf8(str(run), "the run")
     from tailorbird.arms.load import load_any as flow
 
     return flow(run, trust=trust_remote_code)

@@ -1,7 +1,12 @@
 """Errors that reach the user."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""What Python reads bytes as that are no UTF-8, and halves of characters; no file holds them."""
+_SHOWN = 80
 
 
 class UserError(ValueError):
@@ -49,6 +54,33 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     same = [other for other in names if other.lower() == name.lower()]
     near = same or get_close_matches(name, names, n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_utf8(value: object, name: str) -> None:
+    """Refuse text that no UTF-8 can be, alone or within lists and objects.
+
+    Models, files and data bases take UTF-8, so what a person gives is looked at where it comes in.
+
+    Args:
+        value: What was given.
+        name: What it is, for the message.
+
+    Raises:
+        UserError: Some of it is not UTF-8.
+    """
+    if isinstance(value, str) and _HALF.search(value):
+        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+        raise UserError(
+            f"{name} is {shown!r}, which holds bytes that are no UTF-8",
+            "write it in UTF-8; a file or folder of such a name: rename it",
+        )
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_utf8(key, f"a name in {name}")
+            check_utf8(inner, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_utf8(inner, name)
 
 
 class Interrupted(Exception):  # noqa: N818 - not a fault: the user asked for it

@@ -83,6 +83,12 @@ def test_other_subjects_are_refused_and_words_are_shown(inside: Tailor, knowledg
     assert "Sources:\n[1] " in shown and "keyerror.md" in shown
 
 
+def test_a_question_that_is_no_utf8_is_named(inside: Tailor, knowledge: Path) -> None:
+    done = inside("ask", "--store", knowledge, stdin="caf\udce9 refunds\n")
+    assert done.returncode == 2
+    assert "the question is 'caf\\udce9 refunds'" in done.stderr
+
+
 def test_code_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     from tailorbird.cli.show_answer import show_answer
     from tailorbird.records import Answer, Citation, Claim

@@ -12,7 +12,7 @@ from tailorbird.arms.trained import HEADS, max_length
 from tailorbird.arms.vectors import embed, vector_width
 from tailorbird.config import Config, load_config
 from tailorbird.data.encode import Encoded, Text, words_of
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.methods import get_method
 from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
@@ -92,6 +92,7 @@ class Predictor:
             )
         if len(texts) != len(labels):
             raise UserError(f"{len(texts)} texts, but {len(labels)} labels", "give as many of both")
+        check_utf8([*texts, *labels], "a text or label to add")
         self._source.add(texts, labels)
         self.labels = self._source.memory.labels
 

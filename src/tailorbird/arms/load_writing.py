@@ -14,7 +14,7 @@ from tailorbird.arms.trained_writing import make_base, writer_options
 from tailorbird.config import Config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.methods import get_method
 from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
@@ -198,9 +198,14 @@ class Writer:
 
 
 def as_example(prompt: str | Example) -> Example:
-    """Return a prompt as a conversation of one turn, unless it is one already."""
+    """Return a prompt as a conversation of one turn, unless it is one already.
+
+    Raises:
+        UserError: It is no UTF-8.
+    """
     if isinstance(prompt, Example):
         return prompt
+    check_utf8(prompt, "the prompt")
     return Example(prompt, messages=(Message("user", prompt),))
 
 

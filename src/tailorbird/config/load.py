@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tailorbird.config.schema import Config
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 from tailorbird.yaml_text import MOST_CHARACTERS, YamlFault, parse_yaml, write_yaml
 
 _EXPONENT = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)[eE][+-]?\d+")
@@ -45,6 +45,7 @@ def load_config(
     for name, value in (flags or {}).items():
         if value is not None:
             _put(given, name, value)
+    check_utf8(given, "config")
     return _validated(given)
 
 

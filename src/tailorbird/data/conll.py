@@ -27,6 +27,7 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
     words: list[str] = []
     labels: list[str] = []
     bad: list[int] = []
+    blank: list[int] = []
     start, seen = 1, False
     with open_text(path, None, warnings) as file:
         for number, line in enumerate(lines_of(path, file), 1):
@@ -39,13 +40,18 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
             if cells[0] == "-DOCSTART-" or (not words and line.startswith("# ")):
                 continue
             if len(cells) < 2 or not cells[0].strip() or not cells[-1].strip():
-                bad.append(number)
-                if len(bad) == _MOST_FAULTS:
+                (bad if cells[0].strip() else blank).append(number)
+                if len(bad) + len(blank) == _MOST_FAULTS:
                     break
                 continue
             start, seen = (start if words else number), True
             words.append(cells[0].strip())
             labels.append(cells[-1].strip())
+    if blank:
+        raise UserError(
+            f"{path}: a word of nothing but white space in {listed('line', blank)}",
+            "take these lines out",
+        )
     if bad or not seen:
         where = listed("line", [*bad]) if bad else "the whole file"
         raise UserError(

@@ -86,7 +86,7 @@ class Table:
         return replace(self, columns=tuple(names), rows=rows)
 
 
-def listed(unit: str, numbers: Sequence[int | Place]) -> str:
+def listed(unit: str, numbers: Sequence[int | str | Place]) -> str:
     """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
     shown = ", ".join(str(number) for number in numbers[:_LISTED])
     more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""

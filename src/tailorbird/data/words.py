@@ -85,14 +85,16 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
         labels = table.column(columns.label)
     made: list[Example | None] = []
     uneven: list[int | Place] = []
-    odd: list[int | Place] = []
+    odd: list[int | str | Place] = []
+    blank: list[int | str | Place] = []
     for row, (cell, tags, place) in enumerate(
         zip(table.column(columns.text), labels, table.places, strict=True), 1
     ):
         words = _texts(cell.split() if isinstance(cell, str) else cell)
         given = () if tags is None else _texts(tags)
         if words is None or given is None:
-            odd.append(place)
+            position = _blank(cell) or _blank(tags)
+            (blank if position else odd).append(f"{place} (word {position})" if position else place)
         elif columns.label is not None and len(words) != len(given):
             uneven.append(place)
         if words is None or given is None:
@@ -112,7 +114,21 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
                 f"{table.path}: {what} in {listed(table.unit, places)}",
                 "give each word one label, as text or a number",
             )
+    if blank:
+        faults.add(
+            f"{table.path}: a word or label of nothing but white space in "
+            f"{listed(table.unit, blank)}",
+            "take the word out together with its label",
+        )
     return made
+
+
+def _blank(cells: Any) -> int | None:
+    """Return which word or label, counted from 1, is empty or white space."""
+    texts = map(cell_text, cells if isinstance(cells, list | tuple) else ())
+    return next(
+        (n for n, (t, fault) in enumerate(texts, 1) if not fault and not (t or "").strip()), None
+    )
 
 
 def _texts(cells: Any) -> tuple[str, ...] | None:

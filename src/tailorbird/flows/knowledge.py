@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import load_config
 from tailorbird.documents.parsed import document_digest
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 from tailorbird.flows import index as indexing
 from tailorbird.flows import upkeep
 from tailorbird.knowledge.base import KnowledgeBase as Store
@@ -89,6 +89,7 @@ class KnowledgeBase:
         items = [given] if isinstance(given, str | Path | Mapping) else list(given)
         documents = _documents(item for item in items if isinstance(item, Mapping))
         paths = [item for item in items if isinstance(item, str | Path)]
+        check_utf8([str(path) for path in paths], "a path")
         config = self._kept_settings()
         done = indexing.Indexed()
         if paths:
@@ -106,7 +107,9 @@ class KnowledgeBase:
             UserError: One that is not there; none is deleted.
         """
         named = [sources] if isinstance(sources, str | Path) else sources
-        return indexing.remove(self.store, [str(source) for source in named])
+        plain = [str(source) for source in named]
+        check_utf8(plain, "a source")
+        return indexing.remove(self.store, plain)
 
     def search(
         self, question: str, k: int | None = None, where: str | None = None
@@ -198,5 +201,6 @@ def _document(item: Mapping[str, Any], text: str, metadata: dict[str, Any]) -> D
     said = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     source = str(item.get("source") or f"text-{said[:16]}")
     title = str(item.get("title") or "")
+    check_utf8({"source": source, "title": title, "metadata": metadata}, "a document")
     document = Document(source, text, title, (), metadata)
     return replace(document, digest=document_digest(document))

@@ -12,7 +12,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.chunk import chunk_document, chunk_limit, contextual_text
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import backend_of, remember
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
@@ -50,6 +50,7 @@ class KnowledgeBase:
         store: str | None = None,
     ) -> None:
         self.folder = Path(folder)
+        check_utf8(str(self.folder.absolute()), "the knowledge base's folder")
         self.backend = backend_of(self.folder, store)
         self._embedders = Embedders(self.folder, load)
         self._stores: dict[int, Store] = {}

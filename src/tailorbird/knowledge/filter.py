@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 
 Value = str | Decimal | bool | None
 Row = Mapping[str, Any]
@@ -82,6 +82,7 @@ def parse(text: str) -> Condition:
     Raises:
         UserError: It is no condition; the place of the fault is named.
     """
+    check_utf8(text, "--where")
     return _Parser(text).all()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import Drafter, Extractive, Prompted, Writes, last_answer, stream_answer
@@ -163,5 +163,6 @@ class Conversation:
 
 
 def _need_words(question: str) -> None:
+    check_utf8(question, "the question")
     if not question.strip():
         raise UserError("the question is empty", "ask at least one word")

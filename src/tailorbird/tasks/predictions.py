@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailorbird.data.encode import Text
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import KINDS, Neighbour, Target
 
 _ALL_LABELS = 20
@@ -87,11 +87,13 @@ def shown_probabilities(
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
-    """Refuse single texts where pairs are read, and pairs where they are not.
+    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8.
 
     Raises:
         UserError: There is such a fault.
     """
+    for number, text in enumerate(texts, 1):
+        check_utf8(text, f"text {number}")
     if KINDS[target.task].per_word:
         return
     single = [text for text in texts if isinstance(text, str) or len(text) != 2]

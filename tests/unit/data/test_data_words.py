@@ -62,6 +62,15 @@ def test_rows_with_lists(names: tuple[str, str], tmp_path: Path) -> None:
         ({"tokens": ["a", "b"], "labels": ["O"]}, "not as many labels as words in line 2"),
         ({"tokens": ["a", {}], "labels": ["O", "O"]}, "something else than text in line 2"),
         ({"tokens": [], "labels": []}, "no text .* line 2"),
+        (
+            {"tokens": ["a", "b", " \u00a0"], "labels": ["O", "O", "O"]},
+            r"nothing but white space in line 2 \(word 3\)",
+        ),
+        (
+            {"tokens": ["a", "b"], "labels": ["O", "\t"]},
+            r"nothing but white space in line 2 \(word 2\)",
+        ),
+        ({"tokens": [None, "b"], "labels": ["O", "O"]}, r"white space in line 2 \(word 1\)"),
     ],
 )
 def test_faults_name_the_lines(row: dict[str, object], told: str, tmp_path: Path) -> None:
@@ -69,6 +78,16 @@ def test_faults_name_the_lines(row: dict[str, object], told: str, tmp_path: Path
     good = {"tokens": ["In"], "labels": ["O"]}
     path.write_text("".join(json.dumps(r) + "\n" for r in (good, row)))
     with pytest.raises(UserError, match=told):
+        read_examples(path, task="tokens")
+
+
+def test_a_word_of_white_space_in_a_conll_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("In\tO\n \tO\nRome\tB-LOC\n")
+    with pytest.raises(UserError, match="a word of nothing but white space in line 2"):
+        read_examples(path, task="tokens")
+    path.write_text("In\tO\nRome\t \n")
+    with pytest.raises(UserError, match="a word without a label in line 2"):
         read_examples(path, task="tokens")
 
 
