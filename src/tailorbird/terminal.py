@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from tailorbird.errors import check_utf8
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -107,6 +109,18 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def check_given() -> None:
+    """Refuse arguments that are no UTF-8; of stdin such bytes are kept, to be named when read.
+
+    Raises:
+        UserError: One is not.
+    """
+    for number, argument in enumerate(sys.argv[1:], 1):
+        check_utf8(argument, f"argument {number}")
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")
 
 
 @cache

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import tailorbird
-from tailorbird.cli import main, options
+from tailorbird import terminal
+from tailorbird.cli import main
 from tailorbird.config import load_config
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.flows.knowledge import KnowledgeBase
@@ -58,7 +59,7 @@ def test_arguments(
 def test_bytes_on_stdin_are_kept_until_they_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tailor"])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), "utf-8"))
-    options.check_given()
+    terminal.check_given()
     assert next(sys.stdin) == f"{ODD}\n"
 
 

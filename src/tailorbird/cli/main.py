@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import ask, compare, doctor, evaluate, export, index, options, predict, tune
+from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, tune
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
 
@@ -71,7 +71,7 @@ def run() -> None:
     if not debug:
         log.quiet_libraries()
     try:
-        options.check_given()
+        terminal.check_given()
         code = app(standalone_mode=False)
         # Typer makes this of Ctrl-C, without a word.
         if code == Interrupted.exit_code:

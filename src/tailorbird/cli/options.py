@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird.config import Config, load_config
-from tailorbird.errors import UserError, check_utf8
+from tailorbird.errors import UserError
 from tailorbird.terminal import without_credentials
 
 _MODELS = "Hugging Face id, local folder, builtin:minilm, builtin:tutor or builtin:smollm2."
@@ -114,15 +114,3 @@ def joined(data: list[str] | None) -> str | None:
 def command_line() -> str:
     """Return the command as a person would type it again; a password is left for them to add."""
     return shlex.join(["tailor", *map(without_credentials, sys.argv[1:])])
-
-
-def check_given() -> None:
-    """Refuse arguments that are no UTF-8; of stdin such bytes are kept, to be named when read.
-
-    Raises:
-        UserError: One is not.
-    """
-    for number, argument in enumerate(sys.argv[1:], 1):
-        check_utf8(argument, f"argument {number}")
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")

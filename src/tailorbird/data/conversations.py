@@ -271,7 +271,10 @@ def _chosen(cell: Any) -> list[Any]:
 
 
 def _history(cell: Any) -> Iterable[Message]:
-    for pair in cell or ():
+    pairs = _json(cell, "turns", "a history") if isinstance(cell, str) and cell.strip() else cell
+    if pairs and not isinstance(pairs, list):
+        raise Unusable("turns", f"{_kind(pairs)} instead of a history of [question, answer]")
+    for pair in pairs or ():
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise Unusable("turns", "a history that is not a list of [question, answer]")
         yield Message("user", _text(pair[0], "prompt"))
