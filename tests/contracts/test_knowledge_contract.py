@@ -18,7 +18,7 @@ from stores import STORES, place_of
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, remove
-from tailorbird.flows.upkeep import stats, verify
+from tailorbird.flows.upkeep import move_to, stats, verify
 from tailorbird.knowledge import write
 from tailorbird.knowledge.base import KnowledgeBase
 from tests_knowledge import document, load, versions
@@ -29,7 +29,7 @@ WRITER = Path(__file__).resolve().parent.parent / "store_writer.py"
 
 @pytest.fixture(params=STORES)
 def address(request: pytest.FixtureRequest) -> str:
-    return place_of(request)
+    return place_of(request.param)
 
 
 @pytest.fixture
@@ -148,6 +148,39 @@ def test_a_reader_sees_the_old_document_or_the_new_and_never_half(folder: Path) 
         assert versions(kb) == {f"d{n}": {"8"} for n in range(3)}
 
 
+def test_moved_to_another_store_and_back_it_is_the_same(folder: Path, address: str) -> None:
+    with KnowledgeBase(folder, CONFIG, load) as kb:
+        add_documents(kb, [document(f"d{n}", n) for n in range(8)])
+        remove(kb, ["d5"])
+        kb.set_setting("weight", 0.25)
+        before, hits = versions(kb), hits_of(kb)
+        other = "lancedb" if "://" in address else place_of("postgresql")
+        with pytest.raises(UserError, match="there already"):
+            move_to(kb, address)
+        assert move_to(kb, other)["chunks"] > 7
+        # One that was open meanwhile loses nothing of what it acknowledges.
+        with pytest.raises(UserError, match="was moved"):
+            add_documents(kb, [document("late", 1)])
+    with KnowledgeBase(folder, None, load) as kb:
+        assert versions(kb) == before and kb.get_setting("weight") == 0.25
+        assert [found for found, _ in hits_of(kb)] == [found for found, _ in hits]
+        for (_, ours), (_, theirs) in zip(hits_of(kb), hits, strict=True):
+            assert ours == pytest.approx(theirs, rel=0.02, abs=1e-5)
+        add_documents(kb, [document("d9", 9)])
+        assert verify(kb).problems == ()
+        move_to(kb, address)
+    with KnowledgeBase(folder, None, load) as kb:
+        assert kb.backend.name == address.partition("://")[0]
+        assert versions(kb) == before | {"d9": {"9"}} and verify(kb).problems == ()
+
+
+def hits_of(kb: KnowledgeBase) -> list[tuple[list[str], list[float]]]:
+    with kb.reading() as view:
+        vector = load("words").embed_queries(["version 3 of d3 line 2 word2"]).vectors[0]
+        found = view.nearest(vector, 10), view.matching("version 3 of d3 line 2 word4", 10)
+    return [([hit.chunk.id for hit in hits], [hit.score for hit in hits]) for hits in found]
+
+
 @pytest.mark.parametrize("step", ["index", "flip", "erase"])
 def test_what_a_killed_writer_left_is_finished(
     folder: Path, step: str, monkeypatch: pytest.MonkeyPatch
@@ -217,6 +250,7 @@ def versions_of(folder: Path, writer: int) -> dict[int, int]:
         }
 
 
+@pytest.mark.parametrize("address", ["postgresql"], indirect=True)
 def test_nothing_acknowledged_is_lost_when_writers_are_killed(folder: Path) -> None:
     kill_writers(folder, writers=2, count=1000, seconds=0.5, seed=1)
 

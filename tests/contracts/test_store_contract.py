@@ -57,7 +57,7 @@ def put(store: Store, oracle: Oracle, count: int, seed: int, start: int = 1) -> 
 
 @pytest.fixture(params=STORES)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return place_of(request)
+    return place_of(request.param)
 
 
 @pytest.fixture

@@ -34,6 +34,10 @@ def index(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Go back to the embedder before.")
     ] = False,
+    move_to: Annotated[
+        str | None,
+        typer.Option("--move-to", help="Move it to another store, such as postgresql://HOST/DB."),
+    ] = None,
     config: options.ConfigFile = None,
     settings: Annotated[
         list[str] | None,
@@ -48,11 +52,12 @@ def index(
     """
     from tailorbird.errors import UserError
     from tailorbird.flows import index as flow
+    from tailorbird.flows import upkeep
     from tailorbird.knowledge.base import KnowledgeBase
 
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
-    asked = paths or remove or list_ or verify or repair or stats or rollback
+    asked = paths or remove or list_ or verify or repair or stats or rollback or move_to
     whole = options.make_config(config, settings, {"index.embedder": embedder})
     given, place = whole.index, whole.knowledge.store
     embedder = given.embedder if "embedder" in given.model_fields_set else None
@@ -65,6 +70,8 @@ def index(
         if paths:
             told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()
         told |= _look(kb, list_, stats, verify)
+        if move_to:
+            told["moved"] = upkeep.move_to(kb, move_to)
     print(terminal.as_json(told)) if json else show_index(told)
     if not told.get("verified", {}).get("ok", True):
         raise typer.Exit(1)

@@ -12,13 +12,13 @@ class KnowledgeConfig(Section):
     """Where a knowledge base lies."""
 
     store: str | None = None
-    """`lancedb`: in its own folder. The default: what the knowledge base has, lancedb for a new
-    one."""
+    """`lancedb`: in its own folder; `postgresql://USER@HOST:PORT/DATABASE?schema=NAME`: on a server
+    that several hosts write. The default: what the knowledge base has, lancedb for a new one."""
 
     @field_serializer("store", when_used="json")
     def _without_password(self, store: str | None) -> str | None:
-        """Keep a password out of what is saved."""
-        return store and without_credentials(store)
+        """Save the store's name alone: a password may stand anywhere in an address."""
+        return store and store.partition("://")[0]
 
 
 class IndexConfig(Section):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from tailorbird import log
+from tailorbird.knowledge.backends import backend_of
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.ledger import unpack
+from tailorbird.knowledge.move import move
 
 _BLOCK = 2000
 
@@ -88,6 +90,14 @@ def change_embedder(kb: KnowledgeBase, embedder: str) -> int:
     kb.switch(number)
     log.say("switched; back again: --rollback")
     return number
+
+
+def move_to(kb: KnowledgeBase, address: str) -> dict[str, Any]:
+    """Move it to another store; return where it is now and how many chunks were moved."""
+    chunks = move(kb, address)
+    left = kb.backend.address or f"ledger.sqlite and index/ of {kb.folder}"
+    log.say(f"{chunks:,} chunks were moved and compared; {left} may be deleted")
+    return {"store": backend_of(kb.folder).address or address, "chunks": chunks}
 
 
 def _half_documents(kb: KnowledgeBase) -> list[str]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.lance import LanceBackend
 from tailorbird.knowledge.ledger import Ledger
+from tailorbird.knowledge.pgvector import PostgresBackend
 from tailorbird.knowledge.protocols import Backend
 from tailorbird.knowledge.sqlite import FolderBackend, make_folder
 
 BACKENDS: dict[str, Callable[[Path, str], Backend]] = {
     "lancedb": LanceBackend,
+    "postgresql": PostgresBackend,
 }
 """By the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
 
@@ -31,29 +33,40 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
         UserError: There is no such store, or the knowledge base lies in another.
     """
     recorded = _recorded(folder)
-    asked = address or recorded or DEFAULT
-    name = asked.partition("://")[0]
-    if name not in BACKENDS:
-        raise UserError(
-            f"knowledge.store: there is no store {name!r}{did_you_mean(name, BACKENDS)}",
-            f"use one of: {', '.join(BACKENDS)}",
-        )
-    backend = BACKENDS[name](folder, asked)
-    if address and recorded and recorded.partition("://")[0] != name:
+    backend = at(folder, address or recorded or DEFAULT)
+    if address and recorded and recorded.partition("://")[0] != backend.name:
         raise UserError(
             f"{folder} lies in {recorded}, knowledge.store is {backend.address or backend.name}",
-            "leave knowledge.store out, or name another folder with --store",
+            f"leave knowledge.store out, or move it: tailor index --store {folder} --move-to STORE",
         )
     return backend
 
 
+def at(folder: Path, address: str) -> Backend:
+    """Return the backend that an address names, whatever is there.
+
+    Raises:
+        UserError: There is no such store, or the address is none.
+    """
+    name = address.partition("://")[0]
+    if name not in BACKENDS:
+        raise UserError(
+            f"knowledge.store: there is no store {name[:40]!r}{did_you_mean(name, BACKENDS)}",
+            f"use one of: {', '.join(BACKENDS)}",
+        )
+    return BACKENDS[name](folder, address)
+
+
 def remember(backend: Backend) -> None:
     """Note in the folder where the ledger is, if it is not there itself; passwords are left out."""
-    if backend.address and not (backend.folder / POINTER).exists():
-        make_folder(backend.folder)
-        (backend.folder / POINTER).write_text(
-            json.dumps({"store": backend.address}) + "\n", encoding="utf-8"
-        )
+    pointer = backend.folder / POINTER
+    if not backend.address:
+        pointer.unlink(missing_ok=True)
+        return
+    make_folder(backend.folder)
+    part = pointer.with_suffix(".part")
+    part.write_text(json.dumps({"store": backend.address}) + "\n", encoding="utf-8")
+    part.replace(pointer)
 
 
 def _recorded(folder: Path) -> str | None:

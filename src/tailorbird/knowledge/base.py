@@ -56,12 +56,12 @@ class KnowledgeBase:
         self._stores: dict[int, Store] = {}
         self._idle: list[Ledger] = []
         self._guard = threading.Lock()
-        fresh = config is not None and not self.backend.exists
-        if fresh:
+        if fresh := config is not None and not self.backend.exists:
             make_folder(self.folder)
         self._ledger = Ledger(self.backend.connect(create=fresh))
         try:
-            remember(self.backend)
+            if self.backend.address and (store or fresh):
+                remember(self.backend)
             if self._ledger.setting("generation") is None:
                 self._begin(config or IndexConfig())
             if not repairing:
@@ -88,6 +88,7 @@ class KnowledgeBase:
         for ledger in [self._ledger, *self._idle]:
             ledger.close()
         self._idle.clear()
+        self.backend.close()
 
     def __enter__(self) -> "KnowledgeBase":
         return self
@@ -326,7 +327,7 @@ class KnowledgeBase:
 
     def _embed_all(self, generation: Generation, title: str = "") -> None:
         ledger = self._ledger
-        total = len(write.missing_vectors(ledger, generation.number, -1))
+        total = len(write.missing_vectors(ledger, generation.number, 1 << 62))
         with log.quiet_progress(title if total else "", total, "chunks") as bar:
             while found := write.missing_vectors(ledger, generation.number, _BLOCK):
                 rows = np.asarray([row for _, row in found], dtype=np.int64)

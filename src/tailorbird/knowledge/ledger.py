@@ -105,13 +105,11 @@ class Ledger:
     def new_generation(self, embedder: str, dimension: int, fingerprint: str = "") -> Generation:
         """Note another embedding of everything; nothing is in it yet."""
         with self.link.transaction():
-            row = self._one(
-                "INSERT INTO generations (embedder, dimension, fingerprint) VALUES (?, ?, ?) "
-                "RETURNING number",
-                embedder, dimension, fingerprint,
-            )  # fmt: skip
-        assert row is not None
-        return Generation(row[0], embedder, dimension, fingerprint)
+            number = self.link.next_key("generations", 1)
+            sql = "INSERT INTO generations (number, embedder, dimension, fingerprint) "
+            values = (number, embedder, dimension, fingerprint)
+            self.link.execute(sql + "VALUES (?, ?, ?, ?)", values)
+        return Generation(*values)
 
     def generations(self) -> list[Generation]:
         """Return all that are kept, the oldest first."""
@@ -188,7 +186,9 @@ class Ledger:
 
     def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
         """Note new versions with their chunks; return their numbers and the rows of all chunks."""
-        version, first = self.link.last_key("documents") + 1, self.link.last_key("chunks") + 1
+        total = sum(len(one.chunks) for one in prepared)
+        version = self.link.next_key("documents", len(prepared))
+        first = self.link.next_key("chunks", total)
         numbers = range(version, version + len(prepared))
         versions = list(zip(numbers, prepared, strict=True))
         self.link.executemany(
@@ -206,7 +206,7 @@ class Ledger:
         )  # fmt: skip
         self.link.executemany(
             "INSERT INTO texts VALUES (?, ?)",
-            [(number, pack(one.document.text)) for number, one in versions],
+            [(number, pack(self.link.storable(one.document.text))) for number, one in versions],
         )
         chunks = [
             (number, chunk, said)

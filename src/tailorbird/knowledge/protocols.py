@@ -161,8 +161,15 @@ class Database(Protocol):
         """Return what stands for several numbers or texts where `AMONG` has its place."""
         ...
 
-    def last_key(self, table: str) -> int:
-        """Return the highest key that a table ever gave; none is given twice."""
+    def storable(self, text: str) -> str:
+        """Return a text as the database can hold it, as long as it was."""
+        ...
+
+    def next_key(self, table: str, count: int) -> int:
+        """Return the first of `count` new keys of a table, in a transaction that inserts them all.
+
+        No key is given twice, also not that of a row that was deleted.
+        """
         ...
 
     def transaction(self) -> AbstractContextManager[Any]:
@@ -244,6 +251,10 @@ class Backend(Protocol):
         Args:
             wait_seconds: How long to wait for another writer; negative: as long as it takes.
         """
+        ...
+
+    def close(self) -> None:
+        """Close what it holds open besides the connections that it gave."""
         ...
 
     def sizes(self) -> tuple[int, int]:

@@ -68,14 +68,18 @@ class SqliteDatabase(sqlite3.Connection):
         """The knowledge base."""
         return self.path.parent
 
+    def storable(self, text: str) -> str:
+        """See `Database.storable`."""
+        return text
+
     def listing(self, values: Sequence[Any]) -> str:
         """See `Database.listing`."""
         return json.dumps(values)
 
-    def last_key(self, table: str) -> int:
-        """See `Database.last_key`."""
+    def next_key(self, table: str, count: int) -> int:
+        """See `Database.next_key`."""
         row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return int(row[0]) if row else 0
+        return int(row[0]) + 1 if row else 1
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -164,6 +168,9 @@ class FolderBackend:
             yield True
         finally:
             lock.release()
+
+    def close(self) -> None:
+        """See `Backend.close`: nothing is held open."""
 
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the folder, and of the index in it."""

@@ -22,6 +22,8 @@ from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, Prepared, 
 from tailorbird.knowledge.protocols import Store
 
 _BLOCK = 2000
+MOVED = "moved"
+"""Setting of a ledger that was moved to another store: which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Batch:
 def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -> tuple[int, int]:
     """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
     with ledger.link.explained(), ledger.link.together():
+        if place := ledger.setting(MOVED):
+            raise UserError(
+                f"{ledger.link.folder} was moved to {place} meanwhile", "run the command again"
+            )
         recover(ledger, generation, store)
         with ledger.link.transaction():
             known = ledger.made(prepared.document.source for prepared in batch.prepared)

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache
-from threading import local
-from typing import Any
+from functools import lru_cache
 
 from tailorbird.knowledge.fold import EACH, RUNS, fold, pieces
 
@@ -32,24 +30,10 @@ _ELIDED = re.compile(r"^(?:[cdjlmnst]|qu|lorsqu|puisqu|dell|nell|sull|all|un)'(?
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
 
-class _Stemmer(local):
-    """Snowball's, one for each thread: it keeps the word that it is at."""
-
-    def __init__(self) -> None:
-        import snowballstemmer
-
-        self.stem: Any = snowballstemmer.stemmer("english").stemWord
-
-
-@cache
-def _stemmer() -> _Stemmer:
-    return _Stemmer()
-
-
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """Return the stem of a lower-case word (Snowball's English; other scripts stay)."""
-    return str(_stemmer().stem(word)) if word.isascii() else word
+    return terms.stem(word) if word.isascii() else word
 
 
 def tokens(text: str) -> list[str]:
