@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from tailorbird.knowledge import terms
 from tailorbird.knowledge.fold import EACH, RUNS, fold, pieces
 
 # Question words stay out as well: they say what is wanted, not what about.
