@@ -361,13 +361,8 @@ class KnowledgeBase:
                     config.embedder, int(model.dimension), model.fingerprint
                 )
                 self.store(generation, create=True)
-                self._ledger.keep(
-                    {
-                        "index": _kept(config),
-                        "generation": generation.number,
-                        "store": self.backend.name,
-                    }
-                )
+                settings = {"index": _kept(config), "store": self.backend.name}
+                self._ledger.keep(settings | {"generation": generation.number})
 
     def _settle(self) -> None:
         """Finish what a killed writer left, unless another writer is at work."""
