@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, tune
+from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, serve, tune
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
 
@@ -41,6 +41,7 @@ for _verb in (
     ask.ask,
     export.export,
     index.index,
+    serve.serve,
     doctor.doctor,
 ):
     app.command(_verb.__name__)(_guarded(_verb))

@@ -13,6 +13,7 @@ from tailorbird.config.knowledge import (
 )
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
+from tailorbird.config.serving import ServeConfig
 from tailorbird.errors import UserError
 
 MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
@@ -318,6 +319,8 @@ class Config(Section):
     """How questions are answered."""
     retriever: RetrieverConfig = RetrieverConfig()
     """How the retriever is tuned."""
+    serve: ServeConfig = ServeConfig()
+    """How all that is served."""
     compare: CompareConfig = CompareConfig()
     """The comparison."""
     output: str | None = None

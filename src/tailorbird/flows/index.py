@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import FileResult, Known, find_files, read_files, source_of
+from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.base import KnowledgeBase, made_with
 from tailorbird.knowledge.embedders import NoVectorError
@@ -100,6 +101,37 @@ def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
     kb.optimize()
     done.seconds = round(time.monotonic() - started, 3)
     return done
+
+
+def put_file(kb: KnowledgeBase, path: Path, name: str) -> Indexed:
+    """Put one file into a knowledge base under a name of its own, in place of what had it.
+
+    All of its documents change at once for those who ask: a batch is one transaction.
+
+    Args:
+        kb: The knowledge base.
+        path: The file, which need not stay.
+        name: What its documents are known by.
+    """
+    done = Indexed()
+    started = time.monotonic()
+    (result,) = read_files([path], kb.settings)
+    documents = tuple(
+        _renamed(document, result.source, name) for document in result.documents or ()
+    )
+    work = _Ingest(kb, kb.settings, done)
+    work.take(replace(result, source=name, documents=documents), {})
+    work.write()
+    kb.optimize()
+    done.seconds = round(time.monotonic() - started, 3)
+    return done
+
+
+def _renamed(document: Document, before: str, name: str) -> Document:
+    source = name + document.source.removeprefix(before)
+    metadata = document.metadata | {"path": name}
+    renamed = replace(document, source=source, metadata=metadata)
+    return replace(renamed, digest=document_digest(renamed))
 
 
 def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:

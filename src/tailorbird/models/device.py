@@ -131,3 +131,11 @@ def peak_memory(device: Device) -> int:
     if device.kind == "cuda":
         return torch.cuda.max_memory_allocated()
     return peak_memory_bytes()
+
+
+def free_memory() -> None:
+    """Give back the memory that torch keeps of a GPU for later, after it ran out."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

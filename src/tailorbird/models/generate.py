@@ -254,7 +254,7 @@ def _write(
     settings = GenerationConfig(
         max_new_tokens=steps, do_sample=False, use_cache=True, pad_token_id=_pad_id(rows[0])
     )
-    drawing = [Draw(rows, _warpers(sampling, device))] if sampling.temperature > 0 else []
+    drawing = [Draw(rows, warpers(sampling, device))] if sampling.temperature > 0 else []
     try:
         with torch.no_grad(), device.autocast():
             inner.generate(
@@ -276,7 +276,7 @@ def _pad_id(row: Row) -> int:
     return int(row.ending.tokenizer.pad_token_id or 0)
 
 
-def _warpers(sampling: Sampling, device: Device) -> list[Any]:
+def warpers(sampling: Sampling, device: Device) -> list[Any]:
     """Return what reshapes the distribution before a draw, in transformers' order."""
     from transformers import (
         MinPLogitsWarper,

@@ -161,20 +161,39 @@ class Draw:
         """Return ``scores [batch, vocabulary]`` with only the drawn token left."""
         import torch
 
-        for warper in self.warpers:
-            scores = warper(ids, scores)
-        wide = scores if scores.device.type == "mps" else scores.double()  # mps has no float64
-        sums = torch.softmax(wide, dim=-1).cumsum(dim=-1)
-        numbers = torch.tensor(
-            [
-                # A finished row has no numbers left and its draws are not looked at.
-                row.chances[min(start + self.step, len(row.chances) - 1)]
-                for row, start in zip(self.rows, self.starts, strict=True)
-            ],
-            dtype=sums.dtype,
-            device=sums.device,
-        )
+        places = [start + self.step for start in self.starts]
+        drawn = draw_tokens(self.rows, self.warpers, ids, scores, places)
         self.step += 1
-        drawn = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
-        drawn.clamp_(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn[:, None], 0.0)
+
+
+def draw_tokens(
+    rows: Sequence[Row], warpers: Sequence[Any], ids: "torch.Tensor | None",
+    scores: "torch.Tensor", places: Sequence[int],
+) -> "torch.Tensor":  # fmt: skip
+    """Return the token ``[batch]`` that each row's number draws.
+
+    Args:
+        rows: The rows.
+        warpers: What reshapes the distribution.
+        ids: The tokens before, ``[batch, seq]``; the warpers there are do not look at them.
+        scores: ``[batch, vocabulary]``.
+        places: Which of its numbers each row draws by.
+    """
+    import torch
+
+    for warper in warpers:
+        scores = warper(ids, scores)
+    wide = scores if scores.device.type == "mps" else scores.double()  # mps has no float64
+    sums = torch.softmax(wide, dim=-1).cumsum(dim=-1)
+    numbers = torch.tensor(
+        [
+            # A finished row has no numbers left and its draws are not looked at.
+            row.chances[min(place, len(row.chances) - 1)]
+            for row, place in zip(rows, places, strict=True)
+        ],
+        dtype=sums.dtype,
+        device=sums.device,
+    )
+    drawn = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
+    return drawn.clamp_(max=scores.shape[-1] - 1)[:, 0]

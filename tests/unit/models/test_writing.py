@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 import tiny
 from tailorbird.models.device import choose
-from tailorbird.models.generate import Sampling, _warpers
+from tailorbird.models.generate import Sampling, warpers
 from tailorbird.models.writing import Draw, Ending, Row, Until
 
 NO_CHANCES = np.empty(0)
@@ -137,7 +137,7 @@ def draws(sampling: Sampling, logits: list[float], count: int = 20_000) -> np.nd
     ending = Ending(None, frozenset(), ())
     chances = np.random.default_rng(0).random((count, 1))
     rows = [Row(i, np.asarray([1]), 1, ending, chances[i]) for i in range(count)]
-    processor = Draw(rows, _warpers(sampling, choose("cpu", "fp32")))
+    processor = Draw(rows, warpers(sampling, choose("cpu", "fp32")))
     ids = torch.ones(count, 1, dtype=torch.long)
     scores = processor(ids, torch.tensor(logits).expand(count, -1).clone())
     assert (torch.isfinite(scores).sum(dim=1) == 1).all()

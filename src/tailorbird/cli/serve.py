@@ -1,0 +1,95 @@
+"""`tailor serve`."""
+
+from typing import Annotated
+
+import typer
+
+from tailorbird import terminal
+from tailorbird.cli import options
+
+
+def serve(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN ...]",
+            help="Run folders; of a comparison its recommended arm, RUN/arms/NAME another. "
+            "`keys add NAME`, `keys list` and `keys revoke NAME` manage keys instead.",
+        ),
+    ] = None,
+    store: Annotated[
+        list[str] | None, typer.Option("--store", "-s", help="Knowledge base. Repeatable.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Base model that writes or embeds. Repeatable."),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="NAME=RUN: what clients call a run. Repeatable."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; default: this machine only.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default: 8000.")] = None,
+    keys: Annotated[str | None, typer.Option(help="File with the keys' hashes.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="keys add: ask, admin or health. Repeatable.")
+    ] = None,
+    per_minute: Annotated[
+        int, typer.Option(min=0, help="keys add: requests a minute; 0: any number.")
+    ] = 0,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    trust_remote_code: options.TrustCode = False,
+    debug: options.Debug = False,
+) -> None:
+    """Serve runs, models and knowledge bases over HTTP, with a playground at `/`.
+
+    Without arguments the bundled example is made ready and served. For example:
+
+    - `tailor serve RUN --store KB`
+    - `tailor serve keys add laptop --scope admin`
+    """
+    flags = {"serve.host": host, "serve.port": port, "serve.keys": keys}
+    chosen = options.make_config(config, settings, flags)
+    if runs and runs[0] == "keys":
+        _keys(runs[1:], chosen.serve.keys, tuple(scope or ["ask"]), per_minute)
+        return
+    from tailorbird.serve import server
+    from tailorbird.serve.catalogue import Catalogue
+    from tailorbird.serve.metrics import Metrics
+
+    known, bound = server.open_keys(chosen), server.listen(chosen)
+    catalogue = Catalogue(chosen, Metrics(), trust=trust_remote_code)
+    if runs or store or model or name:
+        server.fill(
+            catalogue,
+            server.named(runs or [], name or []),
+            server.named(store or [], []),
+            server.named(model or [], [], shorten=False),
+        )
+    else:
+        server.fill_example(catalogue)
+    server.serve(catalogue, known, bound)
+
+
+def _keys(words: list[str], file: str, scopes: tuple[str, ...], per_minute: int) -> None:
+    from pathlib import Path
+
+    from tailorbird.errors import UserError
+    from tailorbird.serve.keys import Keys
+
+    keys = Keys(Path(file))
+    match words:
+        case ["add", name]:
+            print(keys.add(name, scopes, per_minute))
+            terminal.console(stderr=True).print("It is shown this once: keep it.", markup=False)
+        case ["list"]:
+            for key in keys.all():
+                limit = f"{key.per_minute}/min" if key.per_minute else "no limit"
+                print(terminal.escape(f"{key.name}\t{','.join(key.scopes)}\t{limit}"))
+        case ["revoke", name]:
+            keys.revoke(name)
+        case _:
+            raise UserError("keys takes add NAME, list or revoke NAME", "see: tailor serve --help")

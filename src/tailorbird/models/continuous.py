@@ -1,0 +1,156 @@
+"""Answers written together that begin and end at different times: continuous batching.
+
+A row joins between two tokens: its prompt is read alone, and its keys and values are put beside
+those of the rows at work, padded on the left. It leaves as soon as it is done (Orca, Yu et al.,
+OSDI 2022, scheduling by iteration). Where `generate` batches prompts that are all there, this one
+serves those that come when they like.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.errors import UserError
+from tailorbird.models.device import Device
+from tailorbird.models.generate import Sampling, warpers
+from tailorbird.models.inputs import base_of, context_length, left_padded
+from tailorbird.models.writing import Ending, Row, draw_tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# So many columns of padding that all rows share are worth a copy of all keys and values.
+_TRIM = 32
+
+
+def make_row(model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling) -> Row:
+    """Return what is written after one prompt; as `generate` draws for the first of its prompts.
+
+    Raises:
+        UserError: The prompt is empty or leaves no room for an answer.
+    """
+    context = context_length(model) or np.inf
+    if not 0 < len(prompt) < context:
+        why = f"has {len(prompt):,} tokens and the model reads {context:,}"
+        raise UserError(
+            f"the conversation {why}: no room for an answer" if len(prompt) else "nothing is asked",
+            "shorten it" if len(prompt) else "give at least one word",
+        )
+    drawn = sampling.max_new_tokens if sampling.temperature > 0 else 0
+    return Row(
+        index=0,
+        prompt=np.asarray(prompt, dtype=np.int64),
+        limit=int(min(sampling.max_new_tokens, context - len(prompt))),
+        ending=Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop),
+        chances=np.random.default_rng((sampling.seed, 0)).random(drawn) if drawn else np.empty(0),
+    )
+
+
+class Together:
+    """Rows of one model that are written at the same time.
+
+    Args:
+        model: Plain, wrapped by PEFT, or with adapters; in evaluation mode.
+        device: Where, and in which number format.
+    """
+
+    def __init__(self, model: "nn.Module", device: Device) -> None:
+        self._model, self._device = model, device
+        self._inner = base_of(model)
+        self._cache: Any = None
+        self._mask: torch.Tensor | None = None
+        self._warpers: list[list[Any]] = []
+        self.rows: list[Row] = []
+
+    @property
+    def possible(self) -> bool:
+        """Whether the model's memory of a text can be padded: keys and values of every token."""
+        return not getattr(self._inner, "_is_stateful", False)
+
+    def join(self, row: Row, sampling: Sampling) -> None:
+        """Read a row's prompt, write its first token, and take it among the others."""
+        import torch
+        from transformers import DynamicCache
+
+        pad = int(row.ending.tokenizer.pad_token_id or 0)
+        inputs = left_padded(self._model, [row.ids], pad, self._device)
+        cache, mask = DynamicCache(), inputs["attention_mask"]
+        with torch.no_grad(), self._device.autocast():
+            scores = self._inner(
+                **inputs, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).logits[:, -1].float()  # fmt: skip
+        shape = warpers(sampling, self._device) if sampling.temperature > 0 else []
+        self._take([row], [shape], row.prompt[None], scores)
+        if row.done:
+            return
+        self._put_beside(cache, mask)
+        self.rows.append(row)
+        self._warpers.append(shape)
+
+    def step(self) -> None:
+        """Write one token of every row; those that are done leave."""
+        import torch
+
+        self._leave()
+        if not self.rows:
+            return
+        assert self._mask is not None
+        last = torch.tensor([[row.written[-1]] for row in self.rows], device=self._device.name)
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+        places = self._mask.sum(dim=1, keepdim=True) - 1
+        with torch.no_grad(), self._device.autocast():
+            scores = self._inner(
+                input_ids=last, attention_mask=self._mask, position_ids=places,
+                past_key_values=self._cache, use_cache=True,
+            ).logits[:, -1].float()  # fmt: skip
+        self._take(self.rows, self._warpers, None, scores)
+        self._leave()
+
+    def _take(
+        self, rows: Sequence[Row], shapes: Sequence[list[Any]], ids: Any, scores: "torch.Tensor"
+    ) -> None:
+        """Choose a token of each row: the likeliest, or by the row's own numbers."""
+        tokens = scores.argmax(dim=-1)
+        for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
+            if shape:
+                tokens[i] = draw_tokens([row], shape, ids, scores[i : i + 1], [len(row.written)])[0]
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            row.take(token)
+
+    def _put_beside(self, cache: Any, mask: "torch.Tensor") -> None:
+        import torch
+
+        if self._mask is None:
+            self._cache, self._mask = cache, mask
+            return
+        width = max(self._mask.shape[1], mask.shape[1])
+        wider = [torch.nn.functional.pad(m, (width - m.shape[1], 0)) for m in (self._mask, mask)]
+        self._mask = torch.cat(wider)
+        for own, other in zip(self._cache.layers, cache.layers, strict=True):
+            for name in ("keys", "values"):
+                parts = [getattr(own, name), getattr(other, name)]
+                parts = [torch.nn.functional.pad(p, (0, 0, width - p.shape[-2], 0)) for p in parts]
+                setattr(own, name, torch.cat(parts))
+
+    def _leave(self) -> None:
+        """Let go of rows that are done, and of padding that all others share."""
+        staying = [i for i, row in enumerate(self.rows) if not row.done]
+        if not staying:
+            self.rows, self._warpers, self._cache, self._mask = [], [], None, None
+            return
+        assert self._mask is not None
+        fewer = len(staying) < len(self.rows)
+        mask = self._mask[staying] if fewer else self._mask
+        shared = int(mask.argmax(dim=1).min())
+        start = shared if shared >= _TRIM else 0
+        if not (fewer or start):
+            return
+        self._mask = mask[:, start:]
+        for layer in self._cache.layers:
+            for name in ("keys", "values"):
+                kept = getattr(layer, name)[staying] if fewer else getattr(layer, name)
+                setattr(layer, name, kept[..., start:, :])
+        self.rows = [self.rows[i] for i in staying]
+        self._warpers = [self._warpers[i] for i in staying]

@@ -1,0 +1,1 @@
+"""Runs, models and knowledge bases behind one HTTP API, and a playground."""

@@ -1,0 +1,182 @@
+"""The application: all routes, and what a fault looks like on each of them."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from tailorbird.errors import UserError
+from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.faults import RequestFault, of_user_error, of_validation
+from tailorbird.serve.guard import LOOPBACK, Guard
+from tailorbird.serve.keys import Keys
+from tailorbird.version import __version__
+
+_WATCH_SECONDS = 0.5
+_TEI = frozenset({"/predict"})
+Outcome = TypeVar("Outcome")
+
+
+def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
+    """Return the application that serves a catalogue.
+
+    Args:
+        catalogue: Models and knowledge bases, opened.
+        keys: Who may ask.
+    """
+    from tailorbird.serve import routes_knowledge, routes_labels, routes_openai, routes_rank
+
+    limits = catalogue.limits
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(_watch(catalogue))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            catalogue.close()
+
+    app = FastAPI(
+        title="tailorbird", version=__version__, lifespan=life, docs_url=None, redoc_url=None
+    )
+    app.state.catalogue = catalogue
+    app.add_middleware(
+        Guard,
+        keys=keys,
+        metrics=catalogue.metrics,
+        body_bytes=int(limits.request_mb * 2**20),
+        document_bytes=int(catalogue.config.index.max_file_mb * 2**20),
+        local=limits.host in LOOPBACK,
+    )
+    _tell_faults(app)
+    _health(app, catalogue)
+    for routes in (routes_openai, routes_labels, routes_rank, routes_knowledge):
+        app.include_router(routes.router)
+    return app
+
+
+def catalogue_of(request: Request) -> Catalogue:
+    """Return what is served."""
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
+async def unless_gone(request: Request, work: Awaitable[Outcome]) -> Outcome:
+    """Return what `work` does, unless the client leaves first: then it is cancelled.
+
+    The body must have been read.
+    """
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise RequestFault(499, "the client left", code="client_left")
+        return task.result()
+    finally:
+        for one in (task, leaving):
+            one.cancel()
+        await asyncio.gather(task, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _watch(catalogue: Catalogue) -> None:
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        catalogue.watch()
+
+
+def _tell_faults(app: FastAPI) -> None:
+    def answer(request: Request, fault: RequestFault) -> Response:
+        tei = request.url.path in _TEI or getattr(request.state, "tei", False)
+        return JSONResponse(fault.body(tei), fault.status, fault.headers)
+
+    @app.exception_handler(RequestFault)
+    async def refused(request: Request, fault: RequestFault) -> Response:
+        return answer(request, fault)
+
+    @app.exception_handler(UserError)
+    async def user_fault(request: Request, error: UserError) -> Response:
+        return answer(request, of_user_error(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        fields = _fields(request)
+        fault = of_validation(error.errors(), fields)
+        if request.url.path in _TEI:
+            fault.status = 422
+        return answer(request, fault)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        words = {404: "there is no such route", 405: "this route takes another method"}
+        message = words.get(error.status_code, str(error.detail))
+        fault = RequestFault(error.status_code, message)
+        response = answer(request, fault)
+        response.headers.update(error.headers or {})
+        return response
+
+
+def _fields(request: Request) -> set[str]:
+    """Return the names of all fields that the route's bodies have."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    names: set[str] = set()
+    waiting = [getattr(getattr(field, "field_info", None), "annotation", None)]
+    while waiting:
+        kind = waiting.pop()
+        waiting += getattr(kind, "__args__", ())
+        fields = getattr(kind, "model_fields", None)
+        if isinstance(fields, dict) and not names.issuperset(fields):
+            names |= set(fields)
+            waiting += [info.annotation for info in fields.values()]
+    return names
+
+
+def _health(app: FastAPI, catalogue: Catalogue) -> None:
+    def state(ok: bool, words: str) -> Response:
+        return JSONResponse({"status": "ok" if ok else words}, 200 if ok else 503)
+
+    @app.get("/livez")
+    async def livez() -> Response:
+        """Whether every worker works: by its signs of life while something waits."""
+        return state(catalogue.healthy, "a worker stalled")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Whether new requests are taken."""
+        return state(catalogue.healthy and not catalogue.closing, "not taking requests")
+
+    @app.get("/health")
+    async def health() -> Response:
+        """As `/readyz`, under the name that vLLM and TEI give it."""
+        return state(catalogue.healthy and not catalogue.closing, "not taking requests")
+
+    @app.get("/version")
+    async def version() -> dict[str, str]:
+        """The version of tailorbird."""
+        return {"version": __version__}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """All counters, as Prometheus reads them."""
+        return PlainTextResponse(
+            catalogue.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+def event(data: Any) -> str:
+    """Return one event of a stream: JSON, or a word as it is."""
+    if not isinstance(data, str):
+        data = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"data: {data}\n\n"

@@ -1,0 +1,267 @@
+"""All that is served, by name: models, their queues, and what watches both."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tailorbird.config import Config
+from tailorbird.errors import UserError
+from tailorbird.records import Answer, Passage
+from tailorbird.serve.chats import ChatLane
+from tailorbird.serve.faults import no_model, refuse
+from tailorbird.serve.lane import Lane, Room
+from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.models import (
+    AnyModel,
+    HeadModel,
+    Store,
+    VectorModel,
+    WritingModel,
+    open_model,
+    open_run,
+)
+
+Kind = TypeVar("Kind")
+_BATCH_TOKENS = {"cpu": 1024}
+_BATCH_TOKENS_GPU = 16_384
+
+
+@dataclass
+class Entry:
+    """One name that clients may ask for.
+
+    Attributes:
+        name: The name.
+        model: What answers.
+        lane: Where its texts wait; of a knowledge base where its questions do.
+        chats: Where answers that it writes wait.
+        vectors: Where texts wait that a knowledge base's own model embeds.
+        searches: Where a knowledge base's searches wait.
+        ranks: Where pairs wait that its cross-encoder scores.
+        made: When it was opened, in seconds since 1970.
+    """
+
+    name: str
+    model: AnyModel | Store
+    lane: Lane | None = None
+    chats: ChatLane | None = None
+    vectors: Lane | None = None
+    searches: Lane | None = None
+    ranks: Lane | None = None
+    made: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def lanes(self) -> list[Lane | ChatLane]:
+        """All of its queues."""
+        return [
+            x
+            for x in (self.lane, self.chats, self.vectors, self.searches, self.ranks)
+            if x is not None
+        ]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question on its way to a knowledge base."""
+
+    question: str
+    history: tuple[tuple[str, str], ...] = ()
+    k: int | None = None
+    where: str | None = None
+    heard: Callable[[str], None] = lambda piece: None
+
+
+class Catalogue:
+    """What is served.
+
+    Args:
+        config: Settings.
+        metrics: Where all of it is counted.
+        trust: Whether code may run that came with models.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, *, trust: bool = False) -> None:
+        self.config, self.metrics, self._trust = config, metrics, trust
+        self.limits = config.serve
+        self.entries: dict[str, Entry] = {}
+        self.closing = False
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def add_run(self, name: str, folder: Path) -> None:
+        """Open a run, or of a comparison the arm it recommends.
+
+        Raises:
+            UserError: The name is taken, or it cannot be opened.
+        """
+        self._need_free(name)
+        self.add(name, open_run(folder, trust=self._trust))
+
+    def add_model(self, name: str, model: str) -> None:
+        """Open a base model.
+
+        Raises:
+            UserError: The name is taken, or it cannot be had.
+        """
+        self._need_free(name)
+        self.add(name, open_model(model, self.config))
+
+    def add_store(self, name: str, folder: Path) -> None:
+        """Open a knowledge base.
+
+        Raises:
+            UserError: The name is taken, or there is none.
+        """
+        self._need_free(name)
+        store = Store(folder, self.config)
+        slow = self.limits.deadline_seconds
+
+        def ask(questions: Sequence[Asking]) -> list[Answer]:
+            return [store.answer(q.question, q.history, q.k, q.where, q.heard) for q in questions]
+
+        def search(questions: Sequence[Asking]) -> list[list[Passage]]:
+            return [store.search(q.question, q.k, q.where) for q in questions]
+
+        ranks = None
+        if store.reranker is not None:
+            score = store.reranker.score_pairs
+            ranks = Lane(f"{name}/rerank", score, self._room(self._budget()), self.metrics)
+        self.entries[name] = Entry(
+            name,
+            store,
+            ranks=ranks,
+            lane=Lane(name, ask, self._room(1, slow), self.metrics),
+            vectors=self._vector_lane(f"{name}/embed", store.vectors),
+            searches=Lane(f"{name}/search", search, self._room(1, slow), self.metrics),
+        )
+
+    def remove(self, name: str) -> None:
+        """Take a model out; what waits for it is still computed.
+
+        Raises:
+            RequestFault: There is none.
+        """
+        if name not in self.entries:
+            raise no_model(self.entries)
+        entry = self.entries.pop(name)
+        for lane in entry.lanes:
+            lane.close()
+
+    def _need_free(self, name: str) -> None:
+        if name in self.entries:
+            raise UserError(
+                f"two things are called {name!r}", "name one otherwise: --name OTHER=FOLDER"
+            )
+
+    def add(self, name: str, model: AnyModel) -> None:
+        """Serve a model that is open, under a name; what had the name ends with what it has."""
+        entry = Entry(name, model)
+        if isinstance(model, HeadModel):
+            entry.lane = Lane(name, model.predict, self._room(self._budget()), self.metrics)
+        elif isinstance(model, VectorModel):
+            entry.lane = self._vector_lane(name, model)
+        elif model.answering is not None:
+            a = model.answering
+            entry.chats = ChatLane(
+                name, a.model, a.tokenizer, a.device, self.limits, self.metrics
+            )  # fmt: skip
+        before, self.entries[name] = self.entries.get(name), entry
+        for lane in before.lanes if before else ():
+            lane.close()
+
+    def _vector_lane(self, name: str, model: VectorModel) -> Lane:
+        return Lane(name, model.embed, self._room(self._budget()), self.metrics)
+
+    def _budget(self) -> int:
+        from tailorbird.models.device import choose
+
+        given = self.limits.batch_tokens
+        kind = choose(self.config.model.device, self.config.model.precision).kind
+        return given or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
+
+    def _room(self, budget: int, stall: float | None = None) -> Room:
+        limits = self.limits
+        return Room(limits.queue_inputs, limits.queue_tokens, budget, stall or limits.stall_seconds)
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def pick(
+        self, name: str | None, view: Callable[[Entry], Kind | None], what: str
+    ) -> tuple[Entry, Kind]:
+        """Return the model of a name; without one the only one that fits.
+
+        Args:
+            name: As the client gave it.
+            view: An entry -> what must answer; None: it cannot.
+            what: That in words, after "a model".
+
+        Raises:
+            RequestFault: There is none (404), or it is of another kind (400).
+        """
+        if name is None:
+            fitting = [(e, m) for e in self.entries.values() if (m := view(e)) is not None]
+            if len(fitting) == 1:
+                return fitting[0]
+            names = ", ".join(e.name for e, _ in fitting) or "there is none"
+            raise refuse(f"name a model {what}: {names}", "model", "model_needed")
+        entry = self.entries.get(name)
+        if entry is None:
+            raise no_model(self.entries)
+        model = view(entry)
+        if model is None:
+            raise refuse(f"this is no model {what}", "model", "wrong_model")
+        return entry, model
+
+    # --- watching -----------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Replace workers that ended or stalled."""
+        for lane in self._lanes():
+            lane.watch()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all workers work."""
+        return all(lane.healthy for lane in self._lanes())
+
+    @property
+    def waiting(self) -> int:
+        """How much waits or is computed."""
+        return sum(lane.waiting for lane in self._lanes())
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.closing = True
+        for lane in self._lanes():
+            lane.close()
+
+    def _lanes(self) -> list[Any]:
+        return [lane for entry in list(self.entries.values()) for lane in entry.lanes]
+
+
+def head_of(entry: Entry) -> HeadModel | None:
+    """Return an entry's model if its answers are labels or numbers."""
+    return entry.model if isinstance(entry.model, HeadModel) else None
+
+
+def writer_of(entry: Entry) -> WritingModel | None:
+    """Return an entry's model if it answers in words."""
+    return entry.model if isinstance(entry.model, WritingModel) else None
+
+
+def store_of(entry: Entry) -> Store | None:
+    """Return an entry's knowledge base if it is one."""
+    return entry.model if isinstance(entry.model, Store) else None
+
+
+def vectors_of(entry: Entry) -> tuple[VectorModel, Lane] | None:
+    """Return what embeds of an entry, and where its texts wait."""
+    if isinstance(entry.model, Store):
+        assert entry.vectors is not None
+        return entry.model.vectors, entry.vectors
+    if isinstance(entry.model, VectorModel):
+        assert entry.lane is not None
+        return entry.model, entry.lane
+    return None

@@ -1,0 +1,122 @@
+"""What a request may be refused for, and how each client is told: OpenAI's body or TEI's."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tailorbird.errors import UserError, did_you_mean
+
+# Of these OpenAI's clients may send any; what is not supported is refused by its name.
+_KNOWN = frozenset(
+    (
+        *("audio", "best_of", "dimensions", "echo", "filters", "function_call", "functions"),
+        *("logit_bias", "logprobs", "max_chunks_per_doc", "max_tokens_per_doc", "min_p"),
+        *("modalities", "parallel_tool_calls", "prediction", "prompt_cache_options"),
+        *("rank_fields", "ranking_options", "raw_scores", "reasoning_effort", "response_format"),
+        *("rewrite_query", "suffix", "tool_choice", "tools", "top_k", "top_logprobs"),
+        *("truncation_direction", "use_activation", "verbosity", "web_search_options"),
+    )
+)
+_TEI_KINDS = {
+    400: "empty", 413: "validation", 422: "validation", 429: "overloaded", 503: "unhealthy",
+}  # fmt: skip
+_KINDS = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
+    404: "not_found_error", 405: "invalid_request_error", 413: "invalid_request_error",
+    429: "rate_limit_error", 503: "service_unavailable_error", 504: "timeout_error",
+}  # fmt: skip
+
+
+class RequestFault(Exception):  # noqa: N818 - an answer to a client
+    """A request that is refused, or that failed.
+
+    Args:
+        status: HTTP's.
+        message: What is wrong and what to do; nothing of what the client sent.
+        param: The field at fault.
+        code: A short stable name.
+        retry_seconds: After how long another try may succeed.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_seconds = retry_seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return ``Retry-After`` in whole seconds and in milliseconds, or that a retry is vain."""
+        if self.retry_seconds is not None:
+            wait = min(max(self.retry_seconds, 0.05), 120)
+            return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(int(1000 * wait))}
+        return {"x-should-retry": "false"} if self.status == 504 else {}
+
+    def body(self, tei: bool = False) -> dict[str, Any]:
+        """Return the body in OpenAI's shape, or in that of text-embeddings-inference."""
+        if tei:
+            kind = _TEI_KINDS.get(self.status, "backend")
+            return {"error": self.message, "error_type": kind}
+        kind = _KINDS.get(self.status, "server_error")
+        return {
+            "error": {
+                "message": self.message, "type": kind, "param": self.param, "code": self.code,
+            }
+        }  # fmt: skip
+
+
+def refuse(message: str, param: str | None = None, code: str | None = None) -> RequestFault:
+    """Return a refusal of what was asked, with 400."""
+    return RequestFault(400, message, param, code)
+
+
+def no_model(known: Iterable[str]) -> RequestFault:
+    """Return the fault of a model that is not served."""
+    names = ", ".join(sorted(known)) or "none"
+    message = f"there is no such model here; there are: {names}"
+    return RequestFault(404, message, "model", "model_not_found")
+
+
+def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> RequestFault:
+    """Return the refusal of a body of the wrong shape; nothing of the body is repeated.
+
+    Args:
+        errors: Pydantic's.
+        fields: Names that the route knows, of which the nearest is suggested.
+    """
+    # Where a route takes several shapes, the one that was missed by the least was meant.
+    shapes: dict[str, list[Mapping[str, Any]]] = {}
+    for one in errors:
+        shape = next((str(part) for part in one["loc"] if str(part).endswith("Body")), "")
+        shapes.setdefault(shape, []).append(one)
+    group = min(shapes.values(), key=len)
+    # A value of the right type and a wrong size says more than that it has no other type.
+    error = next((one for one in group if not str(one["type"]).endswith("_type")), group[0])
+    known_fields = set(fields)
+    place = [p for p in error["loc"] if p != "body" and not str(p).endswith("Body")]
+    name = str(place[0]) if place else ""
+    if error["type"] == "extra_forbidden":
+        last = str(place[-1])
+        if last in _KNOWN:
+            return refuse(f"{last} is not supported here; leave it out", last, "unsupported")
+        near = did_you_mean(last, known_fields)
+        return refuse(f"there is a field that this route does not know{near}", code="unknown_field")
+    if error["type"] == "json_invalid" or not place:
+        return refuse("the body must be a JSON object (application/json)", code="invalid_json")
+    known = name if name in known_fields else None
+    where = ".".join(str(p) for p in place if isinstance(p, int) or p in known_fields)
+    message = re.sub(r", input: .*", "", str(error["msg"]))
+    return refuse(f"{where or 'a field'}: {message}", known, str(error["type"]))
+
+
+def of_user_error(error: UserError) -> RequestFault:
+    """Return the refusal that a `UserError` of ours stands for, on one line."""
+    fix = f" (fix: {error.fix})" if error.fix else ""
+    return refuse(" ".join(f"{error.problem}{fix}".split()))

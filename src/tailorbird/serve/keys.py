@@ -1,0 +1,149 @@
+"""Keys of the server: only their hashes are kept, and what each of them may do."""
+
+import hashlib
+import json
+import os
+import secrets
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from hmac import compare_digest
+from pathlib import Path
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.runs.files import read_as
+
+SCOPES = ("ask", "admin", "health")
+"""ask: predict, chat, embed, search, ask. admin: that, and change documents and models. health: the
+health and metrics routes alone."""
+_PREFIX = "tb-"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key.
+
+    Attributes:
+        name: What the person calls it.
+        digest: SHA-256 of the key, in hex.
+        scopes: Of `SCOPES`.
+        per_minute: Requests that it may send in a minute; 0: any number.
+        made: When, in seconds since 1970.
+    """
+
+    name: str
+    digest: str
+    scopes: tuple[str, ...] = ("ask",)
+    per_minute: int = 0
+    made: float = 0.0
+
+    def may(self, scope: str) -> bool:
+        """Say whether it may do what a route of a scope does."""
+        return scope in self.scopes or ("admin" in self.scopes)
+
+
+def hash_key(key: str) -> str:
+    """Return the digest that is kept of a key.
+
+    A key has 256 random bits, so that a fast hash is as hard to invert as a slow one.
+    """
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    then: float = field(default_factory=time.monotonic)
+
+
+class Keys:
+    """The keys in a file, read again when it changes.
+
+    Args:
+        path: The file; none: no keys.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+        self._stamp: tuple[int, int] | None = None
+        self._keys: tuple[Key, ...] = ()
+        self._buckets: dict[str, _Bucket] = {}
+        self._guard = threading.Lock()
+
+    def all(self) -> tuple[Key, ...]:
+        """Return them.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return ()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp != self._stamp:
+            self._keys, self._stamp = read_as(self.path, tuple[Key, ...]), stamp
+        return self._keys
+
+    def find(self, key: str) -> Key | None:
+        """Return what is known of a key; every one is compared, in constant time."""
+        digest = hash_key(key)
+        match = None
+        for known in self.all():
+            if compare_digest(known.digest, digest):
+                match = known
+        return match
+
+    def take(self, key: Key) -> float:
+        """Count a request of a key; return the seconds to wait, 0 where it may go on."""
+        if not key.per_minute:
+            return 0.0
+        now, rate = time.monotonic(), key.per_minute / 60
+        with self._guard:
+            bucket = self._buckets.setdefault(key.digest, _Bucket(float(key.per_minute)))
+            gain = (now - bucket.then) * rate
+            bucket.tokens, bucket.then = min(key.per_minute, bucket.tokens + gain), now
+            if bucket.tokens < 1:
+                return (1 - bucket.tokens) / rate
+            bucket.tokens -= 1
+        return 0.0
+
+    def add(self, name: str, scopes: tuple[str, ...], per_minute: int = 0) -> str:
+        """Make a key and return it: it is shown once and kept nowhere.
+
+        Raises:
+            UserError: There is one of that name, or a scope that is none.
+        """
+        for scope in scopes:
+            if scope not in SCOPES:
+                raise UserError(
+                    f"there is no scope {scope!r}{did_you_mean(scope, SCOPES)}",
+                    f"choose of: {', '.join(SCOPES)}",
+                )
+        if any(known.name == name for known in self.all()):
+            raise UserError(f"there is a key {name!r} already", "revoke it first, or name another")
+        key = _PREFIX + secrets.token_urlsafe(32)
+        new = Key(name, hash_key(key), scopes, per_minute, round(time.time(), 3))
+        self._write((*self.all(), new))
+        return key
+
+    def revoke(self, name: str) -> None:
+        """Forget a key; a running server refuses it from the next request on.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        known = self.all()
+        if name not in [key.name for key in known]:
+            near = did_you_mean(name, [key.name for key in known])
+            raise UserError(f"there is no key {name!r}{near}", "see: tailor serve keys list")
+        self._write(tuple(key for key in known if key.name != name))
+
+    def _write(self, keys: tuple[Key, ...]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        words = json.dumps([asdict(key) for key in keys], indent=1) + "\n"
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(words)
+        fresh.replace(self.path)
+        self._stamp = None

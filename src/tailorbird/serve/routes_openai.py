@@ -1,0 +1,220 @@
+"""What OpenAI's clients ask for: models, chats, completions and embeddings."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from tailorbird.models.generate import Sampling
+from tailorbird.records import Message
+from tailorbird.serve.app import catalogue_of, unless_gone
+from tailorbird.serve.catalogue import Catalogue, Entry, vectors_of, writer_of
+from tailorbird.serve.chats import Written
+from tailorbird.serve.faults import no_model, refuse
+from tailorbird.serve.models import HeadModel, Store, VectorModel, WritingModel
+from tailorbird.serve.shapes import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
+from tailorbird.serve.writing import Answers, one_piece, respond_whole, stream_of
+
+router = APIRouter()
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> Response:
+    """List what is served."""
+    entries = catalogue_of(request).entries.values()
+    return JSONResponse({"object": "list", "data": [_listed(entry) for entry in entries]})
+
+
+@router.get("/v1/models/{name:path}")
+async def one_model(name: str, request: Request) -> Response:
+    """Describe one model."""
+    entries = catalogue_of(request).entries
+    if name not in entries:
+        raise no_model(entries)
+    return JSONResponse(_listed(entries[name]))
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    model = entry.model
+    base = None if isinstance(model, Store) else model.base or None
+    about: dict[str, Any] = {"task": "answering" if isinstance(model, Store) else "embedding"}
+    longest: int | None = None
+    if isinstance(model, HeadModel):
+        about = {"task": model.task, "labels": list(model.labels), "pairs": model.pairs}
+        longest = model.longest
+    elif isinstance(model, WritingModel):
+        about = {"task": "generation"}
+        longest = model.context if model.answering is not None else None
+    elif isinstance(model, VectorModel):
+        longest = model.longest
+    parent = base if base != entry.name and isinstance(model, HeadModel | WritingModel) else None
+    return {
+        "id": entry.name, "object": "model", "created": entry.made, "owned_by": "tailorbird",
+        "root": base.rpartition("/")[2] if base else entry.name,
+        "parent": parent.rpartition("/")[2] if parent else None,
+        "max_model_len": longest, **about,
+    }  # fmt: skip
+
+
+# --- chats ------------------------------------------------------------------------------------
+
+
+@router.post("/v1/chat/completions")
+async def chat(body: ChatBody, request: Request) -> Response:
+    """Answer a conversation; with `stream` as it is written."""
+    from tailorbird.serve.routes_knowledge import chat_with_store
+
+    catalogue = catalogue_of(request)
+    if isinstance(getattr(catalogue.entries.get(body.model), "model", None), Store):
+        return await chat_with_store(body, request)
+    entry, model = catalogue.pick(body.model, writer_of, "that writes")
+    if body.max_tokens and body.max_completion_tokens:
+        raise refuse("give max_tokens or max_completion_tokens, not both", "max_tokens")
+    most = body.max_completion_tokens or body.max_tokens
+    messages = conversation(body.messages)
+    if model.copy is not None:
+        return await _copied(model, messages, body, request)
+    prompt = await asyncio.to_thread(model.encode, messages)
+    answers = Answers(catalogue, entry, body, [prompt], _sampling(model, body, most, catalogue))
+    return await answers.respond(request, "chat")
+
+
+def conversation(turns: Sequence[Turn]) -> list[Message]:
+    """Return a conversation that ends with a person's words.
+
+    Raises:
+        RequestFault: It ends otherwise.
+    """
+    messages = [
+        Message("system" if turn.role == "developer" else turn.role, turn.words) for turn in turns
+    ]
+    if messages[-1].role != "user":
+        raise refuse("the last message must be the user's", "messages")
+    return messages
+
+
+@router.post("/v1/completions")
+async def complete(body: CompletionBody, request: Request) -> Response:
+    """Write on after texts."""
+    catalogue = catalogue_of(request)
+    entry, model = catalogue.pick(body.model, writer_of, "that writes")
+    if model.copy is not None:
+        raise refuse("this run looks its answers up and writes on after nothing", "model")
+    given: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
+    if given and isinstance(given[0], int):
+        given = [given]
+    if not 0 < len(given) <= catalogue.limits.request_inputs:
+        raise refuse(f"give 1 to {catalogue.limits.request_inputs} prompts", "prompt")
+    tokenizer = model.answering.tokenizer
+    arrays = [
+        np.asarray(tokenizer(p)["input_ids"] if isinstance(p, str) else _checked_ids(p, model))
+        for p in given
+    ]
+    sampling = _sampling(model, body, body.max_tokens or 16, catalogue)
+    return await Answers(catalogue, entry, body, arrays, sampling).respond(request, "text")
+
+
+def _checked_ids(ids: Sequence[int], model: WritingModel) -> Sequence[int]:
+    size = model.answering.model.get_input_embeddings().weight.shape[0]
+    if any(not 0 <= token < size for token in ids):
+        raise refuse("a token is none of the model's", "prompt")
+    return ids
+
+
+def _sampling(
+    model: WritingModel, body: Writing, most: int | None, catalogue: Catalogue
+) -> Sampling:
+    limit = catalogue.limits.answer_tokens
+    if most is not None and most > limit:
+        raise refuse(f"at most {limit:,} tokens are written", "max_tokens")
+    return model.sampling(
+        temperature=body.temperature, top_p=body.top_p, stop=body.stops, max_new_tokens=most,
+        # Nobody said: then each answer is drawn anew.
+        seed=secrets.randbelow(2**31) if body.seed is None else body.seed,
+    )  # fmt: skip
+
+
+async def _copied(
+    model: WritingModel, messages: list[Message], body: ChatBody, request: Request
+) -> Response:
+    """Answer by the training example that is nearest: nothing is written."""
+    settings = ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens")
+    for name in (*settings, "n"):
+        if getattr(body, name) not in (None, 1):
+            raise refuse("this run looks its answers up: nothing is drawn or cut", name)
+    assert model.copy is not None
+    text = await unless_gone(request, asyncio.to_thread(model.copy, messages))
+    answer = Written(text, 0, True, True)
+    return respond_whole(body, "chat", [answer], 0) if not body.stream else stream_of(
+        body, one_piece(answer), 0
+    )  # fmt: skip
+
+
+# --- embeddings -------------------------------------------------------------------------------
+
+
+@router.post("/v1/embeddings")
+async def embed(body: EmbeddingBody, request: Request) -> Response:
+    """Return the vectors of texts."""
+    catalogue = catalogue_of(request)
+    entry, (model, lane) = catalogue.pick(body.model, vectors_of, "that embeds")
+    if body.dimensions not in (None, model.dimension):
+        why = f"its vectors have {model.dimension} dimensions and are not cut"
+        raise refuse(why, "dimensions")
+    given: Any = body.input if isinstance(body.input, list) else [body.input]
+    if given and isinstance(given[0], int):
+        given = [given]
+    texts = [part if isinstance(part, str) else model.decode(part) for part in given]
+    lengths = measure(texts, model, catalogue, "input")
+    plain = [("", text) for text in texts]
+    seconds = catalogue.limits.deadline_seconds
+    vectors = await unless_gone(request, lane.run(plain, lengths, seconds))
+
+    def shown(vector: np.ndarray) -> Any:
+        if body.encoding_format == "base64":
+            return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
+        return [float(x) for x in vector]
+
+    data = [
+        {"object": "embedding", "index": i, "embedding": shown(v)} for i, v in enumerate(vectors)
+    ]
+    total = sum(lengths)
+    usage = {"prompt_tokens": total, "total_tokens": total}
+    return JSONResponse({"object": "list", "data": data, "model": entry.name, "usage": usage})
+
+
+def measure(
+    texts: Sequence[Any], model: VectorModel | HeadModel, catalogue: Catalogue, param: str,
+    cut: bool = False,
+) -> list[int]:  # fmt: skip
+    """Return the lengths of texts in tokens.
+
+    Args:
+        texts: Texts or pairs.
+        model: Whose tokens.
+        catalogue: Whose limits.
+        param: The field they came in.
+        cut: Whether longer ones than the model reads may be cut.
+
+    Raises:
+        RequestFault: There are none, too many, or one is empty or too long.
+    """
+    most = catalogue.limits.request_inputs
+    if not 0 < len(texts) <= most:
+        raise refuse(f"give 1 to {most} texts", param, "count")
+    lengths = []
+    for number, text in enumerate(texts):
+        parts = (text,) if isinstance(text, str) else text
+        if not all(part.strip() for part in parts):
+            raise refuse(f"text {number} is empty", param, "empty")
+        length = model.count(text)
+        if length > model.longest and not cut:
+            why = f"text {number} has {length:,} tokens and the model reads {model.longest:,}"
+            raise refuse(f"{why}: shorten it", param, "too_long")
+        lengths.append(min(length, model.longest))
+    return lengths

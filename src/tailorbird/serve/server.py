@@ -1,0 +1,180 @@
+"""`tailor serve`: what is named is opened, and answered for until somebody says stop."""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from tailorbird import log
+from tailorbird.config import Config, load_config
+from tailorbird.errors import Faults, UserError
+from tailorbird.runs.folder import ARMS, REPORT, RunFolder
+from tailorbird.serve.app import make_app
+from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.guard import LOOPBACK
+from tailorbird.serve.keys import Keys
+from tailorbird.version import __version__
+
+Named = tuple[str, str]
+"""What clients call it, and where it is."""
+
+
+def named(given: Iterable[str], names: Sequence[str], shorten: bool = True) -> list[Named]:
+    """Return what is served, each with a name.
+
+    Args:
+        given: Folders or models.
+        names: ``NAME=FOLDER``; what stands in it is served too.
+        shorten: Whether the name of a place is its last part; of an arm ``RUN/ARM``.
+
+    Raises:
+        UserError: A name without a place.
+    """
+    pairs: list[Named] = []
+    for words in names:
+        name, mark, place = words.partition("=")
+        if not (name.strip() and mark and place.strip()):
+            raise UserError(f"--name {words} names nothing", "write --name NAME=RUN")
+        pairs.append((name.strip(), place.strip()))
+    known = {place for _, place in pairs}
+    return [*pairs, *((_name(p) if shorten else p, p) for p in given if p not in known)]
+
+
+def _name(place: str) -> str:
+    path = Path(place).expanduser()
+    path = path.resolve() if path.exists() else path
+    if path.parent.name == ARMS:
+        return f"{path.parent.parent.name}/{path.name}"
+    return path.name or place
+
+
+def fill(catalogue: Catalogue, runs: Iterable[Named], stores: Iterable[Named],
+         models: Iterable[Named]) -> None:  # fmt: skip
+    """Open all that is to be served; every fault is gathered.
+
+    Raises:
+        UserError: Something cannot be opened, or two have one name.
+    """
+    faults = Faults()
+    kinds: tuple[tuple[Iterable[Named], Callable[[str, Any], None], type], ...] = (
+        (runs, catalogue.add_run, Path),
+        (stores, catalogue.add_store, Path),
+        (models, catalogue.add_model, str),
+    )
+    for pairs, add, kind in kinds:
+        for name, place in pairs:
+            began = time.perf_counter()
+            try:
+                add(name, kind(Path(place).expanduser() if kind is Path else place))
+            except UserError as error:
+                faults.catch(error)
+            else:
+                log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s)")
+    faults.raise_if_any()
+
+
+def fill_example(catalogue: Catalogue) -> None:
+    """Open the bundled example: two ways of naming a mistake, a writer, and pages to ask.
+
+    What training there is takes seconds, and is kept for the next time.
+
+    Raises:
+        UserError: The example did not come with the installation, or the disk is full.
+    """
+    from tailorbird.data.sources import tutor_folder
+    from tailorbird.flows.compare import compare
+    from tailorbird.flows.index import index
+    from tailorbird.knowledge.base import KnowledgeBase
+
+    pages = tutor_folder()
+    if pages is None:
+        raise UserError("there is nothing to serve", "name a run: tailor serve RUN")
+    place = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    place = place / "tailorbird" / f"example-{__version__}"
+    run, store = place / "run", place / "pages"
+    log.say(f"nothing is named: the bundled example is served, from {place}")
+    if not (run / REPORT).is_file():
+        config = load_config(flags={"compare.methods": ("probe", "rag"), "output": str(run)})
+        compare(config, resume=RunFolder(run).exists)
+    with KnowledgeBase.create(store, catalogue.config.index) as kb:
+        index(kb, [pages / "pages"], catalogue.config.index)
+    runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
+    fill(catalogue, runs, [("pages", str(store))], [("tutor", "builtin:tutor")])
+
+
+def open_keys(config: Config) -> Keys:
+    """Return the keys, checked against where the server listens.
+
+    Raises:
+        UserError: Others can reach it and there is no key.
+    """
+    keys = Keys(Path(config.serve.keys))
+    if config.serve.host not in LOOPBACK and not keys.all():
+        raise UserError(
+            f"--host {config.serve.host} lets other machines ask, and there is no key",
+            "make one first: tailor serve keys add NAME",
+        )
+    return keys
+
+
+def listen(config: Config) -> socket.socket:
+    """Return a socket that has the address, and takes no connection yet.
+
+    Raises:
+        UserError: The address is taken, or is none of this machine's.
+    """
+    host, port = config.serve.host, config.serve.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        why = f"port {port} of {host} cannot be had: {error.strerror}"
+        raise UserError(why, "choose another: --port 8001") from None
+    return bound
+
+
+def serve(catalogue: Catalogue, keys: Keys, bound: socket.socket) -> None:
+    """Answer until SIGTERM or Ctrl-C: then nothing new is taken and what was begun is ended."""
+    # Threads that compute hand the interpreter over sooner to the one that answers.
+    sys.setswitchinterval(0.001)
+    settings = uvicorn.Config(
+        make_app(catalogue, keys), log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    host, port = bound.getsockname()[:2]
+    log.say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+    asyncio.run(_Server(settings, catalogue).serve([bound]))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with an end that first lets all finish that was taken."""
+
+    def __init__(self, config: uvicorn.Config, catalogue: Catalogue) -> None:
+        super().__init__(config)
+        self.catalogue = catalogue
+        self._end = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take nothing more; the second time end at once."""
+        if self.catalogue.closing:
+            self.should_exit = self.force_exit = True
+            return
+        self.catalogue.close()
+        self._end = time.monotonic() + self.catalogue.limits.drain_seconds
+        log.say("stopping: what was begun is ended first; once more to stop at once")
+
+    async def on_tick(self, counter: int) -> bool:
+        """End when all that was taken is answered, or the time for it is over."""
+        if self._end and (not self.catalogue.waiting or time.monotonic() > self._end):
+            self.should_exit = True
+        return await super().on_tick(counter)
