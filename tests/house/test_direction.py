@@ -60,6 +60,8 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "filelock": "knowledge/sqlite.py",
     "fastapi": "serve/",
     "uvicorn": "serve/",
+    "starlette": "serve/",
+    "prometheus_client": "serve/metrics.py",
     "yaml": "yaml_text.py",
     "rich": ("terminal.py", "log.py", "report/", "tasks/training_preview.py"),
 }

@@ -66,8 +66,8 @@ def serve(
         server.fill(
             catalogue,
             server.named(runs or [], name or []),
-            server.named(store or [], []),
-            server.named(model or [], [], shorten=False),
+            server.named(store or []),
+            server.named(model or []),
         )
     else:
         server.fill_example(catalogue)

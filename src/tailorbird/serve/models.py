@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -112,10 +112,11 @@ class Store:
 
     def __init__(self, folder: Path, config: Config) -> None:
         from tailorbird.flows.ask import open_answerer
+        from tailorbird.knowledge.base import KnowledgeBase
 
         self.folder, self.config = folder, config
         self._answerer = open_answerer(folder, config)
-        self._kb: Any = self._answerer.kb
+        self._kb = cast(KnowledgeBase, self._answerer.kb)
         self._writing = threading.Lock()
         # Loaded now rather than by the first question.
         self.vectors = _vector_model(self._kb.embedder, self._kb.settings.embedder)

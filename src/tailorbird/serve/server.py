@@ -26,13 +26,12 @@ Named = tuple[str, str]
 """What clients call it, and where it is."""
 
 
-def named(given: Iterable[str], names: Sequence[str], shorten: bool = True) -> list[Named]:
-    """Return what is served, each with a name.
+def named(given: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
+    """Return what is served, each with a name: of a folder its last part, of an arm ``RUN/ARM``.
 
     Args:
-        given: Folders or models.
+        given: Folders, or models' ids.
         names: ``NAME=FOLDER``; what stands in it is served too.
-        shorten: Whether the name of a place is its last part; of an arm ``RUN/ARM``.
 
     Raises:
         UserError: A name without a place.
@@ -44,15 +43,15 @@ def named(given: Iterable[str], names: Sequence[str], shorten: bool = True) -> l
             raise UserError(f"--name {words} names nothing", "write --name NAME=RUN")
         pairs.append((name.strip(), place.strip()))
     known = {place for _, place in pairs}
-    return [*pairs, *((_name(p) if shorten else p, p) for p in given if p not in known)]
+    return [*pairs, *((_name(place), place) for place in given if place not in known)]
 
 
 def _name(place: str) -> str:
     path = Path(place).expanduser()
-    path = path.resolve() if path.exists() else path
-    if path.parent.name == ARMS:
-        return f"{path.parent.parent.name}/{path.name}"
-    return path.name or place
+    if not path.is_dir():
+        return place
+    path = path.resolve()
+    return f"{path.parent.parent.name}/{path.name}" if path.parent.name == ARMS else path.name
 
 
 def fill(catalogue: Catalogue, runs: Iterable[Named], stores: Iterable[Named],
