@@ -55,7 +55,7 @@ def head_model(
 
     return HeadModel(
         task=target.task, labels=target.labels, pairs=target.pairs, folder=Path("small"),
-        predict=predict, count=count, longest=longest, base="small", predictor=None,
+        predict=predict, count=count, longest=longest, base="small",
     )  # fmt: skip
 
 

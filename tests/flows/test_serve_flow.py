@@ -268,7 +268,7 @@ def test_a_document_is_replaced_whole_while_questions_are_asked(http: httpx2.Cli
     assert http.get(place).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../b.md", "%00.md", "a.exe"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "%2e%2e/b.md", "%00.md", "a.exe"])
 def test_documents_that_cannot_be_put_in(http: httpx2.Client, name: str) -> None:
     url = http.base_url.copy_with(raw_path=f"/v1/vector_stores/kb/documents/{name}".encode())
     refused = http.put(url, content=b"\x00MZ\x01")

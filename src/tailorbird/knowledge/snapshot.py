@@ -96,6 +96,13 @@ class Snapshot:
         )
         return [row[0] for row in read]
 
+    def moment(self) -> tuple[int, int]:
+        """Return figures that differ between two moments whose documents differ."""
+        newest, count = self._ledger.link.execute(
+            "SELECT coalesce(max(version), 0), count(*) FROM documents WHERE state = 'live'"
+        ).fetchone()
+        return int(newest), int(count)
+
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
         """Return the chunks' unit vectors ``[n, d]``; zeros for one that is gone by now."""
         link, chunks = self._ledger.link, [hit.chunk for hit in hits]

@@ -62,6 +62,18 @@ class Memory:
         self.examples.extend(examples)
         self._classes = self._class_ids()
 
+    def remove(self, text: str, label: str) -> None:
+        """Forget the last example that was added with a text and a label.
+
+        Raises:
+            ValueError: There is none.
+        """
+        own = [(e.text, _label(e)) for e in reversed(self.examples)].index((text, label))
+        place = len(self.examples) - 1 - own
+        self.vectors = np.delete(self.vectors, place, axis=0)
+        del self.examples[place]
+        self._classes = self._class_ids()
+
     def _class_ids(self) -> np.ndarray:
         if not self.labels or self.values is not None:
             return np.empty(0, dtype=np.int64)

@@ -21,6 +21,7 @@ from tailorbird.runs.files import Kind, read_as, read_json, read_rows
 
 CONFIG, REPORT, PAGE, CARD = "config.yaml", "report.json", "report.html", "README.md"
 MODEL, JOURNAL, PREDICTIONS = "model", "journal.jsonl", "predictions.jsonl"
+CORRECTIONS = "corrections.jsonl"
 CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"

@@ -30,7 +30,13 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
         catalogue: Models and knowledge bases, opened.
         keys: Who may ask.
     """
-    from tailorbird.serve import routes_knowledge, routes_labels, routes_openai, routes_rank
+    from tailorbird.serve import (
+        routes_knowledge,
+        routes_labels,
+        routes_openai,
+        routes_page,
+        routes_rank,
+    )
 
     limits = catalogue.limits
 
@@ -57,7 +63,7 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
     )
     _tell_faults(app)
     _health(app, catalogue)
-    for routes in (routes_openai, routes_labels, routes_rank, routes_knowledge):
+    for routes in (routes_openai, routes_labels, routes_rank, routes_knowledge, routes_page):
         app.include_router(routes.router)
     return app
 

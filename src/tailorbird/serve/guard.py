@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEALTH = frozenset({"/health", "/livez", "/readyz", "/metrics", "/version"})
-_ADMIN = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections"})
+_ADMIN = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -44,8 +44,8 @@ def scope_of(method: str, path: str) -> str:
     """Return what a key must be allowed for a request."""
     if path in HEALTH:
         return "health"
-    changes = path.startswith("/v1/vector_stores/") and method in ("PUT", "DELETE")
-    return "admin" if changes or path in _ADMIN else "ask"
+    changes = method in ("PUT", "DELETE") or path.startswith(_ADMIN)
+    return "admin" if changes else "ask"
 
 
 class Guard:

@@ -3,9 +3,9 @@
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.records import Answer, Example, Message, Passage
 from tailorbird.runs.folder import RunFolder
+
+Outcome = TypeVar("Outcome")
+_MOST_READS = 4
 
 Purposed = tuple[Literal["", "query", "document"], str]
 """A text to embed, and what for: models may want other words before a question."""
@@ -34,6 +37,8 @@ class HeadModel:
         count: Length of a text in tokens.
         longest: Tokens that it reads; what is beyond is cut.
         base: The base model's name.
+        learn: Takes a text with its label at once; None: the run learns by training only.
+        unlearn: Takes that back.
     """
 
     task: str
@@ -44,7 +49,8 @@ class HeadModel:
     count: Callable[[Any], int]
     longest: int
     base: str
-    predictor: Any = field(repr=False)
+    learn: Callable[[str, str], None] | None = None
+    unlearn: Callable[[str, str], None] | None = None
 
 
 @dataclass
@@ -57,6 +63,7 @@ class WritingModel:
         copy: A conversation -> an answer that is looked up, where no model writes.
         longest: Tokens of an answer where nobody says.
         base: The base model's name.
+        folder: Of the run; None: a base model.
     """
 
     answering: Any
@@ -64,6 +71,7 @@ class WritingModel:
     copy: Callable[[Sequence[Message]], str] | None
     longest: int
     base: str
+    folder: Path | None = None
 
     def sampling(self, **settings: Any) -> Sampling:
         """Return how an answer is written: the run's own way, with what is given changed."""
@@ -134,17 +142,42 @@ class Store:
             where: Condition on the documents' metadata.
             heard: Called with each piece as a model writes it.
         """
-        for piece in self._answerer.stream(question, history, where, k):
-            if isinstance(piece, Answer):
-                return piece
-            heard(piece)
-        raise AssertionError("a stream ends with its answer")
+        told = False
+
+        def write() -> Answer:
+            nonlocal told
+            for piece in self._answerer.stream(question, history, where, k):
+                if isinstance(piece, Answer):
+                    return piece
+                heard(piece)
+                told = True
+            raise AssertionError("a stream ends with its answer")
+
+        return self._steady(write, lambda: told)
 
     def search(
         self, question: str, k: int | None = None, where: str | None = None
     ) -> list[Passage]:
         """Return the best passages, best first, numbered."""
-        return self._answerer.passages(question, where, k)
+        return self._steady(lambda: self._answerer.passages(question, where, k), lambda: False)
+
+    def _steady(self, read: Callable[[], Outcome], told: Callable[[], bool]) -> Outcome:
+        """Read again what was read while documents were replaced.
+
+        A search whose moment is before may find the index after, where the old text is gone.
+        """
+        outcome = None
+        for _ in range(_MOST_READS):
+            before = self._moment()
+            outcome = read()
+            if told() or self._moment() == before:
+                break
+        assert outcome is not None
+        return outcome
+
+    def _moment(self) -> tuple[int, int]:
+        with self._kb.reading() as view:
+            return view.moment()
 
     @property
     def writes(self) -> bool:
@@ -210,19 +243,35 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
     place = arm_folder(folder)
     loaded = load_any(folder, trust=trust)
     if isinstance(loaded, Writer):
-        return _writing_run(loaded)
-    source = loaded._source
+        return _writing_run(loaded, place.path)
+    source: Any = loaded._source
     tokenizer, longest = _reader(source)
+    one = threading.Lock()
+
+    def predict(texts: Sequence[Any]) -> Sequence[Any]:
+        with one:
+            return loaded.predict(texts)
+
+    def learn(text: str, label: str) -> None:
+        with one:
+            loaded.add([text], [label])
+
+    def unlearn(text: str, label: str) -> None:
+        with one:
+            source.memory.remove(text, label)
+
+    learns = loaded.target.task == "classification" and hasattr(source, "add")
     return HeadModel(
         task=loaded.target.task,
         labels=tuple(loaded.labels),
         pairs=loaded.target.pairs,
         folder=place.path,
-        predict=loaded.predict,
+        predict=predict,
         count=_counter(tokenizer),
         longest=longest,
         base=_base_name(place),
-        predictor=loaded,
+        learn=learn if learns else None,
+        unlearn=unlearn if learns else None,
     )
 
 
@@ -254,7 +303,7 @@ def open_model(name: str, config: Config) -> WritingModel | VectorModel:
     return WritingModel(answering, encode, None, 256, name)
 
 
-def _writing_run(writer: Any) -> WritingModel:
+def _writing_run(writer: Any, folder: Path) -> WritingModel:
     def example(messages: Sequence[Message]) -> Example:
         return Example(messages[-1].content, messages=tuple(messages))
 
@@ -273,6 +322,7 @@ def _writing_run(writer: Any) -> WritingModel:
         look_up if copies else None,
         writer.longest,
         writer.config.model.name,
+        folder,
     )
 
 

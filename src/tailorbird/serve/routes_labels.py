@@ -41,7 +41,7 @@ async def answers_of(
     return await unless_gone(request, entry.lane.run(texts, lengths, seconds)), lengths
 
 
-def _single(model: HeadModel, tasks: Sequence[str], param: str = "model") -> None:
+def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") -> None:
     """Refuse models of other tasks than a route answers, and those that read pairs."""
     if model.pairs:
         raise refuse("this run reads pairs of texts: use /predict or /score", param)
@@ -56,7 +56,7 @@ def _single(model: HeadModel, tasks: Sequence[str], param: str = "model") -> Non
 async def decide(body: DecisionBody, request: Request) -> Response:
     """Answer questions by a trained head: `instructions` are not read, the labels are its own."""
     entry, model = catalogue_of(request).pick(body.model, head_of, "of labels")
-    _single(model, ("classification", "multilabel"))
+    need_labels(model, ("classification", "multilabel"))
     for question in body.questions:
         _check_question(question, model)
     given = body.input
@@ -131,10 +131,10 @@ async def classify(body: ClassifyBody | TokensBody, request: Request) -> Respons
     catalogue = catalogue_of(request)
     entry, model = catalogue.pick(body.model, head_of, "of labels")
     if isinstance(body, TokensBody):
-        _single(model, ("tokens",))
+        need_labels(model, ("tokens",))
         (answer,), _ = await answers_of(request, entry, model, [body.inputs], "inputs")
         return JSONResponse(entities_of(body.inputs, answer))
-    _single(model, ("classification", "multilabel"))
+    need_labels(model, ("classification", "multilabel"))
     texts = [body.input] if isinstance(body.input, str) else body.input
     answers, lengths = await answers_of(request, entry, model, texts, "input")
     data = []
@@ -204,7 +204,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     """
     catalogue = catalogue_of(request)
     entry, model = catalogue.pick(body.model, head_of, "of labels")
-    _single(model, ("classification", "multilabel"))
+    need_labels(model, ("classification", "multilabel"))
     most = min(body.max_words, catalogue.limits.request_inputs - 1)
     spans = word_spans(body.input, most)
     without = [body.input[:a] + body.input[b:] for a, b in spans]

@@ -1,0 +1,83 @@
+"""What people say is right: learnt at once where a run retrieves, else kept for training."""
+
+import json
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailorbird.runs.folder import CORRECTIONS
+from tailorbird.serve.faults import RequestFault
+from tailorbird.serve.models import HeadModel
+
+MOST = 1000
+"""Corrections that can still be undone."""
+
+
+@dataclass(frozen=True)
+class _Correction:
+    model: HeadModel
+    line: str
+    text: str
+    label: str
+
+
+class Corrections:
+    """Corrections of this server's life, each with what undoes it."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, _Correction] = {}
+        self._guard = threading.Lock()
+
+    def add(self, name: str, model: HeadModel, text: str, label: str) -> dict[str, Any]:
+        """Learn or keep that a text has a label; say which of both.
+
+        Raises:
+            RequestFault: The run's folder cannot be written.
+        """
+        identity = uuid.uuid4().hex
+        line = json.dumps({"text": text, "label": label, "id": identity}, ensure_ascii=False)
+        with self._guard:
+            if model.learn is not None:
+                model.learn(text, label)
+                message = f"{name} knows this from now on, until the server ends."
+            else:
+                _append(model.folder / CORRECTIONS, line)
+                message = f"{name} learns by training: this is kept in its {CORRECTIONS} for that."
+            self._all[identity] = _Correction(model, line, text, label)
+            while len(self._all) > MOST:
+                del self._all[next(iter(self._all))]
+        learnt = model.learn is not None
+        return {"id": identity, "model": name, "learnt": learnt, "message": message}
+
+    def undo(self, identity: str) -> None:
+        """Take a correction back.
+
+        Raises:
+            RequestFault: It is not known, or undone already.
+        """
+        with self._guard:
+            kept = self._all.pop(identity, None)
+            if kept is None:
+                raise RequestFault(404, "there is no such correction", "id", "no_correction")
+            if kept.model.unlearn is not None:
+                kept.model.unlearn(kept.text, kept.label)
+            else:
+                _without(kept.model.folder / CORRECTIONS, kept.line)
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        why = f"the run's folder cannot be written: {error.strerror}"
+        raise RequestFault(409, why, code="read_only") from None
+
+
+def _without(path: Path, line: str) -> None:
+    lines = [kept for kept in path.read_text(encoding="utf-8").split("\n") if kept]
+    fresh = path.with_name(f".{path.name}.part")
+    fresh.write_text("".join(f"{kept}\n" for kept in lines if kept != line), encoding="utf-8")
+    fresh.replace(path)
