@@ -33,18 +33,9 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _verb in (
-    compare.compare,
-    tune.tune,
-    evaluate.evaluate,
-    predict.predict,
-    ask.ask,
-    export.export,
-    index.index,
-    serve.serve,
-    doctor.doctor,
-):
-    app.command(_verb.__name__)(_guarded(_verb))
+for _module in (compare, tune, evaluate, predict, ask, export, index, serve, doctor):
+    _name = _module.__name__.rpartition(".")[2]
+    app.command(_name)(_guarded(getattr(_module, _name)))
 
 
 def _version(asked: bool) -> None:
