@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tailorbird.arms.load import Predictor
     from tailorbird.arms.load_writing import Writer
     from tailorbird.flows.knowledge import KnowledgeBase
-    from tailorbird.records import Report
+    from tailorbird.records import QuestionsReport, Report
 
     Data = str | Path | Sequence[str | Path]
 
@@ -58,6 +58,10 @@ _SHORT = {
     "epochs": "train.epochs",
     "seed": "train.seed",
     "output": "output",
+    "store": "questions.store",
+    "documents": "questions.documents",
+    "split": "questions.split",
+    "changed": "questions.changed",
 }
 
 
@@ -78,11 +82,21 @@ def tune(data: "Data", *, resume: bool = False, **settings: Any) -> "Report":
     return flow(_config(data, settings), resume=resume)
 
 
-def compare(data: "Data | None" = None, *, resume: bool = False, **settings: Any) -> "Report":
-    """Run every method on the same split; see ``tailor compare --help`` and `tune`."""
-    from tailorbird.flows.compare import compare as flow
+def compare(
+    data: "Data | None" = None, *, resume: bool = False, **settings: Any
+) -> "Report | QuestionsReport":
+    """Run every method on the same split; see ``tailor compare --help`` and `tune`.
 
-    return flow(_config(data, settings), resume=resume)
+    With ``store=`` or ``documents=`` the data are questions, which are answered from the documents
+    and without them.
+    """
+    from tailorbird.flows.compare import compare as flow
+    from tailorbird.flows.questions import asks_questions, compare_questions
+
+    config = _config(data, settings)
+    if asks_questions(config, resume):
+        return compare_questions(config, resume=resume)
+    return flow(config, resume=resume)
 
 
 def evaluate(

@@ -41,6 +41,7 @@ def inside() -> Iterator[Tailor]:
     """
     from tailorbird.arms import process as nest
     from tailorbird.arms import worker as child
+    from tailorbird.arms.questions import job as asking
     from tailorbird.cli.main import run as verb
 
     def run(*arguments: Any, stdin: str = "") -> Any:
@@ -66,6 +67,8 @@ def inside() -> Iterator[Tailor]:
             """Run arms here, and let what looks at saved models be as fresh as ever."""
             if module == nest.ARM:
                 return child.main(*arguments)
+            if module == nest.QUESTION_ARM:
+                return asking.main(*arguments)
             return real(shared, module, *arguments)
 
         patch.setattr(nest.Nest, "run", process)

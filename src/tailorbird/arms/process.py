@@ -26,6 +26,7 @@ _NEST = "tailorbird.arms.process"
 _ANSWERED = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 ARM, SECOND_LOOK = "tailorbird.arms.worker", "tailorbird.arms.reload_check"
+QUESTION_ARM = "tailorbird.arms.questions.job"
 TRUST = "trust"
 """Tells the reload check that code may run that came with the model; else an empty word."""
 # What every trained arm imports; none of it starts a thread or looks for a GPU.

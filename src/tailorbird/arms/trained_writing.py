@@ -109,6 +109,16 @@ def run_writing_arm(job: ArmJob) -> ArmReport:
 
 def train_writer_only(job: ArmJob) -> "Trained":
     """Train one arm and read validation only; the test part is not looked at."""
+    return fit_writer(job)[3]
+
+
+def fit_writer(job: ArmJob) -> tuple["nn.Module", Base, Method, "Trained"]:
+    """Train one arm and read validation only; return the model, not yet saved, and its training.
+
+    Raises:
+        UserError: The model, the data or a setting does not fit.
+        OverBudget: It would not end before the deadline.
+    """
     from tailorbird.train.settings import resolve_writing
 
     config, split = job.config, replace(job.split, test=job.split.validation)
@@ -120,7 +130,7 @@ def train_writer_only(job: ArmJob) -> "Trained":
     hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
     settings = resolve_writing(config, method, len(parts.train), hidden, len(parts.validation))
     trained, _, _ = _train(model, base, parts, settings, job)
-    return trained
+    return model, base, method, trained
 
 
 def make_base(config: Config, device: Device, method: Method | None) -> Base:

@@ -25,10 +25,14 @@ def main(run: str, arm: str) -> int:
     """Do the job in the folder `arm` of the comparison `run`; return the exit code."""
     folder = RunFolder(arm)
     log.quiet_libraries()
-    job = folder.read_json(JOB)
     started = time.monotonic()
+    return outcome_of(folder, lambda: _do(folder.read_json(JOB), RunFolder(run), folder, started))
+
+
+def outcome_of(folder: RunFolder, work: Callable[[], Any]) -> int:
+    """Do an arm's work; leave in its folder what went wrong, and return the exit code."""
     try:
-        _do(job, RunFolder(run), folder, started)
+        work()
     except OverBudget as error:
         folder.write_json(OUTCOME, {"status": "skipped", "why": str(error)})
     except Interrupted as error:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
-from tailorbird.cli.show import show_report
+from tailorbird.cli.show import show_questions, show_report
 
 
 def compare(
@@ -30,6 +30,22 @@ def compare(
     budget: Annotated[
         float | None, typer.Option(help="Minutes for all arms; what does not fit is skipped.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Knowledge base: DATA are questions, answered from it and without it."),
+    ] = None,
+    documents: Annotated[
+        str | None,
+        typer.Option(help="The same with documents that are indexed first: files, folders, globs."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of questions, what is in one part only: document, paragraph, question."),
+    ] = None,
+    changed: Annotated[
+        str | None,
+        typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
+    ] = None,
     search: options.Search = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
@@ -46,6 +62,7 @@ def compare(
 
     - `tailor compare train.csv --test test.csv --output RUN`
     - `tailor compare pairs.jsonl --model MODEL`
+    - `tailor compare questions.jsonl --store KB --model builtin:smollm2`
     """
     flags = {
         "data.train": options.joined(data),
@@ -62,10 +79,20 @@ def compare(
         "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
         "compare.seeds": seeds,
         "compare.budget_minutes": budget,
+        "questions.store": store,
+        "questions.documents": documents,
+        "questions.split": split,
+        "questions.changed": changed,
         "search.trials": search,
         "output": output,
     }
     asked = options.make_config(config, settings, flags)
+    from tailorbird.flows.questions import asks_questions, compare_questions
+
+    if asks_questions(asked, resume):
+        found = compare_questions(asked, resume=resume, command=options.command_line())
+        show_questions(found, json)
+        return
     from tailorbird.flows.compare import compare as flow
 
     show_report(flow(asked, resume=resume, command=options.command_line()), json)

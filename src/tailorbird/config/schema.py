@@ -11,6 +11,7 @@ from tailorbird.config.knowledge import (
     RetrieveConfig,
     RetrieverConfig,
 )
+from tailorbird.config.questions import QuestionsConfig, RaftConfig
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 from tailorbird.config.serving import ServeConfig
@@ -22,7 +23,15 @@ LABEL_ARMS: tuple[str, ...] = ("majority", "mean", "probe", "rag", *METHODS, "ra
 """The arms of a comparison whose answers are labels (majority) or numbers (mean)."""
 WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
 """The arms of a comparison whose answers are written."""
-ARMS: tuple[str, ...] = tuple(dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS)))
+QUESTION_ARMS: tuple[str, ...] = (
+    *("nearest", "quote", "base", "few_shot", "rag", "oracle"),
+    *(f"{before}{method}" for method in METHODS for before in ("", "rag+", "raft+")),
+)
+"""The arms of a comparison on questions about documents, cheap ones first."""
+ALL_METHODS = "all"
+ARMS: tuple[str, ...] = tuple(
+    dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS, *QUESTION_ARMS, ALL_METHODS))
+)
 
 
 class ModelConfig(Section):
@@ -267,7 +276,8 @@ class CompareConfig(Section):
     """What `tailor compare` puts side by side."""
 
     methods: tuple[str, ...] | None = None
-    """Arms to run; default: all that fit the task."""
+    """Arms to run; default: all that fit the task. On questions: methods (or `all`), which then
+    stand in for LoRA beside every other arm, or arms such as `rag,raft+lora`, and no others."""
     seeds: int = Field(1, ge=1, le=20)
     """Training seeds per trained arm; scores are their mean, with the spread."""
     budget_minutes: float | None = Field(None, gt=0)
@@ -323,6 +333,10 @@ class Config(Section):
     """How all that is served."""
     compare: CompareConfig = CompareConfig()
     """The comparison."""
+    questions: QuestionsConfig = QuestionsConfig()
+    """A comparison on questions."""
+    raft: RaftConfig = RaftConfig()
+    """Tuning on passages."""
     output: str | None = None
     """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
 

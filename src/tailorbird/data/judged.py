@@ -1,5 +1,6 @@
 """Questions whose right documents are known: BEIR's layout, tables, and SQuAD's JSON."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from tailorbird.records import Question
 _IDS = ("_id", "id", "query_id", "query-id", "qid")
 _TEXTS = ("question", "query", "text")
 _ANSWERS = ("answers", "answer", "reference")
+_CHANGED = ("changed_answers", "changed_answer")
+_NO = ("false", "no", "0", "0.0")
 _SOURCES = ("source", "sources", "document", "documents", "doc_id", "corpus-id")
 
 
@@ -38,10 +41,7 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
     Raises:
         UserError: A file is missing or is none of these, or no question has a judgement.
     """
-    if queries.suffix == ".json" and (squad := _squad(queries)) is not None:
-        questions = squad[1]
-    else:
-        questions = [_question(row, i) for i, row in enumerate(_rows(queries), start=1)]
+    questions = _all_questions(queries)
     if qrels is not None:
         judged = read_qrels(qrels)
         questions = [replace(q, judged=judged[q.id]) for q in questions if q.id in judged]
@@ -52,6 +52,42 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
             "give --qrels with its queries' ids, or rows with a column `source`",
         )
     return kept
+
+
+def read_answers(path: Path) -> list[Question]:
+    """Return questions with the answers that are right, or the word that there is none.
+
+    Args:
+        path: A table with a question and its answer, or a list of answers, per row, and maybe
+            ``source`` and ``answerable``; or SQuAD's JSON.
+
+    Raises:
+        UserError: It is neither, or rows that should be answerable have no answer.
+    """
+    questions = _all_questions(path)
+    faults = Faults()
+    lacking = [q for q in questions if q.answerable and not q.answers]
+    if lacking:
+        faults.add(
+            f"{path}: {len(lacking):,} of {len(questions):,} questions have no answer, the first "
+            f"of them {lacking[0].text[:60]!r}",
+            f"give one in a column {' or '.join(_ANSWERS)}, or false in a column answerable",
+        )
+    if not questions:
+        faults.add(f"{path} has no questions", "give a row per question, with its answer")
+    faults.raise_if_any()
+    return questions
+
+
+def is_squad(path: Path) -> bool:
+    """Say whether a file is SQuAD's JSON, which holds its own paragraphs."""
+    return path.suffix == ".json" and path.is_file() and _squad(path) is not None
+
+
+def _all_questions(path: Path) -> list[Question]:
+    if path.suffix == ".json" and (squad := _squad(path)) is not None:
+        return squad[1]
+    return [_question(row, i) for i, row in enumerate(_rows(path), start=1)]
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
@@ -105,8 +141,11 @@ def _squad(path: Path) -> tuple[list[Paragraph], list[Question]] | None:
                 for asked in paragraph["qas"]:
                     answers = tuple(dict.fromkeys(a["text"] for a in asked.get("answers", ())))
                     questions.append(
-                        Question(str(asked["id"]), asked["question"], {name: 1}, answers)
-                    )
+                        Question(
+                            str(asked["id"]), asked["question"], {name: 1}, answers,
+                            not asked.get("is_impossible", False), f"{article} {title}".strip(),
+                        )
+                    )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return paragraphs, questions
@@ -124,7 +163,9 @@ def _question(row: dict[str, Any], number: int) -> Question:
         id=str(_first(row, _IDS) or number),
         text=str(text),
         judged=dict.fromkeys(sources, 1),
-        answers=_several(_first(row, _ANSWERS)),
+        answers=tuple(filter(None, map(str.strip, _several(_first(row, _ANSWERS))))),
+        changed=tuple(filter(None, map(str.strip, _several(_first(row, _CHANGED))))),
+        answerable=str(row.get("answerable", True)).strip().lower() not in _NO,
     )
 
 
@@ -135,6 +176,9 @@ def _first(row: dict[str, Any], names: Iterable[str]) -> Any:
 def _several(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
+    if isinstance(value, str) and value.lstrip().startswith("["):  # a list, in a cell of CSV
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
     many: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
     return tuple(str(one) for one in many)
 

@@ -32,6 +32,10 @@ LABELS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "mse": "Mean squared error",
+    "answer_match": "Right answers",
+    "gold_recall": "Words of the right answer",
+    "net": "Right minus wrong",
+    "k_precision": "Words from the passages",
 }
 _CAPITALS = {
     "token_f1": "token F1",
@@ -56,7 +60,8 @@ LOWER_IS_BETTER = frozenset(
 )
 SHARES = frozenset(
     {"accuracy", "balanced_accuracy", "exact_match", "numeric_match", "ece", "coverage"}
-    | {"hamming", "exact_sets"}
+    | {"hamming", "exact_sets", "answer_match", "gold_recall", "wrong", "abstained", "net"}
+    | {"sufficient", "lacking", "k_precision"}
 )
 _AT_MOST_ONE = frozenset(
     {"token_f1", "rouge_l", "f1", "macro_f1", "micro_f1", "weighted_f1", "mcc", "auroc", "r2"}
@@ -69,6 +74,7 @@ _WHAT_IS_RIGHT = {
     "choice_accuracy": "right",
     "exact_match": "exact matches",
     "numeric_match": "right numbers",
+    "answer_match": "right",
 }
 
 

@@ -11,6 +11,15 @@ from tailorbird.records.knowledge import (
     Mark,
     Passage,
 )
+from tailorbird.records.questions import (
+    BreakEven,
+    ChangeScores,
+    QuestionArmReport,
+    QuestionCost,
+    QuestionsReport,
+    ShownAnswer,
+    ShownQuestion,
+)
 from tailorbird.records.scores import (
     CalibrationBin,
     ClassScore,
@@ -49,6 +58,13 @@ from tailorbird.records.tuning import (
 __all__ = [
     "TaskSpec",
     "Answer",
+    "ShownQuestion",
+    "ShownAnswer",
+    "QuestionsReport",
+    "QuestionCost",
+    "QuestionArmReport",
+    "ChangeScores",
+    "BreakEven",
     "ArmReport",
     "CalibrationBin",
     "Chunk",

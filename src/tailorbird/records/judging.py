@@ -16,12 +16,18 @@ class Question:
         text: Its words.
         judged: Grades by document; above 0: relevant.
         answers: Right answers, any of which will do; empty where none are known.
+        answerable: Whether the documents hold an answer.
+        changed: Right answers once the documents are changed; empty: the same.
+        document: What its source is a part of, as a paragraph is of an article; else empty.
     """
 
     id: str
     text: str
     judged: dict[str, int] = field(default_factory=dict)
     answers: tuple[str, ...] = ()
+    answerable: bool = True
+    document: str = ""
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

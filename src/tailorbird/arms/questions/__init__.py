@@ -1,0 +1,97 @@
+"""Ways of answering questions about documents: one table, one leaf for each kind of answering.
+
+An arm of a model is whose weights answer and what stands before the question; so there are as many
+arms as pairs, and a leaf for each of the two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tailorbird.config.schema import ALL_METHODS, METHODS, QUESTION_ARMS
+
+Context = Literal["nothing", "shots", "passages", "gold"]
+Tuned = Literal["closed book", "raft"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionArm:
+    """One way of answering.
+
+    Attributes:
+        name: As in the report.
+        words: What it does, for a person.
+        leaf: The module here whose ``answers`` does it.
+        context: What stands before the question.
+        method: How its model is tuned; None: not at all.
+        tuned: On what: questions alone, or questions with passages.
+        weights: The arm whose weights it takes, where they are another's.
+    """
+
+    name: str
+    words: str
+    leaf: Literal["lookup", "written"]
+    context: Context
+    method: str | None = None
+    tuned: Tuned | None = None
+    weights: str | None = None
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether it reads what the retriever finds, so that changed documents change it."""
+        return self.context == "passages"
+
+    @property
+    def uses_gold(self) -> bool:
+        """Whether it is given the right passage: a bound, never recommended."""
+        return self.context == "gold"
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has a training of its own."""
+        return self.method is not None and self.weights is None
+
+
+_UNTRAINED = (
+    QuestionArm("nearest", "the answer to the training question most like it", "lookup", "shots"),
+    QuestionArm("quote", "the words of the passages that answer best", "lookup", "passages"),
+    QuestionArm("base", "the untouched model, no documents", "written", "nothing"),
+    QuestionArm("few_shot", "the same after solved training questions", "written", "shots"),
+    QuestionArm("rag", "the untouched model with passages found for it", "written", "passages"),
+    QuestionArm("oracle", "the same with the right passage: a bound", "written", "gold"),
+)
+
+
+def _tuned(method: str) -> tuple[QuestionArm, ...]:
+    closed, raft = "closed book", "raft"
+    return (
+        QuestionArm(method, f"tuned by {method} on questions and answers alone", "written",
+                    "nothing", method, "closed book"),
+        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "written",
+                    "passages", method, "closed book", method),
+        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "written",
+                    "passages", method, "raft"),
+    )  # fmt: skip
+
+
+TABLE: dict[str, QuestionArm] = {
+    arm.name: arm for arm in (*_UNTRAINED, *(a for m in METHODS for a in _tuned(m)))
+}
+"""Every arm by its name, cheap ones first."""
+assert tuple(TABLE) == QUESTION_ARMS
+
+
+def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
+    """Return the arms to run, those whose weights others take before them.
+
+    Args:
+        names: `compare.methods`: methods to stand in for LoRA, or arms.
+    """
+    wanted = set(names or ("lora",))
+    if ALL_METHODS in wanted:
+        wanted |= set(METHODS)
+        wanted.remove(ALL_METHODS)
+    if wanted <= set(METHODS):
+        wanted = {a.name for a in TABLE.values() if a.method is None or a.method in wanted}
+    wanted |= {a.weights for a in TABLE.values() if a.name in wanted and a.weights}
+    return tuple(arm for arm in TABLE.values() if arm.name in wanted)

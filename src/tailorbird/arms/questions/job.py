@@ -1,0 +1,55 @@
+"""What an arm is asked to do, and its process: `tailorbird.arms.questions.job RUN ARM`."""
+
+import time
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+from tailorbird import log
+from tailorbird.arms.questions import TABLE, QuestionArm
+from tailorbird.arms.questions.sheet import ANSWERS, ArmAnswers, Sheet, read_sheet
+from tailorbird.arms.worker import outcome_of
+from tailorbird.config import Config
+from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.job import JOB
+
+
+@dataclass(frozen=True)
+class QuestionJob:
+    """What a leaf is given.
+
+    Attributes:
+        folder: The arm's own; `run`: the comparison's.
+        deadline: `time.monotonic` at which training must be over, or None.
+    """
+
+    arm: QuestionArm
+    config: Config
+    sheet: Sheet
+    folder: RunFolder
+    run: RunFolder
+    deadline: float | None = None
+
+
+def main(run: str, arm: str) -> int:
+    """Answer the questions of the comparison `run` in the arm's folder; return the exit code."""
+    folder = RunFolder(arm)
+    log.quiet_libraries()
+    started = time.monotonic()
+
+    def work() -> None:
+        plain: dict[str, Any] = folder.read_json(JOB)
+        deadline = None if plain["seconds"] is None else started + plain["seconds"]
+        job = QuestionJob(
+            arm=TABLE[plain["name"]],
+            config=Config.model_validate(plain["config"]),
+            sheet=read_sheet(RunFolder(run)),
+            folder=folder,
+            run=RunFolder(run),
+            deadline=deadline,
+        )
+        leaf = import_module(f"tailorbird.arms.questions.{job.arm.leaf}")
+        answers: ArmAnswers = leaf.answers(job)
+        folder.write_json(ANSWERS, asdict(answers))
+
+    return outcome_of(folder, work)

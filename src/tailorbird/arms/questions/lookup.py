@@ -1,0 +1,61 @@
+"""Answers without a language model: the nearest training question's, or words of the passages."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird.arms.questions.job import QuestionJob
+from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.models.embed import Remembered
+from tailorbird.rag.answer import Extractive
+from tailorbird.records import Passage
+from tailorbird.runs.environment import peak_memory_bytes
+
+
+def answers(job: QuestionJob) -> ArmAnswers:
+    """Answer every question of the sheet."""
+    started = time.perf_counter()
+    copies = job.arm.context == "shots"
+    look = _nearest if copies else _quoting(job.sheet.store, job.sheet.passages)
+    loaded = time.perf_counter()
+    test = tuple(map(look, job.sheet.test))
+    seconds = time.perf_counter() - loaded
+    return ArmAnswers(
+        test=test,
+        changed=() if copies else tuple(map(look, job.sheet.changed)),
+        unchanged=() if copies else tuple(map(look, job.sheet.unchanged)),
+        seconds=seconds,
+        load_seconds=loaded - started,
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def _nearest(item: Item) -> Output:
+    return Output(item.shots[0][1] if item.shots else "")
+
+
+def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
+    embedder = KnowledgeBase.open(Path(store)).embedder
+    read = Remembered(lambda texts: embedder.embed_documents(texts).vectors)
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        asked = embedder.embed_queries(texts[:1]).vectors
+        return np.concatenate([asked, read(texts[1:])])
+
+    extractive = Extractive(embed, sentences=1)
+
+    def look(item: Item) -> Output:
+        found = [
+            Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))
+            for n, piece in enumerate(item.found[:passages], start=1)
+        ]
+        if not found:
+            return Output("")
+        draft = extractive.draft(item.question, found, lambda piece: None)
+        words = draft.short or (draft.claims[0].text if draft.claims else "")
+        return Output(words, shown=len(found))
+
+    return look

@@ -1,0 +1,117 @@
+"""How a question is put to a model, with or without passages, and what its answer is."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.config.questions import RaftConfig
+from tailorbird.metrics.answer_match import match_words
+from tailorbird.rag.augment import UNKNOWN
+from tailorbird.rag.sentences import plain, split_sentences
+from tailorbird.records import Example, Message
+
+ABSTAINED = f"{UNKNOWN}."
+ANSWER = "Answer:"
+_INSTRUCTION = (
+    "Answer the question in as few words as possible{}. If you cannot tell, write only: "
+    f"{ABSTAINED}"
+)
+_FROM = ", from these passages"
+_QUOTE_WORDS = 25
+_AFTER_MARK = re.compile(rf".*\b{ANSWER}", re.IGNORECASE | re.DOTALL)
+
+
+def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
+    """Return a question as the user's turn, the passages numbered before it."""
+    shown = [f"[{n}] {p.heading}\n{p.text.strip()}" for n, p in enumerate(pieces, start=1)]
+    lead = _INSTRUCTION.format(_FROM if pieces else "")
+    return "\n\n".join([lead, *shown, f"Question: {question}"])
+
+
+def conversation(
+    item: Item,
+    pieces: Sequence[Piece] = (),
+    answer: str | None = None,
+    shots: Sequence[tuple[str, str]] = (),
+) -> Example:
+    """Return a question as a conversation that ends with the answer, or wants one.
+
+    Args:
+        item: The question.
+        pieces: What stands before it.
+        answer: What is to be learnt.
+        shots: Solved questions before it, the most similar first: it stands last, next to it.
+    """
+    turns = [
+        message
+        for asked, known in reversed(shots)
+        for message in (
+            Message("user", prompt(asked)),
+            Message("assistant", known, trained=False),
+        )
+    ]
+    turns.append(Message("user", prompt(item.question, pieces)))
+    if answer is not None:
+        turns.append(Message("assistant", answer))
+    return Example(turns[-1].content, answer, messages=tuple(turns))
+
+
+def answer_of(output: str) -> str:
+    """Return the answer in what was written: what follows the mark, where there is one.
+
+    Example:
+        >>> answer_of('Quote: It fell in 1901. Answer: 1901')
+        '1901'
+    """
+    return _AFTER_MARK.sub("", output, count=1).strip()
+
+
+def target(item: Item, pieces: Sequence[Piece], config: RaftConfig) -> str:
+    """Return what a model is to write from passages: a quotation and the answer, or neither."""
+    holding = next((piece for piece in pieces if piece.answers), None)
+    if not item.answerable or not item.answers:
+        return ABSTAINED
+    if holding is None:
+        return item.answers[0] if config.no_oracle == "answer" else ABSTAINED
+    if not config.quote:
+        return item.answers[0]
+    quoted = quotation(holding.text, item.answers)
+    return f"Quote: {quoted}\n{ANSWER} {item.answers[0]}" if quoted else item.answers[0]
+
+
+def quotation(text: str, answers: Sequence[str]) -> str:
+    """Return the sentence that holds one of the answers, at most 25 words of it around that."""
+    for answer in answers:
+        wanted = match_words(answer)
+        for sentence in split_sentences(text):
+            words = plain(sentence.text).split()
+            if wanted and set(wanted) <= set(match_words(" ".join(words))):
+                return " ".join(_around(words, wanted))
+    return ""
+
+
+def _around(words: list[str], wanted: Sequence[str]) -> list[str]:
+    if len(words) <= _QUOTE_WORDS:
+        return words
+    first = next((i for i, w in enumerate(words) if set(match_words(w)) & set(wanted)), 0)
+    start = max(0, min(first - _QUOTE_WORDS // 2, len(words) - _QUOTE_WORDS))
+    return words[start : start + _QUOTE_WORDS]
+
+
+def raft_pieces(
+    item: Item, passages: int, share: float, rng: np.random.Generator
+) -> tuple[Piece, ...]:
+    """Return passages to learn from, shuffled: with the right one, or of a drawn share without.
+
+    The others are what the user's own retriever finds: harder to tell from the right one than
+    random passages are, and what will stand there at answer time.
+    """
+    others = [piece for piece in item.found if not piece.answers]
+    right = next((piece for piece in item.found[:passages] if piece.answers), item.gold)
+    if right is not None and rng.random() < share:
+        chosen = [right, *others[: passages - 1]]
+    else:
+        chosen = others[:passages]
+    return tuple(chosen[i] for i in rng.permutation(len(chosen)))

@@ -1,0 +1,106 @@
+"""A model tuned on questions: on answers alone, or on passages with what they hold (RAFT).
+
+RAFT is Zhang et al. 2024 (arXiv 2403.10131). Unlike the authors' script, the passages are those
+that the retriever finds, and rows without the right one teach to say so, not to guess.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tailorbird.arms.questions.job import QuestionJob
+from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pieces, target
+from tailorbird.arms.questions.sheet import Item
+from tailorbird.arms.trained import drop_checkpoints, save_model
+from tailorbird.arms.trained_writing import fit_writer
+from tailorbird.config import Config, dump_config, for_arm
+from tailorbird.records import Example, Split
+from tailorbird.runs.folder import CONFIG, TASK, RunFolder
+from tailorbird.tasks.job import ArmJob
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a training cost, and how it was set; the model is in the arm's folder."""
+
+    seconds: float
+    artifact_bytes: int
+    settings: dict[str, str | float | int]
+    notes: tuple[str, ...]
+
+
+def tune_arm(job: QuestionJob) -> Tuning:
+    """Train the arm's model, of RAFT with the share that is best on validation, and save it.
+
+    Raises:
+        UserError: The model, or a setting, does not fit.
+        OverBudget: It would not end before the deadline.
+    """
+    raft = job.config.raft
+    shares = (raft.shares or (1 - raft.missing,)) if job.arm.tuned == "raft" else (1.0,)
+    losses: dict[float, float] = {}
+    seconds, size, best = 0.0, 0, shares[0]
+    notes: tuple[str, ...] = ()
+    for share in shares:
+        place = job.folder if len(shares) == 1 else RunFolder(job.folder.file(f"share-{share:g}"))
+        inner, config = _arm_job(job, place, share)
+        model, base, method, trained = fit_writer(inner)
+        seconds += trained.seconds
+        loss = -trained.best[0]
+        if loss < min(losses.values(), default=np.inf):
+            job.folder.write(CONFIG, dump_config(config))
+            size = save_model(model, base, method, _saved_in(inner, job.folder))
+            best, notes = share, trained.notes
+        losses[share] = loss
+        drop_checkpoints(inner)
+    # So that it can be asked by itself: tailor predict RUN/arms/NAME.
+    longest = job.config.questions.answer_tokens
+    job.folder.write_json(TASK, {"task": "generation", "max_new_tokens": longest})
+    settings: dict[str, str | float | int] = {"rows": len(job.sheet.train)}
+    if job.arm.tuned == "raft":
+        settings["share with the right passage"] = best
+    if len(losses) > 1:
+        told = ", ".join(f"{share:g}: {loss:.3f}" for share, loss in losses.items())
+        notes = (*notes, f"the share was chosen by the loss on validation ({told})")
+    return Tuning(seconds, size, settings, notes)
+
+
+def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> tuple[ArmJob, Config]:
+    assert job.arm.method is not None
+    method: Any = job.arm.method
+    config = for_arm(job.config, method)
+    split = Split(
+        train=_examples(job, job.sheet.train, share),
+        validation=_validation(job),
+        test=(),
+        labels=(),
+        task="generation",
+    )
+    return ArmJob(job.arm.name, config, split, place, resume=True, deadline=job.deadline), config
+
+
+def _saved_in(job: ArmJob, folder: RunFolder) -> ArmJob:
+    return replace(job, folder=folder)
+
+
+def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Example, ...]:
+    """Return the training conversations: with passages where the arm is given them."""
+    if job.arm.tuned != "raft":
+        return tuple(conversation(item, (), _answer(item)) for item in items)
+    rng = np.random.default_rng(job.config.questions.seed)
+    drawn = [(item, raft_pieces(item, job.sheet.passages, share, rng)) for item in items]
+    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in drawn)
+
+
+def _validation(job: QuestionJob) -> tuple[Example, ...]:
+    """Return validation as it will be asked: with what the retriever finds, whatever the share."""
+    if job.arm.tuned != "raft":
+        return _examples(job, job.sheet.validation, 1.0)
+    found = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
+    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in found)
+
+
+def _answer(item: Item) -> str:
+    return item.answers[0] if item.answerable and item.answers else ABSTAINED

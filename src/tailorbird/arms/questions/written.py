@@ -1,0 +1,193 @@
+"""Answers that a model writes: untouched or tuned, with nothing, examples or passages before."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.arms.load_writing import open_tuned
+from tailorbird.arms.questions.job import QuestionJob
+from tailorbird.arms.questions.prompts import conversation
+from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece
+from tailorbird.arms.questions.training import tune_arm
+from tailorbird.arms.trained_writing import make_base
+from tailorbird.data.encode_chat import encode_prompts
+from tailorbird.errors import UserError
+from tailorbird.models.device import Device, choose, peak_memory
+from tailorbird.models.generate import Sampling, generate
+from tailorbird.models.inputs import context_length
+from tailorbird.records import Example
+from tailorbird.tasks.answering import Answering
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def answers(job: QuestionJob) -> ArmAnswers:
+    """Load or train the arm's model, and answer every question of the sheet.
+
+    Raises:
+        UserError: The model cannot be had, does not write, or reads too little for a passage.
+    """
+    tuning = tune_arm(job) if job.arm.trains else None
+    started = time.perf_counter()
+    asker: _Asker = _Served(job) if job.config.ask.endpoint else _local(job)
+    loaded = time.perf_counter()
+    test = asker.read(job.sheet.test, job.arm.name)
+    seconds = time.perf_counter() - loaded
+    moves = job.arm.context in ("passages", "gold")
+    found = ArmAnswers(
+        test=test,
+        changed=asker.read(job.sheet.changed) if moves else (),
+        unchanged=asker.read(job.sheet.unchanged) if moves else (),
+        seconds=seconds,
+        load_seconds=loaded - started,
+        peak_memory_bytes=asker.peak_memory_bytes(),
+        notes=asker.notes(test),
+    )
+    if tuning is None:
+        return found
+    return replace(
+        found, train_seconds=tuning.seconds, artifact_bytes=tuning.artifact_bytes,
+        settings=tuning.settings, notes=(*found.notes, *tuning.notes),
+    )  # fmt: skip
+
+
+def _local(job: QuestionJob) -> "_Reader":
+    """Return the arm's model on this machine."""
+    if job.arm.method is None:
+        named = job.config.model
+        base = make_base(job.config, choose(named.device, named.precision), None)
+        return _Reader(job, base.model, base.tokenizer, base.device)
+    weights = job.run.arm(job.arm.weights or job.arm.name)
+    base, model, _ = open_tuned(weights, trust=job.config.model.trust_remote_code)
+    return _Reader(job, model, base.tokenizer, base.device)
+
+
+class _Asker:
+    """Puts questions of a sheet with what stands before them in this arm."""
+
+    def __init__(self, job: QuestionJob) -> None:
+        self.job = job
+
+    def read(self, items: Sequence[Item], title: str = "") -> tuple[Output, ...]:
+        """Return an answer per question."""
+        raise NotImplementedError
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most memory that answering took here."""
+        return None
+
+    def notes(self, test: Sequence[Output]) -> tuple[str, ...]:
+        """Return what was left out for want of room, in words."""
+        wanted = self.wanted(self.job.sheet.test)
+        fewer = sum(o.shown < w for o, w in zip(test, wanted, strict=True))
+        if not fewer:
+            return ()
+        what = "solved questions" if self.job.arm.context == "shots" else "passages"
+        mean = np.mean([output.shown for output in test])
+        return (
+            f"the model's context holds {mean:.1f} {what} on average: {fewer:,} of {len(test):,} "
+            "questions were asked with fewer",
+        )
+
+    def wanted(self, items: Sequence[Item]) -> list[int]:
+        """Return how much of what there is should stand before each question."""
+        if self.job.arm.context == "shots":
+            most = self.job.config.questions.shots
+            return [len(item.shots[:most]) for item in items]
+        return [len(self.pieces(item)) for item in items]
+
+    def pieces(self, item: Item) -> tuple[Piece, ...]:
+        """Return the passages that should stand before a question."""
+        if self.job.arm.context == "gold":
+            return () if item.gold is None else (item.gold,)
+        return item.found[: self.job.sheet.passages] if self.job.arm.retrieves else ()
+
+    def example(self, item: Item, count: int) -> Example:
+        """Return a question with so much before it."""
+        if self.job.arm.context == "shots":
+            return conversation(item, shots=item.shots[:count])
+        return conversation(item, self.pieces(item)[:count])
+
+
+class _Served(_Asker):
+    """An OpenAI-compatible server, asked one question after the other."""
+
+    def read(self, items: Sequence[Item], title: str = "") -> tuple[Output, ...]:
+        """Return an answer per question."""
+        from tailorbird.rag.endpoint import Endpoint
+
+        config = self.job.config.ask
+        longest = {"answer_tokens": self.job.config.questions.answer_tokens}
+        endpoint = Endpoint(config.endpoint or "", config.model_copy(update=longest))
+        outputs = []
+        for item, count in zip(items, self.wanted(items), strict=True):
+            messages = self.example(item, count).messages
+            text = "".join(endpoint.stream(messages)).strip()
+            outputs.append(Output(text, endpoint.count(messages), 0, count))
+        return tuple(outputs)
+
+
+class _Reader(_Asker):
+    """A model that answers many questions at once."""
+
+    def __init__(
+        self, job: QuestionJob, model: "nn.Module", tokenizer: Any, device: Device
+    ) -> None:
+        super().__init__(job)
+        self.model, self.tokenizer, self.device = model.eval(), tokenizer, device
+        tokens = job.config.questions.answer_tokens
+        limit = context_length(model) or 10**9
+        ends = Answering(model, tokenizer, device, limit, job.config).ends
+        self.sampling = Sampling(tokens, end_ids=ends, seed=job.config.questions.seed)
+        self.room = limit - tokens
+
+    def read(self, items: Sequence[Item], title: str = "") -> tuple[Output, ...]:
+        """Return an answer per question, many prompts read together."""
+        if not items:
+            return ()
+        shown, ids = self._fitted(items)
+        written = generate(self.model, self.tokenizer, ids, self.sampling, self.device, title)
+        return tuple(
+            Output(w.text.strip(), len(i), w.tokens, s)
+            for w, i, s in zip(written, ids, shown, strict=True)
+        )
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most memory that the process held."""
+        return peak_memory(self.device)
+
+    def _fitted(self, items: Sequence[Item]) -> tuple[list[int], list[np.ndarray]]:
+        """Return how much stands before each question, and the prompts: as much as there is room.
+
+        Raises:
+            UserError: Not even the question fits, or passages are wanted and none ever does.
+        """
+        shown = self.wanted(items)
+        wanted = list(shown)
+        ids: list[np.ndarray] = encode_prompts(
+            [self.example(i, n) for i, n in zip(items, shown, strict=True)], self.tokenizer
+        )
+        while long := [i for i, row in enumerate(ids) if len(row) > self.room and shown[i]]:
+            for i in long:
+                shown[i] -= 1
+            again = encode_prompts([self.example(items[i], shown[i]) for i in long], self.tokenizer)
+            for i, row in zip(long, again, strict=True):
+                ids[i] = row
+        longest = max(map(len, ids))
+        if longest > self.room:
+            raise UserError(
+                f"a question alone takes {longest:,} tokens, and {self.job.config.model.name} has "
+                f"room for {self.room:,} beside the answer",
+                "take a model that reads more, or lower questions.answer_tokens",
+            )
+        if sum(wanted) and not sum(shown) and self.job.arm.context != "shots":
+            raise UserError(
+                f"the context of {self.job.config.model.name} is too short for one passage",
+                "take a model that reads more, or cut documents shorter: --set "
+                "index.chunk_tokens=64",
+            )
+        return shown, ids

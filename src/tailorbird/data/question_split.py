@@ -1,0 +1,152 @@
+"""Questions into training, validation and test: no test question's pages are trained on."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tailorbird.data.normalise import text_key
+from tailorbird.errors import Faults
+from tailorbird.records import Question
+
+SplitBy = Literal["document", "paragraph", "question"]
+FEWEST = 50
+_VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many questions each part is to have; None: what the others leave."""
+
+    test: int
+    train: int | None = None
+    validation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSplit:
+    """Three parts that share no group.
+
+    Attributes:
+        groups: By id of a question, the document, paragraph or question that it belongs to.
+        how: How they were parted, in words.
+        notes: What was left out, and what to know of the questions, in words.
+        shared_answers: Share of the answerable test questions one of whose answers is also the
+            answer of a training question: these may be right without having been understood.
+    """
+
+    train: tuple[Question, ...]
+    validation: tuple[Question, ...]
+    test: tuple[Question, ...]
+    groups: dict[str, str]
+    how: str
+    notes: tuple[str, ...]
+    shared_answers: float
+
+
+def split_questions(
+    questions: Sequence[Question],
+    by: SplitBy,
+    wanted: Wanted,
+    seed: int = 1,
+    paragraph: Callable[[Question], str] = lambda question: "",
+) -> QuestionSplit:
+    """Part questions by their documents, by their paragraphs, or one by one.
+
+    Whole groups are dealt in a seeded order: first to the test until it has what is wanted, then to
+    validation, the rest to training. A training question that is asked in the test too is dropped.
+
+    Args:
+        questions: All of them.
+        by: What must not stand in two parts.
+        wanted: How many of each.
+        seed: Of the order.
+        paragraph: The paragraph that a question's answer stands in, where its source is a document.
+
+    Raises:
+        UserError: Fewer than 50 questions, no source to part them by, or too few groups.
+    """
+    groups = {q.id: _group(q, by, paragraph) for q in questions}
+    _check(questions, by, groups)
+    members: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        members[groups[question.id]].append(question)
+    order = [sorted(members)[i] for i in np.random.default_rng(seed).permutation(len(members))]
+    enough = min(wanted.test, max(1, round(len(questions) * 0.4)))
+    some = wanted.validation or max(1, min(60, round(len(questions) * _VALIDATION_SHARE)))
+    test = _deal(order, members, enough, leave=2)
+    validation = _deal(order, members, some, leave=1)
+    train = _deal(order, members, wanted.train or len(questions), leave=0)
+    asked = {text_key(question.text) for question in (*test, *validation)}
+    kept = [question for question in train if text_key(question.text) not in asked]
+    unused = len(questions) - len(train) - len(validation) - len(test)
+    notes = _notes(len(train) - len(kept), unused)
+    how = f"by {by}: {len(members):,} of them, seed {seed}; no {by} is in two parts"
+    return QuestionSplit(
+        tuple(kept), tuple(validation), tuple(test), groups, how, notes,
+        _shared(test, kept),
+    )  # fmt: skip
+
+
+def _group(question: Question, by: SplitBy, paragraph: Callable[[Question], str]) -> str:
+    source = min(question.judged, default="")
+    if by == "document":
+        return question.document or source
+    if by == "paragraph":
+        return source if question.document else paragraph(question) or source
+    return text_key(question.text)
+
+
+def _check(questions: Sequence[Question], by: SplitBy, groups: dict[str, str]) -> None:
+    faults = Faults()
+    if len(questions) < FEWEST:
+        faults.add(
+            f"there are {len(questions):,} questions; {FEWEST} are the fewest that tell anything",
+            "write more, or ask them by hand: tailor ask",
+        )
+    if len(groups) < len(questions):
+        faults.add("questions have the same id", "give each its own, or leave the column id out")
+    bare = [question for question in questions if not groups[question.id]]
+    if bare:
+        faults.add(
+            f"{len(bare):,} of {len(questions):,} questions name no source, so they cannot be "
+            f"parted by {by}",
+            "give a column source (the document's file, row id or name), or take --split question",
+        )
+    elif len(set(groups.values())) < 3:
+        faults.add(
+            f"all questions are of {len(set(groups.values()))} {by}s; 3 are the fewest to part by",
+            "take --split " + ("paragraph or question" if by == "document" else "question"),
+        )
+    faults.raise_if_any()
+
+
+def _deal(
+    order: list[str], members: dict[str, list[Question]], enough: int, leave: int
+) -> list[Question]:
+    """Take groups off the order until there are enough questions; of the last group a part."""
+    dealt: list[Question] = []
+    while len(dealt) < enough and len(order) > leave:
+        dealt += members[order.pop(0)]
+    return dealt[:enough]
+
+
+def _notes(repeated: int, unused: int) -> tuple[str, ...]:
+    notes = []
+    if repeated:
+        notes.append(
+            f"{repeated:,} training questions are asked in validation or test too, word for word: "
+            "dropped"
+        )
+    if unused:
+        notes.append(f"{unused:,} questions are in no part: the budget holds no more")
+    return tuple(notes)
+
+
+def _shared(test: Sequence[Question], train: Sequence[Question]) -> float:
+    known = {text_key(answer) for question in train for answer in question.answers}
+    asked = [question for question in test if question.answerable]
+    shared = sum(any(text_key(a) in known for a in question.answers) for question in asked)
+    return shared / len(asked) if asked else 0.0

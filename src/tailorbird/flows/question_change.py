@@ -1,0 +1,159 @@
+"""The documents change, by exchanged answers or a real edit: indexed anew, asked again."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tailorbird import log
+from tailorbird.arms.questions.sheet import Item
+from tailorbird.config import Config
+from tailorbird.documents.parsed import document_digest
+from tailorbird.flows.index import add_documents, index
+from tailorbird.flows.question_sheet import Finder, holds, piece_of
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.rag.substitute import Substitution, choose_substitutions, substituted
+from tailorbird.records import Chunk, Document, Question
+from tailorbird.runs.folder import RunFolder
+
+CHANGED = "knowledge-changed"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Documents that changed, and the questions that this touches.
+
+    Attributes:
+        changed: Items with the new answers and what is found for them now.
+        unchanged: Items whose right passage is as it was.
+        store: The knowledge base after the change.
+        seconds: Of bringing it up to date.
+        words: What was changed, in words.
+    """
+
+    changed: tuple[Item, ...]
+    unchanged: tuple[Item, ...]
+    store: str
+    seconds: float
+    words: str
+
+
+def make_change(
+    config: Config,
+    run: RunFolder,
+    finder: Finder,
+    test: Sequence[Question],
+    gold: Mapping[str, Chunk],
+    pool: Sequence[Question],
+    k: int,
+) -> Change | None:
+    """Return the documents changed and asked again; None where nothing can be changed.
+
+    Args:
+        config: `questions.changed` names a real edit; else answers are exchanged.
+        run: Where the changed knowledge base is kept.
+        finder: Of the documents as they are.
+        test: The test questions.
+        gold: By id the chunk with the answer.
+        pool: Questions whose answers new ones are chosen from.
+        k: Passages before a question.
+
+    Raises:
+        UserError: The edited documents cannot be read.
+    """
+    place = run.file(CHANGED)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(finder.kb.folder, place)
+    kb = KnowledgeBase.open(place)
+    if config.questions.changed is not None:
+        done = index(kb, [config.questions.changed], kb.settings)
+        answers = {q.id: q.changed for q in test if q.changed}
+        what = f"{done.added + done.changed:,} documents were edited: {config.questions.changed}"
+    else:
+        chosen = _chosen(config, finder, test, gold, pool)
+        if not chosen:
+            return None
+        done = add_documents(kb, _edited(kb, chosen))
+        answers = {change.id: (change.new,) for change in chosen}
+        documents = len({change.source for change in chosen})
+        what = f"{len(chosen):,} answers were exchanged for others in {documents:,} documents"
+        run.write_rows("data/substitutions.jsonl", [_row(change) for change in chosen])
+    after = Finder(kb, config, finder.names)
+    changed, dropped = _changed_items(after, test, answers, k)
+    if dropped:
+        what += f"; {dropped:,} were dropped, for the old answer still stood in what is found"
+    log.say(f"{what}; indexed again in {done.seconds:.1f} s")
+    unchanged = _unchanged_items(after, test, gold, {*answers}, k, len(changed))
+    return Change(changed, unchanged, str(place), done.seconds, what)
+
+
+def _chosen(
+    config: Config,
+    finder: Finder,
+    test: Sequence[Question],
+    gold: Mapping[str, Chunk],
+    pool: Sequence[Question],
+) -> list[Substitution]:
+    sources = {q.id: gold[q.id].source for q in test if q.id in gold}
+    with finder.kb.reading() as view:
+        texts = {source: view.text(source) for source in set(sources.values())}
+    asked = config.questions
+    return choose_substitutions(test, sources, texts, pool, asked.substitutions, asked.seed)
+
+
+def _edited(kb: KnowledgeBase, chosen: Sequence[Substitution]) -> list[Document]:
+    edited = []
+    for source in dict.fromkeys(change.source for change in chosen):
+        known = kb.ledger.document(source)
+        assert known is not None
+        text = substituted(known[0].text, [c for c in chosen if c.source == source])
+        # Offsets of pages and headings would be wrong by now.
+        document = replace(known[0], text=text, marks=())
+        edited.append(replace(document, digest=document_digest(document)))
+    return edited
+
+
+def _row(change: Substitution) -> dict[str, object]:
+    return {
+        "id": change.id, "source": change.source, "old": list(change.old), "new": change.new,
+        "places": change.places,
+    }  # fmt: skip
+
+
+def _changed_items(
+    after: Finder, test: Sequence[Question], answers: Mapping[str, tuple[str, ...]], k: int
+) -> tuple[tuple[Item, ...], int]:
+    asked = [question for question in test if question.id in answers]
+    if not asked:
+        return (), 0
+    found = after.found(asked, k, answers)
+    gold = after.gold(asked, answers)
+    items, dropped = [], 0
+    for question, pieces in zip(asked, found, strict=True):
+        if any(holds(piece.text, question.answers) for piece in pieces):
+            dropped += 1
+            continue
+        new = answers[question.id]
+        right = piece_of(gold[question.id], new) if question.id in gold else None
+        items.append(Item(question.id, question.text, new, True, pieces, right))
+    return tuple(items), dropped
+
+
+def _unchanged_items(
+    after: Finder,
+    test: Sequence[Question],
+    gold: Mapping[str, Chunk],
+    changed: set[str],
+    k: int,
+    most: int,
+) -> tuple[Item, ...]:
+    """Return as many questions as were changed whose right passage is to the letter as it was."""
+    asked = [q for q in test if q.id in gold and q.id not in changed]
+    now = after.gold(asked)
+    same = [q for q in asked if q.id in now and now[q.id].text == gold[q.id].text][:most]
+    if not same:
+        return ()
+    found = after.found(same, k)
+    return tuple(
+        Item(q.id, q.text, q.answers, True, pieces, piece_of(now[q.id], q.answers))
+        for q, pieces in zip(same, found, strict=True)
+    )

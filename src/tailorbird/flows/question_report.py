@@ -1,0 +1,340 @@
+"""Answers of all arms into scores, verdict, report and page."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from tailorbird.arms.questions import QuestionArm
+from tailorbird.arms.questions.prompts import answer_of
+from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece, Sheet
+from tailorbird.config import Config
+from tailorbird.metrics.answer_match import Candidates, Outcome
+from tailorbird.metrics.clustered import cluster_ids, compare_clustered
+from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.question_scores import Judge, change_scores, hit_scores, renumbered
+from tailorbird.metrics.question_verdict import best_arm, break_evens, decide
+from tailorbird.models.builtin import without_place
+from tailorbird.records import (
+    ChangeScores,
+    Question,
+    QuestionArmReport,
+    QuestionCost,
+    QuestionsReport,
+    Score,
+    ShownAnswer,
+    ShownQuestion,
+)
+from tailorbird.report.questions import render_questions
+from tailorbird.runs.environment import describe
+from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT, RunFolder
+
+_SHOWN = 40
+FLOORS = ("nearest",)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the report says of questions and documents, kept beside them for a run that goes on.
+
+    Attributes:
+        questions: Those of all parts.
+        groups: By id what was not to stand in two parts.
+        budget, notes: In words.
+        retrieve_seconds: Of finding the passages of the test questions.
+    """
+
+    questions: tuple[Question, ...]
+    groups: dict[str, str]
+    how: str
+    budget: tuple[str, ...]
+    notes: tuple[str, ...]
+    shared_answers: float
+    retrieve_seconds: float
+    document_hits: dict[str, tuple[bool, ...]]
+    change_words: str = ""
+    reindex_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that a comparison on questions left, before it is scored."""
+
+    config: Config
+    sheet: Sheet
+    questions: Mapping[str, Question]
+    groups: Mapping[str, str]
+    answers: Mapping[str, ArmAnswers | tuple[str, str]]
+    arms: Sequence[QuestionArm]
+    facts: Facts
+    command: str
+    started: float
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """One arm's answers with their marks."""
+
+    texts: list[str]
+    outcomes: list[Outcome]
+    values: Floats
+    failures: list[str]
+
+
+def write_report(found: Found, folder: RunFolder) -> QuestionsReport:
+    """Score the answers, and leave report, page and predictions in the run folder."""
+    report, marked = _report(found)
+    folder.write_rows(PREDICTIONS, _rows(found, marked))
+    folder.write(PAGE, render_questions(report))
+    folder.write_json(REPORT, report.to_json())
+    return report
+
+
+def _report(found: Found) -> tuple[QuestionsReport, dict[str, _Marked]]:
+    test = [found.questions[item.id] for item in found.sheet.test]
+    clusters = cluster_ids([found.groups[q.id] for q in test])
+    known = [answer for q in found.questions.values() for answer in q.answers]
+    judge = Judge(test, clusters, Candidates.of(known))
+    marked: dict[str, _Marked] = {}
+    reports = []
+    for arm in found.arms:
+        answers = found.answers[arm.name]
+        if isinstance(answers, tuple):
+            status, why = answers
+            reports.append(_without(arm, "skipped" if status == "skipped" else "failed", why))
+            continue
+        marked[arm.name] = _mark(judge, answers.test, _sufficient(found.sheet, arm, answers.test))
+        reports.append(_arm_report(found, arm, answers, judge, marked[arm.name]))
+    best = best_arm(reports, judge.headline)
+    values = {name: each.values for name, each in marked.items()}
+    comparisons = compare_clustered(best.name, values, clusters) if best else ()
+    facts, base = found.facts, marked.get("base")
+    report = QuestionsReport(
+        model=without_place(found.config.model.name),
+        source=found.config.data.train or "",
+        store=found.sheet.store,
+        counts={part: len(getattr(found.sheet, part)) for part in ("train", "validation", "test")},
+        how=facts.how,
+        passages=found.sheet.passages,
+        hits=_hits(found, test, clusters),
+        contamination={"shared_answers": facts.shared_answers}
+        | ({"base": float(base.values.mean())} if base else {}),
+        budget=facts.budget,
+        arms=tuple(reports),
+        comparisons=comparisons,
+        verdict=decide(reports, comparisons, judge.headline),
+        change_words=facts.change_words,
+        reindex_seconds=facts.reindex_seconds,
+        break_even=break_evens(reports),
+        disagreements=_disagreements(found, marked),
+        price_per_hour=found.config.questions.price_per_hour,
+        notes=(*facts.notes, *_order_notes(reports, judge.headline)),
+        headline=judge.headline,
+        command=found.command,
+        created=datetime.fromtimestamp(found.started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - found.started, 1),
+        environment=describe(),
+        settings=found.config.model_dump(mode="json", exclude_defaults=True),
+    )
+    return report, marked
+
+
+def _mark(judge: Judge, outputs: Sequence[Output], sufficient: np.ndarray | None) -> _Marked:
+    texts = [answer_of(output.text) for output in outputs]
+    outcomes = judge.outcomes(texts)
+    return _Marked(
+        texts, outcomes, judge.values(texts, outcomes), judge.failures(outcomes, sufficient)
+    )
+
+
+def _read(sheet: Sheet, arm: QuestionArm, item: Item, output: Output) -> tuple[Piece, ...]:
+    """Return the passages that stood before a question."""
+    if arm.uses_gold:
+        return (item.gold,) if item.gold is not None and output.shown else ()
+    return item.found[: output.shown] if arm.retrieves else ()
+
+
+def _sufficient(sheet: Sheet, arm: QuestionArm, outputs: Sequence[Output]) -> np.ndarray | None:
+    if not arm.retrieves and not arm.uses_gold:
+        return None
+    return np.asarray(
+        [
+            any(piece.answers for piece in _read(sheet, arm, item, output))
+            for item, output in zip(sheet.test, outputs, strict=True)
+        ]
+    )
+
+
+def _without(arm: QuestionArm, status: str, why: str) -> QuestionArmReport:
+    return QuestionArmReport(
+        arm.name, arm.words, "skipped" if status == "skipped" else "failed", why,
+        bound=arm.uses_gold, floor=arm.name in FLOORS, retrieves=arm.retrieves, method=arm.method,
+    )  # fmt: skip
+
+
+def _arm_report(
+    found: Found, arm: QuestionArm, answers: ArmAnswers, judge: Judge, marked: _Marked
+) -> QuestionArmReport:
+    sufficient = _sufficient(found.sheet, arm, answers.test)
+    read = None
+    if sufficient is not None:
+        read = [
+            [piece.text for piece in _read(found.sheet, arm, item, output)]
+            for item, output in zip(found.sheet.test, answers.test, strict=True)
+        ]
+    wrong = [why for why in marked.failures if why]
+    return replace(
+        _without(arm, "failed", ""),
+        status="ok",
+        scores=judge.scores(marked.texts, marked.outcomes, sufficient, read),
+        mean_words=float(np.mean([len(text.split()) for text in marked.texts])),
+        failures={why: wrong.count(why) for why in sorted(set(wrong))},
+        cost=_cost(found, arm, answers),
+        change=_change(found, arm, answers, marked),
+        settings=answers.settings,
+        notes=answers.notes,
+    )
+
+
+def _cost(found: Found, arm: QuestionArm, answers: ArmAnswers) -> QuestionCost:
+    count = max(1, len(answers.test))
+    seconds = answers.seconds + (found.facts.retrieve_seconds if arm.retrieves else 0.0)
+    trained, size = answers.train_seconds, answers.artifact_bytes
+    owner = found.answers.get(arm.weights) if arm.weights else None
+    if isinstance(owner, ArmAnswers):
+        trained, size = owner.train_seconds, owner.artifact_bytes
+    return QuestionCost(
+        answer_seconds=1000 * seconds / count,
+        prompt_tokens=1000 * sum(output.prompt_tokens for output in answers.test) / count,
+        answer_tokens=1000 * sum(output.tokens for output in answers.test) / count,
+        train_seconds=trained,
+        peak_memory_bytes=answers.peak_memory_bytes,
+        artifact_bytes=size,
+    )
+
+
+def _change(
+    found: Found, arm: QuestionArm, answers: ArmAnswers, marked: _Marked
+) -> ChangeScores | None:
+    """Return how the arm answers after the change; one that reads nothing answers as before."""
+    sheet = found.sheet
+    if not sheet.changed or arm.name in FLOORS:
+        return None
+    places = {item.id: i for i, item in enumerate(sheet.test)}
+    where = [places[item.id] for item in sheet.changed]
+    moved = bool(answers.changed)
+    texts = [
+        answer_of(answers.changed[i].text) if moved else marked.texts[place]
+        for i, place in enumerate(where)
+    ]
+    questions = [
+        replace(found.questions[item.id], answers=item.answers, answerable=True)
+        for item in sheet.changed
+    ]
+    groups = cluster_ids([found.groups[q.id] for q in questions])
+    known = [answer for q in found.questions.values() for answer in q.answers]
+    judge = Judge(questions, groups, Candidates.of(known))
+    return change_scores(
+        [marked.outcomes[place] for place in where],
+        texts,
+        judge,
+        [found.questions[item.id].answers for item in sheet.changed],
+        _control(found, answers, marked, places),
+    )
+
+
+def _control(
+    found: Found, answers: ArmAnswers, marked: _Marked, places: Mapping[str, int]
+) -> tuple[Floats, np.ndarray]:
+    """Return by how much each untouched question's mark moved, and its document."""
+    items = found.sheet.unchanged
+    groups = cluster_ids([found.groups[item.id] for item in items])
+    if not answers.unchanged:
+        return np.zeros(len(items)), groups
+    questions = [found.questions[item.id] for item in items]
+    known = [answer for q in found.questions.values() for answer in q.answers]
+    judge = Judge(questions, groups, Candidates.of(known))
+    now = judge.outcomes([answer_of(output.text) for output in answers.unchanged])
+    before = [marked.outcomes[places[item.id]] for item in items]
+    gaps = [(a == "correct") - (b == "correct") for a, b in zip(now, before, strict=True)]
+    return np.asarray(gaps, dtype=np.float64), groups
+
+
+def _hits(found: Found, test: Sequence[Question], clusters: np.ndarray) -> dict[str, Score]:
+    k = found.sheet.passages
+    asked = np.asarray([q.answerable for q in test])
+    held = [
+        [piece.answers for piece in item.found[:k]]
+        for item, answerable in zip(found.sheet.test, asked, strict=True)
+        if answerable
+    ]
+    scores = {}
+    if held:
+        scores = {
+            f"answer {n}": s for n, s in hit_scores(held, renumbered(clusters[asked]), k).items()
+        }
+    named = np.asarray([q.id in found.facts.document_hits for q in test])
+    if named.any():
+        right = [found.facts.document_hits[q.id] for q in test if q.id in found.facts.document_hits]
+        each = hit_scores(right, renumbered(clusters[named]), k)
+        scores |= {f"document {n}": score for n, score in each.items()}
+    return scores
+
+
+def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str, ...]:
+    """Return a warning where another metric would put another arm first."""
+    scored = [arm for arm in arms if arm.status == "ok" and not arm.bound and not arm.floor]
+    if len(scored) < 2:
+        return ()
+    first = max(scored, key=lambda arm: arm.scores[headline].value)
+    notes = []
+    for name, words in (("token_f1", "token F1"), ("exact_match", "exact match")):
+        other = max(scored, key=lambda arm: arm.scores[name].value)
+        if other is not first and other.scores[name].value > first.scores[name].value:
+            notes.append(
+                f"by {words} {other.name} would be first, not {first.name}: it punishes answers "
+                f"for their length ({first.mean_words:.1f} words on average against "
+                f"{other.mean_words:.1f})"
+            )
+    return tuple(notes)
+
+
+def _disagreements(found: Found, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
+    """Return questions that some arms answer rightly and others do not, the most divided first."""
+    divided = []
+    for i, item in enumerate(found.sheet.test):
+        right = sum(each.outcomes[i] == "correct" for each in marked.values())
+        if 0 < right < len(marked):
+            divided.append((abs(2 * right - len(marked)), i, item))
+    shown = []
+    for _, i, item in sorted(divided, key=lambda each: each[:2])[:_SHOWN]:
+        given = tuple(
+            ShownAnswer(name, each.texts[i][:400], each.outcomes[i], each.failures[i])
+            for name, each in marked.items()
+        )
+        pieces = tuple(
+            (piece.heading, piece.text[:600], piece.answers)
+            for piece in item.found[: found.sheet.passages]
+        )
+        answers = item.answers if item.answerable else ("(the documents hold no answer)",)
+        shown.append(ShownQuestion(item.id, item.question, answers, pieces, given))
+    return tuple(shown)
+
+
+def _rows(found: Found, marked: Mapping[str, _Marked]) -> list[dict[str, object]]:
+    return [
+        {
+            "id": item.id,
+            "question": item.question,
+            "answers": list(item.answers),
+            "answerable": item.answerable,
+            "found": [piece.answers for piece in item.found[: found.sheet.passages]],
+            "arms": {
+                name: {"answer": each.texts[i], "outcome": each.outcomes[i]}
+                for name, each in marked.items()
+            },
+        }
+        for i, item in enumerate(found.sheet.test)
+    ]

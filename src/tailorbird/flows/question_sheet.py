@@ -1,0 +1,187 @@
+"""Questions and a knowledge base into the sheet that every arm answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.config import Config
+from tailorbird.data.judged import is_squad, read_paragraphs
+from tailorbird.documents.parsed import document_digest
+from tailorbird.errors import UserError
+from tailorbird.flows.index import add_documents, index
+from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.metrics.answer_match import match_words
+from tailorbird.rag.judge import Names
+from tailorbird.rag.retrieve import Retriever
+from tailorbird.records import Chunk, Document, Question
+from tailorbird.runs.folder import RunFolder
+
+KNOWLEDGE = "knowledge"
+_SHORT_CHUNKS = 128
+_MOST_PASSAGES = 4
+_SEEN = 100
+_CPU_TOKENS, _GPU_TOKENS = 512, 2048
+
+
+def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeBase, Config]:
+    """Return the knowledge base, its documents indexed first where they are given.
+
+    Args:
+        config: `questions.store` and `questions.documents`.
+        run: Where one that is made is kept.
+        questions: SQuAD's JSON brings documents of its own.
+
+    Raises:
+        UserError: There is none, or it is embedded with another embedder than asked for.
+    """
+    asked = config.questions
+    squad = is_squad(questions) and asked.store is None
+    if asked.store is not None and asked.documents is None:
+        kb = KnowledgeBase.open(Path(asked.store))
+    else:
+        given = config.index
+        if given.chunk_tokens is None and asked.store is None:
+            # Short ones leave room for several before a question.
+            given = given.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
+        config = config.model_copy(update={"index": given})
+        kb = KnowledgeBase.create(Path(asked.store or run.file(KNOWLEDGE)), given)
+    embedder = config.index.embedder
+    if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
+        raise UserError(
+            f"{asked.store} is embedded with {kb.settings.embedder}, not {embedder}",
+            f"leave index.embedder out, or embed it again: tailor index --store {asked.store} "
+            f"--embedder {embedder}",
+        )
+    if squad and (asked.documents is None or Path(asked.documents) == questions):
+        add_documents(kb, [_paragraph(p.id, p.title, p.text) for p in read_paragraphs(questions)])
+    elif asked.documents is not None:
+        paths = [part.strip() for part in asked.documents.split(",") if part.strip()]
+        done = index(kb, paths, config.index)
+        log.say(f"{done.added + done.changed:,} documents indexed, {done.chunks:,} chunks")
+    if not kb.ledger.live_digests():
+        raise UserError(f"{kb.folder} holds no documents", "give --documents PATHS")
+    return kb, config
+
+
+def _paragraph(name: str, title: str, text: str) -> Document:
+    document = Document(name, text, title)
+    return replace(document, digest=document_digest(document))
+
+
+@dataclass
+class Finder:
+    """Finds passages of a knowledge base for questions, and those that hold the answers."""
+
+    kb: KnowledgeBase
+    config: Config
+    names: Names
+
+    def __post_init__(self) -> None:
+        alone = self.config.retrieve.model_copy(update={"neighbours": 0})
+        self.retriever = Retriever(self.kb, alone)
+        self.seconds = 0.0
+
+    def found(
+        self, questions: Sequence[Question], k: int, answers: Mapping[str, tuple[str, ...]] = {}
+    ) -> list[tuple[Piece, ...]]:
+        """Return the best `k` passages of each question.
+
+        Args:
+            questions: What is asked.
+            k: How many.
+            answers: By id the right answers, where they are not the questions' own.
+        """
+        started = perf_counter()
+        hits = self.retriever.many([question.text for question in questions], k=k)
+        self.seconds = perf_counter() - started
+        return [
+            tuple(piece_of(hit.chunk, answers.get(q.id, q.answers)) for hit in of_one)
+            for q, of_one in zip(questions, hits, strict=True)
+        ]
+
+    def gold(
+        self, questions: Sequence[Question], answers: Mapping[str, tuple[str, ...]] = {}
+    ) -> dict[str, Chunk]:
+        """Return by id the chunk that holds the answer and shares most words with the question.
+
+        Of the right documents where they are named, else of the first hundred that are found.
+        """
+        best: dict[str, Chunk] = {}
+        with self.kb.reading() as view:
+            held: dict[str, list[str]] = {}
+            for source in view.sources():
+                held.setdefault(self.names(source), []).append(source)
+            cut = cache(view.chunks)
+            unnamed = [q for q in questions if q.answerable and not set(q.judged) & set(held)]
+            near = self.retriever.many([q.text for q in unnamed], k=_SEEN) if unnamed else []
+            nearby = {q.id: [h.chunk for h in hits] for q, hits in zip(unnamed, near, strict=True)}
+            for question in questions:
+                named = [source for name in question.judged for source in held.get(name, ())]
+                chunks = nearby.get(question.id) or [c for source in named for c in cut(source)]
+                right = answers.get(question.id, question.answers)
+                holding = [chunk for chunk in chunks if holds(chunk.text, right)]
+                if holding and question.answerable:
+                    shared = [_shared(chunk.text, question.text) for chunk in holding]
+                    best[question.id] = holding[shared.index(max(shared))]
+        return best
+
+    def sources(self) -> set[str]:
+        """Return the names of all documents, as questions name them."""
+        with self.kb.reading() as view:
+            return {self.names(source) for source in view.sources()}
+
+
+def piece_of(chunk: Chunk, answers: Sequence[str]) -> Piece:
+    """Return a chunk as it stands before a question."""
+    trail = [part for part in (chunk.title, *chunk.headings) if part]
+    heading = " > ".join(dict.fromkeys(trail))
+    return Piece(chunk.source, heading, chunk.text, holds(chunk.text, answers))
+
+
+def holds(text: str, answers: Sequence[str]) -> bool:
+    """Say whether a text holds one of the answers, its words one after the other."""
+    words = _spaced(text)
+    return any(_spaced(answer).strip() and _spaced(answer) in words for answer in answers)
+
+
+@lru_cache(maxsize=50_000)
+def _spaced(text: str) -> str:
+    return f" {' '.join(match_words(text))} "
+
+
+def _shared(text: str, question: str) -> int:
+    return len(set(_spaced(text).split()) & set(_spaced(question).split()))
+
+
+def passages_that_fit(config: Config, found: Sequence[Sequence[Piece]], cpu: bool) -> int:
+    """Return how many passages stand before a question, within the budget of tokens."""
+    asked = config.questions
+    if asked.passages is not None:
+        return asked.passages
+    budget = asked.prompt_tokens or (_CPU_TOKENS if cpu else _GPU_TOKENS)
+    # A word and the sign after it are some 1.4 tokens of most tokenizers.
+    lengths = [1.4 * len(f"{p.heading} {p.text}".split()) for of_one in found for p in of_one]
+    mean = float(np.mean(lengths)) if lengths else 1.0
+    return max(1, min(_MOST_PASSAGES, round(budget / max(mean, 1.0))))
+
+
+def with_shots(
+    kb: KnowledgeBase, train: Sequence[Question], items: Sequence[Item], count: int
+) -> tuple[Item, ...]:
+    """Return the items with the training questions most like each, and their answers."""
+    known = [question for question in train if question.answerable and question.answers]
+    if not known or not items:
+        return tuple(items)
+    memory = kb.embedder.embed_queries([question.text for question in known]).vectors
+    asked = kb.embedder.embed_queries([item.question for item in items]).vectors
+    nearest = np.argsort(-(asked @ memory.T), axis=1, kind="stable")[:, :count]
+    return tuple(
+        replace(item, shots=tuple((known[i].text, known[i].answers[0]) for i in row))
+        for item, row in zip(items, nearest, strict=True)
+    )

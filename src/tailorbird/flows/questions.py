@@ -1,0 +1,284 @@
+"""`tailor compare QUESTIONS --store KB`: documents, fine-tuning, or both, asked the same."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tailorbird import log
+from tailorbird.arms.process import QUESTION_ARM, Nest
+from tailorbird.arms.questions import QuestionArm, chosen_arms
+from tailorbird.arms.questions.sheet import (
+    SHEET,
+    ArmAnswers,
+    Item,
+    Sheet,
+    read_outputs,
+    read_sheet,
+)
+from tailorbird.config import Config, dump_config, load_config
+from tailorbird.data.judged import read_answers
+from tailorbird.data.question_split import QuestionSplit, SplitBy, Wanted, split_questions
+from tailorbird.errors import Interrupted, UserError
+from tailorbird.flows.output import reproduce, run_folder, saved_config
+from tailorbird.flows.question_change import Change, make_change
+from tailorbird.flows.question_report import Facts, Found, write_report
+from tailorbird.flows.question_sheet import (
+    Finder,
+    open_store,
+    passages_that_fit,
+    piece_of,
+    with_shots,
+)
+from tailorbird.models.device import choose
+from tailorbird.rag.judge import Names
+from tailorbird.records import Chunk, Question, QuestionsReport
+from tailorbird.runs.folder import CONFIG, RunFolder
+from tailorbird.tasks.job import OUTCOME, write_job
+
+FACTS = "data/facts.json"
+_CPU_ROWS = 300
+_PROBED = 20
+_MOSTLY, _FEWEST_DOCUMENTS = 0.9, 10
+
+
+def asks_questions(config: Config, resume: bool) -> bool:
+    """Say whether a comparison is one of questions on documents."""
+    if resume and config.output is not None:
+        file = RunFolder(config.output).file(CONFIG)
+        config = load_config(file) if file.is_file() else config
+    return bool(config.questions.store or config.questions.documents)
+
+
+def compare_questions(
+    config: Config, *, resume: bool = False, command: str = ""
+) -> QuestionsReport:
+    """Ask every arm the same questions and leave the report in the run folder.
+
+    Args:
+        config: `data.train` names the questions, `questions` the documents and how much of both.
+        resume: Go on with the comparison in `config.output`; finished arms are not asked again.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: Anything wrong with questions, documents or settings. An arm's own fault does not
+            end the comparison.
+        Interrupted: Ctrl-C; the comparison can be resumed.
+    """
+    started = time.time()
+    folder = run_folder(config, "compare", resume=resume)
+    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
+        config = saved_config(folder, config) if resume and folder.exists else config
+        if not folder.file(SHEET).is_file():
+            _prepare(config, folder)
+        facts = folder.read_as(FACTS, Facts)
+        arms = chosen_arms(config.compare.methods)
+        with Nest() as nest:
+            outcomes = _Bench(config, folder, nest).run(arms)
+        found = Found(
+            config=config,
+            sheet=read_sheet(folder),
+            questions={q.id: q for q in facts.questions},
+            groups=facts.groups,
+            answers=outcomes,
+            arms=arms,
+            facts=facts,
+            command=command or reproduce("compare", folder),
+            started=started,
+        )
+        return write_report(found, folder)
+
+
+def _prepare(config: Config, folder: RunFolder) -> None:
+    """Read, split and look everything up; leave the sheet and the settings in the run folder."""
+    if config.data.train is None:
+        raise UserError("no questions are given", "tailor compare QUESTIONS --store KB")
+    path = Path(config.data.train)
+    questions = read_answers(path)
+    kb, config = open_store(config, folder, path)
+    finder = Finder(kb, config, Names(name for q in questions for name in q.judged))
+    notes = _check_sources(questions, finder)
+    gold = finder.gold(questions)
+    notes += _nowhere(questions, gold)
+    split, config, budget = _split(config, questions, gold)
+    probe = finder.found(split.test[:_PROBED], 4)
+    cpu = choose(config.model.device, config.model.precision).kind == "cpu"
+    k = passages_that_fit(config, probe, cpu)
+    budget = (*budget, f"{k} passages before each question (questions.passages)")
+    for line in (split.how, *split.notes, *budget):
+        log.say(line)
+    parts = [_items(finder, part, gold, 2 * k) for part in (split.train, split.validation)]
+    test = _items(finder, split.test, gold, 2 * k)
+    retrieve_seconds = finder.seconds
+    test = with_shots(kb, split.train, test, config.questions.shots)
+    change = _changed(config, folder, finder, split, gold, questions, 2 * k)
+    sheet = Sheet(parts[0], parts[1], test, k, str(kb.folder))
+    if change is not None:
+        sheet = replace(
+            sheet, changed=change.changed, unchanged=change.unchanged, changed_store=change.store
+        )
+    every = (*split.train, *split.validation, *split.test)
+    facts = Facts(
+        questions=every,
+        groups={q.id: split.groups[q.id] for q in every},
+        how=split.how,
+        budget=budget,
+        notes=(*notes, *split.notes),
+        shared_answers=split.shared_answers,
+        retrieve_seconds=retrieve_seconds,
+        document_hits=_document_hits(finder.names, split.test, test, k),
+        change_words=change.words if change else "",
+        reindex_seconds=change.seconds if change else None,
+    )
+    kb.close()
+    folder.write(CONFIG, dump_config(config))
+    folder.write_json(FACTS, asdict(facts))
+    folder.write_json(SHEET, asdict(sheet))
+
+
+def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, ...]:
+    """Return what is to be said of sources.
+
+    Raises:
+        UserError: Sources are named, and the knowledge base holds none of them.
+    """
+    named = {source for question in questions for source in question.judged}
+    if not named:
+        return ("the questions name no source: an answer counts as found wherever it stands",)
+    held = finder.sources()
+    lost = sorted(named - held)
+    if len(lost) == len(named):
+        raise UserError(
+            f"none of the {len(named):,} sources that the questions name is in the knowledge base: "
+            f"they say {lost[0]!r}, it says {min(held, default='nothing')!r}",
+            "name documents by their path, file name, row id or title as "
+            f"`tailor index --store {finder.kb.folder} --list` shows them",
+        )
+    if lost:
+        note = f"{len(lost):,} of {len(named):,} sources are not in the knowledge base"
+        return (f"{note}, e.g. {lost[0]!r}",)
+    return ()
+
+
+def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str, ...]:
+    asked = [question for question in questions if question.answerable]
+    lost = [question for question in asked if question.id not in gold]
+    if not lost:
+        return ()
+    note = (
+        f"the answers to {len(lost):,} of {len(asked):,} questions stand nowhere in their "
+        f"documents word for word, e.g. {lost[0].answers[0]!r} to {lost[0].text[:60]!r}"
+    )
+    log.warn(note)
+    return (note,)
+
+
+def _split(
+    config: Config, questions: Sequence[Question], gold: dict[str, Chunk]
+) -> tuple[QuestionSplit, Config, tuple[str, ...]]:
+    asked = config.questions
+    documents = {q.document or min(q.judged, default="") for q in questions}
+    sourced = sum(bool(q.judged) for q in questions) >= _MOSTLY * len(questions)
+    by: SplitBy = asked.split or (
+        "document" if sourced and len(documents) >= _FEWEST_DOCUMENTS else "question"
+    )
+    cpu = choose(config.model.device, config.model.precision).kind == "cpu"
+    rows = asked.train or (_CPU_ROWS if cpu else None)
+    wanted = Wanted(asked.test, rows, asked.validation)
+
+    def paragraph(question: Question) -> str:
+        return gold[question.id].id if question.id in gold else ""
+
+    split = split_questions(questions, by, wanted, asked.seed, paragraph)
+    counts = ", ".join(
+        f"{len(getattr(split, part)):,} {part}" for part in ("train", "validation", "test")
+    )
+    config = config.model_copy(update={"questions": asked.model_copy(update={"split": by})})
+    return split, config, (f"{counts} questions (questions.train, questions.test)",)
+
+
+def _items(
+    finder: Finder, questions: Sequence[Question], gold: dict[str, Chunk], k: int
+) -> tuple[Item, ...]:
+    found = finder.found(questions, k)
+    return tuple(
+        Item(
+            q.id, q.text, q.answers, q.answerable, pieces,
+            piece_of(gold[q.id], q.answers) if q.id in gold else None,
+        )
+        for q, pieces in zip(questions, found, strict=True)
+    )  # fmt: skip
+
+
+def _changed(
+    config: Config,
+    folder: RunFolder,
+    finder: Finder,
+    split: QuestionSplit,
+    gold: dict[str, Chunk],
+    questions: Sequence[Question],
+    k: int,
+) -> Change | None:
+    if config.questions.changed is None and not config.questions.substitutions:
+        return None
+    return make_change(config, folder, finder, split.test, gold, questions, k)
+
+
+def _document_hits(
+    names: Names, test: Sequence[Question], items: Sequence[Item], k: int
+) -> dict[str, tuple[bool, ...]]:
+    """Return by id whether each passage before a question is of a right document."""
+    return {
+        q.id: tuple(names(piece.source) in q.judged for piece in item.found[:k])
+        for q, item in zip(test, items, strict=True)
+        if q.judged
+    }
+
+
+@dataclass
+class _Bench:
+    """Asks the arms one after the other, each in a process of its own."""
+
+    config: Config
+    folder: RunFolder
+    nest: Nest
+
+    def run(self, arms: Sequence[QuestionArm]) -> dict[str, ArmAnswers | tuple[str, str]]:
+        """Return by arm its answers, or its status and why it has none."""
+        budget = self.config.compare.budget_minutes
+        self.deadline = None if budget is None else time.monotonic() + 60 * budget
+        outcomes: dict[str, ArmAnswers | tuple[str, str]] = {}
+        for arm in arms:
+            outcomes[arm.name] = self._arm(arm, outcomes)
+            told = outcomes[arm.name]
+            if isinstance(told, tuple):
+                log.warn(f"{arm.name} {told[0]}: {told[1]}")
+        return outcomes
+
+    def _arm(
+        self, arm: QuestionArm, before: dict[str, ArmAnswers | tuple[str, str]]
+    ) -> ArmAnswers | tuple[str, str]:
+        place = self.folder.arm(arm.name)
+        if (found := read_outputs(place)) is not None:
+            log.say(f"{arm.name}: done before")
+            return found
+        if arm.weights is not None and isinstance(before[arm.weights], tuple):
+            return "skipped", f"it takes the weights of {arm.weights}, which has none"
+        if arm.method is not None and self.config.ask.endpoint:
+            return "skipped", "what an endpoint serves cannot be trained here: name a model"
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return "skipped", "the budget was used up by the arms before it"
+        began = time.monotonic()
+        place.path.mkdir(parents=True, exist_ok=True)
+        write_job(place, arm.name, self.config, self.deadline)
+        code = self.nest.run(QUESTION_ARM, str(self.folder.path), str(place.path))
+        if (found := read_outputs(place)) is not None:
+            log.say(f"{arm.name}: {len(found.test):,} answers, {time.monotonic() - began:.0f} s")
+            return found
+        if code == Interrupted.exit_code:
+            raise Interrupted("the comparison was stopped")
+        if place.file(OUTCOME).is_file():
+            plain = place.read_json(OUTCOME)
+            return str(plain["status"]), str(plain["why"])
+        memory = "; the system ended it, most likely for lack of memory" if code == -9 else ""
+        return "failed", f"its process ended with exit code {code}{memory}"

@@ -1,0 +1,231 @@
+"""Whether a short answer is right, decided by words: nearest to human verdicts without a judge.
+
+Token F1 and exact match punish an answer for saying more than the reference does, so they prefer
+tuned models, which are terse. That all of the reference's words stand in the answer agrees best
+with people (Adlakha et al. 2023, arXiv 2307.16877; Kamalloo et al. 2023, arXiv 2305.06984). What
+that alone would let through is held here: an answer that hedges, that names what was right before,
+or that says the opposite.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tailorbird.metrics.text import normalise
+
+WINDOW = 30
+"""Words of an answer in which the right one must stand."""
+LONG = 10
+"""References of more words are no short answers: `gold_recall` and `k_precision` are for them."""
+_HEDGES = 2
+
+AnswerType = Literal["number", "date", "yes or no", "name", "words"]
+Outcome = Literal["correct", "wrong", "abstained"]
+
+_UNITS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_SAME = (
+    {word: str(number) for number, word in enumerate(_UNITS)}
+    | {month: month[:3] for month in _MONTHS}
+    | {"sept": "sep", "cannot": "not", "cant": "not"}
+)
+_NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "nobody"})
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_JOINED = re.compile(r"(?<=[^\W\d_])[-/\u2010-\u2015](?=[^\W\d_])")
+_NOT = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
+_POSSESSIVE = re.compile(r"['\u2019]s\b", re.IGNORECASE)
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
+_DECIMAL = re.compile(r"(\d+)\.0+")
+_CLAUSE = re.compile(r"[.;:!?,](?=\s|$)|\n|\bbut\b")
+_YEAR = re.compile(r"[12]\d{3}")
+_UNKNOWN = re.compile(
+    r"\W*(?:sorry\W+)?(?:i|we)\s+(?:do not|don['\u2019]?t|can(?:no|['\u2019])?t)\s+"
+    r"(?:know|tell|answer|say)\b"
+    r"|\W*(?:unknown|no answer|unanswerable|not (?:known|stated|given|mentioned))\W*$"
+    r"|\W*(?:the|these) passages? do(?:es)?(?: not|n['\u2019]?t)\b",
+    re.IGNORECASE,
+)
+
+
+def match_words(text: str) -> list[str]:
+    """Return the words of a text as they are compared: case, accents, numbers, dates made alike.
+
+    Example:
+        >>> match_words("The 3rd of March, 1911") == match_words("3 of Mar 1911")
+        True
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = _ISO_DATE.sub(
+        lambda m: f"{m[3].lstrip('0')} {_MONTHS[(int(m[2]) - 1) % 12]} {m[1]}", plain
+    )
+    plain = _POSSESSIVE.sub("", _NOT.sub(" not", _JOINED.sub(" ", plain)))
+    return [_alike(word) for word in normalise(plain).split()]
+
+
+def _alike(word: str) -> str:
+    for pattern in (_ORDINAL, _DECIMAL):
+        if found := pattern.fullmatch(word):
+            return found[1]
+    return _SAME.get(word, word)
+
+
+def answer_type(answer: str) -> AnswerType:
+    """Return what kind of thing an answer is: others of the kind could stand in its place."""
+    words = match_words(answer)
+    if words and all(word in ("yes", "no", "true", "false") for word in words):
+        return "yes or no"
+    months = {month[:3] for month in _MONTHS}
+    if words and all(word.isdigit() or word in months for word in words):
+        dated = any(_YEAR.fullmatch(word) or word in months for word in words)
+        return "date" if dated else "number"
+    if any(word[0].isdigit() for word in words) and len(words) <= 3:
+        return "number"
+    return "name" if _is_name(answer) else "words"
+
+
+def _is_name(answer: str) -> bool:
+    words = [word for word in re.findall(r"[^\W\d_]+", answer) if len(word) > 3]
+    return bool(words) and sum(word[0].isupper() for word in words) > len(words) / 2
+
+
+def abstains(output: str) -> bool:
+    """Say whether an answer is the admission that there is none, or nothing at all."""
+    return not output.strip() or (_UNKNOWN.match(output) is not None and len(output) < 200)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Answers that others of their kind can be told from: those of all questions of a file."""
+
+    _by_word: dict[str, list[tuple[frozenset[str], AnswerType]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    @classmethod
+    def of(cls, answers: Iterable[str]) -> "Candidates":
+        """Return the candidates that some answers are."""
+        made = cls()
+        known = set()
+        for answer in answers:
+            words = frozenset(match_words(answer))
+            if words and words not in known:
+                known.add(words)
+                made._by_word[min(words)].append((words, answer_type(answer)))
+        return made
+
+    def others(
+        self, written: frozenset[str], kind: AnswerType, besides: frozenset[str]
+    ) -> set[frozenset[str]]:
+        """Return the candidates of a kind whose words all stand in `written`, `besides` apart."""
+        near = (entry for word in written for entry in self._by_word.get(word, ()))
+        return {
+            words
+            for words, its in near
+            if its == kind and words <= written and not words <= besides
+        }
+
+
+NO_CANDIDATES = Candidates()
+
+
+def answer_match(
+    output: str,
+    answers: Sequence[str],
+    question: str = "",
+    stale: Sequence[str] = (),
+    candidates: Candidates = NO_CANDIDATES,
+) -> bool:
+    """Say whether an answer is right.
+
+    All words of one of the right answers stand within its first 30, it does not deny them, and it
+    names neither what was right before nor two or more others of the same kind.
+
+    Args:
+        output: The answer.
+        answers: The right ones, any of which will do.
+        question: What was asked: candidates that it names itself are no hedging.
+        stale: What was right before the documents changed.
+        candidates: Answers to other questions.
+
+    Example:
+        >>> answer_match("He was born on 2 March 1911 in Bergen.", ["March 2nd, 1911"])
+        True
+        >>> answer_match("It is not Paris.", ["Paris"])
+        False
+    """
+    return any(_matches(output, gold, question, stale, candidates) for gold in answers)
+
+
+def _matches(
+    output: str, gold: str, question: str, stale: Sequence[str], candidates: Candidates
+) -> bool:
+    expected, written = frozenset(match_words(gold)), match_words(output)
+    if not expected:
+        return normalise(output) == normalise(gold)
+    if not expected <= frozenset(written[:WINDOW]):
+        return False
+    if not expected & _NEGATIONS and _denies(output, expected, question):
+        return False
+    whole = frozenset(written)
+    old = (frozenset(match_words(answer)) for answer in stale)
+    if any(words and words <= whole and not words <= expected for words in old):
+        return False
+    besides = expected | frozenset(match_words(question))
+    return len(candidates.others(whole, answer_type(gold), besides)) < _HEDGES
+
+
+def _denies(output: str, expected: frozenset[str], question: str) -> bool:
+    """Say whether a clause with most of the answer's words has a negation that the question lacks.
+
+    Of the whole output it would be too much to ask: "Paris, not Lyon" is no denial of Paris.
+    """
+    if _NEGATIONS & frozenset(match_words(question)):
+        return False
+    clauses = (frozenset(match_words(clause)) for clause in _CLAUSE.split(output))
+    return any(
+        len(words & expected) * 2 > len(expected) and words & _NEGATIONS for words in clauses
+    )
+
+
+def outcome(
+    output: str,
+    answers: Sequence[str],
+    *,
+    answerable: bool = True,
+    question: str = "",
+    stale: Sequence[str] = (),
+    candidates: Candidates = NO_CANDIDATES,
+) -> Outcome:
+    """Return what an answer counts as; where there is none, abstaining is correct."""
+    if abstains(output):
+        return "abstained" if answerable else "correct"
+    if answerable and answer_match(output, answers, question, stale, candidates):
+        return "correct"
+    return "wrong"
+
+
+def k_precision(output: str, passages: Sequence[str]) -> float:
+    """Return the share of an answer's words that stand in the passages (arXiv 2307.16877, 4.2)."""
+    written = match_words(output)
+    known = frozenset(word for passage in passages for word in match_words(passage))
+    return sum(word in known for word in written) / len(written) if written else 1.0
+
+
+def gold_recall(output: str, answers: Sequence[str]) -> float:
+    """Return the largest share of a right answer's words that stand in an answer."""
+    written = frozenset(match_words(output))
+    shares = [
+        sum(word in written for word in words) / len(words)
+        for words in map(match_words, answers)
+        if words
+    ]
+    return max(shares, default=0.0)

@@ -1,0 +1,188 @@
+"""How answers to a set of questions are scored: marks, and what stands beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tailorbird.metrics.answer_match import (
+    LONG,
+    Candidates,
+    Outcome,
+    answer_match,
+    gold_recall,
+    k_precision,
+    match_words,
+    outcome,
+)
+from tailorbird.metrics.clustered import cluster_mean
+from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.text import exact_match, token_f1
+from tailorbird.records import ChangeScores, Question, Score
+
+HEADLINE, LONG_HEADLINE = "answer_match", "gold_recall"
+NOT_FOUND, MISREAD, REFUSED, INVENTED = "not found", "misread", "refused", "invented"
+_NET: dict[Outcome, float] = {"correct": 1.0, "abstained": 0.0, "wrong": -1.0}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Marks the answers to some questions.
+
+    Attributes:
+        questions: With their right answers.
+        clusters: The document of each, ``[n]``.
+        candidates: Answers that a hedging answer names beside the right one.
+    """
+
+    questions: Sequence[Question]
+    clusters: np.ndarray
+    candidates: Candidates = field(default_factory=Candidates)
+
+    @property
+    def headline(self) -> str:
+        """The score that decides: of long answers, the share of the right one's words."""
+        lengths = [len(match_words(a)) for q in self.questions for a in q.answers[:1]]
+        return LONG_HEADLINE if lengths and np.median(lengths) > LONG else HEADLINE
+
+    def outcomes(self, texts: Sequence[str]) -> list[Outcome]:
+        """Return what each answer counts as."""
+        return [
+            outcome(
+                text, q.answers, answerable=q.answerable, question=q.text,
+                candidates=self.candidates,
+            )
+            for text, q in zip(texts, self.questions, strict=True)
+        ]  # fmt: skip
+
+    def values(self, texts: Sequence[str], outcomes: Sequence[Outcome]) -> Floats:
+        """Return the headline of each answer, ``[n]``."""
+        if self.headline == LONG_HEADLINE:
+            return self._recall(texts)
+        return np.asarray([mark == "correct" for mark in outcomes], dtype=np.float64)
+
+    def scores(
+        self,
+        texts: Sequence[str],
+        outcomes: Sequence[Outcome],
+        sufficient: np.ndarray | None = None,
+        read: Sequence[Sequence[str]] | None = None,
+    ) -> dict[str, Score]:
+        """Return every score with its interval over the choice of documents.
+
+        Args:
+            texts: The answers.
+            outcomes: Their marks.
+            sufficient: Whether what stood before each question held its answer, ``[n]``; None:
+                nothing did.
+            read: What stood there.
+        """
+        names: dict[str, Outcome] = {
+            HEADLINE: "correct",
+            "wrong": "wrong",
+            "abstained": "abstained",
+        }
+        marks = {
+            name: np.asarray([mark == kind for mark in outcomes], dtype=np.float64)
+            for name, kind in names.items()
+        }
+        right = marks[HEADLINE]
+        each = marks | {
+            "net": np.asarray([_NET[mark] for mark in outcomes]),
+            "token_f1": self._best(token_f1, texts),
+            "exact_match": self._best(exact_match, texts),
+            LONG_HEADLINE: self._recall(texts),
+        }
+        scores = {name: cluster_mean(value, self.clusters) for name, value in each.items()}
+        if sufficient is not None:
+            asked = np.asarray([q.answerable for q in self.questions])
+            parts = {"sufficient": sufficient & asked, "lacking": ~sufficient & asked}
+            for name, where in parts.items():
+                if where.any():
+                    scores[name] = cluster_mean(right[where], renumbered(self.clusters[where]))
+        if read is not None:
+            held = [k_precision(text, known) for text, known in zip(texts, read, strict=True)]
+            scores["k_precision"] = cluster_mean(np.asarray(held), self.clusters)
+        return scores
+
+    def failures(self, outcomes: Sequence[Outcome], sufficient: np.ndarray | None) -> list[str]:
+        """Return where each answer went wrong; empty where it is right."""
+        return [
+            failure(mark, q.answerable, None if sufficient is None else bool(sufficient[i]))
+            for i, (mark, q) in enumerate(zip(outcomes, self.questions, strict=True))
+        ]
+
+    def _recall(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(
+            [gold_recall(t, q.answers) for t, q in zip(texts, self.questions, strict=True)]
+        )
+
+    def _best(self, metric: Callable[[str, str], float], texts: Sequence[str]) -> Floats:
+        """Return each answer's score against the most like of the right ones."""
+        return np.asarray(
+            [
+                max((metric(t, a) for a in q.answers), default=0.0)
+                for t, q in zip(texts, self.questions, strict=True)
+            ]
+        )
+
+
+def failure(mark: Outcome, answerable: bool, sufficient: bool | None) -> str:
+    """Return where an answer went wrong: the first step that would have had to go otherwise.
+
+    Args:
+        mark: What it counts as.
+        answerable: Whether the documents hold an answer.
+        sufficient: Whether what was read holds it; None: nothing was read.
+    """
+    if mark == "correct":
+        return ""
+    if not answerable or (mark == "wrong" and sufficient is None):
+        return INVENTED
+    if mark == "abstained" and sufficient is not False:
+        return REFUSED
+    return MISREAD if sufficient else NOT_FOUND
+
+
+def change_scores(
+    before: Sequence[Outcome],
+    texts: Sequence[str],
+    judge: Judge,
+    stale: Sequence[Sequence[str]],
+    control: tuple[Floats, np.ndarray],
+) -> ChangeScores:
+    """Return how many answers are those of the changed documents, and how many the old ones.
+
+    Args:
+        before: Marks of the answers to the same questions before the change.
+        texts: The answers after it.
+        judge: Of the questions with their new answers.
+        stale: The old answers of each.
+        control: Of untouched questions the change of each one's mark, and their documents.
+    """
+    current, old = [], []
+    for text, question, was in zip(texts, judge.questions, stale, strict=True):
+        now = answer_match(text, question.answers, question.text, was, judge.candidates)
+        current.append(now)
+        old.append(not now and answer_match(text, was, question.text))
+    new, kept = np.asarray(current, dtype=np.float64), np.asarray(old, dtype=np.float64)
+    right = np.asarray([mark == "correct" for mark in before], dtype=np.float64)
+    parts = {"before": right, "current": new, "stale": kept, "other": 1 - new - kept}
+    shares = {name: cluster_mean(part, judge.clusters) for name, part in parts.items()}
+    return ChangeScores(**shares, control=cluster_mean(*control) if len(control[0]) else None)
+
+
+def renumbered(clusters: np.ndarray) -> np.ndarray:
+    """Return the same clusters numbered from 0 without gaps."""
+    found: np.ndarray = np.unique(clusters, return_inverse=True)[1]
+    return found
+
+
+def hit_scores(found: Sequence[Sequence[bool]], clusters: np.ndarray, k: int) -> dict[str, Score]:
+    """Return how often something right is among the first 1 and the first `k`."""
+    return {
+        f"hit@{n}": cluster_mean(
+            np.asarray([any(row[:n]) for row in found], dtype=np.float64), clusters
+        )
+        for n in dict.fromkeys((1, k))
+    }

@@ -1,0 +1,164 @@
+"""Which way to answer questions: the rule, and the sentences that say it."""
+
+from collections.abc import Sequence
+
+from tailorbird.metrics.cost import PREDICTIONS
+from tailorbird.metrics.numbers import duration, percent
+from tailorbird.metrics.reasons import ALPHA
+from tailorbird.records import BreakEven, Comparison, QuestionArmReport, QuestionsReport, Verdict
+
+MARGIN = 0.02
+
+
+def usable(arms: Sequence[QuestionArmReport]) -> list[QuestionArmReport]:
+    """Return the arms that can be recommended: neither bounds nor floors."""
+    return [arm for arm in arms if arm.status == "ok" and not arm.bound and not arm.floor]
+
+
+def best_arm(arms: Sequence[QuestionArmReport], headline: str) -> QuestionArmReport | None:
+    """Return the usable arm with the best score; of equals the one that needs no training."""
+    return min(
+        usable(arms),
+        key=lambda a: (-round(a.scores[headline].value, 9), a.method is not None, a.name),
+        default=None,
+    )
+
+
+def decide(
+    arms: Sequence[QuestionArmReport],
+    comparisons: Sequence[Comparison],
+    headline: str,
+) -> Verdict:
+    """Return the verdict: the cheapest of those that cannot be told from the best.
+
+    Tied with the best are usable arms whose paired test finds no difference (Holm-corrected) and
+    that are at most 2 points behind. Cheapest is what takes the fewest seconds to train and to
+    answer 10,000 questions.
+    """
+    best = best_arm(arms, headline)
+    if best is None:
+        failed = next((arm for arm in arms if arm.status != "ok"), None)
+        why = f" ({failed.name}: {failed.why})" if failed else ""
+        return Verdict(None, None, (), f"No way of answering could be tried{why}.")
+    against = {c.b: c for c in comparisons if c.a == best.name}
+    tied = [
+        arm
+        for arm in usable(arms)
+        if arm.name in against
+        and against[arm.name].p_holm >= ALPHA
+        and against[arm.name].difference.value <= MARGIN + 1e-9
+    ]
+    chosen = min([best, *tied], key=total_seconds)
+    reason = " ".join(_sentences(chosen, best, arms, against, headline))
+    return Verdict(best.name, chosen.name, tuple(arm.name for arm in tied), reason)
+
+
+def total_seconds(arm: QuestionArmReport) -> float:
+    """Return the seconds of training and of answering as many questions as verdicts count."""
+    return arm.cost.total_seconds(PREDICTIONS) if arm.cost else float("inf")
+
+
+def advice(arm: QuestionArmReport) -> str:
+    """Return what to do, in a few words."""
+    if arm.retrieves and arm.method is None:
+        return "Retrieve, do not train" if arm.name != "quote" else "Quote the documents"
+    if arm.retrieves:
+        return "Retrieve and fine-tune"
+    if arm.method is not None:
+        return "Fine-tune, do not retrieve"
+    return "Neither retrieve nor train"
+
+
+def _sentences(
+    chosen: QuestionArmReport,
+    best: QuestionArmReport,
+    arms: Sequence[QuestionArmReport],
+    against: dict[str, Comparison],
+    headline: str,
+) -> list[str]:
+    score = chosen.scores[headline]
+    told = [
+        f"{advice(chosen)}: {chosen.name} answers {percent(score.value)} rightly "
+        f"({percent(score.low)} to {percent(score.high)})"
+        + (
+            "."
+            if chosen is best
+            else f", not measurably less than the best ({best.name}, "
+            f"{percent(best.scores[headline].value)}), and costs less."
+        )
+    ]
+    rivals = [a for a in usable(arms) if a is not chosen and advice(a) != advice(chosen)]
+    rival = best_arm(rivals, headline)
+    if rival is not None:
+        told.append(_against(rival, against.get(rival.name), best, headline))
+    change = chosen.change
+    if change is not None:
+        told.append(
+            f"After the documents changed it gave the new answer to "
+            f"{percent(change.current.value)} of the changed questions and the old one to "
+            f"{percent(change.stale.value)}, without training."
+        )
+    bound = next((arm for arm in arms if arm.bound and arm.status == "ok"), None)
+    if bound is not None and chosen.retrieves:
+        gap = bound.scores[headline].value
+        told.append(f"With the right passage always found it would be {percent(gap)} (oracle).")
+    return told
+
+
+def _against(
+    rival: QuestionArmReport, test: Comparison | None, best: QuestionArmReport, headline: str
+) -> str:
+    words = f"The best of the other ways, {rival.name}, answers "
+    words += percent(rival.scores[headline].value)
+    if test is None or rival is best:
+        return f"{words}."
+    gap = test.difference
+    span = f"{100 * gap.low:.1f} to {100 * gap.high:.1f}"
+    if test.p_holm < ALPHA:
+        return f"{words}: {100 * gap.value:.1f} points fewer than {best.name} ({span})."
+    return (
+        f"{words}; between it and {best.name} these questions show no sure difference ({span} "
+        "points)."
+    )
+
+
+def break_evens(arms: Sequence[QuestionArmReport]) -> tuple[BreakEven, ...]:
+    """Return from how many questions on each trained arm has cost no more than each untrained one.
+
+    Only arms that answer from the same model are set against each other.
+    """
+    ready = [arm for arm in usable(arms) if arm.cost is not None and arm.name != "quote"]
+    pairs = []
+    for trained in (arm for arm in ready if arm.method is not None):
+        for other in (arm for arm in ready if arm.method is None):
+            assert trained.cost is not None and other.cost is not None
+            saved = other.cost.answer_seconds - trained.cost.answer_seconds
+            first = trained.cost.train_seconds or 0.0
+            count = 1000 * first / saved if saved > 0 else None
+            pairs.append(BreakEven(trained.name, other.name, count))
+    return tuple(pairs)
+
+
+def becoming_current(report: QuestionsReport) -> str:
+    """Return what it takes to answer from changed documents: indexing, or training again."""
+    if report.reindex_seconds is None:
+        return ""
+    trained = [
+        (arm.name, arm.cost.train_seconds)
+        for arm in report.arms
+        if arm.cost is not None and arm.cost.train_seconds and arm.status == "ok"
+    ]
+    words = f"Becoming current took {duration(report.reindex_seconds)} of indexing again"
+    if trained:
+        name, seconds = max(trained, key=lambda pair: pair[1])
+        words += f"; training {name} again would take {duration(seconds)}"
+        words += _price(report, seconds)
+    return f"{words}."
+
+
+def _price(report: QuestionsReport, seconds: float) -> str:
+    rate = report.price_per_hour
+    if rate is None or report.reindex_seconds is None:
+        return ""
+    index, train = (rate * s / 3600 for s in (report.reindex_seconds, seconds))
+    return f" (at {rate:g} an hour: {index:.4f} against {train:.4f})"

@@ -1,0 +1,114 @@
+"""Pictures of a comparison on questions: after a change, and what many questions cost."""
+
+from itertools import pairwise
+
+from tailorbird.metrics import numbers
+from tailorbird.records import QuestionArmReport, QuestionsReport
+from tailorbird.report import svg
+
+_ROW, _BAR = 34.0, 18.0
+_PARTS = (("current", "new answer", "bar-current"), ("stale", "old answer", "bar-stale"))
+_DECADES = (1, 10, 100, 1_000, 10_000, 100_000)
+
+
+def change_plot(report: QuestionsReport, *, wide: bool = True) -> str:
+    """Draw, per arm, the answers after the change: the new one, the old one, others."""
+    arms = [arm for arm in report.arms if arm.change is not None and arm.status == "ok"]
+    if not arms:
+        return ""
+    width, left = (880.0, 110.0) if wide else (360.0, 92.0)
+    right = width - (60.0 if wide else 8.0)
+    height = 34 + _ROW * len(arms) + 26
+    x = svg.Scale(0.0, 1.0, left, right)
+    parts = [_key(left, wide)]
+    for row, arm in enumerate(arms):
+        parts.append(_bars(arm, x, 34 + _ROW * row, report.verdict.recommended == arm.name))
+    for mark in (0.0, 0.5, 1.0):
+        parts.append(
+            svg.text(x(mark), height - 6, f"{100 * mark:.0f} %", anchor="middle", css="tick")
+        )
+    return svg.frame(
+        width, height, "Answers after the documents changed", parts, "wide" if wide else "narrow"
+    )
+
+
+def _key(left: float, wide: bool) -> str:
+    parts, at = [], left
+    for _, words, css in (*_PARTS, ("other", "another answer", "bar-other")):
+        parts.append(svg.box(at, 6, 11, 11, css) + svg.text(at + 16, 16, words, css="tick"))
+        at += (7.5 if wide else 6.6) * len(words) + 26
+    return "".join(parts)
+
+
+def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> str:
+    assert arm.change is not None
+    css = "label pick" if is_pick else "label other"
+    parts = [svg.text(x(0) - 10, top + 14, arm.name, anchor="end", css=css)]
+    at = 0.0
+    for name, words, colour in (*_PARTS, ("other", "another answer", "bar-other")):
+        score = getattr(arm.change, name)
+        told = f"{arm.name}, {words}: {numbers.percent(score.value)}"
+        if span := numbers.metric_range("accuracy", score):
+            told += f" ({span})"
+        left, right = x(at), x(min(1.0, at + score.value))
+        parts.append(svg.box(left, top, right - left, _BAR, colour, told))
+        at += score.value
+    current = arm.change.current
+    middle = top + _BAR / 2
+    parts.append(svg.line(x(current.low), middle, x(current.high), middle, "bar-whisker"))
+    return "".join(parts)
+
+
+def break_even_plot(report: QuestionsReport, *, wide: bool = True) -> str:
+    """Draw what training and so many answers take, by arm, on two logarithmic axes."""
+    arms = [a for a in report.arms if a.cost is not None and not a.bound and not a.floor]
+    arms = [a for a in arms if a.name != "quote"]
+    if not any(arm.method for arm in arms):
+        return ""
+    size = (880.0, 380.0) if wide else (360.0, 340.0)
+    left, right, top, bottom = 52.0, size[0] - 92, 26.0, size[1] - 48
+    totals = [[max(0.1, a.cost.total_seconds(count)) for count in _DECADES] for a in arms if a.cost]
+    x = svg.Scale(_DECADES[0], _DECADES[-1], left, right, log=True)
+    y = svg.Scale(min(map(min, totals)) / 1.3, max(map(max, totals)) * 1.3, bottom, top, log=True)
+    parts = [_axes(x, y, left, right, bottom)]
+    ends: list[tuple[float, str, bool]] = []
+    for arm, line in zip(arms, totals, strict=True):
+        is_pick = arm.name == report.verdict.recommended
+        curve = [(x(n), y(value)) for n, value in zip(_DECADES, line, strict=True)]
+        parts.append(svg.path(curve, "series held" if is_pick else "series thin"))
+        ends.append((curve[-1][1] + 4, arm.name, is_pick))
+    parts += _end_names(sorted(ends), right)
+    return svg.frame(
+        *size, "Seconds of training and of answering, by how many questions", parts,
+        "wide" if wide else "narrow",
+    )  # fmt: skip
+
+
+def _axes(x: svg.Scale, y: svg.Scale, left: float, right: float, bottom: float) -> str:
+    marks = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h",
+             360_000: "100 h"}  # fmt: skip
+    levels = [level for level in marks if y.low <= level <= y.high]
+    return (
+        "".join(
+            svg.line(left, y(v), right, y(v), "rule")
+            + svg.text(left - 8, y(v) + 4, marks[v], anchor="end", css="tick")
+            for v in levels
+        )
+        + svg.line(left, bottom, right, bottom, "axis")
+        + "".join(
+            svg.text(x(n), bottom + 18, f"{n:,}", anchor="middle", css="tick") for n in _DECADES
+        )
+        + svg.text(0, 12, "Training and answering", css="name")
+        + svg.text(right, bottom + 40, "questions →", anchor="end", css="name")
+    )
+
+
+def _end_names(ends: list[tuple[float, str, bool]], right: float) -> list[str]:
+    """Return the names at the ends of the lines, none on another."""
+    heights = [height for height, _, _ in ends]
+    for i, (a, b) in enumerate(pairwise(range(len(heights))), start=1):
+        heights[i] = max(heights[b], heights[a] + 14)
+    return [
+        svg.text(right + 6, height, name, css="label pick" if is_pick else "label other")
+        for height, (_, name, is_pick) in zip(heights, ends, strict=True)
+    ]

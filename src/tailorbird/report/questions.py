@@ -1,0 +1,229 @@
+"""How answers to questions came out: a table for the terminal, and a page."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from tailorbird.metrics import numbers
+from tailorbird.metrics.question_verdict import advice, becoming_current, total_seconds
+from tailorbird.records import (
+    ArmReport,
+    Cost,
+    DataSummary,
+    QuestionArmReport,
+    QuestionsReport,
+    Report,
+)
+from tailorbird.report.arms import flatten
+from tailorbird.report.document import TEMPLATES, moment, page_environment
+from tailorbird.report.places import without_places
+from tailorbird.report.question_plots import break_even_plot, change_plot
+from tailorbird.report.scatter import cost_scatter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DISAGREEMENTS_OPEN = 6
+FAILURES = {
+    "not found": "the passages did not hold the answer",
+    "misread": "they held it, and the answer is another",
+    "refused": "it said that it does not know",
+    "invented": "it answered with nothing to answer from",
+}
+
+Cell = Callable[[QuestionArmReport], str]
+
+
+def by_score(report: QuestionsReport) -> list[QuestionArmReport]:
+    """Return the arms, best first; those that failed or were skipped last."""
+    name = report.headline
+    return sorted(report.arms, key=lambda a: -a.scores[name].value if a.scores else 1.0)
+
+
+def standing(report: QuestionsReport, arm: QuestionArmReport) -> str:
+    """Return what an arm is to the verdict."""
+    verdict = report.verdict
+    if arm.status != "ok":
+        return arm.status
+    if arm.name == verdict.recommended:
+        return "recommended"
+    if arm.bound:
+        return "a bound"
+    if arm.name == verdict.best:
+        return "best"
+    return "could equal best" if arm.name in verdict.tied_with else ""
+
+
+def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
+    """Return the table's columns: heading, and what writes an arm's cell."""
+    name = report.headline
+
+    def share(score: str) -> Cell:
+        return lambda arm: numbers.percent(arm.scores[score].value) if score in arm.scores else ""
+
+    def seconds(arm: QuestionArmReport) -> str:
+        return numbers.duration(arm.cost.answer_seconds) if arm.cost else ""
+
+    def training(arm: QuestionArmReport) -> str:
+        return numbers.duration(arm.cost.train_seconds) if arm.cost and arm.method else ""
+
+    found: list[tuple[str, Cell]] = [
+        (numbers.metric_label(name).lower(), share(name)),
+        ("95 %", lambda arm: numbers.metric_range(name, arm.scores.get(name))),
+        ("wrong", share("wrong")),
+        ("don't know", share("abstained")),
+        ("where found", share("sufficient")),
+        ("where not", share("lacking")),
+        ("words", lambda arm: f"{arm.mean_words:.1f}" if arm.scores else ""),
+        ("training", training),
+        ("per 1,000", seconds),
+    ]
+    if any(arm.change for arm in report.arms):
+        found += [
+            ("after: new", lambda a: numbers.percent(a.change.current.value) if a.change else ""),
+            ("after: old", lambda a: numbers.percent(a.change.stale.value) if a.change else ""),
+        ]
+    return [*found, ("", lambda arm: standing(report, arm))]
+
+
+def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
+    """Return the heading and the rows as plain words, best arm first."""
+    shown = columns(report)
+    heading = ["arm", *(title for title, _ in shown)]
+    return heading, [[arm.name, *(write(arm) for _, write in shown)] for arm in by_score(report)]
+
+
+# What a narrow terminal leaves out, first to last.
+_LEFT_OUT = ("where not", "words", "where found", "after: old", "don't know", "per 1,000", "wrong")
+
+
+def question_table(report: QuestionsReport, width: int = 120) -> "Table":
+    """Return the arms side by side, for a terminal so many characters wide."""
+    from rich import box
+    from rich.table import Table
+
+    heading, rows = table_rows(report)
+    for title in _LEFT_OUT:
+        longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        heads = [max(map(len, head.split() or [""])) for head in heading]
+        if sum(map(max, longest, heads)) + len(heading) <= width:
+            break
+        if title in heading:
+            place = heading.index(title)
+            heading = heading[:place] + heading[place + 1 :]
+            rows = [row[:place] + row[place + 1 :] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for place, title in enumerate(heading):
+        middle = 0 < place < len(heading) - 1
+        side: Literal["left", "right"] = "right" if middle else "left"
+        table.add_column(title.replace(" ", "\n"), justify=side, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def sentences(report: QuestionsReport) -> list[str]:
+    """Return what stands below the table: the verdict, the change, and what to beware of."""
+    told = [report.verdict.reason]
+    if report.change_words:
+        told.append(f"The documents changed: {report.change_words}. {becoming_current(report)}")
+    if report.hits:
+        told.append(f"The retriever: {_hit_words(report)}.")
+    told += [f"Note: {note}." for note in report.notes]
+    told += [f"{a.name} {a.status}: {a.why}" for a in report.arms if a.status != "ok"]
+    return [sentence for sentence in told if sentence.strip()]
+
+
+def _hit_words(report: QuestionsReport) -> str:
+    return ", ".join(f"{name} {numbers.percent(s.value)}" for name, s in report.hits.items())
+
+
+def contamination_words(report: QuestionsReport) -> str:
+    """Return what may make an arm look better than it is."""
+    shared = report.contamination.get("shared_answers", 0.0)
+    words = f"{numbers.percent(shared)} of the test answers are also the answer of a training "
+    words += "question"
+    if "base" in report.contamination:
+        known = numbers.percent(report.contamination["base"])
+        words += f", and the untouched model knows {known} without documents"
+    return f"{words}: what is right there need not have been read or learnt."
+
+
+def render_questions(report: QuestionsReport) -> str:
+    """Return the report as one HTML document that loads nothing."""
+    report = without_places(report, report)
+    environment = page_environment()
+    for write in (
+        numbers.percent, numbers.duration, numbers.size, numbers.count, numbers.p_value,
+        numbers.plural, numbers.metric_range,
+    ):  # fmt: skip
+        environment.filters[write.__name__] = write
+    environment.filters["points"] = numbers.points
+    chosen = next((a for a in report.arms if a.name == report.verdict.recommended), None)
+    heading, _ = table_rows(report)
+    costs = [arm for arm in by_score(report) if arm.cost is not None]
+    return environment.get_template("questions.html.j2").render(
+        report=report,
+        chosen=chosen,
+        advice=advice(chosen) if chosen else "Nothing could be tried",
+        heading=heading,
+        columns=columns(report),
+        arms=by_score(report),
+        costs=costs,
+        money=_money(report, costs),
+        failures=FAILURES,
+        scatter=[cost_scatter(_as_compared(report), wide=wide) for wide in (True, False)],
+        change=[change_plot(report, wide=wide) for wide in (True, False)],
+        current=becoming_current(report),
+        breaks=[break_even_plot(report, wide=wide) for wide in (True, False)],
+        pairs=_break_even_words(report),
+        contamination=contamination_words(report),
+        hits=_hit_words(report),
+        created=moment(report.created),
+        open=DISAGREEMENTS_OPEN,
+        settings=flatten(report.settings),
+        environment=flatten(report.environment),
+        css="".join(
+            (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "written.css")
+        ),
+        js=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _money(report: QuestionsReport, arms: Sequence[QuestionArmReport]) -> dict[str, str]:
+    """Return by arm what training and 10,000 answers cost, where a price was given."""
+    rate = report.price_per_hour
+    return {} if rate is None else {a.name: f"{rate * total_seconds(a) / 3600:.2f}" for a in arms}
+
+
+def _break_even_words(report: QuestionsReport) -> list[str]:
+    best = {report.verdict.best, report.verdict.recommended, "rag", "base"}
+    told = []
+    for pair in report.break_even:
+        if pair.trained not in best and pair.untrained not in best:
+            continue
+        if pair.questions is None:
+            told.append(f"{pair.trained} never costs less than {pair.untrained}")
+        else:
+            count = f"{pair.questions:,.0f}"
+            told.append(f"{pair.trained} costs less than {pair.untrained} from {count} questions")
+    return told
+
+
+def _as_compared(report: QuestionsReport) -> Report:
+    """Return the arms as other comparisons have them, for the picture of quality and cost."""
+    arms = tuple(
+        ArmReport(
+            arm.name,
+            arm.status,
+            test=arm.scores,
+            cost=Cost(
+                train_seconds=arm.cost.train_seconds,
+                predict_ms_per_example=arm.cost.answer_seconds,
+                artifact_bytes=arm.cost.artifact_bytes or 0,
+            ),
+        )
+        for arm in report.arms
+        if arm.cost is not None and arm.scores
+    )
+    data = DataSummary(report.source, {}, (), report.counts, {}, report.how, task="generation")
+    return Report("compare", data, arms, report.verdict, headline=report.headline)

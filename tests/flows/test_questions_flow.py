@@ -1,0 +1,212 @@
+"""`tailor compare QUESTIONS --documents`: every arm asked the same, of a model that knows nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terminal import Tailor
+
+TOWNS = ("Arvik", "Borum", "Calder", "Dorste", "Elvan", "Fernow", "Garlo", "Hemsby", "Ilkem",
+         "Jarnow", "Kestle", "Lunde", "Morvan", "Nesby")  # fmt: skip
+MAYORS = ("Ada Holm", "Bo Lind", "Cleo Marsh", "Dag Nord", "Eva Orte", "Finn Palm", "Gro Quist",
+          "Hal Rook", "Ina Sand", "Jon Toft", "Kaja Ulm", "Leo Vinter", "Mia Wold", "Nils York",
+          )  # fmt: skip
+RIVERS = ("Aller", "Bever", "Cuna", "Drava", "Esker", "Fulda", "Glen", "Havel", "Ilm", "Jagst",
+          "Kocher", "Lahn", "Mur", "Neckar")  # fmt: skip
+
+
+def facts(n: int) -> list[tuple[str, str, str]]:
+    """Return question, sentence and answer of each fact of a town."""
+    town = TOWNS[n]
+    return [
+        (f"Who is the mayor of {town}?", f"The mayor of {town} is {MAYORS[n]}.", MAYORS[n]),
+        (f"When was {town} founded?", f"{town} was founded in {1610 + 7 * n}.", str(1610 + 7 * n)),
+        (f"Which river flows through {town}?", f"The {RIVERS[n]} flows through it.", RIVERS[n]),
+        (f"How many bridges has {town}?", f"It has {20 + n} bridges.", f"{20 + n} bridges"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with questions, their documents, and a model of 1,024 positions."""
+    import torch
+    import transformers
+
+    from tailorbird.models.builtin import resolve
+
+    place = tmp_path_factory.mktemp("questions")
+    with (place / "documents.jsonl").open("w") as documents, (place / "q.jsonl").open("w") as asked:
+        for n, town in enumerate(TOWNS):
+            text = " ".join(sentence for _, sentence, _ in facts(n))
+            documents.write(json.dumps({"id": town, "title": town, "text": text}) + "\n")
+            for question, _, answer in facts(n):
+                row = {"question": question, "answers": [answer], "source": town}
+                asked.write(json.dumps(row) + "\n")
+            empty = {"question": f"Who sleeps in {town}?", "answers": [], "answerable": False}
+            asked.write(json.dumps(empty | {"source": town}) + "\n")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("builtin:minilm"))
+    tokenizer.model_max_length, tokenizer.eos_token = 1024, "[SEP]"
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=1024, initializer_range=0.2,
+        pad_token_id=0, bos_token_id=101, eos_token_id=102,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        transformers.LlamaForCausalLM(config).save_pretrained(place / "model")
+    tokenizer.save_pretrained(place / "model")
+    return place
+
+
+def options(files: Path, *more: Any) -> list[Any]:
+    small = ("questions.answer_tokens=8", "train.epochs=1", "train.tensorboard=false",
+             "questions.test=20", "questions.train=24", "index.chunk_tokens=48",
+             "index.overlap_tokens=0", "questions.substitutions=3",
+             "model.precision=fp32")  # fmt: skip
+    sets = [word for setting in small for word in ("--set", setting)]
+    return [files / "q.jsonl", "--model", files / "model", *sets, *more]
+
+
+@pytest.fixture(scope="module")
+def run(inside: Tailor, files: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the run's folder and the JSON it printed."""
+    place = files / "run"
+    documents = ["--documents", files / "documents.jsonl"]
+    done = inside("compare", *options(files, *documents), "--output", place, "--json")
+    assert done.returncode == 0, done.stderr
+    return place, json.loads(done.stdout)
+
+
+def test_every_arm_answers_the_same_test_questions(run: tuple[Path, dict[str, Any]]) -> None:
+    place, report = run
+    arms = {arm["name"]: arm for arm in report["arms"]}
+    assert list(arms) == ["nearest", "quote", "base", "few_shot", "rag", "oracle", "lora",
+                          "rag+lora", "raft+lora"]  # fmt: skip
+    assert {name: arm["why"] for name, arm in arms.items() if arm["status"] != "ok"} == {}
+    assert report["kind"] == "questions" and report["counts"]["test"] == 20
+    rows = [json.loads(line) for line in (place / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 20 and all(set(row["arms"]) == set(arms) for row in rows)
+    # What is found holds the answers, so words quoted from it are right oftener than a model's
+    # that was never taught anything.
+    assert report["hits"]["document hit@4"]["value"] > 0.9
+    right = {name: arm["scores"]["answer_match"]["value"] for name, arm in arms.items()}
+    assert right["quote"] > 0.3 > right["base"]
+    assert report["verdict"]["recommended"] == "quote"
+
+
+def test_no_town_is_in_two_parts(run: tuple[Path, dict[str, Any]]) -> None:
+    sheet = json.loads((run[0] / "data" / "questions.json").read_text())
+    towns = [
+        {town for item in sheet[part] for town in TOWNS if town in item["question"]}
+        for part in ("train", "validation", "test")
+    ]
+    assert not towns[0] & towns[1] and not towns[0] & towns[2] and not towns[1] & towns[2]
+
+
+def test_after_the_change_the_quotation_is_the_new_answer(
+    run: tuple[Path, dict[str, Any]],
+) -> None:
+    arms = {arm["name"]: arm for arm in run[1]["arms"]}
+    change = arms["quote"]["change"]
+    assert change["current"]["value"] > 0.3 and change["stale"]["value"] == 0.0
+    parts = [change[part]["value"] for part in ("current", "stale", "other")]
+    assert sum(parts) == pytest.approx(1.0)
+    # What reads nothing answers as before, to the letter.
+    assert arms["base"]["change"]["control"]["value"] == 0.0
+    assert run[1]["reindex_seconds"] > 0
+
+
+def test_costs_are_told(run: tuple[Path, dict[str, Any]]) -> None:
+    costs = {arm["name"]: arm["cost"] for arm in run[1]["arms"]}
+    assert costs["rag"]["prompt_tokens"] > 2 * costs["base"]["prompt_tokens"] > 0
+    assert costs["rag"]["train_seconds"] is None and costs["lora"]["train_seconds"] > 0
+    assert costs["rag+lora"]["train_seconds"] == costs["lora"]["train_seconds"]
+    assert {(b["trained"], b["untrained"]) for b in run[1]["break_even"]} >= {("lora", "rag")}
+
+
+def test_the_page_says_it_all_and_loads_nothing(run: tuple[Path, dict[str, Any]]) -> None:
+    page = (run[0] / "report.html").read_text()
+    assert "Quote the documents" in page and "After the documents changed" in page
+    assert "src=" not in page and "@import" not in page
+    assert str(run[0].parent) not in page
+
+
+def test_a_tuned_arm_can_be_asked_by_itself(inside: Tailor, run: tuple[Path, Any]) -> None:
+    done = inside("predict", run[0] / "arms" / "lora", "Question: Who?", "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_going_on_asks_only_what_is_missing_and_ends_the_same(
+    inside: Tailor, run: tuple[Path, dict[str, Any]]
+) -> None:
+    place, report = run
+    (place / "report.json").unlink()
+    (place / "arms" / "rag" / "answers.json").unlink()
+    kept = (place / "arms" / "lora" / "answers.json").stat().st_mtime_ns
+    done = inside("compare", "--resume", "--output", place, "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert (place / "arms" / "lora" / "answers.json").stat().st_mtime_ns == kept
+    for before, after in zip(report["arms"], again["arms"], strict=True):
+        assert after["scores"] == before["scores"] and after["change"] == before["change"]
+
+
+def test_a_knowledge_base_and_named_arms_from_python(
+    files: Path, run: tuple[Path, Any], inside: Tailor
+) -> None:
+    import tailorbird
+
+    found = tailorbird.compare(
+        files / "q.jsonl", store=run[0] / "knowledge", methods=["base", "quote"],
+        model=str(files / "model"), questions__test=20, questions__answer_tokens=8,
+        questions__substitutions=0, output=str(files / "named"),
+    )  # fmt: skip
+    assert [arm.name for arm in found.arms] == ["quote", "base"]  # type: ignore[union-attr]
+    assert all(arm.change is None for arm in found.arms)  # type: ignore[union-attr]
+
+
+def refused(inside: Tailor, *arguments: Any) -> str:
+    done = inside("compare", *arguments)
+    assert done.returncode == 2, done.stderr
+    return str(done.stderr)
+
+
+def test_what_does_not_fit_is_told(
+    inside: Tailor, files: Path, run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    store = ["--store", run[0] / "knowledge", "--output", tmp_path / "out"]
+    few = tmp_path / "few.csv"
+    few.write_text("question,answer,source\n" + "Who?,Ada,Arvik\n" * 9)
+    assert "9 questions; 50 are the fewest" in refused(inside, few, *store)
+    lost = tmp_path / "lost.csv"
+    lost.write_text("question,answer,source\n" + "".join(f"Q{i}?,A,x{i}\n" for i in range(60)))
+    said = refused(inside, lost, *store)
+    assert "none of the 60 sources" in said and "'x0'" in said
+    other = options(files, *store, "--set", f"index.embedder={files / 'model'}")
+    assert "is embedded with builtin:minilm" in refused(inside, *other)
+    assert "there is no such file" in refused(inside, tmp_path / "no.csv", *store)
+
+
+def test_what_is_odd_is_counted_and_a_short_model_drops_passages(
+    inside: Tailor, files: Path, run: tuple[Path, Any], models: Any, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (files / "q.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.pop("source")
+    rows[0]["answers"] = ["nobody at all"]
+    asked = tmp_path / "bare.jsonl"
+    asked.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = options(files)[1:]
+    small[1] = models("llama")  # 128 positions
+    done = inside(
+        "compare", asked, *small, "--store", run[0] / "knowledge", "--methods", "rag",
+        "--set", "questions.substitutions=0", "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert "by question" in report["how"]
+    assert any("name no source" in note for note in report["notes"])
+    assert any("nobody at all" in note for note in report["notes"])
+    (rag,) = report["arms"]
+    assert any("questions were asked with fewer" in note for note in rag["notes"]), rag

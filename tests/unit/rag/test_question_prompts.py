@@ -1,0 +1,83 @@
+"""What a model is asked, what it learns to write, and which arms there are."""
+
+import numpy as np
+import pytest
+
+from tailorbird.arms.questions import TABLE, chosen_arms
+from tailorbird.arms.questions.prompts import (
+    ABSTAINED,
+    answer_of,
+    conversation,
+    prompt,
+    quotation,
+    raft_pieces,
+    target,
+)
+from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.config.questions import RaftConfig
+
+GOLD = Piece(
+    "a", "Mills > Water", "It was old. The mill on the river was built in 1788 by Ada.", True
+)
+OTHERS = [Piece("b", "", f"Nothing about number {n}.") for n in range(6)]
+ITEM = Item("1", "When was the mill built?", ("1788",), True, (OTHERS[0], GOLD, *OTHERS[1:]), GOLD)
+LOST = Item("2", "When was it sold?", ("1801",), True, tuple(OTHERS))
+NONE = Item("3", "Who bought it?", (), False, tuple(OTHERS))
+
+
+def test_every_arm_is_asked_with_the_same_words() -> None:
+    closed, open_ = prompt("Why?"), prompt("Why?", [GOLD])
+    assert closed.endswith("Question: Why?") and open_.endswith("Question: Why?")
+    assert f"[1] Mills > Water\n{GOLD.text}" in open_
+    first = closed.split("\n\n")[0]
+    assert open_.split("\n\n")[0].replace(", from these passages", "") == first
+
+
+def test_shots_stand_before_it_the_most_similar_last_and_are_not_learnt() -> None:
+    example = conversation(ITEM, shots=[("near?", "1"), ("far?", "2")])
+    roles = [(m.role, m.content.splitlines()[-1]) for m in example.messages]
+    assert [words for _, words in roles] == [
+        "Question: far?", "2", "Question: near?", "1", f"Question: {ITEM.question}",
+    ]  # fmt: skip
+    assert not any(m.trained for m in example.messages if m.role == "assistant")
+
+
+def test_a_row_with_the_right_passage_teaches_a_quotation_and_the_answer() -> None:
+    words = target(ITEM, [OTHERS[0], GOLD], RaftConfig())
+    assert words == "Quote: The mill on the river was built in 1788 by Ada.\nAnswer: 1788"
+    assert answer_of(words) == "1788" and answer_of("1788.") == "1788."
+    assert target(ITEM, [GOLD], RaftConfig(quote=False)) == "1788"
+
+
+def test_a_row_without_it_teaches_to_say_so_unless_asked_to_guess() -> None:
+    assert target(ITEM, OTHERS[:3], RaftConfig()) == ABSTAINED
+    assert target(ITEM, OTHERS[:3], RaftConfig(no_oracle="answer")) == "1788"
+    assert target(NONE, OTHERS[:3], RaftConfig(no_oracle="answer")) == ABSTAINED
+
+
+def test_a_long_sentence_is_quoted_around_its_answer() -> None:
+    text = " ".join(["word"] * 60) + " 1788 " + " ".join(["end"] * 60) + "."
+    words = quotation(text, ["1788"]).split()
+    assert len(words) == 25 and words[12] == "1788"
+    assert quotation("Nothing here.", ["1788"]) == ""
+
+
+def test_raft_keeps_the_right_passage_in_its_share_of_the_rows_anywhere_among_the_others() -> None:
+    rng = np.random.default_rng(0)
+    rows = [raft_pieces(ITEM, 4, 0.8, rng) for _ in range(2000)]
+    holding = [row for row in rows if GOLD in row]
+    assert len(holding) / len(rows) == pytest.approx(0.8, abs=0.03)
+    assert all(len(set(row)) == 4 for row in rows)
+    places = np.bincount([row.index(GOLD) for row in holding], minlength=4) / len(holding)
+    assert places == pytest.approx([0.25] * 4, abs=0.04)
+    assert all(GOLD in raft_pieces(ITEM, 4, 1.0, rng) for _ in range(50))
+    assert not any(piece.answers for piece in raft_pieces(LOST, 4, 1.0, rng))
+
+
+def test_arms_by_method_or_by_name_and_those_whose_weights_they_take() -> None:
+    untrained = ["nearest", "quote", "base", "few_shot", "rag", "oracle"]
+    assert [a.name for a in chosen_arms(None)] == [*untrained, "lora", "rag+lora", "raft+lora"]
+    assert [a.name for a in chosen_arms(["full"])][6:] == ["full", "rag+full", "raft+full"]
+    assert len(chosen_arms(["all"])) == len(TABLE)
+    assert [a.name for a in chosen_arms(["rag", "rag+lora"])] == ["rag", "lora", "rag+lora"]
+    assert [a.name for a in TABLE.values() if a.uses_gold] == ["oracle"]
