@@ -1,4 +1,4 @@
-"""`tailor compare QUESTIONS --documents`: every arm asked the same, of a model that knows nothing."""
+"""`tailor compare QUESTIONS --documents`: every arm asked the same, of an untrained model."""
 
 import json
 from pathlib import Path

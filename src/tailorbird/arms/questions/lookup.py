@@ -10,7 +10,9 @@ from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.models.embed import Remembered
-from tailorbird.rag.answer import Extractive
+from tailorbird.rag.answer import laid_out
+from tailorbird.rag.extract import extract, rank_sentences
+from tailorbird.rag.spans import best_span
 from tailorbird.records import Passage
 from tailorbird.runs.environment import peak_memory_bytes
 
@@ -45,8 +47,6 @@ def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
         asked = embedder.embed_queries(texts[:1]).vectors
         return np.concatenate([asked, read(texts[1:])])
 
-    extractive = Extractive(embed, sentences=1)
-
     def look(item: Item) -> Output:
         found = [
             Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))
@@ -54,8 +54,9 @@ def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
         ]
         if not found:
             return Output("")
-        draft = extractive.draft(item.question, found, lambda piece: None)
-        words = draft.short or (draft.claims[0].text if draft.claims else "")
+        ranked = rank_sentences(item.question, found, embed)
+        quoted = (laid_out(piece.text) for piece in extract(ranked, most=1))
+        words = best_span(item.question, ranked) or next(quoted, "")
         return Output(words, shown=len(found))
 
     return look
