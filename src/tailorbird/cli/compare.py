@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
-from tailorbird.cli.show import show_questions, show_report
+from tailorbird.cli.show import show_report
+from tailorbird.cli.show_questions import show_questions
 
 
 def compare(

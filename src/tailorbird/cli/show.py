@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log, terminal
-from tailorbird.records import QuestionsReport, Report
+from tailorbird.records import Report
 from tailorbird.terminal import one_line
 
 
@@ -21,21 +21,6 @@ def show_report(report: Report, as_json: bool, folder: Path | None = None) -> No
     place = folder or log.last_folder()
     if place is not None and (page := place / "report.html").is_file():
         log.say(f"report: {page}")
-
-
-def show_questions(report: QuestionsReport, as_json: bool) -> None:
-    """Print the JSON on stdout, or the table of the arms with the verdict below."""
-    if as_json:
-        print(terminal.as_json(report.to_json()))
-    else:
-        from tailorbird.report.questions import question_table, sentences
-
-        console = terminal.console(stderr=False)
-        console.print(question_table(report, console.width))
-        for sentence in sentences(report):
-            console.print(f"\n{sentence}", markup=False, highlight=False)
-    if (place := log.last_folder()) is not None:
-        log.say(f"report: {place / 'report.html'}")
 
 
 def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bool) -> None:
