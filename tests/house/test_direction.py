@@ -17,6 +17,7 @@ ORDER = (
     ("methods",),
     ("train",),
     ("tasks",),
+    ("planning",),
     ("documents",),
     ("knowledge",),
     ("rag",),

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tailorbird import terminal
-from tailorbird.cli import ask, compare, doctor, evaluate, export, index, predict, serve, tune
+from tailorbird.cli import ask, compare, doctor, evaluate, export, index, plan, predict, serve, tune
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.version import __version__
 
@@ -33,7 +33,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _module in (compare, tune, evaluate, predict, ask, export, index, serve, doctor):
+for _module in (compare, tune, plan, evaluate, predict, ask, export, index, serve, doctor):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name)(_guarded(getattr(_module, _name)))
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Rows and tokens (prompt and answer, padding included) of a batch: on a CPU more gives no more
 # speed, on a GPU the cache of keys and values has to fit.
-_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
-_TOKENS = {"cpu": 16_384, "cuda": 65_536, "mps": 16_384}
+MOST_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
+MOST_TOKENS = {"cpu": 16_384, "cuda": 65_536, "mps": 16_384}
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _rows(
 
 def _batches(rows: list[Row], device: Device) -> list[list[Row]]:
     """Return batches of similar length, the longest last, where it is taken first."""
-    most_rows, most_tokens = _ROWS[device.kind], _TOKENS[device.kind]
+    most_rows, most_tokens = MOST_ROWS[device.kind], MOST_TOKENS[device.kind]
     batches: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: len(row.prompt) + len(row.written)):
         width = len(row.prompt) + row.limit

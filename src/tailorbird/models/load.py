@@ -139,7 +139,7 @@ def load_classifier(
         shape.problem_type = KINDS[target.task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
-        kind = _headed(shape, target)
+        kind = headed_class(shape, target)
     # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
     usual = {"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
     model, info = pretrained(kind, source, config, config=shape, **usual | dict(options or {}))
@@ -159,7 +159,7 @@ def classifier_class(task: TaskName) -> Any:
     return AutoModelForTokenClassification if per_word else AutoModelForSequenceClassification
 
 
-def _headed(shape: Any, target: Target) -> Any:
+def headed_class(shape: Any, target: Target) -> Any:
     """Return the class with the right head; what a bi-encoder is to know goes into `shape`."""
     if not target.bi_encoder:
         return classifier_class(target.task)

@@ -113,6 +113,7 @@ class Reader:
         tokens: Sequences that it will read.
         packing: Whether sequences may be laid end to end.
         longest: Tokens of the longest other sequence that it will read.
+        way: Read in this way without asking the model (of tensors without values).
 
     Attributes:
         virtual: Virtual tokens that the model puts before each sequence (prompt tuning).
@@ -129,22 +130,23 @@ class Reader:
         *,
         packing: bool = True,
         longest: int = 0,
+        way: Way | None = None,
     ) -> None:
         self.model, self.device = model, device
         self.inner: Any = _inner(model)
         self.head = plain_head(self.inner)
         self.virtual = _virtual_tokens(model)
-        self.way: Way = "own"
+        self.way: Way = way or "own"
         self.notes: list[str] = []
         self._windows: set[int | None] = set()
         self._longest = max(int(tokens.lengths.max(initial=0)), longest) + self.virtual
         ways: tuple[Way, ...] = ("packed", "padded") if packing else ("padded",)
-        for way in ways:
-            why = self._why_not(way, tokens)
+        for candidate in ways if way is None else ():
+            why = self._why_not(candidate, tokens)
             if not why:
-                self.way = way
+                self.way = candidate
                 return
-            self.notes.append(f"texts are not read {way}: {why}")
+            self.notes.append(f"texts are not read {candidate}: {why}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

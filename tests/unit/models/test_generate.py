@@ -27,7 +27,7 @@ def prompts(vocabulary: int, lengths: tuple[int, ...] = LENGTHS) -> list[np.ndar
 
 
 def small_batches(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr(room, "_ROWS", {"cpu": rows})
+    monkeypatch.setattr(room, "MOST_ROWS", {"cpu": rows})
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "qwen2", "stories260k"])
@@ -104,7 +104,7 @@ def test_batches_do_not_matter(
     for rows in (1, 6):
         small_batches(monkeypatch, rows)
         assert generate(model, base.tokenizer, asked, sampling, CPU) == found
-    monkeypatch.setattr(room, "_TOKENS", {"cpu": 150})
+    monkeypatch.setattr(room, "MOST_TOKENS", {"cpu": 150})
     assert generate(model, base.tokenizer, asked, sampling, CPU) == found
 
 

@@ -1,0 +1,68 @@
+"""`tailor plan`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from tailorbird import terminal
+from tailorbird.cli import options
+
+
+def plan(
+    data: options.Data = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hugging Face id, local folder, config.json, builtin:minilm or builtin:tutor; "
+            "no weight file is opened.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Comma-separated: full, adapter, lora, qlora, prompt.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where it would be trained: 24GB, a card (h100) or cpu. Default: here."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Memory it is to fit, e.g. 48GB; default: the device's.")
+    ] = None,
+    text: options.Text = None,
+    label: options.Label = None,
+    task: options.Task = None,
+    config: options.ConfigFile = None,
+    settings: options.Settings = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the plan as one JSON object.")
+    ] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what will fit, before anything is downloaded or trained.
+
+    For example:
+
+    - `tailor plan --model MODEL --device 24GB`
+    - `tailor plan train.csv --model MODEL`
+    """
+    flags = {
+        "data.train": options.joined(data),
+        "data.text": text,
+        "data.label": label,
+        "data.task": task,
+        "model.name": model,
+    }
+    asked = options.make_config(config, settings, flags)
+    from tailorbird.flows.plan import Wishes
+    from tailorbird.flows.plan import plan as flow
+
+    names = tuple(name.strip() for name in methods.split(",")) if methods else None
+    made = flow(asked, Wishes(names, device, target))
+    if json:
+        print(terminal.as_json(asdict(made)))
+    else:
+        from tailorbird.report.plan import print_plan
+
+        print_plan(made, terminal.console(stderr=False))

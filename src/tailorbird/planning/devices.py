@@ -1,0 +1,106 @@
+"""Where a model would be trained: memory, rates, and what of it the system leaves."""
+
+import re
+from dataclasses import dataclass
+
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.models.device import Device, choose
+from tailorbird.runs.memory_limit import memory_limit
+
+GIB = 2**30
+SIZES = (8, 12, 16, 24, 48, 80)
+"""GB of the devices of the table."""
+# Of a card's nominal memory the driver and error correction take a part.
+_LEFT = 0.95
+# One tenth stays free: what a plan misses, and what the allocator cannot use.
+HEADROOM = 1.1
+
+# Nominal GB, TFLOP/s of dense 16-bit products, GB/s: the makers' data sheets.
+_CARDS: dict[str, tuple[float, float, float]] = {
+    "t4": (16, 65, 320),
+    "v100": (32, 125, 900),
+    "rtx3060": (12, 51, 360),
+    "rtx3090": (24, 71, 936),
+    "rtx4090": (24, 165, 1008),
+    "rtx5090": (32, 209, 1792),
+    "l4": (24, 121, 300),
+    "a10": (24, 125, 600),
+    "a6000": (48, 155, 768),
+    "l40s": (48, 362, 864),
+    "a100": (80, 312, 2039),
+    "h100": (80, 989, 3350),
+    "h200": (141, 989, 4800),
+    "b200": (180, 2250, 8000),
+    "mi300x": (192, 1307, 5300),
+}
+_OLD = ("t4", "v100")
+"""Cards that do not multiply bf16."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device to plan for.
+
+    Attributes:
+        name: What the person called it, or what it is.
+        device: Its kind and number format.
+        capacity_bytes: Memory that a run may use.
+        here: Whether it is this machine's.
+        flops: Products per second in 16 bits by the data sheet; None where it is not known.
+        bandwidth: Bytes per second likewise.
+    """
+
+    name: str
+    device: Device
+    capacity_bytes: int
+    here: bool = False
+    flops: float | None = None
+    bandwidth: float | None = None
+
+
+def place_of(name: str | None, device: str = "auto", precision: str = "auto") -> Place:
+    """Return the device that a word means.
+
+    Args:
+        name: ``24GB``, a card (``h100``), ``cpu``, or None: what a run would take here.
+        device: `model.device`.
+        precision: `model.precision`.
+
+    Raises:
+        UserError: It means none.
+    """
+    if name is None or name.lower() in ("auto", "cpu", "cuda", "mps"):
+        chosen = choose(device if name is None else name.lower(), precision)
+        return Place(_title(chosen), chosen, _capacity(chosen), here=True)
+    word = re.sub(r"[\s_]|(?<=[a-z])-", "", name.lower())
+    gb, flops, bandwidth = _CARDS.get(word, (0.0, 0.0, 0.0))
+    if not gb:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:gi?b?)?", word)
+        gb = float(match[1]) if match else 0.0
+    if not 0 < gb <= 100_000:
+        raise UserError(
+            f"--device {name!r} is no device{did_you_mean(word, _CARDS)}",
+            f"say how much memory it has (24GB), cpu, or one of: {', '.join(_CARDS)}",
+        )
+    usual = "fp16" if word in _OLD else "bf16"
+    format_ = usual if precision == "auto" else precision
+    there = Device("cuda", format_, f"{name} in {format_}")
+    known = (flops * 1e12 or None, bandwidth * 1e9 or None)
+    return Place(name, there, round(gb * GIB * _LEFT), False, *known)
+
+
+def table_places() -> tuple[Place, ...]:
+    """Return the devices of the table, by size."""
+    return tuple(place_of(f"{size}GB") for size in SIZES)
+
+
+def _title(device: Device) -> str:
+    return "this machine" if device.kind == "cpu" else f"this machine's {device.name}"
+
+
+def _capacity(device: Device) -> int:
+    import torch
+
+    if device.kind == "cuda":
+        return int(torch.cuda.get_device_properties(device.name).total_memory)
+    return memory_limit().bytes

@@ -1,0 +1,244 @@
+"""Memory of a method, term by term: weights and optimizer by counting, the rest by tracing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.config import Config
+from tailorbird.data.batch import padded
+from tailorbird.methods import get_method
+from tailorbird.models.device import Device
+from tailorbird.planning.shape import Shape, depths, empty_base, with_depth
+from tailorbird.planning.work import NF4, STATES, Work
+from tailorbird.records import KINDS, Target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tailorbird.models.load import Base
+    from tailorbird.planning.trace import Account
+    from tailorbird.train.settings import Settings
+
+# What `models/predict.py` gives a model at once.
+_READ_TOKENS, _READ_ROWS = 4096, 256
+
+
+def trace(
+    shape: Shape,
+    config: Config,
+    work: Work,
+    settings: "Settings",
+    device: Device,
+    *,
+    step: bool = True,
+) -> dict[str, float]:
+    """Return what training by `config.method` holds, from tracing our own step.
+
+    Each value is a line in the number of layers, so two short models stand for a deep one. They
+    are bytes of the weights as they are loaded (``load``) and then kept (``trained``, ``frozen``,
+    ``packed``), of the optimizer's ``states``, of ``train.KIND`` and ``evaluate.KIND`` at the peak
+    (`trace.KINDS`), numbers of parameters (``trained_count``, ``count``, ``largest`` packed matrix)
+    and ``flops`` of an optimizer step.
+
+    Args:
+        shape: The model.
+        config: The method and its options.
+        work: What is trained on.
+        settings: The loop's settings.
+        device: Where, and in which number format.
+        step: False: only the weights are counted.
+
+    Raises:
+        UserError: The method or the task does not fit the model.
+    """
+    deep = depths(shape.config)
+    traced = []
+    for layers in deep:
+        cut = shape.config if layers == shape.layers else with_depth(shape.config, layers)
+        model, base, values = _attached(shape, cut, config, work, settings, device)
+        if step:
+            values |= _stepped(shape, model, base, config, work, settings, device)
+        traced.append(values)
+    if len(deep) == 1:
+        return traced[0]
+    first, second = traced
+    steps = (shape.layers - deep[0]) / (deep[1] - deep[0])
+    return {name: value + steps * (second[name] - value) for name, value in first.items()}
+
+
+def _attached(
+    shape: Shape, cut: Any, config: Config, work: Work, settings: "Settings", device: Device
+) -> tuple["nn.Module", "Base", dict[str, float]]:
+    """Return the model with the method attached, its base, and what its weights take."""
+    import torch
+
+    from tailorbird.train.dropout import set_dropout
+
+    method = get_method(config.method.name)
+    whole = work.target is not None or method.name == "full"
+    dtype = torch.float32 if whole else device.dtype
+    base = empty_base(shape, cut, work.target, device, dtype)
+    loaded = sum(p.numel() for p in base.model.parameters())
+    quantised = list(_quantised(base)) if method.name == "qlora" or shape.stored_bits else []
+    # PiSSA's start needs the weights' values; its shapes are LoRA's.
+    plain = config.method.model_copy(update={"pissa": None, "init_text": None})
+    model = method.attach(base, config.model_copy(update={"method": plain}))
+    model.train()
+    set_dropout(model, settings.dropout)
+    values = _weights(model, quantised, shape, config)
+    values["load"] = loaded * dtype.itemsize
+    values["states"] = values["trained_count"] * STATES[settings.optimizer]
+    return model, base, values
+
+
+def _stepped(
+    shape: Shape,
+    model: "nn.Module",
+    base: "Base",
+    config: Config,
+    work: Work,
+    settings: "Settings",
+    device: Device,
+) -> dict[str, float]:
+    """Return what a step of training and one of reading hold beside the weights."""
+    from tailorbird.planning import trace as tracing
+
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    vocabulary = shape.size("vocab_size")
+    here = Device("cpu", device.precision, device.words)
+    make = _writing_step if work.target is None else _label_step
+    with (
+        tracing.fake(model, device),
+        make(model, base, config, work, settings, device, here) as (loss_sum, read, parts),
+    ):
+        train = tracing.training_step(model, device, loss_sum, vocabulary, accumulated=parts > 1)
+        model.eval()
+        evaluate = tracing.reading(model, device, read, vocabulary)
+    values = _named("train", train) | _named("evaluate", evaluate)
+    return values | {"flops": float(train.flops * parts)}
+
+
+def _named(phase: str, account: "Account") -> dict[str, float]:
+    parts = {f"{phase}.{kind}": float(size) for kind, size in account.parts.items()}
+    return parts | {f"{phase}.peak": float(account.peak)}
+
+
+def _quantised(base: "Base") -> Iterator["nn.Parameter"]:
+    """Yield the matrices that QLoRA packs: of linear layers below the head."""
+    from torch import nn
+
+    outputs = base.model.get_output_embeddings()  # type: ignore[operator]
+    for name, module in base.model.named_modules():
+        if isinstance(module, nn.Linear) and module is not outputs and name not in base.head:
+            yield module.weight  # type: ignore[misc]
+
+
+def _weights(
+    model: "nn.Module", quantised: list["nn.Parameter"], shape: Shape, config: Config
+) -> dict[str, float]:
+    """Return bytes and counts of the weights, the frozen ones in the format they are kept in."""
+    packed = {id(parameter) for parameter in quantised}
+    each = 1.0 if config.method.bits == 8 else NF4
+    each = shape.stored_bits / 8 if shape.stored_bits else each
+    sizes = {"trained": 0.0, "frozen": 0.0, "packed": 0.0, "trained_count": 0.0, "count": 0.0}
+    sizes["largest"] = float(max((p.numel() for p in quantised), default=0))
+    for parameter in model.parameters():
+        size = parameter.numel() * parameter.element_size()
+        sizes["count"] += parameter.numel()
+        if parameter.requires_grad:
+            sizes["trained"] += size
+            sizes["trained_count"] += parameter.numel()
+        elif id(parameter) in packed:
+            sizes["packed"] += parameter.numel() * each
+        else:
+            sizes["frozen"] += size
+    sizes["frozen"] += sum(b.numel() * b.element_size() for b in model.buffers())
+    return sizes
+
+
+Step = tuple[Callable[[], Any], Callable[[], Any], int]
+"""The loss of a micro-batch, reading without gradients, and how many micro-batches a batch has."""
+
+
+@contextmanager
+def _label_step(
+    model: "nn.Module", base: "Base", config: Config, work: Work, settings: "Settings",
+    device: Device, here: Device,
+) -> Iterator[Step]:  # fmt: skip
+    from tailorbird.config.losses import loss_name
+    from tailorbird.tasks import head_task
+    from tailorbird.train.attention import fastest_attention
+    from tailorbird.train.loss import make_loss
+
+    target = work.target
+    assert target is not None
+    most = min(settings.micro_batch_size, settings.batch_size)
+    width = int(padded(np.asarray([work.length]))[0])
+    # What `max_length` of an arm leaves: virtual tokens take their share of the limit.
+    virtual = _virtual(config)
+    text: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
+    limit = int(getattr(text, "max_position_embeddings", None) or width + virtual)
+    width = min(width, (limit - virtual) // 8 * 8)
+    read = max(1, min(_READ_ROWS, _READ_TOKENS // width))
+    encoded = _encoded(max(most, read), width, target)
+    loss = make_loss(loss_name(config, target.task), config.train, target, encoded.targets)
+    labels = head_task(target.task).work(encoded, 0, here, most, loss)
+
+    def forward() -> None:
+        model(**labels.inputs(np.arange(read))).logits.float()
+
+    with fastest_attention(model, device):
+        parts = -(-settings.batch_size // most)
+        yield lambda: labels.loss_sum(model, np.arange(most)), forward, parts
+
+
+def _encoded(rows: int, width: int, target: Target) -> Any:
+    """Return texts of one length, with something that they stand for."""
+    from tailorbird.data.encode import Encoded
+
+    ids = [np.zeros(width, dtype=np.int32)] * rows
+    lengths = np.full(rows, width * (2 if target.bi_encoder else 1))
+    firsts = None
+    if KINDS[target.task].per_word:
+        firsts = [np.arange(width)] * rows
+        targets: np.ndarray = np.zeros(rows * width, dtype=np.int64)
+    elif target.task == "classification":
+        targets = np.zeros(rows, dtype=np.int64)
+    else:
+        targets = np.zeros((rows, len(target.labels)), dtype=np.float32)
+    seconds = ids if target.bi_encoder else None
+    return Encoded(ids, lengths, targets, lengths, None, firsts, seconds)
+
+
+def _virtual(config: Config) -> int:
+    options = get_method(config.method.name).options(config.method)
+    return int(options.get("virtual_tokens") or 0)
+
+
+@contextmanager
+def _writing_step(
+    model: "nn.Module", base: "Base", config: Config, work: Work, settings: "Settings",
+    device: Device, here: Device,
+) -> Iterator[Step]:  # fmt: skip
+    from tailorbird.data.tokens import Tokens
+    from tailorbird.models.packed import Reader, Way, tokens_at_once
+
+    most = settings.micro_batch_tokens or tokens_at_once(device)
+    at_once = max(1, min(settings.micro_batch_size, settings.batch_size, most // work.length))
+    read = max(1, tokens_at_once(device) // work.length)
+    rows, length = max(at_once, read), max(2, work.length - _virtual(config))
+    ids = [np.zeros(length, dtype=np.int32)] * rows
+    trained = [np.arange(length) > 0] * rows
+    tokens = Tokens(ids, trained, [], np.arange(rows))
+    way: Way = "packed" if settings.packing else "padded"
+    reader = Reader(model, here, tokens, way=way)
+    parts = -(-settings.batch_size // at_once)
+    with reader.reading():
+        yield (
+            lambda: reader.loss_sum(tokens, np.arange(at_once)),
+            lambda: reader.loss_sum(tokens, np.arange(read)),
+            parts,
+        )

@@ -1,0 +1,213 @@
+"""A training step run on shapes alone, with an account of what it holds.
+
+The step is the one that trains: the method attached, the workload's own attention, autocast, the
+loss in chunks. Its tensors are torch's fake ones, which have sizes and no memory. A dispatch mode
+counts every storage when it is made and when it is let go; what is alive at the highest point is
+the plan.
+"""
+
+import logging
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from tailorbird.methods.base import trained_parameters
+from tailorbird.models import target_loss as loss_in_chunks
+from tailorbird.models.device import Device
+
+KINDS = ("activations", "logits", "casts", "gradients", "temporary")
+
+
+@dataclass
+class Account:
+    """What is alive in a step beside the weights.
+
+    Attributes:
+        peak: The most bytes.
+        parts: By kind, what was alive then.
+        flops: Of matrix products and attention, backward passes included.
+    """
+
+    peak: int = 0
+    parts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    flops: int = 0
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all storages that are alive, by kind.
+
+    Args:
+        model: Its weights are counted elsewhere.
+        vocabulary: Tensors whose last dimension has this size are logits.
+    """
+
+    def __init__(self, model: nn.Module, vocabulary: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.account = Account()
+        self.kind = "activations"
+        self._vocabulary = vocabulary
+        self._alive = 0
+        self._by_kind = dict.fromkeys(KINDS, 0)
+        self._known: dict[int, tuple[int, str]] = {}
+        self._shapes: set[tuple[int, ...]] = set()
+        self._hooks: list[Any] = []
+        for tensor in (*model.parameters(), *model.buffers()):
+            self._known[_key(tensor)] = (0, "activations")
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                self._shapes.add(tuple(parameter.shape))
+            if parameter.requires_grad:
+                hook = parameter.register_post_accumulate_grad_hook(self._is_gradient)  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operation and count what it made."""
+        made = function(*args, **(kwargs or {}))
+        count = flop_registry.get(function._overloadpacket)
+        if count is not None:
+            self.account.flops += count(*args, **(kwargs or {}), out_val=made)
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, torch.Tensor):
+                self.count(tensor)
+        return made
+
+    def count(self, tensor: torch.Tensor, kind: str | None = None) -> None:
+        """Count a tensor's storage, if it is a new one."""
+        key = _key(tensor)
+        if key in self._known:
+            return
+        storage = tensor.untyped_storage()
+        size = storage.nbytes()
+        kind = kind or self._kind(tensor)
+        self._known[key] = (size, kind)
+        self._by_kind[kind] += size
+        self._alive += size
+        weakref.finalize(storage, self._forget, key)
+        if self._alive > self.account.peak:
+            self.account.peak = self._alive
+            self.account.parts = dict(self._by_kind)
+
+    def close(self) -> None:
+        """Let go of the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _kind(self, tensor: torch.Tensor) -> str:
+        if tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary:
+            return "logits"
+        if tuple(tensor.shape) in self._shapes and self.kind == "activations":
+            return "casts"
+        return self.kind
+
+    def _forget(self, key: int) -> None:
+        size, kind = self._known.pop(key)
+        self._by_kind[kind] -= size
+        self._alive -= size
+
+    def _is_gradient(self, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        key = _key(parameter.grad)
+        size, kind = self._known.get(key, (0, "gradients"))
+        self._by_kind[kind] -= size
+        self._by_kind["gradients"] += size
+        self._known[key] = (size, "gradients")
+
+
+def _key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+class _AsOnGpu(TorchFunctionMode):
+    """Norms and softmax in fp32, as autocast runs them on a GPU and not on a CPU."""
+
+    _WIDE = (nn.functional.layer_norm, nn.functional.softmax, torch.softmax)
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function in self._WIDE and torch.is_autocast_enabled("cpu"):
+            args = (args[0].float(), *args[1:])
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def fake(model: nn.Module, device: Device) -> Iterator[FakeTensorMode]:
+    """Put fake tensors in the place of a model's, which lie on the meta device, for good."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    swapped: dict[int, torch.Tensor] = {}
+    with mode:
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    if id(parameter) not in swapped:
+                        empty = torch.empty(parameter.shape, dtype=parameter.dtype)
+                        swapped[id(parameter)] = nn.Parameter(empty, parameter.requires_grad)
+                    module._parameters[name] = swapped[id(parameter)]  # type: ignore[assignment]
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+    with ExitStack() as stack:
+        # What cannot be traced is told by us, in a line; torch's log of it is a page.
+        library = logging.getLogger("torch._subclasses.fake_tensor")
+        stack.callback(library.setLevel, library.level)
+        library.setLevel(logging.CRITICAL)
+        stack.enter_context(mode)
+        if device.kind != "cpu":
+            stack.enter_context(_AsOnGpu())
+            chunks = loss_in_chunks._CHUNK_BYTES
+            stack.enter_context(patch.dict(chunks, cpu=chunks.get(device.kind, chunks["cpu"])))
+        yield mode
+
+
+def training_step(
+    model: nn.Module, device: Device, loss_sum: Any, vocabulary: int, *, accumulated: bool
+) -> Account:
+    """Return the account of a forward and a backward pass; call it inside `fake`.
+
+    Args:
+        model: With its method attached, in training mode, its tensors fake.
+        device: The number format of products.
+        loss_sum: Returns the loss of a micro-batch.
+        vocabulary: How wide logits are.
+        accumulated: Gradients of earlier micro-batches are there already.
+    """
+    live = Live(model, vocabulary)
+    if accumulated:
+        for _, parameter in trained_parameters(model):
+            parameter.grad = torch.empty_like(parameter)
+            live.count(parameter.grad, "gradients")
+    with live:
+        with _autocast(device):
+            loss = loss_sum()
+        live.kind = "temporary"
+        loss.backward()
+    live.close()
+    model.zero_grad(set_to_none=True)
+    return live.account
+
+
+def reading(model: nn.Module, device: Device, forward: Any, vocabulary: int) -> Account:
+    """Return the account of a forward pass without gradients; call it inside `fake`."""
+    live = Live(model, vocabulary)
+    with torch.no_grad(), live, _autocast(device):
+        forward()
+    live.close()
+    return live.account
+
+
+def _autocast(device: Device) -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext() if device.precision == "fp32" else torch.autocast("cpu", device.dtype)

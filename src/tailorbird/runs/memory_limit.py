@@ -1,0 +1,93 @@
+"""How much memory this process may have: of the machine, its container, and its own limits."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+# Version 1 says "no limit" with a number near 2^63.
+_NO_LIMIT = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The least of all limits.
+
+    Attributes:
+        bytes: The limit.
+        words: What sets it.
+        shared: Whether other processes count against it too.
+    """
+
+    bytes: int
+    words: str
+    shared: bool
+
+
+def memory_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> MemoryLimit:
+    """Return the memory that this process and its children may have.
+
+    Args:
+        root: Where control groups are mounted.
+        membership: The file that says which groups this process is in.
+    """
+    import psutil
+
+    limits = [MemoryLimit(psutil.virtual_memory().total, "of this machine", True)]
+    group = cgroup_limit(root, membership)
+    if group is not None:
+        limits.append(MemoryLimit(group, "that this container may use (its cgroup)", True))
+    own = _own_limit()
+    if own is not None:
+        limits.append(MemoryLimit(own, "that this process may use (ulimit)", False))
+    return min(limits, key=lambda limit: limit.bytes)
+
+
+def cgroup_limit(root: Path, membership: Path) -> int | None:
+    """Return the least limit of this process's control groups and those above; None: no limit.
+
+    Version 2 keeps it in ``memory.max``, version 1 in ``memory.limit_in_bytes``; inside a container
+    the group itself is mounted at the root.
+    """
+    found = []
+    for folder, name in _files(root, membership):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int((folder / name).read_text())
+            if limit < _NO_LIMIT:
+                found.append(limit)
+    return min(found, default=None)
+
+
+def _files(root: Path, membership: Path) -> list[tuple[Path, str]]:
+    """Return the folders that may hold a limit, and the file's name there."""
+    found = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base, name = (root, "memory.max")
+        if controllers:
+            base, name = root / "memory", "memory.limit_in_bytes"
+        inside = base / path.strip("/")
+        found += [(folder, name) for folder in (inside, *inside.parents) if base in folder.parents]
+    return found
+
+
+def _own_limit() -> int | None:
+    """Return the least of this process's limits on memory that is its own; None: no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    sizes = []
+    for name in ("RLIMIT_DATA", "RLIMIT_AS"):
+        soft, _ = resource.getrlimit(getattr(resource, name))
+        if soft != resource.RLIM_INFINITY:
+            sizes.append(soft)
+    return min(sizes, default=None)
