@@ -135,7 +135,7 @@ _FILES = [
     BadFile("blank csv", _file(" \n\n  \n"), ("train.csv", "empty")),
     BadFile("empty jsonl", _file("", "train.jsonl"), ("train.jsonl", "empty")),
     BadFile("only a mark", _file(b"\xef\xbb\xbf"), ("train.csv", "empty")),
-    BadFile("header only", _file("text,label\n"), ("train.csv", "text, label", "no row")),
+    BadFile("header only", _file("text,label\n"), ("train.csv", "'text', 'label'", "no row")),
     BadFile(
         "letters of no encoding",
         _file(GOOD.encode() + b"caf\x81\x8d\x90 \xfe\xb5\xa6\xd7,pos\n"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tailorbird.data.cells import HALF, cell_text, is_whole
@@ -119,7 +120,8 @@ def unread_fields(row: Mapping[str, Any]) -> set[str]:
 
 def _jsons(cell: Any) -> list[Any]:
     if isinstance(cell, str) and cell.lstrip().startswith("[{"):
-        cell = _json(cell, "turns", "a conversation")
+        with suppress(ValueError, RecursionError):  # a text that only begins so
+            cell = json.loads(cell)
     return cell if isinstance(cell, list) else [cell]
 
 

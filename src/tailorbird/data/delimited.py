@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Place, Row, Stream, duplicate_columns, listed
+from tailorbird.data.table import (
+    MAX_CELL_CHARACTERS,
+    Place,
+    Row,
+    Stream,
+    duplicate_columns,
+    listed,
+    shown,
+)
 from tailorbird.data.textfile import kind_of, lines_of, open_text
 from tailorbird.errors import Faults, UserError
 
@@ -264,7 +272,7 @@ def _body(
     faults.raise_if_any()
     if not there:
         raise UserError(
-            f"{path}: there is a header ({', '.join(header)}) but no row under it",
+            f"{path}: there is a header ({shown(header)}) but no row under it",
             "give a file with rows; if the first line is data, put a header line above it",
         )
 

@@ -74,6 +74,7 @@ def _rows(
     packed = path.stat().st_size
     try:
         for batch in batches:
+            batch.validate(full=True)  # its offsets may point anywhere
             columns = [
                 _named(_values(column), names)
                 for column, names in zip(batch.columns, classes, strict=True)

@@ -12,8 +12,10 @@ MAX_CELL_CHARACTERS = 1_000_000
 """Longer cells are refused: in practice they are an unclosed quote, not a text."""
 
 MAX_COLUMNS = 10_000
+MAX_NAME_CHARACTERS = 1_000
 _LISTED = 5
 _NAMED = 20
+_BRIEF = 80
 Row = tuple[Any, ...]
 Unit = Literal["line", "row"]
 
@@ -121,7 +123,12 @@ def numbered(names: Sequence[str]) -> list[str]:
 def shown(names: Sequence[str]) -> str:
     """Return names for a message, not more than a person reads."""
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(map(repr, names[:_NAMED])) + more
+    return ", ".join(repr(brief(name)) for name in names[:_NAMED]) + more
+
+
+def brief(text: str) -> str:
+    """Return a name or a cell for a message, its end left out where it is long."""
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:

@@ -11,9 +11,9 @@ from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.prose import read_prose
 from tailorbird.data.reservoir import Kept
 from tailorbird.data.sources import Source, files_of, kind_in
-from tailorbird.data.table import MAX_COLUMNS, Place, Row, Stream, Table
+from tailorbird.data.table import MAX_COLUMNS, MAX_NAME_CHARACTERS, Place, Row, Stream, Table, brief
 from tailorbird.data.textfile import PACKED
-from tailorbird.errors import Faults, UserError
+from tailorbird.errors import Faults, UserError, check_utf8
 
 READERS: dict[str, Callable[[Path], Stream]] = {
     ".csv": read_delimited,
@@ -100,6 +100,13 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
             f"{name}: it has {len(columns):,} columns, more than {MAX_COLUMNS:,}",
             "give a table of texts; of JSON, write what varies as values and not as keys",
         )
+    check_utf8(columns, f"{name}: a column's name")
+    for column in columns:
+        if len(column) > MAX_NAME_CHARACTERS:
+            raise UserError(
+                f"{name}: a column's name has {len(column):,} characters: {brief(column)!r}",
+                "put a line of short names above the rows",
+            )
     for stream in streams:
         there = set(stream.columns)
         lacking = [repr(column) for column in columns if column not in there]
