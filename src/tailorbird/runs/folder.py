@@ -25,7 +25,7 @@ CORRECTIONS = "corrections.jsonl"
 CHECKPOINTS, ENVIRONMENT, LABELS = "checkpoints", "environment.json", "labels.json"
 ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
-TENSORBOARD, LOCK, MEMORY = "tensorboard", ".lock", "memory"
+TENSORBOARD, LOCK = "tensorboard", ".lock"
 SEARCH, TARGET, LABEL_ERRORS = "search", "target.json", "label_errors.csv"
 
 
@@ -198,11 +198,6 @@ class RunFolder:
             UserError: It is damaged.
         """
         return read_rows(self.file(name), dict[str, Any])
-
-    def append_row(self, name: str, row: dict[str, Any]) -> None:
-        """Append one line to a JSONL file."""
-        with writing(self.file(name)), append_to(self.file(name)) as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:

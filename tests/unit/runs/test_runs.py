@@ -71,8 +71,7 @@ def test_a_folder_takes_its_name_only_when_it_is_full(tmp_path: Path) -> None:
 
 def test_rows_are_read_up_to_a_line_cut_by_a_kill(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_rows("rows.jsonl", [{"a": "é"}, {"a": 2}])
-    run.append_row("rows.jsonl", {"a": 3})
+    run.write_rows("rows.jsonl", [{"a": "é"}, {"a": 2}, {"a": 3}])
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"a": ')
     assert run.read_rows("rows.jsonl") == [{"a": "é"}, {"a": 2}, {"a": 3}]
