@@ -1,12 +1,15 @@
 """Files that somebody else made or damaged: documents, or a reason; never a fault of ours.
 
 Each example is a small valid file with a few changes, or another kind's file under a wrong name,
-for every entry of the table of formats. In an archive it is one of its parts that changes, since a
-checksum would hide the rest. An exception that came from our own lines, which a reader's caller
-would tell as "cannot be read as HTML: IndexError", is a fault here.
+for every entry of the table of formats. Most changes are within what is packed, and leave XML and
+JSON whole: a checksum or a parser would refuse the others before a line of ours is run. An
+exception that came from our own lines, which a reader's caller would tell as "cannot be read as
+HTML: IndexError", is a fault here.
 """
 
 import contextlib
+import copy
+import gzip
 import io
 import json
 import re
@@ -34,6 +37,22 @@ ODD = (
     *(b"&#xd800;", b'"', b"'", b"--", b"-1", b"0", b"1e999", b"NaN", b"9" * 20, b"9" * 5000),
     *(sign * 3000 for sign in (b"[", b"<b>", b"{", b"(", b"*", b"|", b"-", b" ", b"\n> ", b"[[")),
     *(b"<!--", b"<![CDATA[", b"```\n", b"\\", b"\r", b"\n\n\n", b"\xc3", b"%", b"\t", b"=?"),
+)
+WORDS = ("", " ", "0", "-1", "1", "99999999", "1e9", "NaN", "x", "\u202e\ud7ff", "&<", "[", "true")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    10**400,
+    1e308,
+    "",
+    "a",
+    "<b>" * 300,
+    [],
+    {},
+    [None],
+    {"": 1},
 )
 LIMITED = pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory needs it")
 NUMBERS = re.compile(rb"\d+")
@@ -82,7 +101,6 @@ def _tables(folder: Path) -> None:
 
 
 def _archives(folder: Path) -> None:
-    import gzip
     import tarfile
 
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
@@ -127,8 +145,25 @@ def _changed(draw: st.DrawFn, data: bytes) -> bytes:
     return data[:begin] + draw(st.sampled_from(ODD)) + data[end:]
 
 
-def _changed_part(draw: st.DrawFn, data: bytes) -> bytes:
+def _changes(draw: st.DrawFn, data: bytes) -> bytes:
+    """Return bytes with some changes, mostly within what they are: packed, XML, JSON."""
+    if draw(st.integers(0, 4)):
+        for within in (_in_gzip, _in_zip, _in_xml, _in_json):
+            with contextlib.suppress(ValueError, SyntaxError, OSError, zipfile.BadZipFile):
+                return within(draw, data)
+    for _ in range(draw(st.integers(1, 3))):
+        data = _changed(draw, data)
+    return data
+
+
+def _in_gzip(draw: st.DrawFn, data: bytes) -> bytes:
+    return gzip.compress(_changes(draw, gzip.decompress(data)), 1)
+
+
+def _in_zip(draw: st.DrawFn, data: bytes) -> bytes:
     """Return a ZIP with a change in one of its parts, or without it."""
+    if not data.startswith(b"PK"):
+        raise ValueError
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     name = draw(st.sampled_from(sorted(parts)))
@@ -143,10 +178,52 @@ def _changed_part(draw: st.DrawFn, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _changes(draw: st.DrawFn, data: bytes) -> bytes:
-    for _ in range(draw(st.integers(1, 3))):
-        data = _changed(draw, data)
-    return data
+def _in_xml(draw: st.DrawFn, data: bytes) -> bytes:
+    """Return XML with elements left out, doubled, moved, renamed, or with odd attributes."""
+    from lxml import etree
+
+    root = etree.fromstring(data)
+    for _ in range(draw(st.integers(1, 4))):
+        elements = list(root.iter("{*}*"))[:3000]
+        one, other = draw(st.sampled_from(elements)), draw(st.sampled_from(elements))
+        how, above = draw(st.integers(0, 6)), one.getparent()
+        if how == 0 and above is not None:
+            above.remove(one)
+        elif how == 1 and above is not None and one not in list(other.iterancestors()):
+            copies = draw(st.sampled_from([1, 2, 60]))
+            other.extend([copy.deepcopy(one) for _ in range(copies)] if other is not one else [])
+        elif how == 2:
+            one.tag = other.tag
+        elif how == 3:
+            one.text = draw(st.sampled_from(WORDS))
+        elif how == 4:
+            one[:] = []
+        elif names := sorted(one.attrib):
+            one.set(draw(st.sampled_from(names)), draw(st.sampled_from(WORDS)))
+    return etree.tostring(root)  # type: ignore[no-any-return]
+
+
+def _in_json(draw: st.DrawFn, data: bytes) -> bytes:
+    """Return JSON, or one line of JSONL, with another value somewhere in it."""
+    lines = data.splitlines(keepends=True)
+    at = draw(st.integers(0, len(lines) - 1)) if len(lines) > 1 else 0
+    whole = json.loads(lines[at] if lines else b"")
+    if not isinstance(whole, dict | list):
+        raise ValueError
+    inner: Any = whole
+    while draw(st.integers(0, 4)):
+        places = list(inner) if isinstance(inner, dict) else range(len(inner))
+        holders = [p for p in places if isinstance(inner[p], dict | list) and inner[p]]
+        if not holders:
+            break
+        inner = inner[draw(st.sampled_from(holders))]
+    place = draw(st.sampled_from(list(inner) if isinstance(inner, dict) else range(len(inner))))
+    if draw(st.integers(0, 5)) == 0:
+        del inner[place]
+    else:
+        inner[place] = draw(st.sampled_from(VALUES))
+    lines[at] = json.dumps(whole).encode() + b"\n"
+    return b"".join(lines)
 
 
 @st.composite
@@ -157,8 +234,6 @@ def damaged(draw: st.DrawFn, samples: Samples, endings: list[str]) -> tuple[str,
     if own is None or draw(st.integers(0, 19)) == 0:
         own = [(wanted, data) for kind in samples.values() for _, data in kind]
     ending, data = draw(st.sampled_from(own))
-    if data.startswith(b"PK") and draw(st.integers(0, 5)):
-        return ending, _changed_part(draw, data)
     return ending, _changes(draw, data)
 
 
