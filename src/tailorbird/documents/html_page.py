@@ -25,6 +25,7 @@ from tailorbird.documents.parsed import Notes
 
 _LISTS = ("ul", "ol", "menu", "dir")
 _CODE = ("pre", "listing", "xmp")
+_DEEPEST_LAYOUT = 10
 _EMBEDDED = {
     "svg": "drawings with words",
     "iframe": "embedded pages",
@@ -61,6 +62,7 @@ class Page:
         self.embedded: Counter[str] = Counter()
         self._words: list[str] = []
         self._lists: list[_List] = []
+        self._layouts = 0
         self._bullet = ""
         self._term = ""
 
@@ -130,8 +132,10 @@ class Page:
         return True
 
     def _table(self, element: Any) -> bool:
-        table = HtmlTable(element, self.left_out)
-        if not table.holds_data:
+        # Each looks at all that lies in it; no page nests tables for its layout deeper in earnest.
+        table = HtmlTable(element, self.left_out) if self._layouts < _DEEPEST_LAYOUT else None
+        if table is None or not table.holds_data:
+            self._layouts += 1
             return False
         self._leave_term()
         self.builder.block(squeeze(" ".join(table.around)))
@@ -161,6 +165,8 @@ class Page:
             self._bullet = ""
         elif name == "dl":
             self._leave_term()
+        elif name == "table":
+            self._layouts -= 1
 
     def _end_line(self, name: str) -> None:
         """Write the words of an element of this name; a term waits for what is said of it."""

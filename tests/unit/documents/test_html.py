@@ -1,5 +1,7 @@
 """Web pages: tables with their headers, lists with their numbers, no word glued or lost."""
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +178,14 @@ def test_depth() -> None:
     with pytest.raises(Unreadable):
         html("<div>" * 3000 + "too deep", notes)
     assert notes and "nested" in notes[0]
+
+
+@pytest.mark.parametrize("piece", ["<table>", "<table><tr><th>a", "<p><table><tr><td>a<p><td>b"])
+def test_tables_within_tables_take_no_time(piece: str) -> None:
+    deep = piece * (1900 // len(re.findall("<t", piece)) - 5)
+    start = time.process_time()
+    assert "deep" in page(f"{deep}<p>deep").text
+    assert time.process_time() - start < 3  # 6 to 12 without a bound
 
 
 def test_spans_that_would_fill_the_memory() -> None:
