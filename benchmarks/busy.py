@@ -96,13 +96,13 @@ def _measure(seconds: float) -> dict[str, float]:
     log.quiet_libraries()
     import torch
 
-    from tailorbird.arms.trained import make_model
     from tailorbird.config import load_config
     from tailorbird.data.encode import encode
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
     from tailorbird.records import Target
+    from tailorbird.tasks.fit_head import make_model
 
     config, device = load_config(), choose("cpu")
     model, base = make_model(config, Target(labels=("no", "yes")), device, get_method("lora"))

@@ -17,15 +17,15 @@ INSTALL_TRL = "pip install trl, into an environment of its own that also holds t
 
 
 def tailorbird(setup: Setup) -> dict[str, Any]:
-    """Train one epoch as `arms/trained_writing.py` does, and return the clock's figures."""
+    """Train one epoch as `tasks/fit_writing.py` does, and return the clock's figures."""
     from dataclasses import replace
 
     from tailorbird import log
-    from tailorbird.arms.trained_writing import make_base
     from tailorbird.config import load_config
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
+    from tailorbird.tasks.fit_writing import make_base
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork

@@ -153,13 +153,14 @@ def _tailorbird(
 ) -> tuple[float, int, int]:
     """Return seconds, tokens and the weights of the linear layers; as `arms/trained.py` trains."""
     from tailorbird import log
-    from tailorbird.arms.trained import make_model, max_length
     from tailorbird.config import load_config
     from tailorbird.data.encode import encode
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
     from tailorbird.records import Target
     from tailorbird.runs.folder import RunFolder
+    from tailorbird.tasks.fit import max_length
+    from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve

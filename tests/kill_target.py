@@ -12,8 +12,6 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
-from tailorbird.arms.trained import make_model
-from tailorbird.arms.trained_writing import make_base
 from tailorbird.config import Config
 from tailorbird.data.encode import encode
 from tailorbird.data.tokens import Tokens
@@ -22,6 +20,8 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
 from tailorbird.models.packed import sequence_losses
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.fit_head import make_model
+from tailorbird.tasks.fit_writing import make_base
 from tailorbird.train.labels import LabelWork
 from tailorbird.train.loop import Job, train
 from tailorbird.train.settings import resolve, resolve_writing

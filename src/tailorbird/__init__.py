@@ -24,8 +24,7 @@ from tailorbird.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tailorbird.arms.load import Predictor
-    from tailorbird.arms.load_writing import Writer
+    from tailorbird.arms.predictor import Predictor
     from tailorbird.flows.knowledge import KnowledgeBase
     from tailorbird.records import QuestionsReport, Report
 
@@ -114,7 +113,7 @@ def evaluate(
     return flow(run, data, Columns(**columns), trust=trust_remote_code)
 
 
-def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor | Writer":
+def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor":
     """Load a run; the result's `predict` takes a list of texts, or of prompts.
 
     A run that answers in words also has `stream(prompt)`, which yields an answer as it is written.
@@ -127,7 +126,7 @@ def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor | Wr
         UserError: There is no finished run, or it is damaged.
     """
     check_utf8(str(run), "the run")
-    from tailorbird.arms.load import load_any as flow
+    from tailorbird.arms.saved import load as flow
 
     return flow(run, trust=trust_remote_code)
 

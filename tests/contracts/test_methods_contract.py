@@ -135,8 +135,8 @@ def _base(case: Case, config: Config) -> Any:
     """Return the base model, its fresh head seeded."""
     import torch
 
-    from tailorbird.arms.trained import HEADS
     from tailorbird.models.load import load_classifier
+    from tailorbird.tasks.fit import HEADS
 
     torch.manual_seed(3)
     device = choose("cpu", case.precision)
@@ -392,7 +392,7 @@ def test_padding_does_not_change_predictions(case: Case, made: Callable[[Case], 
 _FRESH = """
 import json, sys
 import numpy as np
-from tailorbird.arms.load import load
+from tailorbird.arms.saved import load
 job = json.load(sys.stdin)
 for name, run in job["runs"].items():
     try:
@@ -612,7 +612,7 @@ def test_weights_of_another_base_are_refused(models: Any, made: Callable[[Case],
 
 
 def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
-    from tailorbird.arms.trained import max_length
+    from tailorbird.tasks.fit import max_length
 
     case = Case("prompt", "bert", "fp32")
     config = _config(case, models("bert"))
@@ -631,7 +631,7 @@ def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
 
 
 def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) -> None:
-    from tailorbird.arms.trained import max_length
+    from tailorbird.tasks.fit import max_length
 
     for shape in ("bert", "roberta", "distilbert", "gpt2"):
         case = Case("prompt", shape, "fp32")

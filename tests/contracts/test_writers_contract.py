@@ -143,7 +143,7 @@ def _config(case: Case, model: Path) -> Config:
 
 
 def _base(case: Case, config: Config) -> Any:
-    from tailorbird.arms.trained_writing import make_base
+    from tailorbird.tasks.fit_writing import make_base
 
     return make_base(config, choose("cpu", case.precision), TABLE[case.method])
 
@@ -414,14 +414,13 @@ _FRESH = """
 import json, pickle, sys
 import numpy as np
 from pathlib import Path
-from tailorbird.arms.load_writing import Writer
+from tailorbird.arms.saved import load
 from tailorbird.models.packed import sequence_losses
-from tailorbird.runs.folder import RunFolder
 job = pickle.loads(Path(sys.argv[1]).read_bytes())
 found = {}
 for name, (run, tokens) in job.items():
     try:
-        writer = Writer(RunFolder(run))
+        writer = load(run)
         a = writer.answering
         losses = sequence_losses(a.model, tokens, a.device)
         answers = [writer.predict([text])[0].text for text in TEXTS]

@@ -20,11 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiny
-from tailorbird.arms.load import arm_folder, load_any
-from tailorbird.arms.prompted import run_nearest
-from tailorbird.arms.trained import run_arm
-from tailorbird.arms.trained_writing import run_writing_arm
-from tailorbird.arms.untrained import run_blind, run_mix, run_probe, run_rag
+from tailorbird.arms import run_arm
+from tailorbird.arms.saved import arm_folder, load
 from tailorbird.cli.show import show_report
 from tailorbird.config import for_arm, load_config
 from tailorbird.data.check import summarise
@@ -78,11 +75,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, models: Any) -> Runs:
         own = for_arm(config, name) if name in ("full", "lora", "adapter", "prompt") else config
         job = ArmJob(name, own, prepared.split, labels.arm(name))
         job.folder.path.mkdir(parents=True)
-        run = {"majority": run_blind, "probe": run_probe, "rag": run_rag}.get(name, run_arm)
-        report.append(run(job))
-    tuned, memory = report[4], report[2]
+        report.append(run_arm(job))
     mix = ArmJob("rag+lora", config, prepared.split, labels.arm("rag+lora"))
-    report.append(run_mix(mix, tuned, memory))
+    mix.folder.path.mkdir(parents=True)
+    report.append(run_arm(mix))
     whole = Report(
         kind="compare",
         data=summarise(prepared.split, prepared.source, prepared.columns),
@@ -96,17 +92,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory, models: Any) -> Runs:
     words = RunFolder(place / "words")
     config = _quick(decoder, **{"data.train": str(written), "rag.embedder": str(encoder)})
     prepared = prepare(config, words)
-    for name, make in (("lora", run_writing_arm), ("nearest", run_nearest)):
+    for name in ("lora", "nearest"):
         job = ArmJob(name, config, prepared.split, words.arm(name))
         job.folder.path.mkdir(parents=True)
-        make(job)
+        run_arm(job)
     return Runs(
         labels.path, words.arm("lora").path, words.arm("nearest").path, table, (encoder, decoder)
     )
 
 
 def _ask(run: Path) -> None:
-    load_any(run).predict(["a text about the moon"])
+    load(run).predict(["a text about the moon"])
 
 
 def _report(run: Path) -> None:
@@ -130,6 +126,8 @@ READERS: dict[str, Callable[[Runs, Path], Any]] = {
     "labels/arms/lora/arm.json": lambda _, file: read_arm(RunFolder(file.parent)),
     "labels/arms/lora/journal.jsonl": lambda _, file: _journal(file.parent),
     "labels/arms/lora/config.yaml": lambda _, file: _ask(file.parent),
+    "labels/arms/lora/kind.json": lambda _, file: _ask(file.parent),
+    "words/arms/lora/kind.json": lambda _, file: _ask(file.parent),
     "labels/arms/majority/target.json": lambda _, file: _ask(file.parent),
     "labels/arms/probe/target.json": lambda _, file: _ask(file.parent),
     "labels/arms/rag/target.json": lambda _, file: _ask(file.parent),

@@ -26,10 +26,10 @@ def _tokens(vocabulary: int) -> Any:
 
 def _attached(folder: Path, method: str) -> Any:
     """Return the configuration, base, tokens and wrapped model, as a run makes them."""
-    from tailorbird.arms.trained_writing import make_base
     from tailorbird.config import load_config
     from tailorbird.methods import get_method
     from tailorbird.models.device import choose
+    from tailorbird.tasks.fit_writing import make_base
 
     config = load_config(
         flags={"model.name": str(folder), "method.name": method, "train.epochs": 8}

@@ -19,8 +19,9 @@ from tailorbird.errors import (
 from tailorbird.methods import get_method
 from tailorbird.metrics.names import metric_words
 from tailorbird.metrics.numbers import metric as written
-from tailorbird.records import KINDS, ArmReport, Search
+from tailorbird.records import ArmReport, Search
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
+from tailorbird.tasks import get_task
 from tailorbird.tasks.job import ArmJob
 from tailorbird.train.search import Draw, Study
 
@@ -119,14 +120,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     )
     defaults = _defaults(job, base)
     space = config.search.space or default_space(config.method.name, defaults)
-    if job.split.task not in KINDS:
-        lengths = [name for name in space if name.startswith("data.") or name == "model.name"]
-        if lengths:
-            raise UserError(
-                f"{', '.join(lengths)} cannot be searched for written answers: the losses of other "
-                "tokens do not compare",
-                "leave it out of search.space",
-            )
+    get_task(job.split.task).check_space(space)
     if config.search.sampler == "grid" and config.search.space is None:
         raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
     check_space(base, space)
@@ -134,24 +128,15 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     return {
         "config": base.model_dump(mode="json"),
         "search": asked.model_dump(mode="json"),
-        "metric": KINDS[job.split.task].headline if job.split.task in KINDS else "loss",
+        "metric": get_task(job.split.task).judged_by,
         "defaults": {k: v for k, v in defaults.items() if k in space},
     }
 
 
 def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
     """Return what every setting would be without a search, by dotted name."""
-    method, split = get_method(config.method.name), job.split
-    if split.task in KINDS:
-        from tailorbird.arms.trained import label_settings
-        from tailorbird.tasks.scoring import trained_target
-
-        settings = label_settings(config, method, split, trained_target(config, split))
-    else:
-        from tailorbird.models.load import hidden_size
-        from tailorbird.train.settings import resolve_writing
-
-        settings = resolve_writing(config, method, len(split.train), hidden_size(config.model))
+    method = get_method(config.method.name)
+    settings = get_task(job.split.task).settings(config, method, job.split)
     plain = {
         f"{section}.{name}": value
         for section, values in config.model_dump().items()
@@ -188,11 +173,13 @@ def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | Non
             job,
             name=f"{job.name}, trial {draw.number + 1}",
             config=config_of(base, draw.values),
+            # The test part is not looked at.
+            split=replace(job.split, test=job.split.validation),
             folder=draw.folder,
             resume=True,
             observe=draw.observe,
         )
-        trained = _train(trial)
+        trained = get_task(job.split.task).fit(trial, scored=False).train()
     except Hopeless as error:
         study.tell(draw, None, seconds(), str(error), pruned=True)
         log.say(f"{job.name}: trial {draw.number + 1} {error}")
@@ -216,16 +203,6 @@ def _is_of_all(error: Exception, space: Space) -> bool:
     if not isinstance(error, UserError) or isinstance(error, TrainingDiverged | OutOfMemory):
         return False
     return not any(name.startswith(("model.", "data.")) for name in space)
-
-
-def _train(trial: ArmJob) -> Any:
-    if trial.split.task in KINDS:
-        from tailorbird.arms.trained import train_only
-
-        return train_only(trial)
-    from tailorbird.arms.trained_writing import train_writer_only
-
-    return train_writer_only(trial)
 
 
 def _drawn(draw: Draw) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.encode import Text, as_read
+from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedded, Embedder, choose_embedder
 from tailorbird.records import Split
@@ -17,9 +18,7 @@ from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import read_arrays, reading
 from tailorbird.runs.folder import RunFolder
-
-CHECKED = 256
-"""How many test examples a fresh process predicts again after saving."""
+from tailorbird.tasks.scoring import CHECKED
 
 _FILE = "cache/embeddings.npz"
 # On the validation pairs of STS-B the mean of 16 neighbours has Spearman's 0.79, 0.83, 0.86, 0.88
@@ -28,7 +27,7 @@ _ANGLE = 2.0
 
 
 @dataclass(frozen=True)
-class Vectors:
+class SplitVectors:
     """Unit vectors ``[n, dimension]`` of each part, and what they cost.
 
     Attributes:
@@ -47,8 +46,12 @@ class Vectors:
     ms_per_example: float
     peak_bytes: int
 
+    def each(self, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what `answer` gives for the vectors of each part that is predicted."""
+        return {name: answer(getattr(self, name)) for name in ("validation", "test", "check")}
 
-def split_vectors(config: Config, split: Split, folder: RunFolder) -> Vectors:
+
+def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVectors:
     """Return the embeddings of the split, from the run's cache when it has them."""
     model = choose_embedder(config.rag.embedder, config.model)
     path = folder.file(_FILE)
@@ -91,6 +94,13 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
     return Embedded(relation(first.vectors, second.vectors), first.seconds + second.seconds)
 
 
+def saved_embedder(config: Config, name: str) -> Embedder:
+    """Return the embedder that a saved arm names; files name none of the author's folders."""
+    place = with_place(name, config.rag.embedder, config.model.name)
+    model = config.model.model_copy(update={"name": place})
+    return Embedder(model, choose(model.device, model.precision))
+
+
 def vector_width(embedder: Embedder, pairs: bool) -> int:
     """Return how long the vectors are that `embed` gives, of texts or of pairs."""
     return 4 * embedder.dimension + 2 if pairs else embedder.dimension
@@ -109,8 +119,8 @@ def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
     return unit
 
 
-def _read(arrays: dict[str, np.ndarray]) -> Vectors:
-    return Vectors(
+def _read(arrays: dict[str, np.ndarray]) -> SplitVectors:
+    return SplitVectors(
         arrays["train"],
         arrays["validation"],
         arrays["test"],

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log
-from tailorbird.config import METHODS, Config
+from tailorbird.arms import arm_named, run_arm
+from tailorbird.config import Config
 from tailorbird.errors import Interrupted, OverBudget, UserError, is_out_of_memory
-from tailorbird.records import KINDS, ArmReport
+from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.job import JOB, OUTCOME, ArmJob, read_arm
+from tailorbird.tasks.job import JOB, OUTCOME, ArmJob
 
 
 def main(run: str, arm: str) -> int:
@@ -60,60 +61,23 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     split, _, _ = load_split(run)
     deadline = None if plain["seconds"] is None else started + plain["seconds"]
     job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
-    if split.task not in KINDS:
-        return _write(job, run)
-    if job.name == KINDS[split.task].baseline:
-        from tailorbird.arms.untrained import run_blind
-
-        return run_blind(job)
-    if job.name == "probe":
-        from tailorbird.arms.untrained import run_probe
-
-        return run_probe(job)
-    if job.name == "rag":
-        from tailorbird.arms.untrained import run_rag
-
-        return run_rag(job)
-    if job.name.startswith("rag+"):
-        from tailorbird.arms.untrained import run_mix
-
-        tuned, memory = (read_arm(run.arm(name)) for name in (job.name.removeprefix("rag+"), "rag"))
-        return run_mix(job, tuned, memory)
-    from tailorbird.arms.trained import run_arm
-
-    return _with_search(job, run_arm)
+    return _with_search(job)
 
 
-def _with_search(job: ArmJob, run: Callable[[ArmJob], ArmReport]) -> ArmReport:
-    """Run a trained arm with the best settings of its search, where there is to be one."""
-    if job.config.search.trials is None:
-        return run(job)
+def _with_search(job: ArmJob) -> ArmReport:
+    """Run an arm, with the best settings of its search where there is to be one."""
+    if job.config.search.trials is None or not arm_named(job.name, job.split.task).trains:
+        return run_arm(job)
     from tailorbird.arms.search import search, searched
 
     # Every seed takes the settings that the first one's search finds.
     first = replace(job, folder=job.folder.run.arm(job.name))
     if first.folder.path == job.folder.path:
-        config, found = search(first)
-        return searched(run(replace(job, config=config)), found, job.folder)
-    config, found = search(replace(first, config=job.config))
+        config, result = search(first)
+        return searched(run_arm(replace(job, config=config)), result, job.folder)
+    config, _ = search(replace(first, config=job.config))
     train = config.train.model_copy(update={"seed": job.config.train.seed})
-    return run(replace(job, config=config.model_copy(update={"train": train})))
-
-
-def _write(job: ArmJob, run: RunFolder) -> ArmReport:
-    """Do the job of an arm that answers in words."""
-    if job.name in METHODS:
-        from tailorbird.arms.trained_writing import run_writing_arm
-
-        return _with_search(job, run_writing_arm)
-    from tailorbird.arms.prompted import run_base, run_nearest, run_shots
-
-    if job.name == "nearest":
-        return run_nearest(job)
-    if job.name == "base":
-        return run_base(job)
-    tuned = job.name.removeprefix("rag").removeprefix("+")
-    return run_shots(job, run.arm(tuned) if tuned else None)
+    return run_arm(replace(job, config=config.model_copy(update={"train": train})))
 
 
 if __name__ == "__main__":

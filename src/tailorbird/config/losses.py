@@ -3,7 +3,7 @@
 from tailorbird.config.schema import Config, TrainConfig
 from tailorbird.config.search import choices
 from tailorbird.errors import Faults, did_you_mean
-from tailorbird.records import KINDS, TaskName
+from tailorbird.records import TASKS, TaskName, has_head
 
 _LABELS = "it measures distances between numbers, and labels have none"
 _EXACTLY_ONE = "it lets several labels be right at once, and here exactly one is"
@@ -34,7 +34,7 @@ def _losses(config: Config, task: TaskName) -> list[str]:
 
 
 def _named(loss: str, task: TaskName) -> str:
-    return KINDS[task].losses[0] if loss == "auto" and task in KINDS else loss
+    return TASKS[task].losses[0] if loss == "auto" and has_head(task) else loss
 
 
 def _changed(asked: TrainConfig, option: str) -> bool:
@@ -48,13 +48,13 @@ def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
         UserError: They do not; it says why.
     """
     asked, faults = config.train, Faults()
-    if task not in KINDS:
+    if not has_head(task):
         for name in _losses(config, task):
             if name != "auto":
                 faults.add(f"train.loss={name} does not fit: {_WRITTEN}", "leave it out")
         faults.raise_if_any()
         return
-    names, fitting = _losses(config, task), KINDS[task].losses
+    names, fitting = _losses(config, task), TASKS[task].losses
     for name in names:
         if name in fitting:
             continue

@@ -9,7 +9,7 @@ from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_name
 from tailorbird.data.marks import MARKS
 from tailorbird.data.table import Table, shown
 from tailorbird.errors import UserError
-from tailorbird.records import KINDS, TaskName
+from tailorbird.records import TaskName, has_head
 
 Asked = Literal[
     "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
@@ -84,7 +84,7 @@ def find_form(
     Raises:
         UserError: A named column does not exist, or the columns leave a doubt.
     """
-    if wish.task in KINDS:
+    if has_head(wish.task):
         return None
     check_named(table, wish.text, wish.label)
     if wish.task == "text":

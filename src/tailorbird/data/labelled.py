@@ -11,7 +11,7 @@ from tailorbird.data.table import Table, listed, shown
 from tailorbird.data.targets import Reading, infer, read_cells
 from tailorbird.data.words import WordColumns, find_words, read_words
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import KINDS, Example, Finding
+from tailorbird.records import Example, Finding, has_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def names_in(table: Table, given: str | None) -> tuple[str, ...]:
 def is_labelled(table: Table, wish: Wish) -> bool:
     """Say whether the user asked for labels or numbers, by the task or by several columns."""
     if wish.task != "auto":
-        return wish.task in KINDS
+        return has_head(wish.task)
     if find_words(table, wish, need_label=True, like={}) is not None:
         return True
     return len(names_in(table, wish.text)) > 1 or len(names_in(table, wish.label)) > 1
@@ -84,7 +84,7 @@ def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
     columns = _columns(table, wish, asked)
     faults = Faults()
     texts = [_texts(table, name, faults, joined=len(columns.texts) > 1) for name in columns.texts]
-    reading = Reading("classification" if wish.task not in KINDS else wish.task, "label")
+    reading = Reading(wish.task if has_head(wish.task) else "classification", "label")
     targets: list[Example | None] = [Example("")] * len(table.rows)
     if columns.labels:
         cells = {name: table.column(name) for name in columns.labels}

@@ -10,7 +10,7 @@ from tailorbird.data.normalise import rows, text_key
 from tailorbird.data.read import Loaded
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import KINDS, Example, Split, TaskName
+from tailorbird.records import Example, Split, TaskName, has_head
 
 Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
@@ -246,7 +246,7 @@ def _cut_texts(
             f"and {' and '.join(shares)} rows",
             f"add rows, or give {files} as files of their own",
         )
-    if train.task in KINDS:
+    if has_head(train.task):
         return cut_groups(train.examples, shares, seed, str(train.path), train.task)
     targets = {part: round(len(train.examples) * share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)

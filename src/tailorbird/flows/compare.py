@@ -4,34 +4,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from tailorbird import log
+from tailorbird.arms import arm_named, arms_of
 from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.arms.process import Nest
+from tailorbird.arms.protocol import MIX, RETRIEVAL
 from tailorbird.config import METHODS, Config, dump_config, for_arm
-from tailorbird.config.losses import check_loss
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
+from tailorbird.methods import get_method
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
-from tailorbird.records import KINDS, ArmReport, Report, Split, TaskName
+from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
 from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
-from tailorbird.tasks import head_task
-from tailorbird.tasks.job import OUTCOME, read_arm, read_task, write_job
-from tailorbird.tasks.scoring import load_probabilities, load_target
+from tailorbird.tasks import get_task
+from tailorbird.tasks.job import OUTCOME, read_arm, write_job
 
-MIX = "rag+best"
-# Cheap arms first: when a budget runs out, the most has been learnt.
-_TRAINED = ("adapter", "lora", "prompt", "qlora", "full")
-_ORDER: dict[TaskName, tuple[str, ...]] = {
-    task: (kind.baseline, "rag", "probe", *_TRAINED) for task, kind in KINDS.items()
-} | {
-    "generation": ("nearest", "base", "rag", *_TRAINED),
-    "text": ("base", *_TRAINED),
-}
+BEST = f"{MIX}best"
+"""Asks for the mix with the trained arm that is best on validation."""
 
 
 def compare(config: Config, *, resume: bool = False, command: str = "") -> Report:
@@ -78,7 +70,7 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
 
 
 def _fits(config: Config, split: Split) -> None:
-    check_loss(config, split.task, split.labels)
+    get_task(split.task).check(config, split.labels)
     _with_arms(config, split.task)
 
 
@@ -88,34 +80,21 @@ def _with_arms(config: Config, task: TaskName) -> Config:
     Raises:
         UserError: An arm that the task does not have, or a method option that no arm has.
     """
-    there = (*_ORDER[task], *((MIX,) if "rag" in _ORDER[task] else ()))
-    wanted = config.compare.methods or there
-    foreign = [name for name in wanted if name not in there]
+    names = [name for name, _ in arms_of(task)]
+    if RETRIEVAL in names:
+        names.append(BEST)
+    wanted = config.compare.methods or tuple(names)
+    foreign = [name for name in wanted if name not in names]
     if foreign:
         raise UserError(
-            f"there is no arm {', '.join(foreign)} for {_TASK_WORDS[task]}",
-            f"choose among: {', '.join(there)}",
+            f"there is no arm {', '.join(foreign)} for {TASKS[task].words}",
+            f"choose among: {', '.join(names)}",
         )
     config = config.model_copy(
         update={"compare": config.compare.model_copy(update={"methods": wanted})}
     )
     _check_options(config, wanted)
     return config
-
-
-_NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"
-_WHY_NOT: dict[tuple[TaskName, str], str] = {
-    ("tokens", "rag"): _NO_VECTORS,
-    ("tokens", "probe"): _NO_VECTORS,
-}
-_TASK_WORDS = {
-    "tokens": "a label per word",
-    "classification": "labels",
-    "multilabel": "several labels",
-    "regression": "numbers",
-    "generation": "written answers",
-    "text": "plain text",
-}
 
 
 def _check_options(config: Config, wanted: Sequence[str]) -> None:
@@ -147,10 +126,10 @@ class _Bench:
         budget = self.config.compare.budget_minutes
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
         wanted = self.config.compare.methods or ()
-        self.task = self.prepared.split.task
+        self.task = get_task(self.prepared.split.task)
         reports: dict[str, ArmReport] = {}
         places: dict[str, list[RunFolder]] = {}
-        names = [name for name in _ORDER[self.task] if name in wanted]
+        names = [name for name, _ in arms_of(self.task.name) if name in wanted]
         took: dict[str, float] = {}
         for number, name in enumerate(names, 1):
             began = time.monotonic()
@@ -161,11 +140,11 @@ class _Bench:
                 took[name] = max(trained, time.monotonic() - began)
                 if left := names[number:]:
                     log.say(time_left(left, took))
-        if MIX in wanted:
+        if BEST in wanted:
             mix = self._mix_name(reports)
             if mix is None:
-                why = "needs the rag arm and a trained arm that succeeded"
-                reports[MIX] = ArmReport(MIX, "skipped", why)
+                why = f"needs the {RETRIEVAL} arm and a trained arm that succeeded"
+                reports[BEST] = ArmReport(BEST, "skipped", why)
             else:
                 reports[mix], places[mix] = self._arm(mix)
         ok = {name: where for name, where in places.items() if reports[name].status == "ok"}
@@ -174,25 +153,16 @@ class _Bench:
     def _mix_name(self, reports: dict[str, ArmReport]) -> str | None:
         """Return ``rag+X`` for the trained arm X that is best on validation."""
         trained = [r for n, r in reports.items() if n in METHODS and r.status == "ok"]
-        if not trained or "rag" not in reports or reports["rag"].status != "ok":
+        if not trained or RETRIEVAL not in reports or reports[RETRIEVAL].status != "ok":
             return None
-        return f"rag+{max(trained, key=self._on_validation).name}"
-
-    def _on_validation(self, report: ArmReport) -> tuple[float, float]:
-        found = report.validation
-        if self.task in KINDS:
-            loss = next((name for name in ("log_loss", "rmse") if name in found), None)
-            tie = -found[loss].value if loss else 0.0
-            return found[KINDS[self.task].headline].value, tie
-        return -found["loss"].value, found["accuracy"].value
+        return f"{MIX}{max(trained, key=self.task.on_validation).name}"
 
     def _arm(self, name: str) -> tuple[ArmReport, list[RunFolder]]:
         """Run one arm with every seed."""
-        why_not = _WHY_NOT.get((self.task, name))
-        if why_not is not None:
+        arm = arm_named(name, self.task.name)
+        if why_not := arm.why_not(self.task.spec):
             return ArmReport(name, "skipped", why_not), []
-        trained = name in METHODS
-        count = self.config.compare.seeds if trained else 1
+        count = self.config.compare.seeds if arm.trains else 1
         first = self.config.train.seed
         reports, places = [], []
         for number in range(count):
@@ -202,15 +172,18 @@ class _Bench:
                 return replace(report, name=name), []
             reports.append(report)
             places.append(place)
-        joined = replace(self._join(reports, places), run=f"arms/{name}")
+        joined = reports[0]
+        if count > 1:
+            joined = _seeds_joined(reports, self.task.joined_words)
+            joined = self.task.join(joined, reports, places, self.prepared.split)
+        joined = replace(joined, run=f"arms/{name}")
         made = duration(joined.cost.train_seconds or 0.0)
         log.say(f"{name}: {self._found(joined, places[0])}, made in {made}")
         return joined, places
 
     def _found(self, report: ArmReport, place: RunFolder) -> str:
         """Return what an arm scored, in words."""
-        written = self.task not in KINDS
-        name = read_task(place).headline if written else KINDS[self.task].headline
+        name = self.task.headline({report.name: [place]})
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
         if what_is_right(name) == "right":
@@ -237,38 +210,6 @@ class _Bench:
         log.warn(f"{name} {report.status}: {report.why}")
         return report
 
-    def _join(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:
-        """Return one report for all seeds: mean scores, their intervals, and each seed's own."""
-        if len(reports) == 1:
-            return reports[0]
-        if self.task not in KINDS:
-            return self._join_written(reports, places)
-        split, task = self.prepared.split, head_task(self.task)
-        found = [load_probabilities(place) for place in places]
-        targets = [load_target(place) for place in places]
-        truth, judges = (task.truths(part, targets[0]) for part in (split.test, split.validation))
-        on_test = [arrays["test"] for arrays in found]
-        return replace(
-            _seeds_joined(reports, "figures and wrong examples"),
-            validation=task.scores([a["validation"] for a in found], judges, targets),
-            test=task.scores(on_test, truth, targets),
-            per_class=task.per_class(on_test, truth, targets),
-        )
-
-    def _join_written(self, reports: Sequence[ArmReport], places: Sequence[RunFolder]) -> ArmReport:
-        from tailorbird.tasks.written import load_values, test_scores
-
-        found = [load_values(place) for place in places]
-        stacked = {name: np.stack([values[name] for values in found]) for name in found[0]}
-        mean = {
-            name: replace(
-                score, value=sum(r.validation[name].value for r in reports) / len(reports)
-            )
-            for name, score in reports[0].validation.items()
-        }
-        joined = _seeds_joined(reports, "answers")
-        return replace(joined, validation=mean, test=test_scores(stacked))
-
 
 def time_left(names: Sequence[str], took: Mapping[str, float]) -> str:
     """Return how long the trained arms that are still to come may take.
@@ -281,13 +222,13 @@ def time_left(names: Sequence[str], took: Mapping[str, float]) -> str:
         >>> time_left(["lora", "full"], {"adapter": 60.0})
         'about 2 min 30 s left: lora, full'
     """
-    each = sum(took.values()) / sum(_TIMES[name] for name in took)
-    about = duration(each * sum(_TIMES[name] for name in names))
+    each = sum(took.values()) / sum(_cost(name) for name in took)
+    about = duration(each * sum(_cost(name) for name in names))
     return f"about {about} left: {', '.join(names)}"
 
 
-# What an arm takes, times the shortest's: the train times of README's table, rounded.
-_TIMES = {"adapter": 1.0, "lora": 1.0, "prompt": 1.2, "qlora": 1.2, "full": 1.5}
+def _cost(name: str) -> float:
+    return get_method(name).defaults.cost
 
 
 def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:

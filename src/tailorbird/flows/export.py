@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.load import Tuned, arm_folder, run_config
-from tailorbird.arms.trained import max_length
+from tailorbird.arms import get_arm
+from tailorbird.arms.saved import arm_folder, run_config, saved_kind
+from tailorbird.arms.trained import TunedSource
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.errors import UserError
@@ -18,11 +19,12 @@ from tailorbird.methods import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import classifier_class
 from tailorbird.models.weights import pretrained
-from tailorbird.records import KINDS, Example, Score, Target
+from tailorbird.records import TASKS, Example, Score, Target
 from tailorbird.runs.atomic import part_file, replace_file, writing
-from tailorbird.runs.folder import ARMS, MODEL, TASK, RunFolder
+from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks import head_task
+from tailorbird.tasks import head_task, writing_task
+from tailorbird.tasks.job import is_written
 from tailorbird.tasks.scoring import load_target, save_target
 
 Form = Literal["merge", "onnx", "int8"]
@@ -93,7 +95,7 @@ def export(
     with writing(place.path):
         place.path.mkdir(parents=True, exist_ok=True)
     try:
-        if folder.file(TASK).is_file():
+        if is_written(folder):
             found = [_merge_writer(folder, place, forms, trust)]
         else:
             found = _export_labels(folder, place, forms, trust)
@@ -118,9 +120,7 @@ def _trained_beside(folder: RunFolder) -> list[str]:
 
 
 def _is_trained(folder: RunFolder) -> bool:
-    made = ("majority.json", "probe.json", "rag.json", "mix.json", "prompted.json")
-    model = folder.file(MODEL)
-    return model.is_dir() and not any((model / name).is_file() for name in made)
+    return folder.file(MODEL).is_dir() and get_arm(saved_kind(folder).arm).trains
 
 
 def _export_labels(
@@ -134,7 +134,7 @@ def _export_labels(
 
         check_installed()
     config = run_config(folder, trust=trust)
-    tuned = Tuned(folder, config, target)
+    tuned = TunedSource(folder, config, target)
     test = load_split(folder.run)[0].test[:_MOST_COMPARED]
     texts = tuned.encode([as_read(e) for e in test])
     pad = tuned.tokenizer.pad_token_id
@@ -164,7 +164,7 @@ class _Compared:
         return Drift(
             form, str(path), size, len(old),
             float(np.abs(old - new).max()), task.changed(old, new, self.target),
-            self._quality(old), self._quality(new), KINDS[self.target.task].headline,
+            self._quality(old), self._quality(new), TASKS[self.target.task].headline,
         )  # fmt: skip
 
     def _quality(self, outputs: np.ndarray) -> Score:
@@ -173,7 +173,7 @@ class _Compared:
 
 
 def _merge(
-    tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder, model: ModelConfig
+    tuned: TunedSource, texts: Encoded, compared: _Compared, place: RunFolder, model: ModelConfig
 ) -> Drift:
     merged: Any = tuned.method.merge(tuned.model)
     with place.new_folder(MERGED) as folder:
@@ -190,7 +190,7 @@ def _merge(
 
 
 def _onnx(
-    tuned: Tuned, texts: Encoded, compared: _Compared, place: RunFolder, forms: Sequence[Form]
+    tuned: TunedSource, texts: Encoded, compared: _Compared, place: RunFolder, forms: Sequence[Form]
 ) -> list[Drift]:
     from tailorbird.models.onnx import INPUTS, SEGMENTS, OnnxClassifier, quantise, write_onnx
 
@@ -231,9 +231,7 @@ def _onnx(
 def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], trust: bool) -> Drift:
     from transformers import AutoModelForCausalLM
 
-    from tailorbird.arms.load_writing import open_tuned
-    from tailorbird.tasks.answering import Answering
-    from tailorbird.tasks.paper import encode_test
+    from tailorbird.arms.writer import open_tuned
 
     if set(forms) != {"merge"}:
         raise UserError(
@@ -241,21 +239,19 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
             "export the merged weights (--merge): vLLM, llama.cpp and transformers load them",
         )
     split = load_split(folder.run)[0]
-    base, model, config = open_tuned(folder, trust=trust)
-    method = get_method(config.method.name)
-    limit = max_length(config, base, method)
-    answering = Answering(model.eval(), base.tokenizer, base.device, limit, config)
-    tokens = encode_test(split, base.tokenizer, limit, config)
+    answering = open_tuned(folder, trust=trust)
+    tokenizer, limit, config = answering.tokenizer, answering.limit, answering.config
+    tokens = writing_task(split.task).encode(split.test, tokenizer, limit, config.data.too_long)
     tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
-    prompts = _prompts(split.test, base.tokenizer)
+    prompts = _prompts(split.test, tokenizer)
     old, said = answering.losses(tokens), answering.check(prompts, limit)
-    merged: Any = method.merge(model)
+    merged: Any = get_method(config.method.name).merge(answering.model)
     with place.new_folder(MERGED) as into:
         merged.save_pretrained(into)
-        base.tokenizer.save_pretrained(into)
+        tokenizer.save_pretrained(into)
     path = place.file(MERGED)
     again = _loaded(AutoModelForCausalLM, path, config.model)
-    plain = Answering(again.to(base.device.name).eval(), base.tokenizer, base.device, limit, config)
+    plain = replace(answering, model=again.to(answering.device.name).eval())
     new, says = plain.losses(tokens), plain.check(prompts, limit)
     apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
     changed = sum(a != b for a, b in zip(said, says, strict=True))

@@ -9,18 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
 from tailorbird.arms.process import SECOND_LOOK, TRUST, Nest
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
-from tailorbird.metrics.significance import compare_values
 from tailorbird.metrics.verdict import best_arm, verdict
 from tailorbird.records import (
-    KINDS,
     ArmReport,
     Comparison,
     DataSummary,
@@ -38,15 +34,12 @@ from tailorbird.runs.folder import (
     ENVIRONMENT,
     MODEL,
     PAGE,
-    PREDICTIONS,
     REPORT,
     SHOWN,
-    TASK,
     RunFolder,
 )
-from tailorbird.tasks import head_task
-from tailorbird.tasks.job import read_task
-from tailorbird.tasks.scoring import load_probabilities, load_target
+from tailorbird.tasks import get_task
+from tailorbird.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -72,13 +65,15 @@ class Story:
 def finish(story: Story, nest: Nest) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
     arms = _look_again(story, nest)
-    headline = _headline(story)
-    comparisons = _compare(story, arms, headline)
+    task = get_task(story.prepared.split.task)
+    headline = task.headline(story.folders)
+    comparisons = _compare(story, task, arms, headline)
+    tested = task.answered(story.folders) or task.tested(story.prepared.split)
     report = Report(
         kind=story.kind,
-        data=_data(story),
+        data=_data(story, task),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons, headline, _answered(story) or _tested(story)),
+        verdict=verdict(arms, comparisons, headline, tested),
         headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
@@ -100,38 +95,16 @@ def finish(story: Story, nest: Nest) -> Report:
     return report
 
 
-def _data(story: Story) -> DataSummary:
+def _data(story: Story, task: Task) -> DataSummary:
     found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
     if story.folder.file(DOUBTS).is_file():
         doubts = story.folder.read_as(DOUBTS, Finding)
         found = replace(found, findings=(*found.findings, doubts))
-    answered = _answered(story)
-    if answered:
+    if answered := task.answered(story.folders):
         found = replace(found, counts=found.counts | {"answered": answered})
     if not story.folder.file(SHOWN).is_file():
         return found
     return replace(found, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
-
-
-def _answered(story: Story) -> int:
-    """Return how many test prompts were answered in words; 0 where none was."""
-    first = next(iter(story.folders.values()), None)
-    return len(first[0].read_rows(PREDICTIONS)) if first and first[0].file(TASK).is_file() else 0
-
-
-def _tested(story: Story) -> int:
-    """Return how many test examples there are, where the classes' do not add up to it."""
-    split = story.prepared.split
-    return len(split.test) if split.task in KINDS and split.task != "classification" else 0
-
-
-def _headline(story: Story) -> str:
-    """Return the metric of the verdict: of written answers, what the arms were marked by."""
-    if story.prepared.split.task in KINDS:
-        return KINDS[story.prepared.split.task].headline
-    for places in story.folders.values():
-        return read_task(places[0]).headline
-    return "loss" if story.prepared.split.task == "text" else "token_f1"
 
 
 def _look_again(story: Story, nest: Nest) -> list[ArmReport]:
@@ -178,28 +151,10 @@ def _with_look(
     )
 
 
-def _compare(story: Story, arms: Sequence[ArmReport], headline: str) -> tuple[Comparison, ...]:
+def _compare(
+    story: Story, task: Task, arms: Sequence[ArmReport], headline: str
+) -> tuple[Comparison, ...]:
     best = best_arm(arms, headline)
     if best is None or len(story.folders) < 2:
         return ()
-    split = story.prepared.split
-    if split.task not in KINDS:
-        from tailorbird.tasks.written import headline_values, load_values
-
-        values = {
-            name: np.stack([headline_values(load_values(p), headline) for p in places])
-            for name, places in story.folders.items()
-        }
-        return compare_values(best.name, values) if len(values) > 1 else ()
-    outputs = {
-        name: [load_probabilities(place)["test"] for place in places]
-        for name, places in story.folders.items()
-    }
-    targets = {
-        name: [load_target(place) for place in places] for name, places in story.folders.items()
-    }
-    if len(outputs) < 2:
-        return ()
-    task = head_task(split.task)
-    truth = task.truths(split.test, task.target(split))
-    return task.compare_outputs(best.name, outputs, truth, targets)
+    return task.compare(best.name, story.folders, story.prepared.split, headline)

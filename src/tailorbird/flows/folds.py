@@ -13,7 +13,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared
 from tailorbird.metrics.names import metric_words
 from tailorbird.metrics.numbers import metric
-from tailorbird.records import KINDS, ArmReport, Score, Split, Target, TaskName
+from tailorbird.records import TASKS, ArmReport, Score, Split, Target, TaskName, has_head
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.job import ArmJob, read_arm
@@ -40,7 +40,7 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
     data = config.data
     if data.folds is None:
         return
-    if task is not None and task not in KINDS:
+    if task is not None and not has_head(task):
         raise UserError(
             f"data.folds={data.folds} is for labels and numbers, not for written answers",
             "leave --folds out",
@@ -131,7 +131,7 @@ def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> A
         name: _mean([report.validation[name].value for report in reports])
         for name in first.validation
     }
-    headline = KINDS[pooled.task].headline
+    headline = TASKS[pooled.task].headline
     each = ", ".join(metric(headline, report.test[headline].value) for report in reports)
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     return replace(

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tailorbird.arms.load import arm_folder, load
+from tailorbird.arms.predictor import HeadPredictor
+from tailorbird.arms.saved import arm_folder, load
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.formats import Asked
 from tailorbird.data.layout import PROSE, TABLES
@@ -16,10 +17,14 @@ from tailorbird.data.tables import read_table
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.kinds import READERS, UNREAD
 from tailorbird.errors import UserError
-from tailorbird.records import Target
-from tailorbird.runs.folder import CONFIG, TASK, RunFolder
+from tailorbird.records import TASKS, Target
+from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import SPLIT, SplitFile
+from tailorbird.tasks.job import is_written
 from tailorbird.tasks.scoring import load_target
+
+if TYPE_CHECKING:
+    from tailorbird.arms.writer import Writer
 
 _MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
 
@@ -35,6 +40,7 @@ def predict_lines(run: Path, texts: Sequence[Text], *, trust: bool = False) -> l
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
     predictor = load(run, trust=trust)
+    assert isinstance(predictor, HeadPredictor)
     found = predictor.predict(list(texts))
     return [
         _told(text, predictor.target) | asdict(prediction)
@@ -55,7 +61,7 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
         UserError: No such run, or a line without a tab.
     """
     folder = arm_folder(run)
-    if folder.file(TASK).is_file() or not load_target(folder).pairs:
+    if is_written(folder) or not load_target(folder).pairs:
         return list(lines)
     cut = [tuple(line.split("\t", 1)) for line in lines]
     bad = [number for number, pair in enumerate(cut, 1) if len(pair) < 2]
@@ -106,7 +112,7 @@ def writes(run: Path) -> bool:
     Raises:
         UserError: No such run.
     """
-    return arm_folder(run).file(TASK).is_file()
+    return is_written(arm_folder(run))
 
 
 def written_lines(
@@ -117,10 +123,8 @@ def written_lines(
     Raises:
         UserError: No such run, or an empty prompt.
     """
-    from tailorbird.arms.load_writing import Writer
-
     _check_texts(texts)
-    writer = Writer(arm_folder(run), trust=trust).sampled(**settings)
+    writer = _writer(run, trust, settings)
     found = writer.predict(list(texts), "answers" if len(texts) > 1 else "")
     return [{"prompt": text} | asdict(answer) for text, answer in zip(texts, found, strict=True)]
 
@@ -133,11 +137,9 @@ def written_file(
     Raises:
         UserError: No such run, or a file that cannot be read.
     """
-    from tailorbird.arms.load_writing import Writer
-
     loaded = read_examples(path, text=column, need_label=False, task="generation")
     table = read_table(path)
-    writer = Writer(arm_folder(run), trust=trust).sampled(**settings)
+    writer = _writer(run, trust, settings)
     found = writer.predict(loaded.examples, "answers")
     return [
         {"prompt": example.text}
@@ -153,10 +155,16 @@ def stream_answer(run: Path, text: str, *, trust: bool = False, **settings: Any)
     Raises:
         UserError: No such run, or an empty prompt.
     """
-    from tailorbird.arms.load_writing import Writer
-
     _check_texts([text])
-    yield from Writer(arm_folder(run), trust=trust).sampled(**settings).stream(text)
+    yield from _writer(run, trust, settings).stream(text)
+
+
+def _writer(run: Path, trust: bool, settings: dict[str, Any]) -> "Writer":
+    from tailorbird.arms.writer import Writer
+
+    predictor = load(run, trust=trust)
+    assert isinstance(predictor, Writer)
+    return predictor.sampled(**settings)
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -179,7 +187,7 @@ def predict_file(
         like = {role: name for role, name in like.items() if role != "label"}
     task = load_target(arm_folder(run)).task
     # Only words are read otherwise than texts.
-    words: Asked = "tokens" if task == "tokens" else "classification"
+    words: Asked = task if TASKS[task].per_word else "classification"
     loaded = read_examples(path, text=column, need_label=False, like=like, task=words)
     table = read_table(path, named_in(column, None, like))
     rows = {

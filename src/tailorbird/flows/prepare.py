@@ -13,7 +13,7 @@ from tailorbird.data.sources import Source, tutor_folder
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
 from tailorbird.flows.output import say_folder
-from tailorbird.records import KINDS, Split
+from tailorbird.records import Split, has_head
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
 
@@ -112,7 +112,7 @@ def read_and_check(config: Config) -> Prepared:
 
 def with_default_model(config: Config, split: Split) -> Config:
     """Return `config` with a model that can do what the split asks, unless one was named."""
-    if split.task in KINDS or "name" in config.model.model_fields_set:
+    if has_head(split.task) or "name" in config.model.model_fields_set:
         return config
     log.say(f"model: {WRITER}, as no --model was named and answers are to be written")
     return config.model_copy(update={"model": config.model.model_copy(update={"name": WRITER})})

@@ -4,16 +4,17 @@ import time
 from dataclasses import replace
 
 from tailorbird import log
+from tailorbird.arms import run_arm
 from tailorbird.arms.process import Nest
 from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.config import Config, check_method, dump_config
-from tailorbird.config.losses import check_loss
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
-from tailorbird.records import KINDS, ArmReport, Report, Split
+from tailorbird.records import ArmReport, Report, Split
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
+from tailorbird.tasks import get_task
 from tailorbird.tasks.job import ArmJob, read_arm
 
 
@@ -88,7 +89,7 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
 
 
 def _fits(config: Config, split: Split) -> None:
-    check_loss(config, split.task, split.labels)
+    get_task(split.task).check(config, split.labels)
     check_folds(config, split.task)
 
 
@@ -100,11 +101,4 @@ def _told(story: Story) -> Report:
 def _run(job: ArmJob) -> ArmReport:
     if job.resume and job.folder.file(ARM).is_file():
         return read_arm(job.folder)
-    # Imported after the data was checked: torch takes seconds to load, a bad column should not.
-    if job.split.task in KINDS:
-        from tailorbird.arms.trained import run_arm
-
-        return run_arm(job)
-    from tailorbird.arms.trained_writing import run_writing_arm
-
-    return run_writing_arm(job)
+    return run_arm(job)

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.arms.load import arm_folder
-from tailorbird.arms.load_writing import Writer
-from tailorbird.arms.trained_writing import make_base
+from tailorbird.arms.saved import arm_folder, open_arm
+from tailorbird.arms.writer import Writer, open_untouched
 from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.models.device import choose
 from tailorbird.models.generate import stream
 from tailorbird.models.inputs import context_length
 from tailorbird.records import Example, Message
-from tailorbird.runs.folder import REPORT, TASK, RunFolder
+from tailorbird.runs.folder import REPORT, RunFolder
 from tailorbird.tasks.answering import Answering
+from tailorbird.tasks.job import is_written
 
 _UNLIMITED_CONTEXT = 4096
 
@@ -77,17 +76,16 @@ def open_writer(name: str, config: Config) -> LocalWriter:
     place = Path(name).expanduser()
     if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
         folder = arm_folder(place)
-        if not folder.file(TASK).is_file():
+        if not is_written(folder):
             raise UserError(
                 f"the run {place} answers with labels, not in words",
                 "give a run tuned on prompts and answers, or a base model",
             )
-        run = Writer(folder, trust=config.model.trust_remote_code)
+        run = open_arm(folder, trust=config.model.trust_remote_code)
+        assert isinstance(run, Writer)
         return LocalWriter(run.name, run.answering, config.ask, run.config.data.system)
     model = config.model.model_copy(update={"name": name})
-    base = make_base(
-        config.model_copy(update={"model": model}), choose(model.device, model.precision), None
-    )
-    limit = context_length(base.model) or _UNLIMITED_CONTEXT
-    answering = Answering(base.model.eval(), base.tokenizer, base.device, limit, config)
+    answering = open_untouched(config.model_copy(update={"model": model}))
+    limit = context_length(answering.model) or _UNLIMITED_CONTEXT
+    answering = replace(answering, limit=limit, config=config)
     return LocalWriter(name, answering, config.ask)

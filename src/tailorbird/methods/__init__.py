@@ -12,9 +12,12 @@ TABLE: dict[str, Method] = {
     "full": Full(),
     "adapter": Adapter(),
     "lora": Lora(),
-    "qlora": Qlora(),
     "prompt": Prompt(),
+    "qlora": Qlora(),
 }
+
+BY_COST = tuple(sorted(TABLE, key=lambda name: TABLE[name].defaults.cost))
+"""The methods, the cheapest first."""
 
 
 def quantisation_works() -> str:

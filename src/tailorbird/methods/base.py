@@ -25,6 +25,7 @@ class Defaults:
         writing_factor: For answers in words, times full fine-tuning's rate.
         writing_rate: The rate itself, where it does not follow from the model's width.
         writing_epochs: For answers in words.
+        cost: What training takes, times the quickest method's (README's table, rounded).
     """
 
     learning_rate: float
@@ -34,6 +35,7 @@ class Defaults:
     writing_rate: float | None = None
     writing_epochs: float = 2
     bi_encoder_rate: float | None = None
+    cost: float = 1.0
 
 
 class Method(Protocol):

@@ -17,7 +17,9 @@ class Full:
     """Trains all weights in fp32; products run in the device's number format."""
 
     name = "full"
-    defaults = Defaults(learning_rate=1e-4, epochs=3, weight_decay=0.01, bi_encoder_rate=5e-5)
+    defaults = Defaults(
+        learning_rate=1e-4, epochs=3, weight_decay=0.01, bi_encoder_rate=5e-5, cost=1.5
+    )
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Have none."""

@@ -22,7 +22,7 @@ class Prompt:
     """Trains the embeddings of virtual tokens, and the head."""
 
     name = "prompt"
-    defaults = Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2, writing_epochs=3)
+    defaults = Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2, writing_epochs=3, cost=1.2)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""

@@ -18,7 +18,7 @@ class Qlora:
     """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
 
     name = "qlora"
-    defaults = Defaults(learning_rate=5e-4, epochs=3, writing_factor=10)
+    defaults = Defaults(learning_rate=5e-4, epochs=3, writing_factor=10, cost=1.2)
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Fill in the defaults."""

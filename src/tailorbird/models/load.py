@@ -17,7 +17,7 @@ from tailorbird.models.weights import (
     hub_options,
     pretrained,
 )
-from tailorbird.records import KINDS, Target, TaskName
+from tailorbird.records import TASKS, Target, TaskName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +136,7 @@ def load_classifier(
             label2id={label: index for index, label in names.items()},
             **hub_options(config),
         )
-        shape.problem_type = KINDS[target.task].problem
+        shape.problem_type = TASKS[target.task].problem
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
         kind = headed_class(shape, target)
@@ -147,7 +147,7 @@ def load_classifier(
     if "quantization_config" not in (options or {}):
         model.to(device.name)
     model.config.use_cache = False
-    per_word = KINDS[target.task].per_word
+    per_word = TASKS[target.task].per_word
     return Base(model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word)
 
 
@@ -155,7 +155,7 @@ def classifier_class(task: TaskName) -> Any:
     """Return transformers' class for a task's head."""
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    per_word = KINDS[task].per_word
+    per_word = TASKS[task].per_word
     return AutoModelForTokenClassification if per_word else AutoModelForSequenceClassification
 
 

@@ -32,7 +32,7 @@ from tailorbird.records.scores import (
     WrongExample,
 )
 from tailorbird.records.search import Search, Trial
-from tailorbird.records.tasks import KINDS, Target, TaskSpec
+from tailorbird.records.tasks import TASKS, Target, TaskSpec, has_head
 from tailorbird.records.tuning import (
     THOUGHTS,
     ArmReport,
@@ -82,7 +82,7 @@ __all__ = [
     "Forgetting",
     "Hit",
     "JudgeReport",
-    "KINDS",
+    "TASKS",
     "THOUGHTS",
     "Level",
     "Mark",
@@ -109,4 +109,5 @@ __all__ = [
     "WrittenAnswer",
     "WrongExample",
     "report_from_json",
+    "has_head",
 ]

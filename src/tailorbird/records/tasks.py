@@ -1,24 +1,28 @@
-"""The tasks whose answers a head gives: what sets each apart, and what its numbers mean."""
+"""The plain facts of every task, and what the numbers mean that a head puts out."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from tailorbird.records.tuning import TaskName
+
+_WRITES = ("text-generation", "Text generation")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task's plain facts; what is computed for it stands in the table of its leaf in `tasks/`.
+    """A task's plain facts; what is computed for it stands in its leaf in `tasks/`.
 
     Attributes:
         name: Its name in data, settings and reports.
         title: Its name in a heading.
         words: What it answers with, in words.
-        problem: What transformers calls it (``problem_type``).
+        problem: What transformers calls it (``problem_type``); of written answers nothing.
         losses: The losses it can be trained by, its default first.
-        headline: The metric of the verdict; validations are judged by it too.
+        headline: The metric of the verdict; validations are judged by it too, where a head answers.
         second: The metric shown beside it.
         baseline: The arm that does not look at the text.
+        head: Whether a head answers, with labels or numbers, and not the model in words.
+        prompts: Whether prompts are answered in words.
         per_word: Whether there is an answer for each word, and not one for the text.
         pipeline: What the model hub calls it, and its name there in words.
     """
@@ -26,16 +30,18 @@ class TaskSpec:
     name: TaskName
     title: str
     words: str
-    problem: Literal["single_label_classification", "multi_label_classification", "regression"]
+    problem: Literal["single_label_classification", "multi_label_classification", "regression", ""]
     losses: tuple[str, ...]
     headline: str
     second: str
     baseline: str
+    head: bool = True
+    prompts: bool = False
     per_word: bool = False
     pipeline: tuple[str, str] = ("text-classification", "Text classification")
 
 
-KINDS: dict[TaskName, TaskSpec] = {
+TASKS: dict[TaskName, TaskSpec] = {
     "classification": TaskSpec(
         "classification",
         "Classification",
@@ -78,8 +84,37 @@ KINDS: dict[TaskName, TaskSpec] = {
         per_word=True,
         pipeline=("token-classification", "Token classification"),
     ),
+    "generation": TaskSpec(
+        "generation",
+        "Instructions and chats",
+        "written answers",
+        "",
+        (),
+        "token_f1",
+        "perplexity",
+        "nearest",
+        head=False,
+        prompts=True,
+        pipeline=_WRITES,
+    ),
+    "text": TaskSpec(
+        "text",
+        "Language modelling",
+        "plain text",
+        "",
+        (),
+        "loss",
+        "perplexity",
+        "base",
+        head=False,
+        pipeline=_WRITES,
+    ),
 }
-"""The tasks of labels and numbers; what is not here answers in words."""
+
+
+def has_head(task: str) -> TypeGuard[TaskName]:
+    """Say whether a head answers what is asked, with labels or numbers."""
+    return task in TASKS and TASKS[task].head
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +122,7 @@ class Target:
     """What the numbers that a head puts out mean; kept beside every saved model.
 
     Attributes:
-        task: A key of `KINDS`.
+        task: A key of `TASKS`.
         labels: The labels in the order of the outputs; of regression the names of the targets.
         mean: Of regression, each target's mean over the training examples.
         deviation: Likewise its standard deviation: a head learns ``(value - mean) / deviation``.

@@ -9,7 +9,7 @@ from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.numbers import ABSENT
 from tailorbird.metrics.verdict import FLOORS
-from tailorbird.records import KINDS, ArmReport, Comparison, Report, Score
+from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, has_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def second_metric(report: Report) -> str | None:
     headline = headline_metric(report)
     same = {"loss", "perplexity"} if headline in ("loss", "perplexity") else {headline}
     names = [name for arm in report.arms for name in arm.test if name not in same]
-    own = [KINDS[report.data.task].second] if report.data.task in KINDS else []
+    own = [TASKS[report.data.task].second] if has_head(report.data.task) else []
     usual = next((name for name in (*own, "macro_f1", "perplexity", "loss") if name in names), None)
     return usual or next(iter(names), None)
 
@@ -69,7 +69,7 @@ def by_score(report: Report) -> list[ArmReport]:
 
 def reads_labels(report: Report) -> bool:
     """Tell whether the answers are labels or numbers, and not words that a model writes."""
-    return report.data.task in KINDS
+    return has_head(report.data.task)
 
 
 def noun(report: Report) -> str:

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from tailorbird.metrics import numbers
-from tailorbird.records import KINDS, ArmReport, Report, TaskName
+from tailorbird.records import TASKS, ArmReport, Report
 from tailorbird.report import captions
 from tailorbird.report.arms import (
     answered,
@@ -26,11 +26,6 @@ from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 
 HUB_METRICS = {"macro_f1": "f1", "mcc": "matthews_correlation", "rouge_l": "rouge"}
-HUB_TASKS: dict[TaskName, tuple[str, str]] = {
-    **{task: spec.pipeline for task, spec in KINDS.items()},
-    "generation": ("text-generation", "Text generation"),
-    "text": ("text-generation", "Text generation"),
-}
 WEAK = 0.15  # a class this far below the macro F1 is worth a warning
 FEW = 10  # fewer test texts than this say little about a class
 
@@ -72,7 +67,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     front: dict[str, Any] = {"library_name": library_of(arm)}
     if is_on_hub(report):
         front["base_model"] = base_name(report)
-    front["pipeline_tag"] = HUB_TASKS[report.data.task][0]
+    front["pipeline_tag"] = TASKS[report.data.task].pipeline[0]
     front["tags"] = ["tailorbird", method]
     if arm.test:
         front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in test_scores(arm)})
@@ -82,7 +77,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
 
 def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
     name = _dataset(report)
-    kind, words = HUB_TASKS[report.data.task]
+    kind, words = TASKS[report.data.task].pipeline
     return {
         "name": f"{arm.name}-{PurePath(name).stem}",
         "results": [

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tailorbird.metrics import numbers
 from tailorbird.metrics.names import LOWER_IS_BETTER
 from tailorbird.records import (
-    KINDS,
+    TASKS,
     ArmReport,
     ClassScore,
     Neighbour,
     Report,
     Score,
     SeedScore,
+    TaskSpec,
     WrongExample,
+    has_head,
 )
 from tailorbird.report import arms, captions
 from tailorbird.report import search as looks
@@ -144,7 +146,7 @@ def _environment(report: Report) -> "Environment":
     environment.globals["standing"] = lambda arm: arms.standing(report, arm)
     environment.globals["says"] = captions
     environment.globals["looks"] = looks
-    environment.globals["kind"] = KINDS.get(report.data.task)
+    environment.globals["kind"] = _head_spec(report)
     environment.globals["share_loss"] = report.data.task == "classification"
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
@@ -232,12 +234,17 @@ def _says(report: Report, arm: ArmReport) -> dict[str, str]:
 def _curve_name(report: Report) -> str:
     if not arms.reads_labels(report):
         return "Next-token accuracy, validation"
-    return f"Validation {numbers.metric_words(KINDS[report.data.task].headline)}"
+    return f"Validation {numbers.metric_words(TASKS[report.data.task].headline)}"
 
 
 def _curve_is_share(report: Report) -> bool:
-    kind = KINDS.get(report.data.task)
-    return kind is None or numbers.is_share(kind.headline)
+    spec = _head_spec(report)
+    return spec is None or numbers.is_share(spec.headline)
+
+
+def _head_spec(report: Report) -> TaskSpec | None:
+    """Return the facts of the task where a head answers."""
+    return TASKS[report.data.task] if has_head(report.data.task) else None
 
 
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:

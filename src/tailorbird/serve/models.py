@@ -237,14 +237,14 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
-    from tailorbird.arms.load import arm_folder, load_any
-    from tailorbird.arms.load_writing import Writer
+    from tailorbird.arms.predictor import HeadPredictor
+    from tailorbird.arms.saved import arm_folder, load
 
     place = arm_folder(folder)
-    loaded = load_any(folder, trust=trust)
-    if isinstance(loaded, Writer):
+    loaded = load(folder, trust=trust)
+    if not isinstance(loaded, HeadPredictor):
         return _writing_run(loaded, place.path)
-    source: Any = loaded._source
+    source: Any = loaded.source
     tokenizer, longest = _reader(source)
     one = threading.Lock()
 
@@ -260,7 +260,7 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
         with one:
             source.memory.remove(text, label)
 
-    learns = loaded.target.task == "classification" and hasattr(source, "add")
+    learns = source.learns
     return HeadModel(
         task=loaded.target.task,
         labels=tuple(loaded.labels),
@@ -281,24 +281,23 @@ def open_model(name: str, config: Config) -> WritingModel | VectorModel:
     Raises:
         UserError: It cannot be had.
     """
-    from tailorbird.arms.trained_writing import make_base
+    from tailorbird.arms.writer import open_untouched
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
     from tailorbird.models.inputs import context_length
-    from tailorbird.tasks.answering import Answering
 
     model = config.model.model_copy(update={"name": name})
     device = choose(model.device, model.precision)
     if (Path(resolve(name)).expanduser() / "modules.json").is_file():
         return _vector_model(Embedder(model, device), name)
-    base = make_base(config.model_copy(update={"model": model}), device, None)
-    limit = context_length(base.model) or 4096
-    answering = Answering(base.model.eval(), base.tokenizer, base.device, limit, config)
+    answering = open_untouched(config.model_copy(update={"model": model}))
+    limit = context_length(answering.model) or 4096
+    answering = replace(answering, limit=limit, config=config)
 
     def encode(messages: Sequence[Message]) -> np.ndarray:
         asked = Example(messages[-1].content, messages=tuple(messages))
-        return encode_prompts([asked], base.tokenizer)[0]
+        return encode_prompts([asked], answering.tokenizer)[0]
 
     return WritingModel(answering, encode, None, 256, name)
 
@@ -309,7 +308,7 @@ def _writing_run(writer: Any, folder: Path) -> WritingModel:
 
     def encode(messages: Sequence[Message]) -> np.ndarray:
         asked = [example(messages)]
-        ids: np.ndarray = writer._encoded(asked, writer._near(asked))[0]
+        ids: np.ndarray = writer.encode(asked)[0]
         return ids
 
     def look_up(messages: Sequence[Message]) -> str:
@@ -373,7 +372,7 @@ def _counter(tokenizer: Any) -> Callable[[Any], int]:
 
 
 def _base_name(folder: RunFolder) -> str:
-    from tailorbird.arms.load import run_config
+    from tailorbird.arms.saved import run_config
 
     try:
         return str(run_config(folder, trust=False).model.name)

@@ -2,26 +2,42 @@
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from tailorbird.records import TaskName
+from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
+    from tailorbird.tasks.base import Task
     from tailorbird.tasks.heads import HeadTask
+    from tailorbird.tasks.writing import WritingTask
 
 # Modules are named, not imported: who asks about labels need not load what counts entities.
-TABLE: dict[TaskName, tuple[str, str]] = {
-    "classification": ("classification", "Classification"),
-    "multilabel": ("multilabel", "Multilabel"),
-    "regression": ("regression", "Regression"),
-    "tokens": ("tokens", "TokenClassification"),
+TABLE: dict[TaskName, str] = {
+    "classification": "classification.Classification",
+    "multilabel": "multilabel.Multilabel",
+    "regression": "regression.Regression",
+    "tokens": "tokens.TokenClassification",
+    "generation": "generation.TextGeneration",
+    "text": "text.PlainText",
 }
-"""The tasks whose answers a head gives: module and class of each."""
+"""Module and class of each task."""
 
 
 @cache
+def get_task(name: TaskName) -> "Task":
+    """Return a task by its name."""
+    module, leaf = TABLE[name].split(".")
+    task: Task = getattr(import_module(f"tailorbird.tasks.{module}"), leaf)()
+    return task
+
+
 def head_task(name: TaskName) -> "HeadTask":
     """Return a task whose answers a head gives, by its name."""
-    module, leaf = TABLE[name]
-    task: HeadTask = getattr(import_module(f"tailorbird.tasks.{module}"), leaf)()
-    return task
+    assert TASKS[name].head, name
+    return cast("HeadTask", get_task(name))
+
+
+def writing_task(name: TaskName) -> "WritingTask":
+    """Return a task in which a model writes, by its name."""
+    assert not TASKS[name].head, name
+    return cast("WritingTask", get_task(name))

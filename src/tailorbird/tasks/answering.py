@@ -14,12 +14,13 @@ from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate, sampling_of
 from tailorbird.models.inputs import check_ids
+from tailorbird.models.load import length_limit
 from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import Forgetting
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.answers import AnswerScores, answer_all
 from tailorbird.tasks.forgetting import reference_loss, window_length
-from tailorbird.tasks.paper import Paper
+from tailorbird.tasks.test_set import WritingTest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +35,7 @@ class Answering:
 
     Attributes:
         limit: Tokens of a sequence at most.
+        notes: What a person should know of the model.
     """
 
     model: "nn.Module"
@@ -41,6 +43,12 @@ class Answering:
     device: Device
     limit: int
     config: Config
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> int:
+        """Tokens that the base model reads at most."""
+        return length_limit(self.tokenizer, self.model.config)
 
     def sampling(self, max_new_tokens: int) -> Sampling:
         """Return how answers are written."""
@@ -63,23 +71,23 @@ class Answering:
         return sequence_losses(self.model, tokens, self.device, title, packing)
 
     def answers(
-        self, paper: Paper, title: str = "", losses: SequenceLosses | None = None
+        self, test: WritingTest, title: str = "", losses: SequenceLosses | None = None
     ) -> AnswerScores:
-        """Answer every question of the paper.
+        """Answer every question of the test.
 
         Args:
-            paper: The questions.
+            test: The questions.
             title: Of the progress bar.
-            losses: Of the paper's test sequences, where they are known already.
+            losses: Of the test's test sequences, where they are known already.
         """
-        assert paper.scoring is not None
+        assert test.scoring is not None
         known = None
         if losses is not None:
-            places = {int(row): i for i, row in enumerate(paper.test.rows)}
-            known = losses.take(np.asarray([places[int(r)] for r in paper.asked.tokens.rows]))
-        sampling = self.sampling(paper.max_new_tokens)
+            places = {int(row): i for i, row in enumerate(test.sequences.rows)}
+            known = losses.take(np.asarray([places[int(r)] for r in test.questions.tokens.rows]))
+        sampling = self.sampling(test.max_new_tokens)
         return answer_all(
-            self.model, self.tokenizer, paper.asked, paper.scoring, sampling, self.device, title,
+            self.model, self.tokenizer, test.questions, test.scoring, sampling, self.device, title,
             known,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import WrittenAnswer
 from tailorbird.tasks.choices import choose_labels
-from tailorbird.tasks.test_set import Asked, Scoring
+from tailorbird.tasks.test_set import PromptSet, Scoring
 
 SAMPLES, WORST = 24, 50
 
@@ -65,7 +65,7 @@ class AnswerScores:
 def answer_all(
     model: nn.Module,
     tokenizer: Any,
-    asked: Asked,
+    asked: PromptSet,
     scoring: Scoring,
     sampling: Sampling,
     device: Device,
@@ -110,7 +110,7 @@ def answer_all(
     )
 
 
-def score_outputs(outputs: Sequence[str], asked: Asked, scoring: Scoring) -> AnswerScores:
+def score_outputs(outputs: Sequence[str], asked: PromptSet, scoring: Scoring) -> AnswerScores:
     """Return the scores of answers that no model wrote, such as a neighbour's.
 
     Raises:
@@ -122,7 +122,7 @@ def score_outputs(outputs: Sequence[str], asked: Asked, scoring: Scoring) -> Ans
 
 
 def samples(
-    asked: Asked, scores: AnswerScores, seed: int, most: int = SAMPLES
+    asked: PromptSet, scores: AnswerScores, seed: int, most: int = SAMPLES
 ) -> tuple[WrittenAnswer, ...]:
     """Return some answers to be read side by side with other arms': the same rows for every arm.
 
@@ -136,14 +136,14 @@ def samples(
     return _records(asked, scores, np.sort(order))
 
 
-def worst(asked: Asked, scores: AnswerScores, most: int = WORST) -> tuple[WrittenAnswer, ...]:
+def worst(asked: PromptSet, scores: AnswerScores, most: int = WORST) -> tuple[WrittenAnswer, ...]:
     """Return the answers that scored lowest, of equal ones those with the highest loss first."""
     order = np.lexsort((-scores.losses, scores.headline_values))
     return _records(asked, scores, order[:most])
 
 
 def _values(
-    texts: Sequence[str], chosen: Sequence[str] | None, asked: Asked, scoring: Scoring
+    texts: Sequence[str], chosen: Sequence[str] | None, asked: PromptSet, scoring: Scoring
 ) -> dict[str, np.ndarray]:
     values: dict[str, np.ndarray] = dict(score_texts(texts, asked.references, scoring.metrics))
     if chosen is not None:
@@ -156,7 +156,9 @@ def _values(
     return values
 
 
-def _records(asked: Asked, scores: AnswerScores, indices: np.ndarray) -> tuple[WrittenAnswer, ...]:
+def _records(
+    asked: PromptSet, scores: AnswerScores, indices: np.ndarray
+) -> tuple[WrittenAnswer, ...]:
     return tuple(
         WrittenAnswer(
             row=asked.rows[index],

@@ -11,7 +11,7 @@ from tailorbird.data.encode import Text
 from tailorbird.metrics import labels as metrics
 from tailorbird.metrics.stats import compare_with, score_all
 from tailorbird.records import (
-    KINDS,
+    TASKS,
     ArmReport,
     ClassScore,
     Comparison,
@@ -22,8 +22,10 @@ from tailorbird.records import (
     Target,
     WrongExample,
 )
+from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.heads import MOST_ERRORS, HeadTask, Runs
 from tailorbird.tasks.predictions import Prediction, shown_probabilities
+from tailorbird.tasks.scoring import load_probabilities
 
 if TYPE_CHECKING:
     from tailorbird.models.predict import Predicted
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 class Classification(HeadTask):
     """Truths are class ids ``[n]``, outputs probabilities ``[n, classes]``."""
 
-    spec = KINDS["classification"]
+    spec = TASKS["classification"]
+    adds_labels = True
 
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """See `HeadTask.truths`."""
@@ -143,3 +146,13 @@ class Classification(HeadTask):
         if len(weights) > 1:
             return weights, bias
         return np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+
+    def tested(self, split: Split) -> int:
+        """See `Task.tested`: the classes' counts add up to it."""
+        return 0
+
+    def worst_rows(self, report: Mapping[str, Any], folder: RunFolder, split: Split) -> set[int]:
+        """Return the indices of all test examples that an arm got wrong."""
+        target = self.target(split)
+        answers = load_probabilities(folder)["test"].argmax(axis=1)
+        return set(map(int, np.flatnonzero(answers != self.truths(split.test, target))))

@@ -4,36 +4,45 @@ Shapes: logits and outputs ``[n, outputs]``, or ``[words, outputs]`` where every
 truths as each leaf's `truths` returns them.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailorbird.data.encode import Encoded, Text, encode, encode_apart
+from tailorbird.data.encode import Encoded, Text, as_read, encode, encode_apart
 from tailorbird.records import (
     ArmReport,
     ClassScore,
     Comparison,
     Example,
     Neighbour,
+    ReloadCheck,
     Score,
     Split,
     Target,
-    TaskName,
-    TaskSpec,
     WrongExample,
 )
+from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.base import Evaluated, Places, Task
 from tailorbird.tasks.predictions import Answer
+from tailorbird.tasks.scoring import CHECKED, load_probabilities, load_target
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tailorbird.config import Config
+    from tailorbird.data.read import Loaded
+    from tailorbird.methods.base import Method
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted
+    from tailorbird.tasks.fit import Fit
+    from tailorbird.tasks.job import ArmJob
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loss import LossSum
+    from tailorbird.train.settings import Settings
 
 Runs = Sequence[np.ndarray]
 """The outputs of each seed of an arm."""
@@ -41,25 +50,24 @@ Runs = Sequence[np.ndarray]
 MOST_ERRORS = 200
 """Wrong examples that a report shows."""
 
+# What float32 rounding may differ by where a sum is taken in another order.
+_ROUNDING = 1e-6
 # A label that nothing speaks for is unlikely, not impossible: log-loss stays finite.
 SMOOTHING = 0.02
 
 
-class HeadTask(ABC):
+class HeadTask(Task):
     """A task whose answers a head gives; a leaf says what they mean and how they are judged.
 
     Attributes:
-        spec: The task's plain facts.
+        adds_labels: Whether examples can be added to a loaded run, with labels that it never saw.
         constant_type: Of what a `constant` is that is read from a file.
     """
 
-    spec: TaskSpec
     constant_type: Any = dict[str, float]
-
-    @property
-    def name(self) -> TaskName:
-        """The task's name in data, settings and reports."""
-        return self.spec.name
+    adds_labels = False
+    joined_words = "figures and wrong examples"
+    worst_field = "errors"
 
     # --- what a leaf says ---------------------------------------------------------------------
 
@@ -226,6 +234,81 @@ class HeadTask(ABC):
     def by_text(self, outputs: np.ndarray, texts: Sequence[Any]) -> list[np.ndarray]:
         """Return the outputs of each text."""
         return list(outputs)
+
+    # --- what arms and flows ask for ----------------------------------------------------------
+
+    def fit(self, job: "ArmJob", *, scored: bool = True) -> "Fit":
+        """See `Task.fit`."""
+        from tailorbird.tasks.fit_head import HeadFit
+
+        return HeadFit(self, job, scored=scored)
+
+    def settings(self, config: "Config", method: "Method", split: Split) -> "Settings":
+        """See `Task.settings`."""
+        from tailorbird.tasks.fit_head import head_settings, trained_target
+
+        return head_settings(config, method, split, trained_target(self, config, split))
+
+    def on_validation(self, report: ArmReport) -> tuple[float, float]:
+        """See `Task.on_validation`; of equal arms the one with the lower loss."""
+        scores = report.validation
+        loss = next((name for name in ("log_loss", "rmse") if name in scores), None)
+        return scores[self.spec.headline].value, -scores[loss].value if loss else 0.0
+
+    def tested(self, split: Split) -> int:
+        """See `Task.tested`."""
+        return len(split.test)
+
+    def join(
+        self, report: ArmReport, reports: Sequence[ArmReport], folders: Sequence[RunFolder],
+        split: Split,
+    ) -> ArmReport:  # fmt: skip
+        """See `Task.join`."""
+        arrays = [load_probabilities(folder) for folder in folders]
+        targets = [load_target(folder) for folder in folders]
+        truth, judges = (self.truths(part, targets[0]) for part in (split.test, split.validation))
+        on_test = [each["test"] for each in arrays]
+        return replace(
+            report,
+            validation=self.scores([each["validation"] for each in arrays], judges, targets),
+            test=self.scores(on_test, truth, targets),
+            per_class=self.per_class(on_test, truth, targets),
+        )
+
+    def compare(
+        self, best: str, places: Places, split: Split, headline: str
+    ) -> tuple[Comparison, ...]:
+        """See `Task.compare`."""
+        outputs = {
+            name: [load_probabilities(folder)["test"] for folder in folders]
+            for name, folders in places.items()
+        }
+        targets = {
+            name: [load_target(folder) for folder in folders] for name, folders in places.items()
+        }
+        truth = self.truths(split.test, self.target(split))
+        return self.compare_outputs(best, outputs, truth, targets)
+
+    def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
+        """See `Task.reload_check`: the first test examples are predicted again."""
+        texts = [as_read(example) for example in split.test[:CHECKED]]
+        saved = load_probabilities(folder)["check"]
+        again = predictor.probabilities(texts)
+        apart = np.abs(again - saved)
+        if predictor.target.deviation:
+            apart = apart / np.maximum(1.0, np.abs(saved))  # values have any size
+        difference = float(apart.max())
+        changed = self.changed(again, saved, predictor.target)
+        why = f"{changed} predicted labels changed" if changed else ""
+        return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
+
+    def evaluate(
+        self, predictor: Any, arm: ArmReport, rows: "Loaded", metric: str | None
+    ) -> Evaluated:
+        """See `Task.evaluate`."""
+        from tailorbird.tasks.evaluate_head import evaluate_head
+
+        return evaluate_head(self, predictor, arm, rows)
 
 
 def worst(

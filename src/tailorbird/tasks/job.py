@@ -80,6 +80,11 @@ class WritingFile:
     check: Check = Check()
 
 
+def is_written(folder: RunFolder) -> bool:
+    """Say whether the arm in this folder answers in words."""
+    return folder.file(TASK).is_file()
+
+
 def read_task(folder: RunFolder) -> WritingFile:
     """Read the `task.json` of an arm.
 

@@ -12,7 +12,7 @@ from tailorbird.metrics import multilabel as metrics
 from tailorbird.metrics.bootstrap import compare_sums
 from tailorbird.models.linear import fit_labels
 from tailorbird.records import (
-    KINDS,
+    TASKS,
     ArmReport,
     ClassScore,
     Comparison,
@@ -28,7 +28,7 @@ from tailorbird.tasks.predictions import LabelSet, shown_probabilities
 class Multilabel(HeadTask):
     """Truths are 0 and 1 ``[n, labels]``, outputs a probability for each label."""
 
-    spec = KINDS["multilabel"]
+    spec = TASKS["multilabel"]
 
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """See `HeadTask.truths`."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError, check_utf8
-from tailorbird.records import KINDS, Neighbour, Target
+from tailorbird.records import TASKS, Neighbour, Target
 
 _ALL_LABELS = 20
 
@@ -74,6 +74,23 @@ class Tagged:
     entities: tuple[dict[str, str | int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenPrediction:
+    """What a run answers to one prompt.
+
+    Attributes:
+        text: The answer.
+        tokens: How many the model wrote; 0 for an answer that was looked up.
+        ended: Whether it came to its own end rather than to `generate.max_new_tokens`.
+        neighbours: For retrieval runs, the training examples that were shown or copied.
+    """
+
+    text: str
+    tokens: int = 0
+    ended: bool = True
+    neighbours: tuple[Neighbour, ...] = ()
+
+
 Answer = Prediction | LabelSet | Value | Tagged
 
 
@@ -94,7 +111,7 @@ def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
     """
     for number, text in enumerate(texts, 1):
         check_utf8(text, f"text {number}")
-    if KINDS[target.task].per_word:
+    if TASKS[target.task].per_word:
         return
     single = [text for text in texts if isinstance(text, str) or len(text) != 2]
     if target.pairs and single:

@@ -12,7 +12,7 @@ from tailorbird.metrics import regression as metrics
 from tailorbird.metrics.significance import compare_values
 from tailorbird.models.linear import fit_values
 from tailorbird.records import (
-    KINDS,
+    TASKS,
     ArmReport,
     Comparison,
     Example,
@@ -31,7 +31,7 @@ _MOST_RESIDUALS = 500
 class Regression(HeadTask):
     """Truths and outputs are values in their own units ``[n, targets]``; a head learns z-scores."""
 
-    spec = KINDS["regression"]
+    spec = TASKS["regression"]
 
     def target(self, split: Split) -> Target:
         """See `HeadTask.target`."""

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.config import Config
 from tailorbird.data.targets import classes_of
 from tailorbird.metrics.slices import by_length, slices
-from tailorbird.records import KINDS, ArmReport, Example, Score, SeedScore, Slice, Split, Target
+from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Split, Target, has_head
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import checked, damaged, read_arrays
-from tailorbird.runs.folder import LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
+from tailorbird.runs.folder import ARM, LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
 from tailorbird.tasks import head_task
+from tailorbird.tasks.job import ArmJob
+
+CHECKED = 256
+"""How many test examples a fresh process predicts again after saving."""
 
 _MOST_GROUPS = 50
 
@@ -143,7 +146,7 @@ def _whole(path: Path, target: Target) -> Target:
     rows = [row if isinstance(row, tuple) else (row,) * count for row in thresholds]
     flat = bool(rows) and not isinstance(thresholds[0], tuple)
     faults = {
-        f"there are no answers in words where {path.name} is": target.task not in KINDS,
+        f"there are no answers in words where {path.name} is": not has_head(target.task),
         "it has no labels": not count,
         "a label stands in it twice": len(set(target.labels)) < count,
         "mean and deviation do not fit the labels": target.task == "regression"
@@ -170,17 +173,21 @@ def _today(plain: Any) -> Any:
     return plain | {"thresholds": [plain["threshold"]] * count}
 
 
-def trained_target(config: Config, split: Split) -> Target:
-    """Return what a trained model's head has to put out, and how pairs are read for it."""
-    target, how = head_task(split.task).target(split), config.model.pairs
-    if not target.pairs or how == "cross-encoder":
-        return target
-    from tailorbird.models.bi_encoder import pooling_of, vector_pooling
+def save_scored(
+    report: ArmReport, job: ArmJob, arrays: dict[str, np.ndarray], target: Target
+) -> ArmReport:
+    """Score an arm by its outputs, and write what every arm with a head leaves in its folder.
 
-    pooling = None
-    if how == "bi-encoder":
-        pooling = pooling_of(config.model)
-    elif target.deviation:
-        # Numbers: how much alike two texts are is what sentence vectors were made for.
-        pooling = vector_pooling(config.model)
-    return target if pooling is None else replace(target, pooling=pooling)
+    Args:
+        report: Name, cost, settings and curve of the arm.
+        job: The arm.
+        arrays: Outputs of the ``validation``, ``test`` and ``check`` examples.
+        target: What they mean.
+    """
+    target = settle(arrays["validation"], job.split, target)
+    save_target(job.folder, target)
+    save_predictions(job.folder, job.split, arrays, target)
+    seed = job.config.train.seed
+    report = score_arm(report, arrays["validation"], arrays["test"], job.split, seed, target)
+    job.folder.write_json(ARM, asdict(report))
+    return report

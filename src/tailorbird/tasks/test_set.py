@@ -1,4 +1,4 @@
-"""What is asked of every arm alike, and how its answers are scored."""
+"""What every arm that answers in words is asked, and how its answers are scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from tailorbird.records import Example
 from tailorbird.tasks.choices import label_endings
 from tailorbird.tasks.job import WritingFile
 
+TEXT_HEADLINE = "loss"
 LONGEST_ANSWER = 512
 _ROOM, _STEP = 1.25, 8
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptSet:
     """Prompts with the answers in the data, one of each per sequence.
 
     Attributes:
@@ -37,7 +38,7 @@ class Asked:
     def __len__(self) -> int:
         return len(self.references)
 
-    def take(self, indices: np.ndarray) -> "Asked":
+    def take(self, indices: np.ndarray) -> "PromptSet":
         """Return some of them, in the order of `indices`."""
         chosen = [int(index) for index in indices]
         tokens = Tokens(
@@ -46,7 +47,7 @@ class Asked:
             prompts=[self.tokens.prompts[i] for i in chosen],
             rows=self.tokens.rows[chosen],
         )
-        return Asked(
+        return PromptSet(
             tokens,
             tuple(self.prompts[i] for i in chosen),
             tuple(self.references[i] for i in chosen),
@@ -73,10 +74,34 @@ class Scoring:
     custom: Custom | None = None
 
 
-def asked_of(tokens: Tokens, examples: Sequence[Example]) -> Asked:
+@dataclass(frozen=True)
+class WritingTest:
+    """What every arm is asked, and how its answers are marked; the same for all of them.
+
+    Attributes:
+        questions: The drawn test prompts and their references; empty for plain text.
+        sequences: All test sequences: what the loss is measured on.
+        scoring: Which metrics, and which of them decides; None for plain text.
+        max_new_tokens: Longest answer.
+        notes: What was not asked, in words.
+    """
+
+    questions: PromptSet
+    sequences: Tokens
+    scoring: Scoring | None
+    max_new_tokens: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The metric of the verdict."""
+        return TEXT_HEADLINE if self.scoring is None else self.scoring.headline
+
+
+def prompt_set_of(tokens: Tokens, examples: Sequence[Example]) -> PromptSet:
     """Return tokens beside the words of the examples that they were made from."""
     chosen = [examples[int(row)] for row in tokens.rows]
-    return Asked(
+    return PromptSet(
         tokens,
         tuple(example.text for example in chosen),
         tuple(example.label or "" for example in chosen),
@@ -84,7 +109,7 @@ def asked_of(tokens: Tokens, examples: Sequence[Example]) -> Asked:
     )
 
 
-def with_room(asked: Asked, reads: int) -> tuple[Asked, str]:
+def with_room(asked: PromptSet, reads: int) -> tuple[PromptSet, str]:
     """Return the prompts that leave room for an answer, and which were left out, in words.
 
     Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
@@ -115,7 +140,7 @@ def with_room(asked: Asked, reads: int) -> tuple[Asked, str]:
     return asked.take(np.flatnonzero(fits)), told
 
 
-def scoring_of(metric: str, train: Asked) -> Scoring:
+def scoring_of(metric: str, train: PromptSet) -> Scoring:
     """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
 
     Raises:

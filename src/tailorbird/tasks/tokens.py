@@ -16,7 +16,7 @@ from tailorbird.metrics import entities
 from tailorbird.metrics import labels as metrics
 from tailorbird.metrics.bootstrap import compare_sums
 from tailorbird.records import (
-    KINDS,
+    TASKS,
     ArmReport,
     ClassScore,
     Comparison,
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 class TokenClassification(HeadTask):
     """Named entities and other labels of words, scored by entity where labels mark entities."""
 
-    spec = KINDS["tokens"]
+    spec = TASKS["tokens"]
+    resembles = False
     constant_type = dict[str, Any]
 
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:

@@ -19,8 +19,7 @@ from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
 from tailorbird.tasks.answering import Answering, Reference, reference_text
 from tailorbird.tasks.answers import AnswerScores, samples, worst
 from tailorbird.tasks.job import ArmJob
-from tailorbird.tasks.paper import Paper
-from tailorbird.tasks.test_set import scoring_json
+from tailorbird.tasks.test_set import WritingTest, scoring_json
 
 ANSWERED_AGAIN = 8
 """How many prompts a fresh process answers again after saving."""
@@ -45,7 +44,7 @@ def score_and_save(
     report: ArmReport,
     job: ArmJob,
     answering: Answering,
-    paper: Paper,
+    test: WritingTest,
     validation: Tokens,
     reference: Reference | None = None,
     validated: SequenceLosses | None = None,
@@ -56,19 +55,19 @@ def score_and_save(
         report: Name, cost, settings and curve of the arm.
         job: The arm.
         answering: The finished model.
-        paper: What it is asked.
+        test: What it is asked.
         validation: The validation sequences.
         reference: The loss on the reference text before training, where there was any.
         validated: The losses of the validation sequences, where they are known already.
     """
-    losses = answering.losses(paper.test, f"{job.name}: losses")
-    asked = paper.scoring is not None
+    losses = answering.losses(test.sequences, f"{job.name}: losses")
+    asked = test.scoring is not None
     marked = Marked(
-        answers=answering.answers(paper, f"{job.name}: test", losses) if asked else None,
+        answers=answering.answers(test, f"{job.name}: test", losses) if asked else None,
         test=losses,
         validation=validated or answering.losses(validation),
         check=answering.check(
-            [paper.asked.tokens.prompts[i] for i in range(_checked(paper))], paper.max_new_tokens
+            [test.questions.tokens.prompts[i] for i in range(_checked(test))], test.max_new_tokens
         ),
     )
     forgetting = None
@@ -78,12 +77,12 @@ def score_and_save(
     most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
     cost = replace(report.cost, peak_memory_bytes=most)
     report = replace(report, cost=cost, forgetting=forgetting)
-    return finish_arm(report, job, paper, marked)
+    return finish_arm(report, job, test, marked)
 
 
-def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> ArmReport:
+def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked) -> ArmReport:
     """Return the arm's report with its scores, and write what it leaves."""
-    values = values_of(marked, paper)
+    values = values_of(marked, test)
     on_validation, on_test = validation_scores(marked.validation), test_scores(values)
     cost, answers = report.cost, marked.answers
     if answers is not None:
@@ -91,14 +90,14 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
         seed = job.config.data.split_seed
         report = replace(
             report,
-            answers=samples(paper.asked, answers, seed),
-            worst=worst(paper.asked, answers),
+            answers=samples(test.questions, answers, seed),
+            worst=worst(test.questions, answers),
         )
     if cost.peak_memory_bytes is None:
         cost = replace(cost, peak_memory_bytes=peak_memory_bytes())
     report = replace(
         report,
-        notes=(*report.notes, *paper.notes),
+        notes=(*report.notes, *test.notes),
         validation=on_validation,
         test=on_test,
         cost=cost,
@@ -111,22 +110,22 @@ def finish_arm(report: ArmReport, job: ArmJob, paper: Paper, marked: Marked) -> 
         ),
     )
     save_values(job.folder, values)
-    told = {"task": job.split.task, "headline": paper.headline} | scoring_json(paper.scoring)
-    if paper.max_new_tokens:
-        told["max_new_tokens"] = paper.max_new_tokens
+    told = {"task": job.split.task, "headline": test.headline} | scoring_json(test.scoring)
+    if test.max_new_tokens:
+        told["max_new_tokens"] = test.max_new_tokens
     if marked.check:
-        told["check"] = {"rows": list(paper.asked.rows[: _checked(paper)]), "texts": marked.check}
+        told["check"] = {"rows": list(test.questions.rows[: _checked(test)]), "texts": marked.check}
     job.folder.write_json(TASK, told)
-    job.folder.write_rows(PREDICTIONS, prediction_rows(paper, answers))
+    job.folder.write_rows(PREDICTIONS, prediction_rows(test, answers))
     job.folder.write_json(ARM, asdict(report))
     return report
 
 
-def _checked(paper: Paper) -> int:
-    return min(ANSWERED_AGAIN, len(paper.asked))
+def _checked(test: WritingTest) -> int:
+    return min(ANSWERED_AGAIN, len(test.questions))
 
 
-def values_of(marked: Marked, paper: Paper) -> dict[str, np.ndarray]:
+def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
     """Return per-example arrays: each metric by name, and the losses of all test sequences."""
     values: dict[str, np.ndarray] = {}
     if marked.answers is not None:
@@ -179,11 +178,11 @@ def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:
     return values[f"test/{headline}"]
 
 
-def prediction_rows(paper: Paper, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
+def prediction_rows(test: WritingTest, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
     """Return one plain row per question: prompt, reference, output, scores."""
     if answers is None:
         return []
-    asked = paper.asked
+    asked = test.questions
     return [
         {
             "row": asked.rows[i],

@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import Gemma3TextConfig, T5Config
 
-from tailorbird.arms.trained import HEADS, make_model
 from tailorbird.config.schema import METHODS, Config, ModelConfig
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import encode_apart
@@ -23,6 +22,8 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
 from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, TaskName
+from tailorbird.tasks.fit import HEADS
+from tailorbird.tasks.fit_head import make_model
 from tailorbird.tasks.scoring import trained_target
 
 CPU = choose("cpu", "fp32")

@@ -11,7 +11,7 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import Example
-from tailorbird.tasks.test_set import Asked, asked_of
+from tailorbird.tasks.test_set import PromptSet, prompt_set_of
 
 Encode = Callable[[list[tuple[str, str]]], Tokens]
 
@@ -41,11 +41,11 @@ def encode(stories: Base) -> Encode:
 
 
 @pytest.fixture(scope="session")
-def ask(encode: Encode) -> Callable[[list[tuple[str, str]]], Asked]:
+def ask(encode: Encode) -> Callable[[list[tuple[str, str]]], PromptSet]:
     """Return a maker of what is asked; the first row's number is 1."""
 
-    def make(pairs: list[tuple[str, str]]) -> Asked:
+    def make(pairs: list[tuple[str, str]]) -> PromptSet:
         examples = [Example(p, a, row) for row, (p, a) in enumerate(pairs, 1)]
-        return asked_of(encode(pairs), examples)
+        return prompt_set_of(encode(pairs), examples)
 
     return make

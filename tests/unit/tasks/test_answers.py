@@ -12,10 +12,10 @@ from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.load import Base
 from tailorbird.tasks.answers import AnswerScores, answer_all, samples, score_outputs, worst
-from tailorbird.tasks.test_set import Asked, Scoring, scoring_of
+from tailorbird.tasks.test_set import PromptSet, Scoring, scoring_of
 
 CPU = choose("cpu", "fp32")
-Ask = Callable[[list[tuple[str, str]]], Asked]
+Ask = Callable[[list[tuple[str, str]]], PromptSet]
 PAIRS = [
     ("Once upon a time", "there was a girl"),
     ("Tom had a", "big red ball"),

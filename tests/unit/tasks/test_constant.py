@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tailorbird.arms.load import _Constant
+from tailorbird.arms.constant import ConstantSource
 from tailorbird.errors import UserError
 from tailorbird.records import Target
 from tailorbird.runs.folder import MODEL, RunFolder
@@ -23,10 +23,10 @@ def saved(folder: Path, plain: Any) -> RunFolder:
 
 
 def test_shares_and_words(tmp_path: Path) -> None:
-    shares = _Constant(saved(tmp_path, {"no": 0.25, "yes": 0.75}), LABELS)
+    shares = ConstantSource(saved(tmp_path, {"no": 0.25, "yes": 0.75}), LABELS)
     np.testing.assert_array_equal(shares.probabilities(["a", "b"]), [[0.25, 0.75]] * 2)
     known = {"other": "O", "words": {"Paris": "LOC"}}
-    words = _Constant(saved(tmp_path, known), WORDS)
+    words = ConstantSource(saved(tmp_path, known), WORDS)
     assert words.probabilities([("in", "Paris")]).argmax(axis=1).tolist() == [1, 0]
 
 
@@ -47,4 +47,4 @@ def test_shares_and_words(tmp_path: Path) -> None:
 )
 def test_what_is_none_is_the_files_fault(tmp_path: Path, plain: Any, target: Target) -> None:
     with pytest.raises(UserError, match=r"majority\.json"):
-        _Constant(saved(tmp_path, plain), target)
+        ConstantSource(saved(tmp_path, plain), target)

@@ -12,17 +12,17 @@ from tailorbird.records import Example
 from tailorbird.runs.folder import TASK, RunFolder
 from tailorbird.tasks.job import WritingFile, read_task
 from tailorbird.tasks.test_set import (
-    Asked,
+    PromptSet,
     answer_length,
-    asked_of,
     drawn,
+    prompt_set_of,
     saved_scoring,
     scoring_json,
     scoring_of,
     with_room,
 )
 
-Ask = Callable[[list[tuple[str, str]]], Asked]
+Ask = Callable[[list[tuple[str, str]]], PromptSet]
 
 
 def tokens_of(lengths: list[int]) -> Tokens:
@@ -35,7 +35,7 @@ def test_examples_stand_beside_their_tokens() -> None:
     tokens = tokens_of([1, 2])
     tokens = Tokens(tokens.ids, tokens.trained, tokens.prompts, np.asarray([2, 0]))
     examples = [Example("a", "x", 1), Example("b", "y", 2), Example("c", "z", 3)]
-    asked = asked_of(tokens, examples)
+    asked = prompt_set_of(tokens, examples)
     assert (asked.prompts, asked.references, asked.rows) == (("c", "a"), ("z", "x"), (3, 1))
     back = asked.take(np.asarray([1]))
     assert (back.prompts, back.rows, len(back)) == (("a",), (1,), 1)
@@ -71,7 +71,9 @@ def test_another_process_scores_in_the_same_way(tmp_path: Path) -> None:
     """Labels and how they are written, a function of the user's own; not what is new to it."""
     rows = [("yes" if i % 2 else "no") for i in range(12)]
     tokens = tokens_of([1 + i % 2 for i in range(12)])
-    train = asked_of(tokens, [Example(f"Is it {i}?", row, i + 1) for i, row in enumerate(rows)])
+    train = prompt_set_of(
+        tokens, [Example(f"Is it {i}?", row, i + 1) for i, row in enumerate(rows)]
+    )
     own = tmp_path / "marks.py"
     own.write_text("def share(output, reference, prompt):\n    return 1.0\n")
     for metric in ("auto", "token_f1", f"{own}:share"):
@@ -116,7 +118,7 @@ def test_scoring_of_labels(ask: Ask) -> None:
     assert scoring.endings[0].tolist() == first.ids[1][len(first.prompts[1]) :].tolist()
 
 
-def long_prompts(*lengths: int) -> Asked:
+def long_prompts(*lengths: int) -> PromptSet:
     rows = range(len(lengths))
     tokens = Tokens(
         [np.zeros(4, np.int32) for _ in rows],
@@ -124,7 +126,7 @@ def long_prompts(*lengths: int) -> Asked:
         [np.zeros(length, np.int32) for length in lengths],
         np.arange(len(lengths)),
     )
-    return asked_of(tokens, [Example(f"question {row}", "yes", row=row + 1) for row in rows])
+    return prompt_set_of(tokens, [Example(f"question {row}", "yes", row=row + 1) for row in rows])
 
 
 def test_prompts_that_fill_the_model_are_left_out_and_counted() -> None:

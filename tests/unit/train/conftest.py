@@ -27,8 +27,8 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
     ) -> tuple[Any, Any]:
         import torch
 
-        from tailorbird.arms.trained import make_model
         from tailorbird.methods import get_method
+        from tailorbird.tasks.fit_head import make_model
         from tailorbird.train.labels import LabelWork
         from tailorbird.train.loop import Job
         from tailorbird.train.settings import resolve

@@ -595,10 +595,10 @@ def test_long_texts_take_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, method: str) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    from tailorbird.arms.trained import make_model
     from tailorbird.config import Config
     from tailorbird.methods import get_method
     from tailorbird.models.predict import predict
+    from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.head import start_head
 
     config = Config.model_validate(

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from tailorbird.arms.trained import HEADS
 from tailorbird.config import Config
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import Interrupted, UserError
@@ -20,6 +19,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import load_writer
 from tailorbird.models.packed import sequence_losses, tokens_at_once
 from tailorbird.runs.folder import JOURNAL, RunFolder
+from tailorbird.tasks.fit import HEADS
 from tailorbird.train import loop
 from tailorbird.train.loop import Job, train
 from tailorbird.train.settings import resolve_writing, writing_rate

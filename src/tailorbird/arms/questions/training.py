@@ -5,7 +5,7 @@ that the retriever finds, and rows without the right one teach to say so, not to
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ import numpy as np
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pieces, target
 from tailorbird.arms.questions.sheet import Item
-from tailorbird.arms.trained import drop_checkpoints, save_model
-from tailorbird.arms.trained_writing import fit_writer
+from tailorbird.arms.saved import save_kind
+from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
-from tailorbird.records import Example, Split
+from tailorbird.records import Example, Split, TaskName
 from tailorbird.runs.folder import CONFIG, TASK, RunFolder
+from tailorbird.tasks import get_task
+from tailorbird.tasks.fit import drop_checkpoints
 from tailorbird.tasks.job import ArmJob
+
+TASK_NAME: TaskName = "generation"
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,20 @@ def tune_arm(job: QuestionJob) -> Tuning:
     for share in shares:
         place = job.folder if len(shares) == 1 else RunFolder(job.folder.file(f"share-{share:g}"))
         inner, config = _arm_job(job, place, share)
-        model, base, method, trained = fit_writer(inner)
+        fit = get_task(TASK_NAME).fit(inner, scored=False)
+        trained = fit.train()
         seconds += trained.seconds
         loss = -trained.best[0]
         if loss < min(losses.values(), default=np.inf):
             job.folder.write(CONFIG, dump_config(config))
-            size = save_model(model, base, method, _saved_in(inner, job.folder))
+            size = fit.save(job.folder)
             best, notes = share, trained.notes
         losses[share] = loss
         drop_checkpoints(inner)
     # So that it can be asked by itself: tailor predict RUN/arms/NAME.
     longest = job.config.questions.answer_tokens
-    job.folder.write_json(TASK, {"task": "generation", "max_new_tokens": longest})
+    job.folder.write_json(TASK, {"task": TASK_NAME, "max_new_tokens": longest})
+    save_kind(job.folder, TrainedArm.key, TASK_NAME)
     settings: dict[str, str | float | int] = {"rows": len(job.sheet.train)}
     if job.arm.tuned == "raft":
         settings["share with the right passage"] = best
@@ -71,18 +77,15 @@ def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> tuple[ArmJob, 
     assert job.arm.method is not None
     method: Any = job.arm.method
     config = for_arm(job.config, method)
+    validation = _validation(job)
     split = Split(
         train=_examples(job, job.sheet.train, share),
-        validation=_validation(job),
-        test=(),
+        validation=validation,
+        test=validation,
         labels=(),
-        task="generation",
+        task=TASK_NAME,
     )
     return ArmJob(job.arm.name, config, split, place, resume=True, deadline=job.deadline), config
-
-
-def _saved_in(job: ArmJob, folder: RunFolder) -> ArmJob:
-    return replace(job, folder=folder)
 
 
 def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Example, ...]:

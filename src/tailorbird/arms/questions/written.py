@@ -3,26 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailorbird.arms.load_writing import open_tuned
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import conversation
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece
 from tailorbird.arms.questions.training import tune_arm
-from tailorbird.arms.trained_writing import make_base
+from tailorbird.arms.writer import open_tuned, open_untouched
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.models.device import Device, choose, peak_memory
+from tailorbird.models.device import peak_memory
 from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.inputs import context_length
 from tailorbird.records import Example
 from tailorbird.tasks.answering import Answering
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def answers(job: QuestionJob) -> ArmAnswers:
@@ -58,12 +53,9 @@ def answers(job: QuestionJob) -> ArmAnswers:
 def _local(job: QuestionJob) -> "_Reader":
     """Return the arm's model on this machine."""
     if job.arm.method is None:
-        named = job.config.model
-        base = make_base(job.config, choose(named.device, named.precision), None)
-        return _Reader(job, base.model, base.tokenizer, base.device)
+        return _Reader(job, open_untouched(job.config))
     weights = job.run.arm(job.arm.weights or job.arm.name)
-    base, model, _ = open_tuned(weights, trust=job.config.model.trust_remote_code)
-    return _Reader(job, model, base.tokenizer, base.device)
+    return _Reader(job, open_tuned(weights, trust=job.config.model.trust_remote_code))
 
 
 class _Asker:
@@ -134,15 +126,13 @@ class _Served(_Asker):
 class _Reader(_Asker):
     """A model that answers many questions at once."""
 
-    def __init__(
-        self, job: QuestionJob, model: "nn.Module", tokenizer: Any, device: Device
-    ) -> None:
+    def __init__(self, job: QuestionJob, answering: Answering) -> None:
         super().__init__(job)
-        self.model, self.tokenizer, self.device = model.eval(), tokenizer, device
+        self.model, self.tokenizer = answering.model, answering.tokenizer
+        self.device = answering.device
         tokens = job.config.questions.answer_tokens
-        limit = context_length(model) or 10**9
-        ends = Answering(model, tokenizer, device, limit, job.config).ends
-        self.sampling = Sampling(tokens, end_ids=ends, seed=job.config.questions.seed)
+        limit = context_length(self.model) or 10**9
+        self.sampling = Sampling(tokens, end_ids=answering.ends, seed=job.config.questions.seed)
         self.room = limit - tokens
 
     def read(self, items: Sequence[Item], title: str = "") -> tuple[Output, ...]:

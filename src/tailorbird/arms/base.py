@@ -1,0 +1,59 @@
+"""The untouched base model, asked as it is."""
+
+import json
+
+from tailorbird import log
+from tailorbird.arms.predictor import Predictor
+from tailorbird.arms.protocol import Arm
+from tailorbird.arms.saved import PROMPTED, run_config
+from tailorbird.config import dump_config
+from tailorbird.records import ArmReport, Cost, TaskSpec
+from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.tasks import writing_task
+from tailorbird.tasks.fit import count_parameters
+from tailorbird.tasks.job import ArmJob
+
+
+class BaseArm(Arm):
+    """Asks the untouched model."""
+
+    key = "base"
+    words = "the untouched model"
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return () if spec.head else ("base",)
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        from tailorbird.arms.writer import open_untouched
+        from tailorbird.tasks.written import score_and_save
+
+        config, task, answering = (
+            job.config,
+            writing_task(job.split.task),
+            open_untouched(job.config),
+        )
+        parts = task.encode_parts(job.split, answering, answering.limit, config)
+        test = task.test(job.split, parts, config, answering.reads)
+        log.say(f"{job.name}: {config.model.name} on {answering.device.words}")
+        with job.folder.new_folder(MODEL) as folder:
+            (folder / PROMPTED).write_text(json.dumps({"kind": "base"}))
+            answering.tokenizer.save_pretrained(folder)
+        job.folder.write(CONFIG, dump_config(config))
+        _, total = count_parameters(answering.model)
+        report = ArmReport(
+            job.name,
+            "ok",
+            cost=Cost(train_seconds=0.0, trainable_parameters=0, total_parameters=total),
+            notes=answering.notes,
+            settings={"model": config.model.name},
+        )
+        return score_and_save(report, job, answering, test, parts.validation)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+        """See `Arm.open`."""
+        from tailorbird.arms.writer import Writer, open_untouched
+
+        config = run_config(folder, trust=trust)
+        return Writer(folder, config, open_untouched(config))

@@ -1,0 +1,82 @@
+"""The same answer whatever the text: what every arm must beat."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tailorbird.arms.outputs import finish_outputs
+from tailorbird.arms.predictor import HeadPredictor, OutputSource
+from tailorbird.arms.protocol import Arm
+from tailorbird.data.encode import Text, as_read
+from tailorbird.records import ArmReport, Cost, Target, TaskSpec
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.files import damaged, read_as
+from tailorbird.runs.folder import MODEL, RunFolder
+from tailorbird.tasks import head_task
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.scoring import CHECKED, load_target
+
+FILE = "majority.json"
+
+
+class ConstantArm(Arm):
+    """Counts training examples and does not look at the text.
+
+    The most frequent label (of multi-label data, each label as often as it is given, of labelled
+    words each word's own), or the mean.
+    """
+
+    key = "constant"
+    words = "the same answer whatever the text"
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return (spec.baseline,) if spec.head else ()
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        started = time.perf_counter()
+        split, task = job.split, head_task(job.split.task)
+        target = task.target(split)
+        constant = task.constant(split, target)
+        seconds = time.perf_counter() - started
+        with job.folder.new_folder(MODEL) as folder:
+            plain = json.dumps(constant, ensure_ascii=False)
+            (folder / FILE).write_text(plain, encoding="utf-8")
+        cost = Cost(
+            train_seconds=seconds,
+            peak_memory_bytes=peak_memory_bytes(),
+            trainable_parameters=0,
+            total_parameters=0,
+            predict_ms_per_example=0.0,
+        )
+        parts = {"validation": split.validation, "test": split.test, "check": split.test[:CHECKED]}
+        arrays = {
+            name: task.constant_outputs(constant, [as_read(e) for e in part], target)
+            for name, part in parts.items()
+        }
+        return finish_outputs(job, cost, {}, arrays, target)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open`."""
+        target = load_target(folder)
+        source = ConstantSource(folder, target)
+        return HeadPredictor(str(folder.path), target, source, target.labels)
+
+
+class ConstantSource(OutputSource):
+    """What was counted."""
+
+    def __init__(self, folder: RunFolder, target: Target) -> None:
+        path, self.target = folder.file(MODEL) / FILE, target
+        task = head_task(target.task)
+        self.constant: dict[str, Any] = read_as(path, task.constant_type)
+        if fault := task.constant_fault(self.constant, target):
+            raise damaged(path, fault)
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """See `OutputSource.probabilities`."""
+        return head_task(self.target.task).constant_outputs(self.constant, texts, self.target)

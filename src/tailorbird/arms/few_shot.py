@@ -1,0 +1,184 @@
+"""A model that is shown similar training pairs before each prompt: untouched, or a tuned one."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.arms.outputs import cost_of
+from tailorbird.arms.predictor import Predictor
+from tailorbird.arms.protocol import MIX, RETRIEVAL, Arm
+from tailorbird.arms.saved import PROMPTED, run_config
+from tailorbird.arms.vectors import split_vectors
+from tailorbird.errors import UserError
+from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.shots import fit_shots, with_shots
+from tailorbird.records import ArmReport, Cost, Example, TaskSpec
+from tailorbird.runs.files import inner
+from tailorbird.runs.folder import MODEL, RunFolder
+from tailorbird.tasks import writing_task
+from tailorbird.tasks.fit import count_parameters
+from tailorbird.tasks.job import ArmJob, read_arm
+
+if TYPE_CHECKING:
+    from tailorbird.data.tokens import Tokens
+    from tailorbird.tasks.answering import Answering
+    from tailorbird.tasks.test_set import PromptSet, WritingTest
+    from tailorbird.tasks.writing import WritingTask
+
+_KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995
+_MOST_TRIED = 60
+
+
+class FewShotArm(Arm):
+    """Shows similar training pairs; how many is chosen on validation by the loss of the answers."""
+
+    key = "few_shot"
+    words = "similar training pairs stand before each prompt"
+    mixes = True
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return (RETRIEVAL,) if spec.prompts else ()
+
+    def has_name(self, name: str, spec: TaskSpec) -> bool:
+        """See `Arm.has_name`; ``rag+X`` asks the tuned model of the arm X."""
+        return bool(self.names(spec)) and (name == RETRIEVAL or name.startswith(MIX))
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        from tailorbird.arms.writer import PromptedFile, save_pairs
+        from tailorbird.tasks.written import score_and_save
+
+        started = time.perf_counter()
+        split, task = job.split, writing_task(job.split.task)
+        tuned = job.folder.run.arm(job.name.removeprefix(MIX)) if job.name != RETRIEVAL else None
+        answering = _answering(job, tuned)
+        config = answering.config
+        parts = task.encode_parts(split, answering, answering.limit, config)
+        test = task.test(split, parts, config, answering.reads)
+        log.say(f"{job.name}: {config.model.name} on {answering.device.words}")
+        vectors = split_vectors(job.config, split, job.folder.run)
+        memory = Memory(vectors.train, split.train, ())
+        shots = _Shots(memory, task, answering, test.max_new_tokens)
+        k = job.config.rag.k or _choose_k(shots, split.validation, vectors.validation)
+        validation, _ = shots.tokens(split.validation, vectors.validation, k)
+        sequences, shown = shots.tokens(split.test, vectors.test, k)
+        questions = _with_shots(test, sequences, split.test)
+        test = replace(test, sequences=sequences, questions=questions)
+        seconds = time.perf_counter() - started
+        prompted = PromptedFile("rag", k, tuned.path.name if tuned else None)
+        save_pairs(job, vectors, prompted, max_new_tokens=test.max_new_tokens)
+        _, total = count_parameters(answering.model)
+        cost = replace(
+            cost_of(job, vectors, seconds), total_parameters=total, predict_ms_per_example=None
+        )
+        notes = [f"{k} similar training pairs stand before each prompt"]
+        if shown < k:
+            notes.append(f"on average {shown:.1f} of them fit beside the prompt and the answer")
+        report = ArmReport(
+            job.name,
+            "ok",
+            cost=_with_training(cost, tuned) if tuned else cost,
+            settings={"embedder": vectors.embedder, "k": k},
+            notes=(*answering.notes, *notes),
+        )
+        return score_and_save(report, job, answering, test, validation)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+        """See `Arm.open`."""
+        from tailorbird.arms.writer import (
+            PairMemory,
+            Writer,
+            need_prompted,
+            open_tuned,
+            open_untouched,
+        )
+
+        config, prompted = run_config(folder, trust=trust), need_prompted(folder)
+        pairs = PairMemory.of(folder, config, prompted)
+        if prompted.tuned is None:
+            return Writer(folder, config, open_untouched(config), pairs)
+        path = folder.file(MODEL) / PROMPTED
+        tuned = RunFolder(inner(path, folder.path.parent, prompted.tuned))
+        return Writer(folder, config, open_tuned(tuned, trust=trust), pairs)
+
+
+def _answering(job: ArmJob, tuned: RunFolder | None) -> "Answering":
+    from tailorbird.arms.writer import open_tuned, open_untouched
+
+    if tuned is None:
+        return open_untouched(job.config)
+    return open_tuned(tuned, trust=job.config.model.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class _Shots:
+    """Puts similar training pairs before conversations, as many as fit."""
+
+    memory: Memory
+    task: "WritingTask"
+    answering: "Answering"
+    answer: int
+
+    def tokens(
+        self, examples: Sequence[Example], vectors: np.ndarray, k: int
+    ) -> "tuple[Tokens, float]":
+        """Return the conversations with `k` pairs before them, and how many fit on average."""
+        a = self.answering
+        indices, _ = self.memory.nearest(vectors, k)
+        chosen = [[self.memory.examples[i] for i in row] for row in indices]
+        fitted = fit_shots(examples, chosen, a.tokenizer, a.limit - self.answer)
+        longer = [with_shots(e, s) for e, s in zip(examples, fitted, strict=True)]
+        tokens = self.task.encode(longer, a.tokenizer, a.limit, "cut")
+        return tokens, float(np.mean([len(shots) for shots in fitted]))
+
+
+def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -> int:
+    step = max(1, len(examples) // _MOST_TRIED)
+    examples, vectors = examples[::step], vectors[::step]
+    losses = {}
+    for k in (k for k in _KS if k <= len(shots.memory.examples)):
+        tokens, shown = shots.tokens(examples, vectors, k)
+        losses[k] = shots.answering.losses(tokens).per_token
+        if shown <= k / 2:  # no more fit
+            break
+        if len(losses) > 1 and losses[k] > _WORTH * losses[k // 2]:
+            break  # twice as many again cost twice as much and would help less still
+    # As few as do nearly as well: each pair makes every prompt longer.
+    k = next(k for k in losses if losses[k] <= _NEARLY * min(losses.values()))
+    listed = ", ".join(f"{k}: {loss:.3f}" for k, loss in losses.items())
+    log.say(f"pairs shown before a prompt: {k} (validation loss by number: {listed})")
+    return k
+
+
+def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
+    """Return the cost with that of the trained arm it stands on."""
+    made = read_arm(tuned).cost
+    return replace(
+        cost,
+        train_seconds=(cost.train_seconds or 0.0) + (made.train_seconds or 0.0),
+        trainable_parameters=made.trainable_parameters,
+        artifact_bytes=(cost.artifact_bytes or 0) + (made.artifact_bytes or 0),
+        peak_memory_bytes=max(cost.peak_memory_bytes or 0, made.peak_memory_bytes or 0),
+    )
+
+
+def _with_shots(test: "WritingTest", tokens: "Tokens", examples: Sequence[Example]) -> "PromptSet":
+    """Return the same questions with their longer prompts."""
+    from tailorbird.tasks.test_set import prompt_set_of
+
+    again = prompt_set_of(tokens, examples)
+    places = {row: i for i, row in enumerate(again.rows)}
+    missing = [row for row in test.questions.rows if row not in places]
+    if missing:
+        raise UserError(
+            f"test row {missing[0]} does not fit beside the pairs shown before it",
+            "set a longer data.max_length, or fewer pairs with rag.k",
+        )
+    longer = again.take(np.asarray([places[row] for row in test.questions.rows]))
+    # For people the question stays what was asked, without the pairs before it.
+    return replace(longer, prompts=test.questions.prompts)

@@ -1,0 +1,130 @@
+"""A tuned model's probabilities mixed with the neighbours', weighted as validation says."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from tailorbird.arms.outputs import finish_outputs
+from tailorbird.arms.predictor import HeadPredictor, OutputSource
+from tailorbird.arms.protocol import MIX, RETRIEVAL, Arm
+from tailorbird.arms.saved import open_arm, saved_kind
+from tailorbird.data.encode import Text
+from tailorbird.errors import UserError
+from tailorbird.records import ArmReport, Cost, TaskSpec
+from tailorbird.runs.files import damaged, inner, read_as
+from tailorbird.runs.folder import MODEL, RunFolder
+from tailorbird.tasks import head_task
+from tailorbird.tasks.job import ArmJob, read_arm
+from tailorbird.tasks.scoring import load_probabilities, load_target
+
+FILE = "mix.json"
+_WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
+
+
+class MixArm(Arm):
+    """Mixes the arm after ``rag+`` in its name with the neighbours of the same comparison."""
+
+    key = "mix"
+    words = "a tuned model's answers mixed with the neighbours' votes"
+    mixes = True
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`: its name holds the tuned arm's, known when that is trained."""
+        return ()
+
+    def has_name(self, name: str, spec: TaskSpec) -> bool:
+        """See `Arm.has_name`."""
+        return spec.head and name.startswith(MIX)
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        tuned, memory = (job.folder.run.arm(n) for n in (job.name.removeprefix(MIX), RETRIEVAL))
+        split, task = job.split, head_task(job.split.task)
+        target = task.target(split)
+        started = time.perf_counter()
+        a, b = load_probabilities(tuned), load_probabilities(memory)
+        truth, wish = task.truths(split.validation, target), job.config.rag.weight
+        weights = list(_WEIGHTS) if wish is None else [wish]
+
+        def quality(weight: float) -> tuple[float, float]:
+            mixed = (1 - weight) * a["validation"] + weight * b["validation"]
+            return task.quality(mixed, truth, target)
+
+        weight = max(weights, key=quality)
+        settings = {"tuned": tuned.path.name, "memory": memory.path.name, "weight": weight}
+        with job.folder.new_folder(MODEL) as folder:
+            (folder / FILE).write_text(json.dumps(settings, indent=2))
+        ours, theirs = read_arm(tuned).cost, read_arm(memory).cost
+        cost = Cost(
+            train_seconds=_sum(ours.train_seconds, theirs.train_seconds)
+            + (time.perf_counter() - started),
+            peak_memory_bytes=max(ours.peak_memory_bytes or 0, theirs.peak_memory_bytes or 0),
+            trainable_parameters=ours.trainable_parameters,
+            total_parameters=ours.total_parameters,
+            artifact_bytes=int(_sum(ours.artifact_bytes, theirs.artifact_bytes)),
+            predict_ms_per_example=_sum(ours.predict_ms_per_example, theirs.predict_ms_per_example),
+        )
+        mixed = {part: (1 - weight) * a[part] + weight * b[part] for part in a}
+        return finish_outputs(job, cost, settings, mixed, target)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open`."""
+        source = MixSource(folder, trust=trust)
+        return HeadPredictor(str(folder.path), load_target(folder), source, source.memory.labels)
+
+
+@dataclass(frozen=True)
+class MixFile:
+    """What `mix.json` holds."""
+
+    tuned: str
+    memory: str
+    weight: Annotated[float, Field(ge=0, le=1)]
+
+
+class MixSource(OutputSource):
+    """The two arms that are mixed."""
+
+    def __init__(self, folder: RunFolder, *, trust: bool) -> None:
+        path = folder.file(MODEL) / FILE
+        settings = read_as(path, MixFile)
+        self.weight = settings.weight
+        self.tuned, self.memory = (
+            _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust=trust)
+            for name in (settings.tuned, settings.memory)
+        )
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """See `OutputSource.probabilities`."""
+        near = self.memory.probabilities(texts)
+        tuned = self.tuned.probabilities(texts, title)
+        if near.shape != tuned.shape:
+            raise UserError(
+                "the memory of this mix has labels that its tuned model has not",
+                "use the rag arm alone, or compare again with the new examples",
+            )
+        mixed: np.ndarray = (1 - self.weight) * tuned + self.weight * near
+        return mixed
+
+
+def _opened(part: RunFolder, mix: RunFolder, *, trust: bool) -> HeadPredictor:
+    """Return one of the two arms.
+
+    Raises:
+        UserError: It is a mix itself, or one that answers in words.
+    """
+    if saved_kind(part).arm == MixArm.key:
+        raise damaged(mix.file(MODEL) / FILE, "it mixes a mix")
+    predictor = open_arm(part, trust=trust)
+    if not isinstance(predictor, HeadPredictor):
+        raise damaged(mix.file(MODEL) / FILE, f"{part.path.name} has no probabilities to mix")
+    return predictor
+
+
+def _sum(a: float | None, b: float | None) -> float:
+    return (a or 0.0) + (b or 0.0)

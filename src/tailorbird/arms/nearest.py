@@ -1,0 +1,58 @@
+"""The answer of the most similar training prompt: what writing must beat."""
+
+from dataclasses import replace
+
+from tailorbird.arms.outputs import cost_of
+from tailorbird.arms.predictor import Predictor
+from tailorbird.arms.protocol import Arm
+from tailorbird.arms.saved import run_config
+from tailorbird.arms.vectors import split_vectors
+from tailorbird.rag.neighbours import Memory
+from tailorbird.records import ArmReport, TaskSpec
+from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks import writing_task
+from tailorbird.tasks.job import ArmJob
+
+
+class NearestArm(Arm):
+    """Copies an answer; no model writes."""
+
+    key = "nearest"
+    words = "the answer of the most similar training prompt"
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return ("nearest",) if spec.prompts else ()
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        from tailorbird.arms.writer import PromptedFile, open_untouched, save_pairs
+        from tailorbird.tasks.answers import score_outputs
+        from tailorbird.tasks.written import ANSWERED_AGAIN, Marked, finish_arm
+
+        split, config, task = job.split, job.config, writing_task(job.split.task)
+        vectors = split_vectors(config, split, job.folder.run)
+        reader = open_untouched(config)
+        parts = task.encode_parts(split, reader, reader.limit, config)
+        test = task.test(split, parts, config, reader.reads)
+        assert test.scoring is not None
+        indices, _ = Memory(vectors.train, split.train, ()).nearest(vectors.test, 1)
+        place = {example.row: i for i, example in enumerate(split.test)}
+        rows = [int(indices[place[row], 0]) for row in test.questions.rows]
+        outputs = [str(split.train[row].label) for row in rows]
+        save_pairs(job, vectors, PromptedFile("nearest"))
+        answers = replace(
+            score_outputs(outputs, test.questions, test.scoring),
+            seconds=vectors.ms_per_example / 1000 * len(outputs),
+        )
+        cost = replace(cost_of(job, vectors, 0.0), predict_ms_per_example=None)
+        report = ArmReport(job.name, "ok", cost=cost, settings={"embedder": vectors.embedder})
+        marked = Marked(answers, None, None, tuple(outputs[:ANSWERED_AGAIN]))
+        return finish_arm(report, job, test, marked)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
+        """See `Arm.open`."""
+        from tailorbird.arms.writer import PairMemory, Writer, need_prompted
+
+        config = run_config(folder, trust=trust)
+        return Writer(folder, config, None, PairMemory.of(folder, config, need_prompted(folder)))

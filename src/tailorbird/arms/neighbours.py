@@ -1,0 +1,157 @@
+"""The nearest labelled training examples vote; nothing is trained."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from tailorbird.arms.outputs import cost_of, finish_outputs
+from tailorbird.arms.predictor import HeadPredictor, OutputSource
+from tailorbird.arms.protocol import RETRIEVAL, Arm
+from tailorbird.arms.saved import run_config
+from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
+from tailorbird.config import Config
+from tailorbird.data.encode import Text
+from tailorbird.models.builtin import without_place
+from tailorbird.models.embed import Embedder
+from tailorbird.rag.neighbours import Memory, VoteSettings
+from tailorbird.records import ArmReport, Example, Neighbour, Target, TaskSpec
+from tailorbird.runs.atomic import write_atomically
+from tailorbird.runs.files import check_shape, damaged, read_arrays, read_as, read_rows, reading
+from tailorbird.runs.folder import LABELS, MODEL, RunFolder
+from tailorbird.tasks import head_task
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.scoring import load_target
+
+FILE, VECTORS, EXAMPLES = "rag.json", "vectors.npy", "examples.jsonl"
+NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"
+
+
+class NeighboursArm(Arm):
+    """Embeds the text; the nearest training examples vote."""
+
+    key = "neighbours"
+    words = "the nearest labelled examples vote"
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return (RETRIEVAL,) if spec.head else ()
+
+    def why_not(self, spec: TaskSpec) -> str:
+        """See `Arm.why_not`."""
+        return NO_VECTORS if spec.per_word else ""
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        split, wish, task = job.split, job.config.rag, head_task(job.split.task)
+        target = task.target(split)
+        vectors = split_vectors(job.config, split, job.folder.run)
+        started = time.perf_counter()
+        memory = Memory(vectors.train, split.train, split.labels, task.votes(split.train, target))
+        truth = task.truths(split.validation, target)
+        judge = None
+        if memory.values is not None:
+
+            def judge(outputs: np.ndarray) -> tuple[float, float]:
+                return task.quality(outputs, truth, target)
+
+        settings = memory.choose(vectors.validation, truth, (wish.k, wish.temperature), judge)
+        seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        arrays = vectors.each(lambda rows: memory.probabilities(rows, settings))
+        search_ms = 1000 * (time.perf_counter() - started) / max(1, sum(map(len, arrays.values())))
+        told = {"embedder": vectors.embedder} | asdict(settings)
+        with job.folder.new_folder(MODEL) as folder:
+            save_examples(folder, vectors.train, split.train)
+            shared = told | {"embedder": without_place(vectors.embedder)}
+            (folder / FILE).write_text(json.dumps(shared, indent=2))
+        cost = cost_of(job, vectors, seconds, more_ms=search_ms)
+        return finish_outputs(job, cost, told, arrays, target)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open`."""
+        target = load_target(folder)
+        source = NeighboursSource(folder, run_config(folder, trust=trust), target)
+        return HeadPredictor(str(folder.path), target, source, source.memory.labels)
+
+
+@dataclass(frozen=True)
+class NeighboursFile:
+    """What `rag.json` holds."""
+
+    embedder: Annotated[str, Field(min_length=1)]
+    k: Annotated[int, Field(ge=1)]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class NeighboursSource(OutputSource):
+    """The labelled examples, with what embeds texts to compare with them."""
+
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+        self.folder = folder
+        self.place = folder.file(MODEL)
+        settings = read_as(self.place / FILE, NeighboursFile)
+        self.settings = VoteSettings(settings.k, settings.temperature)
+        self.embedder = saved_embedder(config, settings.embedder)
+        vectors, examples = read_examples_of(self.place, self.embedder, pairs=target.pairs)
+        task, labels = head_task(target.task), list(target.labels)
+        self.learns = task.adds_labels
+        if self.learns:
+            labels += sorted({str(e.label) for e in examples} - set(labels))
+        with reading(self.place / EXAMPLES):
+            self.memory = Memory(vectors, examples, labels, task.votes(examples, target))
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """See `OutputSource.probabilities`."""
+        vectors = embed(self.embedder, texts, title).vectors
+        # As the scores were computed: in the format that outputs are kept in.
+        return self.memory.probabilities(vectors, self.settings).astype(np.float32)
+
+    def near(self, texts: Sequence[Text]) -> list[tuple[Neighbour, ...]]:
+        """Return the three nearest examples of each text."""
+        vectors = embed(self.embedder, texts).vectors
+        return [self.memory.neighbours(vector, 3) for vector in vectors]
+
+    def add(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+        """See `OutputSource.add`."""
+        examples = [Example(t, label) for t, label in zip(texts, labels, strict=True)]
+        self.memory.add(self.embedder.embed(texts).vectors, examples)
+        return list(self.memory.labels)
+
+    def save(self) -> None:
+        """See `OutputSource.save`."""
+        save_examples(self.place, self.memory.vectors, self.memory.examples)
+        self.folder.write_json(LABELS, self.memory.labels)
+
+
+def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example]) -> None:
+    """Write the examples that an arm retrieves, and their vectors ``[n, dimension]``."""
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
+    write_atomically(place / EXAMPLES, rows.encode())
+    write_atomically(place / VECTORS, buffer.getvalue())
+
+
+def read_examples_of(
+    place: Path, embedder: Embedder, *, pairs: bool = False
+) -> tuple[np.ndarray, list[Example]]:
+    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those.
+
+    Raises:
+        UserError: They are missing or damaged, or of another embedder.
+    """
+    path = place / VECTORS
+    vectors = read_arrays(path).get("", np.empty(0))
+    examples = read_rows(place / EXAMPLES, Example)
+    if not examples:
+        raise damaged(place / EXAMPLES, "it holds no examples")
+    check_shape(path, vectors, (len(examples), vector_width(embedder, pairs)))
+    return vectors, examples

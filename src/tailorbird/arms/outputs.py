@@ -1,0 +1,52 @@
+"""What the arms without gradient steps share: their report, scores and files."""
+
+from typing import Any
+
+import numpy as np
+
+from tailorbird.arms.vectors import SplitVectors
+from tailorbird.config import dump_config
+from tailorbird.records import ArmReport, Cost, Target
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import CONFIG, MODEL
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.scoring import save_scored
+
+
+def cost_of(
+    job: ArmJob, vectors: SplitVectors, seconds: float, trained: int = 0, more_ms: float = 0.0
+) -> Cost:
+    """Return what an arm cost that stands on the split's embeddings.
+
+    Args:
+        job: The arm; its model is written already.
+        vectors: The embeddings, whose cost is part of it.
+        seconds: What it took beside them.
+        trained: Parameters that were fitted.
+        more_ms: Milliseconds per prediction beside the embedding.
+    """
+    return Cost(
+        train_seconds=vectors.fit_seconds + seconds,
+        peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
+        trainable_parameters=trained,
+        artifact_bytes=job.folder.size_bytes(MODEL),
+        predict_ms_per_example=vectors.ms_per_example + more_ms,
+    )
+
+
+def finish_outputs(
+    job: ArmJob, cost: Cost, settings: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
+) -> ArmReport:
+    """Save what every arm saves, and score it.
+
+    Args:
+        job: The arm.
+        cost: What it cost.
+        settings: How it was made.
+        arrays: Outputs of the ``validation``, ``test`` and ``check`` examples.
+        target: What they mean.
+    """
+    job.folder.write(CONFIG, dump_config(job.config))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    report = ArmReport(job.name, "ok", cost=cost, settings=settings)
+    return save_scored(report, job, arrays, target)

@@ -1,0 +1,105 @@
+"""A linear model on frozen embeddings."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from tailorbird.arms.neighbours import NO_VECTORS
+from tailorbird.arms.outputs import cost_of, finish_outputs
+from tailorbird.arms.predictor import HeadPredictor, OutputSource
+from tailorbird.arms.protocol import Arm
+from tailorbird.arms.saved import run_config
+from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
+from tailorbird.config import Config
+from tailorbird.data.encode import Text
+from tailorbird.models.builtin import without_place
+from tailorbird.records import ArmReport, Target, TaskSpec
+from tailorbird.runs.files import check_shape, read_arrays, read_as, reading
+from tailorbird.runs.folder import MODEL, RunFolder
+from tailorbird.tasks import head_task
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.scoring import load_target
+
+FILE, WEIGHTS = "probe.json", "probe.npz"
+_CS = (0.1, 1.0, 10.0, 100.0)
+
+
+class ProbeArm(Arm):
+    """Fits a linear model on frozen embeddings, its C chosen on validation.
+
+    A logistic regression, of multi-label data one per label, of numbers a ridge regression.
+    """
+
+    key = "probe"
+    words = "a linear model on embeddings"
+
+    def names(self, spec: TaskSpec) -> tuple[str, ...]:
+        """See `Arm.names`."""
+        return ("probe",) if spec.head else ()
+
+    def why_not(self, spec: TaskSpec) -> str:
+        """See `Arm.why_not`."""
+        return NO_VECTORS if spec.per_word else ""
+
+    def run(self, job: ArmJob) -> ArmReport:
+        """See `Arm.run`."""
+        split, task = job.split, head_task(job.split.task)
+        target = task.target(split)
+        vectors = split_vectors(job.config, split, job.folder.run)
+        learnt, truth = task.learnt(split.train, target), task.truths(split.validation, target)
+        started = time.perf_counter()
+        fits, seed = [], job.config.train.seed
+        for c in _CS:
+            how = {"max_iter": 2000, "random_state": seed}
+            weights, bias = task.fit_linear(vectors.train, learnt, c, **how)
+            on_validation = task.outputs(vectors.validation @ weights.T + bias, target)
+            fits.append((task.quality(on_validation, truth, target), c, weights, bias))
+        _, c, weights, bias = max(fits, key=lambda item: item[0])
+        seconds = time.perf_counter() - started
+        with job.folder.new_folder(MODEL) as folder:
+            np.savez(folder / WEIGHTS, weights=weights, bias=bias)
+            shared = {"embedder": without_place(vectors.embedder), "C": c}
+            (folder / FILE).write_text(json.dumps(shared))
+        cost = cost_of(job, vectors, seconds, weights.size + bias.size)
+        settings = {"embedder": vectors.embedder, "C": c}
+        arrays = vectors.each(lambda rows: task.outputs(rows @ weights.T + bias, target))
+        return finish_outputs(job, cost, settings, arrays, target)
+
+    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open`."""
+        target = load_target(folder)
+        source = ProbeSource(folder, run_config(folder, trust=trust), target)
+        return HeadPredictor(str(folder.path), target, source, target.labels)
+
+
+@dataclass(frozen=True)
+class ProbeFile:
+    """What `probe.json` holds."""
+
+    embedder: Annotated[str, Field(min_length=1)]
+
+
+class ProbeSource(OutputSource):
+    """The linear model, with what embeds texts for it."""
+
+    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+        self.target = target
+        place = folder.file(MODEL)
+        self.embedder = saved_embedder(config, read_as(place / FILE, ProbeFile).embedder)
+        arrays, path = read_arrays(place / WEIGHTS), place / WEIGHTS
+        with reading(path):
+            self.weights, self.bias = arrays["weights"], arrays["bias"]
+            outputs, width = len(target.labels), vector_width(self.embedder, target.pairs)
+            check_shape(path, self.weights, (outputs, width))
+            check_shape(path, self.bias, (outputs,))
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """See `OutputSource.probabilities`."""
+        vectors = embed(self.embedder, texts, title).vectors
+        logits = vectors @ self.weights.T + self.bias
+        return head_task(self.target.task).outputs(logits, self.target)

@@ -1,0 +1,131 @@
+"""A model that answers in words: made, encoded for, trained, and its answers scored."""
+
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.data.template import end_of_turn, install_template
+from tailorbird.data.tokens import Tokens
+from tailorbird.methods.base import Method
+from tailorbird.models.device import Device
+from tailorbird.models.load import Base, load_writer
+from tailorbird.records import ArmReport
+from tailorbird.runs.folder import SHOWN
+from tailorbird.tasks.answering import Answering, Reference
+from tailorbird.tasks.fit import HEADS, Fit, max_length, reading_limit
+from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.training_preview import tell_shown
+from tailorbird.tasks.writing import WritingTask
+from tailorbird.tasks.written import score_and_save
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tailorbird.models.packed import SequenceLosses
+    from tailorbird.train.loop import Trained
+    from tailorbird.train.writing import WritingWork
+
+
+class WritingFit(Fit):
+    """A trained arm that answers in words, or reads on; see `Fit`."""
+
+    kept_by = MappingProxyType({"keep": "loss"})
+
+    def __init__(self, task: WritingTask, job: ArmJob, *, scored: bool) -> None:
+        from tailorbird.train.settings import resolve_writing
+
+        super().__init__(job)
+        config, split = job.config, job.split
+        if scored:
+            log.say(f"{job.name}: {config.model.name} on {self.device.words}")
+        self.base = base = make_base(config, self.device, self.method)
+        self.limit = max_length(config, base, self.method)
+        self.parts = task.encode_parts(split, base, self.limit, config)
+        if scored:
+            # All of it before the method is attached: the untouched model reads the reference.
+            _show(self.parts.train, job)
+            self.test = task.test(split, self.parts, config, reading_limit(base))
+            self.answering = Answering(base.model, base.tokenizer, self.device, self.limit, config)
+            self.reference = Reference.of(self.answering, job.folder.run)
+        self.model = self.method.attach(base, config)
+        hidden = int(self.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+        counts = len(self.parts.train), len(self.parts.validation)
+        self.settings = resolve_writing(config, self.method, counts[0], hidden, counts[1])
+        self.notes += [*base.notes, *self.parts.notes]
+        self.validated: dict[float, SequenceLosses] = {}
+
+    def work(self) -> "WritingWork":
+        """See `Fit.work`."""
+        from tailorbird.train.writing import WritingWork
+
+        parts = self.parts
+        longest = int(parts.validation.lengths.max())
+        work = WritingWork(parts.train, self.model, self.base.device, self.settings, longest)
+        self.reader = work.reader
+        for note in work.reader.notes:
+            log.warn(f"{self.job.name}: {note}")
+        self.notes += work.reader.notes
+        return work
+
+    def validate(self, model: "nn.Module") -> tuple[float, float]:
+        """See `Fit.validate`."""
+        from tailorbird.models.packed import sequence_losses
+
+        losses = sequence_losses(self.reader, self.parts.validation, self.base.device)
+        self.validated[losses.per_token] = losses
+        return losses.per_token, losses.accuracy
+
+    def predict(self) -> None:
+        """See `Fit.predict`: answers are written when they are scored."""
+
+    def score(self, report: ArmReport, trained: "Trained") -> ArmReport:
+        """See `Fit.score`."""
+        best = next(p.validation_loss for p in trained.curve if p.step == trained.best_step)
+        answering = replace(self.answering, model=self.model)
+        # A resumed run may have made its best validation in another process.
+        return score_and_save(
+            report, self.job, answering, self.test, self.parts.validation, self.reference,
+            self.validated.get(best),
+        )  # fmt: skip
+
+
+def make_base(config: Config, device: Device, method: Method | None) -> Base:
+    """Return the base model for writing, seeded, its tokenizer with the chat template it will keep.
+
+    Raises:
+        UserError: The model cannot be had, does not write, or its template has no end of a turn.
+    """
+    from tailorbird.train.randomness import seed_all
+
+    seed_all(config.train.seed)
+    base = load_writer(config.model, device, writer_options(config, device, method))
+    note = install_template(base.tokenizer, config.data.template)
+    end = end_of_turn(base.tokenizer)
+    # Whoever loads the saved model stops where it learnt to stop.
+    generation: Any = base.model.generation_config
+    known = generation.eos_token_id
+    ends = [known] if isinstance(known, int) else list(known or [])
+    generation.eos_token_id = ends if end in ends else [end, *ends]
+    generation.pad_token_id = base.tokenizer.pad_token_id
+    base.notes.append(note)
+    return base
+
+
+def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
+    """Return arguments for ``from_pretrained``: what is not trained takes the device's format.
+
+    Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
+    """
+    options = method.load_options(config.method, HEADS, device) if method else {}
+    trains_all = method is not None and method.name == "full"
+    return options if trains_all else {"dtype": device.dtype} | options
+
+
+def _show(train: Tokens, job: ArmJob) -> None:
+    """Show what is trained and what is not, once a run, and keep it for the report."""
+    run = job.folder.run
+    if not run.file(SHOWN).is_file():
+        tell_shown(train.shown)
+        run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.shown])

@@ -1,0 +1,49 @@
+"""Instructions, questions and chats that a model answers in words."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tailorbird.data.encode_chat import encode_conversations
+from tailorbird.data.encoding_report import TooLong
+from tailorbird.data.tokens import Tokens
+from tailorbird.records import TASKS, Example, Split
+from tailorbird.tasks.test_set import (
+    WritingTest,
+    answer_length,
+    drawn,
+    prompt_set_of,
+    scoring_of,
+    with_room,
+)
+from tailorbird.tasks.writing import WritingParts, WritingTask
+
+if TYPE_CHECKING:
+    from tailorbird.config import Config
+
+ASKED_BY_DEFAULT = 300
+
+
+class TextGeneration(WritingTask):
+    """The prompts of the test part are answered and the answers scored."""
+
+    spec = TASKS["generation"]
+
+    def encode(
+        self, examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong
+    ) -> Tokens:
+        """See `WritingTask.encode`."""
+        return encode_conversations(examples, tokenizer, limit, too_long)
+
+    def test(self, split: Split, parts: WritingParts, config: "Config", reads: int) -> WritingTest:
+        """See `WritingTask.test`."""
+        prompts, left_out = with_room(prompt_set_of(parts.test, split.test), reads)
+        most = config.evaluate.examples or ASKED_BY_DEFAULT
+        questions = prompts.take(drawn(len(prompts), most, config.data.split_seed))
+        scoring = scoring_of(config.evaluate.metric, prompt_set_of(parts.train, split.train))
+        notes = (left_out,) if left_out else ()
+        length = answer_length(parts.train)
+        return WritingTest(questions, parts.test, scoring, length, notes)
+
+    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
+        """See `WritingTask.all_asked`."""
+        return WritingTest(prompt_set_of(test, split.test), test, None, 0)

@@ -1,0 +1,37 @@
+"""Plain text that a model learns to read on: nothing is asked, its losses are what counts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.encode_chat import encode_texts
+from tailorbird.data.encoding_report import TooLong
+from tailorbird.data.tokens import Tokens
+from tailorbird.records import TASKS, Example, Split
+from tailorbird.tasks.test_set import WritingTest, prompt_set_of
+from tailorbird.tasks.writing import WritingParts, WritingTask
+
+if TYPE_CHECKING:
+    from tailorbird.config import Config
+
+
+class PlainText(WritingTask):
+    """The test part is read, and no prompt is answered."""
+
+    spec = TASKS["text"]
+    resembles = False
+
+    def encode(
+        self, examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong
+    ) -> Tokens:
+        """See `WritingTask.encode`."""
+        return encode_texts(examples, tokenizer, limit)
+
+    def test(self, split: Split, parts: WritingParts, config: "Config", reads: int) -> WritingTest:
+        """See `WritingTask.test`."""
+        return self.all_asked(split, parts.test)
+
+    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
+        """See `WritingTask.all_asked`."""
+        return WritingTest(prompt_set_of(test, split.test).take(np.arange(0)), test, None, 0)
