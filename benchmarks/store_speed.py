@@ -121,16 +121,21 @@ class Exact:
 
 
 def fill(
-    folder: Path, maker: Maker, ready: ReadyVectors, chunks: int, exact: Exact | None = None
+    folder: Path,
+    maker: Maker,
+    ready: ReadyVectors,
+    chunks: int,
+    exact: Exact | None = None,
+    store: str | None = None,
 ) -> dict[str, float]:
     """Write the documents batch by batch, as `tailor index` does; return the seconds of each part.
 
-    Making texts and vectors is left out.
+    Making texts and vectors is left out. `store` is as ``knowledge.store``.
     """
     from tailorbird.config.knowledge import IndexConfig
 
     written = processor = 0.0
-    with open_store(folder, ready, IndexConfig(embedder="ready")) as kb:
+    with open_store(folder, ready, IndexConfig(embedder="ready"), store) as kb:
         for block in maker.blocks(chunks):
             before = time.process_time()
             written += write(kb, ready, block)
@@ -144,11 +149,13 @@ def fill(
         return {"write": written, "optimize": tidied, "ingest_processor": processor}
 
 
-def open_store(folder: Path, ready: ReadyVectors, config: Any = None) -> Any:
+def open_store(
+    folder: Path, ready: ReadyVectors, config: Any = None, store: str | None = None
+) -> Any:
     """Open a knowledge base whose embedder has the vectors ready."""
     from tailorbird.knowledge.base import KnowledgeBase
 
-    return KnowledgeBase(folder, config, lambda _: ready)
+    return KnowledgeBase(folder, config, lambda _: ready, store=store)
 
 
 def write(kb: Any, ready: ReadyVectors, block: Ready) -> float:

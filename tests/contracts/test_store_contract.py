@@ -140,6 +140,25 @@ def test_vectors_come_in_the_order_asked(pair: tuple[Store, Oracle]) -> None:
     assert np.array_equal(found, np.stack(wanted).astype(np.float32))
 
 
+def test_many_small_changes_are_tidied(pair: tuple[Store, Oracle]) -> None:
+    store, oracle = pair
+    for number in range(70):
+        put(store, oracle, 2, seed=number, start=1000 + 3 * number)
+        if number % 9 == 0:
+            store.delete(np.array([number + 1, 1000 + 3 * number]))
+            del oracle.held[number + 1], oracle.held[1000 + 3 * number]
+    assert store.due(100)
+    store.optimize()
+    assert not store.due(0)
+    check(store, oracle)
+    put(store, oracle, 3, seed=99, start=2000)
+    store.delete(np.arange(50, 60))
+    for row in range(50, 60):
+        oracle.held.pop(row, None)
+    store.optimize()
+    check(store, oracle)
+
+
 def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracle]) -> None:
     store, _ = pair
     store.add(np.array([900]), np.eye(D, dtype=np.float32)[:1], ["The runner was running"])

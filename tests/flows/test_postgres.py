@@ -222,7 +222,13 @@ def test_many_rows_get_an_index_and_filters_lose_nothing(
     store.delete(np.arange(0, 3000, 2))
     assert len(store.nearest(vectors[1], 2000)[0]) == 1500
     store.optimize()
-    assert len(store.matching("text", 5000)[0]) == 1500
+    for row in range(4000, 4040):
+        store.add(np.array([row]), vectors[:1], ["text word"])
+    store.optimize()
+    with backend.lent() as link:
+        assert link.execute("SELECT count(*) FROM g1_segments").fetchone()[0] <= 2
+    assert len(store.matching("text", 5000)[0]) == 1540
+    assert sorted(store.matching("word", 50)[0].tolist()) == list(range(4000, 4040))
 
 
 def test_the_commands(

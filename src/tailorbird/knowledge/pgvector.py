@@ -19,6 +19,7 @@ import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.knowledge.postgres import PostgresDatabase, Server
+from tailorbird.knowledge.postings import pack, pack_rows, rarity, score, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.resident import best
 from tailorbird.knowledge.terms import terms_to_find, terms_to_index
@@ -27,9 +28,6 @@ from tailorbird.knowledge.terms import terms_to_find, terms_to_index
 _EXACT_ROWS = 10_000
 _PROBED = 16  # one list of so many is looked into
 _SEGMENTS = 32
-_K1, _B = 1.2, 0.75
-_ENTRY = np.dtype([("row", "<u4"), ("count", "<u2"), ("length", "<u2")])
-_MOST = 65_535
 
 _TABLES = """
 CREATE TABLE {g}_segments (
@@ -163,21 +161,15 @@ class PostgresStore:
         """See `Index.add`."""
         if not len(rows):
             return
-        terms = [Counter(terms_to_index(text)) for text in texts]
-        lengths = [min(_MOST, counts.total()) for counts in terms]
         first = int(rows.min())
-        entries: dict[str, list[tuple[int, int, int]]] = {}
-        for row, counts, length in zip(rows.tolist(), terms, lengths, strict=True):
-            for term, count in counts.items():
-                entries.setdefault(term, []).append((row - first, min(_MOST, count), length))
+        lengths, packed = pack([terms_to_index(text) for text in texts], rows - first)
         with self._changing() as link:
-            segment = self._segment(link, first, len(rows), sum(lengths))
-            packed = ((t, np.array(e, dtype=_ENTRY).tobytes()) for t, e in entries.items())
+            segment = self._segment(link, first, len(rows), int(lengths.sum()))
             self._copy_words(link, segment, packed)
             with link.copy(f'{self._name} ("row", segment, length, vector)') as copy:
                 copy.set_types(["int8", "int4", "int4", "vector"])
                 plain = np.asarray(vectors, dtype=np.float32)
-                for row, length, vector in zip(rows.tolist(), lengths, plain, strict=True):
+                for row, length, vector in zip(rows.tolist(), lengths.tolist(), plain, strict=True):
                     copy.write_row((row, segment, length, vector))
 
     def delete(self, rows: np.ndarray) -> None:
@@ -191,7 +183,7 @@ class PostgresStore:
             ).fetchall()
             for segment, first in {(one[0], one[1]) for one in deleted}:
                 here = [one for one in deleted if one[0] == segment]
-                gone = np.array([row - first for _, _, row, _ in here], dtype="<u4").tobytes()
+                gone = pack_rows([row - first for _, _, row, _ in here])
                 link.execute(
                     f"UPDATE {self._name}_segments SET rows = rows - ?, length = length - ?, "
                     "gone = gone || ? WHERE segment = ?",
@@ -234,7 +226,7 @@ class PostgresStore:
         asked = Counter(terms_to_find(question))
         with self._backend.lent() as link, link.snapshot():
             segments = {
-                number: (first, rows, length, np.frombuffer(gone, dtype="<u4"))
+                number: (first, rows, length, unpack_rows(gone))
                 for number, first, rows, length, gone in link.execute(
                     f"SELECT segment, first, rows, length, gone FROM {self._name}_segments"
                 )
@@ -248,17 +240,12 @@ class PostgresStore:
         having: Counter[str] = Counter()
         pieces: dict[int, list[tuple[str, np.ndarray]]] = {}
         for term, segment, packed in read:
-            entries = np.frombuffer(packed, dtype=_ENTRY)
-            if len(gone := segments[segment][3]):
-                entries = entries[~np.isin(entries["row"], gone)]
+            entries = unpack(packed, segments[segment][3])
             having[term] += len(entries)
             pieces.setdefault(segment, []).append((term, entries))
-        weights = {
-            term: times * math.log(1 + (total - having[term] + 0.5) / (having[term] + 0.5))
-            for term, times in asked.items()
-        }
+        weights = {term: times * rarity(total, having[term]) for term, times in asked.items()}
         ranked = [
-            _scored(found, weights, mean, segments[number][0]) for number, found in pieces.items()
+            score(found, weights, mean, segments[number][0]) for number, found in pieces.items()
         ]
         if not ranked:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
@@ -352,7 +339,7 @@ class PostgresStore:
         ).fetchall()
         first = min(one[1] for one in segments)
         shift = {one[0]: one[1] - first for one in segments}
-        gone = {one[0]: np.frombuffer(one[4], dtype="<u4") for one in segments}
+        gone = {one[0]: unpack_rows(one[4]) for one in segments}
         rows, length = (sum(one[place] for one in segments) for place in (2, 3))
         segment = self._segment(link, first, rows, length)
         joined: dict[str, list[np.ndarray]] = {}
@@ -361,10 +348,7 @@ class PostgresStore:
             "RETURNING term, segment, entries",
             (numbers,),
         ):
-            entries = np.frombuffer(packed, dtype=_ENTRY)
-            if len(gone[number]):
-                entries = entries[~np.isin(entries["row"], gone[number])]
-            entries = entries.copy()
+            entries = unpack(packed, gone[number]).copy()
             entries["row"] += np.uint32(shift[number])
             joined.setdefault(term, []).append(entries)
         packed = ((t, b"".join(e.tobytes() for e in parts)) for t, parts in joined.items())
@@ -373,21 +357,3 @@ class PostgresStore:
             f"UPDATE {self._name} SET segment = ? WHERE segment {link.AMONG}", (segment, numbers)
         )
         link.execute(f"DELETE FROM {self._name}_segments WHERE segment {link.AMONG}", (numbers,))
-
-
-def _scored(
-    pieces: list[tuple[str, np.ndarray]], weights: dict[str, float], mean: float, first: int
-) -> Ranking:
-    """Return BM25 of the rows of a segment (Robertson and Zaragoza 2009; Lucene's idf)."""
-    rows = np.concatenate([entries["row"] for _, entries in pieces]).astype(np.int64)
-    parts = []
-    for term, entries in pieces:
-        count = entries["count"].astype(np.float64)
-        long = _K1 * (1 - _B + _B * entries["length"] / mean)
-        parts.append(weights[term] * count * (_K1 + 1) / (count + long))
-    if not len(rows):
-        return rows, np.empty(0)
-    least = int(rows.min())
-    scores = np.bincount(rows - least, np.concatenate(parts))
-    held = np.flatnonzero(scores)
-    return held + least + first, scores[held]
