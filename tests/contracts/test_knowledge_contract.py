@@ -59,6 +59,21 @@ def test_one_that_an_earlier_version_made_is_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/kb", "gs://bucket/kb"])
+def test_object_storage_is_refused_with_the_reason(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, store in (("kb", address), (address, None)):
+        with pytest.raises(UserError, match="ledger is written in place") as caught:
+            KnowledgeBase(folder, CONFIG, load, store=store)
+        assert "postgresql://" in caught.value.fix
+    with pytest.raises(UserError, match="--store takes a folder") as caught:
+        KnowledgeBase("postgresql://me:secret@host/db", CONFIG, load)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_documents_are_written_replaced_found_and_removed(folder: Path) -> None:
     with KnowledgeBase(folder, CONFIG, load) as kb:
         assert add_documents(kb, [document(f"d{n}", 1) for n in range(5)]).added == 5

@@ -164,6 +164,7 @@ def test_a_connection_lost_in_the_middle_of_a_replacement(
         f"postgresql://me:{PASSWORD}@127.0.0.1:1/db",
         f"postgresql://me:{QUOTED}@127.0.0.1:{QUOTED}/db",
         f"postgresql://me:{QUOTED}@127.0.0.1:1/db?nothing=such",
+        f"me:{QUOTED}@127.0.0.1/db",
     ],
 )
 def test_passwords_are_not_shown(given: str, tmp_path: Path) -> None:

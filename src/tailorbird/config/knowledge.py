@@ -18,7 +18,8 @@ class KnowledgeConfig(Section):
     @field_serializer("store", when_used="json")
     def _without_password(self, store: str | None) -> str | None:
         """Save the store's name alone: a password may stand anywhere in an address."""
-        return store and store.partition("://")[0]
+        name = (store or "").partition("://")[0]
+        return name if name.isidentifier() else None
 
 
 class IndexConfig(Section):

@@ -17,6 +17,7 @@ BACKENDS: dict[str, Callable[[Path, str], Backend]] = {
 }
 """By the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
 
+_OBJECTS = ("s3", "gs", "az", "abfs", "r2")
 DEFAULT = "lancedb"
 POINTER = "ledger.json"
 """Lies in a knowledge base's folder where its ledger does not."""
@@ -32,6 +33,14 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
     Raises:
         UserError: There is no such store, or the knowledge base lies in another.
     """
+    scheme, sign, _ = folder.as_posix().partition(":/")
+    if sign and scheme in BACKENDS:
+        raise UserError(
+            f"--store takes a folder, which may point to {scheme}",
+            f"tailor index --store FOLDER --set knowledge.store={scheme}://...",
+        )
+    if sign and scheme in _OBJECTS:
+        raise _no_ledger(scheme)
     recorded = _recorded(folder)
     backend = at(folder, address or recorded or DEFAULT)
     if address and recorded and recorded.partition("://")[0] != backend.name:
@@ -49,12 +58,28 @@ def at(folder: Path, address: str) -> Backend:
         UserError: There is no such store, or the address is none.
     """
     name = address.partition("://")[0]
+    if name in _OBJECTS:
+        raise _no_ledger(name)
     if name not in BACKENDS:
+        # What is no name may hold a password.
+        shown = (
+            f" {name!r}{did_you_mean(name, BACKENDS)}" if name.isidentifier() else " of that name"
+        )
         raise UserError(
-            f"knowledge.store: there is no store {name[:40]!r}{did_you_mean(name, BACKENDS)}",
-            f"use one of: {', '.join(BACKENDS)}",
+            f"knowledge.store: there is no store{shown}",
+            f"use one of: {', '.join(BACKENDS)}; of a server its address: postgresql://HOST/DATABASE",
         )
     return BACKENDS[name](folder, address)
+
+
+def _no_ledger(scheme: str) -> UserError:
+    """Return why object storage is refused: LanceDB could lie there, the ledger could not."""
+    return UserError(
+        f"a knowledge base cannot lie in object storage ({scheme}://): its ledger is written in "
+        "place and locked, which objects are not",
+        "a folder, or knowledge.store=postgresql://... for several hosts; a folder that nobody "
+        "writes may be copied there and back",
+    )
 
 
 def remember(backend: Backend) -> None:
