@@ -257,7 +257,7 @@ def _call(call: Any) -> dict[str, Any]:
     inner = call.get("function", call)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
         raise Unusable("tools", "a call of a tool without the tool's name")
-    arguments = inner.get("arguments", {})
+    arguments = inner.get("arguments") or {}
     if isinstance(arguments, str):
         arguments = (
             _json(arguments, "tools", "the arguments of a call") if arguments.strip() else {}

@@ -9,8 +9,9 @@ from typing import Any
 from tailorbird.records import Message
 
 _TRAINED = (
-    *("weight", "loss_weight", "loss_scale", "loss_mask", "loss", "compute_loss"),
-    *("train", "training", "trainable", "train_on", "train_mask", "trained"),
+    *("weight", "weights", "loss_weight", "loss_weights", "loss_scale", "loss", "compute_loss"),
+    *("train", "training", "trainable", "train_on", "train_mask", "trained", "is_trained"),
+    *("loss_mask", "loss_masks", "assistant_mask", "assistant_masks", "completion_mask"),
 )
 _MASKED = ("masked", "mask_loss", "ignore_loss", "no_loss", "no_train")
 _DOUBTFUL = ("mask", "train_detail")
@@ -39,7 +40,8 @@ def is_trained(turn: Mapping[str, Any]) -> bool:
         >>> is_trained({"role": "assistant", "content": "Well.", "weight": "0"})
         False
     """
-    return all([_flag(name, turn[name]) for name in MARKS if turn.get(name) not in _NOTHING])
+    folded = [(str(key).strip().casefold(), mark) for key, mark in turn.items()]
+    return all([_flag(k, mark) for k, mark in folded if k in MARKS and mark not in _NOTHING])
 
 
 def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]:

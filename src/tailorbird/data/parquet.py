@@ -109,7 +109,11 @@ def _without_nulls(value: Any) -> Any:
     """Return a cell whose objects lack what is null: a struct has its sisters' members as well."""
     if isinstance(value, dict):
         return {k: _without_nulls(inner) for k, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    if value and isinstance(value[0], tuple):  # a map; only there null is a value of its own
+        return {key: inner if inner is None else _without_nulls(inner) for key, inner in value}
+    return [_without_nulls(inner) for inner in value]
 
 
 def class_names(schema: Any) -> dict[str, list[str]]:

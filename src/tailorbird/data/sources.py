@@ -9,7 +9,7 @@ from tailorbird.data.delimited import delimiter_of
 from tailorbird.data.hub import hub_address, hub_splits
 from tailorbird.data.layout import CARD, KEYWORDS, PROSE, TABLES, saved_splits, split_files
 from tailorbird.data.textfile import PACKED, kind_of, open_text
-from tailorbird.errors import Faults, UserError, did_you_mean
+from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 
 ENDINGS = (*TABLES, *PROSE)
 _HEAD = 1 << 16
@@ -45,7 +45,8 @@ def files_of(name: str) -> tuple[Path, ...]:
     """Return the files of one part of the data.
 
     Raises:
-        UserError: Nothing is called so, or it has several splits and none is named.
+        UserError: Nothing is called so, it has several splits and none is named, or a file's name
+            is no UTF-8.
     """
     splits = splits_of(name)
     if len(splits) > 1:
@@ -54,7 +55,9 @@ def files_of(name: str) -> tuple[Path, ...]:
             f"{name} has several splits: {told}",
             f"name the one to read: {name}#{'test' if 'test' in splits else next(iter(splits))}",
         )
-    return next(iter(splits.values()))
+    files = next(iter(splits.values()))
+    check_utf8([str(file) for file in files], "the name of a file")
+    return files
 
 
 def splits_of(name: str) -> dict[str, tuple[Path, ...]]:

@@ -218,6 +218,7 @@ def test_calls_of_tools_pass_through(tmp_path: Path) -> None:
         *({"train": no} for no in ("false", "No")),
         *({name: yes} for name in ("masked", "no_loss") for yes in (True, 1, "true")),
         {"weight": 1, "train": False},
+        {"Train": False},
     ],
     ids=str,
 )
@@ -248,6 +249,7 @@ def test_turns_that_are_trained_all_the_same(mark: dict[str, Any], tmp_path: Pat
         {"train": [False, True]},
         {"masked": [True, True, True, False]},
         {"weight": [None, "0", None, None]},
+        {"assistant_masks": [0, 0, 0, 1]},
     ],
     ids=str,
 )
@@ -309,6 +311,28 @@ def test_parquet_holds_the_same_conversations_as_jsonl(tmp_path: Path) -> None:
     assert padded["arguments"] == {"zone": "UTC", "at": None}
     both = [read(tmp_path, *rows), read_examples(file, task="auto")]
     assert both[0].examples == both[1].examples
+
+
+def test_a_map_of_arrow_is_an_object(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    arguments = arrow.map_(arrow.string(), arrow.string())
+    function = arrow.struct([("name", arrow.string()), ("arguments", arguments)])
+    turn = arrow.struct(
+        [
+            ("role", arrow.string()),
+            ("content", arrow.string()),
+            ("tool_calls", arrow.list_(arrow.struct([("function", function)]))),
+        ]
+    )
+    rows = []
+    for made in ([("zone", "UTC"), ("day", None)], []):
+        call = {"function": {"name": "clock", "arguments": made}}
+        rows.append([ASK, {"role": "assistant", "tool_calls": [call]}, TELL])
+    table = arrow.table({"messages": arrow.array(rows, arrow.list_(turn))})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    examples = read_examples(tmp_path / "train.parquet", task="auto").examples
+    calls = [example.messages[1].extra["tool_calls"][0]["function"] for example in examples]
+    assert [call["arguments"] for call in calls] == [{"zone": "UTC", "day": None}, {}]
 
 
 def test_sharegpt_calls_become_an_assistants(tmp_path: Path) -> None:
