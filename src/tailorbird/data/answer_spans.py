@@ -8,7 +8,7 @@ from typing import Any
 from tailorbird.data.control_tokens import ControlTokens
 from tailorbird.data.sandbox import Span
 from tailorbird.data.template import render, render_marked, tail, template_of
-from tailorbird.errors import UserError
+from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import THOUGHTS, Example, Message
 
 _SYSTEM, _PROMPT, _ANSWER = "Speak plainly.", "What is the weather?", "It is sunny."
@@ -167,7 +167,12 @@ def draw_prompt(example: Example, tokenizer: Any, shape: Shape) -> str:
 def _hidden(
     example: Example, shape: Shape
 ) -> tuple[tuple[Message, ...], tuple[dict[str, Any], ...]]:
-    """Return what the template is given: no control tokens are in anyone's words."""
+    """Return what the template is given: no control tokens are in anyone's words.
+
+    Raises:
+        UserError: A message is no UTF-8.
+    """
+    check_utf8([[m.content, m.extra] for m in example.messages], "a message")
     messages = shape.control.hide(fitted(example.messages, shape))
     return messages, shape.control.hide_tools(example.tools)
 

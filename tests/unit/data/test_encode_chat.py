@@ -259,6 +259,11 @@ def test_no_definition_of_a_tool_and_no_plain_text_holds_a_token() -> None:
     assert [(f.code, f.samples) for f in tokens.findings] == [("special_tokens", ("row 4",))]
 
 
+def test_a_message_that_is_no_utf8_is_refused() -> None:
+    with pytest.raises(UserError, match="row 3: a message is 'half \\\\ud83d'"):
+        encode_prompts([talk("u half \ud83d", row=3)], tokenizer_of(CHATS["chatml"]))
+
+
 def test_stand_ins_of_tokens_are_no_way_around() -> None:
     """Characters of the private plane, with which tokens are hidden, in a text itself."""
     tokenizer = tokenizer_of(CHATS["chatml"])
