@@ -1,7 +1,9 @@
 """`tailor compare QUESTIONS --documents`: every arm asked the same, of an untrained model."""
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -210,3 +212,45 @@ def test_what_is_odd_is_counted_and_a_short_model_drops_passages(
     assert any("nobody at all" in note for note in report["notes"])
     (rag,) = report["arms"]
     assert any("questions were asked with fewer" in note for note in rag["notes"]), rag
+
+
+class _Parrot(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that answers with the last town it reads of."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        words = body["messages"][-1]["content"]
+        town = next((t for t in TOWNS if t in words.rpartition("Question:")[2]), "")
+        chunk = {"choices": [{"delta": {"content": f"It is {town}"}, "finish_reason": None}]}
+        end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+        lines = [f"data: {json.dumps(part)}\n\n" for part in (chunk, end)] + ["data: [DONE]\n\n"]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write("".join(lines).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Stay silent."""
+
+
+def test_an_endpoint_answers_and_what_needs_training_is_skipped(
+    inside: Tailor, files: Path, run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Parrot)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    try:
+        done = inside(
+            "compare", files / "q.jsonl", "--store", run[0] / "knowledge", "--methods",
+            "base,rag,raft+lora", "--set", f"ask.endpoint={url}", "--set", "ask.endpoint_model=m",
+            "--set", "questions.test=10", "--set", "questions.substitutions=0",
+            "--output", tmp_path / "out", "--json",
+        )  # fmt: skip
+    finally:
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    arms = {arm["name"]: arm for arm in json.loads(done.stdout)["arms"]}
+    assert arms["raft+lora"]["status"] == "skipped" and "endpoint" in arms["raft+lora"]["why"]
+    assert arms["base"]["status"] == arms["rag"]["status"] == "ok", arms
+    rows = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    assert all(json.loads(row)["arms"]["rag"]["answer"].startswith("It is ") for row in rows)

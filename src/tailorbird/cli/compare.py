@@ -24,7 +24,8 @@ def compare(
         typer.Option(
             help="Arms, comma-separated: full, adapter, lora, qlora, prompt, rag, rag+best; "
             "for labels also majority, probe; for numbers mean, probe; for written answers "
-            "nearest, base. Default: all."
+            "nearest, base. Default: all. On questions: methods in the place of lora, all for all "
+            "of them, or arms such as rag,raft+lora."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,

@@ -82,8 +82,16 @@ def split_questions(
     asked = {text_key(question.text) for question in (*test, *validation)}
     kept = [question for question in train if text_key(question.text) not in asked]
     unused = len(questions) - len(train) - len(validation) - len(test)
-    notes = _notes(len(train) - len(kept), unused)
+    repeated = len(train) - len(kept)
+    notes: tuple[str, ...] = ()
+    if repeated:
+        notes = (
+            f"{repeated:,} training questions are asked in validation or test too, word for word: "
+            "dropped",
+        )
     how = f"by {by}: {len(members):,} of them, seed {seed}; no {by} is in two parts"
+    if unused:
+        how += f"; {unused:,} questions are in no part, for the budget holds no more"
     return QuestionSplit(
         tuple(kept), tuple(validation), tuple(test), groups, how, notes,
         _shared(test, kept),
@@ -131,18 +139,6 @@ def _deal(
     while len(dealt) < enough and len(order) > leave:
         dealt += members[order.pop(0)]
     return dealt[:enough]
-
-
-def _notes(repeated: int, unused: int) -> tuple[str, ...]:
-    notes = []
-    if repeated:
-        notes.append(
-            f"{repeated:,} training questions are asked in validation or test too, word for word: "
-            "dropped"
-        )
-    if unused:
-        notes.append(f"{unused:,} questions are in no part: the budget holds no more")
-    return tuple(notes)
 
 
 def _shared(test: Sequence[Question], train: Sequence[Question]) -> float:

@@ -48,8 +48,8 @@ _DECIMAL = re.compile(r"(\d+)\.0+")
 _CLAUSE = re.compile(r"[.;:!?,](?=\s|$)|\n|\bbut\b")
 _YEAR = re.compile(r"[12]\d{3}")
 _UNKNOWN = re.compile(
-    r"\W*(?:sorry\W+)?(?:i|we)\s+(?:do not|don['\u2019]?t|can(?:no|['\u2019])?t)\s+"
-    r"(?:know|tell|answer|say)\b"
+    r"\W*(?:sorry\W+)?(?:the answer is\W+)?(?:i|we)\s+"
+    r"(?:do not|don['\u2019]?t|can(?:no|['\u2019])?t)\s+(?:know|tell|answer|say)\b"
     r"|\W*(?:unknown|no answer|unanswerable|not (?:known|stated|given|mentioned))\W*$"
     r"|\W*(?:the|these) passages? do(?:es)?(?: not|n['\u2019]?t)\b",
     re.IGNORECASE,

@@ -105,7 +105,15 @@ def test_types(answer: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["I don't know.", "I do not know", "", "Unknown.", "I can't say"]
+    "output",
+    [
+        "I don't know.",
+        "The answer is: I don't know",
+        "I do not know",
+        "",
+        "Unknown.",
+        "I can't say",
+    ],
 )
 def test_abstaining(output: str) -> None:
     assert abstains(output)

@@ -27,18 +27,16 @@ NONE = Item("3", "Who bought it?", (), False, tuple(OTHERS))
 
 def test_every_arm_is_asked_with_the_same_words() -> None:
     closed, open_ = prompt("Why?"), prompt("Why?", [GOLD])
-    assert closed.endswith("Question: Why?") and open_.endswith("Question: Why?")
-    assert f"[1] Mills > Water\n{GOLD.text}" in open_
-    first = closed.split("\n\n")[0]
-    assert open_.split("\n\n")[0].replace(", from these passages", "") == first
+    first, last = closed.split("\n\n")
+    assert open_ == f"{first}\n\nMills > Water\n{GOLD.text}\n\n{last}"
+    assert "I don't know" in first and last.startswith("Question: Why?\n")
 
 
 def test_shots_stand_before_it_the_most_similar_last_and_are_not_learnt() -> None:
     example = conversation(ITEM, shots=[("near?", "1"), ("far?", "2")])
-    roles = [(m.role, m.content.splitlines()[-1]) for m in example.messages]
-    assert [words for _, words in roles] == [
-        "Question: far?", "2", "Question: near?", "1", f"Question: {ITEM.question}",
-    ]  # fmt: skip
+    turns = [m.content.split("\n\n")[-1].splitlines()[0] for m in example.messages]
+    asked = f"Question: {ITEM.question}"
+    assert turns == ["Question: far?", "2", "Question: near?", "1", asked]
     assert not any(m.trained for m in example.messages if m.role == "assistant")
 
 

@@ -14,20 +14,18 @@ from tailorbird.records import Example, Message
 
 ABSTAINED = f"{UNKNOWN}."
 ANSWER = "Answer:"
-_INSTRUCTION = (
-    "Answer the question in as few words as possible{}. If you cannot tell, write only: "
-    f"{ABSTAINED}"
-)
-_FROM = ", from these passages"
+# What to write stands last, next to the answer, and passages have no numbers: small models that are
+# told first forget, and cite numbers in the place of answers.
+_FIRST = f"If you do not know, say: {ABSTAINED}"
+_LAST = "Give only the answer, in a few words."
 _QUOTE_WORDS = 25
 _AFTER_MARK = re.compile(rf".*\b{ANSWER}", re.IGNORECASE | re.DOTALL)
 
 
 def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
-    """Return a question as the user's turn, the passages numbered before it."""
-    shown = [f"[{n}] {p.heading}\n{p.text.strip()}" for n, p in enumerate(pieces, start=1)]
-    lead = _INSTRUCTION.format(_FROM if pieces else "")
-    return "\n\n".join([lead, *shown, f"Question: {question}"])
+    """Return a question as the user's turn, the passages before it."""
+    shown = [f"{piece.heading}\n{piece.text.strip()}".strip() for piece in pieces]
+    return "\n\n".join([_FIRST, *shown, f"Question: {question}\n{_LAST}"])
 
 
 def conversation(
