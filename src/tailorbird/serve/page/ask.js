@@ -69,7 +69,7 @@ function shown(answer, body) {
   const cited = answer.claims.flatMap((claim) => claim.citations);
   const parts = answer.refused
     ? [h("h2", {}, answer.text), note(`Why there is no answer: ${answer.why}.`)]
-    : [h("h2", {}, answer.short || "Answer"), h("div", {}, answer.claims.map(claimed))];
+    : [h("h2", {}, "Answer"), h("div", {}, answer.claims.map(claimed))];
   const heading = answer.refused ? "The nearest that was found" : "Passages";
   return [...parts, h("p", { class: "soft" }, `${answer.seconds.toFixed(2)} s, ${answer.generator}`),
     h("h3", {}, heading), answer.passages.map((passage) => passed(passage, cited)),
@@ -95,10 +95,11 @@ function claimed(claim, index) {
 function lit(event, number) {
   event.preventDefault();
   const place = document.getElementById(`passage-${number}`);
+  place.open = true;
   for (const other of document.querySelectorAll(".lit")) other.classList.remove("lit");
   place.classList.add("lit");
-  place.focus({ preventScroll: true });
-  place.scrollIntoView({ block: "nearest" });
+  place.querySelector("summary").focus({ preventScroll: true });
+  (place.querySelector("mark") ?? place).scrollIntoView({ block: "nearest" });
 }
 
 /** Return a passage with the words marked that claims cite. */
@@ -117,7 +118,7 @@ function passed(passage, cited) {
   parts.push(characters.slice(at).join(""));
   const trail = [passage.title, ...passage.headings.filter((x) => x !== passage.title)].join(" › ");
   const about = [passage.page && `page ${passage.page}`, passage.dense !== null && `likeness ${percent(passage.dense)}`].filter(Boolean);
-  return h("article", { class: "passage", id: `passage-${passage.number}`, tabindex: "-1" },
-    h("strong", {}, `[${passage.number}] ${trail}`), h("p", {}, parts),
+  return h("details", { class: "passage", id: `passage-${passage.number}`, open: spans.length > 0 },
+    h("summary", {}, `[${passage.number}] ${trail}`), h("p", {}, parts),
     h("p", { class: "soft" }, h("a", { href: passage.url, target: "_blank", rel: "noopener" }, passage.source), about.length ? `, ${about.join(", ")}` : ""));
 }

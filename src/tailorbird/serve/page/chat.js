@@ -24,7 +24,7 @@ export function chat({ writers, stores }) {
   });
   adapt();
   forget();
-  return h("div", { class: "columns" }, form, log);
+  return h("div", { class: "columns answer-first" }, form, log);
 
   function adapt() { settings.hidden = stores.some((m) => m.id === names.value); }
 

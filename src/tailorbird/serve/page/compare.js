@@ -34,7 +34,7 @@ export function compare({ heads, writers }) {
     try {
       const found = await get(`v1/disagreements?first=${encodeURIComponent(a.id)}&second=${encodeURIComponent(b.id)}`);
       list.append(h("p", { class: "soft" }, `${found.total} of ${found.examples} test examples.`),
-        h("ul", { class: "list" }, found.data.slice(0, 12).map((row) => h("li", {},
+        h("ul", { class: "list scroll", tabindex: "0", "aria-label": "Test examples" }, found.data.map((row) => h("li", {},
           h("button", { type: "button", click: () => { text.value = row.text; run(row.label); } },
             h("span", { class: "text" }, row.text), `${a.id}: ${row.first}, ${b.id}: ${row.second}, right: ${row.label}`)))));
     } catch (fault) {
