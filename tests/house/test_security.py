@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tailorbird import yaml_text
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.config.serving import ServeConfig
 from tailorbird.data import sandbox, table, textfile
 from tailorbird.documents import archive, ignore, kinds, zipped
 from tailorbird.rag import connection, endpoint
@@ -13,7 +14,7 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
     promises = {line.split(" | ")[0].strip("| "): line
                 for line in (root / "SECURITY.md").read_text(encoding="utf-8").splitlines()
                 if line.startswith("| ")}  # fmt: skip
-    index = IndexConfig()
+    index, serve = IndexConfig(), ServeConfig()
     limits: dict[str, list[str]] = {
         "YAML": [
             f"{yaml_text.MOST_CHARACTERS:,} characters, {yaml_text.MOST_DEPTH} levels",
@@ -49,6 +50,11 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
             f"cells of {table.MAX_CELL_CHARACTERS:,}",
             f"beyond {textfile._BOMB_BYTES >> 20} MB, {textfile._BOMB_RATIO} times",
         ],
+        "a request to": [
+            f"({serve.request_mb:g} MB), `serve.request_inputs` ({serve.request_inputs})",
+            f"({serve.answer_tokens:,}), `serve.deadline_seconds` ({serve.deadline_seconds:g} s)",
+        ],
+        "what waits": [f"({serve.queue_inputs:,}), `serve.queue_tokens` ({serve.queue_tokens:,})"],
         "ignore files": [f"{ignore._LARGEST_BYTES:,} bytes"],
     }
     assert endpoint._SECONDS_PER_TOKEN == 0.5  # "half a second"

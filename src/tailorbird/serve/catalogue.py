@@ -24,7 +24,7 @@ from tailorbird.serve.models import (
 )
 
 Kind = TypeVar("Kind")
-_BATCH_TOKENS = {"cpu": 1024}
+_BATCH_TOKENS = {"cpu": 4096}
 _BATCH_TOKENS_GPU = 16_384
 
 
