@@ -6,9 +6,10 @@ Without --run the `probe` arm of the bundled example is made (builtin:minilm und
 Texts of 8 to 256 tokens. Rounds alternate between the sides; medians are printed. Server and
 clients share the machine's cores, as on loopback they must.
 
-classification: texts/s of 32 clients with 1 text a request and with 16, as shares of `predict` on the
-same texts; one client's p50 less that of a direct call; p99 / p50 at 70 % of the load. overload: three
-times the clients that the queue has room for. chat: tokens/s of eight streams beside one.
+classification: texts/s of 32 clients with 1 text a request and with 16, as shares of `predict` on
+the same texts; one client's p50 beside that of a direct call; p99 / p50 at 70 % of the load.
+overload: three times the clients that the queue has room for. chat: tokens/s of eight streams
+beside one.
 """
 
 import asyncio
@@ -103,7 +104,7 @@ async def load(
     port: int, texts: Sequence[str], seconds: float, clients: int, each: int = 1,
     pace: float = 0.0,
 ) -> tuple[float, list[float], list[tuple[int, float, bool]]]:  # fmt: skip
-    """Return texts/s, the seconds of each answer, and status, seconds and ``Retry-After`` of refusals.
+    """Return texts/s, the seconds of each answer, and what refusals said.
 
     Args:
         port: The server's.

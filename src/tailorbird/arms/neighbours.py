@@ -123,6 +123,10 @@ class NeighboursSource(OutputSource):
         self.memory.add(self.embedder.embed(texts).vectors, examples)
         return list(self.memory.labels)
 
+    def remove(self, text: str, label: str) -> None:
+        """See `OutputSource.remove`."""
+        self.memory.remove(text, label)
+
     def save(self) -> None:
         """See `OutputSource.save`."""
         save_examples(self.place, self.memory.vectors, self.memory.examples)

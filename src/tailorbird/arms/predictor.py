@@ -103,6 +103,10 @@ class OutputSource(ABC):
         """Learn labelled examples at once; return all labels that it now knows."""
         raise NotImplementedError
 
+    def remove(self, text: str, label: str) -> None:
+        """Forget the last example that was learnt with a text and a label."""
+        raise NotImplementedError
+
     def save(self) -> None:  # noqa: B027 - most have nothing to do
         """Write what was added to its folder."""
 
@@ -174,6 +178,15 @@ class HeadPredictor(Predictor):
         check_utf8([*texts, *labels], "a text or label to add")
         with self._lock:
             self.labels = self.source.add(texts, labels)
+
+    def remove(self, text: str, label: str) -> None:
+        """Forget the last example that was added with a text and a label.
+
+        Raises:
+            ValueError: There is none.
+        """
+        with self._lock:
+            self.source.remove(text, label)
 
     def save(self) -> None:
         """Keep added examples in the run folder."""

@@ -244,34 +244,19 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
     loaded = load(folder, trust=trust)
     if not isinstance(loaded, HeadPredictor):
         return _writing_run(loaded, place.path)
-    source: Any = loaded.source
-    tokenizer, longest = _reader(source)
-    one = threading.Lock()
-
-    def predict(texts: Sequence[Any]) -> Sequence[Any]:
-        with one:
-            return loaded.predict(texts)
-
-    def learn(text: str, label: str) -> None:
-        with one:
-            loaded.add([text], [label])
-
-    def unlearn(text: str, label: str) -> None:
-        with one:
-            source.memory.remove(text, label)
-
-    learns = source.learns
+    tokenizer, longest = _reader(loaded.source)
+    learns = loaded.spec.learns
     return HeadModel(
         task=loaded.target.task,
         labels=tuple(loaded.labels),
         pairs=loaded.target.pairs,
         folder=place.path,
-        predict=predict,
+        predict=loaded.predict,
         count=_counter(tokenizer),
         longest=longest,
         base=_base_name(place),
-        learn=learn if learns else None,
-        unlearn=unlearn if learns else None,
+        learn=(lambda text, label: loaded.add([text], [label])) if learns else None,
+        unlearn=loaded.remove if learns else None,
     )
 
 

@@ -150,8 +150,6 @@ def serve(catalogue: Catalogue, keys: Keys, bound: socket.socket) -> None:
         make_app(catalogue, keys), log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5,
     )  # fmt: skip
-    host, port = bound.getsockname()[:2]
-    log.say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     asyncio.run(_Server(settings, catalogue).serve([bound]))
 
 
@@ -162,6 +160,13 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.catalogue = catalogue
         self._end = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        for bound in sockets or ():
+            host, port = bound.getsockname()[:2]
+            log.say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take nothing more; the second time end at once."""
