@@ -31,6 +31,7 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
         keys: Who may ask.
     """
     from tailorbird.serve import (
+        routes_adapters,
         routes_knowledge,
         routes_labels,
         routes_openai,
@@ -63,7 +64,11 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
     )
     _tell_faults(app)
     _health(app, catalogue)
-    for routes in (routes_openai, routes_labels, routes_rank, routes_knowledge, routes_page):
+    rooms = (
+        *(routes_openai, routes_labels, routes_rank),
+        *(routes_knowledge, routes_adapters, routes_page),
+    )
+    for routes in rooms:
         app.include_router(routes.router)
     return app
 

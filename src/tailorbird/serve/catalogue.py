@@ -1,5 +1,7 @@
 """All that is served, by name: models, their queues, and what watches both."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from tailorbird.serve.models import (
 Kind = TypeVar("Kind")
 _BATCH_TOKENS = {"cpu": 4096}
 _BATCH_TOKENS_GPU = 16_384
+_RETIRE_SECONDS = 10.0
 
 
 @dataclass
@@ -87,6 +90,8 @@ class Catalogue:
         self.limits = config.serve
         self.entries: dict[str, Entry] = {}
         self.closing = False
+        self.opening = asyncio.Lock()
+        """Held while a model is opened and others are served: one at a time."""
 
     # --- opening ------------------------------------------------------------------------------
 
@@ -145,9 +150,7 @@ class Catalogue:
         """
         if name not in self.entries:
             raise no_model(self.entries)
-        entry = self.entries.pop(name)
-        for lane in entry.lanes:
-            lane.close()
+        _retire(self.entries.pop(name))
 
     def _need_free(self, name: str) -> None:
         if name in self.entries:
@@ -168,8 +171,8 @@ class Catalogue:
                 name, a.model, a.tokenizer, a.device, self.limits, self.metrics
             )  # fmt: skip
         before, self.entries[name] = self.entries.get(name), entry
-        for lane in before.lanes if before else ():
-            lane.close()
+        if before is not None:
+            _retire(before)
 
     def _vector_lane(self, name: str, model: VectorModel) -> Lane:
         return Lane(name, model.embed, self._room(self._budget()), self.metrics)
@@ -239,6 +242,14 @@ class Catalogue:
 
     def _lanes(self) -> list[Any]:
         return [lane for entry in list(self.entries.values()) for lane in entry.lanes]
+
+
+def _retire(entry: Entry) -> None:
+    """Let an entry take what is on its way to it, and then nothing more."""
+    for lane in entry.lanes:
+        end = threading.Timer(_RETIRE_SECONDS, lane.close)
+        end.daemon = True
+        end.start()
 
 
 def head_of(entry: Entry) -> HeadModel | None:

@@ -148,7 +148,7 @@ def serve(catalogue: Catalogue, keys: Keys, bound: socket.socket) -> None:
     sys.setswitchinterval(0.001)
     settings = uvicorn.Config(
         make_app(catalogue, keys), log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=5, timeout_keep_alive=75,
     )  # fmt: skip
     asyncio.run(_Server(settings, catalogue).serve([bound]))
 

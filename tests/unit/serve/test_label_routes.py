@@ -347,6 +347,60 @@ def test_a_server_for_others_without_keys_answers_nobody() -> None:
         assert httpx2.get(f"{address}/livez").status_code == 401
 
 
+def test_runs_come_and_go_from_the_allowed_folder_only(tmp_path: Path) -> None:
+    catalogue = catalogue_of({"topic": head_model(ONE)}, adapters=str(tmp_path / "runs"))
+    (tmp_path / "runs" / "broken").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "outside")
+    with running(catalogue) as address, httpx2.Client(base_url=address) as http:
+
+        def load(name: str, path: str, **more: Any) -> httpx2.Response:
+            body = {"lora_name": name, "lora_path": path, **more}
+            return http.post("/v1/load_lora_adapter", json=body)
+
+        places = ("../outside", "link", "nothing", ".", str(tmp_path / "outside"), "a\x00b")
+        for path in (*places, "broken"):
+            refused = load("new", path)
+            assert refused.status_code == 400, path
+            assert str(tmp_path / "outside") not in refused.text
+        assert load("topic", "broken").json()["error"]["code"] == "InvalidUserInput"
+        assert load("topic", "broken", load_inplace=True).status_code == 400
+        ask = {"model": "topic", "input": "soup"}
+        assert http.post("/classify", json=ask).status_code == 200
+        missing = http.post("/v1/unload_lora_adapter", json={"lora_name": "none"})
+        assert missing.status_code == 404
+        gone = http.post("/v1/unload_lora_adapter", json={"lora_name": "topic"})
+        assert "removed successfully" in gone.text
+        assert http.post("/classify", json=ask).status_code == 404
+    with running(catalogue_of({"topic": head_model(ONE)})) as address:
+        body = {"lora_name": "topic"}
+        assert httpx2.post(f"{address}/v1/unload_lora_adapter", json=body).status_code == 403
+
+
+def test_a_model_is_replaced_under_load_without_a_fault(http: httpx2.Client) -> None:
+    """Each answer is the one model's or the other's, never of both."""
+
+    def constant(index: int) -> Any:
+        return lambda texts: np.eye(3)[[index] * len(texts)]
+
+    catalogue = catalogue_of({"topic": head_model(ONE, constant(0))})
+    with running(catalogue) as address, httpx2.Client(base_url=address) as client:
+
+        def ask(number: int) -> set[str]:
+            body = {"model": "topic", "input": ["a", "b", "c"]}
+            answer = client.post("/classify", json=body)
+            assert answer.status_code == 200, answer.text
+            return {row["label"] for row in answer.json()["data"]}
+
+        with ThreadPoolExecutor(8) as pool:
+            before = [pool.submit(ask, n) for n in range(60)]
+            catalogue.add("topic", head_model(ONE, constant(2)))
+            after = [pool.submit(ask, n) for n in range(60)]
+            answers = [one.result() for one in (*before, *after)]
+    assert {frozenset(a) for a in answers} <= {frozenset({"food"}), frozenset({"sport"})}
+    assert answers[-1] == {"sport"}
+
+
 def test_routes_and_their_bodies_are_described(http: httpx2.Client) -> None:
     described = json.dumps(http.get("/openapi.json").json())
     assert "/v1/decisions" in described and "ClassifyBody" in described

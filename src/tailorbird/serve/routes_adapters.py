@@ -1,0 +1,77 @@
+"""Runs that come and go while others are served, in vLLM's shapes."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import Field, StrictBool
+from starlette.responses import PlainTextResponse, Response
+
+from tailorbird.serve.app import catalogue_of
+from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.faults import RequestFault, refuse
+from tailorbird.serve.models import open_run
+from tailorbird.serve.shapes import Body, Name
+
+router = APIRouter()
+_TAKEN = "InvalidUserInput"
+
+
+class LoadBody(Body):
+    """`POST /v1/load_lora_adapter`."""
+
+    lora_name: Name
+    lora_path: Annotated[str, Field(min_length=1, max_length=1000)]
+    load_inplace: StrictBool | None = None
+
+
+class UnloadBody(Body):
+    """`POST /v1/unload_lora_adapter`."""
+
+    lora_name: Name
+
+
+@router.post("/v1/load_lora_adapter")
+async def load(body: LoadBody, request: Request) -> Response:
+    """Open a run below `serve.adapters` under a name; in place of what has it only if asked.
+
+    What cannot be opened changes nothing: the one before goes on answering until the new one can.
+    """
+    catalogue = catalogue_of(request)
+    place = _place(catalogue, body.lora_path)
+    if body.lora_name in catalogue.entries and not body.load_inplace:
+        raise refuse("this name is taken: say load_inplace, or unload it", "lora_name", _TAKEN)
+    async with catalogue.opening:
+        model = await asyncio.to_thread(open_run, place, trust=False)
+        catalogue.add(body.lora_name, model)
+    return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+
+
+@router.post("/v1/unload_lora_adapter")
+async def unload(body: UnloadBody, request: Request) -> Response:
+    """Take a run out; what was asked of it is still answered."""
+    catalogue = catalogue_of(request)
+    _root(catalogue)
+    catalogue.remove(body.lora_name)
+    return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+
+def _root(catalogue: Catalogue) -> Path:
+    root = catalogue.limits.adapters
+    if root is None:
+        raise RequestFault(403, "no folder of runs is allowed: serve.adapters names none")
+    return Path(root).expanduser().resolve()
+
+
+def _place(catalogue: Catalogue, given: str) -> Path:
+    """Return a folder below the one that is allowed, links followed."""
+    root = _root(catalogue)
+    try:
+        place = (root / given).resolve()
+        there = place.is_relative_to(root) and place != root and place.is_dir()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise refuse("there is no such run below the folder that is allowed", "lora_path")
+    return place
