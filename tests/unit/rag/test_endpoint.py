@@ -566,3 +566,20 @@ def test_a_copy_of_the_socket_is_closed(
         assert limit._socket is not None and limit._socket.fileno() == -1
         limit._timer.join(2)
         assert not limit._timer.is_alive()
+
+
+@pytest.mark.parametrize(("scheme", "verified"), [("http", False), ("https", True)])
+def test_certificates_are_read_for_https_only_and_checked_there(
+    scheme: str, verified: bool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx2
+
+    transport, checks = httpx2.HTTPTransport, list[bool]()
+    monkeypatch.setattr(
+        httpx2, "HTTPTransport", lambda verify: (checks.append(verify), transport(verify=verify))[1]
+    )
+    server.plays(200, WHOLE)
+    url = server.url.replace("http:", f"{scheme}:")
+    with contextlib.suppress(UserError):
+        Endpoint(url, AskConfig(timeout_seconds=1), lambda _: None)(ASKED)
+    assert set(checks) == {verified}
