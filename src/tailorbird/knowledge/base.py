@@ -139,6 +139,7 @@ class KnowledgeBase:
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a value, such as a calibrated weight or threshold."""
         with self._ledger.link.explained():
+            write.check_place(self._ledger)
             self._ledger.keep({name: value})
 
     def keep_settings(self, config: IndexConfig) -> None:

@@ -29,6 +29,7 @@ _EXACT_ROWS = 10_000
 _PROBED = 16  # one list of so many is looked into
 _SEGMENTS = 32
 
+_PARTS = ("", "_rows", "_words", "_segments")
 _TABLES = """
 CREATE TABLE {g}_segments (
   segment INTEGER PRIMARY KEY GENERATED ALWAYS AS IDENTITY, first BIGINT NOT NULL,
@@ -38,10 +39,10 @@ CREATE TABLE {g}_words (
   term TEXT COLLATE "C", segment INTEGER, entries BYTEA NOT NULL, PRIMARY KEY (term, segment)
 );
 ALTER TABLE {g}_words ALTER entries SET STORAGE EXTERNAL;
-CREATE TABLE {g} (
-  "row" BIGINT PRIMARY KEY, segment INTEGER NOT NULL, length INTEGER NOT NULL,
-  vector VECTOR({dimension}) NOT NULL
+CREATE TABLE {g}_rows (
+  "row" BIGINT PRIMARY KEY, segment INTEGER NOT NULL, length INTEGER NOT NULL
 );
+CREATE TABLE {g} ("row" BIGINT PRIMARY KEY, vector VECTOR({dimension}) NOT NULL);
 """
 
 
@@ -110,7 +111,7 @@ class PostgresBackend:
     def remove(self, number: int) -> None:
         """See `Backend.remove`."""
         with self.lent() as link:
-            tables = ", ".join(f"g{number}{part}" for part in ("", "_words", "_segments"))
+            tables = ", ".join(f"g{number}{part}" for part in _PARTS)
             link.execute(f"DROP TABLE IF EXISTS {tables}")
 
     def lock(self, wait_seconds: float = -1) -> contextlib.AbstractContextManager[bool]:
@@ -166,20 +167,26 @@ class PostgresStore:
         with self._changing() as link:
             segment = self._segment(link, first, len(rows), int(lengths.sum()))
             self._copy_words(link, segment, packed)
-            with link.copy(f'{self._name} ("row", segment, length, vector)') as copy:
-                copy.set_types(["int8", "int4", "int4", "vector"])
+            with link.copy(f'{self._name}_rows ("row", segment, length)') as copy:
+                copy.set_types(["int8", "int4", "int4"])
+                for row, length in zip(rows.tolist(), lengths.tolist(), strict=True):
+                    copy.write_row((row, segment, length))
+            with link.copy(f'{self._name} ("row", vector)') as copy:
+                copy.set_types(["int8", "vector"])
                 plain = np.asarray(vectors, dtype=np.float32)
-                for row, length, vector in zip(rows.tolist(), lengths.tolist(), plain, strict=True):
-                    copy.write_row((row, segment, length, vector))
+                for row, vector in zip(rows.tolist(), plain, strict=True):
+                    copy.write_row((row, vector))
 
     def delete(self, rows: np.ndarray) -> None:
         """See `Index.delete`."""
         with self._changing() as link:
+            named = (link.listing(rows.tolist()),)
+            link.execute(f'DELETE FROM {self._name} WHERE "row" {link.AMONG}', named)
             deleted = link.execute(
-                f'WITH gone AS (DELETE FROM {self._name} WHERE "row" {link.AMONG} '
+                f'WITH gone AS (DELETE FROM {self._name}_rows WHERE "row" {link.AMONG} '
                 'RETURNING "row", segment, length) SELECT s.segment, s.first, g."row", g.length '
                 f"FROM gone g JOIN {self._name}_segments s ON s.segment = g.segment",
-                (link.listing(rows.tolist()),),
+                named,
             ).fetchall()
             for segment, first in {(one[0], one[1]) for one in deleted}:
                 here = [one for one in deleted if one[0] == segment]
@@ -354,6 +361,7 @@ class PostgresStore:
         packed = ((t, b"".join(e.tobytes() for e in parts)) for t, parts in joined.items())
         self._copy_words(link, segment, ((t, e) for t, e in packed if e))
         link.execute(
-            f"UPDATE {self._name} SET segment = ? WHERE segment {link.AMONG}", (segment, numbers)
+            f"UPDATE {self._name}_rows SET segment = ? WHERE segment {link.AMONG}",
+            (segment, numbers),
         )
         link.execute(f"DELETE FROM {self._name}_segments WHERE segment {link.AMONG}", (numbers,))

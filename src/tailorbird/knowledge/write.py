@@ -48,10 +48,7 @@ class Batch:
 def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -> tuple[int, int]:
     """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
     with ledger.link.explained(), ledger.link.together():
-        if place := ledger.setting(MOVED):
-            raise UserError(
-                f"{ledger.link.folder} was moved to {place} meanwhile", "run the command again"
-            )
+        check_place(ledger)
         recover(ledger, generation, store)
         with ledger.link.transaction():
             known = ledger.made(prepared.document.source for prepared in batch.prepared)
@@ -79,6 +76,18 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
     return len(versions), deleted
 
 
+def check_place(ledger: Ledger) -> None:
+    """Refuse to write where a knowledge base was moved away: it would be lost.
+
+    Raises:
+        UserError: It was.
+    """
+    if place := ledger.setting(MOVED):
+        raise UserError(
+            f"{ledger.link.folder} was moved to {place} meanwhile", "run the command again"
+        )
+
+
 def recover(ledger: Ledger, generation: Generation, store: Store) -> None:
     """Finish what a killed writer left; the write lock is held."""
     with ledger.link.explained(), ledger.link.together():
@@ -101,6 +110,7 @@ def align(ledger: Ledger, generation: Generation, store: Store) -> tuple[int, in
 
     The write lock is held, and every vector is in the ledger.
     """
+    check_place(ledger)
     live, held = ledger.rows("live"), store.rows()
     twice = held[1:][np.diff(held) == 0] if len(held) else held
     extra = np.union1d(np.setdiff1d(held, live), twice)
