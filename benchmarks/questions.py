@@ -90,10 +90,10 @@ def interval(score: dict[str, float]) -> list[float]:
 def measure_speed(given: Any) -> None:
     """Answer the same questions with their paragraphs in batches, and one by one."""
     import torch
+    from tailorbird.arms.trained_writing import make_base
 
     from tailorbird.arms.questions.prompts import conversation
     from tailorbird.arms.questions.sheet import Item, Piece
-    from tailorbird.arms.trained_writing import make_base
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
     from tailorbird.data.judged import read_answers, read_paragraphs

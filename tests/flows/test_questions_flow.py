@@ -168,6 +168,30 @@ def test_a_knowledge_base_and_named_arms_from_python(
     assert all(arm.change is None for arm in found.arms)  # type: ignore[union-attr]
 
 
+def test_answers_are_graded_blind_and_never_twice(
+    inside: Tailor, run: tuple[Path, dict[str, Any]]
+) -> None:
+    done = inside("evaluate", run[0], "--grade", "12", stdin="y\nn\nx\ns\n" + "y\n" * 9)
+    assert done.returncode == 0, done.stderr
+    assert "agrees with you on" in done.stdout and "rag" not in done.stderr.split("marks are")[1]
+    graded = [json.loads(line) for line in (run[0] / "grades.jsonl").read_text().splitlines()]
+    assert [row["person"] for row in graded] == [True, False] + [True] * 9
+    again = inside("evaluate", run[0], "--grade", "500", "--json", stdin="n\n" * 500)
+    assert again.returncode == 0, again.stderr
+    rows = [json.loads(line) for line in (run[0] / "grades.jsonl").read_text().splitlines()]
+    assert len(rows) == len({(row["id"], row["arm"]) for row in rows}) == 180 == 9 * 20
+    told = json.loads(again.stdout)
+    assert told["agreement"]["count"] == 180
+    # Everything was looked at: the estimate is the person's own share.
+    own = [row["person"] for row in rows if row["arm"] == "quote"]
+    assert told["arms"]["quote"]["person"]["value"] == pytest.approx(sum(own) / len(own))
+
+
+def test_the_run_itself_is_no_model(inside: Tailor, run: tuple[Path, Any]) -> None:
+    done = inside("predict", run[0], "Who?")
+    assert done.returncode == 2 and "name a tuned arm" in done.stderr
+
+
 def refused(inside: Tailor, *arguments: Any) -> str:
     done = inside("compare", *arguments)
     assert done.returncode == 2, done.stderr

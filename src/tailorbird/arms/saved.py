@@ -103,6 +103,7 @@ def arm_folder(path: Path) -> RunFolder:
     if folder.file(MODEL).is_dir():
         return folder
     if (path / ARMS).is_dir():
+        _refuse_questions(folder)
         name = read_report(folder).verdict.recommended
         if name is None:
             raise UserError(f"no arm of {path} succeeded", "look at its report.html")
@@ -112,6 +113,16 @@ def arm_folder(path: Path) -> RunFolder:
     raise UserError(
         f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
     )
+
+
+def _refuse_questions(folder: RunFolder) -> None:
+    """Refuse to choose an arm that may need documents to answer."""
+    if folder.file(REPORT).is_file() and folder.read_json(REPORT).get("kind") == "questions":
+        raise UserError(
+            f"{folder.path} compared answers to questions, and has no one model",
+            f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "
+            "tailor ask QUESTION --store KB",
+        )
 
 
 def read_report(folder: RunFolder) -> Report:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.grade import grade_answers
 from tailorbird.cli.show import show_report
 from tailorbird.errors import UserError
 
@@ -38,6 +39,9 @@ def evaluate(
     qrels_train: Annotated[
         Path | None, typer.Option(help="Those of the questions that choose the weight.")
     ] = None,
+    grade: Annotated[
+        int | None, typer.Option(help="Mark so many answers of a comparison on questions yourself.")
+    ] = None,
     output: options.Output = None,
     settings: options.Settings = None,
     trust_remote_code: options.TrustCode = False,
@@ -66,6 +70,10 @@ def evaluate(
     options.refuse(judged, "a run", "add --store KB")
     if run is None:
         raise UserError("there is nothing to evaluate", "give a run folder, or --store KB")
+    if grade is not None:
+        options.refuse({"data": data} | rows, "--grade", "leave that out")
+        grade_answers(run, grade, json)
+        return
     from tailorbird.flows.evaluate import Columns
     from tailorbird.flows.evaluate import evaluate as flow
 

@@ -1,0 +1,58 @@
+"""`tailor evaluate RUN --grade N`: the marking itself, on the terminal."""
+
+import sys
+from pathlib import Path
+
+from tailorbird import log, terminal
+from tailorbird.metrics.numbers import metric_range, percent
+from tailorbird.terminal import one_line
+
+
+def grade_answers(run: Path, count: int, as_json: bool) -> None:
+    """Show answers one by one, take a mark for each, and say how the metric compares.
+
+    Whose answer it is, and what the metric says of it, is not shown.
+    """
+    from tailorbird.flows.grade import draw, grades, grades_json, keep
+    from tailorbird.runs.folder import RunFolder
+
+    folder = RunFolder(run)
+    pairs = draw(folder, count)
+    log.say("right? y: yes, n: no, s: skip, q: stop; marks are kept in grades.jsonl")
+    for number, pair in enumerate(pairs, start=1):
+        known = "; ".join(map(one_line, pair.answers)) or "(the documents hold no answer)"
+        log.say(f"\n{number} of {len(pairs)}  {one_line(pair.question)}")
+        log.say(f"  known:  {known}")
+        log.say(f"  answer: {one_line(pair.answer) or '(nothing)'}")
+        mark = _mark()
+        if mark == "q":
+            break
+        if mark != "s":
+            keep(folder, pair, mark == "y")
+    found = grades(folder)
+    if found is None:
+        log.say("nothing was graded")
+    elif as_json:
+        print(terminal.as_json(grades_json(found)))
+    else:
+        told = found.agreement
+        span = metric_range("accuracy", told.same)
+        print(
+            f"\nThe metric agrees with you on {percent(told.same.value)} of {told.count} ({span})."
+        )
+        print(f"Only it calls {told.only_metric} right, only you {told.only_person}.")
+        for name, (by_metric, score) in found.arms.items():
+            yours = f"{percent(score.value)} ({metric_range('accuracy', score)}) by you"
+            print(f"  {name}: {percent(by_metric)} by the metric, {yours}")
+
+
+def _mark() -> str:
+    """Return a mark; the end of input stops."""
+    while True:
+        # Not by input(): its prompt goes to stdout, where only the result belongs.
+        print("  right? [y/n/s/q] ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return "q"
+        if (word := line.strip().lower()[:1]) in ("y", "n", "s", "q"):
+            return word
