@@ -101,6 +101,10 @@ class OutOfMemory(UserError):
     """Not even one example fits the memory."""
 
 
+class DoesNotFit(UserError):
+    """Training would need more memory than there is; nothing was begun."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, of a GPU or of the machine, whoever says it."""
     if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":

@@ -18,6 +18,7 @@ from tailorbird.data.encode import Encoded, Text
 from tailorbird.methods import BY_COST, get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
+from tailorbird.planning.check import within_memory
 from tailorbird.records import ArmReport, Cost, Target, TaskSpec
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import get_task, head_task
@@ -42,6 +43,7 @@ class TrainedArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
+        job = within_memory(job)
         job.folder.write(CONFIG, dump_config(job.config))
         fit = get_task(job.split.task).fit(job)
         trained = fit.train()

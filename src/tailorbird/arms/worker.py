@@ -15,7 +15,7 @@ from typing import Any
 from tailorbird import log
 from tailorbird.arms import arm_named, run_arm
 from tailorbird.config import Config
-from tailorbird.errors import Interrupted, OverBudget, UserError, is_out_of_memory
+from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
@@ -34,7 +34,7 @@ def outcome_of(folder: RunFolder, work: Callable[[], Any]) -> int:
     """Do an arm's work; leave in its folder what went wrong, and return the exit code."""
     try:
         work()
-    except OverBudget as error:
+    except (OverBudget, DoesNotFit) as error:
         folder.write_json(OUTCOME, {"status": "skipped", "why": str(error)})
     except Interrupted as error:
         log.say(str(error))

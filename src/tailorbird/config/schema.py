@@ -216,6 +216,9 @@ class TrainConfig(Section):
     """Seed of initialisation, order and dropout."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
+    check_memory: bool = True
+    """Plan the memory before training: micro-batches that would not fit are cut, and what cannot
+    fit is refused (`tailor plan` shows the plan)."""
     tensorboard: bool = True
     """Write TensorBoard events to the run folder."""
 

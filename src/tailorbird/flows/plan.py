@@ -1,4 +1,4 @@
-"""`tailor plan`: what will fit, how long it takes, and what more labels would buy."""
+"""`tailor plan`: what will fit, before anything is downloaded or trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,6 +1,7 @@
 """What fits which device, and the smallest change that makes it fit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -98,7 +99,8 @@ class Planner:
             if needed * HEADROOM <= place.capacity_bytes:
                 words = tuple(_setting(key, value) for key, value in changes)
                 words = words if name == method else (f"--method {name}", *words)
-                return Fit(method, place.name, place.capacity_bytes, asked, False, words, needed)
+                values = changes if name == method else ()
+                return replace(fit, change=words, changed_bytes=needed, values=values)
         return fit
 
     def _floor(self, method: MethodName, place: Place) -> int:

@@ -12,7 +12,7 @@ from tailorbird.methods import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.shape import Shape, depths, empty_base, with_depth
 from tailorbird.planning.work import NF4, STATES, Work
-from tailorbird.records import KINDS, Target
+from tailorbird.records import TASKS, Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -202,7 +202,7 @@ def _encoded(rows: int, width: int, target: Target) -> Any:
     ids = [np.zeros(width, dtype=np.int32)] * rows
     lengths = np.full(rows, width * (2 if target.bi_encoder else 1))
     firsts = None
-    if KINDS[target.task].per_word:
+    if TASKS[target.task].per_word:
         firsts = [np.arange(width)] * rows
         targets: np.ndarray = np.zeros(rows * width, dtype=np.int64)
     elif target.task == "classification":

@@ -11,7 +11,7 @@ from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base, described, headed_class, is_decoder
 from tailorbird.models.weights import explained, hub_options
-from tailorbird.records import KINDS, Target
+from tailorbird.records import TASKS, Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -205,7 +205,7 @@ def empty_base(
     kind: Any = AutoModelForCausalLM
     if target is not None:
         config.num_labels = max(1, len(target.labels))
-        config.problem_type = KINDS[target.task].problem
+        config.problem_type = TASKS[target.task].problem
         kind = headed_class(config, target)
     make = getattr(kind, "from_config", None) or kind._from_config
     try:
@@ -218,7 +218,7 @@ def empty_base(
             "name another --model, or another --task",
         ) from error
     model.config.use_cache = False
-    per_word = target is not None and KINDS[target.task].per_word
+    per_word = target is not None and TASKS[target.task].per_word
     nowhere = Device("meta", device.precision, device.words)
     head = () if writes else _head_names(model)
     decoder = is_decoder(model)

@@ -41,15 +41,27 @@ MACHINES = {
 }
 
 
-def plan_memory(shape: Shape, config: Config, work: Work, device: Device) -> MemoryPlan:
+def plan_memory(
+    shape: Shape, config: Config, work: Work, device: Device, *, rough: bool = False
+) -> MemoryPlan:
     """Return what training `shape` by `config.method` takes on `device`.
+
+    Args:
+        shape: The model.
+        config: The method, its options, and the loop's settings.
+        work: What is trained on.
+        device: Where, and in which number format.
+        rough: By the formula alone, which takes no time.
 
     Raises:
         UserError: The method does not fit the model.
     """
     method = get_method(config.method.name)
     settings = settings_for(shape, config, method, work)
-    values, why = _traced(shape, config, work, settings, device)
+    if rough:
+        values, why = estimate(shape, config, work, settings, device), "by a formula"
+    else:
+        values, why = _traced(shape, config, work, settings, device)
     machine = MACHINES[device.kind]
     context = MemoryTerm("context", machine.context, "Python, torch and kernels before a model")
     held = _weights(values, device, method.name)
@@ -63,7 +75,7 @@ def plan_memory(shape: Shape, config: Config, work: Work, device: Device) -> Mem
         "evaluate": _evaluate(shape, values, held, states, unpacked, work, device),
     }
     for name, terms in phases.items():
-        loose = sum(t.bytes for t in terms if t.name in _LOOSE)
+        loose = sum(t.bytes for t in terms if t.name in LOOSE)
         terms += [
             context,
             MemoryTerm(
@@ -112,7 +124,9 @@ def _traced(
 
 FIXED = ("trained weights", "frozen weights", "packed weights", "optimizer", "context")
 """Terms that do not depend on what is read."""
-_LOOSE = (
+FITTED = ("context", "allocator")
+"""Terms that come from `MACHINES`."""
+LOOSE = (
     "activations",
     "logits",
     "weights cast",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.records import KINDS, Example, Split, Target
+from tailorbird.records import Example, Split, Target, has_head
 
 if TYPE_CHECKING:
     from tailorbird.methods.base import Method
@@ -80,21 +80,30 @@ def work_without_data(shape: "Shape", config: Config) -> tuple[Work, list[str]]:
     return Work(target, length), notes
 
 
-def work_of(split: Split, shape: "Shape", config: Config) -> tuple[Work, list[str]]:
+def work_of(
+    split: Split, shape: "Shape", config: Config, *, tokens: bool = True
+) -> tuple[Work, list[str]]:
     """Return what a run on checked data trains on, and notes.
+
+    Args:
+        split: The data.
+        shape: The model.
+        config: The settings.
+        tokens: Ask the tokenizer; else twice as many are taken as English has.
 
     Raises:
         UserError: `data.max_length` is more than the model takes.
     """
-    writing = split.task not in KINDS
-    lengths, note = _lengths(split, config)
+    writing = not has_head(split.task)
+    lengths, note = _lengths(split, config) if tokens else (_bounds(split), "")
     usual = _longest(shape, config, _USUAL_WRITING if writing else _USUAL)
     longest = min(usual, max(lengths, default=usual))
     target = None
     if not writing:
-        from tailorbird.tasks.scoring import trained_target
+        from tailorbird.tasks import head_task
+        from tailorbird.tasks.fit_head import trained_target
 
-        target = trained_target(config, split)
+        target = trained_target(head_task(split.task), config, split)
     mean = sum(min(length, usual) for length in lengths) / max(1, len(lengths))
     answers = min(len(split.test), config.evaluate.examples or 300)
     answer = config.generate.max_new_tokens or min(512, max(16, longest // 2))
@@ -127,6 +136,10 @@ def _lengths(split: Split, config: Config) -> tuple[list[int], str]:
         note = f"no tokenizer is there: {_CHARACTERS} characters were counted as a token"
         return [2 + len(text) // _CHARACTERS for text in texts], note
     return [len(ids) for ids in tokenizer(texts)["input_ids"]], ""
+
+
+def _bounds(split: Split) -> list[int]:
+    return [2 + 2 * len(_whole(example)) // _CHARACTERS for example in split.train]
 
 
 def _whole(example: Example) -> str:

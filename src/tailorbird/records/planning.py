@@ -1,4 +1,4 @@
-"""What a plan says: memory by term, what fits which device, time, serving, and more labels."""
+"""What a plan says: memory by term, and what fits which device."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,6 +64,7 @@ class Fit:
         fits: Whether that fits with a tenth to spare.
         change: The smallest change that makes it fit, as settings; empty: it fits, or nothing does.
         changed_bytes: What it takes then.
+        values: The change as settings of `train` and their values.
     """
 
     method: str
@@ -73,77 +74,7 @@ class Fit:
     fits: bool
     change: tuple[str, ...] = ()
     changed_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TimePlan:
-    """How long training takes, and what it costs.
-
-    Attributes:
-        method: The method.
-        seconds: Of all steps.
-        steps, step_seconds: How many, and of one.
-        how: Where the rate comes from, in words.
-        price: In the currency of the price per hour, where one was named.
-    """
-
-    method: str
-    seconds: float
-    steps: int
-    step_seconds: float
-    how: str
-    price: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServingPlan:
-    """What serving takes, at one length of context and number of users.
-
-    Attributes:
-        context: Tokens of a conversation.
-        users: How many are answered at the same time.
-        bytes: Weights, cache of keys and values, and the rest.
-        cache_bytes: The cache's share.
-        tokens_per_second: Of all users together; None where the device's rates are not known.
-    """
-
-    context: int
-    users: int
-    bytes: int
-    cache_bytes: int
-    tokens_per_second: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GrowthPoint:
-    """One training of a learning curve."""
-
-    rows: int
-    seed: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What more labels would buy.
-
-    Attributes:
-        arm: What was trained.
-        metric: By which it is judged.
-        points: What was measured.
-        rows: The rows there are, and those of the forecast.
-        gain: The forecast difference in the metric, with its 90 % interval; None: cannot tell.
-        why: Why it cannot be told, or how the forecast was made, in words.
-        fit: The mean curve's ``(rows, value)``, for the picture.
-    """
-
-    arm: str
-    metric: str
-    points: tuple[GrowthPoint, ...]
-    rows: tuple[int, int]
-    gain: tuple[float, float, float] | None
-    why: str
-    fit: tuple[tuple[float, float], ...] = ()
+    values: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +90,8 @@ class Plan:
         memory: By method.
         fits: By method and device.
         why_not: Methods that cannot be, with the reason.
+        peers: What usual rules say of full fine-tuning, in bytes.
+        notes: What the plan assumes, in words.
     """
 
     model: str
@@ -170,7 +103,4 @@ class Plan:
     fits: tuple[Fit, ...]
     why_not: dict[str, str] = field(default_factory=dict)
     peers: dict[str, int] = field(default_factory=dict)
-    time: tuple[TimePlan, ...] = ()
-    serving: tuple[ServingPlan, ...] = ()
-    growth: Growth | None = None
     notes: tuple[str, ...] = ()

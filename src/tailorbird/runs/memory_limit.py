@@ -44,6 +44,22 @@ def memory_limit(root: Path = _ROOT, membership: Path = _MEMBERSHIP) -> MemoryLi
     return min(limits, key=lambda limit: limit.bytes)
 
 
+def started_by_us() -> int:
+    """Return the resident bytes of the processes of ours that this one was started by.
+
+    They wait while it works, and count against the same limit.
+    """
+    import psutil
+
+    total = 0
+    for process in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error):
+            if process.exe() != psutil.Process().exe():
+                break
+            total += int(process.memory_info().rss)
+    return total
+
+
 def cgroup_limit(root: Path, membership: Path) -> int | None:
     """Return the least limit of this process's control groups and those above; None: no limit.
 
