@@ -49,7 +49,7 @@ def _compare(model: str, run: Path) -> float:
 
 
 def _against_base(run: Path) -> dict[str, Any]:
-    from tailorbird.metrics.significance import compare_values
+    from tailorbird.metrics.significance import compare
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.written import headline_values, load_values
 
@@ -59,7 +59,7 @@ def _against_base(run: Path) -> dict[str, Any]:
     values = {
         arm["name"]: headline_values(load_values(RunFolder(run / arm["run"])), name) for arm in arms
     }
-    found = {c.b: c for c in compare_values("base", values)}
+    found = {c.b: c for c in compare(values, pairs=[("base", n) for n in values if n != "base"])}
     told = {}
     for arm in arms:
         score = arm["test"][name]

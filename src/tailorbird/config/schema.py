@@ -283,6 +283,9 @@ class CompareConfig(Section):
     stand in for LoRA beside every other arm, or arms such as `rag,raft+lora`, and no others."""
     seeds: int = Field(1, ge=1, le=20)
     """Training seeds per trained arm; scores are their mean, with the spread."""
+    margin: float = Field(0.02, gt=0, lt=1)
+    """How far behind the best an arm may be and still be recommended for its cost: a share of a
+    score that reaches 1 (0.02 is 2 points), else of the best score."""
     budget_minutes: float | None = Field(None, gt=0)
     """Wall-clock minutes for all arms together; arms that do not fit are marked skipped."""
 

@@ -237,6 +237,7 @@ def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     return replace(
         reports[0],
+        model_test=reports[0].test,
         seeds=tuple(report.seeds[0] for report in reports),
         cost=replace(
             costs[0],

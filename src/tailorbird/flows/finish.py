@@ -15,10 +15,9 @@ from tailorbird.arms.process import SECOND_LOOK, TRUST, Nest
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
-from tailorbird.metrics.verdict import best_arm, verdict
+from tailorbird.flows.verdict import judge
 from tailorbird.records import (
     ArmReport,
-    Comparison,
     DataSummary,
     Finding,
     Neighbour,
@@ -67,13 +66,16 @@ def finish(story: Story, nest: Nest) -> Report:
     arms = _look_again(story, nest)
     task = get_task(story.prepared.split.task)
     headline = task.headline(story.folders)
-    comparisons = _compare(story, task, arms, headline)
+    outcomes = task.outcomes(story.folders, story.prepared.split, headline)
     tested = task.answered(story.folders) or task.tested(story.prepared.split)
+    arms, comparisons, verdict = judge(
+        arms, outcomes, headline, tested, story.config.compare.margin
+    )
     report = Report(
         kind=story.kind,
         data=_data(story, task),
         arms=tuple(arms),
-        verdict=verdict(arms, comparisons, headline, tested),
+        verdict=verdict,
         headline=headline,
         comparisons=comparisons,
         model=story.config.model.name,
@@ -149,12 +151,3 @@ def _with_look(
         errors=tuple(replace(error, nearest=near(error.row)) for error in arm.errors),
         worst=tuple(replace(answer, nearest=near(answer.row)) for answer in arm.worst),
     )
-
-
-def _compare(
-    story: Story, task: Task, arms: Sequence[ArmReport], headline: str
-) -> tuple[Comparison, ...]:
-    best = best_arm(arms, headline)
-    if best is None or len(story.folders) < 2:
-        return ()
-    return task.compare(best.name, story.folders, story.prepared.split, headline)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.data.judged import read_questions
@@ -16,9 +18,9 @@ from tailorbird.flows.judge_answers import Answers, score_all
 from tailorbird.flows.output import run_folder
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.protocols import Knowledge
-from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
-from tailorbird.metrics.significance import compare_values
+from tailorbird.metrics.significance import compare
 from tailorbird.rag.answerer import Answerer
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.retrieve import Retriever, Sides
@@ -142,7 +144,10 @@ def judge_open(
     answers, answer_rows = (
         score_all(answerer, test, found.names) if answerer is not None else ({}, [])
     )
-    comparisons = compare_values(best, {n: each[HEADLINE] for n, each in found.each.items()})
+    values = {name: each[HEADLINE] for name, each in found.each.items()}
+    pairs = [(best, name) for name in values if name != best]
+    groups = by_document(test)
+    comparisons = compare(values, pairs=pairs, groups=groups)
     report = JudgeReport(
         store=store,
         questions=len(test),
@@ -151,7 +156,7 @@ def judge_open(
         how=found.weighed.how,
         by_weight=found.weighed.choice.scores,
         threshold=threshold,
-        sides=tuple(SideReport(n, mean_scores(each)) for n, each in found.each.items()),
+        sides=tuple(SideReport(n, mean_scores(each, groups)) for n, each in found.each.items()),
         comparisons=comparisons,
         failures=lost[:_FAILURES],
         answers=answers,
@@ -224,6 +229,18 @@ def _reranked(
             ranked.append(retriever.rerank(sides.question, candidates))
             bar.advance()
     return ranked
+
+
+def by_document(questions: Sequence[Question]) -> Groups | None:
+    """Return which questions share their first right document ``[n]``; None where none do.
+
+    Questions of one document are not independent: a document that is read badly fails them all.
+    """
+    right = [sorted(n for n, grade in q.judged.items() if grade > 0) for q in questions]
+    names = [documents[0] if documents else f"question {i}" for i, documents in enumerate(right)]
+    if len(set(names)) == len(names):
+        return None
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
 
 
 def _check_apart(test: Sequence[Question], train: Sequence[Question] | None) -> None:

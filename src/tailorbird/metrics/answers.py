@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.custom import function_name, is_custom
-from tailorbird.metrics.intervals import Floats, percentiles, resamples
+from tailorbird.metrics.intervals import Floats, Groups, interval_of
 from tailorbird.metrics.stats import accuracy_score
 from tailorbird.metrics.text import ANSWER_MARK, METRICS
 from tailorbird.records import Score
@@ -86,46 +86,47 @@ def score_answers(
     values: Mapping[str, Floats],
     loss_sums: Floats | None = None,
     token_counts: np.ndarray | None = None,
-    seed: int = 13,
+    groups: Groups | None = None,
 ) -> dict[str, Score]:
     """Return every score with its 95 % interval over the choice of examples.
 
-    What is only 0 or 1 has Wilson's interval; means have the percentiles of 2,000 bootstrap
-    resamples. The loss is nats per token: a ratio of two sums that are resampled together, since
-    examples differ in length. Perplexity is its exponential.
+    Means of what is 0 to 1 have Wilson's interval, others Student's (`intervals.interval_of`). The
+    loss is nats per token: a ratio of two sums, since examples differ in length. Perplexity is its
+    exponential.
 
     Args:
-        values: Per metric ``[n]``, or ``[seeds, n]`` for several seeds of one arm: then a value
-            is the mean over seeds, and a resample takes the same examples of each.
-        loss_sums: Nats per example, summed over its tokens, ``[n]`` or ``[seeds, n]``.
+        values: Per metric ``[n]``, or ``[trainings, n]`` for several trainings of one arm: then a
+            value is the mean over them.
+        loss_sums: Nats per example, summed over its tokens, ``[n]`` or ``[trainings, n]``.
         token_counts: Tokens per example ``[n]``.
-        seed: Seed of the bootstrap.
+        groups: Which of the examples in `values` belong together.
     """
-    scores = {name: _mean_score(np.atleast_2d(each), seed) for name, each in values.items()}
+    scores = {name: mean_score(name, np.atleast_2d(each), groups) for name, each in values.items()}
     if loss_sums is None or token_counts is None or not token_counts.sum():
         return scores
-    loss = _ratio_score(np.atleast_2d(loss_sums).mean(axis=0), token_counts, seed)
+    sums = np.atleast_2d(loss_sums).mean(axis=0)
+    value, mean_count = float(sums.sum() / token_counts.sum()), float(token_counts.mean())
+    # What an example adds to a ratio, to first order (Cochran 1977, section 6.4). The losses may
+    # be of more examples than were answered, whose groups are not known here.
+    influences = (sums - value * token_counts) / mean_count
+    own = groups if groups is not None and len(groups) == len(influences) else None
+    loss = interval_of(LOSS, value, influences, own)
     # An untrained model's loss is about ln(vocabulary); beyond this, floats end.
     powers = [float(np.exp(min(part, 700.0))) for part in (loss.value, loss.low, loss.high)]
     return scores | {LOSS: loss, PERPLEXITY: Score(*powers)}
 
 
-def _mean_score(runs: Floats, seed: int) -> Score:
+def mean_score(name: str, runs: Floats, groups: Groups | None = None) -> Score:
+    """Return the mean of values ``[trainings, n]`` with its interval.
+
+    Raises:
+        ValueError: There are no values.
+    """
     if not runs.size:
         raise ValueError("there are no examples to score")
     each = runs.mean(axis=0)
-    if np.isin(runs, (0.0, 1.0)).all():
-        return accuracy_score(each, len(runs))
-    return _ratio_score(each, np.ones(len(each)), seed)
-
-
-def _ratio_score(sums: Floats, counts: np.ndarray, seed: int) -> Score:
-    """Return ``sums`` over ``counts`` and the percentiles of the same ratio in resamples."""
-    # An example without tokens may make up a whole resample when there are only a few.
-    value = float(sums.sum() / counts.sum())
-    draws = []
-    for weights in resamples(len(sums), 2, seed):
-        total = counts @ weights
-        draws.append(np.where(total > 0, sums @ weights / np.maximum(total, 1e-9), value))
-    low, high = percentiles(np.concatenate(draws))
-    return Score(value, min(value, float(low)), max(value, float(high)))
+    if runs.min() >= 0 and runs.max() <= 1:
+        if np.isin(runs, (0.0, 1.0)).all():
+            return accuracy_score(each, len(runs), groups)
+        name = "accuracy"  # whatever it is called, it is a share of 1
+    return interval_of(name, float(each.mean()), each, groups)

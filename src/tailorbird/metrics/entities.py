@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tailorbird.metrics.bootstrap import Weighted, scores_of
-from tailorbird.metrics.intervals import Floats, wilson
+from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of, wilson
 from tailorbird.metrics.labels import divide
 from tailorbird.records import ClassScore, Score
 
@@ -106,21 +105,14 @@ def entity_f1(sums: Floats) -> Floats:
     return divide(2 * both, there + given)
 
 
-def score_all(runs: Sequence[Floats], seed: int = 13) -> dict[str, Score]:
+def score_all(runs: Sequence[Floats], groups: Groups | None = None) -> dict[str, Score]:
     """Return every score with its 95 % interval.
 
     Args:
-        runs: The `counts` of each seed of an arm.
-        seed: Seed of the bootstrap, which draws sentences.
+        runs: The `counts` of each training of an arm.
+        groups: Which sentences belong together.
     """
-    found = scores_of([_scorer(run) for run in runs], len(runs[0]), runs[0].shape[1], seed)
-    there = float(np.split(runs[0][:, :-2].sum(axis=0), 3)[0].sum())
-    low = wilson(there, there)[0]
-    # A score of 1 without an error to resample is not certain.
-    return {
-        name: Score(1.0, low, 1.0) if score.low > 1 - 1e-9 else score
-        for name, score in found.items()
-    }
+    return scores_of([_scorer(run) for run in runs], len(runs[0]), groups)
 
 
 def _scorer(features: Floats) -> Weighted:

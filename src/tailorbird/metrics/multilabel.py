@@ -10,9 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailorbird.metrics.bootstrap import Weighted, scores_of
-from tailorbird.metrics.intervals import RESAMPLES, Floats, wilson
-from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Numbers, divide
+from tailorbird.metrics.intervals import (
+    Floats,
+    Groups,
+    Weighted,
+    design_effect,
+    scores_of,
+    wilson,
+)
+from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Counts, Numbers, divide
+from tailorbird.metrics.stats import macro_f1_score
 from tailorbird.records import ClassScore, Score
 
 Thresholds = float | Sequence[float] | Sequence[Sequence[float]] | Floats
@@ -24,9 +31,6 @@ THRESHOLDS = np.unique(
 _ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
 # An F1 over n rows that have the label is uncertain by about this over the root of n.
 _CAUTION = 0.5
-# Ranking every label anew for every resample of a large test set would take minutes: of so many
-# cells in all, fewer resamples are ranked.
-_MOST_RANKED = 100_000_000
 
 
 def given(probabilities: Numbers, thresholds: Thresholds) -> np.ndarray:
@@ -137,46 +141,45 @@ class _Ranking:
 
 
 def score_all(
-    runs: Sequence[Numbers], target: Numbers, thresholds: Sequence[Thresholds], seed: int = 13
+    runs: Sequence[Numbers],
+    target: Numbers,
+    thresholds: Sequence[Thresholds],
+    groups: Groups | None = None,
 ) -> dict[str, Score]:
     """Return every score with its 95 % interval.
 
     Args:
-        runs: The probabilities ``[n, labels]`` of each seed of an arm.
+        runs: The probabilities ``[n, labels]`` of each training of an arm.
         target: 0 and 1 ``[n, labels]``.
-        thresholds: Each seed's, as chosen on validation.
-        seed: Seed of the bootstrap.
+        thresholds: Each training's, as chosen on validation.
+        groups: Which rows belong together.
     """
     pairs = list(zip(runs, thresholds, strict=True))
-    scorers = [_scorer(run, target, own) for run, own in pairs]
-    found = scores_of(scorers, len(target), 3 * target.shape[1], seed)
-    exact = float(np.mean([(given(run, t) == (target > 0.5)).all(axis=1) for run, t in pairs]))
-    low, high = wilson(exact * len(target), len(target))
-    scores = found | {"exact_sets": Score(exact, low, high)}
-    # A score of 1 without an error to resample is not certain.
-    return {
-        name: Score(1.0, low, 1.0)
-        if name in ("macro_f1", "micro_f1", "mean_average_precision") and score.low > 1 - 1e-9
-        else score
-        for name, score in scores.items()
-    }
+    scores = scores_of([_scorer(run, target, own) for run, own in pairs], len(target), groups)
+    right = np.mean([(given(run, t) == (target > 0.5)).all(axis=1) for run, t in pairs], axis=0)
+    exact, trials = float(right.mean()), len(target) / design_effect(right, groups)
+    low, high = wilson(exact * trials, trials)
+    sums = np.mean([counts(run, target, t).sum(axis=0) for run, t in pairs], axis=0)
+    scores["macro_f1"] = macro_f1_score(
+        Counts(*np.split(sums, 3)),
+        scores["macro_f1"],
+        np.eye(target.shape[1]),
+        len(target) / trials,
+    )
+    return scores | {"exact_sets": Score(exact, low, high)}
 
 
 def _scorer(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Weighted:
     features = counts(probabilities, target, thresholds)
     loss = losses(probabilities, target)
     ranking = _Ranking(probabilities, target)
-    share = min(1.0, _MOST_RANKED / (RESAMPLES * target.size))
 
     def score(weights: Floats) -> Mapping[str, Floats]:
         sums, examples = features.T @ weights, weights.sum(axis=0)
-        ranked = np.full(weights.shape[1], np.nan)
-        few = max(1, round(share * len(ranked)))
-        ranked[:few] = ranking.mean(weights[:, :few])
         return {
             "macro_f1": macro_f1(sums),
             "micro_f1": micro_f1(sums),
-            "mean_average_precision": ranked,
+            "mean_average_precision": ranking.mean(weights),
             "hamming": hamming(sums, examples),
             "log_loss": (loss @ weights) / examples,
         }

@@ -68,6 +68,8 @@ _AT_MOST_ONE = frozenset(
     | {"pearson", "spearman", "mean_average_precision"}
     | {"entity_f1", "entity_precision", "entity_recall"}
 )
+CORRELATIONS = frozenset({"mcc", "pearson", "spearman"})
+"""Scores from -1 to 1."""
 # Shares that say how many answers were right, and how to say so; others are named.
 _WHAT_IS_RIGHT = {
     "accuracy": "right",

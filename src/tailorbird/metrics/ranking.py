@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tailorbird.metrics.answers import score_answers
-from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.records import Score
 
 KS = (1, 3, 5, 10, 20, 50, 100)
@@ -82,9 +82,9 @@ def rank_scores(
     return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
 
 
-def mean_scores(each: Mapping[str, Floats], seed: int = 13) -> dict[str, Score]:
-    """Return the means over queries with their 95 % bootstrap intervals."""
-    return score_answers(each, seed=seed)
+def mean_scores(each: Mapping[str, Floats], groups: Groups | None = None) -> dict[str, Score]:
+    """Return the means over queries with their 95 % intervals."""
+    return score_answers(each, groups=groups)
 
 
 def rank_of(ranking: Sequence[str], judged: Judged) -> int | None:

@@ -14,10 +14,22 @@ from tailorbird.metrics.cost import (
     UNTRAINED,
     rank_cost,
 )
-from tailorbird.metrics.names import is_share, metric_words, sign, what_is_right
-from tailorbird.records import ArmReport, Comparison
+from tailorbird.metrics.intervals import t_quantile
+from tailorbird.metrics.names import (
+    CORRELATIONS,
+    is_at_most_one,
+    is_share,
+    metric_words,
+    sign,
+    what_is_right,
+)
+from tailorbird.metrics.numbers import duration
+from tailorbird.records import ArmReport, Comparison, Luck
 
 ALPHA = 0.05
+FLOOR = 0.05
+"""Where all of a score that reaches 1 are below this, it tells nothing."""
+_TELLING = ("perplexity", "loss", "log_loss")
 
 _FLOOR = {
     MAJORITY: "always giving the most frequent label",
@@ -28,7 +40,7 @@ _FLOOR = {
 
 
 class Case(NamedTuple):
-    """What the rule found; differences are how far the best arm is ahead."""
+    """What the rule found; `against` says how far the best arm is ahead of each other one."""
 
     chosen: ArmReport
     best: ArmReport
@@ -36,14 +48,95 @@ class Case(NamedTuple):
     tied: list[ArmReport]
     scored: list[ArmReport]
     against: dict[str, Comparison]
-    headline: str = "accuracy"
-    examples: int = 0
+    comparisons: Sequence[Comparison]
+    headline: str
+    examples: int
+    effective: float | None
+    luck: Luck | None
+    margin: float
 
 
 def reason(case: Case, arms: Sequence[ArmReport]) -> str:
-    """Return the whole reason: the choice, the doubts, and what is missing."""
-    words = [_why(case), _floor_doubts(case), _in_vain(case), _failures(arms)]
+    """Return the whole reason: what puts all in doubt, the choice, and what is not known."""
+    if len(case.scored) > 1 and is_at_floor(case):
+        words = [_at_floor(case), _failures(arms)]
+    else:
+        words = [_chance(case), _why(case), _luck(case), _floor_doubts(case), _in_vain(case)]
+        words += [_failures(arms)]
     return " ".join(filter(None, words))
+
+
+def is_at_floor(case: Case) -> bool:
+    """Tell whether even the best score is next to nothing, so that differences say nothing."""
+    name = case.headline
+    bounded = is_at_most_one(name) and name not in CORRELATIONS and name != "r2"
+    return bounded and sign(name) > 0 and case.best.test[name].value < FLOOR
+
+
+def _at_floor(case: Case) -> str:
+    words = (
+        f"No way is recommended: all lie at the floor of {metric_words(case.headline)}, the best "
+        f"({case.best.name}) at {_value(case, case.best)}."
+    )
+    for name in (n for n in _TELLING if n != case.headline):
+        known = sorted(
+            (arm for arm in case.scored if name in arm.test and isfinite(arm.test[name].value)),
+            key=lambda arm: arm.test[name].value,
+        )
+        if len(known) > 1:
+            telling = case._replace(headline=name)
+            listed = _listed([f"{arm.name} ({_value(telling, arm)})" for arm in known])
+            return f"{words} What does tell them apart is {metric_words(name)}: {listed}."
+    return f"{words} Get more data, or a larger model."
+
+
+def _chance(case: Case) -> str:
+    """Say first where the best arm is not shown to be better than one that learns nothing."""
+    if case.best.name in BLIND:
+        return ""  # `_floor_is_best` says it
+    names = [n for n in BLIND if n in case.against and case.against[n].p_holm >= ALPHA]
+    if not names:
+        return ""
+    return (
+        f"No way is shown to be better than {_FLOOR[names[0]]}: on {_examples(case)} the best, "
+        f"{case.best.name}, could be there by chance."
+    )
+
+
+def _luck(case: Case) -> str:
+    """Say what another training could change, and what it would take to know."""
+    if case.luck is None:
+        return ""
+    level = {case.best.name, *(c.b for c in case.against.values() if c.p_holm >= ALPHA)}
+    doubtful = [arm for arm in case.scored if arm.name in level and arm.name not in UNTRAINED]
+    if len(level - {*BLIND, NEAREST}) < 2 or not doubtful:
+        return ""
+    reach = t_quantile(case.luck.freedom) * case.luck.deviation
+    times = sorted({max(1, len(arm.seeds)) for arm in doubtful})
+    names = _listed([arm.name for arm in case.scored if arm.name in level - {*BLIND, NEAREST}])
+    words = (
+        f"Trained {_times(times)}; another training may differ by about {_about(case, reach)}, "
+        f"so {names} are not told apart."
+    )
+    seconds = sum((arm.cost.train_seconds or 0.0) * (3 - max(1, len(arm.seeds))) for arm in doubtful
+                  if len(arm.seeds) < 3)  # fmt: skip
+    if not seconds:
+        return words
+    return f"{words} `--seeds 3` takes about {duration(seconds)} more."
+
+
+def _times(counts: Sequence[int]) -> str:
+    if list(counts) == [1]:
+        return "once"
+    low, high = counts[0], counts[-1]
+    return f"{low} times each" if low == high else f"{low} to {high} times"
+
+
+def _about(case: Case, difference: float) -> str:
+    if is_share(case.headline):
+        points = 100 * difference
+        return f"{points:.0f} points" if points >= 1.5 else f"{points:.1f} points"
+    return _bare(case, difference)
 
 
 def nothing_to_use(arms: Sequence[ArmReport]) -> str:
@@ -60,17 +153,18 @@ def _why(case: Case) -> str:
         return _only_one(case)
     if best.name in (*BLIND, NEAREST):
         return _floor_is_best(case)
+    within = f"within {_gap(case, case.margin)}"
     if chosen is not best:
         return (
-            f"Use {chosen.name}: {_score(case, chosen)}, not measurably different from the best "
+            f"Use {chosen.name}: {_score(case, chosen)}, the cheapest {within} of the best "
             f"({best.name}, {_value(case, best)}){_saving(chosen, best)}. {_limit(case, [chosen])}"
         )
     equals = [arm for arm in case.tied if arm.name not in (*BLIND, NEAREST)]
     if equals:
-        dearer = all(rank_cost(arm)[0] > rank_cost(best)[0] for arm in equals)
+        dearer = all(rank_cost(arm)[0] > rank_cost(best)[0] * SAME_COST for arm in equals)
         names = _listed([f"{arm.name} ({_value(case, arm)})" for arm in equals])
         return (
-            f"Use {best.name}: {_score(case, best)}, the best; not measurably worse, "
+            f"Use {best.name}: {_score(case, best)}, the best; {within} of it, "
             f"but {'costlier' if dearer else 'hardly cheaper'}: {names}. {_limit(case, equals)}"
         )
     return f"Use {best.name}: {_score(case, best)}, {_ahead(case)}"
@@ -105,31 +199,44 @@ def _floor_is_best(case: Case) -> str:
 
 
 def _ahead(case: Case) -> str:
-    """Return how far ahead the best arm is, when every other is behind it by more than a tie."""
-    doubtful = [c for c in case.against.values() if c.p_holm >= ALPHA and c.b not in BLIND]
+    """Return how far ahead the best arm is, when no other is shown to be within the margin."""
+    others = [c for c in case.against.values() if c.b not in (*BLIND, NEAREST)]
+    doubtful = [c for c in others if c.p_holm >= ALPHA]
     if doubtful:
         behind = _listed([f"{c.b} ({_gap(case, c.difference.value)} behind)" for c in doubtful])
-        few = _examples(case)
-        return (
-            f"the best of {len(case.scored)}. {few[0].upper()}{few[1:]} are too few to be sure "
-            f"that it beats {behind}; more test data would tell."
-        )
+        on = _on(case)
+        return f"the best of {len(case.scored)}. {on} it is not shown to beat {behind}."
     second = case.second
     if second is None or set(case.against) < {a.name for a in case.scored if a is not case.best}:
         return f"the {'highest' if sign(case.headline) > 0 else 'lowest'} of {len(case.scored)}."
     gap = case.against[second.name].difference
-    return (
-        f"measurably better than every other way. Next comes {second.name}, "
-        f"{_gap(case, gap.value)} behind ({_bare(case, gap.low)} to {_bare(case, gap.high)})."
+    behind = (
+        f"Next comes {second.name}, {_gap(case, gap.value)} behind "
+        f"({_bare(case, gap.low)} to {_bare(case, gap.high)})."
     )
+    rivals = [case.best, *(arm for arm in case.scored if arm.name in {c.b for c in others})]
+    once = [arm for arm in rivals if arm.name not in UNTRAINED and len(arm.seeds) < 2]
+    if once:
+        return (
+            f"better than every other by more than chance and another training would explain, "
+            f"though trained once. {behind}"
+        )
+    return f"measurably better than every other way. {behind}"
 
 
 def _limit(case: Case, arms: Sequence[ArmReport]) -> str:
-    """Return how large a difference the test set could have missed: half its interval's width."""
+    """Return how large a difference could have been missed: half its interval's width."""
     gaps = [case.against[arm.name].difference for arm in arms]
     missed = max((gap.high - gap.low) / 2 for gap in gaps)
-    seen = f"a difference below {_gap(case, missed)} could not have been seen"
-    return f"On these {_examples(case)} {seen}."
+    return f"{_on(case)} a difference below {_gap(case, missed)} could not have been seen."
+
+
+def _on(case: Case) -> str:
+    """Return what was tested: ``On these 200 test examples (worth 90 independent ones)``."""
+    worth = ""
+    if case.effective is not None and case.examples and case.effective < 0.95 * case.examples:
+        worth = f" (in groups: worth {case.effective:,.0f} independent ones)"
+    return f"On these {_examples(case)}{worth}"
 
 
 def _saving(chosen: ArmReport, best: ArmReport) -> str:
@@ -149,9 +256,11 @@ def _saving(chosen: ArmReport, best: ArmReport) -> str:
 def _floor_doubts(case: Case) -> str:
     """Warn of what the best arm is not measurably above, though no training went into it."""
     best, chosen = case.best.name, case.chosen.name
-    floors = [name for name in _FLOOR if name in case.against and name != chosen]
+    if best in (*BLIND, NEAREST):
+        return ""
+    floors = [n for n in _FLOOR if n in case.against and n not in (*BLIND, chosen)]
     names = [name for name in floors if case.against[name].p_holm >= ALPHA]
-    if not names or best in (*BLIND, NEAREST):
+    if not names:
         return ""
     return f"Beware: {best} is not measurably better than {' or '.join(_FLOOR[n] for n in names)}."
 
@@ -215,8 +324,7 @@ def _bare(case: Case, value: float) -> str:
 
 
 def _examples(case: Case) -> str:
-    count = case.examples or sum(c.support for c in case.best.per_class)
-    return f"{count:,} test examples" if count else "test examples"
+    return f"{case.examples:,} test examples" if case.examples else "test examples"
 
 
 def _short(why: str) -> str:

@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailorbird.metrics.bootstrap import Weighted, scores_of
-from tailorbird.metrics.intervals import Floats
+from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of
 from tailorbird.metrics.labels import divide
 from tailorbird.records import Score
 
 
-def score_all(runs: Sequence[Floats], truth: Floats, seed: int = 13) -> dict[str, Score]:
+def score_all(
+    runs: Sequence[Floats], truth: Floats, groups: Groups | None = None
+) -> dict[str, Score]:
     """Return every score with its 95 % interval.
 
     Args:
-        runs: The predictions ``[n, targets]`` of each seed of an arm.
+        runs: The predictions ``[n, targets]`` of each training of an arm.
         truth: ``[n, targets]``.
-        seed: Seed of the bootstrap.
+        groups: Which rows belong together.
     """
     scorers = [_scorer(np.asarray(run, dtype=np.float64), truth) for run in runs]
-    return scores_of(scorers, len(truth), 8, seed, moved=False)
+    return scores_of(scorers, len(truth), groups, scale=float(truth.std()) or 1.0)
 
 
 def explained(predicted: Floats, truth: Floats) -> Floats:

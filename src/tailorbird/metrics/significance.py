@@ -1,64 +1,279 @@
-"""Paired tests between arms whose examples have scores that are not just right or wrong."""
+"""Paired comparisons between arms: what the test examples and the luck of training leave open.
 
-from collections.abc import Mapping
+An arm is given by *values* ``[trainings, n]``: of each training one value per test example, whose
+mean is the headline score (`intervals.row_influences` makes such values of an F1). How far the
+means of two arms are from the truth of their *methods* has two sources: which examples were
+tested, and how the trainings happened to turn out. The second is in no test of saved models.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from math import inf, lcm, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
-from tailorbird.metrics.intervals import Floats, percentiles, resamples
-from tailorbird.metrics.stats import compare_with, difference_score, holm
-from tailorbird.records import Comparison, Score
+from tailorbird.metrics.cost import UNTRAINED
+from tailorbird.metrics.intervals import Floats, Groups, group_sums, t_quantile
+from tailorbird.metrics.names import is_at_most_one
+from tailorbird.records import Comparison, Luck, Score
 
 DRAWS = 100_000
+PRIOR = 0.015
+"""Standard deviation over trainings, as a share of the scale, before any was repeated."""
+PRIOR_FREEDOM = 4.0
+"""How many degrees of freedom `PRIOR` weighs."""
 # Differences up to whose number all signs are tried: 65,536 ways.
-EXACT = 16
+_EXACT = 16
+# Whole-numbered differences up to this sum have their distribution computed.
+_LARGEST_SUM = 400_000
 
 
-def compare_values(
-    best: str, values: Mapping[str, Floats], seed: int = 13
-) -> tuple[Comparison, ...]:
-    """Test one arm against each other arm by their scores of the same examples.
+@dataclass(frozen=True)
+class Outcomes:
+    """What the headline score of each arm is the mean of.
 
-    The test is the paired sign-flip permutation test of the mean difference (Fisher 1935, section
-    21): exact for few differences, by 100,000 seeded draws of signs otherwise. Scores that are
-    only 0 or 1 get the exact tests of `stats.compare_with`, which are its closed form. Two-sided,
-    and Holm-corrected over the comparisons made here.
+    Attributes:
+        values: Per arm ``[trainings, n]``.
+        groups: Which examples belong together ``[n]``.
+    """
+
+    values: Mapping[str, Floats] = field(default_factory=dict)
+    groups: Groups | None = None
+
+    @property
+    def trained(self) -> list[str]:
+        """The arms whose trainings could have turned out otherwise."""
+        return [name for name in self.values if name not in UNTRAINED]
+
+    def luck(self, scale: float) -> Luck | None:
+        """Return how much scores differ from training to training; None: nothing is trained."""
+        if not self.trained:
+            return None
+        return training_luck(self.values, self.trained, self.groups, scale)
+
+
+def training_luck(
+    values: Mapping[str, Floats], trained: Collection[str], groups: Groups | None = None,
+    scale: float = 1.0,
+) -> Luck:  # fmt: skip
+    """Return how much scores differ from training to training.
+
+    The variance of an arm's means over its trainings, less what the rows alone make of it (two-way
+    analysis of variance), pooled over the arms by their degrees of freedom, with `PRIOR` beside
+    it; never below 0.
 
     Args:
-        best: The arm to compare with, a key of `values`.
-        values: Per arm its scores, ``[n]`` or ``[seeds, n]``; the number of seeds may differ
-            between arms, the examples and their order may not.
-        seed: Seed of the bootstrap and of the draws.
+        values: Per arm ``[trainings, n]``.
+        trained: The arms in which something is trained.
+        groups: Which rows belong together.
+        scale: What 1 is on the scale of the score, see `names.unit`.
+    """
+    total, freedom = PRIOR_FREEDOM * (PRIOR * scale) ** 2, PRIOR_FREEDOM
+    for name in trained:
+        runs = np.atleast_2d(values[name])
+        count, n = runs.shape
+        if count < 2:
+            continue
+        apart = group_sums(runs - runs.mean(axis=0), groups)
+        sizes = group_sums(np.ones(n), groups)
+        apart = apart - np.outer(apart.sum(axis=1) / n, sizes)
+        units = len(sizes)
+        of_rows = (apart**2).sum() * units / max(1, units - 1) / n**2 / (count - 1)
+        total += (count - 1) * (float(runs.mean(axis=1).var(ddof=1)) - float(of_rows))
+        freedom += count - 1
+    return Luck(sqrt(max(0.0, total / freedom)), freedom)
+
+
+def method_score(model: Score, luck: Luck, trainings: int, name: str) -> Score:
+    """Return the interval of a method's score: what training again would give.
+
+    Args:
+        model: The mean over the trainings, with its interval over the choice of test examples.
+        luck: See `training_luck`.
+        trainings: How many there were.
+        name: The metric.
+    """
+    reach = t_quantile(luck.freedom) * luck.deviation / sqrt(trainings)
+    # Variances add up on either side of the value (Zou and Donner 2008).
+    low = model.value - sqrt((model.value - model.low) ** 2 + reach**2)
+    high = model.value + sqrt((model.high - model.value) ** 2 + reach**2)
+    if is_at_most_one(name):
+        return Score(model.value, low if model.low < 0 else max(0.0, low), min(1.0, high))
+    return Score(model.value, max(0.0, low) if model.low >= 0 else low, high)
+
+
+def compare(
+    values: Mapping[str, Floats],
+    *,
+    trained: Collection[str] = (),
+    luck: Luck | None = None,
+    groups: Groups | None = None,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    seed: int = 13,
+) -> tuple[Comparison, ...]:
+    """Test arms against each other by their values of the same examples.
+
+    The p-value is the larger of two: of the paired sign-flip test of the examples (Fisher 1935,
+    section 21; with one training and values of 0 and 1 it is McNemar's exact test), which holds
+    for any number of rows; and, where an arm is trained, of the t-test whose variance has the luck
+    of training in it (`difference`). Two-sided, and Holm-corrected (1979) over all pairs.
+
+    Args:
+        values: Per arm ``[n]`` or ``[trainings, n]``.
+        trained: The arms whose trainings could have turned out otherwise.
+        luck: By how much.
+        groups: Which rows belong together: their differences change sign together.
+        pairs: Which arms to compare; default: all, as `values` orders them.
+        seed: Seed of the draws of signs.
 
     Returns:
-        One comparison per other arm, in the order of `values`; ``a`` is `best`, and the difference
-        is its mean minus the other's, whichever of higher and lower is better.
+        One comparison per pair; the difference is the first's mean less the second's.
+
+    Raises:
+        ValueError: Two arms were scored on different numbers of examples.
     """
-    others = [name for name in values if name != best]
-    each = [_compare(best, name, values[best], values[name], seed) for name in others]
+    chosen = list(combinations(values, 2) if pairs is None else pairs)
+    each = []
+    for a, b in chosen:
+        found = difference((a, values[a]), (b, values[b]), trained, luck, groups)
+        p, test = _sign_flip_of(values[a], values[b], groups, seed)
+        if _luck_of((a, values[a]), (b, values[b]), trained, luck) > 0:
+            assert found.freedom is not None
+            p, test = max(p, _t_test(found)), f"{test}, and t with training luck"
+        each.append(replace(found, p=p, p_holm=p, test=test))
     corrected = holm([comparison.p for comparison in each])
-    return tuple(
-        Comparison(c.a, c.b, c.difference, c.p, p_holm, c.test)
-        for c, p_holm in zip(each, corrected, strict=True)
-    )
+    return tuple(replace(c, p_holm=p) for c, p in zip(each, corrected, strict=True))
 
 
-def sign_flip_values(differences: Floats, seed: int = 13) -> tuple[float, str]:
-    """Return the two-sided p-value of the sign-flip test of any differences, and the test's name.
+Arm = tuple[str, Floats]
+"""An arm's name and its values."""
 
-    By draws it is ``(1 + as far from 0 as seen) / (1 + draws)``, which is never 0 and never too
-    small (Phipson and Smyth 2010).
+
+def difference(
+    a: Arm, b: Arm, trained: Collection[str] = (), luck: Luck | None = None,
+    groups: Groups | None = None,
+) -> Comparison:  # fmt: skip
+    """Return by how much two arms differ, with the error of the difference; nothing is tested.
+
+    Its variance is ``s^2/n + tau^2/S_a + tau^2/S_b``: of the examples' differences, means over the
+    S trainings, and of the trainings. Degrees of freedom: Satterthwaite (1946). One imagined win
+    for each side, as large as the largest, is added to ``s^2`` (Bonett and Price 2012): two arms
+    that agree on all of 20 examples have not been shown to be equal.
+
+    Args:
+        a: One arm.
+        b: The other.
+        trained: See `compare`.
+        luck: See `compare`.
+        groups: See `compare`.
+    """
+    apart = _paired(a[1], b[1])
+    n, value = len(apart), float(apart.mean())
+    reach = float(np.abs(apart).max()) or 1.0
+    sums = group_sums(apart - value, groups)
+    units = len(sums)
+    rows = (float(sums @ sums) * units / max(1, units - 1) + 2 * reach**2) / (n * (n + 2))
+    by_luck = _luck_of(a, b, trained, luck)
+    variance = rows + by_luck
+    share = rows**2 / max(1, units - 1)
+    if by_luck and luck is not None:
+        share += by_luck**2 / luck.freedom
+    freedom, error = variance**2 / share, sqrt(variance)
+    half = t_quantile(freedom) * error
+    gap = Score(value, value - half, value + half)
+    return Comparison(a[0], b[0], gap, 1.0, 1.0, "", error, freedom)
+
+
+def sign_flip(differences: Floats, parts: int = 1, seed: int = 13) -> tuple[float, str]:
+    """Return the two-sided p-value of the sign-flip test of differences, and the test's name.
+
+    If the arms were alike, each difference could as well have had the other sign. Of all ``2**n``
+    ways to choose the signs, p is the share whose sum is at least as far from 0 as the one seen:
+    exact for few differences and for whole-numbered ones, else by 100,000 seeded draws, as
+    ``(1 + as far from 0 as seen) / (1 + draws)``, which is never 0 and never too small (Phipson
+    and Smyth 2010).
+
+    Args:
+        differences: ``[n]``, or sums over groups.
+        parts: A number by which differences that are fractions become whole, such as the number
+            of trainings they are means of.
+        seed: Seed of the draws.
     """
     sizes = np.abs(differences[differences != 0])
-    observed = abs(float(differences.sum()))
+    whole = np.round(sizes * parts)
+    total = abs(float(differences.sum()))
+    if np.allclose(whole, sizes * parts, atol=1e-6) and whole.sum() <= _LARGEST_SUM:
+        return _whole_sign_flip(whole.astype(np.int64), round(total * parts)), "exact sign-flip"
     # Sums of the same numbers in another order may differ in their last bits.
-    reached = observed - 1e-9 * float(sizes.sum())
-    if len(sizes) <= EXACT:
+    reached = total - 1e-9 * float(sizes.sum())
+    if len(sizes) <= _EXACT:
         sums = np.zeros(1)
         for size in sizes:
             sums = np.concatenate([sums + size, sums - size])
         return float((np.abs(sums) >= reached).mean()), "exact sign-flip"
     beyond = int((np.abs(_drawn_sums(sizes, seed)) >= reached).sum())
     return (1 + beyond) / (1 + DRAWS), f"sign-flip, {DRAWS:,} draws"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979), in the order given."""
+    corrected = [0.0] * len(p_values)
+    running = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = running
+    return corrected
+
+
+def _luck_of(a: Arm, b: Arm, trained: Collection[str], luck: Luck | None) -> float:
+    """Return the part of the variance of a difference that comes from the trainings."""
+    if luck is None:
+        return 0.0
+    parts = sum(1 / len(np.atleast_2d(values)) for name, values in (a, b) if name in trained)
+    return luck.deviation**2 * parts
+
+
+def _t_test(found: Comparison) -> float:
+    from scipy.stats import t
+
+    freedom = inf if found.freedom is None else found.freedom
+    return float(2 * t.sf(abs(found.difference.value) / found.error, freedom))
+
+
+def _sign_flip_of(a: Floats, b: Floats, groups: Groups | None, seed: int) -> tuple[float, str]:
+    parts = lcm(len(np.atleast_2d(a)), len(np.atleast_2d(b)))
+    return sign_flip(group_sums(_paired(a, b), groups), parts, seed)
+
+
+def _paired(a: Floats, b: Floats) -> Floats:
+    """Return the differences ``[n]`` of means over trainings."""
+    runs_a, runs_b = np.atleast_2d(a), np.atleast_2d(b)
+    if runs_a.shape[-1] != runs_b.shape[-1]:
+        raise ValueError(
+            f"arms scored on {runs_a.shape[-1]} and {runs_b.shape[-1]} examples are not paired"
+        )
+    apart = runs_a.mean(axis=0) - runs_b.mean(axis=0)
+    # The last bits of means over trainings are no difference.
+    scale = max(float(np.abs(runs_a).max()), float(np.abs(runs_b).max()))
+    apart[np.abs(apart) <= 1e-12 * scale] = 0.0
+    return np.asarray(apart, dtype=np.float64)
+
+
+def _whole_sign_flip(sizes: npt.NDArray[np.int64], observed: int) -> float:
+    if observed == 0:
+        return 1.0
+    # A coin-flipped +-v has the characteristic function cos(v t), independent ones multiply, and
+    # the transform of the product is the sum's distribution: exact, with no draws to be made.
+    reach = int(sizes.sum())
+    angles = 2 * np.pi * np.arange(reach + 1) / (2 * reach + 1)
+    product = np.ones(reach + 1)
+    for size, times in zip(*np.unique(sizes, return_counts=True), strict=True):
+        product *= np.cos(size * angles) ** int(times)
+    chance = np.fft.irfft(product, 2 * reach + 1)
+    p = 2 * float(chance[observed : reach + 1].sum())
+    return min(1.0, max(p, float(np.finfo(np.float64).eps)))
 
 
 def _drawn_sums(sizes: Floats, seed: int) -> Floats:
@@ -74,39 +289,3 @@ def _drawn_sums(sizes: Floats, seed: int) -> Floats:
     for eight in eights.reshape(-1, 8):
         sums += (coins @ eight)[np.frombuffer(rng.bytes(DRAWS), dtype=np.uint8)]
     return sums
-
-
-def _compare(a: str, b: str, values_a: Floats, values_b: Floats, seed: int) -> Comparison:
-    runs_a, runs_b = np.atleast_2d(values_a), np.atleast_2d(values_b)
-    if runs_a.shape[-1] != runs_b.shape[-1]:
-        raise ValueError(
-            f"arms scored on {runs_a.shape[-1]} and {runs_b.shape[-1]} examples are not paired"
-        )
-    if all(np.isin(runs, (0.0, 1.0)).all() for runs in (runs_a, runs_b)):
-        return compare_with(a, {a: runs_a > 0.5, b: runs_b > 0.5}, seed)[0]
-    differences = runs_a.mean(axis=0) - runs_b.mean(axis=0)
-    # The last bits of means over seeds are no difference.
-    scale = max(float(np.abs(runs_a).max()), float(np.abs(runs_b).max()))
-    differences[np.abs(differences) <= 1e-12 * scale] = 0.0
-    p, test = sign_flip_values(differences, seed)
-    return Comparison(a, b, _difference(differences, seed), p, p, test)
-
-
-def _difference(differences: Floats, seed: int) -> Score:
-    """Return the mean of the differences ``[n]`` with its paired bootstrap interval.
-
-    The imagined wins of `stats.difference_score` belong to right and wrong: beside differences of
-    a few hundredths, a whole point for each side would be most of what is drawn. Only differences
-    that are all the same, of which every resample is the same too, get one of their size (and of
-    1 where there is none: arms that agree on 20 examples have not been shown to be equal).
-    """
-    size = float(np.abs(differences).max())
-    if np.ptp(differences) == 0:
-        reach = size or 1.0
-        score = difference_score(differences / reach, seed)
-        return Score(score.value * reach, score.low * reach, score.high * reach)
-    n = len(differences)
-    means = np.concatenate([differences @ drawn / n for drawn in resamples(n, 1, seed)])
-    low, high = percentiles(means)
-    value = float(differences.mean())
-    return Score(value, min(value, float(low)), max(value, float(high)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tailorbird.metrics.intervals import Floats
-from tailorbird.metrics.stats import holm
+from tailorbird.metrics.significance import holm
 from tailorbird.records import Slice
 
 FEWEST = 10

@@ -1,61 +1,122 @@
 """Which way to use: the rule. The sentences that tell a manager why are in `reasons`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf, isnan
 
 from tailorbird.metrics import reasons
-from tailorbird.metrics.cost import BLIND, MAJORITY, NEAREST, PREDICTIONS, SAME_COST, rank_cost
+from tailorbird.metrics.cost import (
+    BLIND,
+    MAJORITY,
+    NEAREST,
+    PREDICTIONS,
+    SAME_COST,
+    SAME_SIZE,
+    rank_cost,
+)
+from tailorbird.metrics.intervals import Z
 from tailorbird.metrics.names import sign, unit
-from tailorbird.metrics.reasons import ALPHA, Case
-from tailorbird.records import ArmReport, Comparison, Score, Verdict
+from tailorbird.metrics.reasons import ALPHA, Case, is_at_floor
+from tailorbird.records import ArmReport, Comparison, Luck, Score, Verdict
 
 __all__ = ["FLOORS", "MAJORITY", "PREDICTIONS", "best_arm", "cheapest", "rank_cost", "verdict"]
 
 MARGIN = 0.02
+SURE = 0.8416212335729143
+"""The normal's 80 % point: how sure non-inferiority must be."""
 FLOORS = frozenset({*BLIND, NEAREST})
 """Arms that show what no model is needed for; they are there to be beaten, not to be used."""
 _VALIDATION_LOSSES = ("log_loss", "loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the comparisons rest on, and what is asked of them.
+
+    Attributes:
+        examples: Test examples; 0 to count those of the classes.
+        effective: How many independent ones they are worth, where rows come in groups.
+        luck: How much scores differ from training to training.
+        margin: By how much an arm may be behind and still do, as a share of the scale.
+    """
+
+    examples: int = 0
+    effective: float | None = None
+    luck: Luck | None = None
+    margin: float = MARGIN
 
 
 def verdict(
     arms: Sequence[ArmReport],
     comparisons: Sequence[Comparison],
     headline: str = "accuracy",
-    examples: int = 0,
+    evidence: Evidence = Evidence(),  # noqa: B008 - frozen
 ) -> Verdict:
     """Say which arm is best, which are as good, and which of those to use.
 
     - *Best* is the best test score of the headline metric, see `best_arm`.
-    - *Tied* with it are the arms that the paired test cannot tell from it (Holm-corrected
-      p >= 0.05) and whose observed difference is at most 2 points (0.02 of a score that reaches 1;
-      2 % of the best score where the scale is unknown). The second condition is there because a
-      small test set finds no difference anywhere: that is no evidence of equality.
+    - *Tied* with it are the arms that are not inferior to it: with 80 % confidence they are behind
+      by no more than the margin, ``d + 0.84 se(d) <= margin`` (2 points: 0.02 of a score that
+      reaches 1; 2 % of the best score where the scale is unknown). That a test finds no
+      difference is no evidence of equality, so it does not make a tie.
     - *Recommended* is the cheapest of the best and the tied, see `cheapest`. It is never
       ``majority`` or ``mean``, which learn nothing, or ``nearest``, which writes nothing, unless
-      everything else failed.
+      everything else failed; and none where even the best lies at the floor of its score.
 
     Args:
         arms: Every arm, also those that failed.
-        comparisons: The best arm (``a``) against each other one, from ``stats.compare_with``.
+        comparisons: Pairs of arms, from `significance.compare`.
         headline: The metric to decide on; losses and their kin are better when lower.
-        examples: How many test examples were scored; 0 to count those of the classes.
+        evidence: What the comparisons rest on.
     """
     scored = [arm for arm in arms if _is_scored(arm, headline)]
     best = best_arm(scored, headline)
     if best is None:
         return Verdict(None, None, (), reasons.nothing_to_use(arms))
-    against = {c.b: _lead(c, headline) for c in comparisons if c.a == best.name}
-    most = MARGIN * unit(headline, best.test[headline].value)
-    tied = [arm for arm in scored if arm.name in against and _is_tie(against[arm.name], most)]
+    against = leads(comparisons, best.name, headline)
+    margin = evidence.margin * unit(headline, best.test[headline].value)
+    tied = [
+        arm for arm in scored if arm.name in against and not_inferior(against[arm.name], margin)
+    ]
     usable = [arm for arm in scored if arm.name not in FLOORS]
     if best.name in FLOORS:
         chosen = best_arm(usable, headline) or best
     else:
         chosen = cheapest([arm for arm in usable if arm is best or arm in tied], headline)
     second = best_arm([arm for arm in scored if arm is not best], headline)
-    case = Case(chosen, best, second, tied, scored, against, headline, examples)
-    return Verdict(best.name, chosen.name, tuple(a.name for a in tied), reasons.reason(case, arms))
+    examples = evidence.examples or sum(c.support for c in best.per_class)
+    case = Case(
+        chosen, best, second, tied, scored, against, comparisons, headline, examples,
+        evidence.effective, evidence.luck, margin,
+    )  # fmt: skip
+    return Verdict(
+        best=best.name,
+        recommended=None if len(scored) > 1 and is_at_floor(case) else chosen.name,
+        tied_with=tuple(arm.name for arm in tied),
+        reason=reasons.reason(case, arms),
+        open=tuple(name for name, lead in against.items() if lead.p_holm >= ALPHA),
+        margin=margin,
+        luck=evidence.luck,
+        effective=evidence.effective,
+    )
+
+
+def leads(comparisons: Sequence[Comparison], name: str, headline: str) -> dict[str, Comparison]:
+    """Return by how far an arm is ahead of each other one, whichever way is better."""
+    turned = [c if c.a == name else _swapped(c) for c in comparisons if name in (c.a, c.b)]
+    way = sign(headline)
+    return {c.b: c if way > 0 else replace(c, difference=_negative(c.difference)) for c in turned}
+
+
+def not_inferior(lead: Comparison, margin: float) -> bool:
+    """Tell whether the other arm is behind by no more than the margin, with 80 % confidence."""
+    return lead.difference.value + SURE * error_of(lead) <= margin + 1e-9
+
+
+def error_of(comparison: Comparison) -> float:
+    """Return the standard error of a difference; older reports hold its interval alone."""
+    gap = comparison.difference
+    return comparison.error or (gap.high - gap.low) / (2 * Z)
 
 
 def best_arm(arms: Sequence[ArmReport], headline: str = "accuracy") -> ArmReport | None:
@@ -70,13 +131,13 @@ def best_arm(arms: Sequence[ArmReport], headline: str = "accuracy") -> ArmReport
 def cheapest(arms: Sequence[ArmReport], headline: str = "accuracy") -> ArmReport:
     """Return the arm that costs least by `rank_cost`, of at least one.
 
-    Time within 10 % of the least counts as equal, because the clock is not steadier than that;
-    then the smallest artifact counts, likewise within 10 %; then `best_arm` decides.
+    Time within 1.5 times the least counts as equal, because the clock is no steadier than that;
+    then the smallest artifact counts, within 10 %; then `best_arm` decides.
     """
     left = list(arms)
-    for part in range(2):
+    for part, same in enumerate((SAME_COST, SAME_SIZE)):
         least = min(rank_cost(arm)[part] for arm in left)
-        left = [arm for arm in left if rank_cost(arm)[part] <= least * SAME_COST]
+        left = [arm for arm in left if rank_cost(arm)[part] <= least * same]
     return min(left, key=lambda arm: _order(arm, headline))
 
 
@@ -85,16 +146,12 @@ def _is_scored(arm: ArmReport, headline: str) -> bool:
     return arm.status == "ok" and score is not None and not isnan(score.value)
 
 
-def _lead(comparison: Comparison, headline: str) -> Comparison:
-    """Turn a difference so that it is how far the best arm is ahead, whichever way is better."""
-    gap = comparison.difference
-    if sign(headline) > 0:
-        return comparison
-    return replace(comparison, difference=Score(-gap.value, -gap.high, -gap.low))
+def _swapped(c: Comparison) -> Comparison:
+    return replace(c, a=c.b, b=c.a, difference=_negative(c.difference))
 
 
-def _is_tie(lead: Comparison, most: float) -> bool:
-    return lead.p_holm >= ALPHA and lead.difference.value <= most + 1e-9
+def _negative(gap: Score) -> Score:
+    return Score(-gap.value, -gap.high, -gap.low)
 
 
 def _order(arm: ArmReport, headline: str) -> tuple[float, float, tuple[float, float], str]:

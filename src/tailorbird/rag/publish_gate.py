@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailorbird.metrics.ranking import mean_scores, ndcg
-from tailorbird.metrics.significance import compare_values
+from tailorbird.metrics.significance import compare
 from tailorbird.rag.fuse import Choice, best_first, choose_weight, convex
 from tailorbird.rag.pairs import Queries
 from tailorbird.rag.tune import DEPTH
@@ -42,10 +42,10 @@ def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13)
     Args:
         values: nDCG@10 ``[queries]`` by name; `NEW` is the tuned one, the old one comes first.
         significance: The p-value, corrected for the number of tests, that must be undercut.
-        seed: Of the bootstrap and the sign flips.
+        seed: Of the sign flips.
     """
-    scores = mean_scores(values, seed)
-    tests = compare_values(NEW, values, seed)
+    scores = mean_scores(values)
+    tests = compare(values, pairs=[(NEW, name) for name in values if name != NEW], seed=seed)
     better = [test.difference.value > 0 and test.p_holm < significance for test in tests]
     passed = bool(tests) and all(better)
     first = tests[0]

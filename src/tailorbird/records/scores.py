@@ -13,6 +13,19 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Luck:
+    """How much a score differs from training to training.
+
+    Attributes:
+        deviation: Standard deviation of the score over trainings of one method.
+        freedom: Degrees of freedom with which it is known; 4 of them are assumed.
+    """
+
+    deviation: float
+    freedom: float
+
+
+@dataclass(frozen=True, slots=True)
 class ClassScore:
     """How one class fared on the test set.
 

@@ -7,6 +7,7 @@ from tailorbird.records.scores import (
     CalibrationBin,
     ClassScore,
     Forgetting,
+    Luck,
     Residual,
     Score,
     Slice,
@@ -195,6 +196,9 @@ class ArmReport:
         worst: Of written answers, those that scored lowest.
         residuals: Of regression, truth and prediction of test examples, at most 500 per target.
         slices: Parts of the test examples, those that fared worst first.
+        test: Of a comparison's arm, the method's scores: means over its trainings, and the
+            headline's interval says what training again would give. Else the saved model's.
+        model_test: The saved model's own test scores, where they are not `test`.
     """
 
     name: str
@@ -219,6 +223,7 @@ class ArmReport:
     search: Search | None = None
     residuals: tuple[Residual, ...] = ()
     slices: tuple[Slice, ...] = ()
+    model_test: dict[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +231,12 @@ class Comparison:
     """A paired test between two arms on the same test examples.
 
     Attributes:
-        difference: The headline metric of ``a`` minus that of ``b``, with a paired bootstrap
-            interval.
+        difference: The headline metric of ``a`` minus that of ``b``, with an interval that has the
+            choice of examples and, of trained arms, the luck of training in it.
         p: Two-sided p-value of the named test.
-        p_holm: The same, Holm-corrected over all comparisons with the best arm.
+        p_holm: The same, Holm-corrected over all pairs.
+        error: Standard error of the difference.
+        freedom: Its degrees of freedom.
     """
 
     a: str
@@ -238,16 +245,30 @@ class Comparison:
     p: float
     p_holm: float
     test: str
+    error: float = 0.0
+    freedom: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which way to use, and why, in a sentence a manager understands."""
+    """Which way to use, and why, in a sentence a manager understands.
+
+    Attributes:
+        tied_with: The arms that are not inferior to the best by more than the margin.
+        open: The arms that the best is not shown to be better than.
+        margin: What a difference must exceed to matter, in the headline metric.
+        luck: How much scores differ from training to training; None where nothing was trained.
+        effective: How many independent test examples those at hand are worth; None: all of them.
+    """
 
     best: str | None
     recommended: str | None
     tied_with: tuple[str, ...]
     reason: str
+    open: tuple[str, ...] = ()
+    margin: float | None = None
+    luck: Luck | None = None
+    effective: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.losses import check_loss
+from tailorbird.metrics.significance import Outcomes
 from tailorbird.records import (
     ArmReport,
-    Comparison,
     ReloadCheck,
     Split,
     TaskName,
@@ -124,10 +124,8 @@ class Task(ABC):
         """Return `report`, the first seed's, with the scores of all seeds."""
 
     @abstractmethod
-    def compare(
-        self, best: str, places: Places, split: Split, headline: str
-    ) -> tuple[Comparison, ...]:
-        """Return paired tests of the best arm against each other one."""
+    def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
+        """Return what the headline score of each arm is the mean of, example by example."""
 
     @abstractmethod
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:

@@ -9,12 +9,12 @@ import numpy as np
 
 from tailorbird.data.encode import Text
 from tailorbird.metrics import labels as metrics
-from tailorbird.metrics.stats import compare_with, score_all
+from tailorbird.metrics.intervals import Groups
+from tailorbird.metrics.stats import score_all
 from tailorbird.records import (
     TASKS,
     ArmReport,
     ClassScore,
-    Comparison,
     Example,
     Neighbour,
     Score,
@@ -54,9 +54,12 @@ class Classification(HeadTask):
         wrong: np.ndarray = outputs.argmax(axis=1) != truth
         return wrong.astype(np.float64)
 
-    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+    def scores(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
+        groups: Groups | None = None,
+    ) -> dict[str, Score]:  # fmt: skip
         """See `HeadTask.scores`."""
-        return score_all(np.stack(runs), truth, targets[0].labels)
+        return score_all(np.stack(runs), truth, targets[0].labels, groups)
 
     def per_class(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
@@ -64,15 +67,9 @@ class Classification(HeadTask):
         """See `HeadTask.per_class`."""
         return metrics.class_scores(np.stack(runs), truth, targets[0].labels)
 
-    def compare_outputs(
-        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
-        targets: Mapping[str, Sequence[Target]],
-    ) -> tuple[Comparison, ...]:  # fmt: skip
-        """See `HeadTask.compare_outputs`."""
-        right = {
-            name: np.stack([run.argmax(1) == truth for run in runs]) for name, runs in arms.items()
-        }
-        return compare_with(best, right)
+    def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """See `HeadTask.headline_values`: whether it is right."""
+        return np.asarray(outputs.argmax(axis=1) == truth, dtype=np.float64)
 
     def plain(self, example: Example, target: Target) -> Any:
         """See `HeadTask.plain`."""

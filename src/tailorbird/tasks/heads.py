@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.data.encode import Encoded, Text, as_read, encode, encode_apart
+from tailorbird.metrics.intervals import Groups
+from tailorbird.metrics.significance import Outcomes
 from tailorbird.records import (
     ArmReport,
     ClassScore,
-    Comparison,
     Example,
     Neighbour,
     ReloadCheck,
@@ -28,7 +29,7 @@ from tailorbird.records import (
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.base import Evaluated, Places, Task
 from tailorbird.tasks.predictions import Answer
-from tailorbird.tasks.scoring import CHECKED, load_probabilities, load_target
+from tailorbird.tasks.scoring import CHECKED, group_ids, load_probabilities, load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,15 +87,18 @@ class HeadTask(Task):
         """Return each example's loss: what slices are compared by."""
 
     @abstractmethod
-    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
-        """Return every metric with its interval; of several seeds the mean."""
+    def scores(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
+        groups: Groups | None = None,
+    ) -> dict[str, Score]:  # fmt: skip
+        """Return every metric with its interval; of several trainings the mean.
+
+        Groups are whole numbers ``[n]``, equal for examples that belong together.
+        """
 
     @abstractmethod
-    def compare_outputs(
-        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
-        targets: Mapping[str, Sequence[Target]],
-    ) -> tuple[Comparison, ...]:  # fmt: skip
-        """Return the best arm against each other one, on the same examples."""
+    def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """Return a value for each example ``[n]``, of which the headline score is the mean."""
 
     @abstractmethod
     def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
@@ -271,23 +275,21 @@ class HeadTask(Task):
         return replace(
             report,
             validation=self.scores([each["validation"] for each in arrays], judges, targets),
-            test=self.scores(on_test, truth, targets),
+            test=self.scores(on_test, truth, targets, group_ids(split.test)),
             per_class=self.per_class(on_test, truth, targets),
         )
 
-    def compare(
-        self, best: str, places: Places, split: Split, headline: str
-    ) -> tuple[Comparison, ...]:
-        """See `Task.compare`."""
-        outputs = {
-            name: [load_probabilities(folder)["test"] for folder in folders]
+    def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
+        """See `Task.outcomes`."""
+        values = {
+            name: np.stack([self._values(folder, split) for folder in folders])
             for name, folders in places.items()
         }
-        targets = {
-            name: [load_target(folder) for folder in folders] for name, folders in places.items()
-        }
-        truth = self.truths(split.test, self.target(split))
-        return self.compare_outputs(best, outputs, truth, targets)
+        return Outcomes(values, group_ids(split.test))
+
+    def _values(self, folder: RunFolder, split: Split) -> np.ndarray:
+        target, outputs = load_target(folder), load_probabilities(folder)["test"]
+        return self.headline_values(outputs, self.truths(split.test, target), target)
 
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
         """See `Task.reload_check`: the first test examples are predicted again."""

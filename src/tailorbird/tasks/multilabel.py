@@ -1,6 +1,6 @@
 """Any number of labels of a set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +9,12 @@ import numpy as np
 from tailorbird.data.encode import Text
 from tailorbird.data.targets import shown_labels
 from tailorbird.metrics import multilabel as metrics
-from tailorbird.metrics.bootstrap import compare_sums
+from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.models.linear import fit_labels
 from tailorbird.records import (
     TASKS,
     ArmReport,
     ClassScore,
-    Comparison,
     Example,
     Neighbour,
     Score,
@@ -60,9 +59,12 @@ class Multilabel(HeadTask):
         """See `HeadTask.losses`."""
         return metrics.losses(outputs, truth)
 
-    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+    def scores(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
+        groups: Groups | None = None,
+    ) -> dict[str, Score]:  # fmt: skip
         """See `HeadTask.scores`."""
-        return metrics.score_all(runs, truth, [target.thresholds for target in targets])
+        return metrics.score_all(runs, truth, [target.thresholds for target in targets], groups)
 
     def per_class(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
@@ -71,22 +73,9 @@ class Multilabel(HeadTask):
         thresholds = [target.thresholds for target in targets]
         return metrics.label_scores(runs, truth, thresholds, targets[0].labels)
 
-    def compare_outputs(
-        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
-        targets: Mapping[str, Sequence[Target]],
-    ) -> tuple[Comparison, ...]:  # fmt: skip
-        """See `HeadTask.compare_outputs`: by macro-F1, each label's counts averaged over seeds."""
-        features = {
-            name: np.mean(
-                [
-                    metrics.counts(run, truth, target.thresholds)
-                    for run, target in zip(runs, targets[name], strict=True)
-                ],
-                axis=0,
-            )
-            for name, runs in arms.items()
-        }
-        return compare_sums(best, features, metrics.macro_f1)
+    def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """See `HeadTask.headline_values`: what macro-F1 owes to it."""
+        return row_influences(metrics.counts(outputs, truth, target.thresholds), metrics.macro_f1)
 
     def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
         """See `HeadTask.changed`."""

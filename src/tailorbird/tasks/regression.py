@@ -1,6 +1,6 @@
 """Numbers: one or several for each text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +9,11 @@ import numpy as np
 from tailorbird.data.encode import Text
 from tailorbird.data.targets import shown_values
 from tailorbird.metrics import regression as metrics
-from tailorbird.metrics.significance import compare_values
+from tailorbird.metrics.intervals import Groups
 from tailorbird.models.linear import fit_values
 from tailorbird.records import (
     TASKS,
     ArmReport,
-    Comparison,
     Example,
     Neighbour,
     Residual,
@@ -68,20 +67,16 @@ class Regression(HeadTask):
         """See `HeadTask.losses`."""
         return metrics.losses(outputs, truth, target.deviation)
 
-    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+    def scores(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
+        groups: Groups | None = None,
+    ) -> dict[str, Score]:  # fmt: skip
         """See `HeadTask.scores`."""
-        return metrics.score_all(runs, truth)
+        return metrics.score_all(runs, truth, groups)
 
-    def compare_outputs(
-        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
-        targets: Mapping[str, Sequence[Target]],
-    ) -> tuple[Comparison, ...]:  # fmt: skip
-        """See `HeadTask.compare_outputs`: by what each example adds to R²."""
-        parts = {
-            name: np.stack([metrics.explained(run, truth) for run in runs])
-            for name, runs in arms.items()
-        }
-        return compare_values(best, parts)
+    def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """See `HeadTask.headline_values`: what it adds to R²."""
+        return metrics.explained(outputs, truth)
 
     def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
         """Return 0: how far values may differ is for the caller to say."""

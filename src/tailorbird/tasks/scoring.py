@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.data.targets import classes_of
+from tailorbird.metrics.intervals import Groups
 from tailorbird.metrics.slices import by_length, slices
 from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Split, Target, has_head
 from tailorbird.runs.atomic import write_atomically
@@ -43,7 +44,7 @@ def score_arm(
     """
     task = head_task(target.task)
     truth = task.truths(split.test, target)
-    on_test = task.scores([test], truth, [target])
+    on_test = task.scores([test], truth, [target], group_ids(split.test))
     on_validation: dict[str, Score] = {}
     if validation is not None:
         judges = task.truths(split.validation, target)
@@ -77,6 +78,15 @@ def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> 
     for group, _ in Counter(filter(None, groups)).most_common(_MOST_GROUPS):
         parts[f"group: {group}"] = np.asarray([own == group for own in groups])
     return slices(losses, parts)
+
+
+def group_ids(examples: Sequence[Example]) -> Groups | None:
+    """Return whole numbers ``[n]``, equal where examples share a group; None where none has one."""
+    if not any(example.group for example in examples):
+        return None
+    # A row without a group stands for itself.
+    names = [example.group or f"row {i}" for i, example in enumerate(examples)]
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
 
 
 def settle(validation: np.ndarray, split: Split, target: Target) -> Target:

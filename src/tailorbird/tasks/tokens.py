@@ -14,12 +14,11 @@ import numpy as np
 from tailorbird.data.encode import Encoded, Text, encode_words, words_of
 from tailorbird.metrics import entities
 from tailorbird.metrics import labels as metrics
-from tailorbird.metrics.bootstrap import compare_sums
+from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.records import (
     TASKS,
     ArmReport,
     ClassScore,
-    Comparison,
     Example,
     Neighbour,
     Score,
@@ -69,9 +68,12 @@ class TokenClassification(HeadTask):
         mean: np.ndarray = np.bincount(places, weights=each) / np.bincount(places)
         return mean
 
-    def scores(self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]) -> dict[str, Score]:
+    def scores(
+        self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
+        groups: Groups | None = None,
+    ) -> dict[str, Score]:  # fmt: skip
         """See `HeadTask.scores`."""
-        return entities.score_all([_counts(run, truth, targets[0]) for run in runs])
+        return entities.score_all([_counts(run, truth, targets[0]) for run in runs], groups)
 
     def per_class(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
@@ -80,16 +82,9 @@ class TokenClassification(HeadTask):
         types = entities.types_of(targets[0].labels)
         return entities.type_scores([_counts(run, truth, targets[0]) for run in runs], types)
 
-    def compare_outputs(
-        self, best: str, arms: Mapping[str, Runs], truth: np.ndarray,
-        targets: Mapping[str, Sequence[Target]],
-    ) -> tuple[Comparison, ...]:  # fmt: skip
-        """See `HeadTask.compare_outputs`: by entity F1."""
-        counts = {
-            name: np.mean([_counts(run, truth, targets[name][0]) for run in runs], axis=0)
-            for name, runs in arms.items()
-        }
-        return compare_sums(best, counts, entities.entity_f1)
+    def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
+        """See `HeadTask.headline_values`: what entity F1 owes to the sentence."""
+        return row_influences(_counts(outputs, truth, target), entities.entity_f1)
 
     def plain(self, example: Example, target: Target) -> Any:
         """See `HeadTask.plain`."""

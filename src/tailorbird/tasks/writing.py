@@ -10,13 +10,14 @@ import numpy as np
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.metrics.significance import compare_values
+from tailorbird.metrics.significance import Outcomes
 from tailorbird.models.inputs import check_ids
-from tailorbird.records import ArmReport, Comparison, Example, ReloadCheck, Split
+from tailorbird.records import ArmReport, Example, ReloadCheck, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 from tailorbird.tasks.answering import Answering
 from tailorbird.tasks.base import Evaluated, Places, Task
 from tailorbird.tasks.job import read_task
+from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest
 from tailorbird.tasks.written import ANSWERED_AGAIN, headline_values, load_values, test_scores
 
@@ -155,15 +156,19 @@ class WritingTask(Task):
         validation = {n: replace(s, value=means[n]) for n, s in report.validation.items()}
         return replace(report, validation=validation, test=test_scores(stacked))
 
-    def compare(
-        self, best: str, places: Places, split: Split, headline: str
-    ) -> tuple[Comparison, ...]:
-        """See `Task.compare`."""
+    def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
+        """See `Task.outcomes`."""
         values = {
             name: np.stack([headline_values(load_values(folder), headline) for folder in folders])
             for name, folders in places.items()
         }
-        return compare_values(best, values)
+        count = next((each.shape[1] for each in values.values()), 0)
+        if count == len(split.test):
+            return Outcomes(values, group_ids(split.test))
+        by_row = {example.row: example for example in split.test}
+        rows = [line["row"] for line in next(iter(places.values()))[0].read_rows(PREDICTIONS)]
+        known = [by_row[row] for row in rows] if len(rows) == count else []
+        return Outcomes(values, group_ids(known))
 
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
         """See `Task.reload_check`: first questions are answered, first answers read again."""

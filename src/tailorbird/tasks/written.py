@@ -9,6 +9,7 @@ import numpy as np
 
 from tailorbird.data.tokens import Tokens
 from tailorbird.metrics.answers import score_answers
+from tailorbird.metrics.intervals import Groups
 from tailorbird.models.device import peak_memory
 from tailorbird.models.packed import SequenceLosses
 from tailorbird.records import ArmReport, Score, SeedScore
@@ -19,6 +20,7 @@ from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
 from tailorbird.tasks.answering import Answering, Reference, reference_text
 from tailorbird.tasks.answers import AnswerScores, samples, worst
 from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest, scoring_json
 
 ANSWERED_AGAIN = 8
@@ -83,7 +85,9 @@ def score_and_save(
 def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked) -> ArmReport:
     """Return the arm's report with its scores, and write what it leaves."""
     values = values_of(marked, test)
-    on_validation, on_test = validation_scores(marked.validation), test_scores(values)
+    by_row = {example.row: example for example in job.split.test}
+    groups = group_ids([by_row[row] for row in test.questions.rows])
+    on_validation, on_test = validation_scores(marked.validation), test_scores(values, groups)
     cost, answers = report.cost, marked.answers
     if answers is not None:
         cost = replace(cost, predict_ms_per_example=answers.ms_per_example)
@@ -137,13 +141,14 @@ def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
     return values
 
 
-def test_scores(values: dict[str, np.ndarray]) -> dict[str, Score]:
-    """Return the test scores of per-example arrays ``[n]`` or ``[seeds, n]``."""
+def test_scores(values: dict[str, np.ndarray], groups: Groups | None = None) -> dict[str, Score]:
+    """Return the test scores of per-example arrays ``[n]`` or ``[trainings, n]``."""
     on_test = {name: array for name, array in values.items() if name.startswith("test/")}
     plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
     sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
-    # Every seed is tested on the same tokens.
-    return score_answers(plain, sums, None if counts is None else np.atleast_2d(counts)[0])
+    # Every training is tested on the same tokens.
+    tokens = None if counts is None else np.atleast_2d(counts)[0]
+    return score_answers(plain, sums, tokens, groups)
 
 
 def validation_scores(losses: SequenceLosses | None) -> dict[str, Score]:
