@@ -9,6 +9,7 @@ import numpy as np
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.custom import function_name, is_custom
 from tailorbird.metrics.intervals import Floats, Groups, interval_of
+from tailorbird.metrics.labels import divide
 from tailorbird.metrics.stats import accuracy_score
 from tailorbird.metrics.text import ANSWER_MARK, METRICS
 from tailorbird.records import Score
@@ -105,10 +106,10 @@ def score_answers(
     if loss_sums is None or token_counts is None or not token_counts.sum():
         return scores
     sums = np.atleast_2d(loss_sums).mean(axis=0)
-    value, mean_count = float(sums.sum() / token_counts.sum()), float(token_counts.mean())
-    # What an example adds to a ratio, to first order (Cochran 1977, section 6.4). The losses may
-    # be of more examples than were answered, whose groups are not known here.
-    influences = (sums - value * token_counts) / mean_count
+    value, rest = float(sums.sum() / token_counts.sum()), token_counts.sum() - token_counts
+    # By how much the ratio would be another without the example, times the others (jackknife).
+    # The losses may be of more examples than were answered, whose groups are not known here.
+    influences = (len(sums) - 1) * divide(sums - value * token_counts, rest.astype(np.float64))
     own = groups if groups is not None and len(groups) == len(influences) else None
     loss = interval_of(LOSS, value, influences, own)
     # An untrained model's loss is about ln(vocabulary); beyond this, floats end.

@@ -31,6 +31,7 @@ METRICS = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc", "log_loss",
 FEWEST_FOR_ECE = 100
 """Test examples from which on the calibration error has an interval."""
 DRAWS = 1000
+CALIBRATION_DRAWS = 400
 _SEED = 13
 # Imagined examples, spread over the cells of a confusion: Jeffreys' prior of two classes.
 _IMAGINED = 2.0
@@ -287,7 +288,8 @@ def _calibration_error(run: _Run, target: "Classes", effect: float) -> Score:
 
     def likely(times: float) -> float:
         chance = np.clip(claimed - times * gaps, 0.0, 1.0)
-        drawn = np.random.default_rng(_SEED).binomial(trials, chance, (DRAWS, len(trials)))
+        size = (CALIBRATION_DRAWS, len(trials))
+        drawn = np.random.default_rng(_SEED).binomial(trials, chance, size)
         errors = np.abs(claimed - drawn / trials) @ (sizes / n)
         return float((errors <= value).mean())
 

@@ -118,8 +118,18 @@ def arm_named(report: Report, name: str | None) -> ArmReport | None:
 
 def test_scores(arm: ArmReport) -> list[tuple[str, Score]]:
     """Return the test scores without micro-F1 where it repeats accuracy, as with one label each."""
-    repeated = arm.test.get("micro_f1") == arm.test.get("accuracy")
-    return [(name, s) for name, s in arm.test.items() if not (repeated and name == "micro_f1")]
+    return _without_repeats(arm.test)
+
+
+def model_scores(arm: ArmReport) -> list[tuple[str, Score]]:
+    """Return the test scores of the saved model, where `test_scores` are those of its method."""
+    return _without_repeats(arm.model_test or arm.test)
+
+
+def _without_repeats(scores: Mapping[str, Score]) -> list[tuple[str, Score]]:
+    same = "micro_f1" in scores and "accuracy" in scores
+    repeated = same and scores["micro_f1"].value == scores["accuracy"].value
+    return [(name, s) for name, s in scores.items() if not (repeated and name == "micro_f1")]
 
 
 def make_seconds(arm: ArmReport) -> float | None:
@@ -184,7 +194,9 @@ def standing(report: Report, arm: ArmReport) -> str:
         return "recommended, best" if arm.name == verdict.best else "recommended"
     if arm.name == verdict.best:
         return "best"
-    return "could equal best" if arm.name in verdict.tied_with else ""
+    if arm.name in verdict.tied_with:
+        return "as good"
+    return "could equal best" if arm.name in verdict.open else ""
 
 
 def score_domain(

@@ -146,9 +146,9 @@ def significance(report: Report, line: Against) -> str:
     """Say in words what a comparison with the best arm shows."""
     metric = headline_metric(report)
     if line.name in report.verdict.tied_with:
-        return "as good, as far as can be told"
+        return "as good, within the margin"
     if not line.differs:
-        return "behind, but maybe by chance"
+        return "not told apart"
     gap = abs(line.difference.value)
     return f"worse by {numbers.difference(metric, gap).lstrip('+')}{_unit(metric)}"
 

@@ -12,10 +12,10 @@ from tailorbird.report.arms import (
     flatten,
     headline_metric,
     label,
+    model_scores,
     noun,
     only_read,
     reads_labels,
-    test_scores,
 )
 from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
 from tailorbird.report.card_use import base_name, how_to_use, is_on_hub, library_of
@@ -70,7 +70,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     front["pipeline_tag"] = TASKS[report.data.task].pipeline[0]
     front["tags"] = ["tailorbird", method]
     if arm.test:
-        front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in test_scores(arm)})
+        front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in model_scores(arm)})
         front["model-index"] = [_model_index(report, arm)]
     return f"---\n{write_yaml(front)}---\n"
 
@@ -90,7 +90,7 @@ def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
                         "name": label(report, metric),
                         "value": round(score.value, 6),
                     }
-                    for metric, score in test_scores(arm)
+                    for metric, score in model_scores(arm)
                 ],
             }
         ],
@@ -110,13 +110,26 @@ def _summary(report: Report, arm: ArmReport) -> str:
         words.append(f"**This run {arm.status}: {_line(arm.why) or 'no reason was noted'}.**")
     elif name in arm.test:
         tests = numbers.plural(answered(report), f"test {noun(report)}")
-        reach = numbers.metric_range(name, arm.test[name])
+        own = dict(model_scores(arm))[name]
+        reach = numbers.metric_range(name, own)
         interval = f" (95 % interval {reach})" if reach else ""
-        value = numbers.metric(name, arm.test[name].value)
+        value = numbers.metric(name, own.value)
         words.append(
             f"{_line(label(report, name))} on {tests} it never saw: **{value}**{interval}."
         )
+        if arm.model_test:
+            words.append(_of_method(name, arm))
     return " ".join(words) + "\n"
+
+
+def _of_method(name: str, arm: ArmReport) -> str:
+    """Return what training again would give, beside the scores of the model at hand."""
+    value = numbers.metric(name, arm.test[name].value)
+    times = numbers.plural(max(1, len(arm.seeds)), "training")
+    return (
+        f"That is this model; trained again, the same method would give {value} on average of "
+        f"{times} (95 % interval {numbers.metric_range(name, arm.test[name])})."
+    )
 
 
 def _purpose(report: Report) -> str:
@@ -141,7 +154,7 @@ def _scores(report: Report, arm: ArmReport) -> str:
     rows = [
         f"| {_line(label(report, name))} | {numbers.metric(name, score.value)} "
         f"| {numbers.metric_range(name, score) or numbers.ABSENT} |"
-        for name, score in test_scores(arm)
+        for name, score in model_scores(arm)
     ]
     table = "\n".join(["| Test score | Value | 95 % interval |", "|---|---:|---:|", *rows])
     cost = arm.cost

@@ -250,6 +250,10 @@ def _head_spec(report: Report) -> TaskSpec | None:
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
     """Return ``(metric, heading, score)``: the test scores, then the validation headline."""
     scores = [(key, arms.label(report, key), score) for key, score in arms.test_scores(arm)]
+    headline = arms.headline_metric(report)
+    if headline in arm.model_test:
+        words = f"{arms.label(report, headline)}, saved model"
+        scores.insert(1, (headline, words, arm.model_test[headline]))
     told = [arms.headline_metric(report)] if arms.reads_labels(report) else list(arm.validation)
     for name in told:
         if name in arm.validation:

@@ -115,7 +115,7 @@ class ReportTable:
             return ""
         if arm.name == verdict.recommended:
             return "→"
-        if arm.name in verdict.tied_with and not reads_labels(self.report):
+        if arm.name in (*verdict.tied_with, *verdict.open) and not reads_labels(self.report):
             return "~"
         return "*" if arm.name == verdict.best else ""
 
@@ -148,7 +148,8 @@ class ReportTable:
         verdict = self.report.verdict
         if len(self.report.arms) < 2 or not verdict.recommended:
             return []
-        equal = [name for name in verdict.tied_with if name != verdict.recommended]
+        level = {*verdict.tied_with, *verdict.open}
+        equal = [name for name in level if name != verdict.recommended]
         tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
             return [Text(f"→ recommended, and the best score{tied}", style="dim")]

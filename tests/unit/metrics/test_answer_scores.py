@@ -52,20 +52,20 @@ def test_loss_is_per_token_and_perplexity_its_exponential() -> None:
     assert (got.value, got.low, got.high) == pytest.approx(tuple(expected))
 
 
-@pytest.mark.parametrize("n", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [50, 300])
 def test_intervals_cover_the_truth(n: int) -> None:
     """Of 200 test sets of one population the intervals hold its mean and its ratio about 95 %."""
     rng = np.random.default_rng(2)
     inside = np.zeros(2)
-    for seed in range(200):
+    for _ in range(200):
         # Half of the answers are right or wrong altogether, as F1 of short answers is.
         values = np.where(rng.random(n) < 0.5, rng.random(n) < 0.6, rng.beta(2, 2, n))
         counts = rng.integers(5, 50, n)
         sums = counts * rng.gamma(4, 0.25, n)
-        scores = score_answers({"token_f1": values}, sums, counts, seed=seed)
+        scores = score_answers({"token_f1": values}, sums, counts)
         for i, (score, truth) in enumerate([(scores["token_f1"], 0.55), (scores["loss"], 1.0)]):
             inside[i] += score.low <= truth <= score.high
-    assert inside.min() / 200 >= 0.89
+    assert inside.min() / 200 >= 0.87  # 95 % less five standard errors
     assert inside.max() / 200 <= 0.995
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.names import is_share, metric_label, metric_words, sign, unit
-from tailorbird.metrics.verdict import best_arm, cheapest, verdict
+from tailorbird.metrics.verdict import Evidence, best_arm, cheapest, verdict
 from tailorbird.records import ArmReport, Comparison, Cost, Score, Verdict
 
 
@@ -34,7 +34,10 @@ def arm(
 
 
 def judge(
-    arms: list[ArmReport], ps: dict[str, float] | None = None, metric: str = "token_f1"
+    arms: list[ArmReport],
+    ps: dict[str, float] | None = None,
+    metric: str = "token_f1",
+    error: float = 0.005,
 ) -> Verdict:
     """Compare the best with each other arm; without a p the difference is clear."""
     best = best_arm(arms, metric)
@@ -47,11 +50,12 @@ def judge(
             (ps or {}).get(other.name, 0.001),
             (ps or {}).get(other.name, 0.001),
             "sign-flip",
+            error,
         )
         for other in arms
         if other is not best
     ]
-    return verdict(arms, pairs, metric, 300)
+    return verdict(arms, pairs, metric, Evidence(300))
 
 
 BASE = arm("base", 0.22, seconds=None, megabytes=None)
@@ -64,8 +68,9 @@ def test_a_clear_winner_in_the_words_of_its_metric() -> None:
     found = judge([BASE, NEAREST, LORA, FULL])
     assert (found.best, found.recommended, found.tied_with) == ("full", "full", ())
     assert found.reason == (
-        "Use full: token F1 0.550 (0.520 to 0.580), measurably better than every other way. "
-        "Next comes lora, 0.040 behind (0.026 to 0.054)."
+        "Use full: token F1 0.550 (0.520 to 0.580), better than every other by more than chance "
+        "and another training would explain, though trained once. Next comes lora, 0.040 behind "
+        "(0.026 to 0.054)."
     )
 
 
@@ -74,7 +79,7 @@ def test_a_tie_is_told_with_what_could_not_be_seen() -> None:
     found = judge([BASE, near, FULL], {"lora": 0.4})
     assert found.recommended == "lora"
     assert found.reason == (
-        "Use lora: token F1 0.540 (0.510 to 0.570), not measurably different from the best (full, "
+        "Use lora: token F1 0.540 (0.510 to 0.570), the cheapest within 0.020 of the best (full, "
         "0.550), at 45 % of its cost. On these 300 test examples a difference below 0.014 could "
         "not have been seen."
     )
@@ -102,8 +107,9 @@ def test_the_lowest_perplexity_is_the_best_and_ahead() -> None:
     found = judge(arms, metric="perplexity")
     assert found.best == "full"
     assert found.reason == (
-        "Use full: perplexity 3.000 (2.970 to 3.030), measurably better than every other way. "
-        "Next comes lora, 0.200 behind (0.186 to 0.214)."
+        "Use full: perplexity 3.000 (2.970 to 3.030), better than every other by more than "
+        "chance and another training would explain, though trained once. Next comes lora, 0.200 "
+        "behind (0.186 to 0.214)."
     )
     assert best_arm(arms, "loss") is None
 
@@ -111,7 +117,7 @@ def test_the_lowest_perplexity_is_the_best_and_ahead() -> None:
 @pytest.mark.parametrize(("value", "tied"), [(5.1, True), (5.11, False), (5.3, False)])
 def test_a_tie_of_an_open_scale_is_two_per_cent_of_the_best(value: float, tied: bool) -> None:
     arms = [arm("full", 5.0, metric="perplexity"), arm("lora", value, metric="perplexity")]
-    found = judge(arms, {"lora": 0.6}, "perplexity")
+    found = judge(arms, {"lora": 0.6}, "perplexity", 1e-12)
     assert found.tied_with == (("lora",) if tied else ())
 
 
@@ -120,7 +126,7 @@ def test_the_untouched_model_is_recommended_where_training_gains_nothing() -> No
     found = judge([base, replace(LORA, test=FULL.test)], {"base": 0.7})
     assert (found.best, found.recommended) == ("lora", "base")
     assert "Use base: token F1 0.545" in found.reason
-    assert "not measurably different from the best (lora, 0.550)" in found.reason
+    assert "the cheapest within 0.020 of the best (lora, 0.550)" in found.reason
 
 
 def test_training_for_nothing_is_said_plainly() -> None:
@@ -145,7 +151,7 @@ def test_a_best_that_may_be_no_better_than_the_base_is_doubted() -> None:
     base = replace(BASE, test={"token_f1": score(0.50)})
     found = judge([base, FULL], {"base": 0.2})
     assert found.recommended == "full"
-    assert "300 test examples are too few to be sure that it beats base" in found.reason
+    assert "On these 300 test examples it is not shown to beat base" in found.reason
     assert found.reason.endswith("Beware: full is not measurably better than the untouched model.")
 
 

@@ -80,7 +80,7 @@ def test_standing(troubled: Report) -> None:
     assert said["majority"] == ""
     both = replace(troubled, verdict=Verdict("full", "full", ("lora",), ""))
     assert arms.standing(both, both.arms[7]) == "recommended, best"
-    assert arms.standing(both, both.arms[4]) == "could equal best"
+    assert arms.standing(both, both.arms[4]) == "as good"
 
 
 def test_one_arm_alone_is_not_called_best(report: Report) -> None:

@@ -141,7 +141,7 @@ def test_eighty_columns_hold_a_comparison_of_writers(headline: str) -> None:
 def test_standing_of_writers_is_told_by_marks() -> None:
     lines = shown(written_report(), 80).splitlines()
     marks = {line.split()[1]: line[0] for line in lines if line[:1] in "→*~" and line.strip()}
-    assert marks == {"full": "→", "rag+lora": "~", "lora": "~"}
+    assert marks == {"full": "→", "rag+lora": "~", "lora": "~", "qlora": "~"}
     assert any("~ could equal the best" in line for line in lines)
 
 
