@@ -94,7 +94,8 @@ def check_report(report: dict[str, Any], kind: str, headline: str) -> None:
     """Check what other programs rely on in report.json."""
     assert json.loads(json.dumps(report_from_json(report).to_json())) == report
     assert (report["kind"], report["headline"]) == (kind, headline)
-    assert set(report["verdict"]) == {"best", "recommended", "tied_with", "reason"}
+    old = {"best", "recommended", "tied_with", "reason"}
+    assert set(report["verdict"]) == old | {"open", "margin", "luck", "effective"}
     assert report["verdict"]["recommended"] in by_name(report)
     shown = report["data"]["shown"]
     assert shown

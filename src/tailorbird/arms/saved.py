@@ -106,7 +106,10 @@ def arm_folder(path: Path) -> RunFolder:
         _refuse_questions(folder)
         name = read_report(folder).verdict.recommended
         if name is None:
-            raise UserError(f"no arm of {path} succeeded", "look at its report.html")
+            raise UserError(
+                f"{path} recommends no arm: none succeeded, or all scored next to nothing",
+                f"look at its report.html, and name an arm: {path / ARMS}/NAME",
+            )
         return RunFolder(inner(folder.file(REPORT), path / ARMS, name))
     if folder.exists:
         raise UserError(f"the run {path} did not come to its end", "go on with it: --resume")

@@ -94,7 +94,8 @@ def design_effect(influences: Floats, groups: Groups | None) -> float:
         return 1.0
     alone, (together, freedom) = standard_error(influences)[0], standard_error(influences, groups)
     if not alone > 0 or not freedom:
-        return float(len(influences)) if not freedom else 1.0
+        # Where all agree, a group is known to be no more than one observation.
+        return len(influences) / (freedom + 1)
     # Few groups: their variance is itself uncertain (Korn and Graubard 1998).
     return max(1.0, (together / alone * t_quantile(freedom) / Z) ** 2)
 

@@ -79,9 +79,7 @@ def test_reload() -> None:
 def test_significance(report: Report) -> None:
     tied = replace(report, verdict=replace(report.verdict, tied_with=("a",)))
     gap = Score(-0.0213, -0.04, 0.0)
-    assert (
-        captions.significance(tied, Against("a", gap, 1.0, "t")) == "as good, within the margin"
-    )
+    assert captions.significance(tied, Against("a", gap, 1.0, "t")) == "as good, within the margin"
     assert captions.significance(tied, Against("b", gap, 0.2, "t")) == "not told apart"
     assert captions.significance(tied, Against("b", gap, 0.01, "t")) == "worse by 2.1 points"
 
