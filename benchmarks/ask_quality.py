@@ -1,6 +1,7 @@
 """Answers without a language model: is the right page cited first, is the key phrase quoted?
 
     python benchmarks/ask_quality.py --show
+    python benchmarks/ask_quality.py --refusals tutor,xquad,figures,timeqa --only-refusals
 
 Indexes the bundled tutor's pages and PEFT's documentation into one knowledge base (--store; one
 that is there is used as it is) and asks the questions of ask_questions.jsonl, each with the pages
@@ -8,7 +9,7 @@ that answer it and the phrases one of which an answer has to hold. The settings 
 answer were chosen on the questions of the part "tune"; those of "held" were looked at meanwhile,
 and some rules came of what failed there, so they are no blind test. Words per answer stand beside,
 since quoting everything would hold every phrase. Prints one JSON line; --show writes every answer
-to stderr.
+to stderr. --refusals also asks what the documents do not answer, see refusals.py.
 """
 
 import json
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import refusals
 from harness import DATA, emit, parser, say, stop
 
 HERE = Path(__file__).resolve().parent
@@ -31,17 +33,30 @@ def main() -> None:
     asked.add_argument("--store", type=Path, help="default: a temporary one")
     asked.add_argument("--show", action="store_true", help="write the answers to stderr")
     asked.add_argument("--set", action="append", default=[], dest="settings", help="as for tailor")
+    asked.add_argument("--refusals", default="tutor", help="sets of refusals.py, with commas")
+    asked.add_argument("--only-refusals", action="store_true", help="ask nothing else")
+    asked.add_argument("--most", type=int, default=200, help="questions of each kind in a set")
     given = asked.parse_args()
+    names = [name for name in given.refusals.split(",") if name]
+    if unknown := set(names) - set(refusals.SETS):
+        stop(f"there is no set {min(unknown)}", f"name some of {', '.join(refusals.SETS)}")
+    with tempfile.TemporaryDirectory() as place:
+        told = {} if given.only_refusals else answers(given, Path(place))
+        told["refusals"] = refusals.score(names, DATA, Path(place), given.most, given.settings)
+    emit("ask_quality", told)
+
+
+def answers(given: Any, place: Path) -> dict[str, Any]:
+    """Return the counts of each part."""
     if not given.data.is_dir():
         stop(f"there is no folder {given.data}", "give PEFT's documentation with --data FOLDER")
     questions = [json.loads(line) for line in QUESTIONS.open(encoding="utf-8")]
-    with tempfile.TemporaryDirectory() as place:
-        store = given.store or Path(place) / "kb"
-        if not store.exists():
-            make_store(store, given.data)
-        rows = ask_all(store, questions, given.settings, show=given.show)
+    store = given.store or place / "kb"
+    if not store.exists():
+        make_store(store, given.data)
+    rows = ask_all(store, questions, given.settings, show=given.show)
     parts = {name: summary([r for r in rows if r["part"] == name]) for name in ("tune", "held")}
-    emit("ask_quality", parts | {"all": summary(rows)})
+    return parts | {"all": summary(rows)}
 
 
 def make_store(store: Path, data: Path) -> None:

@@ -8,26 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.rag.augment import UNKNOWN, heading_of, pack
+from tailorbird.rag.augment import UNKNOWN, pack
 from tailorbird.rag.citations import Support, check_answer, cite
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
-from tailorbird.rag.question_type import wanted
-from tailorbird.rag.retrieve import confidence
-from tailorbird.rag.sentences import Sentence, plain, split_sentences
+from tailorbird.rag.question_type import asks_for_code
+from tailorbird.rag.refusal import no_figure, too_weak
+from tailorbird.rag.sentences import Sentence, bound_row, plain, split_sentences
 from tailorbird.rag.spans import best_span
-from tailorbird.rag.words import content_words
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
-
-DEFAULT_THRESHOLD = 0.3
-"""Least cosine of the best passage where none is calibrated. With builtin:minilm 2 % of the
-tutor's questions lie below it, and at least 95 % of questions on other subjects (docs/ask.md)."""
 
 EXTRACTIVE = "extractive"
 """The generator's name where sentences are quoted."""
 
 _NEAREST = 3
-# Of a question: two words stand together on many a page that answers something else.
-_FEWEST_WORDS = 3
 _SAYS_UNKNOWN = re.compile(
     r"\W*(?:i (?:do not|don['\u2019]?t) know\b|(?:the|these) passages (?:do not|don['\u2019]?t))",
     re.I,
@@ -48,6 +41,7 @@ class Draft:
         claims: Its sentences where they need no check: quotes.
         short: The few words that answer a question of fact.
         prompt_tokens: Length of the prompt.
+        why: Why there is none, where it is known.
     """
 
     text: str
@@ -56,6 +50,7 @@ class Draft:
     claims: tuple[Claim, ...] | None = None
     short: str = ""
     prompt_tokens: int = 0
+    why: str = ""
 
 
 class Drafter(Protocol):
@@ -108,9 +103,15 @@ class Extractive:
 
     def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
         """Quote in each document's order, every quote with its citation."""
-        ranked = rank_sentences(question, passages, self.embed)
-        picked = extract(ranked, self.sentences, steps=wanted(question) == "steps")
-        claims = tuple(Claim(laid_out(p.text), (_quoted(p),), supported=True) for p in picked)
+        code = asks_for_code(question)
+        ranked = rank_sentences(question, passages, self.embed, code=code)
+        if why := no_figure(question, ranked):
+            return Draft("", tuple(passages), why=why)
+        picked = extract(ranked, self.sentences, code=code)
+        claims = tuple(
+            Claim(laid_out(p.passage.text, p.start, p.end), (_quoted(p),), supported=True)
+            for p in picked
+        )
         pieces = list(_spaced([_marked(c.text, c.citations[0].number) for c in claims]))
         yield from pieces
         return Draft(
@@ -204,60 +205,26 @@ def last_answer(pieces: Iterator[str | Answer]) -> Answer:
     return answers[-1]
 
 
-def too_weak(
-    passages: Sequence[Passage],
-    asked: float | None,
-    calibrated: float | None = None,
-    question: str = "",
-) -> str:
-    """Return why what was found is too weak to answer from; nothing when it is not.
+def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
+    """Return Markdown as it is read: links as words, lists, rows and code on their own lines.
 
     Args:
-        passages: What was found.
-        asked: The threshold that the person set.
-        calibrated: The knowledge base's own.
-        question: Where neither is given, a passage that holds all its words is near enough.
+        text: Of a passage.
+        start: Where what is quoted begins.
+        end: Where it ends; default: with the text.
     """
-    if not passages:
-        return "nothing was found"
-    cosines = any(p.dense is not None for p in passages)
-    least = asked if asked is not None else calibrated
-    if least is None:
-        if not cosines:  # BM25 has no scale that would hold for every knowledge base
-            return ""
-        least = DEFAULT_THRESHOLD
-        if _holds_all_words(question, passages):
-            return ""
-    best = confidence(passages)
-    if best >= least:
-        return ""
-    return (
-        f"nothing in the documents is near enough to the question: the best passage has "
-        f"{'similarity' if cosines else 'BM25'} {best:.2f}, needed is {least:.2f}"
-    )
-
-
-def _holds_all_words(question: str, passages: Sequence[Passage]) -> bool:
-    words = set(content_words(question))
-    if len(words) < _FEWEST_WORDS:
-        return False
-    best = passages[:_NEAREST]
-    return any(words <= set(content_words(f"{heading_of(p)} {p.text}")) for p in best)
-
-
-def laid_out(text: str) -> str:
-    """Return quoted Markdown as it is read: links as words, lists and code on their own lines."""
-    parts = split_sentences(text)
+    parts = split_sentences(text[start:end])
     shown = ""
     before: Sentence | None = None
     for part in parts:
         if part.kind == "code":
             piece, gap = textwrap.dedent(part.text), "\n"
         elif part.kind in ("item", "table"):
-            lead = "- " if part.kind == "item" and len(parts) > 1 else ""
+            lead = "- " if len(parts) > 1 else ""
             same = before is not None and before.block == part.block
-            piece, gap = plain(part.text) if same else lead + plain(part.text), "\n"
-            gap = " " if same else gap
+            row = part.kind == "table"
+            words = bound_row(text, start + part.start) if row else plain(part.text)
+            piece, gap = (words, " ") if same else (lead + words, "\n")
         else:
             piece, gap = plain(part.text.lstrip("# ")), " "
             gap = "\n" if before is not None and before.kind not in ("prose", "heading") else gap
@@ -268,7 +235,7 @@ def laid_out(text: str) -> str:
 
 def _refusal(draft: Draft) -> tuple[bool, str]:
     if not draft.text.strip():
-        return True, "the answer came out empty"
+        return True, draft.why or "the answer came out empty"
     if _SAYS_UNKNOWN.match(draft.text) and len(draft.text) < 200:
         return True, "the model finds no answer in the passages"
     return False, ""

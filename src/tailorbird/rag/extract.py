@@ -2,10 +2,9 @@
 
 A sentence is ranked by its likeness to the question (embeddings, its headings before it), by the
 question's words that it holds (weighted by how rare they are here; those of its heading count for
-less), and by how well its passage was ranked. What says little by itself comes later; what tells
-what to do comes first where that is asked, and so does a definition. Whole blocks of code count as
-one sentence and stay with the sentence before them; what a sentence announces with a colon comes
-along.
+less), and by how well its passage was ranked. Whole blocks of code count as one sentence, stay with
+the sentence before them, and answer only what asks for code; what a sentence announces with a colon
+comes along.
 """
 
 import math
@@ -15,9 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tailorbird.rag.question_type import defines, dependence, leans, subject, tells, wanted
-from tailorbird.rag.sentences import Sentence, plain, split_sentences
-from tailorbird.rag.words import content_words, tokens
+from tailorbird.rag.augment import heading_of
+from tailorbird.rag.question_type import meaning
+from tailorbird.rag.sentences import Sentence, bound_row, is_header, plain, split_sentences
+from tailorbird.rag.words import content_words, share_held, tokens
 from tailorbird.records import Passage
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -26,14 +26,12 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 # Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
 _WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
 _SECTION = 0.2
-_CODE_PENALTY, _DEPENDS_PENALTY = 0.1, 0.15
-_TELLS_BONUS, _CODE_BONUS, _DEFINES_BONUS = 0.1, 0.05, 0.15
+_CODE_PENALTY = 0.1
 # What lies further behind the best sentence than this is another subject.
-_BEHIND = 0.12
+_BEHIND = 0.2
 _SAME = 0.8
 _MOST_ANNOUNCED = 6
 _MOST_CODE_LINES = 24
-_DEEP = 9
 _SECTION_CHARACTERS = 1200
 _TAIL = 5
 _MOST_READ = 32
@@ -49,6 +47,8 @@ class Picked:
         end: Offset after its last character.
         score: How well it answers, higher is better.
         kind: ``code`` for a block of code, else what the sentence is.
+        nearness: Its cosine to the question, and the share of the question's words that it and its
+            headings hold: from 0 to 2.
     """
 
     passage: Passage
@@ -56,6 +56,7 @@ class Picked:
     end: int
     score: float
     kind: str = "prose"
+    nearness: float = 0.0
 
     @property
     def text(self) -> str:
@@ -70,35 +71,48 @@ class _Candidate:
     sentence: Sentence
     heading: str
     before: str
-    depth: int
     section: str
 
 
-def rank_sentences(question: str, passages: Sequence[Passage], embed: Embed) -> list[Picked]:
-    """Return every sentence and block of code of the passages, the best answer first."""
-    found = _candidates(passages)
-    if not found:
+def rank_sentences(
+    question: str, passages: Sequence[Passage], embed: Embed, *, code: bool = True
+) -> list[Picked]:
+    """Return every sentence and block of code of the passages, the best answer first.
+
+    Args:
+        question: In words.
+        passages: Where they stand.
+        embed: Turns texts into unit vectors.
+        code: Whether blocks of code may answer by themselves.
+    """
+    candidates = [c for c in _candidates(passages) if code or c.sentence.kind != "code"]
+    if not candidates:
         return []
-    worth = _worth(question, found, passages)
-    if len(found) > _MOST_READ:  # embedding them all would take seconds
+    worth = _worth(question, candidates, passages)
+    if len(candidates) > _MOST_READ:  # embedding them all would take seconds
         best = np.sort(np.argsort(-worth, kind="stable")[:_MOST_READ])
-        found, worth = [found[place] for place in best], worth[best]
-    scores = worth + _likeness(question, found, embed)
+        candidates, worth = [candidates[place] for place in best], worth[best]
+    cosines, sections = _likeness(question, candidates, embed)
+    scores = worth + (1 - _SECTION) * cosines + _SECTION * sections
+    words = meaning(question)
     picked = [
-        Picked(c.passage, c.sentence.start, c.sentence.end, float(score), c.sentence.kind)
-        for c, score in zip(found, scores, strict=True)
-    ]
+        Picked(
+            c.passage, c.sentence.start, c.sentence.end, float(score), c.sentence.kind,
+            float(cosine) + share_held(words, meaning(f"{heading_of(c.passage)} {_as_read(c)}")),
+        )
+        for c, score, cosine in zip(candidates, scores, cosines, strict=True)
+    ]  # fmt: skip
     return sorted(picked, key=lambda p: -p.score)
 
 
-def extract(ranked: Sequence[Picked], most: int = 3, *, steps: bool = False) -> list[Picked]:
+def extract(ranked: Sequence[Picked], most: int = 3, *, code: bool = False) -> list[Picked]:
     """Return the pieces that answer a question: the best passage first, each in its own order.
 
     Args:
         ranked: Sentences, the best first (`rank_sentences`).
         most: Sentences to quote at most; blocks of code and lists that a sentence announces come
             with it.
-        steps: Whether it is asked what to do: then a sentence brings the code that follows it.
+        code: Whether a sentence brings the code that follows it.
     """
     kept: list[Picked] = []
     left = most
@@ -107,31 +121,13 @@ def extract(ranked: Sequence[Picked], most: int = 3, *, steps: bool = False) -> 
             break
         if any(_overlaps(piece, other) or _alike(piece, other) for other in kept):
             continue
-        whole, used = _with_company(piece, steps=steps)
+        whole, used = _with_company(piece, code=code)
         kept = [other for other in kept if not _inside(other, whole)] + [whole]
         left -= used
-    if steps and kept and not any(_instructs(piece) for piece in kept):
-        kept += _instruction(ranked, kept)
     best: dict[int, float] = {}
     for piece in kept:
         best[piece.passage.number] = max(piece.score, best.get(piece.passage.number, piece.score))
     return sorted(kept, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
-
-
-def _instruction(ranked: Sequence[Picked], kept: Sequence[Picked]) -> list[Picked]:
-    """Return what tells what to do where nothing that was kept does: of the same passage."""
-    for piece in ranked:
-        if piece.score < ranked[0].score - 2 * _BEHIND:
-            break
-        if piece.passage.number == ranked[0].passage.number and _instructs(piece):
-            whole, _ = _with_company(piece, steps=True)
-            if not any(_overlaps(whole, other) for other in kept):
-                return [whole]
-    return []
-
-
-def _instructs(piece: Picked) -> bool:
-    return "```" in piece.text or piece.kind == "code" or tells(plain(piece.text))
 
 
 def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
@@ -140,14 +136,12 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
         heading, before = passage.headings[-1] if passage.headings else passage.title, ""
         parts = split_sentences(passage.text)
         sections = _sections(passage, parts, heading)
-        # How far the heading of a passage's first sentence is away is not known.
-        depth = 0 if passage.start == 0 else _DEEP
         for sentence, section in zip(parts, sections, strict=True):
             if sentence.kind == "heading":
-                heading, before, depth = sentence.text.lstrip("# ").strip(), "", 0
-            elif sentence.kind != "aside" and not _is_rest(sentence, passage):
-                found.append(_Candidate(passage, place, sentence, heading, before, depth, section))
-                before, depth = sentence.text, depth + 1
+                heading, before = sentence.text.lstrip("# ").strip(), ""
+            elif sentence.kind != "aside" and not _says_nothing(sentence, passage):
+                found.append(_Candidate(passage, place, sentence, heading, before, section))
+                before = sentence.text
     return found
 
 
@@ -165,8 +159,10 @@ def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list
     return found
 
 
-def _is_rest(sentence: Sentence, passage: Passage) -> bool:
-    """Say whether it is the end of a sentence that began before the passage."""
+def _says_nothing(sentence: Sentence, passage: Passage) -> bool:
+    """Say whether it is the end of a sentence begun before the passage, or names columns."""
+    if sentence.kind == "table":
+        return is_header(passage.text, sentence.end)
     return sentence.start == 0 and passage.start > 0 and sentence.text[0].islower()
 
 
@@ -176,37 +172,19 @@ def _worth(question: str, found: Sequence[_Candidate], passages: Sequence[Passag
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
     worth: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
-    worth += _fitness(question, found)
+    worth -= _CODE_PENALTY * np.asarray([c.sentence.kind == "code" for c in found])
     return worth
 
 
-def _likeness(question: str, found: Sequence[_Candidate], embed: Embed) -> np.ndarray:
-    """Return ``[candidates]``: likeness to the question, a part of it the section's."""
+def _likeness(
+    question: str, found: Sequence[_Candidate], embed: Embed
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``[candidates]`` twice: likeness to the question, of each and of its section."""
     sections = list(dict.fromkeys(c.section for c in found))
     vectors = embed([question, *(_as_read(c) for c in found), *sections])
     each = vectors[1:] @ vectors[0]
     around = dict(zip(sections, each[len(found) :], strict=True))
-    shared = np.asarray([around[c.section] for c in found])
-    near: np.ndarray = (1 - _SECTION) * each[: len(found)] + _SECTION * shared
-    return near
-
-
-def _fitness(question: str, found: Sequence[_Candidate]) -> np.ndarray:
-    """Return ``[candidates]``: how far each is the kind of answer that is asked for."""
-    kind, about = wanted(question), subject(question)
-    worth = []
-    for candidate in found:
-        if candidate.sentence.kind == "code":
-            worth.append(_CODE_BONUS if kind == "steps" else -_CODE_PENALTY)
-            continue
-        text = plain(candidate.sentence.text)
-        value = -_DEPENDS_PENALTY * dependence(text, opens=candidate.depth == 0)
-        if kind == "steps" and tells(text):
-            value += _TELLS_BONUS
-        if kind == "definition":
-            value += _DEFINES_BONUS * defines(text, about, candidate.heading, candidate.depth)
-        worth.append(value)
-    return np.asarray(worth)
+    return each[: len(found)], np.asarray([around[c.section] for c in found])
 
 
 def _range(scores: Sequence[float]) -> tuple[float, float]:
@@ -218,14 +196,18 @@ def _as_read(candidate: _Candidate) -> str:
     text = candidate.sentence.text
     if candidate.sentence.kind == "code":
         return f"{candidate.heading}. {plain(candidate.before)}\n{text}"
-    return f"{candidate.heading}. {plain(text)}" if candidate.heading else plain(text)
+    if candidate.sentence.kind == "table":
+        words = bound_row(candidate.passage.text, candidate.sentence.start)
+    else:
+        words = plain(text)
+    return f"{candidate.heading}. {words}" if candidate.heading else words
 
 
 def _word_shares(question: str, found: Sequence[_Candidate]) -> np.ndarray:
     """Return the share of the question's words in each candidate, by their rarity here (IDF)."""
-    asked = _words(question)
-    held = [_words(c.sentence.text) & asked for c in found]
-    above = [_words(c.heading) & asked for c in found]
+    asked = meaning(question)
+    held = [meaning(c.sentence.text) & asked for c in found]
+    above = [meaning(c.heading) & asked for c in found]
     counts = Counter(word for words in held for word in words)
     weight = {word: math.log(1 + len(held) / (1 + counts[word])) for word in asked}
     total = sum(weight.values()) or 1.0
@@ -236,29 +218,23 @@ def _word_shares(question: str, found: Sequence[_Candidate]) -> np.ndarray:
     return np.asarray(shares) / total
 
 
-def _words(text: str) -> set[str]:
-    return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}
-
-
-def _with_company(piece: Picked, *, steps: bool) -> tuple[Picked, int]:
+def _with_company(piece: Picked, *, code: bool) -> tuple[Picked, int]:
     """Return a piece with what it cannot do without, and how many sentences that makes."""
     parts = split_sentences(piece.passage.text)
     at = next(i for i, part in enumerate(parts) if part.start == piece.start)
     first = last = at
     used = 1
     before = parts[at - 1] if at else None
-    if before is not None and before.kind in ("prose", "item"):
-        # What code is for, and what "it" is, stands in the sentence before.
-        needs = before.block == parts[at].block and leans(plain(parts[at].text))
-        if parts[at].kind == "code" or needs:
-            first, used = at - 1, 2
+    # What code is for stands in the sentence before.
+    if parts[at].kind == "code" and before is not None and before.kind in ("prose", "item"):
+        first, used = at - 1, 2
     if parts[last].text.rstrip().endswith(":"):
         while last + 1 < len(parts) and last - at < _MOST_ANNOUNCED:
             following = parts[last + 1].kind
             if following not in ("code", "item", "table") or parts[last].kind == "code":
                 break
             last += 1
-    elif (steps and _is_short_code(parts, at + 1)) or _is_tail(parts, at + 1):
+    elif (code and _is_short_code(parts, at + 1)) or _is_tail(parts, at + 1):
         last = at + 1
     return replace(piece, start=parts[first].start, end=parts[last].end), used
 

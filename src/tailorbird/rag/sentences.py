@@ -33,10 +33,11 @@ _FENCE = re.compile(r"^ {0,8}(```+|~~~+)")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s")
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _TABLE = re.compile(r"^\s*\|.*\|\s*$")
-_RULE = re.compile(r"^\s*(?:[-*_=~^\"]\s*){3,}$")
+_BAR = re.compile(r"(?<!\\)\|")
+_RULE = re.compile(r"^\s*(?:(?:[-*_=~^\"]\s*){3,}|\|[-:|\s]*)$")
 _ASIDE = re.compile(
     r"^\s*+(?:(?:</?[A-Za-z][^>]*>|\[\[(?:[^\]]|\](?!\]))*+\]\]|\{%(?:[^%]|%(?!\}))*+%\}"
-    r"|>*+\s*+\[!\w++\])\s*+)++$|^\s*+\.\. \S+::.*$"
+    r"|>*+\s*+\[!\w++\])\s*+)++$|^\s*+\.\. \S+::.*$|^ {0,3}\[[^\]]+\]:\s*\S"
 )
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _LINES: dict[Kind, re.Pattern[str]] = {
@@ -65,6 +66,14 @@ _ADDRESS = r"\((?:[^()]++|\([^()]*\))*+\)"
 _SPAN = re.compile(rf"(?P<ticks>`+)|{_WORDS}{_ADDRESS}|https?://\S+")
 _LINK = re.compile(rf"!?{_WORDS}{_ADDRESS}")
 _REFERENCE = re.compile(r"\[`~?([^`\]]+)`\]")
+# Links by a name ([text][name]), of a wiki ([[page|text]]), footnotes, bare addresses, and what a
+# text cut in the middle of an address leaves.
+_NAMED_LINK = re.compile(r"!?(?<!\w)\[([^\[\]]+)\] ?\[[^\[\]]*\]")
+_WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\W\d_][^\[\]|]*)\]\]")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
+_BARE_LINK = re.compile(r"<((?:https?|mailto):[^<>\s]+)>")
+_HALF_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*$")
+_SHEET_LINK = re.compile(r"`([^`<>]+?)\s*<[^<>`]+>`__?")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
 # Twice each: bold may hold italics.
 _STARS = re.compile(r"(?<!\*)(\*{1,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![*\w])")
@@ -86,16 +95,57 @@ def split_sentences(text: str) -> list[Sentence]:
 
 def plain(text: str) -> str:
     """Return a sentence as it is read: links and emphasis by their words, on one line."""
+    if _TABLE.match(text):
+        text = "; ".join(cell for cell in cells(text) if cell)
     bare = _QUOTE.sub("", _ITEM.sub("", text, count=1))
     bare = _LINK.sub(r"\1", _LINK.sub(r"\1", bare))
     bare = _REFERENCE.sub(lambda m: f"`{m.group(1).rpartition('.')[2]}`", bare)
+    bare = _SHEET_LINK.sub(r"\1", bare)
     pieces = re.split(r"((?<!`)`+[^`]+`+)", bare)
     for index in range(0, len(pieces), 2):
-        piece = _TAG.sub("", pieces[index])
+        piece = _TAG.sub("", _BARE_LINK.sub(r"\1", pieces[index]))
+        for link in (_WIKI_LINK, _NAMED_LINK, _HALF_LINK):
+            piece = link.sub(r"\1", piece)
+        piece = _FOOTNOTE.sub("", piece)
         for pattern in (_STARS, _LOW_LINES) * 2:
             piece = pattern.sub(r"\2", piece)
         pieces[index] = piece
     return " ".join("".join(pieces).split())
+
+
+def cells(row: str) -> list[str]:
+    """Return what stands in the cells of a table's row: ``| a | b |``."""
+    return [cell.strip().replace("\\|", "|") for cell in _BAR.split(row.strip())[1:-1]]
+
+
+def is_header(text: str, end: int) -> bool:
+    """Say whether the row of a table that ends at `end` names its columns."""
+    following = text[end : end + 1000].lstrip("\r\n").split("\n", 1)[0]
+    return following.lstrip().startswith("|") and _RULE.match(following) is not None
+
+
+def bound_row(text: str, start: int) -> str:
+    """Return the row of a table that begins at `start`, its cells under their headers' names.
+
+    Args:
+        text: The whole text.
+        start: Offset of a row.
+
+    Returns:
+        ``Size: 3; Price: 5``; a first row, or one of another width, without names.
+    """
+    lines = text[:start].splitlines()
+    row = cells(text[start:].split("\n", 1)[0])
+    header: list[str] = []
+    for line in reversed(lines):
+        if not line.lstrip().startswith("|"):
+            break
+        if not _RULE.match(line):
+            header = cells(line)
+    if len(header) != len(row):
+        header = [""] * len(row)
+    named = zip(header, row, strict=True)
+    return plain("; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell))
 
 
 def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tailorbird.rag.extract import Picked
+from tailorbird.rag.question_type import fact_kind, meaning
 from tailorbird.rag.sentences import plain
-from tailorbird.rag.words import content_words, tokens
 
 _SENTENCES = 2
 _LONGEST = 8
@@ -45,14 +45,6 @@ _BREAK = re.compile(
     re.I,
 )
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.I)
-_KINDS: tuple[tuple[str, str], ...] = (
-    (r"\bhow (?:many|much|old|long|far|tall|high|large|big|fast|deep|often)\b|\bwhat "
-     r"(?:percent\w*|number|amount|share|proportion|fraction)\b", "number"),
-    (r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b", "date"),
-    (r"\bwho\b|\bwhom\b|\bwhose\b|\bwhere\b|\b(?:what|which) (?:\w+ ){0,2}?(?:city|country|state"
-     r"|person|team|company|player|name|king|queen|university|school|river|group|man|woman"
-     r"|organization|coach|author|president|nation|region|place)\b", "name"),
-)  # fmt: skip
 # Chosen on a tenth of XQuAD's English paragraphs, see docs/ask.md.
 _KIND_BONUS, _ECHO, _NEAR, _LENGTH, _RANK = 0.6, 0.6, 0.8, 0.06, 1.5
 
@@ -71,13 +63,13 @@ def best_span(question: str, ranked: Sequence[Picked]) -> str:
         question: What is asked.
         ranked: Sentences, the best first (`rank_sentences`).
     """
-    wanted = next((kind for rule, kind in _KINDS if re.search(rule, question, re.I)), "phrase")
-    asked = _stems(question)
+    wanted = fact_kind(question)
+    asked = meaning(question)
     best, best_score = "", float("-inf")
     prose = [piece for piece in ranked[: 2 * _SENTENCES] if piece.kind != "code"]
     for piece in prose[:_SENTENCES]:
         text = plain(piece.text)[:_LONGEST_READ]
-        near = [m.span() for m in _WORD.finditer(text) if _stems(m.group()) & asked]
+        near = [m.span() for m in _WORD.finditer(text) if meaning(m.group()) & asked]
         for span in _candidates(text):
             score = _weigh(span, text, asked, wanted) + _NEAR * _nearness(span, text, near)
             score += _RANK * (piece.score - ranked[0].score)
@@ -107,7 +99,7 @@ def _candidates(text: str) -> Iterator[_Span]:
 
 def _weigh(span: _Span, text: str, asked: set[str], wanted: str) -> float:
     words = text[span.start : span.end]
-    stems = _stems(words)
+    stems = meaning(words)
     if not stems:
         return float("-inf")
     score = _KIND_BONUS * (span.kind == wanted)
@@ -125,7 +117,3 @@ def _nearness(span: _Span, text: str, near: Sequence[tuple[int, int]]) -> float:
             gap = text[end : span.start] if start < span.start else text[span.end : start]
             total += 1 / (1 + len(gap.split()))
     return total / (total + 1.0)
-
-
-def _stems(text: str) -> set[str]:
-    return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}
