@@ -67,7 +67,7 @@ def test_quoting_loads_nothing_of_training(knowledge: Path) -> None:
     words = ("ask", "What is a KeyError?", "--store", str(knowledge), "--json")
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        env=environment(), capture_output=True, text=True, timeout=60 * PATIENCE, check=False,
+        env=environment(), capture_output=True, text=True, timeout=240 * PATIENCE, check=False,
     )  # fmt: skip
     answer, _, loaded = done.stdout.partition("LOADED ")
     assert json.loads(answer)["claims"], done.stderr

@@ -108,7 +108,8 @@ class AskConfig(Section):
     """Least share of a sentence's content words that its cited passage must hold."""
     threshold: float | None = None
     """Below this cosine of the best passage (BM25 where only words are searched) the answer is "I
-    don't know"; default: calibrated on judged queries by `tailor evaluate --store`, else 0.3."""
+    don't know"; default: calibrated on judged queries by `tailor evaluate --store`, else the
+    cosine and the share of the question's words that a passage holds are added up."""
 
     @field_serializer("endpoint", when_used="json")
     def _without_password(self, endpoint: str | None) -> str | None:
