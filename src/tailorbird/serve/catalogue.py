@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
+from tailorbird.models.continuous import Together
 from tailorbird.records import Answer, Passage
 from tailorbird.serve.chats import ChatLane
 from tailorbird.serve.faults import no_model, refuse
@@ -159,7 +160,11 @@ class Catalogue:
             )
 
     def add(self, name: str, model: AnyModel) -> None:
-        """Serve a model that is open, under a name; what had the name ends with what it has."""
+        """Serve a model that is open, under a name; what had the name ends with what it has.
+
+        Raises:
+            UserError: It writes, and its memory of a text is no keys and values of every token.
+        """
         entry = Entry(name, model)
         if isinstance(model, HeadModel):
             entry.lane = Lane(name, model.predict, self._room(self._budget()), self.metrics)
@@ -167,6 +172,12 @@ class Catalogue:
             entry.lane = self._vector_lane(name, model)
         elif model.answering is not None:
             a = model.answering
+            if not Together(a.model, a.device).possible:
+                raise UserError(
+                    f"{name} keeps a state and not every token's keys and values: answers cannot "
+                    "be written together",
+                    "serve another model",
+                )
             entry.chats = ChatLane(
                 name, a.model, a.tokenizer, a.device, self.limits, self.metrics
             )  # fmt: skip

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from tailorbird import log
 from tailorbird.errors import UserError
 from tailorbird.serve.faults import RequestFault, of_user_error
-from tailorbird.serve.keys import Key, Keys
+from tailorbird.serve.keys import Keys
 from tailorbird.serve.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -129,7 +129,6 @@ class Guard:
             )
         if wait := self.keys.take(key):
             raise RequestFault(429, "this key asks too often", code="rate", retry_seconds=wait)
-        scope.setdefault("state", {})["key"] = key
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         """Refuse what a page of another site sends, and names that only seem to be this machine."""
@@ -167,12 +166,6 @@ def key_in(headers: dict[str, str]) -> str:
             return ""
         return plain.partition(":")[2]
     return headers.get("x-api-key", "")
-
-
-def key_of(scope: Scope) -> Key | None:
-    """Return the key that a request came with."""
-    key: Key | None = scope.get("state", {}).get("key")
-    return key
 
 
 async def _send(fault: RequestFault, scope: Scope, send: Send) -> None:

@@ -180,11 +180,6 @@ class Store:
             return view.moment()
 
     @property
-    def writes(self) -> bool:
-        """Whether a model writes the answers; otherwise sentences are quoted."""
-        return self._answerer.writer is not None
-
-    @property
     def reranker(self) -> Any:
         """The cross-encoder that ranks its hits; None where there is none."""
         return self._answerer.retriever.reranker
@@ -245,6 +240,8 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
     if not isinstance(loaded, HeadPredictor):
         return _writing_run(loaded, place.path)
     tokenizer, longest = _reader(loaded.source)
+    # What is made on first use is made now rather than for the first client.
+    loaded.predict([("a", "b") if loaded.target.pairs else "a"])
     learns = loaded.spec.learns
     return HeadModel(
         task=loaded.target.task,
@@ -321,6 +318,7 @@ def _vector_model(embedder: Any, name: str) -> VectorModel:
             vectors[places] = how[purpose]([items[i][1] for i in places]).vectors
         return vectors
 
+    embedder.embed(["a"])  # what is made on first use
     return VectorModel(
         embed=embed,
         count=_counter(embedder.tokenizer),

@@ -96,3 +96,11 @@ def test_no_room_is_a_fault(models: Any) -> None:
         make_row(model, tokenizer, np.ones(128, dtype=np.int64), Sampling(3))
     with pytest.raises(UserError, match="nothing is asked"):
         make_row(model, tokenizer, np.ones(0, dtype=np.int64), Sampling(3))
+
+
+def test_a_model_that_keeps_a_state_is_not_written_together() -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=1)
+    device = choose("cpu", "fp32")
+    assert not Together(MambaForCausalLM(config), device).possible
