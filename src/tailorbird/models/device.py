@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -135,7 +136,6 @@ def peak_memory(device: Device) -> int:
 
 def free_memory() -> None:
     """Give back the memory that torch keeps of a GPU for later, after it ran out."""
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # whoever has not loaded it holds nothing there
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -156,22 +156,29 @@ class Lane:
             self._leave(job)
         return job.outputs
 
+    def need_room(self, inputs: int, tokens: int = 0) -> None:
+        """Refuse what there is no room for; to ask before texts are measured costs them nothing.
+
+        Raises:
+            RequestFault: Too much waits (429), or nothing is taken any more (503).
+        """
+        if self._closing or self._restarts > _MOST_RESTARTS:
+            self._metrics.reject(self.name, "closing" if self._closing else "dead")
+            why = "the server is ending" if self._closing else "the model's worker failed"
+            raise RequestFault(503, why, code="unavailable", retry_seconds=self._wait())
+        full = self._inputs + inputs > self.room.inputs
+        # A request that alone is larger than the queue runs when nothing else waits.
+        full |= bool(self._inputs) and self._tokens + tokens > self.room.tokens
+        if full:
+            self._metrics.reject(self.name, "full")
+            raise RequestFault(
+                429, "too much waits for this model", code="overloaded", retry_seconds=self._wait()
+            )
+
     def _admit(self, job: Job) -> None:
-        room, size = self.room, sum(job.tokens)
+        size = sum(job.tokens)
         with self._changed:
-            if self._closing or self._restarts > _MOST_RESTARTS:
-                self._metrics.reject(self.name, "closing" if self._closing else "dead")
-                why = "the server is ending" if self._closing else "the model's worker failed"
-                raise RequestFault(503, why, code="unavailable", retry_seconds=self._wait())
-            full = self._inputs + len(job.inputs) > room.inputs
-            # A request that alone is larger than the queue runs when nothing else waits.
-            full |= bool(self._inputs) and self._tokens + size > room.tokens
-            if full:
-                self._metrics.reject(self.name, "full")
-                raise RequestFault(
-                    429, "too much waits for this model", code="overloaded",
-                    retry_seconds=self._wait(),
-                )  # fmt: skip
+            self.need_room(len(job.inputs), size)
             self._queue.extend((job, i) for i in range(len(job.inputs)))
             self._count(len(job.inputs), size)
             self._changed.notify()

@@ -35,8 +35,9 @@ async def answers_of(
 ) -> tuple[list[Any], list[int]]:  # fmt: skip
     """Return what a model says of texts, and their lengths in tokens."""
     catalogue = catalogue_of(request)
-    lengths = measure(texts, model, catalogue, param, cut)
     assert entry.lane is not None
+    entry.lane.need_room(len(texts))
+    lengths = measure(texts, model, catalogue, param, cut)
     seconds = catalogue.limits.deadline_seconds
     return await unless_gone(request, entry.lane.run(texts, lengths, seconds)), lengths
 

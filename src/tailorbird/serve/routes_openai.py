@@ -170,6 +170,7 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
     if given and isinstance(given[0], int):
         given = [given]
     texts = [part if isinstance(part, str) else model.decode(part) for part in given]
+    lane.need_room(len(texts))
     lengths = measure(texts, model, catalogue, "input")
     plain = [("", text) for text in texts]
     seconds = catalogue.limits.deadline_seconds
