@@ -168,6 +168,34 @@ def test_a_knowledge_base_and_named_arms_from_python(
     assert all(arm.change is None for arm in found.arms)  # type: ignore[union-attr]
 
 
+def test_a_real_edit_takes_the_place_of_the_documents_it_changes(
+    inside: Tailor, files: Path, run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    edited = tmp_path / "edited" / "documents.jsonl"
+    edited.parent.mkdir()
+    rows = [json.loads(line) for line in (files / "documents.jsonl").read_text().splitlines()]
+    asked = [json.loads(line) for line in (files / "q.jsonl").read_text().splitlines()]
+    for n, row in enumerate(rows):
+        row["text"] = row["text"].replace(MAYORS[n], "Zoe Quill")
+    for row in asked:
+        if row["question"].startswith("Who is the mayor"):
+            row["changed_answers"] = ["Zoe Quill"]
+    edited.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = tmp_path / "asked.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    done = inside(
+        "compare", questions, "--store", run[0] / "knowledge", "--changed", edited,
+        "--methods", "quote", "--set", "questions.test=20", "--output", tmp_path / "out", "--json",
+        "--model", files / "model",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert "14 documents were edited" in report["change_words"], report["change_words"]
+    assert "dropped" not in report["change_words"]
+    change = report["arms"][0]["change"]
+    assert change["stale"]["value"] == 0.0 and change["current"]["value"] >= 0.5, change
+
+
 def test_answers_are_graded_blind_and_never_twice(
     inside: Tailor, run: tuple[Path, dict[str, Any]]
 ) -> None:

@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tailorbird import log
 from tailorbird.arms.questions.sheet import Item
 from tailorbird.config import Config
+from tailorbird.documents import source_of
 from tailorbird.documents.parsed import document_digest
-from tailorbird.flows.index import add_documents, index
+from tailorbird.flows.index import Indexed, add_documents, index, remove
 from tailorbird.flows.question_sheet import Finder, holds, piece_of
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.rag.substitute import Substitution, choose_substitutions, substituted
@@ -65,7 +67,7 @@ def make_change(
     shutil.copytree(finder.kb.folder, place)
     kb = KnowledgeBase.open(place)
     if config.questions.changed is not None:
-        done = index(kb, [config.questions.changed], kb.settings)
+        done = _edit(kb, config.questions.changed)
         answers = {q.id: q.changed for q in test if q.changed}
         what = f"{done.added + done.changed:,} documents were edited: {config.questions.changed}"
     else:
@@ -84,6 +86,30 @@ def make_change(
     log.say(f"{what}; indexed again in {done.seconds:.1f} s")
     unchanged = _unchanged_items(after, test, gold, {*answers}, k, len(changed))
     return Change(changed, unchanged, str(place), done.seconds, what)
+
+
+def _edit(kb: KnowledgeBase, place: str) -> Indexed:
+    """Index documents as they are after an edit, in the place of those of the same name.
+
+    A row is the same by its id, a file by its path below the folder: the edit lies elsewhere, and
+    what it replaces would still be found otherwise.
+    """
+    before = set(kb.ledger.live_digests())
+    done = index(kb, [place], kb.settings)
+    root = source_of(Path(place)).rstrip("/")
+    fresh = set(kb.ledger.live_digests()) - before
+    rows = {row for source in fresh if (row := source.rpartition("#")[2]) != source}
+    files = {source.removeprefix(root).lstrip("/") or Path(source).name for source in fresh}
+    old = [
+        source
+        for source in sorted(before)
+        if source.rpartition("#")[2] in rows
+        or any(source == name or source.endswith(f"/{name}") for name in files)
+    ]
+    if old:
+        remove(kb, old)
+    log.say(f"{len(old):,} documents replaced by edited ones")
+    return done
 
 
 def _chosen(
