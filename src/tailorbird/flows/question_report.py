@@ -32,6 +32,7 @@ from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT, RunFolder
 
 _SHOWN = 40
+_FEWEST_DOCUMENTS = 10
 FLOORS = ("nearest",)
 
 
@@ -130,7 +131,7 @@ def _report(found: Found) -> tuple[QuestionsReport, dict[str, _Marked]]:
         break_even=break_evens(reports),
         disagreements=_disagreements(found, marked),
         price_per_hour=found.config.questions.price_per_hour,
-        notes=(*facts.notes, *_order_notes(reports, judge.headline)),
+        notes=(*_few_notes(clusters), *facts.notes, *_order_notes(reports, judge.headline)),
         headline=judge.headline,
         command=found.command,
         created=datetime.fromtimestamp(found.started, UTC).isoformat(timespec="seconds"),
@@ -281,6 +282,18 @@ def _hits(found: Found, test: Sequence[Question], clusters: np.ndarray) -> dict[
         each = hit_scores(right, renumbered(clusters[named]), k)
         scores |= {f"document {n}": score for n, score in each.items()}
     return scores
+
+
+def _few_notes(clusters: np.ndarray) -> tuple[str, ...]:
+    """Return a warning where there are too few documents for intervals over documents."""
+    count = len(np.unique(clusters))
+    if count >= _FEWEST_DOCUMENTS:
+        return ()
+    return (
+        f"the test questions are of {count} documents: of fewer than {_FEWEST_DOCUMENTS} intervals "
+        "and tests over documents are too sure of themselves; test more questions, or split by "
+        "paragraph",
+    )
 
 
 def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str, ...]:
