@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from terminal import PATIENCE, environment
-from tests_knowledge import WordVectors, document, load, versions
 
 from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.documents.chunk import contextual_text
@@ -25,6 +24,7 @@ from tailorbird.flows.upkeep import verify
 from tailorbird.knowledge.base import KnowledgeBase
 from tailorbird.knowledge.ledger import said_hash
 from tailorbird.rag.retrieve import Retriever
+from tests_knowledge import WordVectors, document, load, versions
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
