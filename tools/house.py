@@ -176,7 +176,9 @@ def main(arguments: list[str]) -> int:
     for name, value in now.items():
         print(f"{name:48} {value:>7,}  at most {ceilings.get(name, value):>7,}")
     if "--write" in arguments:
-        CEILINGS.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
+        # Room for a mended fault: lines are held by the next 250.
+        ceilings = {k: -(-v // 250) * 250 if k.startswith("lines") else v for k, v in now.items()}
+        CEILINGS.write_text(json.dumps(ceilings, indent=1) + "\n", "utf-8")
         return 0
     return int(any(value > ceilings.get(name, value) for name, value in now.items()))
 

@@ -82,7 +82,7 @@ def test_every_arm_is_scored_and_loads_again(
             ast.parse(code)
             assert ("deviation" in code) == (task == "regression"), code
             assert ("thresholds" in code) == (task == "multilabel" and arm["name"] == "lora"), code
-    assert len(report["comparisons"]) == 4
+    assert len(report["comparisons"]) == 10  # each of five with each other
     page = (run / "report.html").read_text()
     assert ("Predicted minus true alike" in page) == (task == "regression")
     assert ("Threshold</th>" in page) == (task == "multilabel")

@@ -120,7 +120,8 @@ def arm_folder(path: Path) -> RunFolder:
 
 def _refuse_questions(folder: RunFolder) -> None:
     """Refuse to choose an arm that may need documents to answer."""
-    if folder.file(REPORT).is_file() and folder.read_json(REPORT).get("kind") == "questions":
+    report = folder.read_json(REPORT) if folder.file(REPORT).is_file() else None
+    if isinstance(report, dict) and report.get("kind") == "questions":
         raise UserError(
             f"{folder.path} compared answers to questions, and has no one model",
             f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "

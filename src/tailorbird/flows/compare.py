@@ -87,7 +87,7 @@ def _with_arms(config: Config, task: TaskName) -> Config:
     foreign = [name for name in wanted if name not in names]
     if foreign:
         raise UserError(
-            f"there is no arm {', '.join(foreign)} for {TASKS[task].words}",
+            f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}",
             f"choose among: {', '.join(names)}",
         )
     config = config.model_copy(

@@ -16,6 +16,7 @@ from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.verdict import judge
+from tailorbird.metrics.significance import Outcomes
 from tailorbird.records import (
     ArmReport,
     DataSummary,
@@ -66,7 +67,9 @@ def finish(story: Story, nest: Nest) -> Report:
     arms = _look_again(story, nest)
     task = get_task(story.prepared.split.task)
     headline = task.headline(story.folders)
-    outcomes = task.outcomes(story.folders, story.prepared.split, headline)
+    outcomes = Outcomes()
+    if len(story.folders) > 1:  # one arm alone is compared with nothing
+        outcomes = task.outcomes(story.folders, story.prepared.split, headline)
     tested = task.answered(story.folders) or task.tested(story.prepared.split)
     arms, comparisons, verdict = judge(
         arms, outcomes, headline, tested, story.config.compare.margin

@@ -72,10 +72,8 @@ def match_words(text: str) -> list[str]:
 
 
 def _alike(word: str) -> str:
-    for pattern in (_ORDINAL, _DECIMAL):
-        if found := pattern.fullmatch(word):
-            return found[1]
-    return _SAME.get(word, word)
+    number = _ORDINAL.fullmatch(word) or _DECIMAL.fullmatch(word)
+    return number[1] if number else _SAME.get(word, word)
 
 
 def answer_type(answer: str) -> AnswerType:

@@ -73,7 +73,7 @@ _WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\W\d_][^\[\]|]*)\]\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
 _BARE_LINK = re.compile(r"<((?:https?|mailto):[^<>\s]+)>")
 _HALF_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*$")
-_SHEET_LINK = re.compile(r"`([^`<>]+?)\s*<[^<>`]+>`__?")
+_SHEET_LINK = re.compile(r"`([^`<>]*[^`<>\s])\s*<[^<>`]+>`__?")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
 # Twice each: bold may hold italics.
 _STARS = re.compile(r"(?<!\*)(\*{1,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![*\w])")

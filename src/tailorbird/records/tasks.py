@@ -16,6 +16,7 @@ class TaskSpec:
         name: Its name in data, settings and reports.
         title: Its name in a heading.
         words: What it answers with, in words.
+        answers: The same of all its answers together.
         problem: What transformers calls it (``problem_type``); of written answers nothing.
         losses: The losses it can be trained by, its default first.
         headline: The metric of the verdict; validations are judged by it too, where a head answers.
@@ -30,6 +31,7 @@ class TaskSpec:
     name: TaskName
     title: str
     words: str
+    answers: str
     problem: Literal["single_label_classification", "multi_label_classification", "regression", ""]
     losses: tuple[str, ...]
     headline: str
@@ -46,6 +48,7 @@ TASKS: dict[TaskName, TaskSpec] = {
         "classification",
         "Classification",
         "one label",
+        "labels",
         "single_label_classification",
         ("cross_entropy", "focal"),
         "accuracy",
@@ -56,6 +59,7 @@ TASKS: dict[TaskName, TaskSpec] = {
         "multilabel",
         "Multi-label classification",
         "any number of labels",
+        "several labels",
         "multi_label_classification",
         ("bce",),
         "macro_f1",
@@ -66,6 +70,7 @@ TASKS: dict[TaskName, TaskSpec] = {
         "regression",
         "Regression",
         "numbers",
+        "numbers",
         "regression",
         ("mse", "mae", "huber"),
         "r2",
@@ -75,6 +80,7 @@ TASKS: dict[TaskName, TaskSpec] = {
     "tokens": TaskSpec(
         "tokens",
         "Token classification",
+        "a label per word",
         "a label per word",
         "single_label_classification",
         ("cross_entropy", "focal"),
@@ -88,6 +94,7 @@ TASKS: dict[TaskName, TaskSpec] = {
         "generation",
         "Instructions and chats",
         "written answers",
+        "written answers",
         "",
         (),
         "token_f1",
@@ -100,6 +107,7 @@ TASKS: dict[TaskName, TaskSpec] = {
     "text": TaskSpec(
         "text",
         "Language modelling",
+        "plain text",
         "plain text",
         "",
         (),

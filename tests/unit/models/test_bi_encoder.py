@@ -22,9 +22,9 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import load_classifier
 from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, TaskName
+from tailorbird.tasks import head_task
 from tailorbird.tasks.fit import HEADS
-from tailorbird.tasks.fit_head import make_model
-from tailorbird.tasks.scoring import trained_target
+from tailorbird.tasks.fit_head import make_model, trained_target
 
 CPU = choose("cpu", "fp32")
 TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))
@@ -169,8 +169,8 @@ def test_numbers_of_pairs_go_to_sentence_vectors(
 
     model = {"name": name or str(tiny_encoder), "pairs": asked}
     config = Config.model_validate({"model": model})
-    assert trained_target(config, split("a", "b")).bi_encoder is expected
-    assert trained_target(config, split()).bi_encoder is False
+    assert trained_target(head_task(task), config, split("a", "b")).bi_encoder is expected
+    assert trained_target(head_task(task), config, split()).bi_encoder is False
 
 
 def test_a_model_with_a_decoder_of_its_own_is_refused() -> None:

@@ -19,7 +19,7 @@ ANSWER = "Answer:"
 _FIRST = f"If you do not know, say: {ABSTAINED}"
 _LAST = "Give only the answer, in a few words."
 _QUOTE_WORDS = 25
-_AFTER_MARK = re.compile(rf".*\b{ANSWER}", re.IGNORECASE | re.DOTALL)
+_MARK = re.compile(rf"\b{ANSWER}", re.IGNORECASE)
 
 
 def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
@@ -63,7 +63,8 @@ def answer_of(output: str) -> str:
         >>> answer_of('Quote: It fell in 1901. Answer: 1901')
         '1901'
     """
-    return _AFTER_MARK.sub("", output, count=1).strip()
+    ends = [mark.end() for mark in _MARK.finditer(output)]
+    return output[ends[-1] if ends else 0 :].strip()
 
 
 def target(item: Item, pieces: Sequence[Piece], config: RaftConfig) -> str:
