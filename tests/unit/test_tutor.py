@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tailorbird.metrics.answer_match import match_words
+
 ROOT = Path(__file__).resolve().parents[2]
 TUTOR = ROOT / "examples" / "tutor"
 TOOLS = ROOT / "tools" / "tutor"
@@ -169,6 +171,54 @@ def test_every_page_answers_a_question_and_every_source_exists() -> None:
     assert len({item["id"] for item in questions}) == len(questions)
     assert len({item["question"].casefold() for item in questions}) == len(questions)
     assert {item["source"] for item in questions} == pages
+
+
+def spaced(text: str) -> str:
+    return f" {' '.join(match_words(text))} "
+
+
+def test_every_page_has_short_questions_and_holds_their_answers() -> None:
+    rows = json_lines("facts.jsonl")
+    pages = {path.name: spaced(path.read_text("utf-8")) for path in (TUTOR / "pages").glob("*.md")}
+    assert len(rows) >= 300
+    assert {row["source"] for row in rows} == set(pages)
+    assert len({row["id"] for row in rows}) == len({row["question"] for row in rows}) == len(rows)
+    lost = [row for row in rows if spaced(row["answers"][0]) not in pages[row["source"]]]
+    assert lost == []
+    assert all(len(row["answers"][0].split()) <= 14 for row in rows)
+
+
+def test_the_pages_for_python_2_hold_the_changed_answers() -> None:
+    old = {path.name: path.read_text("utf-8") for path in (TUTOR / "pages_python2").glob("*.md")}
+    for name, text in old.items():
+        page = (TUTOR / "pages" / name).read_text("utf-8")
+        assert text != page and text.count("\n## ") == page.count("\n## "), name
+    changed = [row for row in json_lines("facts.jsonl") if "changed_answers" in row]
+    assert len(changed) >= 40
+    for row in changed:
+        new = row["changed_answers"][0]
+        assert new not in row["answers"]
+        assert spaced(new) in spaced(old[row["source"]]), row
+    # Known of the two languages, whatever our files say.
+    halves = [row for row in changed if "`7 / 2`" in row["question"]]
+    assert {(r["answers"][0], r["changed_answers"][0]) for r in halves} == {("3.5", "3")}
+
+
+def test_facts_that_do_not_hold_or_stand_in_no_page_are_refused(
+    tools: Callable[[str], ModuleType],
+) -> None:
+    made = tools("questions")
+    run_all = tools("build").run_all
+    facts = [
+        made.Fact("p.md", "value", "x = 2; x + 1", ("4",), None),
+        made.Fact("p.md", "error", "int('a')", ("TypeError",), None),
+        made.Fact("p.md", "name", "the sum", ("seven",), "eight"),
+        made.Fact("p.md", "value", "1 + 1", ("2",), None),
+    ]
+    with pytest.raises(ValueError, match="x = 2; x [+] 1 gives") as refused:
+        made.check_facts(facts, run_all, {"p.md": "2, 4 and TypeError"}, {"p.md": "nine"})
+    faults = str(refused.value).splitlines()
+    assert len(faults) == 4 and "'seven'" in faults[2] and "'eight'" in faults[3]
 
 
 def test_pages_have_a_title_sections_code_and_a_fair_length() -> None:

@@ -6,7 +6,7 @@ Usage::
     python tools/tutor/build.py --check    # exit 1 if the files there are not what this builds
 
 Every program is run, with and without its bug, and a row is kept only if the two differ in the
-way its template announces.
+way its template announces. The questions on the pages are made from facts (`questions.py`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from facts import facts
+from questions import as_lines, check_facts, old_pages, questions, read_facts
 from templating import SPLITS, ProgramTemplate, Variant, fill, read_templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "examples" / "tutor"
+PAGES = TARGET / "pages"
 WORKER = Path(__file__).with_name("worker.py")
 ROWS_PER_CLASS = {"train": 80, "validation": 15, "test": 25}
 ATTEMPTS = 12
@@ -207,6 +209,19 @@ def files(rows: list[Row]) -> dict[Path, str]:
     return made
 
 
+def page_files() -> dict[Path, str]:
+    """Return the text of the questions on the pages, and of the pages for Python 2.7.
+
+    Raises:
+        ValueError: A fact does not hold, or does not stand in its page.
+    """
+    known, old = read_facts(), old_pages(PAGES)
+    pages = {path.name: path.read_text(encoding="utf-8") for path in PAGES.glob("*.md")}
+    check_facts(known, run_all, pages, old)
+    made = {TARGET / "facts.jsonl": as_lines(questions(known))}
+    return made | {TARGET / "pages_python2" / name: text for name, text in old.items()}
+
+
 def _words_aside(text: str) -> str:
     """Drop the lines that hold an interpreter's message, to compare across versions."""
     return re.sub(r"^\w+Error: [^\"\n]*", "", text.replace("\\n", "\n"), flags=re.MULTILINE)
@@ -235,10 +250,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     options = parser.parse_args()
     rows = build_rows()
-    made = files(rows)
+    made = files(rows) | page_files()
     if options.check:
         return check(made)
     for path, text in made.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     print(counts_text(rows), end="")
     return 0
