@@ -6,7 +6,8 @@ in batches and one by one with transformers' generate, and prints both rates. `-
 file of answers with people's verdicts (EVOUNA's NQ.json or TQ.json, arXiv 2305.12421, from
 github.com/wangcunxiang/QA-Eval: --human FILE) and prints, per metric, Kendall's tau of the order of
 the systems with the people's, and how often it agrees with them; and how many answers become right
-by three random candidates at their end.
+by three random candidates at their end. `--part substitutions` prints exchanged answers with what
+stands around them, to look at.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 from harness import DATA, data_file, emit, parser, say, stop, tailor
 
+PARTS = ("compare", "speed", "human", "substitutions")
 SYSTEMS = ("fid", "gpt35", "chatgpt", "gpt4", "newbing")
 
 
@@ -25,10 +27,11 @@ def main() -> None:
     """Run the parts that are asked for."""
     asked = parser(__doc__)
     asked.add_argument("--data", type=Path, default=DATA)
-    asked.add_argument("--part", action="append", choices=("compare", "speed", "human"))
+    asked.add_argument("--part", action="append", choices=PARTS)
     asked.add_argument("--human", type=Path, help="EVOUNA's NQ.json or TQ.json")
     asked.add_argument("--model", default="builtin:smollm2")
     asked.add_argument("--questions", type=int, default=32, help="of --part speed")
+    asked.add_argument("--sample", type=int, default=100, help="of --part substitutions, a set")
     asked.add_argument("--set", action="append", default=[], dest="settings", help="as for tailor")
     given = asked.parse_args()
     parts = given.part or (["human"] if given.human else ["compare", "speed"])
@@ -36,6 +39,8 @@ def main() -> None:
         compare_sets(given)
     if "speed" in parts:
         measure_speed(given)
+    if "substitutions" in parts:
+        show_substitutions(given)
     if "human" in parts:
         if given.human is None or not given.human.is_file():
             stop("no verdicts of people", "give --human NQ.json, from the repository QA-Eval")
@@ -90,7 +95,6 @@ def interval(score: dict[str, float]) -> list[float]:
 def measure_speed(given: Any) -> None:
     """Answer the same questions with their paragraphs in batches, and one by one."""
     import torch
-    from tailorbird.arms.trained_writing import make_base
 
     from tailorbird.arms.questions.prompts import conversation
     from tailorbird.arms.questions.sheet import Item, Piece
@@ -99,6 +103,7 @@ def measure_speed(given: Any) -> None:
     from tailorbird.data.judged import read_answers, read_paragraphs
     from tailorbird.models.device import choose
     from tailorbird.models.generate import Sampling, generate
+    from tailorbird.tasks.fit_writing import make_base
 
     file = data_file(given.data, "xquad/xquad.en.json")
     texts = {p.id: Piece(p.id, p.title, p.text) for p in read_paragraphs(file)}
@@ -125,6 +130,30 @@ def measure_speed(given: Any) -> None:
     single = len(ids) / (time.perf_counter() - started)
     rates = {"batched_per_second": round(batched, 3), "one_by_one_per_second": round(single, 3)}
     emit("questions speed", rates | {"ratio": round(batched / single, 2), "questions": len(ids)})
+
+
+def show_substitutions(given: Any) -> None:
+    """Print exchanged answers of both sets, each with its question and the words around it."""
+    from tailorbird.data.judged import read_answers, read_paragraphs
+    from tailorbird.rag.substitute import choose_substitutions, substituted
+
+    rows = data_file(given.data, "timeqa/documents.jsonl").read_text().splitlines()
+    articles = {row["id"]: row["text"] for row in map(json.loads, rows)}
+    squad = data_file(given.data, "xquad/xquad.en.json")
+    paragraphs = {p.id: p.text for p in read_paragraphs(squad)}
+    timeqa = data_file(given.data, "timeqa/questions.jsonl")
+    for file, texts in ((timeqa, articles), (squad, paragraphs)):
+        questions = read_answers(file)
+        sources = {q.id: min(q.judged, default="") for q in questions}
+        changes = choose_substitutions(questions, sources, texts, questions, given.sample)
+        asked = {q.id: q.text for q in questions}
+        for change in changes:
+            mine = [other for other in changes if other.source == change.source]
+            text = " ".join(substituted(texts[change.source], mine).split())
+            at = max(0, text.find(change.new) - 90)
+            say(f"{asked[change.id]}\n  {' | '.join(change.old)} -> {change.new} ({change.places})")
+            say(f"  ... {text[at : at + 180 + len(change.new)]} ...")
+        emit(f"questions substitutions {file.name}", {"changes": len(changes)})
 
 
 def judge_metrics(path: Path) -> None:

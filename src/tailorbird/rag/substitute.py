@@ -13,10 +13,62 @@ import numpy as np
 from tailorbird.metrics.answer_match import answer_type, match_words
 from tailorbird.records import Question
 
-_MOST_PLACES = 30
+_MOST_PLACES = 12
 _SHORTEST = 3
 _NEAREST = 3
-_KINDS = ("name", "date", "number")
+# What a question calls the thing that answers it, and those that may stand in its place. Where
+# none of these words comes soon after "what" or "which", a name's kind is not known.
+_ASKS: dict[str, tuple[str, ...]] = {
+    "person": ("person", "president", "king", "queen", "coach", "director", "author", "player",
+               "actor", "actress", "singer", "governor", "manager", "chairman", "leader"),
+    "country": ("country", "nation"),
+    "place": ("city", "town", "village", "place", "location", "capital"),
+    "region": ("region", "state", "province", "county", "territory"),
+    "team": ("team", "club"),
+    "school": ("school", "university", "college", "institution"),
+    "company": ("company", "employer", "label", "corporation", "manufacturer"),
+    "party": ("party",),
+    "league": ("league", "conference", "division"),
+    "station": ("station", "network", "channel"),
+    "stadium": ("stadium", "venue", "arena"),
+    "branch": ("branch",),
+}  # fmt: skip
+_KIND_OF = {word: kind for kind, words in _ASKS.items() for word in words}
+_WHAT = re.compile(r"\b(?:what|which)\b((?:\W+[\w'-]+){1,4})", re.IGNORECASE)
+_WHO = re.compile(r"\bwho(?:m|se)?\b", re.IGNORECASE)
+# Who does these may be a company.
+_BUSINESS = re.compile(r"\b(?:own|operat|publish|produc|manufactur|employ|built|made|sponsor|work)",
+                       re.IGNORECASE)  # fmt: skip
+_WHERE = re.compile(r"^\W*where\b", re.IGNORECASE)
+_PERSON = re.compile(
+    r"[^\W\d_a-z][\w'\u2019-]*\s+(?:[A-Z]\s?\.\s+)?(?:(?:van|von|de|la|bin|al)\s+){0,2}"
+    r"[^\W\d_a-z][\w'\u2019-]+"
+)
+_PLACE = re.compile(r"[^\W\d_a-z][\w'\u2019-]*(?:,? [^\W\d_a-z][\w'\u2019-]*){0,2}")
+_ORGANISATION = frozenset(
+    {"university", "college", "school", "institute", "academy", "company", "club", "team", "city"}
+    | {"united", "army", "navy", "museum", "theatre", "records", "county", "state", "states"}
+    | {"kingdom", "empire", "republic", "union", "league", "party", "railway", "house", "church"}
+    | {"library", "group", "center", "centre", "works", "inc", "bank", "office", "television"}
+    | {
+        "arena",
+        "park",
+        "field",
+        "street",
+        "garden",
+        "awards",
+        "world",
+        "championship",
+        "the",
+        "of",
+        "and",
+        "for",
+    }
+)
+_DIGITS = re.compile(r"\d")
+_MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b")
+_CAPITAL_BEFORE = re.compile(r"(?:^|\W)[A-Z][\w'\u2019-]*(?: of| de| the)? $")
+_CAPITAL_AFTER = re.compile(r"[ -][A-Z]|(?: of| and) [A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +90,37 @@ class Substitution:
     places: int
 
 
+def answer_kind(question: str, answer: str) -> str | None:
+    """Return what kind of thing an answer is, by its question; None where that is not known.
+
+    Figures and dates are of a kind when they are written alike; names when the questions ask for
+    the same: who, where, which team.
+
+    Example:
+        >>> answer_kind("Which club did she join?", "Alta United")
+        'team'
+        >>> answer_kind("When did it open?", "3 May 1911") == answer_kind("When?", "4 June 1788")
+        True
+    """
+    kind = answer_type(answer)
+    if kind in ("date", "number"):
+        shape = _DIGITS.sub("0", answer.lower())
+        if "0" in shape:
+            return _MONTH.sub("month", shape)
+        return "a figure" if len(answer.split()) == 1 else None
+    if kind != "name":
+        return None
+    person = _PERSON.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
+    if _WHO.search(question):
+        return "person" if person and not _BUSINESS.search(question) else None
+    if _WHERE.search(question):
+        place = _PLACE.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
+        return "place" if place else None
+    words = re.findall(r"[\w-]+", " ".join(m[1] for m in _WHAT.finditer(question)).lower())
+    asks = next((_KIND_OF[word] for word in words if word in _KIND_OF), None)
+    return None if asks == "person" and not person else asks
+
+
 def choose_substitutions(
     questions: Sequence[Question],
     sources: Mapping[str, str],
@@ -48,10 +131,11 @@ def choose_substitutions(
 ) -> list[Substitution]:
     """Return which answers to exchange for which, in a seeded order.
 
-    Only names, dates and numbers whose words the question does not say itself; the new answer is of
-    the same kind and about as long, of one of the questions most like this one (so that a coach
-    becomes a coach, not a club), and stands nowhere in the document. Two exchanges in one document
-    never touch the same words.
+    Only names, dates and numbers with one right answer, whose words neither the question nor the
+    document's name says; the new answer is of the same kind and about as long, of one of the
+    questions most like this one (so that a coach becomes a coach), and stands nowhere in the
+    document. What is a part of longer names stays. Two exchanges in one document never touch the
+    same words.
 
     Args:
         questions: Those that may be changed.
@@ -62,7 +146,11 @@ def choose_substitutions(
         seed: Of the order and the choice.
     """
     rng = np.random.default_rng(seed)
-    others = [_Other.of(question) for question in pool if question.answers]
+    others = [
+        other
+        for question in pool
+        if question.answers and (other := _Other.of(question)).kind is not None
+    ]
     taken: dict[str, set[str]] = {}
     chosen: list[Substitution] = []
     for place in rng.permutation(len(questions)):
@@ -72,7 +160,7 @@ def choose_substitutions(
             break
         text = texts.get(source, "")
         words = {word for answer in question.answers for word in match_words(answer)}
-        if not _fits(question, text, words) or words & taken.get(source, set()):
+        if not _fits(question, source, text, words) or words & taken.get(source, set()):
             continue
         avoid = words | set(match_words(question.text)) | taken.get(source, set())
         new = _new_answer(question, others, text, avoid, rng)
@@ -95,7 +183,18 @@ def substituted(text: str, changes: Sequence[Substitution]) -> str:
     for change in changes:
         for pattern in _patterns(change.old):
             text = pattern.sub(change.new.replace("\\", r"\\"), text)
+        text = _surnames(text, change)
     return text
+
+
+def _surnames(text: str, change: Substitution) -> str:
+    """Return the text with the surname alone exchanged too, where a person was."""
+    if not (_PERSON.fullmatch(change.old[0]) and _PERSON.fullmatch(change.new)):
+        return text
+    old, new = change.old[0].split()[-1], change.new.split()[-1]
+    # After another first name it is another person's.
+    alone = re.compile(rf"([A-Z][\w'.-]+ )?(?<![\w-]){re.escape(old)}(?![\w-]| [A-Z])")
+    return alone.sub(lambda match: match[0] if match[1] else new, text)
 
 
 def _patterns(answers: Sequence[str]) -> list[re.Pattern[str]]:
@@ -107,17 +206,36 @@ def _patterns(answers: Sequence[str]) -> list[re.Pattern[str]]:
     ]
 
 
-def _fits(question: Question, text: str, words: set[str]) -> bool:
-    if not question.answerable or not question.answers or not text:
+def _fits(question: Question, source: str, text: str, words: set[str]) -> bool:
+    answers = question.answers
+    if not question.answerable or not answers or not text:
         return False
-    if any(answer_type(answer) not in _KINDS for answer in question.answers):
+    if not _one_answer(answers) or min(len(answer) for answer in answers) < _SHORTEST:
         return False
-    if min(len(answer) for answer in question.answers) < _SHORTEST:
+    if words & {*match_words(question.text), *match_words(re.sub(r"[_/#.]", " ", source))}:
         return False
-    if words & set(match_words(question.text)):
+    places = [match for pattern in _patterns(answers) for match in pattern.finditer(text)]
+    kind = answer_type(answers[0])
+    if kind == "number" and len(places) > 1:
+        # The same figure elsewhere counts something else.
         return False
-    places = sum(len(pattern.findall(text)) for pattern in _patterns(question.answers))
-    return 0 < places <= _MOST_PLACES
+    if kind == "name" and any(_in_longer_name(text, m) for m in places):
+        return False
+    return 0 < len(places) <= _MOST_PLACES
+
+
+def _one_answer(answers: Sequence[str]) -> bool:
+    """Say whether the answers are ways to write one, and not several things."""
+    words = [set(match_words(answer)) for answer in answers]
+    return all(one <= other or other <= one for one in words for other in words)
+
+
+def _in_longer_name(text: str, match: re.Match[str]) -> bool:
+    """Say whether what stands around an answer makes it a part of another name."""
+    person = _PERSON.fullmatch(match[0]) is not None
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() :][:8]
+    # A title before a person stays a title.
+    return bool((not person and _CAPITAL_BEFORE.search(before)) or _CAPITAL_AFTER.match(after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +243,7 @@ class _Other:
     """An answer that may stand in for another, and the words of its question."""
 
     answer: str
-    kind: str
+    kind: str | None
     words: frozenset[str]
     asked: frozenset[str]
 
@@ -133,7 +251,7 @@ class _Other:
     def of(cls, question: Question) -> "_Other":
         answer = question.answers[0]
         words, asked = frozenset(match_words(answer)), frozenset(match_words(question.text))
-        return cls(answer, answer_type(answer), words, asked)
+        return cls(answer, answer_kind(question.text, answer), words, asked)
 
 
 def _new_answer(
@@ -145,6 +263,8 @@ def _new_answer(
 ) -> str | None:
     """Return the answer to one of the questions most like this one; None where none fits."""
     own, lower = _Other.of(question), text.lower()
+    if own.kind is None:
+        return None
     fitting = [
         other
         for other in others
@@ -156,4 +276,5 @@ def _new_answer(
     if not fitting:
         return None
     fitting.sort(key=lambda o: (-len(o.asked & own.asked) / len(o.asked | own.asked), o.answer))
-    return fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
+    answer = fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
+    return re.sub(r"\s+(?=[.,])", "", answer)

@@ -1,7 +1,14 @@
 """Answers exchanged in documents: everywhere, for one of the kind, and never twice over."""
 
+import pytest
+
 from tailorbird.metrics.answer_match import answer_type
-from tailorbird.rag.substitute import Substitution, choose_substitutions, substituted
+from tailorbird.rag.substitute import (
+    Substitution,
+    answer_kind,
+    choose_substitutions,
+    substituted,
+)
 from tailorbird.records import Question
 
 TEXT = "Oslo lies by the sea. The mayor of Oslo was Ada Holm from 1901.\nAda  Holm left in 1905."
@@ -43,3 +50,44 @@ def test_the_old_answer_stands_nowhere_any_more_however_it_was_spaced() -> None:
 def test_whole_words_the_longest_way_of_writing_first_and_letters_of_patterns_as_they_are() -> None:
     change = Substitution("1", "a", ("A.B", "A.B Smith"), r"C\1", 2)
     assert substituted("AxB, A.B Smith, A.Bs; A.B!", [change]) == r"AxB, C\1, A.Bs; C\1!"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (("Who led it?", "Ada Holm"), ("Who paid?", "Rosa Vidal"), True),
+        (("Who led it?", "Ada Holm"), ("Who won the cup?", "Alta United"), False),
+        (("Which team won?", "Alta Blues"), ("Which club lost?", "Borg Rovers"), True),
+        (("Which team won?", "Alta Blues"), ("Which city burnt?", "Borg Bay"), False),
+        (("When?", "3 May 1911"), ("When?", "4 June 1788"), True),
+        (("When?", "May 1911"), ("When?", "1788"), False),
+        (("How many?", "18%"), ("How many?", "25%"), True),
+        (("How many?", "2,000"), ("Which year?", "1186"), False),
+    ],
+)
+def test_kinds_of_answers(one: tuple[str, str], other: tuple[str, str], alike: bool) -> None:
+    assert answer_kind(*one) is not None
+    assert (answer_kind(*one) == answer_kind(*other)) is alike
+
+
+def test_what_is_no_single_thing_of_a_known_kind_stays() -> None:
+    text = "Bo Lind, Eva Orte and the University of Arvik met in Arvik. 12 came, 12 left."
+    asked = [
+        Question("two", "Who met?", {"a": 1}, ("Bo Lind", "Eva Orte")),  # two people
+        Question("part", "In which town did they meet?", {"a": 1}, ("Arvik",)),  # of a longer name
+        Question("twice", "How many people came?", {"a": 1}, ("12",)),  # counts two things
+        Question("what", "What did they found?", {"a": 1}, ("Eva Orte",)),  # of no known kind
+    ]
+    pool = [
+        Question("p", "Who was it?", {}, ("Rosa Vidal",)),
+        Question("q", "In which town was it?", {}, ("Lima",)),
+        Question("r", "How many were there?", {}, ("34",)),
+    ]
+    assert choose_substitutions(asked, {q.id: "a" for q in asked}, {"a": text}, pool, 9) == []
+
+
+def test_a_person_is_called_by_the_new_surname_too() -> None:
+    change = Substitution("1", "a", ("Ada Holm",), "Rosa Vidal", 1)
+    text = "Ada Holm came. later Holm left; Bo Holm and Holmes stayed."
+    expected = "Rosa Vidal came. later Vidal left; Bo Holm and Holmes stayed."
+    assert substituted(text, [change]) == expected
