@@ -46,7 +46,7 @@ class LocalWriter:
 
     def count(self, messages: Sequence[Message]) -> int:
         """Return the prompt's length by the model's own tokenizer and template."""
-        return len(self._ids(messages))
+        return len(self.encode(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         """Yield the answer as it is written."""
@@ -55,9 +55,10 @@ class LocalWriter:
         sampling = replace(
             sampling, max_new_tokens=min(sampling.max_new_tokens, self.ask.answer_tokens)
         )
-        yield from stream(a.model, a.tokenizer, self._ids(messages), sampling, a.device)
+        yield from stream(a.model, a.tokenizer, self.encode(messages), sampling, a.device)
 
-    def _ids(self, messages: Sequence[Message]) -> np.ndarray:
+    def encode(self, messages: Sequence[Message]) -> np.ndarray:
+        """Return a conversation's token ids as the model is asked it."""
         lead = () if self.system is None else (Message("system", self.system),)
         prompt = Example(messages[-1].content, messages=(*lead, *messages))
         return encode_prompts([prompt], self.answering.tokenizer)[0]

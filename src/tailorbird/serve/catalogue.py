@@ -25,6 +25,7 @@ from tailorbird.serve.models import (
     open_model,
     open_run,
 )
+from tailorbird.serve.weights import SharedWeights
 
 Kind = TypeVar("Kind")
 _BATCH_TOKENS = {"cpu": 4096}
@@ -91,6 +92,7 @@ class Catalogue:
         self.limits = config.serve
         self.entries: dict[str, Entry] = {}
         self.closing = False
+        self.weights = SharedWeights()
         self.opening = asyncio.Lock()
         """Held while a model is opened and others are served: one at a time."""
 
@@ -103,7 +105,19 @@ class Catalogue:
             UserError: The name is taken, or it cannot be opened.
         """
         self._need_free(name)
-        self.add(name, open_run(folder, trust=self._trust))
+        self.add(name, self.open_run(folder, trust=self._trust))
+
+    def open_run(self, folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
+        """Open a run without serving it yet; it shares the weights of what is served.
+
+        Args:
+            folder: Of the run.
+            trust: Whether code may run that came with it.
+
+        Raises:
+            UserError: It cannot be opened.
+        """
+        return open_run(folder, self.weights, trust=trust)
 
     def add_model(self, name: str, model: str) -> None:
         """Open a base model.
@@ -112,7 +126,7 @@ class Catalogue:
             UserError: The name is taken, or it cannot be had.
         """
         self._need_free(name)
-        self.add(name, open_model(model, self.config))
+        self.add(name, open_model(model, self.config, self.weights))
 
     def add_store(self, name: str, folder: Path) -> None:
         """Open a knowledge base.
@@ -121,7 +135,7 @@ class Catalogue:
             UserError: The name is taken, or there is none.
         """
         self._need_free(name)
-        store = Store(folder, self.config)
+        store = Store(folder, self.config, self.weights)
         slow = self.limits.deadline_seconds
 
         def ask(questions: Sequence[Asking]) -> list[Answer]:

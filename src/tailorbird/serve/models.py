@@ -11,11 +11,11 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.data.encode import Text, words_of
-from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.records import Answer, Example, Message, Passage
 from tailorbird.runs.folder import RunFolder
+from tailorbird.serve.weights import SharedWeights
 
 Outcome = TypeVar("Outcome")
 _MOST_READS = 4
@@ -113,12 +113,13 @@ class Store:
     Args:
         folder: Where it is.
         config: Settings; `retrieve` and `ask` are looked at.
+        weights: Of all that is served: what is equal is held once.
 
     Raises:
         UserError: There is none, or it is damaged.
     """
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
         from tailorbird.flows.ask import open_answerer
         from tailorbird.knowledge.base import KnowledgeBase
 
@@ -128,6 +129,7 @@ class Store:
         self._writing = threading.Lock()
         # Loaded now rather than by the first question.
         self.vectors = _vector_model(self._kb.embedder, self._kb.settings.embedder)
+        weights.share(self._answerer)
 
     def answer(
         self, question: str, history: Sequence[tuple[str, str]] = (), k: int | None = None,
@@ -226,8 +228,15 @@ class Store:
 AnyModel = HeadModel | WritingModel | VectorModel
 
 
-def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
+def open_run(
+    folder: Path, weights: SharedWeights, *, trust: bool = False
+) -> HeadModel | WritingModel:
     """Open a run, or of a comparison's folder the arm it recommends.
+
+    Args:
+        folder: Of the run.
+        weights: Of all that is served: what is equal is held once.
+        trust: Whether code may run that came with it.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
@@ -237,6 +246,7 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
 
     place = arm_folder(folder)
     loaded = load(folder, trust=trust)
+    weights.share(loaded)
     if not isinstance(loaded, HeadPredictor):
         return _writing_run(loaded, place.path)
     tokenizer, longest = _reader(loaded.source)
@@ -257,31 +267,25 @@ def open_run(folder: Path, *, trust: bool = False) -> HeadModel | WritingModel:
     )
 
 
-def open_model(name: str, config: Config) -> WritingModel | VectorModel:
+def open_model(name: str, config: Config, weights: SharedWeights) -> WritingModel | VectorModel:
     """Open a base model: one that embeds, or one that writes.
 
     Raises:
         UserError: It cannot be had.
     """
-    from tailorbird.arms.writer import open_untouched
+    from tailorbird.flows.writer import open_writer
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
-    from tailorbird.models.inputs import context_length
 
-    model = config.model.model_copy(update={"name": name})
-    device = choose(model.device, model.precision)
     if (Path(resolve(name)).expanduser() / "modules.json").is_file():
-        return _vector_model(Embedder(model, device), name)
-    answering = open_untouched(config.model_copy(update={"model": model}))
-    limit = context_length(answering.model) or 4096
-    answering = replace(answering, limit=limit, config=config)
-
-    def encode(messages: Sequence[Message]) -> np.ndarray:
-        asked = Example(messages[-1].content, messages=tuple(messages))
-        return encode_prompts([asked], answering.tokenizer)[0]
-
-    return WritingModel(answering, encode, None, 256, name)
+        model = config.model.model_copy(update={"name": name})
+        embedder = Embedder(model, choose(model.device, model.precision))
+        weights.share(embedder)
+        return _vector_model(embedder, name)
+    writer = open_writer(name, config)
+    weights.share(writer)
+    return WritingModel(writer.answering, writer.encode, None, 256, name)
 
 
 def _writing_run(writer: Any, folder: Path) -> WritingModel:

@@ -11,7 +11,6 @@ from starlette.responses import PlainTextResponse, Response
 from tailorbird.serve.app import catalogue_of
 from tailorbird.serve.catalogue import Catalogue
 from tailorbird.serve.faults import RequestFault, refuse
-from tailorbird.serve.models import open_run
 from tailorbird.serve.shapes import Body, Name
 
 router = APIRouter()
@@ -43,7 +42,7 @@ async def load(body: LoadBody, request: Request) -> Response:
     if body.lora_name in catalogue.entries and not body.load_inplace:
         raise refuse("this name is taken: say load_inplace, or unload it", "lora_name", _TAKEN)
     async with catalogue.opening:
-        model = await asyncio.to_thread(open_run, place, trust=False)
+        model = await asyncio.to_thread(catalogue.open_run, place)
         catalogue.add(body.lora_name, model)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 

@@ -1,0 +1,84 @@
+"""Equal weights of several models, held once: runs of one base share it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SMALLEST = 4096
+"""Numbers of a tensor: smaller ones are not worth the comparison."""
+
+
+class SharedWeights:
+    """The weights of all models that were opened.
+
+    Every run is opened with a base of its own, and its adapters change that one alone. What is left
+    equal afterwards, to the last bit, is replaced by one tensor for all of them: whatever the
+    method, nothing else has to know. A tensor is forgotten with the last model that has it.
+    """
+
+    def __init__(self) -> None:
+        self._alike: dict[tuple[Any, ...], list[ReferenceType[Any]]] = {}
+        self.saved_bytes = 0
+        """What all models together would hold more if each had weights of its own."""
+
+    def share(self, opened: object) -> None:
+        """Replace what is equal in the models that an object holds.
+
+        Only for models that are never trained again.
+        """
+        for model in _models(opened):
+            for module in model.modules():
+                for name, tensor in module._parameters.items():
+                    if tensor is None or tensor.numel() < _SMALLEST or not _is_plain(tensor):
+                        continue
+                    same = self._same(tensor)
+                    if same is not tensor:
+                        module._parameters[name] = same
+                        self.saved_bytes += tensor.numel() * tensor.element_size()
+
+    def _same(self, tensor: Any) -> Any:
+        """Return the first tensor that is equal to this one: often itself."""
+        import torch
+
+        beginning = tensor.detach().flatten()[:8].float().cpu().numpy().tobytes()
+        key = (tuple(tensor.shape), tensor.dtype, str(tensor.device), beginning)
+        alike = [one for one in self._alike.get(key, ()) if one() is not None]
+        self._alike[key] = alike
+        for other in (one() for one in alike):
+            if other is tensor or (other is not None and torch.equal(other, tensor)):
+                return other
+        alike.append(ref(tensor))
+        return tensor
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Say whether a parameter is its numbers and nothing else: quantised ones have scales."""
+    import torch
+
+    return type(tensor) is torch.nn.Parameter and tensor.is_floating_point()
+
+
+def _models(opened: object) -> Iterator["nn.Module"]:
+    """Yield the models that an object of ours holds, directly or in what it holds."""
+    from torch import nn
+
+    waiting: list[object] = [opened]
+    met: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in met or isinstance(one, str | bytes | np.ndarray | type):
+            continue
+        met.add(id(one))
+        if isinstance(one, nn.Module):
+            yield one
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif type(one).__module__.startswith("tailorbird."):
+            waiting += getattr(one, "__dict__", {}).values()
