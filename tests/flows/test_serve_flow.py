@@ -106,9 +106,8 @@ def test_a_run_answers_as_it_does_alone(http: httpx2.Client, tuned: tuple[Path, 
     with ThreadPoolExecutor(12) as pool:
         served = list(pool.map(ask, texts))
     assert [max(p, key=p.__getitem__) for p in served] == [max(p, key=p.__getitem__) for p in alone]
-    # The format of products is the processor's: bf16 rounds at 2^-8.
     for one, other in zip(served, alone, strict=True):
-        assert one == pytest.approx(other, abs=0.02)
+        assert one == pytest.approx(other, abs=1e-5)
 
 
 def test_chats_stream_what_they_answer_whole(openai: Any) -> None:

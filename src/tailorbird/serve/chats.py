@@ -56,6 +56,7 @@ class Chat:
     sampling: Sampling
     tell: Callable[[Written | BaseException], None]
     arrival: float = field(default_factory=time.monotonic)
+    begun: bool = False
 
 
 class ChatLane:
@@ -226,14 +227,15 @@ class ChatLane:
         """Tell those whose answers are done, and let go of all that are."""
         for chat in self._rows:
             row = chat.row
-            if len(row.written) == 1 and not row.abandoned:
+            if row.written and not chat.begun:
+                chat.begun = True
                 self._metrics.first_token(self.name, time.monotonic() - chat.arrival)
             if row.done and not row.abandoned:
-                chat.tell(Written(row.text, len(row.written), row.ended, done=True))
-                self._metrics.tokens(self.name, len(row.written))
+                self.healthy, self._restarts = True, 0
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
-                self.healthy, self._restarts = True, 0
+                self._metrics.tokens(self.name, len(row.written))
+                chat.tell(Written(row.text, len(row.written), row.ended, done=True))
         self._rows = [chat for chat in self._rows if not chat.row.done]
 
     # --- what watches it ----------------------------------------------------------------------
