@@ -61,8 +61,8 @@ class Shape:
         Also whether it ends with such a token; the white space after it is not the answer's.
         """
         if rendered.endswith(self.tail):
-            kept = self.tail.index(self.end) + len(self.end)
-            return len(rendered) - len(self.tail) + kept, True
+            length = self.tail.index(self.end) + len(self.end)
+            return len(rendered) - len(self.tail) + length, True
         # Templates may end a call of a tool with another token than an answer in words.
         stripped = rendered.rstrip()
         near = stripped[-64:]
@@ -98,11 +98,11 @@ def try_template(tokenizer: Any) -> Shape:
         UserError: It ends answers with no token.
     """
     end, after = tail(tokenizer)
-    asked = (Message("user", _PROMPT),)
-    plain = render(tokenizer, asked)
-    opened = render(tokenizer, asked, generation_prompt=True)
+    question = (Message("user", _PROMPT),)
+    plain = render(tokenizer, question)
+    opened = render(tokenizer, question, generation_prompt=True)
     answer = Message("assistant", _ANSWER)
-    whole = render(tokenizer, (*asked, answer))
+    whole = render(tokenizer, (*question, answer))
     at = whole.rfind(_ANSWER)
     header = whole[len(plain) : at] if whole.startswith(plain) else ""
     call = Message("assistant", "", extra={"tool_calls": [_CALL]})
@@ -116,11 +116,11 @@ def try_template(tokenizer: Any) -> Shape:
         takes_system=all(
             _SYSTEM in _tried(tokenizer, (Message("system", _SYSTEM), *turns))
             # Some templates drop it as soon as the conversation ends with an answer.
-            for turns in (asked, (*asked, answer))
+            for turns in (question, (*question, answer))
         ),
-        takes_calls=name in _tried(tokenizer, (*asked, call)),
-        takes_tools=name in _tried(tokenizer, asked, (_TOOL,)),
-        takes_thoughts=_THOUGHT in _tried(tokenizer, (*asked, thoughtful)),
+        takes_calls=name in _tried(tokenizer, (*question, call)),
+        takes_tools=name in _tried(tokenizer, question, (_TOOL,)),
+        takes_thoughts=_THOUGHT in _tried(tokenizer, (*question, thoughtful)),
         control=ControlTokens.of(tokenizer, template_of(tokenizer)),
     )
 
@@ -145,8 +145,8 @@ def fitted(messages: tuple[Message, ...], shape: Shape) -> tuple[Message, ...]:
     system, *rest = messages
     if not rest or rest[0].role != "user":
         return messages
-    asked = replace(rest[0], content=f"{system.content}\n\n{rest[0].content}")
-    return (asked, *rest[1:])
+    first = replace(rest[0], content=f"{system.content}\n\n{rest[0].content}")
+    return (first, *rest[1:])
 
 
 def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -194,12 +194,12 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
     prompt = render(tokenizer, messages[:last], tools, generation_prompt=True)
     start = _start(tokenizer, messages[:last], tools, prompt, whole, shape)
     stop, ended = shape.stop(whole)
-    found: dict[int, tuple[Span, bool]] = {}
+    answers: dict[int, tuple[Span, bool]] = {}
     if start is not None:
-        found[last] = ((start, stop), ended)
+        answers[last] = ((start, stop), ended)
     marked = _marked(tokenizer, messages, tools) if earlier and start is not None else []
     if len(marked) == len(earlier) + 1 and marked[-1] == (start, stop):
-        found |= {k: (span, True) for k, span in zip(earlier, marked[:-1], strict=True)}
+        answers |= {k: (span, True) for k, span in zip(earlier, marked[:-1], strict=True)}
         earlier = []
     for k in earlier:
         if not messages[k].trained:
@@ -209,15 +209,15 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
         start = _start(tokenizer, messages[:k], tools, before, upto, shape)
         stop, ended = shape.stop(upto)
         if start is not None and whole.startswith(upto[:stop]):
-            found[k] = ((start, stop), ended)
+            answers[k] = ((start, stop), ended)
     trained = [k for k, m in enumerate(messages) if m.role == "assistant" and m.trained]
-    kept = [found[k] for k in trained if k in found]
+    spans = [answers[k] for k in trained if k in answers]
     return Drawn(
         text=whole,
-        spans=tuple(span for span, _ in kept),
+        spans=tuple(span for span, _ in spans),
         prompt=prompt,
-        endless=sum(not ended for _, ended in kept),
-        rewritten=len(trained) - len(kept),
+        endless=sum(not ended for _, ended in spans),
+        rewritten=len(trained) - len(spans),
         odd=not whole.startswith(prompt),
     )
 

@@ -67,10 +67,10 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
     for place, row in enumerate(rows):
         ids[place, : len(row)] = row
         mask[place, : len(row)] = 1
-    made = {"input_ids": ids, "attention_mask": mask}
+    arrays = {"input_ids": ids, "attention_mask": mask}
     if encoded.segments is not None:
-        made["token_type_ids"] = np.zeros((len(indices), width), dtype=np.int64)
+        arrays["token_type_ids"] = np.zeros((len(indices), width), dtype=np.int64)
         for row, index in enumerate(indices):
             kinds = encoded.segments[index]
-            made["token_type_ids"][row, : len(kinds)] = kinds
-    return made
+            arrays["token_type_ids"][row, : len(kinds)] = kinds
+    return arrays

@@ -25,17 +25,17 @@ _CELL_FIXES = {
 
 def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
     """Return a column as text, None where missing; cells that cannot be text are noted."""
-    made: list[str | None] = []
+    texts: list[str | None] = []
     bad: dict[str, list[int | Place]] = {}
     for value, place in zip(table.column(column), table.places, strict=True):
         text, fault = cell_text(value)
         if fault:
             bad.setdefault(fault, []).append(place)
-        made.append(text)
+        texts.append(text)
     for fault, places in bad.items():
         where = listed(table.unit, places)
         faults.add(f"{table.path}: column {column!r} {fault} in {where}", _CELL_FIXES[fault])
-    return made
+    return texts
 
 
 def cell_text(value: Any) -> tuple[str | None, str]:

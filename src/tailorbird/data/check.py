@@ -31,20 +31,20 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
     """
     labelled = split.task == "classification"
     classes = labelled or split.task == "multilabel"
-    found = [
+    findings = [
         *(_similar_labels(split) if classes else ()),
         *(_contradictions(split) if labelled else _several_answers(split)),
         *_duplicates(split),
         *_ranges(split),
     ]
     cleaned, leaks = overlaps(split, overlap)
-    found += [
+    findings += [
         *leaks,
         *near_duplicates(cleaned),
         *(_of_classes(cleaned) if classes else ()),
         *_long_texts(cleaned),
     ]
-    return replace(cleaned, findings=(*split.findings, *found))
+    return replace(cleaned, findings=(*split.findings, *findings))
 
 
 def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary:
@@ -104,7 +104,7 @@ def _several_answers(split: Split) -> Iterable[Finding]:
     answers: dict[str, set[str | None]] = defaultdict(set)
     for example in split.train:
         answers[text_key(example.text)].add(example.label)
-    several = [text for text, given in answers.items() if len(given) > 1]
+    several = [text for text, labels in answers.items() if len(labels) > 1]
     if several:
         noun = "prompt" if split.task == "generation" else "text"
         prompts = f"{noun} has" if len(several) == 1 else f"{noun}s have"
@@ -159,13 +159,13 @@ def _ranges(split: Split) -> Iterable[Finding]:
     """Tell what the numbers to learn are like, so that a wrong column is seen."""
     for i, name in enumerate(split.labels if split.task == "regression" else ()):
         values = [example.values[i] for example in split.train]
-        told = f"{min(values):.6g} to {max(values):.6g}"
+        limits = f"{min(values):.6g} to {max(values):.6g}"
         yield Finding(
             code="target_range",
             level="info",
             message=(
-                f"Of the training rows {name} goes from {told}, mean {fmean(values):.4g}, standard "
-                f"deviation {pstdev(values):.4g}."
+                f"Of the training rows {name} goes from {limits}, mean {fmean(values):.4g}, "
+                f"standard deviation {pstdev(values):.4g}."
             ),
             count=len(values),
         )

@@ -54,8 +54,8 @@ def choose_columns(
         UserError: A named column does not exist, or the guess would not be certain.
     """
     check_named(table, text, label)
-    known = {role: name for role, name in (like or {}).items() if name in table.columns}
-    text, label = text or known.get("text"), label or known.get("label")
+    other = {role: name for role, name in (like or {}).items() if name in table.columns}
+    text, label = text or other.get("text"), label or other.get("label")
     free = [name for name in table.columns if name not in (text, label)]
     found_text = text or by_name(free, TEXT_NAMES)
     found_label = label or by_name([c for c in free if c != found_text], LABEL_NAMES)
@@ -67,12 +67,12 @@ def choose_columns(
         found_text, found_label = _by_values(table, found_text, found_label)
     if found_text is None or (need_label and found_label is None):
         raise _undecided(table, found_text, found_label, need_label=need_label)
-    chosen = Chosen(found_text, found_label)
+    columns = Chosen(found_text, found_label)
     if text is None or (label is None and found_label is not None):
-        words = ", ".join(f"{role}={name!r}" for role, name in chosen.as_dict().items())
+        words = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
         note = f"{table.path}: columns guessed: {words}; say --text/--label for others"
-        chosen = Chosen(found_text, found_label, (note,))
-    return chosen
+        columns = Chosen(found_text, found_label, (note,))
+    return columns
 
 
 def check_named(table: Table, text: str | None, label: str | None) -> None:
@@ -140,8 +140,8 @@ def _undecided(table: Table, text: str | None, label: str | None, *, need_label:
         )
     lacking = [
         role
-        for role, found in (("text", text), ("label", label))
-        if found is None and (role == "text" or need_label)
+        for role, column in (("text", text), ("label", label))
+        if column is None and (role == "text" or need_label)
     ]
     flags = " ".join(f"--{role} NAME" for role in ("text", "label") if role == "text" or need_label)
     return UserError(

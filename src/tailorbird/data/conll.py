@@ -28,7 +28,7 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
     labels: list[str] = []
     bad: list[int] = []
     blank: list[int] = []
-    start, seen = 1, False
+    start, any_word = 1, False
     with open_text(path, None, warnings) as file:
         for number, line in enumerate(lines_of(path, file), 1):
             cells = line.rstrip("\n").split("\t") if "\t" in line else line.split()
@@ -44,7 +44,7 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
                 if len(bad) + len(blank) == _MOST_FAULTS:
                     break
                 continue
-            start, seen = (start if words else number), True
+            start, any_word = (start if words else number), True
             words.append(cells[0].strip())
             labels.append(cells[-1].strip())
     if blank:
@@ -52,7 +52,7 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
             f"{path}: a word of nothing but white space in {listed('line', blank)}",
             "take these lines out",
         )
-    if bad or not seen:
+    if bad or not any_word:
         where = listed("line", [*bad]) if bad else "the whole file"
         raise UserError(
             f"{path}: a word without a label in {where}",

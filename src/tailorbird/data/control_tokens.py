@@ -90,27 +90,27 @@ class ControlTokens:
         """
         for start in range(0, len(texts), _BATCH):
             part = texts[start : start + _BATCH]
-            made = tokenizer(list(part), add_special_tokens=False, verbose=False)
-            whole = made.encodings or [Encoded(ids) for ids in made["input_ids"]]
+            batch = tokenizer(list(part), add_special_tokens=False, verbose=False)
+            whole = batch.encodings or [Encoded(ids) for ids in batch["input_ids"]]
             for text, encoding in zip(part, whole, strict=True):
-                shown = self.hidden.search(text)
-                yield encoding if shown is None else self._pieced(text, tokenizer)
+                stand_in = self.hidden.search(text)
+                yield encoding if stand_in is None else self._pieced(text, tokenizer)
 
     def _pieced(self, text: str, tokenizer: Any) -> Encoded:
-        made = Encoded([], [])
+        whole = Encoded([], [])
         at = 0
         for match in self.hidden.finditer(text):
-            _append(made, at, _encoded(text[at : match.start()], tokenizer, first=not at))
+            _append(whole, at, _encoded(text[at : match.start()], tokenizer, first=not at))
             token = _spelt(match.group())
             words = _encoded(token, tokenizer, first=False, split_special_tokens=True)
             if tokenizer.convert_tokens_to_ids(token) in words.ids:
                 # Not marked as special, or a word of the vocabulary too; neither half is it.
                 words = _encoded(token[0], tokenizer, first=False)
                 _append(words, 1, _encoded(token[1:], tokenizer, first=False))
-            _append(made, match.start(), words)
+            _append(whole, match.start(), words)
             at = match.end()
-        _append(made, at, _encoded(text[at:], tokenizer, first=False))
-        return made
+        _append(whole, at, _encoded(text[at:], tokenizer, first=False))
+        return whole
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
@@ -146,24 +146,24 @@ def _hidden(value: Any, tokens: re.Pattern[str]) -> Any:
     return value
 
 
-def _append(made: Encoded, place: int, more: Encoded) -> None:
+def _append(whole: Encoded, place: int, more: Encoded) -> None:
     """Add the tokens of what stands at a place."""
-    made.ids.extend(more.ids)
-    made.offsets.extend((place + start, place + stop) for start, stop in more.offsets)
+    whole.ids.extend(more.ids)
+    whole.offsets.extend((place + start, place + stop) for start, stop in more.offsets)
 
 
 def _encoded(piece: str, tokenizer: Any, *, first: bool, **how: bool) -> Encoded:
     """Return a part's tokens without the space that some tokenizers put before a text."""
     lead = "" if first or not piece else "\n"
     alone = _plain(lead, tokenizer).ids
-    made = _plain(lead + piece, tokenizer, **how)
-    if made.ids[: len(alone)] != alone:
+    tokens = _plain(lead + piece, tokenizer, **how)
+    if tokens.ids[: len(alone)] != alone:
         return _plain(piece, tokenizer, **how)
-    offsets = [(a - len(lead), b - len(lead)) for a, b in made.offsets[len(alone) :]]
-    return Encoded(made.ids[len(alone) :], offsets)
+    offsets = [(a - len(lead), b - len(lead)) for a, b in tokens.offsets[len(alone) :]]
+    return Encoded(tokens.ids[len(alone) :], offsets)
 
 
 def _plain(text: str, tokenizer: Any, **how: bool) -> Encoded:
-    made = tokenizer(text, add_special_tokens=False, verbose=False, **how)
-    offsets = made.encodings[0].offsets if made.encodings else []
-    return Encoded(list(made["input_ids"]), list(offsets))
+    output = tokenizer(text, add_special_tokens=False, verbose=False, **how)
+    offsets = output.encodings[0].offsets if output.encodings else []
+    return Encoded(list(output["input_ids"]), list(offsets))

@@ -68,10 +68,10 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
         messages = [_message(turn) for turn in _turns(row["messages"])]
         messages += [_message(turn) for turn in _chosen(row.get("chosen"))]
     elif kind == "alpaca":
-        given = _text(row.get("input"), "prompt")
-        asked = _text(row["instruction"], "prompt")
+        context = _text(row.get("input"), "prompt")
+        instruction = _text(row["instruction"], "prompt")
         messages = [*_history(row.get("history"))]
-        messages.append(Message("user", "\n\n".join(part for part in (asked, given) if part)))
+        messages.append(Message("user", "\n\n".join(filter(None, (instruction, context)))))
         messages += _answer(row.get("output"))
     else:
         messages = _asked(row["text"])
@@ -79,9 +79,9 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
         # A preference pair's chosen answer may repeat the whole conversation.
         messages = answer if answer and answer[0].role != "assistant" else messages + answer
     messages = with_marks(messages, row)
-    said = _text(row.get("system"), "content")
-    if said.strip() and (not messages or messages[0].role != "system"):
-        messages.insert(0, Message("system", said))
+    system = _text(row.get("system"), "content")
+    if system.strip() and (not messages or messages[0].role != "system"):
+        messages.insert(0, Message("system", system))
     return messages
 
 
@@ -143,13 +143,13 @@ def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message]
         return (messages[:-1] if blank else messages), 0
     if not answers:
         raise Unusable("answer", "no answer")
-    kept = messages[: answers[-1] + 1]
-    turns = [m for m in kept if m.role == "assistant" and m.trained]
+    upto = messages[: answers[-1] + 1]
+    turns = [m for m in upto if m.role == "assistant" and m.trained]
     if not turns:
         raise Unusable("weights", "no assistant turn with a weight above 0")
     if any(not m.content.strip() and not m.extra.get("tool_calls") for m in turns):
         raise Unusable("answer", "no words in an answer")
-    return kept, len(messages) - len(kept)
+    return upto, len(messages) - len(upto)
 
 
 def as_example(messages: list[Message], tools: tuple[dict[str, Any], ...], row: int) -> Example:
@@ -159,27 +159,27 @@ def as_example(messages: list[Message], tools: tuple[dict[str, Any], ...], row: 
     rows share, so that two rows that ask the same are found to.
     """
     answered = messages[-1].role == "assistant"
-    asked = messages[:-1] if answered else messages
-    said = [m for m in asked if m.role != "system"]
-    lines = [f"{m.role}: {_words(m)}" for m in said]
-    text = said[0].content if len(said) == 1 else "\n".join(lines)
+    turns = messages[:-1] if answered else messages
+    spoken = [m for m in turns if m.role != "system"]
+    lines = [f"{m.role}: {_words(m)}" for m in spoken]
+    text = spoken[0].content if len(spoken) == 1 else "\n".join(lines)
     label = _words(messages[-1]) if answered else None
     return Example(text, label, row, tuple(messages), tools)
 
 
 def _words(message: Message) -> str:
     calls = [call.get("function", call) for call in message.extra.get("tool_calls", ())]
-    written = [json.dumps(call, ensure_ascii=False) for call in calls]
-    return "\n".join([message.content] * bool(message.content) + written)
+    lines = [json.dumps(call, ensure_ascii=False) for call in calls]
+    return "\n".join([message.content] * bool(message.content) + lines)
 
 
 def _turns(cell: Any) -> list[Any]:
-    found = _json(cell, "turns", "a conversation") if isinstance(cell, str) else cell
-    if cell is None or (isinstance(cell, str) and not cell.strip()) or found == []:
+    turns = _json(cell, "turns", "a conversation") if isinstance(cell, str) else cell
+    if cell is None or (isinstance(cell, str) and not cell.strip()) or turns == []:
         raise Unusable("turns", "no message")
-    if not isinstance(found, list):
-        raise Unusable("turns", f"{_kind(found)} instead of a list of messages")
-    return found
+    if not isinstance(turns, list):
+        raise Unusable("turns", f"{_kind(turns)} instead of a list of messages")
+    return turns
 
 
 def _message(turn: Any) -> Message:
@@ -246,8 +246,8 @@ def _part(part: Any) -> str:
         text = part.get("text", part.get("value"))
         if isinstance(text, str):
             return _text(text, "content")
-    told = f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else _kind(part)
-    raise Unusable("content", f"{told} in a message, where only text can be learnt")
+    what = f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else _kind(part)
+    raise Unusable("content", f"{what} in a message, where only text can be learnt")
 
 
 def _call(call: Any) -> dict[str, Any]:
@@ -262,8 +262,8 @@ def _call(call: Any) -> dict[str, Any]:
         arguments = (
             _json(arguments, "tools", "the arguments of a call") if arguments.strip() else {}
         )
-    made = {"type": "function", "function": {"name": inner["name"], "arguments": arguments}}
-    return made | ({"id": call["id"]} if isinstance(call.get("id"), str) else {})
+    plain = {"type": "function", "function": {"name": inner["name"], "arguments": arguments}}
+    return plain | ({"id": call["id"]} if isinstance(call.get("id"), str) else {})
 
 
 def _chosen(cell: Any) -> list[Any]:

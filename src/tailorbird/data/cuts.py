@@ -27,9 +27,9 @@ def cut_groups(
     Raises:
         UserError: There are fewer groups than parts.
     """
-    wanted = {"train": 1 - sum(shares.values())} | dict(shares)
-    where = deal(examples, wanted, seed, column, task)
-    return _taken(examples, where, wanted)
+    parts = {"train": 1 - sum(shares.values())} | dict(shares)
+    where = deal(examples, parts, seed, column, task)
+    return _taken(examples, where, parts)
 
 
 def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: str) -> Parts:
@@ -53,14 +53,14 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
     # Backwards: the latest rows first to the test, then to validation.
     for left, part in enumerate(reversed([p for p in ("validation", "test") if p in shares])):
         room = shares[part] * len(examples)
-        taken = 0
+        count = 0
         most = len(rest) - (len(shares) - left)
         for number in range(most):
             size = counts[rest[-1]]
-            if number and taken + size / 2 > room:
+            if number and count + size / 2 > room:
                 break
             where[rest.pop()] = part
-            taken += size
+            count += size
     parts = [where.get(_when(example), "train") for example in examples]
     return _taken(examples, parts, ("train", *shares))
 
@@ -81,16 +81,16 @@ def kept_apart(parts: Parts) -> tuple[Parts, list[Finding]]:
 
     Parts that were cut never share a group; parts that were given as files may.
     """
-    found: list[Finding] = []
-    kept = dict(parts)
+    findings: list[Finding] = []
+    apart = dict(parts)
     for part, judges in (("validation", ("test",)), ("train", ("test", "validation"))):
-        groups = {e.group for judge in judges for e in kept.get(judge, ()) if e.group}
-        shared = [e for e in kept.get(part, ()) if e.group in groups]
+        groups = {e.group for judge in judges for e in apart.get(judge, ()) if e.group}
+        shared = [e for e in apart.get(part, ()) if e.group in groups]
         if shared:
-            kept[part] = tuple(e for e in kept[part] if e.group not in groups)
+            apart[part] = tuple(e for e in apart[part] if e.group not in groups)
             name = "training" if part == "train" else part
             names = sorted({e.group for e in shared})
-            found.append(
+            findings.append(
                 Finding(
                     code="group_overlap",
                     level="warning",
@@ -100,12 +100,12 @@ def kept_apart(parts: Parts) -> tuple[Parts, list[Finding]]:
                     samples=tuple(names[:_SAMPLES]),
                 )
             )
-    if not kept["train"]:
+    if not apart["train"]:
         raise UserError(
             "every group of the training rows also stands in the other parts",
             "give files that do not share groups, or leave --group out",
         )
-    return kept, [*found, *_anachronisms(kept)]
+    return apart, [*findings, *_anachronisms(apart)]
 
 
 def _anachronisms(parts: Parts) -> list[Finding]:

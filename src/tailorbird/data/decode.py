@@ -167,8 +167,8 @@ def _by_zeros(sample: bytes) -> str | None:
         return "utf-16-le"
     if even > 0.4 * half and odd < 0.05 * half:
         return "utf-16-be"
-    found = _of_one_script(sample)
-    return found.codec if found else None
+    encoding = _of_one_script(sample)
+    return encoding.codec if encoding else None
 
 
 def _of_one_script(sample: bytes) -> Encoding | None:
@@ -181,7 +181,7 @@ def _of_one_script(sample: bytes) -> Encoding | None:
         text = even.decode(codec, "replace")
         plain = sum(char in "\n\r\t" or " " <= char < "\x7f" for char in text)
         scripts = _SCRIPTS.findall(text)
-        largest = max((sum(map(len, found)) for found in zip(*scripts, strict=True)), default=0)
+        largest = max((sum(map(len, runs)) for runs in zip(*scripts, strict=True)), default=0)
         if text and plain + largest >= 0.9 * len(text):
             return Encoding(codec, guessed=True)
     return None

@@ -84,8 +84,8 @@ def _numbered(
 ) -> Stream:
     """Return rows whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
     headed = any(cell.strip().casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first[1])
-    told = "left out as a header" if headed else "read as data"
-    notes.append(f"{path}: columns are counted from 1, and the first line is {told}")
+    what = "left out as a header" if headed else "read as data"
+    notes.append(f"{path}: columns are counted from 1, and the first line is {what}")
     columns: list[str] = []
     every = records if headed else chain([first], records)
     return Stream(path, _wide(path, every, named, columns), columns, notes=notes)

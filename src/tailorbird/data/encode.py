@@ -79,19 +79,19 @@ def encode(
         part = [_arguments(text, tokenizer) for text in texts[start : start + 1000]]
         columns = [list(column) for column in zip(*part, strict=True)]
         whole = tokenizer(*columns, add_special_tokens=True, truncation=False, verbose=False)
-        for i, (given, row) in enumerate(zip(part, whole["input_ids"], strict=True)):
+        for i, (arguments, row) in enumerate(zip(part, whole["input_ids"], strict=True)):
             full.append(len(row))
             kinds = whole["token_type_ids"][i] if segments and "token_type_ids" in whole else []
             if len(row) > max_length:
-                cut = tokenizer(*given, truncation=True, max_length=max_length)
+                cut = tokenizer(*arguments, truncation=True, max_length=max_length)
                 row, kinds = cut["input_ids"], cut.get("token_type_ids", []) if kinds else []
             # A decoder's tokenizer may add nothing: an empty row has no token to read a label off.
             ids.append(np.asarray(row or [tokenizer.pad_token_id], dtype=np.int32))
             types.append(np.asarray(kinds, dtype=np.int32))
     lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
-    known = None if targets is None else np.asarray(targets)
-    told = types if types and all(len(kinds) for kinds in types) else None
-    return Encoded(ids, lengths, known, np.asarray(full, dtype=np.int64), told)
+    truth = None if targets is None else np.asarray(targets)
+    segment_ids = types if types and all(len(kinds) for kinds in types) else None
+    return Encoded(ids, lengths, truth, np.asarray(full, dtype=np.int64), segment_ids)
 
 
 def encode_apart(
@@ -135,13 +135,13 @@ def encode_words(
         spans = tokenizer(part, truncation=True, max_length=max_length, return_offsets_mapping=True)
         for text, offsets in zip(texts[start : start + 1000], spans["offset_mapping"], strict=True):
             firsts.append(_first_tokens(words_of(text), offsets))
-    known = None if targets is None else np.asarray(targets)
-    return Encoded(plain.ids, plain.lengths, known, plain.full_lengths, None, firsts)
+    truth = None if targets is None else np.asarray(targets)
+    return Encoded(plain.ids, plain.lengths, truth, plain.full_lengths, None, firsts)
 
 
 def _first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> np.ndarray:
     """Return the place of each word's first token; -1 of one without."""
-    found = np.full(len(words), -1, dtype=np.int64)
+    places = np.full(len(words), -1, dtype=np.int64)
     token, begin = 0, 0
     for i, word in enumerate(words):
         end = begin + len(word)
@@ -149,9 +149,9 @@ def _first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> n
         while token < len(offsets) and offsets[token][1] <= begin:
             token += 1
         if token < len(offsets) and offsets[token][0] < end:
-            found[i] = token
+            places[i] = token
         begin = end + 1
-    return found
+    return places
 
 
 def _arguments(text: Text, tokenizer: Any) -> tuple[str, ...]:

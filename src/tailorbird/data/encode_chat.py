@@ -10,8 +10,7 @@ from tailorbird.data.control_tokens import any_of, special_tokens
 from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse, steering_of
 from tailorbird.data.normalise import rows
 from tailorbird.data.sandbox import Overrun
-from tailorbird.data.shown import shown_pieces
-from tailorbird.data.tokens import Tokens
+from tailorbird.data.tokens import Tokens, sample_pieces
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import THOUGHTS, Example, Finding
 
@@ -44,37 +43,37 @@ def encode_conversations(
     _check_fast(tokenizer)
     shape = try_template(tokenizer)
     counted = Counted(conversations=len(examples))
-    drawn = _each(examples, lambda e: draw(e, tokenizer, shape))
-    _look_through(examples, drawn, shape, counted)
+    renderings = _each(examples, lambda e: draw(e, tokenizer, shape))
+    _look_through(examples, renderings, shape, counted)
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
-    made = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
     kept_rows: list[int] = []
-    for i, (encoding, prompt) in enumerate(_tokenised(drawn, tokenizer, shape)):
+    for i, (encoding, prompt) in enumerate(_tokenised(renderings, tokenizer, shape)):
         row = examples[i].row
         ids = np.asarray(encoding.ids, dtype=np.int32)
         counted.longest = max(counted.longest, len(ids))
         if _doubled(ids, tokenizer):
             counted.doubled.append(row)
-        trained, merged = _trained(ids, encoding, drawn[i], prompt)
-        if merged and not drawn[i].odd:
+        trained, merged = _trained(ids, encoding, renderings[i], prompt)
+        if merged and not renderings[i].odd:
             counted.merged.append(row)
         if not trained.any():
             counted.untrained.append(row)
         elif int(ids[np.flatnonzero(trained)[-1]]) not in ends:
             counted.endless.append(row)
-        kept = _keep(trained, limit, too_long, row, counted)
-        if kept:
-            made.ids.append(ids[:kept])
-            made.trained.append(trained[:kept])
-            made.prompts.append(prompt)
+        length = _keep(trained, limit, too_long, row, counted)
+        if length:
+            tokens.ids.append(ids[:length])
+            tokens.trained.append(trained[:length])
+            tokens.prompts.append(prompt)
             kept_rows.append(i)
     refuse(counted, shape, too_long, limit)
     return Tokens(
-        ids=made.ids,
-        trained=made.trained,
-        prompts=made.prompts,
+        ids=tokens.ids,
+        trained=tokens.trained,
+        prompts=tokens.prompts,
         rows=np.asarray(kept_rows, dtype=np.int64),
-        shown=shown_pieces(made.ids, made.trained, tokenizer),
+        samples=sample_pieces(tokens.ids, tokens.trained, tokenizer),
         findings=findings_of(counted, shape, tokenizer, too_long, limit),
     )
 
@@ -89,7 +88,10 @@ def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarr
     """
     shape = try_template(tokenizer)
     texts = _each(examples, lambda e: draw_prompt(e, tokenizer, shape))
-    return [np.asarray(made.ids, dtype=np.int32) for made in shape.control.encode(texts, tokenizer)]
+    return [
+        np.asarray(encoding.ids, dtype=np.int32)
+        for encoding in shape.control.encode(texts, tokenizer)
+    ]
 
 
 def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tokens:
@@ -108,7 +110,7 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             "the tokenizer has no end-of-text token, so the model would never stop",
             "set eos_token in the model's tokenizer_config.json",
         )
-    made = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
     counted = Counted(conversations=len(examples))
     places: list[int] = []
     several = 0
@@ -123,16 +125,16 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             piece = ids[start : start + limit]
             trained = np.ones(len(piece), dtype=bool)
             trained[0] = False
-            made.ids.append(piece)
-            made.trained.append(trained)
+            tokens.ids.append(piece)
+            tokens.trained.append(trained)
             places.append(i)
     divided = (_several(several, len(examples), len(places), limit),) if several else ()
     return Tokens(
-        ids=made.ids,
-        trained=made.trained,
+        ids=tokens.ids,
+        trained=tokens.trained,
         prompts=[],
         rows=np.asarray(places, dtype=np.int64),
-        shown=shown_pieces(made.ids, made.trained, tokenizer),
+        samples=sample_pieces(tokens.ids, tokens.trained, tokenizer),
         findings=(*divided, *steering_of(counted)),
     )
 
@@ -160,11 +162,11 @@ def _check_fast(tokenizer: Any) -> None:
 
 def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
     """Return what is made of each example, or tell all that the template refuses."""
-    made: list[T] = []
+    results: list[T] = []
     refused: dict[tuple[str, str], list[int]] = {}
     for example in examples:
         try:
-            made.append(make(example))
+            results.append(make(example))
         except Overrun:
             raise
         except UserError as error:
@@ -173,14 +175,14 @@ def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
     for (problem, fix), places in list(refused.items())[:_MOST_FAULTS]:
         faults.add(f"{rows(len(places))}, the first of them row {places[0]}: {problem}", fix)
     faults.raise_if_any()
-    return made
+    return results
 
 
 def _look_through(
-    examples: Sequence[Example], drawn: Sequence[Drawn], shape: Shape, counted: Counted
+    examples: Sequence[Example], renderings: Sequence[Drawn], shape: Shape, counted: Counted
 ) -> None:
     """Count what the template did to the conversations."""
-    for example, made in zip(examples, drawn, strict=True):
+    for example, rendering in zip(examples, renderings, strict=True):
         messages = example.messages
         counted.folded += fitted(messages, shape) != messages
         if any(m.extra.get("tool_calls") for m in messages) and not shape.takes_calls:
@@ -191,18 +193,18 @@ def _look_through(
             counted.lost_thoughts.append(example.row)
         if shape.control.hide(messages) != messages:
             counted.steering.append(example.row)
-        if made.rewritten:
+        if rendering.rewritten:
             counted.rewritten.append(example.row)
-        if made.odd:
+        if rendering.odd:
             counted.odd.append(example.row)
 
 
 def _tokenised(
-    drawn: Sequence[Drawn], tokenizer: Any, shape: Shape
+    renderings: Sequence[Drawn], tokenizer: Any, shape: Shape
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
-    whole = shape.control.encode([made.text for made in drawn], tokenizer)
-    prompts = shape.control.encode([made.prompt for made in drawn], tokenizer)
+    whole = shape.control.encode([rendering.text for rendering in renderings], tokenizer)
+    prompts = shape.control.encode([rendering.prompt for rendering in renderings], tokenizer)
     for encoding, prompt in zip(whole, prompts, strict=True):
         yield encoding, np.asarray(prompt.ids, dtype=np.int32)
 
@@ -220,7 +222,7 @@ def _text_ids(texts: Sequence[str], tokenizer: Any) -> Iterator[list[int]]:
 
 
 def _trained(
-    ids: np.ndarray, encoding: Any, drawn: Drawn, prompt: np.ndarray
+    ids: np.ndarray, encoding: Any, rendering: Drawn, prompt: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """Return which tokens are trained, and whether a prompt and its answer share a token.
 
@@ -231,7 +233,7 @@ def _trained(
     size = len(prompt)
     same = size < len(ids) and bool((ids[:size] == prompt).all())
     merged = not same
-    for start, stop in drawn.spans:
+    for start, stop in rendering.spans:
         last = encoding.char_to_token(stop - 1)
         first = next(filter(_is_token, map(encoding.char_to_token, range(start, stop))), None)
         if first is None or last is None:
@@ -239,7 +241,7 @@ def _trained(
         if encoding.token_to_chars(first)[0] < start:
             merged = True
             first += 1
-        if same and start == len(drawn.prompt):
+        if same and start == len(rendering.prompt):
             # Generation starts right here, whatever the tokenizer does with a leading space.
             first = size
         trained[first : last + 1] = True

@@ -121,17 +121,17 @@ def _of_length(counted: Counted, too_long: TooLong, limit: int) -> Iterable[Find
     every, long = counted.conversations, counted.long
     if not long:
         return
-    told = (
+    longer = (
         f"{rows(len(long))} of {every:,} ({100 * len(long) / every:.1f} %) longer than {limit:,} "
         f"tokens (data.max_length); the longest has {counted.longest:,}."
     )
     if too_long == "drop":
-        yield _finding("dropped_long", f"{told} Dropped, as data.too_long=drop asks.", long)
+        yield _finding("dropped_long", f"{longer} Dropped, as data.too_long=drop asks.", long)
         return
     if counted.lost:
         yield _finding(
             "cut_answers",
-            f"{told} Their ends are cut (data.too_long=cut): {rows(len(counted.lost))} lost "
+            f"{longer} Their ends are cut (data.too_long=cut): {rows(len(counted.lost))} lost "
             f"{counted.lost_tokens:,} tokens to train on and the end of the answer; nothing is "
             "taught about stopping there.",
             counted.lost,

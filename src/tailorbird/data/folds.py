@@ -32,7 +32,7 @@ def make_folds(
     rows = sorted(every, key=lambda example: example.row)
     names = [str(number) for number in range(1, count + 1)]
     where = deal(rows, dict.fromkeys(names, 1 / count), seed, "the data", split.task)
-    made = []
+    folds = []
     for name in names:
         rest = [e for e, fold in zip(rows, where, strict=True) if fold != name]
         validation = split.validation
@@ -49,8 +49,8 @@ def make_folds(
             how=f"fold {name} of {count}, seed {seed}",
         )
         _check(fold, count)
-        made.append(fold)
-    return tuple(made)
+        folds.append(fold)
+    return tuple(folds)
 
 
 def _check(fold: Split, count: int) -> None:

@@ -102,17 +102,17 @@ def _by_columns(table: Table, wish: Wish, need_label: bool) -> Form | None:
     if wish.text or wish.label:
         answers = wish.label is not None and wish.label.strip().casefold() in ANSWER_NAMES
         return _pairs(table, wish, need_label, {}) if answers else None
-    written = _alpaca(table, wish, need_label) or _named_pair(table)
+    form = _alpaca(table, wish, need_label) or _named_pair(table)
     label = by_name(table.columns, LABEL_NAMES)
     labelled = label is not None and by_name(table.columns, TEXT_NAMES) is not None
-    if written is None:
+    if form is None:
         single = len(table.columns) == 1 and need_label and not labelled
         return _plain_text(table, wish, {}) if single else None
     if not labelled:
-        return written
+        return form
     if label is not None and label.strip().casefold() in LABEL_NAMES[:2]:
         return None
-    answer = written.columns.get("label") or written.columns.get("output")
+    answer = form.columns.get("label") or form.columns.get("output")
     raise UserError(
         f"{table.path}: is {label!r} to be learnt, a label, or {answer!r}, a written answer?",
         f"say --set data.task=classification or {_GENERATION}",
@@ -126,15 +126,15 @@ def _chat(table: Table, named: str | None) -> Form | None:
         if named in table.columns
         else [c for c in table.columns if _folded(c) in CHAT_NAMES]
     )
-    found = {name: first for name in names if (first := _first_turn(table, name)) is not None}
-    if not found:
+    turns = {name: first for name in names if (first := _first_turn(table, name)) is not None}
+    if not turns:
         return None
-    if len(found) > 1:
+    if len(turns) > 1:
         raise UserError(
-            f"{table.path}: several columns hold conversations: {', '.join(map(repr, found))}",
+            f"{table.path}: several columns hold conversations: {', '.join(map(repr, turns))}",
             "name the one to learn from with --text",
         )
-    name, first = next(iter(found.items()))
+    name, first = next(iter(turns.items()))
     kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
     columns = {"messages": name} | _others(table, ("system", "tools", "functions", "chosen"))
     return _marked(table, Form(kind, columns))
@@ -181,13 +181,17 @@ def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
 def _alpaca(table: Table, wish: Wish, need_label: bool) -> Form | None:
     if wish.text or wish.label:
         return None
-    asked, given = _column(table, ("instruction",)), _column(table, ("input", "context"))
+    instruction, context = _column(table, ("instruction",)), _column(table, ("input", "context"))
     answer = _column(table, ("output", "response", "completion", "answer"))
-    if asked is None or (answer is None and need_label) or (given is None and answer is None):
+    if (
+        instruction is None
+        or (answer is None and need_label)
+        or (context is None and answer is None)
+    ):
         return None
-    if given is None and _folded(answer or "") != "output":
+    if context is None and _folded(answer or "") != "output":
         return None  # instruction and response: a prompt and its answer
-    columns = {"instruction": asked} | ({"input": given} if given else {})
+    columns = {"instruction": instruction} | ({"input": context} if context else {})
     columns |= {"output": answer} if answer else {}
     others = _others(table, ("history", "system", "tools", "functions"))
     return _marked(table, Form("alpaca", columns | others))
@@ -208,8 +212,8 @@ def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) 
     Raises:
         UserError: That cannot be told.
     """
-    known = {role: name for role, name in like.items() if name in table.columns}
-    prompt, answer = wish.text or known.get("text"), wish.label or known.get("label")
+    other = {role: name for role, name in like.items() if name in table.columns}
+    prompt, answer = wish.text or other.get("text"), wish.label or other.get("label")
     free = [name for name in table.columns if name not in (prompt, answer)]
     answer = answer or by_name(free, ANSWER_NAMES) or by_name(free, LABEL_NAMES)
     free = [name for name in free if name != answer]
@@ -244,8 +248,8 @@ def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
     Raises:
         UserError: That cannot be told.
     """
-    known = like.get("text")
-    name = wish.text or (known if known in table.columns else None)
+    other = like.get("text")
+    name = wish.text or (other if other in table.columns else None)
     if name is not None:
         return Form("text", {"text": name})
     if len(table.columns) == 1:
@@ -256,8 +260,8 @@ def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
 
 
 def _others(table: Table, names: Sequence[str]) -> dict[str, str]:
-    found = {name: _column(table, (name,)) for name in names}
-    return {role: column for role, column in found.items() if column is not None}
+    by_role = {name: _column(table, (name,)) for name in names}
+    return {role: column for role, column in by_role.items() if column is not None}
 
 
 def _column(table: Table, names: Sequence[str]) -> str | None:

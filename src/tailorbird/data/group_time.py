@@ -40,11 +40,11 @@ def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> 
 def _column(
     examples: Sequence[Example],
     table: Table,
-    asked: tuple[str, str | None],
+    option: tuple[str, str | None],
     read: Callable[[Any], Any],
     faults: Faults,
 ) -> list[Any] | None:
-    flag, name = asked
+    flag, name = option
     if name is None:
         return None
     if name not in table.columns:
@@ -55,13 +55,13 @@ def _column(
         )
         return None
     index = table.columns.index(name)
-    made: list[Any] = []
+    values: list[Any] = []
     bad: list[int | Place] = []
     for example in examples:
         value = read(table.rows[example.row - 1][index])
         if value is None:
             bad.append(table.places[example.row - 1])
-        made.append(value)
+        values.append(value)
     if bad:
         what = "group" if flag == "--group" else "date or number"
         faults.add(
@@ -73,7 +73,7 @@ def _column(
         )
     elif flag == "--time" and len({_is_number(row[index]) for row in table.rows}) > 1:
         faults.add(f"{table.path}: column {name!r} holds both dates and numbers", _DATES)
-    return made
+    return values
 
 
 def _is_number(cell: Any) -> bool:

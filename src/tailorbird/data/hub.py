@@ -73,8 +73,8 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
             why = _short(error)
     else:
         why = "HF_HUB_OFFLINE is set"
-    found = _kept(address)
-    if found is None:
+    splits = _kept(address)
+    if splits is None:
         raise UserError(
             f"{address.repo}: there is no such file or folder here, and the Hugging Face hub "
             f"cannot be asked ({why})",
@@ -82,7 +82,7 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
             f"(hf download {address.repo} --repo-type dataset) and name the folder",
         )
     log.say(f"{address.repo}: the copy on this machine is taken, as the hub cannot be asked: {why}")
-    return found
+    return splits
 
 
 def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
@@ -98,8 +98,8 @@ def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
 
     def listed(revision: str | None) -> list[str]:
         # One question without the client's own repeats: with no network they take half a minute.
-        told = api.dataset_info(address.repo, revision=revision, timeout=_PATIENCE_SECONDS)
-        return [file.rfilename for file in told.siblings or ()]
+        info = api.dataset_info(address.repo, revision=revision, timeout=_PATIENCE_SECONDS)
+        return [file.rfilename for file in info.siblings or ()]
 
     names = listed(address.revision)
     card = ""
@@ -124,28 +124,28 @@ def _placed(
 
 def _converted(address: Address, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the splits of the hub's own Parquet files: ``subset/split/0000.parquet``."""
-    found: dict[str, dict[str, list[str]]] = {}
+    subsets: dict[str, dict[str, list[str]]] = {}
     for name in sorted(names):
         parts = name.split("/")
         if len(parts) == 3 and name.endswith(".parquet"):
-            found.setdefault(parts[0], {}).setdefault(parts[1], []).append(name)
-    subset = address.subset or ("default" if "default" in found else None)
-    if subset is None and len(found) == 1:
-        subset = next(iter(found))
-    if subset not in found:
-        shown = ", ".join(sorted(found)[:20]) or "none that can be read"
+            subsets.setdefault(parts[0], {}).setdefault(parts[1], []).append(name)
+    subset = address.subset or ("default" if "default" in subsets else None)
+    if subset is None and len(subsets) == 1:
+        subset = next(iter(subsets))
+    if subset not in subsets:
+        choices = ", ".join(sorted(subsets)[:20]) or "none that can be read"
         raise UserError(
-            f"{address.repo}: which subset? It has: {shown}",
+            f"{address.repo}: which subset? It has: {choices}",
             f"name one after a colon: {address.repo}:SUBSET",
         )
-    return {split: tuple(files) for split, files in found[subset].items()}
+    return {split: tuple(files) for split, files in subsets[subset].items()}
 
 
 def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
     """Return the splits among the files that lie in the hub's cache, None if there are none."""
     snapshots = _snapshots(address.repo)
-    wanted = (address.revision,) if address.revision else ("main", _CONVERTED)
-    for revision in wanted:
+    revisions = (address.revision,) if address.revision else ("main", _CONVERTED)
+    for revision in revisions:
         folder = snapshots.get(str(revision))
         names = (
             [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
@@ -158,8 +158,8 @@ def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
             splits = _converted(address, names)
         else:
             card = folder / CARD
-            told = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-            splits = split_files(address.repo, names, told, address.subset)
+            card_text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+            splits = split_files(address.repo, names, card_text, address.subset)
         return {split: tuple(folder / n for n in files) for split, files in splits.items()}
     return None
 
@@ -172,13 +172,13 @@ def _snapshots(repo: str) -> dict[str, Path]:
         cached = scan_cache_dir().repos
     except errors.CacheNotFound:
         return {}
-    found: dict[str, Path] = {}
-    for kept in cached:
-        if kept.repo_type == "dataset" and kept.repo_id == repo:
-            for revision in kept.revisions:
+    folders: dict[str, Path] = {}
+    for entry in cached:
+        if entry.repo_type == "dataset" and entry.repo_id == repo:
+            for revision in entry.revisions:
                 for name in (*revision.refs, revision.commit_hash):
-                    found[name] = Path(revision.snapshot_path)
-    return found
+                    folders[name] = Path(revision.snapshot_path)
+    return folders
 
 
 def _short(error: Exception) -> str:

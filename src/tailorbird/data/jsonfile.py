@@ -113,11 +113,11 @@ def _parse(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         twice = repeated([name for name, _ in pairs])[0]
         raise ValueError(f"the key {twice!r} occurs more than once in an object")
-    return made
+    return members
 
 
 def _object(path: Path, where: str, value: Any) -> dict[str, Any]:

@@ -43,15 +43,15 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
     """
     questions = _all_questions(queries)
     if qrels is not None:
-        judged = read_qrels(qrels)
-        questions = [replace(q, judged=judged[q.id]) for q in questions if q.id in judged]
-    kept = [question for question in questions if question.judged]
-    if not kept:
+        grades = read_qrels(qrels)
+        questions = [replace(q, judged=grades[q.id]) for q in questions if q.id in grades]
+    graded = [question for question in questions if question.judged]
+    if not graded:
         raise UserError(
             f"{qrels or queries}: no question of {queries} has a right document",
             "give --qrels with its queries' ids, or rows with a column `source`",
         )
-    return kept
+    return graded
 
 
 def read_answers(path: Path) -> list[Question]:
@@ -96,7 +96,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     Raises:
         UserError: The file is missing, or rows are none of ``query document grade``.
     """
-    judged: dict[str, dict[str, int]] = {}
+    grades: dict[str, dict[str, int]] = {}
     faults = Faults()
     for number, line in enumerate(_text(path).splitlines(), start=1):
         cells = line.split("\t") if "\t" in line else line.split()
@@ -106,14 +106,14 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
             cells = [cells[0], cells[2], cells[3]]
         try:
             query, document, grade = (cell.strip() for cell in cells)
-            judged.setdefault(query, {})[document] = int(float(grade))
+            grades.setdefault(query, {})[document] = int(float(grade))
         except (ValueError, OverflowError):
             if number > 1:  # the first line is a heading
                 faults.add(f"{path}:{number} is {line[:60]!r}", "write query-id, corpus-id, score")
                 if number > 10:
                     break
     faults.raise_if_any()
-    return judged
+    return grades
 
 
 def read_paragraphs(path: Path) -> list[Paragraph]:
@@ -122,10 +122,10 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
     Raises:
         UserError: It is no such file.
     """
-    found = _squad(path)
-    if found is None:
+    squad = _squad(path)
+    if squad is None:
         raise UserError(f"{path} is not SQuAD's JSON", "it needs data, paragraphs and qas")
-    return found[0]
+    return squad[0]
 
 
 def _squad(path: Path) -> tuple[list[Paragraph], list[Question]] | None:
@@ -138,12 +138,12 @@ def _squad(path: Path) -> tuple[list[Paragraph], list[Question]] | None:
                 name = f"{article}-{place}"
                 title = str(part.get("title", ""))
                 paragraphs.append(Paragraph(name, title, paragraph["context"]))
-                for asked in paragraph["qas"]:
-                    answers = tuple(dict.fromkeys(a["text"] for a in asked.get("answers", ())))
+                for entry in paragraph["qas"]:
+                    answers = tuple(dict.fromkeys(a["text"] for a in entry.get("answers", ())))
                     questions.append(
                         Question(
-                            str(asked["id"]), asked["question"], {name: 1}, answers,
-                            not asked.get("is_impossible", False), f"{article} {title}".strip(),
+                            str(entry["id"]), entry["question"], {name: 1}, answers,
+                            not entry.get("is_impossible", False), f"{article} {title}".strip(),
                         )
                     )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

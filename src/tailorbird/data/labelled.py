@@ -54,13 +54,13 @@ class _Columns:
         return named | ({"label": ",".join(self.labels)} if self.labels else {})
 
 
-def names_in(table: Table, given: str | None) -> tuple[str, ...]:
+def names_in(table: Table, option: str | None) -> tuple[str, ...]:
     """Return the columns that ``A`` or ``A,B`` names; one whose own name has a comma is one."""
-    if given is None:
+    if option is None:
         return ()
-    if given in table.columns or "," not in given:
-        return (given,)
-    return tuple(part.strip() for part in given.split(",") if part.strip())
+    if option in table.columns or "," not in option:
+        return (option,)
+    return tuple(part.strip() for part in option.split(",") if part.strip())
 
 
 def is_labelled(table: Table, wish: Wish) -> bool:
@@ -72,16 +72,16 @@ def is_labelled(table: Table, wish: Wish) -> bool:
     return len(names_in(table, wish.text)) > 1 or len(names_in(table, wish.label)) > 1
 
 
-def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
+def read_labelled(table: Table, wish: Wish, needs: Asked) -> Labelled:
     """Return texts with their labels or numbers.
 
     Raises:
         UserError: The columns or the cells have faults; all of them are told.
     """
-    found = find_words(table, wish, need_label=asked.need_label, like=asked.like)
-    if found is not None:
-        return _words(table, found, asked)
-    columns = _columns(table, wish, asked)
+    word_columns = find_words(table, wish, need_label=needs.need_label, like=needs.like)
+    if word_columns is not None:
+        return _words(table, word_columns, needs)
+    columns = _columns(table, wish, needs)
     faults = Faults()
     texts = [_texts(table, name, faults, joined=len(columns.texts) > 1) for name in columns.texts]
     reading = Reading(wish.task if has_head(wish.task) else "classification", "label")
@@ -90,8 +90,8 @@ def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
         cells = {name: table.column(name) for name in columns.labels}
         reading = infer(cells, wish.task, wish.separator)
         targets = _targets(table, columns, reading, faults)
-    bad = _lacking(columns, texts, targets, need_label=asked.need_label)
-    findings = _refuse_or_drop(table, columns, bad, faults, drop_missing=asked.drop_missing)
+    bad = _lacking(columns, texts, targets, need_label=needs.need_label)
+    findings = _refuse_or_drop(table, columns, bad, faults, drop_missing=needs.drop_missing)
     faults.raise_if_any()
     dropped = {i for rows in bad.values() for i in rows}
     examples = tuple(
@@ -112,46 +112,50 @@ def read_labelled(table: Table, wish: Wish, asked: Asked) -> Labelled:
     )
 
 
-def _words(table: Table, found: WordColumns, asked: Asked) -> Labelled:
+def _words(table: Table, word_columns: WordColumns, needs: Asked) -> Labelled:
     faults = Faults()
-    rows = read_words(table, found, faults)
-    columns = _Columns((found.text,), (found.label,) if found.label else (), found.notes)
+    rows = read_words(table, word_columns, faults)
+    columns = _Columns(
+        (word_columns.text,),
+        (word_columns.label,) if word_columns.label else (),
+        word_columns.notes,
+    )
     bad = {"text": [i for i, example in enumerate(rows) if example is None]}
-    findings = _refuse_or_drop(table, columns, bad, faults, drop_missing=asked.drop_missing)
+    findings = _refuse_or_drop(table, columns, bad, faults, drop_missing=needs.drop_missing)
     faults.raise_if_any()
-    kept = tuple(example for example in rows if example is not None)
-    if not kept:
+    examples = tuple(example for example in rows if example is not None)
+    if not examples:
         raise UserError(f"{table.path}: no row has words", "check --text and --label")
-    notes = (*table.notes, *found.notes)
-    return Labelled(kept, columns.as_dict(), notes, findings, Reading("tokens", "words"))
+    notes = (*table.notes, *word_columns.notes)
+    return Labelled(examples, columns.as_dict(), notes, findings, Reading("tokens", "words"))
 
 
-def _columns(table: Table, wish: Wish, asked: Asked) -> _Columns:
+def _columns(table: Table, wish: Wish, needs: Asked) -> _Columns:
     texts, labels = names_in(table, wish.text), names_in(table, wish.label)
-    kept = _kept(table, asked.like)
-    texts = texts or kept.texts
-    labels = labels or kept.labels
+    other = _kept(table, needs.like)
+    texts = texts or other.texts
+    labels = labels or other.labels
     if len(texts) <= 1 and len(labels) <= 1:
         single = [names[0] if names else None for names in (texts, labels)]
-        chosen: Chosen = choose_columns(
-            table, single[0], single[1], need_label=asked.need_label, like=asked.like
+        guess: Chosen = choose_columns(
+            table, single[0], single[1], need_label=needs.need_label, like=needs.like
         )
-        return _Columns((chosen.text,), (chosen.label,) if chosen.label else (), chosen.notes)
-    if not labels and asked.like.get("label") in table.columns:
-        labels = (asked.like["label"],)
+        return _Columns((guess.text,), (guess.label,) if guess.label else (), guess.notes)
+    if not labels and needs.like.get("label") in table.columns:
+        labels = (needs.like["label"],)
     _check(table, texts, labels)
     free = [name for name in table.columns if name not in texts + labels]
     if not texts:
-        chosen = choose_columns(table.only(free), None, None, need_label=False)
-        texts = (chosen.text,)
-    if not labels and asked.need_label:
-        found = by_name(free, LABEL_NAMES)
-        if found is None:
+        guess = choose_columns(table.only(free), None, None, need_label=False)
+        texts = (guess.text,)
+    if not labels and needs.need_label:
+        label = by_name(free, LABEL_NAMES)
+        if label is None:
             raise UserError(
                 f"{table.path}: which column is the label? The columns are: {shown(free)}",
                 "say --label NAME",
             )
-        labels = (found,)
+        labels = (label,)
     return _Columns(texts, labels)
 
 
@@ -205,8 +209,7 @@ def _targets(
         names = _target_names(columns)
         renamed = tuple(names[columns.labels.index(c)] if c in columns.labels else c
                         for c in table.columns)  # fmt: skip
-        found = read_cells(replace(table, columns=renamed), names, reading, faults)
-        return found
+        return read_cells(replace(table, columns=renamed), names, reading, faults)
     cells = column_texts(table, columns.labels[0], faults)
     return [None if c is None or missing_label(c) else Example("", c.strip()) for c in cells]
 
@@ -244,7 +247,7 @@ def _example(texts: Sequence[str], target: Example | None, row: int) -> Example:
 
 def _refuse_or_drop(
     table: Table,
-    chosen: _Columns,
+    named: _Columns,
     bad: Mapping[str, list[int]],
     faults: Faults,
     *,
@@ -252,7 +255,7 @@ def _refuse_or_drop(
 ) -> tuple[Finding, ...]:
     """Note rows without text or label as faults, or return them as findings if they are dropped."""
     findings = []
-    columns = chosen.as_dict()
+    columns = named.as_dict()
     for role, rows in bad.items():
         if not rows:
             continue

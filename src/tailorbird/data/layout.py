@@ -68,7 +68,7 @@ def _json(path: Path) -> Any:
 
 def data_files(names: Iterable[str]) -> list[str]:
     """Return which names are of data: no hidden ones, and none that only describe the others."""
-    kept = []
+    files = []
     for name in sorted(names):
         path = PurePosixPath(name)
         hidden = any(part.startswith((".", "__")) for part in path.parts)
@@ -81,10 +81,10 @@ def data_files(names: Iterable[str]) -> list[str]:
                 *PROSE,
             )
         ):
-            kept.append(name)
+            files.append(name)
     # Beside tables, texts are notes on them.
-    tables = [name for name in kept if kind_of(Path(name)) in TABLES]
-    return tables or kept
+    tables = [name for name in files if kind_of(Path(name)) in TABLES]
+    return tables or files
 
 
 def split_files(where: str, names: Sequence[str], card: str, subset: str | None) -> Splits:
@@ -99,9 +99,9 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
     Raises:
         UserError: There is no data, no such subset, or it cannot be told which to take.
     """
-    told = _configurations(card)
-    if told:
-        return _told(where, names, told, subset)
+    configurations = _configurations(card)
+    if configurations:
+        return _told(where, names, configurations, subset)
     if subset is not None:
         raise UserError(
             f"{where} has no subset {subset!r}: its card names none", f"leave :{subset} out"
@@ -119,23 +119,23 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
             f"{where}: the folder holds files of several kinds: {', '.join(kinds)}",
             f"name those to read, such as '{where}/*{kinds[0]}'",
         )
-    for found in (_shards(files), _by_keyword(files, of_folders=True), _by_keyword(files)):
-        if found:
-            return found
+    for splits in (_shards(files), _by_keyword(files, of_folders=True), _by_keyword(files)):
+        if splits:
+            return splits
     return {"": tuple(files)}
 
 
 def _shards(files: Sequence[str]) -> Splits:
-    found: dict[str, list[str]] = {}
+    splits: dict[str, list[str]] = {}
     for name in files:
         if match := _SHARD.match(name):
-            found.setdefault(match[1], []).append(name)
-    return {split: tuple(names) for split, names in found.items()}
+            splits.setdefault(match[1], []).append(name)
+    return {split: tuple(names) for split, names in splits.items()}
 
 
 def _by_keyword(files: Sequence[str], *, of_folders: bool = False) -> Splits:
     """Return the splits that words in the files' or their folders' names tell."""
-    found = {}
+    splits = {}
     for split, words in KEYWORDS.items():
         end = "(?=[-._ 0-9]|$)" if of_folders else "(?=[-._ 0-9])"
         word = re.compile(f"(^|[-._ 0-9])({'|'.join(words)}){end}")
@@ -146,8 +146,8 @@ def _by_keyword(files: Sequence[str], *, of_folders: bool = False) -> Splits:
             if any(word.search(part) for part in parts):
                 hits.append(name)
         if hits:
-            found[split] = tuple(hits)
-    return found
+            splits[split] = tuple(hits)
+    return splits
 
 
 def _configurations(card: str) -> list[dict[str, Any]]:
@@ -156,37 +156,37 @@ def _configurations(card: str) -> list[dict[str, Any]]:
     if head is None:
         return []
     try:
-        told = parse_yaml(head[1])
+        header = parse_yaml(head[1])
     except YamlFault:
         return []
-    listed = told.get("configs") if isinstance(told, dict) else None
+    listed = header.get("configs") if isinstance(header, dict) else None
     every = [c for c in listed or () if isinstance(c, dict) and c.get("data_files")]
     return [{"config_name": "default"} | c for c in every]
 
 
 def _told(
-    where: str, names: Sequence[str], told: list[dict[str, Any]], subset: str | None
+    where: str, names: Sequence[str], configurations: list[dict[str, Any]], subset: str | None
 ) -> Splits:
-    subsets = [str(c["config_name"]) for c in told]
+    subsets = [str(c["config_name"]) for c in configurations]
     if subset is None:
-        default = [c for c in told if c.get("default") or c["config_name"] == "default"]
-        if not default and len(told) > 1:
-            shown = ", ".join(subsets[:20]) + (" ..." if len(subsets) > 20 else "")
+        default = [c for c in configurations if c.get("default") or c["config_name"] == "default"]
+        if not default and len(configurations) > 1:
+            some = ", ".join(subsets[:20]) + (" ..." if len(subsets) > 20 else "")
             raise UserError(
-                f"{where} has {len(subsets)} subsets: {shown}",
+                f"{where} has {len(subsets)} subsets: {some}",
                 f"name one after a colon: {where}:{subsets[0]}",
             )
-        chosen = (default or told)[0]
+        configuration = (default or configurations)[0]
     elif subset in subsets:
-        chosen = told[subsets.index(subset)]
+        configuration = configurations[subsets.index(subset)]
     else:
         raise UserError(
             f"{where} has no subset {subset!r}{did_you_mean(subset, subsets)}",
             f"it has: {', '.join(subsets[:20])}",
         )
-    below = str(chosen.get("data_dir") or "").strip("/")
-    found: dict[str, list[str]] = {}
-    for split, pattern in _patterns(chosen["data_files"]):
+    below = str(configuration.get("data_dir") or "").strip("/")
+    splits: dict[str, list[str]] = {}
+    for split, pattern in _patterns(configuration["data_files"]):
         whole = f"{below}/{pattern}" if below else pattern
         hits = [name for name in sorted(names) if _matches(name, whole)]
         if not hits:
@@ -194,8 +194,8 @@ def _told(
                 f"{where}: its card names {whole!r}, and no file is called so",
                 "get the whole folder, or name the files",
             )
-        found.setdefault(split, []).extend(hits)
-    return {split: tuple(dict.fromkeys(files)) for split, files in found.items()}
+        splits.setdefault(split, []).extend(hits)
+    return {split: tuple(dict.fromkeys(files)) for split, files in splits.items()}
 
 
 def _patterns(files: Any) -> Iterable[tuple[str, str]]:
@@ -213,5 +213,5 @@ def _matches(name: str, pattern: str) -> bool:
     """Whether a path fits a pattern in which a single star stays within a folder."""
     if "**" in pattern:
         return fnmatch.fnmatchcase(name, pattern.replace("**/", "*").replace("**", "*"))
-    parts, asked = name.split("/"), pattern.split("/")
-    return len(parts) == len(asked) and all(map(fnmatch.fnmatchcase, parts, asked))
+    parts, globs = name.split("/"), pattern.split("/")
+    return len(parts) == len(globs) and all(map(fnmatch.fnmatchcase, parts, globs))

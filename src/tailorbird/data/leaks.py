@@ -29,11 +29,11 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
     """
     faults = Faults()
     test = _Part("test", split.test)
-    found: list[Finding] = []
+    all_findings: list[Finding] = []
 
     def settle(part: _Part, judge: _Part) -> _Part:
         findings = list(_shared(part, judge, overlap))
-        found.extend(findings)
+        all_findings.extend(findings)
         if overlap == "error":
             for finding in findings:
                 faults.add(
@@ -48,7 +48,7 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
     faults.raise_if_any()
     _check_left(split, train, validation)
     cleaned = replace(split, train=tuple(train.examples), validation=tuple(validation.examples))
-    return cleaned, found
+    return cleaned, all_findings
 
 
 def _shared(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
@@ -94,8 +94,8 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
             "give other training rows, or say --overlap keep and do not trust the scores",
         )
     left = {label for e in train.examples for label in classes_of(e, split.task)}
-    judged = split.labels if split.task in ("classification", "multilabel") else ()
-    gone = [label for label in judged if label not in left]
+    classes = split.labels if split.task in ("classification", "multilabel") else ()
+    gone = [label for label in classes if label not in left]
     if gone:
         more = f" and {len(gone) - _SAMPLES:,} more" if len(gone) > _SAMPLES else ""
         raise UserError(
@@ -116,18 +116,18 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
 
     Validation and test are not compared with each other: nothing is learnt from either.
     """
-    learnt = _capped(split.train, _MOST_ROWS)
-    index = NearTexts([e.text for e in learnt])
+    train = _capped(split.train, _MOST_ROWS)
+    index = NearTexts([e.text for e in train])
     for judge in (_Part("test", split.test), _Part("validation", split.validation)):
-        asked = _capped(judge.examples, _MOST_ROWS // 4)
-        pairs, looked = index.search([e.text for e in asked])
+        sample = _capped(judge.examples, _MOST_ROWS // 4)
+        pairs, looked = index.search([e.text for e in sample])
         if not pairs:
             continue
         sampled = (
             f" Looked for in {looked:,} of {rows(len(judge.examples), judge.name)} and "
-            f"{len(learnt):,} of {rows(len(split.train), 'training')}."
+            f"{len(train):,} of {rows(len(split.train), 'training')}."
         )
-        complete = (looked, len(learnt)) == (len(judge.examples), len(split.train))
+        complete = (looked, len(train)) == (len(judge.examples), len(split.train))
         yield Finding(
             code="near_duplicates",
             level="warning",
@@ -139,7 +139,7 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
             ),
             count=len(pairs),
             samples=tuple(
-                f"{shortened(learnt[pair.indexed].text)} | {shortened(asked[pair.asked].text)}"
+                f"{shortened(train[pair.indexed].text)} | {shortened(sample[pair.query].text)}"
                 for pair in pairs[:_SAMPLES]
             ),
         )

@@ -85,9 +85,9 @@ def _flag(name: str, value: Any) -> bool:
     """Return whether a mark lets its turn be trained."""
     if name in _DOUBTFUL:
         raise Unusable("marks", f"turns marked by {name!r}, which tools read in several ways")
-    known = _FLAGS.get(value.strip().casefold(), value) if isinstance(value, str) else value
+    plain = _FLAGS.get(value.strip().casefold(), value) if isinstance(value, str) else value
     try:
-        number = float(known)
+        number = float(plain)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number) or number < 0:

@@ -22,7 +22,7 @@ _MOST_CANDIDATES = 10_000_000
 class Near(NamedTuple):
     """A text and the indexed one nearest to it, by their places in the two lists."""
 
-    asked: int
+    query: int
     indexed: int
     overlap: float
 
@@ -59,12 +59,12 @@ class NearTexts:
             texts were looked at, which is all of them unless they are alike without end.
         """
         pairs: list[Near] = []
-        seen = 0
+        compared = 0
         for i, sketch in enumerate(_sketches(texts)):
-            if seen > _MOST_CANDIDATES:
+            if compared > _MOST_CANDIDATES:
                 return pairs, i
             candidates = self._index.query(sketch)
-            seen += len(candidates)
+            compared += len(candidates)
             overlap, j = self._best(texts[i], candidates, sketch)
             if overlap >= self._threshold:
                 pairs.append(Near(i, self._first[self._keys[j]], overlap))
@@ -100,5 +100,5 @@ def _sketches(texts: Sequence[str]) -> Iterable[Any]:
 
     # CRC-32 spreads short strings well enough and is many times faster than SHA-1.
     encoded = ([s.encode("utf-8", "surrogatepass") for s in shingles(text)] for text in texts)
-    found: Iterable[Any] = MinHash.generator(encoded, num_perm=_PERMUTATIONS, hashfunc=crc32)
-    return found
+    sketches: Iterable[Any] = MinHash.generator(encoded, num_perm=_PERMUTATIONS, hashfunc=crc32)
+    return sketches

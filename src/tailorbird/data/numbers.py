@@ -69,8 +69,8 @@ def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
     signs = {sign for text in unclear for sign in ".," if sign in text}
     if common and len(signs) < 2:
         return Notation(".", example)  # 1,200 is a thousand, and 1.200 what Python takes it for
-    told = f", and {unclear[0]!r} may be either" if unclear else ""
-    clash = f"{CLASH} with a decimal comma and with a decimal point{told}"
+    doubt = f", and {unclear[0]!r} may be either" if unclear else ""
+    clash = f"{CLASH} with a decimal comma and with a decimal point{doubt}"
     return Notation("", example, clash if unclear else "")
 
 
@@ -94,28 +94,28 @@ def _readings(text: str) -> dict[str, float]:
     bare = text.strip()
     if len(bare) > _MOST_CHARACTERS:
         return {}
-    written = _WRITTEN.fullmatch(bare)
-    if written is None or (written["before"] and written["after"]):
+    match = _WRITTEN.fullmatch(bare)
+    if match is None or (match["before"] and match["after"]):
         plain = _plain(bare)
         return (
             {} if plain is None else {".": plain, ",": plain} if "." not in bare else {".": plain}
         )
-    digits = written["digits"].rstrip(_SPACES)
-    negative = any(written[part] in ("-", "\u2212") for part in ("sign", "inner"))
-    found = {}
+    digits = match["digits"].rstrip(_SPACES)
+    negative = any(match[part] in ("-", "\u2212") for part in ("sign", "inner"))
+    readings = {}
     for mark, shape in _SHAPES.items():
         if shape.fullmatch(digits):
             whole, _, fraction = digits.partition(mark)
             size = float("".join(c for c in whole if c.isdigit()) + "." + fraction + "0")
-            found[mark] = -size if negative else size
-    if not found and (plain := _plain(bare)) is not None:
-        found["."] = plain
-    return found
+            readings[mark] = -size if negative else size
+    if not readings and (plain := _plain(bare)) is not None:
+        readings["."] = plain
+    return readings
 
 
 def _unit(text: str) -> str:
-    written = _WRITTEN.fullmatch(text.strip())
-    return (written["before"] or written["after"] or "") if written else ""
+    match = _WRITTEN.fullmatch(text.strip())
+    return (match["before"] or match["after"] or "") if match else ""
 
 
 def _plain(cell: Any) -> float | None:

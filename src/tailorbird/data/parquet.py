@@ -100,8 +100,8 @@ def _values(column: Any) -> list[Any]:
         return [_without_nulls(cell) for cell in cells] if column.type.num_fields else cells
     numbers = column.indices.to_pylist()
     used = sorted({number for number in numbers if number is not None})
-    taken = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
-    words = dict(zip(used, taken.to_pylist(), strict=True))
+    texts = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
+    words = dict(zip(used, texts.to_pylist(), strict=True))
     return [words.get(number) for number in numbers]
 
 
@@ -118,9 +118,9 @@ def _without_nulls(value: Any) -> Any:
 
 def class_names(schema: Any) -> dict[str, list[str]]:
     """Return the classes that Hugging Face's datasets wrote beside columns of their numbers."""
-    told = (schema.metadata or {}).get(b"huggingface")
+    info = (schema.metadata or {}).get(b"huggingface")
     try:
-        features = json.loads(told)["info"]["features"] if told else {}
+        features = json.loads(info)["info"]["features"] if info else {}
         return {
             name: [str(label) for label in feature["names"]]
             for name, feature in features.items()

@@ -27,32 +27,32 @@ def read_prose(path: Path) -> Stream:
 
 
 def _blocks(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
-    held: list[str] = []
+    block: list[str] = []
     start, size = 1, 0
     for line, paragraph in _paragraphs(path, warnings):
-        if held and size + 2 + len(paragraph) > BLOCK_CHARACTERS:
-            yield start, ("\n\n".join(held),)
-            held, size = [], 0
-        if not held:
+        if block and size + 2 + len(paragraph) > BLOCK_CHARACTERS:
+            yield start, ("\n\n".join(block),)
+            block, size = [], 0
+        if not block:
             start = line
-        held.append(paragraph)
+        block.append(paragraph)
         size += len(paragraph) + 2
-    if not held:
+    if not block:
         raise UserError(f"{path}: the file is empty", "give a file that has text")
-    yield start, ("\n\n".join(held),)
+    yield start, ("\n\n".join(block),)
 
 
 def _paragraphs(path: Path, warnings: list[str]) -> Iterator[tuple[int, str]]:
     """Yield each paragraph and the line it starts in."""
-    held: list[str] = []
+    lines: list[str] = []
     start = 1
     with open_text(path, None, warnings) as file:  # any line break, as "\n"
         for number, line in enumerate(lines_of(path, file), 1):
             if line.strip():
-                start = start if held else number
-                held.append(line.rstrip())
-            elif held:
-                yield start, "\n".join(held)
-                held = []
-    if held:
-        yield start, "\n".join(held)
+                start = start if lines else number
+                lines.append(line.rstrip())
+            elif lines:
+                yield start, "\n".join(lines)
+                lines = []
+    if lines:
+        yield start, "\n".join(lines)

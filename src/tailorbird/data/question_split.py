@@ -49,7 +49,7 @@ class QuestionSplit:
 def split_questions(
     questions: Sequence[Question],
     by: SplitBy,
-    wanted: Wanted,
+    sizes: Wanted,
     seed: int = 1,
     paragraph: Callable[[Question], str] = lambda question: "",
 ) -> QuestionSplit:
@@ -61,7 +61,7 @@ def split_questions(
     Args:
         questions: All of them.
         by: What must not stand in two parts.
-        wanted: How many of each.
+        sizes: How many of each.
         seed: Of the order.
         paragraph: The paragraph that a question's answer stands in, where its source is a document.
 
@@ -74,15 +74,15 @@ def split_questions(
     for question in questions:
         members[groups[question.id]].append(question)
     order = [sorted(members)[i] for i in np.random.default_rng(seed).permutation(len(members))]
-    enough = min(wanted.test, max(1, round(len(questions) * 0.4)))
-    some = wanted.validation or max(1, min(60, round(len(questions) * _VALIDATION_SHARE)))
+    enough = min(sizes.test, max(1, round(len(questions) * 0.4)))
+    some = sizes.validation or max(1, min(60, round(len(questions) * _VALIDATION_SHARE)))
     test = _deal(order, members, enough, leave=2)
     validation = _deal(order, members, some, leave=1)
-    train = _deal(order, members, wanted.train or len(questions), leave=0)
-    asked = {text_key(question.text) for question in (*test, *validation)}
-    kept = [question for question in train if text_key(question.text) not in asked]
+    train = _deal(order, members, sizes.train or len(questions), leave=0)
+    held_out = {text_key(question.text) for question in (*test, *validation)}
+    fresh = [question for question in train if text_key(question.text) not in held_out]
     unused = len(questions) - len(train) - len(validation) - len(test)
-    repeated = len(train) - len(kept)
+    repeated = len(train) - len(fresh)
     notes: tuple[str, ...] = ()
     if repeated:
         notes = (
@@ -93,8 +93,8 @@ def split_questions(
     if unused:
         how += f"; {unused:,} questions are in no part, for the budget holds no more"
     return QuestionSplit(
-        tuple(kept), tuple(validation), tuple(test), groups, how, notes,
-        _shared(test, kept),
+        tuple(fresh), tuple(validation), tuple(test), groups, how, notes,
+        _shared(test, fresh),
     )  # fmt: skip
 
 
@@ -142,7 +142,9 @@ def _deal(
 
 
 def _shared(test: Sequence[Question], train: Sequence[Question]) -> float:
-    known = {text_key(answer) for question in train for answer in question.answers}
-    asked = [question for question in test if question.answerable]
-    shared = sum(any(text_key(a) in known for a in question.answers) for question in asked)
-    return shared / len(asked) if asked else 0.0
+    train_answers = {text_key(answer) for question in train for answer in question.answers}
+    answerable = [question for question in test if question.answerable]
+    shared = sum(
+        any(text_key(a) in train_answers for a in question.answers) for question in answerable
+    )
+    return shared / len(answerable) if answerable else 0.0

@@ -93,28 +93,28 @@ def read_examples(
     if not labelled:
         form = find_form(table, wish, need_label=need_label, like=like or {})
     if form is not None:
-        found = read_written(
+        answers = read_written(
             table, form, system=more.system, need_label=need_label, drop_missing=drop_missing
         )
         return Loaded(
-            with_extras(found.examples, table, source),
+            with_extras(answers.examples, table, source),
             form.columns,
-            found.notes,
-            found.findings,
+            answers.notes,
+            answers.findings,
             table.path,
             form.task,
             form.words,
         )
-    made = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
+    labels = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
     return Loaded(
-        with_extras(made.examples, table, source),
-        made.columns,
-        made.notes,
-        made.findings,
+        with_extras(labels.examples, table, source),
+        labels.columns,
+        labels.notes,
+        labels.findings,
         table.path,
-        made.reading.task,
-        targets=made.labels if made.reading.way in ("number", "indicators") else (),
-        separator=made.reading.separator or None,
+        labels.reading.task,
+        targets=labels.labels if labels.reading.way in ("number", "indicators") else (),
+        separator=labels.reading.separator or None,
     )
 
 
@@ -122,8 +122,8 @@ def named_in(
     text: str | None, label: str | None, like: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
     """Return the columns that the user named, or else those that another file has."""
-    given = [value for value in (text, label) if value] or list((like or {}).values())
-    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
+    options = [value for value in (text, label) if value] or list((like or {}).values())
+    return tuple(part.strip() for value in options for part in value.split(",") if part.strip())
 
 
 def read_parts(
@@ -148,10 +148,10 @@ def read_parts(
     faults = Faults()
     source = Source.of(train)
     read: dict[str, Loaded] = {}
-    seen: dict[Path, str] = {}
+    part_of: dict[Path, str] = {}
     for part, name in _given(source, validation, test).items():
         try:
-            _check_once(name, part, seen)
+            _check_once(name, part, part_of)
             read[part] = read_examples(
                 replace(source, name=name),
                 text=text,
@@ -174,18 +174,18 @@ def _given(
 ) -> dict[str, str]:
     """Return what to read as which part."""
     parts = parts_of(source.name)
-    given = {"validation": validation, "test": test}
-    return parts | {part: str(path) for part, path in given.items() if path is not None}
+    options = {"validation": validation, "test": test}
+    return parts | {part: str(path) for part, path in options.items() if path is not None}
 
 
-def _check_once(name: str, part: str, seen: dict[Path, str]) -> None:
+def _check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
     """Refuse a file that is a part already.
 
     Raises:
         UserError: It is.
     """
     for file in files_of(name):
-        same = seen.setdefault(file.resolve(), part)
+        same = part_of.setdefault(file.resolve(), part)
         if same != part:
             raise UserError(
                 f"{file}: the same file is given as {same} and as {part} data",

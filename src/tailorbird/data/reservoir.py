@@ -72,11 +72,11 @@ class Kept(Generic[_T]):
         return [self._rows[place] for place in order]
 
     def _too_much(self) -> UserError:
-        held = len(self._rows)
+        count = len(self._rows)
         return UserError(
-            f"{self._name}: {held:,} rows take {self._memory.used() / 1e9:,.1f} GB, half of the "
+            f"{self._name}: {count:,} rows take {self._memory.used() / 1e9:,.1f} GB, half of the "
             "memory that was free, and the file goes on",
-            f"keep fewer, drawn at random while reading: --set data.max_examples={held // 2}",
+            f"keep fewer, drawn at random while reading: --set data.max_examples={count // 2}",
         )
 
 
@@ -91,10 +91,10 @@ class Memory:
         """Return the bytes taken since the first look."""
         import psutil
 
-        held = int(psutil.Process().memory_info().rss)
+        now = int(psutil.Process().memory_info().rss)
         if self._start is None:
-            self._start, self._budget = held, _SHARE * free_bytes()
-        return held - self._start
+            self._start, self._budget = now, _SHARE * free_bytes()
+        return now - self._start
 
     def exceeded(self) -> bool:
         """Whether that is more than it may be."""

@@ -50,9 +50,9 @@ def files_of(name: str) -> tuple[Path, ...]:
     """
     splits = splits_of(name)
     if len(splits) > 1:
-        told = ", ".join(splits)
+        names = ", ".join(splits)
         raise UserError(
-            f"{name} has several splits: {told}",
+            f"{name} has several splits: {names}",
             f"name the one to read: {name}#{'test' if 'test' in splits else next(iter(splits))}",
         )
     files = next(iter(splits.values()))
@@ -90,16 +90,16 @@ def parts_of(name: str) -> dict[str, str]:
         return {"training": name}
     usual = {part: words for part, words in KEYWORDS.items()}
     roles = {"training": "train", "validation": "validation", "test": "test"}
-    found = {
+    by_role = {
         role: next((s for s in splits if s in (split, *usual[split])), None)
         for role, split in roles.items()
     }
-    if found["training"] is None:
+    if by_role["training"] is None:
         raise UserError(
             f"{name} has the splits {', '.join(splits)}, and none is called train",
             f"name the one to train on: {name}#{next(iter(splits))}",
         )
-    return {role: f"{name}#{split}" for role, split in found.items() if split is not None}
+    return {role: f"{name}#{split}" for role, split in by_role.items() if split is not None}
 
 
 def _found(name: str) -> dict[str, tuple[Path, ...]]:
@@ -134,18 +134,18 @@ def _folder(folder: Path) -> dict[str, tuple[Path, ...]]:
         return saved
     names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     card = folder / CARD
-    told = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    splits = split_files(str(folder), names, told, None)
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    splits = split_files(str(folder), names, text, None)
     return {split: tuple(folder / n for n in files) for split, files in splits.items()}
 
 
 def _once(files: Iterable[Path]) -> tuple[Path, ...]:
-    seen: dict[Path, Path] = {}
+    first_names: dict[Path, Path] = {}
     for file in files:
-        first = seen.setdefault(file.resolve(), file)
+        first = first_names.setdefault(file.resolve(), file)
         if first is not file:
             raise UserError(f"{file}: the same file is named twice", "name it once")
-    return tuple(seen.values())
+    return tuple(first_names.values())
 
 
 def _exists(name: str) -> bool:
@@ -161,9 +161,9 @@ def _checked(path: Path) -> Path:
     kind = kind_of(path)
     if kind in ENDINGS or (not kind and kind_in(path)):
         return path
-    told = f"files in {kind}" if kind else "files whose name has no ending, and no rows in them,"
+    what = f"files in {kind}" if kind else "files whose name has no ending, and no rows in them,"
     raise UserError(
-        f"{path}: {told} cannot be read{did_you_mean(kind, ENDINGS)}",
+        f"{path}: {what} cannot be read{did_you_mean(kind, ENDINGS)}",
         f"save it as one of: {', '.join(ENDINGS)} (packed too: {', '.join(PACKED)})",
     )
 

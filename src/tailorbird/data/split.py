@@ -62,21 +62,21 @@ def make_split(
         UserError: There is one class only, a class is too small to be cut, or a given part has
             labels that the training rows do not.
     """
-    given = {"validation": validation, "test": test}
-    asked = {"validation": validation_share, "test": test_share}
-    shares = {part: asked[part] for part, loaded in given.items() if loaded is None}
+    files = {"validation": validation, "test": test}
+    all_shares = {"validation": validation_share, "test": test_share}
+    shares = {part: all_shares[part] for part, loaded in files.items() if loaded is None}
     _check_shares(shares)
     faults = Faults()
     if train.task != "classification":
-        names = _target_names(train, given, faults)
+        names = _target_names(train, files, faults)
         faults.raise_if_any()
         parts, way = _parts(train, (), shares, seed, by)
-        return _joined(train, given, parts, names, _how(shares, seed, way))
+        return _joined(train, files, parts, names, _how(shares, seed, way))
     labels = in_order({_label(example) for example in train.examples})
-    _check_labels(train, labels, given, faults)
+    _check_labels(train, labels, files, faults)
     faults.raise_if_any()
     parts, way = _parts(train, labels, shares, seed, by)
-    return _joined(train, given, parts, labels, _how(shares, seed, way))
+    return _joined(train, files, parts, labels, _how(shares, seed, way))
 
 
 def _parts(
@@ -116,13 +116,13 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
 
 
 def _target_names(
-    train: Loaded, given: dict[str, Loaded | None], faults: Faults
+    train: Loaded, files: dict[str, Loaded | None], faults: Faults
 ) -> tuple[str, ...]:
     """Return the labels of texts or of words, the targets of regression, else nothing."""
     if train.task in ("multilabel", "tokens"):
-        found = {label for example in train.examples for label in example.labels}
-        labels = train.targets or in_order(found)
-        _check_labels(train, labels, given, faults)
+        there = {label for example in train.examples for label in example.labels}
+        labels = train.targets or in_order(there)
+        _check_labels(train, labels, files, faults)
         return labels
     for i, name in enumerate(train.targets):
         values = {example.values[i] for example in train.examples}
@@ -136,14 +136,14 @@ def _target_names(
 
 def _joined(
     train: Loaded,
-    given: dict[str, Loaded | None],
+    files: dict[str, Loaded | None],
     parts: dict[str, tuple[Example, ...]],
     labels: tuple[str, ...],
     how: str,
 ) -> Split:
     """Return the split of the parts that were cut and those that were given."""
-    loaded_parts = [loaded for loaded in (train, *given.values()) if loaded is not None]
-    parts |= {part: loaded.examples for part, loaded in given.items() if loaded is not None}
+    loaded_parts = [loaded for loaded in (train, *files.values()) if loaded is not None]
+    parts |= {part: loaded.examples for part, loaded in files.items() if loaded is not None}
     parts, apart = kept_apart(parts)
     return Split(
         train=parts["train"],
@@ -173,12 +173,14 @@ def _check_shares(shares: dict[str, float]) -> None:
             )
     faults.raise_if_any()
     if sum(shares.values()) >= 1:
-        told = " and ".join(f"data.{part}_share={share}" for part, share in shares.items())
-        raise UserError(f"{told} leave nothing to train on", "set smaller shares, such as 0.1 each")
+        settings = " and ".join(f"data.{part}_share={share}" for part, share in shares.items())
+        raise UserError(
+            f"{settings} leave nothing to train on", "set smaller shares, such as 0.1 each"
+        )
 
 
 def _check_labels(
-    train: Loaded, labels: Sequence[str], given: dict[str, Loaded | None], faults: Faults
+    train: Loaded, labels: Sequence[str], files: dict[str, Loaded | None], faults: Faults
 ) -> None:
     """Note a single class, and labels of the given parts that nothing could be trained for."""
     if len(train.examples) == 1:
@@ -188,16 +190,16 @@ def _check_labels(
             f"{train.path}: every row has the label {labels[0]!r}; there is nothing to tell apart",
             "add rows with other labels, or name another column with --label",
         )
-    for part, loaded in given.items():
+    for part, loaded in files.items():
         rows_of = loaded.examples if loaded else ()
-        found = Counter(label for e in rows_of for label in classes_of(e, train.task))
-        unknown = sorted(set(found) - set(labels))
-        told = [f"{x!r} ({rows(found[x])}){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
+        counts = Counter(label for e in rows_of for label in classes_of(e, train.task))
+        unknown = sorted(set(counts) - set(labels))
+        names = [f"{x!r} ({rows(counts[x])}){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
         if loaded and unknown:
             more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
             faults.add(
                 f"{loaded.path}: labels in the {part} rows that no training row has: "
-                f"{', '.join(told)}{more}",
+                f"{', '.join(names)}{more}",
                 f"correct them, add training rows for them, or remove them from the {part} file",
             )
 
@@ -210,9 +212,9 @@ def _cut(
     pure: dict[str, list[Group]] = defaultdict(list)
     mixed: Counter[str] = Counter()
     for group in groups:
-        found = {_label(train.examples[i]) for i in group}
-        if len(found) == 1:
-            pure[found.pop()].append(group)
+        there = {_label(train.examples[i]) for i in group}
+        if len(there) == 1:
+            pure[there.pop()].append(group)
         else:
             # One text under several labels: no test could score it, so it stays in training.
             mixed.update(_label(train.examples[i]) for i in group)
@@ -276,7 +278,7 @@ def _check_sizes(
     small = [x for x in labels if shares and texts[x] <= len(shares)]
     if not small:
         return
-    told = ", ".join(f"{x!r} ({texts[x]})" for x in small[:_LISTED])
+    names = ", ".join(f"{x!r} ({texts[x]})" for x in small[:_LISTED])
     more = f" and {len(small) - _LISTED:,} more" if len(small) > _LISTED else ""
     files = " and ".join(f"--{part}" for part in shares)
     fix = f"add rows to these classes, merge or remove them, or give {files} as files of their own"
@@ -285,7 +287,7 @@ def _check_sizes(
         fix += ", or say --task regression for values or --task multilabel for several labels"
     raise UserError(
         f"{train.path}: classes too small to cut {' and '.join(shares)} rows off: a class needs "
-        f"{len(shares) + 1} different texts, and these have fewer: {told}{more}",
+        f"{len(shares) + 1} different texts, and these have fewer: {names}{more}",
         fix,
     )
 
@@ -308,21 +310,21 @@ def _deal(groups: list[Group], targets: dict[str, int], where: list[str], random
     """Write into ``where`` which part each row of one class goes to."""
     random.shuffle(groups)
     parts = list(targets)
-    taken = dict.fromkeys(parts, 0)
+    counts = dict.fromkeys(parts, 0)
     # Each part and the training rows get one group first, even if it is larger than the target:
     # none goes without. Small groups, so that the target is missed by little.
     by_size = sorted(range(len(groups)), key=lambda i: len(groups[i]))
     first = dict(zip(by_size, (*parts, "train"), strict=False))
     for i, part in first.items():
         _put(groups[i], part, where)
-        taken[part] = len(groups[i])
+        counts[part] = len(groups[i])
     for i, group in enumerate(groups):
         if i in first:
             continue
         for part in parts:
-            if taken[part] + len(group) <= targets[part]:
+            if counts[part] + len(group) <= targets[part]:
                 _put(group, part, where)
-                taken[part] += len(group)
+                counts[part] += len(group)
                 break
 
 
@@ -335,6 +337,6 @@ def _how(shares: dict[str, float], seed: int, way: str) -> str:
     if not shares:
         return "given files"
     cut = " and ".join(f"{part} ({100 * share:.0f} %)" for part, share in shares.items())
-    given = [part for part in ("validation", "test") if part not in shares]
-    tail = f"; {given[0]} as given" if given else ""
+    files = [part for part in ("validation", "test") if part not in shares]
+    tail = f"; {files[0]} as given" if files else ""
     return f"{cut} cut off the training rows, {way}, seed {seed}{tail}"

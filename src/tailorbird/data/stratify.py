@@ -37,17 +37,17 @@ def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
     columns = np.asarray(values, dtype=np.float64)
     cuts = np.quantile(columns, np.arange(1, _BINS) / _BINS, axis=0)
     # A value that so many rows have that it is a cut itself is told from those on either side.
-    found = [
+    tenths = [
         np.searchsorted(cut, own, "left") + np.searchsorted(cut, own, "right")
         for cut, own in zip(cuts.T, columns.T, strict=True)
     ]
-    rows = zip(*found, strict=True)
+    rows = zip(*tenths, strict=True)
     return [tuple(f"{j}/{tenth}" for j, tenth in enumerate(row)) for row in rows]
 
 
 def deal(
     examples: Sequence[Example],
-    wanted: Mapping[str, float],
+    shares: Mapping[str, float],
     seed: int,
     column: str,
     task: TaskName,
@@ -61,7 +61,7 @@ def deal(
 
     Args:
         examples: All rows.
-        wanted: The parts and their shares, which add up to 1.
+        shares: The parts and their shares, which add up to 1.
         seed: Of the order among groups of the same size and rarity.
         column: Where the groups stand, for messages.
         task: What is learnt from the rows.
@@ -72,9 +72,9 @@ def deal(
     members: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         members[example.group or text_key(example.text)].append(i)
-    if len(members) < len(wanted):
+    if len(members) < len(shares):
         raise UserError(
-            f"{column} has {len(members):,} different groups, too few for {len(wanted)} parts",
+            f"{column} has {len(members):,} different groups, too few for {len(shares)} parts",
             "name a column with more groups, or give parts as files of their own",
         )
     labels = strata(examples, task)
@@ -84,7 +84,7 @@ def deal(
     rarest = [min((every[x] for x in row), default=len(examples)) for row in labels]
     groups.sort(key=lambda group: (-len(group), min(rarest[i] for i in group)))
     dealt = [Counter(x for i in group for x in labels[i]) for group in groups]
-    parts = _Parts(dealt, len(examples), wanted)
+    parts = _Parts(dealt, len(examples), shares)
     where = [""] * len(examples)
     for group, counts in zip(groups, dealt, strict=True):
         part = parts.put(counts, len(group))
@@ -97,9 +97,9 @@ class _Parts:
     """What each part has and still lacks while groups are dealt out."""
 
     def __init__(
-        self, groups: Sequence[Counter[str]], rows: int, wanted: Mapping[str, float]
+        self, groups: Sequence[Counter[str]], rows: int, shares: Mapping[str, float]
     ) -> None:
-        self.wanted, self.groups_left = wanted, len(groups)
+        self.wanted, self.groups_left = shares, len(groups)
         self.totals = Counter({_ALL: rows})
         self.left: Counter[str] = Counter()
         """How many groups with a label are still to be dealt out."""
@@ -107,9 +107,9 @@ class _Parts:
             self.totals.update(counts)
             self.left.update(counts.keys())
         self.groups = Counter(self.left)
-        self.have: dict[str, Counter[str]] = {part: Counter() for part in wanted}
+        self.have: dict[str, Counter[str]] = {part: Counter() for part in shares}
         # Of a label with fewer rows no part can have its share; it is enough that each has one.
-        self.fewest = 1 / min(wanted.values())
+        self.fewest = 1 / min(shares.values())
 
     def put(self, counts: Counter[str], size: int) -> str:
         """Return the part that a group of so many rows with these labels goes to."""

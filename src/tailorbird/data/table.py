@@ -90,9 +90,9 @@ class Table:
 
 def listed(unit: str, numbers: Sequence[int | str | Place]) -> str:
     """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
-    shown = ", ".join(str(number) for number in numbers[:_LISTED])
+    first = ", ".join(str(number) for number in numbers[:_LISTED])
     more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
-    return f"{unit}{'s' if len(numbers) > 1 else ''} {shown}{more}"
+    return f"{unit}{'s' if len(numbers) > 1 else ''} {first}{more}"
 
 
 def repeated(names: Sequence[str]) -> list[str]:
@@ -106,15 +106,15 @@ def numbered(names: Sequence[str]) -> list[str]:
     >>> numbered(["note", "id", "note"])
     ['note', 'id', 'note (2)']
     """
-    taken = set(names)
+    all_names = set(names)
     counts: Counter[str] = Counter()
     different = []
     for name in names:
         counts[name] += 1
         if counts[name] > 1:
-            while (other := f"{name} ({counts[name]})") in taken:
+            while (other := f"{name} ({counts[name]})") in all_names:
                 counts[name] += 1
-            taken.add(other)
+            all_names.add(other)
             name = other
         different.append(name)
     return different

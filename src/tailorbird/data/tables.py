@@ -45,9 +45,9 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     Raises:
         UserError: There is no such file, it is of no known kind, or it is damaged.
     """
-    asked = Source.of(source)
-    files = files_of(asked.name)
-    kept: Kept[Numbered] = Kept(asked.name, asked.most, asked.seed)
+    wish = Source.of(source)
+    files = files_of(wish.name)
+    reservoir: Kept[Numbered] = Kept(wish.name, wish.most, wish.seed)
     streams: list[Stream] = []
     faults = Faults()
     for number, file in enumerate(files):
@@ -55,11 +55,11 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             stream = _opened(file, named)
             streams.append(stream)
             for place, row in stream.rows:
-                kept.add((number, place, row), _size(row))
+                reservoir.add((number, place, row), _size(row))
             for warning in stream.warnings:
                 log.warn(warning)
         except MemoryError:
-            kept.clear()
+            reservoir.clear()
             faults.add(
                 f"{file}: reading it takes more memory than there is",
                 "keep fewer rows, drawn at random while reading: --set data.max_examples=10000",
@@ -69,14 +69,14 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()
-    rows = kept.rows()
+    rows = reservoir.rows()
     notes = []
-    if kept.seen > len(rows):
+    if reservoir.seen > len(rows):
         notes.append(
-            f"{asked.name}: {len(rows):,} of {kept.seen:,} rows are taken, drawn at random "
-            f"(data.max_examples, seed {asked.seed})"
+            f"{wish.name}: {len(rows):,} of {reservoir.seen:,} rows are taken, drawn at random "
+            f"(data.max_examples, seed {wish.seed})"
         )
-    return _joined(asked.name, streams, rows, notes)
+    return _joined(wish.name, streams, rows, notes)
 
 
 def _size(row: Row) -> int:
@@ -129,7 +129,7 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
         + _some([s.path.name for s in streams])
     )
     numbers = [{name: i for i, name in enumerate(s.columns)} for s in streams]
-    places = [[known.get(name, -1) for name in columns] for known in numbers]
+    places = [[places_of.get(name, -1) for name in columns] for places_of in numbers]
     names = [stream.path.name for stream in streams]
     if len(set(names)) < len(names):
         names = [str(stream.path) for stream in streams]
@@ -146,8 +146,8 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:4])
-    return shown if len(names) <= 4 else f"{shown} ... {names[-1]}"
+    first = ", ".join(names[:4])
+    return first if len(names) <= 4 else f"{first} ... {names[-1]}"
 
 
 def _padded(row: Row, width: int) -> Row:

@@ -46,13 +46,13 @@ class Reading:
 
 
 def infer(
-    columns: Mapping[str, Sequence[Any]], asked: str = "auto", separator: str | None = None
+    columns: Mapping[str, Sequence[Any]], task: str = "auto", separator: str | None = None
 ) -> Reading:
     """Return how the label columns are read.
 
     Args:
         columns: Their cells, by name.
-        asked: The task, or auto.
+        task: The task, or auto.
         separator: What stands between labels in a cell, or the decimal mark of numbers, if the
             user said so, or the training rows did.
 
@@ -60,61 +60,61 @@ def infer(
         UserError: The labels may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
-    if asked == "classification":
+    if task == "classification":
         return Reading("classification", "label")
-    if asked == "regression":
+    if task == "regression":
         mark = _mark(columns.values(), separator)
         return Reading("regression", "number", mark, _read_as(cells, mark))
     several = len(columns) > 1
     if several:
         indicators = all(number(c) in (0.0, 1.0) for c in cells)
-        if indicators or asked == "multilabel":
-            note = "" if asked != "auto" else "multilabel, as the label columns hold 0 and 1"
+        if indicators or task == "multilabel":
+            note = "" if task != "auto" else "multilabel, as the label columns hold 0 and 1"
             return Reading("multilabel", "indicators", note=note)
         note = f"regression with {len(columns)} targets, as there are several label columns"
         return Reading("regression", "number", _mark(columns.values(), None), note)
     # A few lists among plain labels are a fault of those rows.
     if 2 * sum(_as_list(c) is not None for c in cells) >= max(1, len(cells)):
-        note = "" if asked != "auto" else "multilabel, as the label column holds lists"
+        note = "" if task != "auto" else "multilabel, as the label column holds lists"
         return Reading("multilabel", "list", note=note)
     if separator is not None:
-        note = "" if asked != "auto" else f"multilabel, as data.separator is {separator!r}"
+        note = "" if task != "auto" else f"multilabel, as data.separator is {separator!r}"
         return Reading("multilabel", "joined", separator, note)
-    found = _separator(cells, lists=asked == "multilabel")
-    if asked == "multilabel":
-        return Reading("multilabel", "joined", found or ",")
-    if found is not None:
-        shown = {" ": "a space", ",": "a comma"}.get(found, found)
+    joint = _separator(cells, lists=task == "multilabel")
+    if task == "multilabel":
+        return Reading("multilabel", "joined", joint or ",")
+    if joint is not None:
+        words = {" ": "a space", ",": "a comma"}.get(joint, joint)
         return Reading(
-            "multilabel", "joined", found, f"multilabel, as labels are joined by {shown}"
+            "multilabel", "joined", joint, f"multilabel, as labels are joined by {words}"
         )
     return _measures(cells)
 
 
-def _mark(columns: Iterable[Sequence[Any]], known: str | None) -> str:
+def _mark(columns: Iterable[Sequence[Any]], decimal: str | None) -> str:
     """Return the decimal mark that is known, or that the columns show; empty where none does."""
-    if known in (".", ","):
-        return known
-    marks = {written.decimal for column in columns if (written := notation(column)).example}
+    if decimal in (".", ","):
+        return decimal
+    marks = {style.decimal for column in columns if (style := notation(column)).example}
     return marks.pop() if len(marks) == 1 else ""
 
 
 def _measures(cells: Sequence[Any]) -> Reading:
     """Return numbers that are measured rather than chosen from a set; else one label each."""
-    written = notation(cells)
-    numbers = [number(c, written.decimal) for c in cells]
+    style = notation(cells)
+    numbers = [number(c, style.decimal) for c in cells]
     different = {n for n in numbers if n is not None}
-    if None in numbers or written.clash:
+    if None in numbers or style.clash:
         return Reading("classification", "label")
-    if written.example and len(different) <= _MOST_GRADES:
-        note = f"classification, as {written.example!r} is one of only {len(different)} numbers"
+    if style.example and len(different) <= _MOST_GRADES:
+        note = f"classification, as {style.example!r} is one of only {len(different)} numbers"
         return Reading("classification", "label", note=note)
     fractions = any(n % 1 for n in different)
-    if not written.example and (len(different) <= _MOST_GRADES or not fractions):
+    if not style.example and (len(different) <= _MOST_GRADES or not fractions):
         return Reading("classification", "label")
-    if not written.example:
+    if not style.example:
         return Reading("regression", "number", note="regression, as the labels are fractions")
-    return Reading("regression", "number", written.decimal, _read_as(cells, written.decimal))
+    return Reading("regression", "number", style.decimal, _read_as(cells, style.decimal))
 
 
 def _read_as(cells: Sequence[Any], mark: str) -> str:
@@ -159,13 +159,13 @@ class _Reader:
         if any(_missing(cell) for cell in row):
             return None
         values = [
-            number(cell, written.decimal) for cell, written in zip(row, self.notations, strict=True)
+            number(cell, style.decimal) for cell, style in zip(row, self.notations, strict=True)
         ]
-        clash = next((written.clash for written in self.notations if written.clash), "")
+        clash = next((style.clash for style in self.notations if style.clash), "")
         if clash or None in values:
             self._note(clash or "holds what is no number")
-        told = tuple(0.0 if value is None else value for value in values)
-        return Example("", shown_values(names, told), values=told)
+        numbers = tuple(0.0 if value is None else value for value in values)
+        return Example("", shown_values(names, numbers), values=numbers)
 
     def indicators(self, names: Sequence[str], row: Sequence[Any]) -> Example | None:
         self.row += 1
@@ -174,8 +174,8 @@ class _Reader:
         values = [number(cell) for cell in row]
         if not {0.0, 1.0}.issuperset(v for v in values if v is not None) or None in values:
             self._note("holds something other than 0 and 1")
-        given = tuple(name for name, value in zip(names, values, strict=True) if value == 1)
-        return Example("", shown_labels(given), labels=given)
+        labels = tuple(name for name, value in zip(names, values, strict=True) if value == 1)
+        return Example("", shown_labels(labels), labels=labels)
 
     def labels(self, cell: Any) -> Example | None:
         self.row += 1
@@ -190,8 +190,8 @@ class _Reader:
         texts = [cell_text(part) for part in parts]
         if any(fault or missing_label(text) for text, fault in texts):
             self._note("holds a list with something other than labels")
-        given = tuple(dict.fromkeys(str(text).strip() for text, _ in texts))
-        return Example("", shown_labels(given), labels=given)
+        labels = tuple(dict.fromkeys(str(text).strip() for text, _ in texts))
+        return Example("", shown_labels(labels), labels=labels)
 
     def _note(self, fault: str) -> None:
         self.bad[fault].append(self.table.places[self.row - 1])
@@ -231,18 +231,18 @@ def _as_list(cell: Any) -> list[Any] | None:
         return None
     for parse in (json.loads, ast.literal_eval):
         try:
-            found = parse(cell.strip())
+            content = parse(cell.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        return list(found) if isinstance(found, list) else None
+        return list(content) if isinstance(content, list) else None
     return None
 
 
 def _separator(cells: Sequence[Any], *, lists: bool) -> str | None:
     """Return what joins labels in these cells, if that is beyond doubt, or they are known lists."""
     texts = [text.strip() for c in cells if (text := cell_text(c)[0])]
-    written = notation(texts)
-    numbers = not lists and all(number(text, written.decimal) is not None for text in texts)
+    style = notation(texts)
+    numbers = not lists and all(number(text, style.decimal) is not None for text in texts)
     if texts and all(_IDS.fullmatch(text) for text in texts):
         joined = [text for text in texts if not text.isdigit()]
         if numbers and not _are_ids(texts, joined):
@@ -309,10 +309,10 @@ def shown_labels(labels: Sequence[str]) -> str:
 
 def shown_values(names: Sequence[str], values: Sequence[float], digits: int = 6) -> str:
     """Return numbers as they are shown, with their names where there are several."""
-    told = [f"{value:.{digits}g}" for value in values]
-    if len(told) == 1:
-        return told[0]
-    return ", ".join(f"{name} {value}" for name, value in zip(names, told, strict=True))
+    texts = [f"{value:.{digits}g}" for value in values]
+    if len(texts) == 1:
+        return texts[0]
+    return ", ".join(f"{name} {value}" for name, value in zip(names, texts, strict=True))
 
 
 def classes_of(example: Example, task: TaskName) -> tuple[str, ...]:

@@ -22,33 +22,33 @@ _ANSWER = "Here is what I think."
 _PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
 
 
-def install_template(tokenizer: Any, asked: str) -> str:
+def install_template(tokenizer: Any, choice: str) -> str:
     """Give the tokenizer its chat template, to be saved with it, and say in words which.
 
     Args:
         tokenizer: The tokenizer; its `chat_template` is set unless its own is used.
-        asked: `data.template`: auto, a name of `TEMPLATES`, or a file.
+        choice: `data.template`: auto, a name of `TEMPLATES`, or a file.
 
     Raises:
         UserError: No such template, one that this tokenizer cannot use, or one after which a
             model would never stop.
     """
     own = bool(tokenizer.chat_template)
-    if asked == "auto" and own:
+    if choice == "auto" and own:
         end_of_turn(tokenizer)
         return "chat template: the model's own"
-    name = "plain" if asked == "auto" else asked
+    name = "plain" if choice == "auto" else choice
     text = _read(name)
     _check_tokens(tokenizer, name, text)
     tokenizer.chat_template = text
     end_of_turn(tokenizer)
     why = ""
-    if asked == "auto":
+    if choice == "auto":
         why = "; the model has none of its own"
     elif own:
         why = "; in place of the model's own, which the model was trained with"
-    told = f" ({TEMPLATES[name]})" if name in TEMPLATES else ""
-    return f"chat template: {name}{told}{why}; saved with the tokenizer"
+    about = f" ({TEMPLATES[name]})" if name in TEMPLATES else ""
+    return f"chat template: {name}{about}{why}; saved with the tokenizer"
 
 
 def render(
@@ -123,8 +123,8 @@ def end_of_turn(tokenizer: Any) -> int:
     Raises:
         UserError: There is none, so a model trained on it would never stop.
     """
-    found: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
-    return found
+    token_id: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
+    return token_id
 
 
 def tail(tokenizer: Any) -> tuple[str, str]:
@@ -139,9 +139,9 @@ def tail(tokenizer: Any) -> tuple[str, str]:
         hit = any_of(tokens).search(after)
         if hit:
             return hit.group(), after
-    shown = f"{after.strip()!r}, no special token" if after.strip() else "nothing"
+    what = f"{after.strip()!r}, no special token" if after.strip() else "nothing"
     raise UserError(
-        f"the chat template ends an answer with {shown}: a model trained on it would never stop",
+        f"the chat template ends an answer with {what}: a model trained on it would never stop",
         "take another template, such as --set data.template=plain, or a model whose template "
         "ends its turns with a token of their own",
     )
@@ -171,8 +171,8 @@ def _read(name: str) -> str:
 
 def _check_tokens(tokenizer: Any, name: str, text: str) -> None:
     """Refuse a template whose tokens the tokenizer lacks."""
-    known = set(tokenizer.added_tokens_encoder) | set(tokenizer.all_special_tokens)
-    if name == "chatml" and not known.issuperset(_CHATML_TOKENS):
+    vocabulary = set(tokenizer.added_tokens_encoder) | set(tokenizer.all_special_tokens)
+    if name == "chatml" and not vocabulary.issuperset(_CHATML_TOKENS):
         raise UserError(
             f"the chatml template needs the tokens {' and '.join(_CHATML_TOKENS)}, which this "
             "model's tokenizer does not have",

@@ -189,11 +189,11 @@ class _Decoded(io.RawIOBase):
         if not self._codec and (is_foreign(chunk) or b"\0" in chunk):
             chunk += self._read()
             self._choose(chunk)
-        held = len(self._decoder.getstate()[0])
+        pending = len(self._decoder.getstate()[0])
         try:
             text = self._decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
-            raise self._undecodable(chunk, error, max(0, error.start - held)) from None
+            raise self._undecodable(chunk, error, max(0, error.start - pending)) from None
         self._offset += len(chunk)
         self._blank = 0 if chunk.strip() else self._blank + len(chunk)
         if self._blank > _MOST_BLANK_BYTES:
@@ -204,11 +204,11 @@ class _Decoded(io.RawIOBase):
             )
         if is_bomb(self._size, self._offset):
             raise bomb(self._path, self._offset)
-        made = chunk if self._codec in ("", "utf-8") else text.encode()
-        if (nul := made.find(b"\0")) >= 0:
-            raise self._nul(made, nul)
-        self._line += made.count(b"\n")
-        return made
+        utf8 = chunk if self._codec in ("", "utf-8") else text.encode()
+        if (nul := utf8.find(b"\0")) >= 0:
+            raise self._nul(utf8, nul)
+        self._line += utf8.count(b"\n")
+        return utf8
 
     def _begin(self, chunk: bytes) -> bytes:
         self._begun = True

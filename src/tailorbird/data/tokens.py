@@ -1,10 +1,14 @@
 """Conversations and texts as token ids, and which of the tokens are trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tailorbird.records import Finding, Piece
+
+_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Tokens:
             plain text.
         rows: ``[n]`` which example each sequence came from: a conversation makes one sequence, a
             long plain text several, a dropped example none.
-        shown: A few sequences decoded, for people.
+        samples: A few sequences decoded, for people.
         findings: What was cut, dropped or odd.
     """
 
@@ -28,7 +32,7 @@ class Tokens:
     trained: list[np.ndarray]
     prompts: list[np.ndarray]
     rows: np.ndarray
-    shown: tuple[tuple[Piece, ...], ...] = ()
+    samples: tuple[tuple[Piece, ...], ...] = ()
     findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
@@ -52,3 +56,28 @@ class Tokens:
     def weights(self) -> np.ndarray:
         """``[n]`` trained tokens per sequence."""
         return np.asarray([int(row.sum()) for row in self.trained], dtype=np.int64)
+
+
+def sample_pieces(
+    ids: Sequence[np.ndarray], trained: Sequence[np.ndarray], tokenizer: Any
+) -> tuple[tuple[Piece, ...], ...]:
+    """Return the first few sequences as the model reads them."""
+    pairs = zip(ids[:_SAMPLES], trained[:_SAMPLES], strict=True)
+    return tuple(_pieces(row, mask, tokenizer) for row, mask in pairs)
+
+
+def _pieces(ids: np.ndarray, trained: np.ndarray, tokenizer: Any) -> tuple[Piece, ...]:
+    """Return one sequence cut where training begins and ends.
+
+    Each cut is found by decoding all up to it: a part decoded alone may lose the space before
+    its first word.
+    """
+    cuts = [*(np.flatnonzero(trained[1:] != trained[:-1]) + 1).tolist(), len(ids)]
+    pieces: list[Piece] = []
+    whole = ""
+    start = 0
+    for cut in cuts:
+        upto = tokenizer.decode(ids[:cut].tolist(), clean_up_tokenization_spaces=False)
+        pieces.append(Piece(upto[len(whole) :], bool(trained[start])))
+        whole, start = upto, cut
+    return tuple(pieces)

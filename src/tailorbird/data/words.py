@@ -38,13 +38,13 @@ def find_words(
         return None
     if wish.task == "tokens":
         check_named(table, wish.text, wish.label)
-    known = {role: name for role, name in like.items() if name in table.columns}
-    text = wish.text or known.get("text") or _named(table, _WORDS)
-    label = wish.label or known.get("label") or _named(table, _LABELS)
+    other = {role: name for role, name in like.items() if name in table.columns}
+    text = wish.text or other.get("text") or _named(table, _WORDS)
+    label = wish.label or other.get("label") or _named(table, _LABELS)
     lists = [_holds_lists(table, name) for name in (text, label)]
     if all(lists) or (lists[0] and not need_label):
         assert text is not None
-        guessed = [n for n, told in ((text, wish.text), (label, wish.label)) if n and not told]
+        guessed = [n for n, option in ((text, wish.text), (label, wish.label)) if n and not option]
         notes = []
         if guessed and wish.task == "auto":
             notes = [
@@ -83,7 +83,7 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
     labels: Sequence[Any] = [None] * len(table.rows)
     if columns.label is not None:
         labels = table.column(columns.label)
-    made: list[Example | None] = []
+    examples: list[Example | None] = []
     uneven: list[int | Place] = []
     odd: list[int | str | Place] = []
     blank: list[int | str | Place] = []
@@ -91,20 +91,20 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
         zip(table.column(columns.text), labels, table.places, strict=True), 1
     ):
         words = _texts(cell.split() if isinstance(cell, str) else cell)
-        given = () if tags is None else _texts(tags)
-        if words is None or given is None:
+        word_labels = () if tags is None else _texts(tags)
+        if words is None or word_labels is None:
             position = _blank(cell) or _blank(tags)
             (blank if position else odd).append(f"{place} (word {position})" if position else place)
-        elif columns.label is not None and len(words) != len(given):
+        elif columns.label is not None and len(words) != len(word_labels):
             uneven.append(place)
-        if words is None or given is None:
-            made.append(Example("?"))  # told as what it is, not again as missing
+        if words is None or word_labels is None:
+            examples.append(Example("?"))  # told as what it is, not again as missing
             continue
         if not words:
-            made.append(None)
+            examples.append(None)
             continue
-        told = " ".join(given) if given else None
-        made.append(Example(" ".join(words), told, row, labels=given, words=words))
+        joined = " ".join(word_labels) if word_labels else None
+        examples.append(Example(" ".join(words), joined, row, labels=word_labels, words=words))
     for places, what in (
         (uneven, "not as many labels as words"),
         (odd, "something else than text"),
@@ -120,7 +120,7 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
             f"{listed(table.unit, blank)}",
             "take the word out together with its label",
         )
-    return made
+    return examples
 
 
 def _blank(cells: Any) -> int | None:

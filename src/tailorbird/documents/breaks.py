@@ -31,8 +31,8 @@ def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lin
         marks: The document's.
         lined: Whether its lines are statements or rows.
     """
-    found = np.full(len(words), WORD, dtype=np.uint8)
-    found[1:][words.starts[1:] == words.ends[:-1]] = WITHIN
+    by_word = np.full(len(words), WORD, dtype=np.uint8)
+    by_word[1:][words.starts[1:] == words.ends[:-1]] = WITHIN
     places: list[list[int]] = [[] for _ in range(HEADING + 1)]
     places[SENTENCE] = [m.end() for m in _SENTENCE_ENDS.finditer(text)]
     fences = _fenced(text)
@@ -47,8 +47,8 @@ def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lin
             behind = np.searchsorted(words.starts, np.asarray(at, dtype=np.int64) + offset)
             behind = behind[behind < len(words)]
             # From the lowest level to the highest: a later one takes the place.
-            found[behind] = level
-    return found.tobytes()
+            by_word[behind] = level
+    return by_word.tobytes()
 
 
 def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> int:
@@ -64,16 +64,16 @@ def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> in
 
 def _fenced(text: str) -> list[tuple[int, int]]:
     """Return begin and end of every code fence; an open one goes to the end."""
-    found, opening = [], None
+    fences, opening = [], None
     for fence in _FENCE.finditer(text):
         if opening is None:
             opening = fence
         elif fence.group(1).startswith(opening.group(1)):
-            found.append((opening.start(), fence.end()))
+            fences.append((opening.start(), fence.end()))
             opening = None
     if opening is not None:
-        found.append((opening.start(), len(text)))
-    return found
+        fences.append((opening.start(), len(text)))
+    return fences
 
 
 def _inside(spans: list[tuple[int, int]], place: int) -> bool:

@@ -40,8 +40,8 @@ class TextBuilder:
         """What follows is under no heading."""
         self._trail, self._moved = [], True
 
-    def heading(self, text: str, level: int, shown: str | None = None) -> None:
-        """Begin a section; `shown` is written where it differs from the heading's words."""
+    def heading(self, text: str, level: int, line: str | None = None) -> None:
+        """Begin a section; `line` is written where it differs from the heading's words."""
         text = squeeze(text)
         if not text:
             return
@@ -50,7 +50,7 @@ class TextBuilder:
         self._trail = [(depth, name) for depth, name in self._trail if depth < level]
         self._trail.append((level, text))
         self._moved = True
-        self._write(shown or text, "\n\n")
+        self._write(line or text, "\n\n")
 
     def block(self, text: str) -> None:
         """Write a paragraph."""

@@ -83,8 +83,8 @@ def contextual_text(chunk: Chunk) -> str:
 
 def chunk_id(source: str, position: int, text: str) -> str:
     """Return 32 hex digits that are the same for the same text in the same place."""
-    said = f"{len(source)} {source} {position} {text}".encode("utf-8", "replace")
-    return hashlib.blake2b(said, digest_size=16).hexdigest()
+    identity = f"{len(source)} {source} {position} {text}".encode("utf-8", "replace")
+    return hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
 def _context(title: str, headings: tuple[str, ...], text: str) -> str:
@@ -129,8 +129,8 @@ class _Cutter:
         text, end = self.document.text, start + _WINDOW
         if end >= len(text):
             return len(text)
-        found = max(text.rfind(space, end - _WINDOW // 4, end) for space in "\n \t")
-        return found + 1 if found > 0 else end
+        space_at = max(text.rfind(space, end - _WINDOW // 4, end) for space in "\n \t")
+        return space_at + 1 if space_at > 0 else end
 
     def mark(self, place: int) -> Mark:
         """Return the mark that holds at a place."""
@@ -200,19 +200,19 @@ class _Window:
         begin = self._begin(first)
         mark = cutter.mark(int(words.starts[first]))
         context = cutter.context(mark)
-        shown = cutter.document.text[begin : begin + 400]
-        room = cutter.room(shown, context)
+        opening = cutter.document.text[begin : begin + 400]
+        room = cutter.room(opening, context)
         while True:
             end = self._end(first, max(first, done), room)
             stop = int(words.ends[end - 1])
             text = cutter.document.text[begin:stop]
-            held = int(words.total[end] - words.total[first])
-            tokens = held + cutter.limit - cutter.room(text, context)
+            own = int(words.total[end] - words.total[first])
+            tokens = own + cutter.limit - cutter.room(text, context)
             if self.checked:
                 tokens = cutter.counter.of_text(_joined(_context(*context, text), text))
             if tokens <= cutter.limit or end == first + 1:
                 break
-            room = min(room, held) - max(1, tokens - cutter.limit)
+            room = min(room, own) - max(1, tokens - cutter.limit)
             done = min(done, end - 1)
         chunk = Chunk(
             id=chunk_id(cutter.document.source, cutter.made, text),
@@ -239,16 +239,16 @@ class _Window:
 
     def _end(self, first: int, done: int, room: int) -> int:
         """Return the word before which to end a chunk of at most so many tokens."""
-        words, found = self.words, self.levels
+        words, pauses = self.words, self.levels
         total, count = words.total, len(self.words)
-        held = int(total[first])
-        most = int(np.searchsorted(total, held + room, side="right")) - 1
+        before = int(total[first])
+        most = int(np.searchsorted(total, before + room, side="right")) - 1
         reach = int(words.starts[first]) + room * _CHARACTERS_PER_TOKEN
         most = min(most, int(np.searchsorted(words.ends, reach, side="right")))
         most = min(max(most, first + 1), count)
-        quarter = int(np.searchsorted(total, held + room // _HEADING_FROM))
+        quarter = int(np.searchsorted(total, before + room // _HEADING_FROM))
         low = max(quarter, done + 1, first + 1)
-        heading = found.find(HEADING, low, min(most + 1, count))
+        heading = pauses.find(HEADING, low, min(most + 1, count))
         if heading >= 0:
             return heading
         if most == count:
@@ -257,7 +257,7 @@ class _Window:
         half = (first + most) // _PAUSE_FROM
         low = max(half, done + 1, first + 1)
         for level in (PARAGRAPH, PARAGRAPH - 1, SENTENCE, LINE, WORD):
-            place = found.rfind(level, low, most + 1)
+            place = pauses.rfind(level, low, most + 1)
             if place >= 0:
                 return place
         return max(most, first + 1)
@@ -275,15 +275,15 @@ class _Window:
 
     def _next_first(self, first: int, end: int) -> int:
         """Return the word that the next chunk begins with: before `end` by the overlap."""
-        found, total = self.levels, self.words.total
+        levels_of, total = self.levels, self.words.total
         overlap = self.cutter.overlap
-        if end >= len(self.words) or found[end] == HEADING or not overlap:
+        if end >= len(self.words) or levels_of[end] == HEADING or not overlap:
             return end
         low = int(np.searchsorted(total, int(total[end]) - overlap))
-        low = max(low, first + 1, found.rfind(HEADING, first, end))
-        places = [found.find(level, low, end) for level in range(SENTENCE, HEADING + 1)]
+        low = max(low, first + 1, levels_of.rfind(HEADING, first, end))
+        places = [levels_of.find(level, low, end) for level in range(SENTENCE, HEADING + 1)]
         pauses = [place for place in places if place >= 0]
         if pauses:
             return min(pauses)
-        word = found.find(WORD, low, end)
+        word = levels_of.find(WORD, low, end)
         return word if word >= 0 else end

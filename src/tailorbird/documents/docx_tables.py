@@ -69,10 +69,10 @@ def _looked(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[lis
     table's style shows it.
     """
     look = child(properties, "tblLook")
-    shown = styles.tables.get(value(properties, "tblStyle"), set())
+    parts = styles.tables.get(value(properties, "tblStyle"), set())
     first_row = _ticked(look, "firstRow", _FIRST_ROW_BIT)
     if _ticked(look, "firstColumn", _FIRST_COLUMN_BIT) and (
-        "firstCol" in shown or first_row is False
+        "firstCol" in parts or first_row is False
     ):
         rows = [
             [
@@ -84,7 +84,7 @@ def _looked(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[lis
     if first_row is None:
         return rows
     return with_first_row(
-        rows, ("column" if "firstRow" in shown else "maybe") if first_row else "data"
+        rows, ("column" if "firstRow" in parts else "maybe") if first_row else "data"
     )
 
 
@@ -92,8 +92,8 @@ def _ticked(look: Any, name: str, bit: int) -> bool | None:
     """Whether a part of a table is ticked; None where a program that knows no ticks wrote it."""
     if look is None:
         return None
-    if (given := attribute(look, name)) is not None:
-        return given in ("1", "true", "on")
+    if (flag := attribute(look, name)) is not None:
+        return flag in ("1", "true", "on")
     try:
         return bool(int(attribute(look, "val") or "0", 16) & bit) or None
     except ValueError:

@@ -173,13 +173,13 @@ def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
             below.setdefault(link.get("srcId"), []).append((order, link.get("destId")))
             hanging.add(link.get("destId"))
     stack = [(0, name) for name in reversed(points) if name not in hanging]
-    seen = set()
+    done = set()
     while stack:
         depth, name = stack.pop()
         point = points.get(name)
-        if point is None or name in seen:
+        if point is None or name in done:
             continue
-        seen.add(name)
+        done.add(name)
         text = squeeze(" ".join(paragraphs(point)))
         if text and point.get("type", "node") in ("node", "asst"):
             yield depth, text

@@ -76,9 +76,9 @@ def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[
         groups = any(cell.columns > 1 for cell in rows[first])
         depth = max([1 + groups, *(cell.rows for cell in rows[first])])
         depth = max(min(depth, len(rows) - first - 1), 1)
-    known = ("column",) if header == "column" else ("column", "row")
+    sure = ("column",) if header == "column" else ("column", "row")
     for row in marked[first : first + depth]:
-        row[:] = [cell if cell.header in known else replace(cell, header=header) for cell in row]
+        row[:] = [cell if cell.header in sure else replace(cell, header=header) for cell in row]
     return marked
 
 
@@ -262,9 +262,9 @@ def _named(grid: Grid, row: int, names: list[str]) -> str:
     texts = grid.cells(row)
     groups: dict[_Place, list[str]] = {place: [] for place in texts}
     for column, name in enumerate(names):
-        known = groups.get(grid.origin(row, column), [name])
-        if grid.values[row][column] and name not in known:
-            known.append(name)
+        heads = groups.get(grid.origin(row, column), [name])
+        if grid.values[row][column] and name not in heads:
+            heads.append(name)
     parts = []
     for place, text in texts.items():
         over = list(filter(None, groups[place]))
@@ -333,14 +333,14 @@ def _first_column_strong(grid: Grid, first: int) -> bool:
 
 def _are_names(names: list[str], grid: Grid, body: range) -> bool:
     """Whether texts are such as name columns: short, distinct words for most of them."""
-    given = [name for name in names if name]
+    texts = [name for name in names if name]
     widest = max(sum(map(bool, grid.values[r])) for r in body)
-    numbers = [name for name in given if not any(map(str.isalpha, name))]
+    numbers = [name for name in texts if not any(map(str.isalpha, name))]
     return (
-        len(given) >= max(2 if names[0] else 1, (widest + 1) // 2)
-        and len(set(given)) == len(given)
-        and max(map(len, given)) <= _LONGEST_NAME
-        and (3 * len(numbers) <= len(given) or _are_times(numbers))
+        len(texts) >= max(2 if names[0] else 1, (widest + 1) // 2)
+        and len(set(texts)) == len(texts)
+        and max(map(len, texts)) <= _LONGEST_NAME
+        and (3 * len(numbers) <= len(texts) or _are_times(numbers))
     )
 
 

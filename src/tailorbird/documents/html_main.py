@@ -184,7 +184,7 @@ def _around(part: Any, sizes: _Sizes) -> Iterator[Any]:
     yield from _outermost(part, sizes, lambda e: _is_around(e, sizes[e], sizes[part]))
 
 
-def _outermost(part: Any, sizes: _Sizes, wanted: Callable[[Any], bool]) -> Iterator[Any]:
+def _outermost(part: Any, sizes: _Sizes, condition: Callable[[Any], bool]) -> Iterator[Any]:
     """Yield the elements below a part that are wanted, none within another."""
     from lxml import etree
 
@@ -194,7 +194,7 @@ def _outermost(part: Any, sizes: _Sizes, wanted: Callable[[Any], bool]) -> Itera
             continue
         if element not in sizes:
             walk.skip_subtree()
-        elif wanted(element):
+        elif condition(element):
             yield element
             walk.skip_subtree()
 

@@ -203,9 +203,9 @@ def _list(element: Any, name: str) -> _List:
     backwards = "reversed" in element.attrib
     first = sum(child.tag == "li" for child in element) if backwards else 1
     style = element.get("type") or "1"
-    if said := _LIST_STYLE.search(element.get("style") or ""):
-        style = "i" if said.group(2).lower() == "roman" else "a"
-        style = style.upper() if said.group(1).lower() == "upper" else style
+    if match := _LIST_STYLE.search(element.get("style") or ""):
+        style = "i" if match.group(2).lower() == "roman" else "a"
+        style = style.upper() if match.group(1).lower() == "upper" else style
     return _List(_integer(element.get("start"), first), -1 if backwards else 1, style)
 
 

@@ -48,8 +48,8 @@ class Globs:
         Args:
             place: Path from the patterns' folder on, a folder's with a slash at its end.
         """
-        shown = place.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        verdict: bool | None = self._spec.check_file(shown).include
+        words = place.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        verdict: bool | None = self._spec.check_file(words).include
         return verdict
 
 

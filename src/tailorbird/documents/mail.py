@@ -53,15 +53,15 @@ def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     places = list(_BETWEEN.finditer(data))
     if not places or places[0].start():
         raise Unreadable("not a mailbox: no line `From SENDER DATE` begins it")
-    taken: set[str] = set()
+    names: set[str] = set()
     empty = 0
     for number, place in enumerate(places, 1):
         end = places[number].start() + 1 if number < len(places) else len(data)
         message = email.message_from_bytes(_QUOTED_FROM.sub(rb"\1", data[place.end() : end]))
         name = _words(_raw(message, "Message-ID"), None, []).strip("<>") or str(number)
-        while name in taken:
+        while name in names:
             name = f"{name}~{number}"
-        taken.add(name)
+        names.add(name)
         try:
             parsed = _letter(message, notes)
         except Unreadable:
@@ -109,8 +109,8 @@ class _Body:
             self._leaf(part, kind)
 
     def _leaf(self, part: Message, kind: str) -> None:
-        shown = part.get_content_maintype() == "text"
-        if shown and part.get_content_disposition() != "attachment":
+        is_text = part.get_content_maintype() == "text"
+        if is_text and part.get_content_disposition() != "attachment":
             self.block(_text(part, self.notes))
         elif kind not in _SEALS:
             self.attachments.append(_file_name(part, self.notes) or kind)
@@ -203,15 +203,15 @@ def _words(value: str, charset: str | None, notes: Notes) -> str:
         pieces = decode_header(text)
     except (HeaderParseError, ValueError):
         return squeeze(text)
-    made = ""
+    words = ""
     for piece, name in pieces:
         if isinstance(piece, str):
-            made += piece
+            words += piece
         elif name is None:
-            made += piece.decode("raw-unicode-escape", "replace")
+            words += piece.decode("raw-unicode-escape", "replace")
         else:
-            made += decode_part(piece, name, notes) if piece else ""
-    return squeeze(made)
+            words += decode_part(piece, name, notes) if piece else ""
+    return squeeze(words)
 
 
 def _bare(value: str, charset: str | None, notes: Notes) -> str:

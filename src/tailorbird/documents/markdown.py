@@ -282,16 +282,16 @@ def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
         return False
     data = output.get("data")
     data = data if isinstance(data, dict) else {}
-    shown = {kind: _joined(data[kind]) for kind in _SHOWN if data.get(kind)}
+    by_kind = {kind: _joined(data[kind]) for kind in _SHOWN if data.get(kind)}
     words = _joined(output.get("text") or output.get("traceback") or "")
-    if "<table" in shown.get("text/html", ""):
+    if "<table" in by_kind.get("text/html", ""):
         with contextlib.suppress(Unreadable):
-            builder.block(html(shown["text/html"], notes).text)
+            builder.block(html(by_kind["text/html"], notes).text)
             return True
-    if "text/markdown" in shown:
-        builder.block(shown["text/markdown"])
+    if "text/markdown" in by_kind:
+        builder.block(by_kind["text/markdown"])
         return True
-    words = _COLOURS.sub("", words or shown.get("text/latex") or shown.get("text/plain") or "")
+    words = _COLOURS.sub("", words or by_kind.get("text/latex") or by_kind.get("text/plain") or "")
     if len(words) > _LONGEST_OUTPUT:
         notes.append(f"an output of {len(words):,} letters is cut to {_LONGEST_OUTPUT:,}")
     builder.verbatim(words[:_LONGEST_OUTPUT])

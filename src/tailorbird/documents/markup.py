@@ -29,11 +29,11 @@ def plain_value(value: Any) -> Value:
 
 
 def _lines(text: str) -> Lines:
-    found, at = [], 0
+    lines, at = [], 0
     for line in text.split("\n"):
-        found.append((at, line if len(line) <= _LONGEST_LINE else ""))
+        lines.append((at, line if len(line) <= _LONGEST_LINE else ""))
         at += len(line) + 1
-    return found
+    return lines
 
 
 def trails(headings: Iterable[tuple[int, int, str]]) -> tuple[tuple[Mark, ...], str]:
@@ -42,14 +42,14 @@ def trails(headings: Iterable[tuple[int, int, str]]) -> tuple[tuple[Mark, ...], 
     The title is the first heading if none above it or beside it has its level: a text whose
     headings all have one level has no title among them.
     """
-    found = [heading for heading in headings if heading[2]]
-    marks = [] if found and found[0][0] == 0 else [Mark(0)]
+    heads = [heading for heading in headings if heading[2]]
+    marks = [] if heads and heads[0][0] == 0 else [Mark(0)]
     trail: list[tuple[int, str]] = []
-    for at, level, words in found:
+    for at, level, words in heads:
         trail = [(depth, name) for depth, name in trail if depth < level] + [(level, words)]
         marks.append(Mark(at, None, tuple(name for _, name in trail)))
-    alone = bool(found) and all(level > found[0][1] for _, level, _ in found[1:])
-    return tuple(marks), found[0][2] if found and (alone or found[0][1] == 1) else ""
+    alone = bool(heads) and all(level > heads[0][1] for _, level, _ in heads[1:])
+    return tuple(marks), heads[0][2] if heads and (alone or heads[0][1] == 1) else ""
 
 
 def read_rst(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
@@ -63,7 +63,7 @@ def read_rst(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _rst_headings(lines: Lines) -> Iterator[tuple[int, int, str]]:
-    seen: list[tuple[str, bool]] = []
+    styles: list[tuple[str, bool]] = []
     for i in range(1, len(lines)):
         at, words = lines[i - 1]
         under = lines[i][1]
@@ -75,9 +75,9 @@ def _rst_headings(lines: Lines) -> Iterator[tuple[int, int, str]]:
         if words[0] in " \t" and not over:
             continue
         style = (under[0], over)
-        if style not in seen:
-            seen.append(style)
-        yield lines[i - 2][0] if over else at, seen.index(style) + 1, squeeze(words)
+        if style not in styles:
+            styles.append(style)
+        yield lines[i - 2][0] if over else at, styles.index(style) + 1, squeeze(words)
 
 
 def read_plain(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:

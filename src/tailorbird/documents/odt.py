@@ -229,18 +229,18 @@ class _Text:
         """Return a cell as a person would write it: numbers as they are kept, not as shown."""
         kind = attribute(cell, "value-type") or "string"
         value = attribute(cell, f"{kind}-value" if kind in ("date", "boolean") else "value") or ""
-        shown = squeeze(" ".join(self.words(e) for e in cell if local(e) == "p"))
+        words = squeeze(" ".join(self.words(e) for e in cell if local(e) == "p"))
         self.comments += sum(local(e) == "annotation" for e in cell)
         if kind == "float" and _EXACT.fullmatch(value):
             return value
-        if kind == "float" or (kind in ("percentage", "currency") and not shown):
+        if kind == "float" or (kind in ("percentage", "currency") and not words):
             try:
                 return number_text(float(value))
             except (ValueError, OverflowError):
-                return shown
+                return words
         if kind == "date":
-            return value.removesuffix("T00:00:00") or shown
-        return {"true": "yes", "false": "no"}.get(value, shown) if kind == "boolean" else shown
+            return value.removesuffix("T00:00:00") or words
+        return {"true": "yes", "false": "no"}.get(value, words) if kind == "boolean" else words
 
     def _list(self, element: Any, outer: Counter | None, depth: int) -> None:
         counter = self.lists.begin(element, outer, depth)

@@ -66,8 +66,8 @@ class ReadOptions:
     @property
     def fingerprint(self) -> str:
         """Changes when the same bytes would be read as other documents."""
-        said = json.dumps([READ_VERSION, self.text, self.title, self.id])
-        return hashlib.blake2b(said.encode(), digest_size=4).hexdigest()
+        settings = json.dumps([READ_VERSION, self.text, self.title, self.id])
+        return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
 
 Notes = list[str]
@@ -82,7 +82,7 @@ Raises:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FileVersion:
     """What was noted of a file when it was read before.
 
     Attributes:
@@ -130,7 +130,7 @@ def document_digest(document: Document) -> str:
 
     A table of many rows is changed as one file; only the rows that differ are new documents.
     """
-    said = json.dumps(
+    content = json.dumps(
         [
             document.source,
             document.text,
@@ -140,4 +140,4 @@ def document_digest(document: Document) -> str:
         ],
         ensure_ascii=False,
     )
-    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=16).hexdigest()

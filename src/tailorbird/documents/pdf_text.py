@@ -89,7 +89,7 @@ class _Writer:
             return
         words = " ".join(line.text for line in lines)
         level = part.level or self.levels[part.style]
-        self.builder.heading(part.name or words, level, shown=words)
+        self.builder.heading(part.name or words, level, line=words)
 
     def _block(self, lines: list[Line]) -> None:
         """Write a paragraph."""
@@ -228,16 +228,16 @@ def _folded(text: str) -> str:
     return re.sub(r"[\W\d_]+", "", text[: 2 * _LONGEST_HEADING]).casefold()
 
 
-def join_lines(lines: Sequence[str], known: Callable[[str], bool]) -> str:
+def join_lines(lines: Sequence[str], is_word: Callable[[str], bool]) -> str:
     """Return lines with line ends between them; a word that was parted by a hyphen is whole again.
 
     Args:
         lines: Of one paragraph.
-        known: Whether the document has this word elsewhere.
+        is_word: Whether the document has this word elsewhere.
     """
     parts: list[str] = []
     for line in lines:
-        joint = hyphen_joint(parts[-1], line, known) if parts else None
+        joint = hyphen_joint(parts[-1], line, is_word) if parts else None
         if joint is None:
             parts += ["\n", line] if parts else [line]
         else:
@@ -246,7 +246,7 @@ def join_lines(lines: Sequence[str], known: Callable[[str], bool]) -> str:
     return "".join(parts)
 
 
-def hyphen_joint(before: str, after: str, known: Callable[[str], bool]) -> str | None:
+def hyphen_joint(before: str, after: str, is_word: Callable[[str], bool]) -> str | None:
     """Return what stands between two lines of a parted word, or None where none is parted."""
     if not before.endswith(tuple(_HYPHENS)):
         return None
@@ -257,9 +257,9 @@ def hyphen_joint(before: str, after: str, known: Callable[[str], bool]) -> str |
     if before.endswith("\u00ad"):
         return ""
     whole = f"{head[0]}-{tail[0]}".casefold()
-    if known(whole.replace("-", "")):
+    if is_word(whole.replace("-", "")):
         return ""
-    if known(whole):
+    if is_word(whole):
         return "-"
     if head[0][-1].islower():
         # A capital or a number begins something else, such as the next column's heading.

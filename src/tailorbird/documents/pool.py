@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.documents.parsed import FileResult, Known, ReadOptions
+from tailorbird.documents.parsed import FileResult, FileVersion, ReadOptions
 from tailorbird.documents.walk import source_of
 from tailorbird.documents.worker import out_of_memory
 from tailorbird.processes import Worker, cores
@@ -29,12 +29,12 @@ _AHEAD = 8
 _YOUNG_NS = 2_000_000_000
 _START_SECONDS = 30.0
 
-KnownFiles = Mapping[str, Known] | Callable[[str], Known | None]
+FileVersions = Mapping[str, FileVersion] | Callable[[str], FileVersion | None]
 """What was noted of files when they were read before, by their source."""
 
 
 def read_files(
-    files: Iterable[Path], config: "IndexConfig", known: KnownFiles | None = None
+    files: Iterable[Path], config: "IndexConfig", earlier: FileVersions | None = None
 ) -> Iterator[FileResult]:
     """Read files in worker processes; yield one result per file, in their order.
 
@@ -44,9 +44,9 @@ def read_files(
     Args:
         files: What to read, as `find_files` returns it.
         config: Column names and limits.
-        known: Files that need not be read where they have not changed, by their `source`.
+        earlier: Files that need not be read where they have not changed, by their `source`.
     """
-    with contextlib.closing(_Pool(list(files), config, known)) as pool:
+    with contextlib.closing(_Pool(list(files), config, earlier)) as pool:
         yield from pool.results()
 
 
@@ -94,9 +94,11 @@ class _Reader(Worker):
 class _Pool:
     """Gives files to workers and puts the answers into the files' order."""
 
-    def __init__(self, files: list[Path], config: "IndexConfig", known: KnownFiles | None) -> None:
+    def __init__(
+        self, files: list[Path], config: "IndexConfig", earlier: FileVersions | None
+    ) -> None:
         self.files, self.options = files, read_options(config)
-        self.known = known.get if isinstance(known, Mapping) else known
+        self.earlier = earlier.get if isinstance(earlier, Mapping) else earlier
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
         self.workers: list[_Reader] = []
         # What a worker that is stopped leaves behind goes with it.
@@ -162,7 +164,7 @@ class _Pool:
         if not path.is_file():
             self._skip(number, "no regular file")
             return None
-        noted = self.known(source_of(path)) if self.known else None
+        noted = self.earlier(source_of(path)) if self.earlier else None
         if noted is None:
             return ""
         same = (noted.size, noted.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
@@ -219,11 +221,11 @@ class _Pool:
     def _finish(self, number: int, answer: dict[str, Any]) -> None:
         path, stat = self.files[number], self.stats.pop(number, None)
         young = stat is None or time.time_ns() - stat.st_mtime_ns < _YOUNG_NS
-        found = answer.get("documents")
+        documents = answer.get("documents")
         self.done[number] = FileResult(
             path=path,
             source=source_of(path),
-            documents=None if found is None else tuple(map(_document, found)),
+            documents=None if documents is None else tuple(map(_document, documents)),
             why=answer.get("why", ""),
             unchanged=answer.get("unchanged", False),
             digest=answer["digest"],

@@ -240,7 +240,7 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
     free = [name for name in columns if name != text]
     title = options.title or _first(free, TITLE_NAMES)
     key = options.id or _first(free, ID_NAMES)
-    taken: set[str] = set()
+    names: set[str] = set()
     bare: list[int | Place] = []
     empty: list[int | Place] = []
     for number, row in enumerate(rows, 1):
@@ -253,9 +253,9 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
             continue
         name = squeeze(_cell(row.get(key))) if key else ""
         name = name or str(number)
-        while name in taken:
+        while name in names:
             name = f"{name}~{number}"
-        taken.add(name)
+        names.add(name)
         metadata = {
             str(k): _typed(v) for k, v in row.items() if k not in (text, title) and k is not None
         }
@@ -310,19 +310,19 @@ def _decimal(text: str) -> float | str:
     return number if Decimal(repr(number)) == Decimal(text) else text
 
 
-def _outlined(said: Any) -> Parsed:
+def _outlined(content: Any) -> Parsed:
     """Return any JSON as lines that say where each value stands; upper levels are headings."""
     builder = TextBuilder()
-    if isinstance(said, dict):
-        plain = {k: v for k, v in said.items() if not isinstance(v, dict | list)}
+    if isinstance(content, dict):
+        plain = {k: v for k, v in content.items() if not isinstance(v, dict | list)}
         builder.block("\n".join(_flat(plain, "", 0)))
-        for name, value in said.items():
+        for name, value in content.items():
             if isinstance(value, dict | list) and value:
                 builder.heading(str(name), 1)
                 builder.block("\n".join(_flat(value, "", 0)))
-        title = said.get(_first(said, TITLE_NAMES) or "")
+        title = content.get(_first(content, TITLE_NAMES) or "")
     else:
-        builder.block("\n".join(_flat(said, "", 0)))
+        builder.block("\n".join(_flat(content, "", 0)))
         title = None
     return Parsed(*builder.result(), title if isinstance(title, str) else "")
 

@@ -40,21 +40,21 @@ def _cues(text: str) -> Iterator[tuple[str, str, list[str]]]:
         times = _TIMES.match(line)
         if times is None:
             continue  # the number of a cue, a note, a style
-        shown: list[str] = []
+        texts: list[str] = []
         for words in lines:
             if not words.strip():
                 break
-            shown.append(words)
-        yield times.group(1), times.group(2), shown
+            texts.append(words)
+        yield times.group(1), times.group(2), texts
 
 
 def _paragraphs(cues: Iterable[tuple[str, str, list[str]]]) -> Iterator[tuple[str, str]]:
     """Yield when each paragraph begins and its words; lines that roll on are written once."""
     begin, words, speaker, last = "", "", "", 0.0
     before: list[str] = []
-    for start, end, shown in cues:
-        voice = next((v.group(1).strip() for v in map(_VOICE.search, shown) if v), speaker)
-        lines = [squeeze(html.unescape(_TAG.sub("", line))) for line in shown]
+    for start, end, texts in cues:
+        voice = next((v.group(1).strip() for v in map(_VOICE.search, texts) if v), speaker)
+        lines = [squeeze(html.unescape(_TAG.sub("", line))) for line in texts]
         fresh = _fresh(list(filter(None, lines)), before, _seconds(end) - _seconds(start))
         apart = _seconds(start) - last > _PAUSE_SECONDS or voice != speaker
         full = len(words) > _LONG_PARAGRAPH and words[-1] in '.!?…"”。！？'

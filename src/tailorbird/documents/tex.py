@@ -251,10 +251,10 @@ class _Tex:
     def words(self, text: str) -> str:
         """Return a piece of text without its commands; formulas stay as they are."""
         parts, at = [], 0
-        for kept in _KEPT.finditer(text):
-            code = kept.group("code")
-            parts += [self._plain(text[at : kept.start()]), code or kept.group()]
-            at = kept.end()
+        for literal in _KEPT.finditer(text):
+            code = literal.group("code")
+            parts += [self._plain(text[at : literal.start()]), code or literal.group()]
+            at = literal.end()
         return "".join((*parts, self._plain(text[at:])))
 
     def _plain(self, text: str) -> str:
@@ -267,8 +267,8 @@ class _Tex:
                 break
             text = shorter
         text = _MARK.sub("", _SPACE.sub(" ", text.replace("\\\\", "\n")))
-        for written, shown in _SIGNS:
-            text = text.replace(written, shown)
+        for source, sign in _SIGNS:
+            text = text.replace(source, sign)
         return re.sub(r"\\([&%$#_{}])", r"\1", text).replace("\u29f5", "\\")
 
     def _named(self, match: re.Match[str]) -> str:

@@ -49,19 +49,19 @@ class TokenCounter:
 
     def of_words(self, words: Sequence[str]) -> list[int]:
         """Return each word's count, without special tokens."""
-        known = self._known
+        counts = self._known
         try:
-            return list(map(known.__getitem__, words))
+            return list(map(counts.__getitem__, words))
         except KeyError:
-            new = list(set(words).difference(known))
-        if len(known) > _MOST_KNOWN:
-            known.clear()
+            new = list(set(words).difference(counts))
+        if len(counts) > _MOST_KNOWN:
+            counts.clear()
             new = list(set(words))
         for at in range(0, len(new), _BATCH):
             batch = new[at : at + _BATCH]
             encoded = self._unlimited([self._before + word for word in batch], special=False)
-            known.update(zip(batch, map(len, encoded), strict=True))
-        return list(map(known.__getitem__, words))
+            counts.update(zip(batch, map(len, encoded), strict=True))
+        return list(map(counts.__getitem__, words))
 
     def _unlimited(self, texts: list[str], *, special: bool) -> list[Any]:
         """Encode without the tokenizer's own cutting and padding, which stay as they were."""
@@ -69,8 +69,8 @@ class TokenCounter:
         self._fast.no_truncation()
         self._fast.no_padding()
         try:
-            found: list[Any] = self._fast.encode_batch_fast(texts, add_special_tokens=special)
-            return found
+            encodings: list[Any] = self._fast.encode_batch_fast(texts, add_special_tokens=special)
+            return encodings
         finally:
             if truncation is not None:
                 self._fast.enable_truncation(**truncation)
@@ -139,14 +139,14 @@ def _with_parts(
     Returns:
         Spans, counts, and whether any cut is one that the tokenizer would not make itself.
     """
-    found: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     numbers: list[int] = []
     cut = False
     short = iter(counts)
     for start, end in spans:
         count = next(short) if end - start <= LONG_WORD else None
         if count is not None and count <= most:
-            found.append((start, end))
+            places.append((start, end))
             numbers.append(count)
             continue
         parts = [m.span() for m in _PARTS.finditer(text, start, end)]
@@ -156,10 +156,10 @@ def _with_parts(
         cut = cut or max(sizes) > most
         for (a, b), size in zip(parts, sizes, strict=True):
             if size <= most:
-                found.append((a, b))
+                places.append((a, b))
                 numbers.append(size)
                 continue
             letters = [(i, i + 1) for i in range(a, b)]
-            found += letters
+            places += letters
             numbers += counter.of_words([text[i:j] for i, j in letters])
-    return found, numbers, cut
+    return places, numbers, cut

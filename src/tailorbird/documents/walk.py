@@ -40,22 +40,22 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
         except ValueError as error:
             faults.add(f"index.{option}: {error}", "write globs such as 'drafts/' or '*.md'")
     faults.raise_if_any()
-    found: dict[str, Path] = {}
-    for given in paths:
-        path = Path(given).expanduser()
+    files: dict[str, Path] = {}
+    for pattern in paths:
+        path = Path(pattern).expanduser()
         named = [path]
         # Not `path.exists()`, which raises where a folder on the way may not be opened.
         if not os.path.exists(path):
             matches = glob.glob(str(path), recursive=True) if glob.has_magic(str(path)) else []
             named = [Path(match) for match in sorted(matches)]
             if not named:
-                faults.add(f"{given}: there is no such file or folder", "check the path")
+                faults.add(f"{pattern}: there is no such file or folder", "check the path")
         for one in named:
             # A glob's matches are as if named, but not all that lies below a folder it matches.
             for file in _walk(one, config, **globs) if one.is_dir() else [one]:
-                found.setdefault(source_of(file), file)
+                files.setdefault(source_of(file), file)
     faults.raise_if_any()
-    return list(found.values())
+    return list(files.values())
 
 
 def source_of(path: Path) -> str:
@@ -80,7 +80,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
     rules = Rules(exclude, root)
     inside = None if config.follow_links else os.path.realpath(root)
     strays = []
-    seen = {_identity(root)}
+    folders = {_identity(root)}
     waiting = [root]
     while waiting:
         folder = waiting.pop()
@@ -99,8 +99,8 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 continue
             if is_folder:
                 # By device and inode, not by name: links may lead in a circle.
-                if (identity := _identity(path)) not in seen:
-                    seen.add(identity)
+                if (identity := _identity(path)) not in folders:
+                    folders.add(identity)
                     inner.append(path)
             elif is_file and _taken(include, path, root):
                 yield path

@@ -65,8 +65,8 @@ def _declared(data: bytes, notes: Notes) -> str:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        found = _DECLARED.search(data[:4096])
-        name = found.group(1).decode("ascii").lower() if found else ""
+        match = _DECLARED.search(data[:4096])
+        name = match.group(1).decode("ascii").lower() if match else ""
         if name not in ("", "utf-8", "utf8"):
             try:
                 return data.decode(name)
@@ -175,13 +175,13 @@ def _chapter(builder: TextBuilder, data: bytes | None, place: str, notes: Notes)
 
 def _book(package: Any) -> tuple[str, dict[str, Value]]:
     """Return title, author and language of a book."""
-    said: dict[str, list[str]] = {}
+    facts: dict[str, list[str]] = {}
     for element in package.iter():
         if local(element) in ("title", "creator", "language") and element.text:
-            said.setdefault(local(element), []).append(squeeze(element.text))
+            facts.setdefault(local(element), []).append(squeeze(element.text))
     metadata: dict[str, Value] = {}
-    if said.get("creator"):
-        metadata["author"] = ", ".join(said["creator"])
-    if said.get("language"):
-        metadata["language"] = said["language"][0]
-    return (said.get("title") or [""])[0], metadata
+    if facts.get("creator"):
+        metadata["author"] = ", ".join(facts["creator"])
+    if facts.get("language"):
+        metadata["language"] = facts["language"][0]
+    return (facts.get("title") or [""])[0], metadata

@@ -200,8 +200,8 @@ def _book(root: Any, vocabulary: _Vocabulary) -> tuple[str, dict[str, Value]]:
         authors = [e for e in head.iter() if local(e) in writers and _names_it(e)]
     metadata: dict[str, Value] = {}
     named = (" ".join(_person(author)) for author in authors)
-    if known := ", ".join(dict.fromkeys(filter(None, named))):
-        metadata["author"] = known
+    if people := ", ".join(dict.fromkeys(filter(None, named))):
+        metadata["author"] = people
     language = attribute(root, "lang") or next(
         (squeeze(e.text or "") for e in root.iter() if local(e) == "lang"), ""
     )

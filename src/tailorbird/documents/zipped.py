@@ -162,10 +162,10 @@ def core_properties(archive: zipfile.ZipFile, name: str = "docProps/core.xml") -
         root = part(archive, name)
     except Unreadable:
         return {}
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for element in root.iter() if root is not None else ():
         if local(element) in ("title", "creator", "subject", "keywords", "language"):
             words = " ".join((element.text or "").split())
             if words:
-                found.setdefault(local(element), words)
-    return found
+                properties.setdefault(local(element), words)
+    return properties

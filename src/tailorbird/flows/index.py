@@ -11,7 +11,7 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import FileResult, Known, find_files, read_files, source_of
+from tailorbird.documents import FileResult, FileVersion, find_files, read_files, source_of
 from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.base import KnowledgeBase, made_with
@@ -78,7 +78,7 @@ def index(
     work = _Ingest(kb, config, done)
     known = kb.ledger.files()
     with log.quiet_progress("index" if files else "", len(files), "files") as bar:
-        before = {p: Known(n.size, n.mtime_ns, n.digest) for p, n in known.items()}
+        before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in known.items()}
         for result in read_files(files, config, before):
             work.take(result, known)
             bar.advance(1, f"{done.chunks:,} chunks")

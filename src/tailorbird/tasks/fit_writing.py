@@ -127,5 +127,5 @@ def _show(train: Tokens, job: ArmJob) -> None:
     """Show what is trained and what is not, once a run, and keep it for the report."""
     run = job.folder.run
     if not run.file(SHOWN).is_file():
-        tell_shown(train.shown)
-        run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.shown])
+        tell_shown(train.samples)
+        run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.samples])

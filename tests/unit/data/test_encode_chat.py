@@ -121,8 +121,8 @@ def test_what_is_written_around_the_answer(name: str) -> None:
         "chatml": ["<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "Ho<|im_end|>", "\n"],
         "zephyr": ["<|user|>\nHi</s>\n<|assistant|>\n", "Ho</s>", "\n"],
     }[name]
-    assert [piece.text for piece in tokens.shown[0]] == expected
-    assert [piece.trained for piece in tokens.shown[0]] == [False, True, False][: len(expected)]
+    assert [piece.text for piece in tokens.samples[0]] == expected
+    assert [piece.trained for piece in tokens.samples[0]] == [False, True, False][: len(expected)]
 
 
 def test_several_conversations_keep_their_order_and_the_first_four_are_shown() -> None:
@@ -133,7 +133,7 @@ def test_several_conversations_keep_their_order_and_the_first_four_are_shown() -
         f"answer {i}<|im_end|>" for i in range(6)
     ]
     assert tokens.rows.tolist() == list(range(6))
-    assert len(tokens.shown) == 4
+    assert len(tokens.samples) == 4
     assert tokens.weights.tolist() == [int(mask.sum()) for mask in tokens.trained]
     assert {ids.dtype for ids in (*tokens.ids, *tokens.prompts)} == {np.dtype(np.int32)}
 
@@ -343,7 +343,7 @@ def test_a_system_message_that_would_vanish_is_folded() -> None:
     assert codes(tokens) == ["folded_system"]
     # The template writes the space, the prompt does not end with it: the model must write it.
     assert trained_texts(tokens, tokenizer) == [f" {answer}</s>" for answer in ANSWERS]
-    assert "Be kind." in tokens.shown[0][0].text
+    assert "Be kind." in tokens.samples[0][0].text
     assert "Be kind." in tokenizer.decode(
         encode_prompts([talk("s Be kind.", "u Hi")], tokenizer)[0]
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import FileResult, Known, read_files, source_of
+from tailorbird.documents import FileResult, FileVersion, read_files, source_of
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.parsed import Unreadable
 
@@ -201,7 +201,7 @@ def test_known_files_are_not_read(tmp_path: Path) -> None:
     os.utime(path, (1e9, 1e9))
     old = one(path)
     assert old.mtime_ns == 10**18 and old.digest == young.digest
-    known = {source_of(path): Known(old.size, old.mtime_ns, old.digest)}
+    known = {source_of(path): FileVersion(old.size, old.mtime_ns, old.digest)}
     (same,) = read_files([path], IndexConfig(), known)
     assert same.unchanged and same.documents is None and same.why == ""
     os.utime(path, (1.1e9, 1.1e9))  # touched, with the same bytes
