@@ -8,7 +8,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.arms.vectors import split_vectors
 from tailorbird.config import Config
-from tailorbird.data.normalise import rows, shortened
+from tailorbird.data.normalise import rows, shorten
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors
 from tailorbird.records import Example, Finding, Split
 from tailorbird.runs.csv_text import csv_text
@@ -110,7 +110,7 @@ def _finding(
         count=len(found),
         samples=tuple(
             f"row {examples[d.example].row}: {examples[d.example].label!r}, likely "
-            f"{labels[d.suggested]!r}: {shortened(examples[d.example].text)}"
+            f"{labels[d.suggested]!r}: {shorten(examples[d.example].text)}"
             for d in found[:_SAMPLES]
         ),
     )

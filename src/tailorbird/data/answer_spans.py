@@ -30,7 +30,7 @@ _MARKED = re.compile(r"{%-?\s*generation\s*-?%}")
 
 
 @dataclass(frozen=True)
-class Shape:
+class TemplateShape:
     """What a tokenizer's chat template does, found by trying it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Rendering:
     """A conversation as the template writes it, with stand-ins for control tokens in its words.
 
     Attributes:
@@ -91,7 +91,7 @@ class Drawn:
     odd: bool = False
 
 
-def try_template(tokenizer: Any) -> Shape:
+def try_template(tokenizer: Any) -> TemplateShape:
     """Return what the tokenizer's template does.
 
     Raises:
@@ -108,24 +108,24 @@ def try_template(tokenizer: Any) -> Shape:
     call = Message("assistant", "", extra={"tool_calls": [_CALL]})
     name = "look_outside"
     thoughtful = replace(answer, extra=dict.fromkeys(THOUGHTS, _THOUGHT))
-    return Shape(
+    return TemplateShape(
         end=end,
         tail=after,
         header=header,
         between=whole[len(opened) : at] if whole.startswith(opened) else "",
         takes_system=all(
-            _SYSTEM in _tried(tokenizer, (Message("system", _SYSTEM), *turns))
+            _SYSTEM in _try_render(tokenizer, (Message("system", _SYSTEM), *turns))
             # Some templates drop it as soon as the conversation ends with an answer.
             for turns in (question, (*question, answer))
         ),
-        takes_calls=name in _tried(tokenizer, (*question, call)),
-        takes_tools=name in _tried(tokenizer, question, (_TOOL,)),
-        takes_thoughts=_THOUGHT in _tried(tokenizer, (*question, thoughtful)),
+        takes_calls=name in _try_render(tokenizer, (*question, call)),
+        takes_tools=name in _try_render(tokenizer, question, (_TOOL,)),
+        takes_thoughts=_THOUGHT in _try_render(tokenizer, (*question, thoughtful)),
         control=ControlTokens.of(tokenizer, template_of(tokenizer)),
     )
 
 
-def _tried(
+def _try_render(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
 ) -> str:
     try:
@@ -134,7 +134,7 @@ def _tried(
         return ""
 
 
-def fitted(messages: tuple[Message, ...], shape: Shape) -> tuple[Message, ...]:
+def fit_system(messages: tuple[Message, ...], shape: TemplateShape) -> tuple[Message, ...]:
     """Return the conversation, its system message in the first user's turn if need be.
 
     Templates without a place for system messages (Gemma, older Mistral) refuse or lose them; to
@@ -154,18 +154,18 @@ def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages[:-1] if messages and messages[-1].role == "assistant" else messages
 
 
-def draw_prompt(example: Example, tokenizer: Any, shape: Shape) -> str:
-    """Return what the model is given to write the example's (last) answer, as `Drawn` has it.
+def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str:
+    """Return what the model is given to write the example's (last) answer, as `Rendering` has it.
 
     Raises:
         UserError: The template refuses the conversation.
     """
-    messages, tools = _hidden(example, shape)
+    messages, tools = _hide(example, shape)
     return render(tokenizer, question(messages), tools, generation_prompt=True)
 
 
-def _hidden(
-    example: Example, shape: Shape
+def _hide(
+    example: Example, shape: TemplateShape
 ) -> tuple[tuple[Message, ...], tuple[dict[str, Any], ...]]:
     """Return what the template is given: no control tokens are in anyone's words.
 
@@ -173,11 +173,11 @@ def _hidden(
         UserError: A message is no UTF-8.
     """
     check_utf8([[m.content, m.extra] for m in example.messages], "a message")
-    messages = shape.control.hide(fitted(example.messages, shape))
+    messages = shape.control.hide(fit_system(example.messages, shape))
     return messages, shape.control.hide_tools(example.tools)
 
 
-def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
+def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Rendering:
     """Return a conversation that ends with an answer, and where its trained answers stand.
 
     The conversation is rendered up to each answer with the generation prompt, and up to and
@@ -187,7 +187,7 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
     Raises:
         UserError: The template refuses the conversation.
     """
-    messages, tools = _hidden(example, shape)
+    messages, tools = _hide(example, shape)
     *earlier, last = [k for k, m in enumerate(messages) if m.role == "assistant"]
     assert last == len(messages) - 1, "conversations to train on end with an answer"
     whole = render(tokenizer, messages, tools)
@@ -197,7 +197,7 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
     answers: dict[int, tuple[Span, bool]] = {}
     if start is not None:
         answers[last] = ((start, stop), ended)
-    marked = _marked(tokenizer, messages, tools) if earlier and start is not None else []
+    marked = _generation_spans(tokenizer, messages, tools) if earlier and start is not None else []
     if len(marked) == len(earlier) + 1 and marked[-1] == (start, stop):
         answers |= {k: (span, True) for k, span in zip(earlier, marked[:-1], strict=True)}
         earlier = []
@@ -212,7 +212,7 @@ def draw(example: Example, tokenizer: Any, shape: Shape) -> Drawn:
             answers[k] = ((start, stop), ended)
     trained = [k for k, m in enumerate(messages) if m.role == "assistant" and m.trained]
     spans = [answers[k] for k in trained if k in answers]
-    return Drawn(
+    return Rendering(
         text=whole,
         spans=tuple(span for span, _ in spans),
         prompt=prompt,
@@ -228,7 +228,7 @@ def _start(
     tools: Sequence[dict[str, Any]],
     prompt: str,
     upto: str,
-    shape: Shape,
+    shape: TemplateShape,
 ) -> int | None:
     """Return where an answer begins in the rendering up to it, None if that cannot be told."""
     if upto.startswith(prompt):
@@ -239,7 +239,7 @@ def _start(
     return len(opened) if shape.header and upto.startswith(opened) else None
 
 
-def _marked(
+def _generation_spans(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
 ) -> list[Span]:
     """Return the answers that the template itself marks with ``{% generation %}``, if it does."""

@@ -4,7 +4,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from tailorbird.data.table import MAX_CELL_CHARACTERS, Place, Table, listed
+from tailorbird.data.table import MAX_CELL_CHARACTERS, RowPlace, Table, place_list
 from tailorbird.errors import Faults
 
 _NO_LABEL = {"", "nan", "<na>", "#n/a", "null"}
@@ -26,14 +26,14 @@ _CELL_FIXES = {
 def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
     """Return a column as text, None where missing; cells that cannot be text are noted."""
     texts: list[str | None] = []
-    bad: dict[str, list[int | Place]] = {}
+    bad: dict[str, list[int | RowPlace]] = {}
     for value, place in zip(table.column(column), table.places, strict=True):
         text, fault = cell_text(value)
         if fault:
             bad.setdefault(fault, []).append(place)
         texts.append(text)
     for fault, places in bad.items():
-        where = listed(table.unit, places)
+        where = place_list(table.unit, places)
         faults.add(f"{table.path}: column {column!r} {fault} in {where}", _CELL_FIXES[fault])
     return texts
 

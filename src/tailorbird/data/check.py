@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import fmean, median, pstdev
 
 from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
-from tailorbird.data.normalise import rows, shortened, text_key
+from tailorbird.data.normalise import rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.records import DataSummary, Example, Finding, Split, TaskName
 
@@ -50,7 +50,7 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
 def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary:
     """Return what the report says about the data."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    counts = {part: _counted(examples, split.task) for part, examples in parts.items()}
+    counts = {part: _class_counts(examples, split.task) for part, examples in parts.items()}
     labels = () if split.task == "regression" else split.labels
     return DataSummary(
         source=source,
@@ -65,7 +65,7 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
     )
 
 
-def _counted(examples: Sequence[Example], task: TaskName) -> Counter[str]:
+def _class_counts(examples: Sequence[Example], task: TaskName) -> Counter[str]:
     """Count the rows that have each label."""
     return Counter(label for e in examples for label in classes_of(e, task))
 
@@ -113,7 +113,7 @@ def _several_answers(split: Split) -> Iterable[Finding]:
             level="info",
             message=f"{len(several):,} training {prompts} more than one answer; all are kept.",
             count=len(several),
-            samples=tuple(map(shortened, several[:_SAMPLES])),
+            samples=tuple(map(shorten, several[:_SAMPLES])),
         )
 
 
@@ -132,7 +132,7 @@ def _contradictions(split: Split) -> Iterable[Finding]:
             ),
             count=sum(map(len, groups)),
             samples=tuple(
-                f"{shortened(g[0].text)} | " + ", ".join(f"row {e.row}: {e.label}" for e in g[:4])
+                f"{shorten(g[0].text)} | " + ", ".join(f"row {e.row}: {e.label}" for e in g[:4])
                 for g in groups[:_SAMPLES]
             ),
         )
@@ -151,7 +151,7 @@ def _duplicates(split: Split) -> Iterable[Finding]:
             level="info",
             message=f"{rows(extra, 'training')} repeated an earlier one, {what}; kept.",
             count=extra,
-            samples=tuple(f"{n} x {shortened(text)}" for text, n in twice[:_SAMPLES]),
+            samples=tuple(f"{n} x {shorten(text)}" for text, n in twice[:_SAMPLES]),
         )
 
 
@@ -172,7 +172,7 @@ def _ranges(split: Split) -> Iterable[Finding]:
 
 
 def _imbalance(split: Split) -> Iterable[Finding]:
-    counts = _counted(split.train, split.task)
+    counts = _class_counts(split.train, split.task)
     if not counts:
         return
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
@@ -193,7 +193,7 @@ def _imbalance(split: Split) -> Iterable[Finding]:
 
 
 def _rare_classes(split: Split) -> Iterable[Finding]:
-    counts = _counted(split.train, split.task)
+    counts = _class_counts(split.train, split.task)
     rare = [(label, counts[label]) for label in split.labels if counts[label] < _FEW_ROWS]
     if rare:
         have = _have(split, len(rare))
@@ -216,7 +216,7 @@ def _have(split: Split, count: int) -> str:
 
 
 def _untested_classes(split: Split) -> Iterable[Finding]:
-    tested = _counted(split.test, split.task)
+    tested = _class_counts(split.test, split.task)
     absent = [label for label in split.labels if label not in tested]
     if split.test and absent:
         have, them = _have(split, len(absent)), "it" if len(absent) == 1 else "them"
@@ -262,7 +262,7 @@ def _long_texts(split: Split) -> Iterable[Finding]:
             ),
             count=len(long),
             samples=tuple(
-                f"row {e.row}, {len(e.text):,} characters: {shortened(e.text, 40)}"
+                f"row {e.row}, {len(e.text):,} characters: {shorten(e.text, 40)}"
                 for e in long[:_SAMPLES]
             ),
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tailorbird.data.table import Table, shown
+from tailorbird.data.table import Table, name_list
 from tailorbird.errors import Faults, UserError, did_you_mean
 
 # The first name of each wins where several are present; any other tie is the user's to break.
@@ -88,12 +88,12 @@ def check_named(table: Table, text: str | None, label: str | None) -> None:
                 raise _no_header(table)
             faults.add(
                 f"{table.path}: there is no column {name!r}{did_you_mean(name, table.columns)}",
-                f"{flag} takes one of: {shown(table.columns)}",
+                f"{flag} takes one of: {name_list(table.columns)}",
             )
     if text is not None and text == label:
         faults.add(
             f"{table.path}: the column {text!r} is named as both text and label",
-            f"name two of: {shown(table.columns)}",
+            f"name two of: {name_list(table.columns)}",
         )
     faults.raise_if_any()
 
@@ -132,7 +132,7 @@ def _fits(table: Table, text: str, label: str) -> bool:
 
 def _undecided(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
     """Return the fault of a file whose columns leave a doubt."""
-    names = shown(table.columns)
+    names = name_list(table.columns)
     if need_label and len(table.columns) == 1:
         return UserError(
             f"{table.path}: {names} is the only column, so there are no labels",

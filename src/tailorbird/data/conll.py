@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tailorbird.data.table import Row, Stream, listed
+from tailorbird.data.table import Row, Stream, place_list
 from tailorbird.data.textfile import lines_of, open_text
 from tailorbird.errors import UserError
 
@@ -49,11 +49,11 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
             labels.append(cells[-1].strip())
     if blank:
         raise UserError(
-            f"{path}: a word of nothing but white space in {listed('line', blank)}",
+            f"{path}: a word of nothing but white space in {place_list('line', blank)}",
             "take these lines out",
         )
     if bad or not any_word:
-        where = listed("line", [*bad]) if bad else "the whole file"
+        where = place_list("line", [*bad]) if bad else "the whole file"
         raise UserError(
             f"{path}: a word without a label in {where}",
             "write WORD LABEL on each line, and an empty line between sentences",

@@ -20,7 +20,7 @@ _STRANGERS = ("user", "tool")
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TextTokens:
     """A text's tokens, as those of the tokenizers library.
 
     Attributes:
@@ -73,15 +73,15 @@ class ControlTokens:
         return tuple(
             replace(
                 m,
-                content=_hidden(m.content, self.template if m.role in _STRANGERS else self.special),
-                extra=_hidden(m.extra, self.special),
+                content=_hide(m.content, self.template if m.role in _STRANGERS else self.special),
+                extra=_hide(m.extra, self.special),
             )
             for m in messages
         )
 
     def hide_tools(self, tools: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
         """Return definitions of tools with stand-ins for the tokens that their words spell."""
-        return tuple(_hidden(tool, self.special) for tool in tools)
+        return tuple(_hide(tool, self.special) for tool in tools)
 
     def encode(self, texts: Sequence[str], tokenizer: Any) -> Iterator[Any]:
         """Yield the tokens of rendered conversations: stand-ins as the words that they stand for.
@@ -91,25 +91,25 @@ class ControlTokens:
         for start in range(0, len(texts), _BATCH):
             part = texts[start : start + _BATCH]
             batch = tokenizer(list(part), add_special_tokens=False, verbose=False)
-            whole = batch.encodings or [Encoded(ids) for ids in batch["input_ids"]]
+            whole = batch.encodings or [TextTokens(ids) for ids in batch["input_ids"]]
             for text, encoding in zip(part, whole, strict=True):
                 stand_in = self.hidden.search(text)
                 yield encoding if stand_in is None else self._pieced(text, tokenizer)
 
-    def _pieced(self, text: str, tokenizer: Any) -> Encoded:
-        whole = Encoded([], [])
+    def _pieced(self, text: str, tokenizer: Any) -> TextTokens:
+        whole = TextTokens([], [])
         at = 0
         for match in self.hidden.finditer(text):
-            _append(whole, at, _encoded(text[at : match.start()], tokenizer, first=not at))
-            token = _spelt(match.group())
-            words = _encoded(token, tokenizer, first=False, split_special_tokens=True)
+            _append(whole, at, _encode(text[at : match.start()], tokenizer, first=not at))
+            token = _token_of(match.group())
+            words = _encode(token, tokenizer, first=False, split_special_tokens=True)
             if tokenizer.convert_tokens_to_ids(token) in words.ids:
                 # Not marked as special, or a word of the vocabulary too; neither half is it.
-                words = _encoded(token[0], tokenizer, first=False)
-                _append(words, 1, _encoded(token[1:], tokenizer, first=False))
+                words = _encode(token[0], tokenizer, first=False)
+                _append(words, 1, _encode(token[1:], tokenizer, first=False))
             _append(whole, match.start(), words)
             at = match.end()
-        _append(whole, at, _encoded(text[at:], tokenizer, first=False))
+        _append(whole, at, _encode(text[at:], tokenizer, first=False))
         return whole
 
 
@@ -132,27 +132,27 @@ def _stand_in(token: str) -> str:
     return "".join(chr(ord(c) + _SHIFT) if ord(c) < 0xFFFE else c for c in token)
 
 
-def _spelt(stand_in: str) -> str:
+def _token_of(stand_in: str) -> str:
     return "".join(chr(ord(c) - _SHIFT) if ord(c) >= _SHIFT else c for c in stand_in)
 
 
-def _hidden(value: Any, tokens: re.Pattern[str]) -> Any:
+def _hide(value: Any, tokens: re.Pattern[str]) -> Any:
     if isinstance(value, str):
         return tokens.sub(lambda match: _stand_in(match.group()), value)
     if isinstance(value, dict):
-        return {_hidden(k, tokens): _hidden(inner, tokens) for k, inner in value.items()}
+        return {_hide(k, tokens): _hide(inner, tokens) for k, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_hidden(inner, tokens) for inner in value]
+        return [_hide(inner, tokens) for inner in value]
     return value
 
 
-def _append(whole: Encoded, place: int, more: Encoded) -> None:
+def _append(whole: TextTokens, place: int, more: TextTokens) -> None:
     """Add the tokens of what stands at a place."""
     whole.ids.extend(more.ids)
     whole.offsets.extend((place + start, place + stop) for start, stop in more.offsets)
 
 
-def _encoded(piece: str, tokenizer: Any, *, first: bool, **how: bool) -> Encoded:
+def _encode(piece: str, tokenizer: Any, *, first: bool, **how: bool) -> TextTokens:
     """Return a part's tokens without the space that some tokenizers put before a text."""
     lead = "" if first or not piece else "\n"
     alone = _plain(lead, tokenizer).ids
@@ -160,10 +160,10 @@ def _encoded(piece: str, tokenizer: Any, *, first: bool, **how: bool) -> Encoded
     if tokens.ids[: len(alone)] != alone:
         return _plain(piece, tokenizer, **how)
     offsets = [(a - len(lead), b - len(lead)) for a, b in tokens.offsets[len(alone) :]]
-    return Encoded(tokens.ids[len(alone) :], offsets)
+    return TextTokens(tokens.ids[len(alone) :], offsets)
 
 
-def _plain(text: str, tokenizer: Any, **how: bool) -> Encoded:
+def _plain(text: str, tokenizer: Any, **how: bool) -> TextTokens:
     output = tokenizer(text, add_special_tokens=False, verbose=False, **how)
     offsets = output.encodings[0].offsets if output.encodings else []
-    return Encoded(list(output["input_ids"]), list(offsets))
+    return TextTokens(list(output["input_ids"]), list(offsets))

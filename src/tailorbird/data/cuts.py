@@ -29,7 +29,7 @@ def cut_groups(
     """
     parts = {"train": 1 - sum(shares.values())} | dict(shares)
     where = deal(examples, parts, seed, column, task)
-    return _taken(examples, where, parts)
+    return _parts_of(examples, where, parts)
 
 
 def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: str) -> Parts:
@@ -62,7 +62,7 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
             where[rest.pop()] = part
             count += size
     parts = [where.get(_when(example), "train") for example in examples]
-    return _taken(examples, parts, ("train", *shares))
+    return _parts_of(examples, parts, ("train", *shares))
 
 
 def _when(example: Example) -> float:
@@ -70,13 +70,13 @@ def _when(example: Example) -> float:
     return example.time
 
 
-def _taken(examples: Sequence[Example], where: Sequence[str], parts: Iterable[str]) -> Parts:
+def _parts_of(examples: Sequence[Example], where: Sequence[str], parts: Iterable[str]) -> Parts:
     return {
         part: tuple(e for e, p in zip(examples, where, strict=True) if p == part) for part in parts
     }
 
 
-def kept_apart(parts: Parts) -> tuple[Parts, list[Finding]]:
+def drop_shared_groups(parts: Parts) -> tuple[Parts, list[Finding]]:
     """Return the parts without rows whose group judges them, and what is odd in their times.
 
     Parts that were cut never share a group; parts that were given as files may.

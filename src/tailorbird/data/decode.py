@@ -106,7 +106,7 @@ def by_mark(data: bytes) -> tuple[int, str] | None:
     return next(((len(mark), codec) for mark, codec in MARKS if data.startswith(mark)), None)
 
 
-def declared(label: str) -> str | None:
+def codec_of(label: str) -> str | None:
     """Return the codec for what a file calls its encoding; None if there is no such.
 
     As browsers do, the larger code page is taken for its part: Windows-1252 for Latin-1.

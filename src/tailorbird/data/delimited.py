@@ -9,12 +9,12 @@ from typing import Any
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
 from tailorbird.data.table import (
     MAX_CELL_CHARACTERS,
-    Place,
     Row,
+    RowPlace,
     Stream,
     duplicate_columns,
-    listed,
-    shown,
+    name_list,
+    place_list,
 )
 from tailorbird.data.textfile import kind_of, lines_of, open_text
 from tailorbird.errors import Faults, UserError
@@ -60,12 +60,12 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     plain = delimiter == "\t" and plain_quotes(lambda newline: _lines(path, newline))
     if plain:
         notes.append(f"{path}: quotation marks are read as plain characters")
-        records = unquoted(_lines(path, "\n", warnings))
+        records = plain_records(_lines(path, "\n", warnings))
     else:
         records = _parse(path, delimiter, warnings)
     line, first = next(records, (1, []))
     if first and named and all(map(str.isdigit, named)) and not set(named) & set(first):
-        stream = _numbered(path, (line, first), records, [int(name) for name in named], notes)
+        stream = _by_number(path, (line, first), records, [int(name) for name in named], notes)
     else:
         header = _header(path, first)
         rows = _body(path, records, header, delimiter, warnings)
@@ -79,7 +79,7 @@ def _lines(path: Path, newline: str, warnings: list[str] | None = None) -> Itera
         yield from lines_of(path, file)
 
 
-def _numbered(
+def _by_number(
     path: Path, first: Record, records: Iterator[Record], named: list[int], notes: list[str]
 ) -> Stream:
     """Return rows whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
@@ -112,7 +112,7 @@ def _wide(
         )
     elif short:
         faults.add(
-            f"{path}: fewer than {max(named)} fields in {listed('line', short)}",
+            f"{path}: fewer than {max(named)} fields in {place_list('line', short)}",
             "add the missing fields",
         )
     faults.raise_if_any()
@@ -151,20 +151,20 @@ def plain_quotes(lines: Callable[[str], Iterable[str]]) -> bool:
     if not quotes:
         return False
     try:
-        quoted = sum(1 for _ in parse(lines(""), "\t"))
+        quoted = sum(1 for _ in quoted_records(lines(""), "\t"))
     except BrokenRecord:
         return True
     return len(widths) == 1 and plain > quoted
 
 
-def unquoted(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Record]:
+def plain_records(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Record]:
     """Split each line at its delimiters; quotation marks are characters as others are."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield number, line.removesuffix("\n").removesuffix("\r").split(delimiter)
 
 
-def parse(
+def quoted_records(
     lines: Iterable[str], delimiter: str, longest: int = MAX_CELL_CHARACTERS
 ) -> Iterator[Record]:
     """Split lines into records as RFC 4180 says.
@@ -190,7 +190,7 @@ def parse(
             yield line, fields
 
 
-def swallowed(fields: Sequence[str], delimiter: str) -> int:
+def swallowed_lines(fields: Sequence[str], delimiter: str) -> int:
     """Return how many lines within a quoted cell read like rows; 0 where not all of them do."""
     for cell in fields:
         if "\n" in cell:
@@ -202,7 +202,7 @@ def swallowed(fields: Sequence[str], delimiter: str) -> int:
 
 def _parse(path: Path, delimiter: str, warnings: list[str]) -> Iterator[Record]:
     try:
-        yield from parse(_lines(path, "", warnings), delimiter)
+        yield from quoted_records(_lines(path, "", warnings), delimiter)
     except BrokenRecord as error:
         raise _broken(path, error.start, error.end, str(error)) from None
 
@@ -238,14 +238,10 @@ def _broken(path: Path, start: int, end: int, reason: str) -> UserError:
 
 
 def _body(
-    path: Path,
-    records: Iterator[Record],
-    header: list[str],
-    delimiter: str,
-    warnings: list[str],
+    path: Path, records: Iterator[Record], header: list[str], delimiter: str, warnings: list[str]
 ) -> Iterator[tuple[int, Row]]:
     width = len(header)
-    suspects: list[int | Place] = []
+    suspects: list[int | RowPlace] = []
     more: list[Record] = []
     fewer: list[Record] = []
     there = False
@@ -255,7 +251,7 @@ def _body(
             continue
         there = True
         if len(fields) == width:
-            if width > 1 and swallowed(fields, delimiter):
+            if width > 1 and swallowed_lines(fields, delimiter):
                 suspects.append(line)
             yield line, tuple(fields)
         else:
@@ -265,14 +261,14 @@ def _body(
     if suspects:
         warnings.append(
             f"{path}: quoted texts of several lines that all read like rows, in "
-            f"{listed('line', suspects)}: is a quotation mark missing?"
+            f"{place_list('line', suspects)}: is a quotation mark missing?"
         )
     faults = Faults()
     _check_width(path, (more, fewer), width, delimiter, faults)
     faults.raise_if_any()
     if not there:
         raise UserError(
-            f"{path}: there is a header ({shown(header)}) but no row under it",
+            f"{path}: there is a header ({name_list(header)}) but no row under it",
             "give a file with rows; if the first line is data, put a header line above it",
         )
 
@@ -297,7 +293,7 @@ def _check_width(
         if bad:
             line, fields = bad[0]
             rest = [r[0] for r in bad[1:]]
-            also = f"; {word} also in {listed('line', rest)}" if rest else ""
+            also = f"; {word} also in {place_list('line', rest)}" if rest else ""
             plural = "field" if len(fields) == 1 else "fields"
             faults.add(
                 f"{path}: line {line} has {len(fields)} {plural}, {word} than the {width} "

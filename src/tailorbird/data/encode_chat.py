@@ -5,9 +5,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tailorbird.data.answer_spans import Drawn, Shape, draw, draw_prompt, fitted, try_template
+from tailorbird.data.answer_spans import (
+    Rendering,
+    TemplateShape,
+    fit_system,
+    render_example,
+    render_prompt,
+    try_template,
+)
 from tailorbird.data.control_tokens import any_of, special_tokens
-from tailorbird.data.encoding_report import Counted, TooLong, findings_of, refuse, steering_of
+from tailorbird.data.encoding_report import (
+    EncodingCounts,
+    TooLong,
+    findings_of,
+    refuse,
+    steering_of,
+)
 from tailorbird.data.normalise import rows
 from tailorbird.data.sandbox import Overrun
 from tailorbird.data.tokens import Tokens, sample_pieces
@@ -42,8 +55,8 @@ def encode_conversations(
     """
     _check_fast(tokenizer)
     shape = try_template(tokenizer)
-    counted = Counted(conversations=len(examples))
-    renderings = _each(examples, lambda e: draw(e, tokenizer, shape))
+    counted = EncodingCounts(conversations=len(examples))
+    renderings = _each(examples, lambda e: render_example(e, tokenizer, shape))
     _look_through(examples, renderings, shape, counted)
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
     tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
@@ -87,7 +100,7 @@ def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarr
         UserError: The template refuses conversations.
     """
     shape = try_template(tokenizer)
-    texts = _each(examples, lambda e: draw_prompt(e, tokenizer, shape))
+    texts = _each(examples, lambda e: render_prompt(e, tokenizer, shape))
     return [
         np.asarray(encoding.ids, dtype=np.int32)
         for encoding in shape.control.encode(texts, tokenizer)
@@ -111,7 +124,7 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             "set eos_token in the model's tokenizer_config.json",
         )
     tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
-    counted = Counted(conversations=len(examples))
+    counted = EncodingCounts(conversations=len(examples))
     places: list[int] = []
     several = 0
     texts = [example.text for example in examples]
@@ -179,12 +192,15 @@ def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
 
 
 def _look_through(
-    examples: Sequence[Example], renderings: Sequence[Drawn], shape: Shape, counted: Counted
+    examples: Sequence[Example],
+    renderings: Sequence[Rendering],
+    shape: TemplateShape,
+    counted: EncodingCounts,
 ) -> None:
     """Count what the template did to the conversations."""
     for example, rendering in zip(examples, renderings, strict=True):
         messages = example.messages
-        counted.folded += fitted(messages, shape) != messages
+        counted.folded += fit_system(messages, shape) != messages
         if any(m.extra.get("tool_calls") for m in messages) and not shape.takes_calls:
             counted.lost_calls.append(example.row)
         if example.tools and not shape.takes_tools:
@@ -200,7 +216,7 @@ def _look_through(
 
 
 def _tokenised(
-    renderings: Sequence[Drawn], tokenizer: Any, shape: Shape
+    renderings: Sequence[Rendering], tokenizer: Any, shape: TemplateShape
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
     whole = shape.control.encode([rendering.text for rendering in renderings], tokenizer)
@@ -222,7 +238,7 @@ def _text_ids(texts: Sequence[str], tokenizer: Any) -> Iterator[list[int]]:
 
 
 def _trained(
-    ids: np.ndarray, encoding: Any, rendering: Drawn, prompt: np.ndarray
+    ids: np.ndarray, encoding: Any, rendering: Rendering, prompt: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """Return which tokens are trained, and whether a prompt and its answer share a token.
 
@@ -257,7 +273,9 @@ def _doubled(ids: np.ndarray, tokenizer: Any) -> bool:
     return begin is not None and len(ids) > 1 and int(ids[0]) == int(ids[1]) == begin
 
 
-def _keep(trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: Counted) -> int:
+def _keep(
+    trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: EncodingCounts
+) -> int:
     """Return how many tokens of a conversation are kept, 0 if it is dropped."""
     if len(trained) <= limit:
         return len(trained)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tailorbird.data.answer_spans import Shape
+from tailorbird.data.answer_spans import TemplateShape
 from tailorbird.data.normalise import rows
 from tailorbird.errors import Faults
 from tailorbird.records import THOUGHTS, Finding
@@ -15,7 +15,7 @@ _SAMPLES = 5
 
 
 @dataclass
-class Counted:
+class EncodingCounts:
     """What happened to conversations; the lists hold the numbers of rows.
 
     Attributes:
@@ -58,7 +58,10 @@ class Counted:
 
 
 def refuse(
-    counted: Counted, shape: Shape | None = None, too_long: TooLong = "cut", limit: int = 0
+    counted: EncodingCounts,
+    shape: TemplateShape | None = None,
+    too_long: TooLong = "cut",
+    limit: int = 0,
 ) -> None:
     """Raise what cannot be trained on, all of it at once.
 
@@ -107,7 +110,7 @@ def refuse(
 
 
 def findings_of(
-    counted: Counted, shape: Shape, tokenizer: Any, too_long: TooLong, limit: int
+    counted: EncodingCounts, shape: TemplateShape, tokenizer: Any, too_long: TooLong, limit: int
 ) -> tuple[Finding, ...]:
     """Return what a person should know of how the conversations became tokens."""
     return (
@@ -117,7 +120,7 @@ def findings_of(
     )
 
 
-def _of_length(counted: Counted, too_long: TooLong, limit: int) -> Iterable[Finding]:
+def _of_length(counted: EncodingCounts, too_long: TooLong, limit: int) -> Iterable[Finding]:
     every, long = counted.conversations, counted.long
     if not long:
         return
@@ -145,7 +148,7 @@ def _of_length(counted: Counted, too_long: TooLong, limit: int) -> Iterable[Find
         )
 
 
-def _of_template(counted: Counted, shape: Shape) -> Iterable[Finding]:
+def _of_template(counted: EncodingCounts, shape: TemplateShape) -> Iterable[Finding]:
     if counted.folded:
         yield Finding(
             "folded_system",
@@ -193,7 +196,7 @@ def _of_template(counted: Counted, shape: Shape) -> Iterable[Finding]:
         )
 
 
-def _of_words(counted: Counted, shape: Shape, tokenizer: Any) -> Iterable[Finding]:
+def _of_words(counted: EncodingCounts, shape: TemplateShape, tokenizer: Any) -> Iterable[Finding]:
     yield from steering_of(counted)
     if counted.merged:
         yield _finding(
@@ -221,7 +224,7 @@ def _of_words(counted: Counted, shape: Shape, tokenizer: Any) -> Iterable[Findin
         )
 
 
-def steering_of(counted: Counted) -> Iterable[Finding]:
+def steering_of(counted: EncodingCounts) -> Iterable[Finding]:
     """Return what a person should know of control tokens that the words spell."""
     if counted.steering:
         yield _finding(

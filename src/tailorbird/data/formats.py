@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
 from tailorbird.data.marks import MARKS
-from tailorbird.data.table import Table, shown
+from tailorbird.data.table import Table, name_list
 from tailorbird.errors import UserError
 from tailorbird.records import TaskName, has_head
 
@@ -221,7 +221,7 @@ def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) 
     if prompt is None and len(free) == 1:
         prompt = free[0]
     if prompt is None or (answer is None and need_label):
-        names = shown(table.columns)
+        names = name_list(table.columns)
         lacking = "prompt" if prompt is None else "answer"
         raise UserError(
             f"{table.path}: which column is the {lacking}? The columns are: {names}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from tailorbird.data.cells import cell_text
 from tailorbird.data.sources import Source
-from tailorbird.data.table import Place, Table, listed
+from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import Example
 
@@ -56,7 +56,7 @@ def _column(
         return None
     index = table.columns.index(name)
     values: list[Any] = []
-    bad: list[int | Place] = []
+    bad: list[int | RowPlace] = []
     for example in examples:
         value = read(table.rows[example.row - 1][index])
         if value is None:
@@ -66,7 +66,7 @@ def _column(
         what = "group" if flag == "--group" else "date or number"
         faults.add(
             f"{table.path}: column {name!r}: no {what} in {len(bad):,} of {len(examples):,} rows: "
-            f"{listed(table.unit, bad)}",
+            f"{place_list(table.unit, bad)}",
             "fill them in (each row may be a group of its own), or remove these rows"
             if flag == "--group"
             else _DATES,

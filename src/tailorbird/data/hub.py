@@ -46,7 +46,7 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
 
     if not constants.HF_HUB_OFFLINE:
         try:
-            return _fetched(address)
+            return _download(address)
         except errors.GatedRepoError:
             raise UserError(
                 f"{address.repo}: its owner asks readers to sign in",
@@ -73,7 +73,7 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
             why = _short(error)
     else:
         why = "HF_HUB_OFFLINE is set"
-    splits = _kept(address)
+    splits = _cached_splits(address)
     if splits is None:
         raise UserError(
             f"{address.repo}: there is no such file or folder here, and the Hugging Face hub "
@@ -85,7 +85,7 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
     return splits
 
 
-def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
+def _download(address: Address) -> dict[str, tuple[Path, ...]]:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     api = HfApi()
@@ -109,7 +109,7 @@ def _fetched(address: Address) -> dict[str, tuple[Path, ...]]:
     if data_files(names):
         splits = split_files(address.repo, names, card, address.subset)
         return _placed(splits, lambda files: get(files, address.revision))
-    splits = _converted(address, listed(_CONVERTED))
+    splits = _parquet_splits(address, listed(_CONVERTED))
     return _placed(splits, lambda files: get(files, _CONVERTED))
 
 
@@ -122,7 +122,7 @@ def _placed(
     return {split: tuple(folder / name for name in files) for split, files in splits.items()}
 
 
-def _converted(address: Address, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _parquet_splits(address: Address, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the splits of the hub's own Parquet files: ``subset/split/0000.parquet``."""
     subsets: dict[str, dict[str, list[str]]] = {}
     for name in sorted(names):
@@ -141,7 +141,7 @@ def _converted(address: Address, names: Sequence[str]) -> dict[str, tuple[str, .
     return {split: tuple(files) for split, files in subsets[subset].items()}
 
 
-def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
+def _cached_splits(address: Address) -> dict[str, tuple[Path, ...]] | None:
     """Return the splits among the files that lie in the hub's cache, None if there are none."""
     snapshots = _snapshots(address.repo)
     revisions = (address.revision,) if address.revision else ("main", _CONVERTED)
@@ -155,7 +155,7 @@ def _kept(address: Address) -> dict[str, tuple[Path, ...]] | None:
         if folder is None or not data_files(names):
             continue
         if revision == _CONVERTED:
-            splits = _converted(address, names)
+            splits = _parquet_splits(address, names)
         else:
             card = folder / CARD
             card_text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Row, Stream, repeated
+from tailorbird.data.table import Row, Stream, duplicates
 from tailorbird.data.textfile import lines_of, open_text, read_text
 from tailorbird.errors import Faults, UserError
 
@@ -115,7 +115,7 @@ def _parse(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        twice = repeated([name for name, _ in pairs])[0]
+        twice = duplicates([name for name, _ in pairs])[0]
         raise ValueError(f"the key {twice!r} occurs more than once in an object")
     return members
 

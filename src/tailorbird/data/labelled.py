@@ -7,7 +7,7 @@ from typing import Any
 from tailorbird.data.cells import column_texts, missing_label
 from tailorbird.data.columns import LABEL_NAMES, Chosen, by_name, check_named, choose_columns
 from tailorbird.data.formats import Wish
-from tailorbird.data.table import Table, listed, shown
+from tailorbird.data.table import Table, name_list, place_list
 from tailorbird.data.targets import Reading, infer, read_cells
 from tailorbird.data.words import WordColumns, find_words, read_words
 from tailorbird.errors import Faults, UserError
@@ -152,7 +152,7 @@ def _columns(table: Table, wish: Wish, needs: Asked) -> _Columns:
         label = by_name(free, LABEL_NAMES)
         if label is None:
             raise UserError(
-                f"{table.path}: which column is the label? The columns are: {shown(free)}",
+                f"{table.path}: which column is the label? The columns are: {name_list(free)}",
                 "say --label NAME",
             )
         labels = (label,)
@@ -259,7 +259,7 @@ def _refuse_or_drop(
     for role, rows in bad.items():
         if not rows:
             continue
-        where = listed(table.unit, [table.places[i] for i in rows])
+        where = place_list(table.unit, [table.places[i] for i in rows])
         count = f"{len(rows):,} of {len(table.rows):,} rows"
         what = "text" if role == "pair" else role
         if not drop_missing:

@@ -42,11 +42,11 @@ def saved_splits(folder: Path) -> dict[str, tuple[Path, ...]] | None:
     parts = folder / "dataset_dict.json"
     if parts.is_file():
         names = [str(name) for name in _json(parts)["splits"]]
-        return {name: _saved(folder / name) for name in names}
-    return {"": _saved(folder)} if (folder / "state.json").is_file() else None
+        return {name: _saved_files(folder / name) for name in names}
+    return {"": _saved_files(folder)} if (folder / "state.json").is_file() else None
 
 
-def _saved(folder: Path) -> tuple[Path, ...]:
+def _saved_files(folder: Path) -> tuple[Path, ...]:
     listed = _json(folder / "state.json")["_data_files"]
     files = tuple(folder / str(entry["filename"]) for entry in listed)
     missing = [file for file in files if not file.is_file()]
@@ -75,11 +75,7 @@ def data_files(names: Iterable[str]) -> list[str]:
         if (
             not hidden
             and path.name.lower() not in _ABOUT
-            and kind_of(Path(name))
-            in (
-                *TABLES,
-                *PROSE,
-            )
+            and kind_of(Path(name)) in (*TABLES, *PROSE)
         ):
             files.append(name)
     # Beside tables, texts are notes on them.
@@ -101,7 +97,7 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
     """
     configurations = _configurations(card)
     if configurations:
-        return _told(where, names, configurations, subset)
+        return _configured_splits(where, names, configurations, subset)
     if subset is not None:
         raise UserError(
             f"{where} has no subset {subset!r}: its card names none", f"leave :{subset} out"
@@ -164,7 +160,7 @@ def _configurations(card: str) -> list[dict[str, Any]]:
     return [{"config_name": "default"} | c for c in every]
 
 
-def _told(
+def _configured_splits(
     where: str, names: Sequence[str], configurations: list[dict[str, Any]], subset: str | None
 ) -> Splits:
     subsets = [str(c["config_name"]) for c in configurations]

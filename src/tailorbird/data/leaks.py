@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from tailorbird.data.near import NearTexts
-from tailorbird.data.normalise import outer_key, rows, shortened, text_key
+from tailorbird.data.normalise import outer_key, rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding, Split
@@ -32,7 +32,7 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
     all_findings: list[Finding] = []
 
     def settle(part: _Part, judge: _Part) -> _Part:
-        findings = list(_shared(part, judge, overlap))
+        findings = list(_shared_texts(part, judge, overlap))
         all_findings.extend(findings)
         if overlap == "error":
             for finding in findings:
@@ -51,7 +51,7 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
     return cleaned, all_findings
 
 
-def _shared(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
+def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
     """Yield what two parts share, counted in different texts.
 
     Texts that differ in the white space between words only are told apart from those that are
@@ -82,7 +82,7 @@ def _shared(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
                     f"the same but for {but_for}{done}."
                 ),
                 count=texts,
-                samples=tuple(f"row {e.row}: {shortened(e.text)}" for e in examples[:_SAMPLES]),
+                samples=tuple(f"row {e.row}: {shorten(e.text)}" for e in examples[:_SAMPLES]),
             )
 
 
@@ -116,10 +116,10 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
 
     Validation and test are not compared with each other: nothing is learnt from either.
     """
-    train = _capped(split.train, _MOST_ROWS)
+    train = _subsample(split.train, _MOST_ROWS)
     index = NearTexts([e.text for e in train])
     for judge in (_Part("test", split.test), _Part("validation", split.validation)):
-        sample = _capped(judge.examples, _MOST_ROWS // 4)
+        sample = _subsample(judge.examples, _MOST_ROWS // 4)
         pairs, looked = index.search([e.text for e in sample])
         if not pairs:
             continue
@@ -139,13 +139,13 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
             ),
             count=len(pairs),
             samples=tuple(
-                f"{shortened(train[pair.indexed].text)} | {shortened(sample[pair.query].text)}"
+                f"{shorten(train[pair.indexed].text)} | {shorten(sample[pair.query].text)}"
                 for pair in pairs[:_SAMPLES]
             ),
         )
 
 
-def _capped(examples: Sequence[Example], most: int) -> Sequence[Example]:
+def _subsample(examples: Sequence[Example], most: int) -> Sequence[Example]:
     """Return every n-th example, so many that comparing them takes seconds."""
     characters = sum(len(e.text) for e in examples)
     step = max(-(-len(examples) // most), -(-characters // _MOST_CHARACTERS), 1)

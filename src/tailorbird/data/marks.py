@@ -53,7 +53,7 @@ def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]
         Unusable: It has another number of marks, or a mark says neither.
     """
     for name in MARKS:
-        marks = _listed(name, row.get(name))
+        marks = _mark_list(name, row.get(name))
         if marks is None:
             continue
         places: Sequence[int] = range(len(messages))
@@ -69,7 +69,7 @@ def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]
     return messages
 
 
-def _listed(name: str, cell: Any) -> list[Any] | None:
+def _mark_list(name: str, cell: Any) -> list[Any] | None:
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
     try:

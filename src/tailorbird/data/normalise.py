@@ -13,7 +13,7 @@ def outer_key(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
-def shortened(text: str, width: int = 80) -> str:
+def shorten(text: str, width: int = 80) -> str:
     """Return a text in one line, cut to a width."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 3]}..."

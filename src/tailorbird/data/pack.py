@@ -11,7 +11,7 @@ _WASTE = 0.15
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedBatch:
     """Several sequences in one row of ``total`` tokens, the longest first.
 
     Attributes:
@@ -35,7 +35,7 @@ class Packed:
     groups: tuple[tuple[int, int], ...]
 
 
-def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> Packed:
+def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> PackedBatch:
     """Lay the sequences `indices` of `tokens` end to end.
 
     Args:
@@ -54,7 +54,7 @@ def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> Packed:
     places = np.arange(len(ids))
     first = np.repeat(starts[:-1], lengths)
     targets = np.flatnonzero(trained)
-    return Packed(
+    return PackedBatch(
         ids=ids.astype(np.int64),
         positions=places - first,
         slots=np.flatnonzero(places - first < virtual),

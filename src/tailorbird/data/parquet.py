@@ -32,7 +32,7 @@ def read_parquet(path: Path) -> Stream:
         ]
         file = pyarrow.parquet.ParquetFile(path, read_dictionary=words)
     except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged(path, "Parquet", error) from None
+        raise _damage(path, "Parquet", error) from None
     return _stream(path, "Parquet", file.schema_arrow, file.iter_batches(_BATCH))
 
 
@@ -53,7 +53,7 @@ def read_arrow(path: Path) -> Stream:
             opened = pyarrow.ipc.open_file(mapped)
             batches = (opened.get_batch(i) for i in range(opened.num_record_batches))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, "Arrow", error) from None
+        raise _damage(path, "Arrow", error) from None
     return _stream(path, "Arrow", opened.schema, batches)
 
 
@@ -76,7 +76,7 @@ def _rows(
         for batch in batches:
             batch.validate(full=True)  # its offsets may point anywhere
             columns = [
-                _named(_values(column), names)
+                _class_labels(_values(column), names)
                 for column, names in zip(batch.columns, classes, strict=True)
             ]
             characters += sum(len(v) for values in columns for v in values if isinstance(v, str))
@@ -86,7 +86,7 @@ def _rows(
                 number += 1
                 yield number, row
     except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged(path, kind, error) from None
+        raise _damage(path, kind, error) from None
     if not number:
         raise UserError(f"{path}: the file has no rows", "give a file with rows")
 
@@ -130,14 +130,14 @@ def class_names(schema: Any) -> dict[str, list[str]]:
         return {}
 
 
-def _named(values: list[Any], names: list[str] | None) -> list[Any]:
+def _class_labels(values: list[Any], names: list[str] | None) -> list[Any]:
     if names is None:
         return values
     # -1 is how a test part without labels is written.
     return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
 
 
-def _damaged(path: Path, kind: str, error: Exception) -> UserError:
+def _damage(path: Path, kind: str, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(
         f"{path}: cannot be read as {kind}, it may be cut off or of another format: {reason}",

@@ -17,7 +17,7 @@ _VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PartSizes:
     """How many questions each part is to have; None: what the others leave."""
 
     test: int
@@ -49,7 +49,7 @@ class QuestionSplit:
 def split_questions(
     questions: Sequence[Question],
     by: SplitBy,
-    sizes: Wanted,
+    sizes: PartSizes,
     seed: int = 1,
     paragraph: Callable[[Question], str] = lambda question: "",
 ) -> QuestionSplit:
@@ -94,7 +94,7 @@ def split_questions(
         how += f"; {unused:,} questions are in no part, for the budget holds no more"
     return QuestionSplit(
         tuple(fresh), tuple(validation), tuple(test), groups, how, notes,
-        _shared(test, fresh),
+        _shared_answers(test, fresh),
     )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def _deal(
     return dealt[:enough]
 
 
-def _shared(test: Sequence[Question], train: Sequence[Question]) -> float:
+def _shared_answers(test: Sequence[Question], train: Sequence[Question]) -> float:
     train_answers = {text_key(answer) for question in train for answer in question.answers}
     answerable = [question for question in test if question.answerable]
     shared = sum(

@@ -85,7 +85,7 @@ def read_examples(
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
     source = Source.of(path)
-    table = read_table(source, named_in(text, label, like))
+    table = read_table(source, named_columns(text, label, like))
     wish = Wish(task, text, label, more.separator)
     _check_prose(table, task)
     labelled = is_labelled(table, wish)
@@ -118,7 +118,7 @@ def read_examples(
     )
 
 
-def named_in(
+def named_columns(
     text: str | None, label: str | None, like: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
     """Return the columns that the user named, or else those that another file has."""
@@ -149,7 +149,7 @@ def read_parts(
     source = Source.of(train)
     read: dict[str, Loaded] = {}
     part_of: dict[Path, str] = {}
-    for part, name in _given(source, validation, test).items():
+    for part, name in _sources(source, validation, test).items():
         try:
             _check_once(name, part, part_of)
             read[part] = read_examples(
@@ -169,7 +169,7 @@ def read_parts(
     return read["training"], read.get("validation"), read.get("test")
 
 
-def _given(
+def _sources(
     source: Source, validation: Path | str | None, test: Path | str | None
 ) -> dict[str, str]:
     """Return what to read as which part."""

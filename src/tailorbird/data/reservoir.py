@@ -14,7 +14,7 @@ _LOOKED_AT, _PASSED = 4096, 64 << 20
 _SHARE = 0.5
 
 
-class Kept(Generic[_T]):
+class Reservoir(Generic[_T]):
     """Rows in the order of the files: every one, or `most` of them drawn at random.
 
     The draw is a reservoir (Vitter 1985, algorithm R): each row has the same chance, and never
@@ -31,7 +31,7 @@ class Kept(Generic[_T]):
         self._random = Random(seed)
         self._rows: list[_T] = []
         self._numbers: list[int] = []
-        self._memory = Memory()
+        self._memory = MemoryBudget()
         self._passed = 0
         self.seen = 0
 
@@ -80,7 +80,7 @@ class Kept(Generic[_T]):
         )
 
 
-class Memory:
+class MemoryBudget:
     """What this process took since then, against half of what was free."""
 
     def __init__(self) -> None:

@@ -68,8 +68,8 @@ def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
     """
     bare, mark, split = name.rpartition("#")
     if not mark or _exists(name):
-        return _found(name)
-    splits = _found(bare)
+        return _find_splits(name)
+    splits = _find_splits(bare)
     if split not in splits:
         there = [s for s in splits if s]
         raise UserError(
@@ -102,10 +102,10 @@ def parts_of(name: str) -> dict[str, str]:
     return {role: f"{name}#{split}" for role, split in by_role.items() if split is not None}
 
 
-def _found(name: str) -> dict[str, tuple[Path, ...]]:
+def _find_splits(name: str) -> dict[str, tuple[Path, ...]]:
     path = Path(name)
     if _exists(name):
-        return _folder(path) if path.is_dir() else {"": (_checked(path),)}
+        return _folder(path) if path.is_dir() else {"": (_check_kind(path),)}
     if "," in name:
         faults = Faults()
         files: list[Path] = []
@@ -121,7 +121,7 @@ def _found(name: str) -> dict[str, tuple[Path, ...]]:
         hits = [hit for hit in hits if hit.is_file()]
         if not hits:
             raise UserError(f"{name}: no file fits this pattern", "check the pattern and folder")
-        return {"": tuple(map(_checked, hits))}
+        return {"": tuple(map(_check_kind, hits))}
     address = hub_address(name)
     if address is not None and kind_of(path) not in ENDINGS and not path.parent.is_dir():
         return hub_splits(address)
@@ -155,7 +155,7 @@ def _exists(name: str) -> bool:
         raise UserError(f"{name}: cannot be opened: {error.strerror}", "check the path") from None
 
 
-def _checked(path: Path) -> Path:
+def _check_kind(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
     kind = kind_of(path)

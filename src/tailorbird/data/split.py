@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tailorbird.data.cuts import cut_groups, cut_time, kept_apart
+from tailorbird.data.cuts import cut_groups, cut_time, drop_shared_groups
 from tailorbird.data.normalise import rows, text_key
 from tailorbird.data.read import Loaded
 from tailorbird.data.targets import classes_of, in_order
@@ -71,12 +71,12 @@ def make_split(
         names = _target_names(train, files, faults)
         faults.raise_if_any()
         parts, way = _parts(train, (), shares, seed, by)
-        return _joined(train, files, parts, names, _how(shares, seed, way))
+        return _join(train, files, parts, names, _how(shares, seed, way))
     labels = in_order({_label(example) for example in train.examples})
     _check_labels(train, labels, files, faults)
     faults.raise_if_any()
     parts, way = _parts(train, labels, shares, seed, by)
-    return _joined(train, files, parts, labels, _how(shares, seed, way))
+    return _join(train, files, parts, labels, _how(shares, seed, way))
 
 
 def _parts(
@@ -134,7 +134,7 @@ def _target_names(
     return train.targets
 
 
-def _joined(
+def _join(
     train: Loaded,
     files: dict[str, Loaded | None],
     parts: dict[str, tuple[Example, ...]],
@@ -144,7 +144,7 @@ def _joined(
     """Return the split of the parts that were cut and those that were given."""
     loaded_parts = [loaded for loaded in (train, *files.values()) if loaded is not None]
     parts |= {part: loaded.examples for part, loaded in files.items() if loaded is not None}
-    parts, apart = kept_apart(parts)
+    parts, apart = drop_shared_groups(parts)
     return Split(
         train=parts["train"],
         validation=parts["validation"],

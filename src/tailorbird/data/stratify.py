@@ -46,11 +46,7 @@ def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
 
 
 def deal(
-    examples: Sequence[Example],
-    shares: Mapping[str, float],
-    seed: int,
-    column: str,
-    task: TaskName,
+    examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> list[str]:
     """Return the part of each row; rows of one group, or without groups of one text, have the same.
 
@@ -84,7 +80,7 @@ def deal(
     rarest = [min((every[x] for x in row), default=len(examples)) for row in labels]
     groups.sort(key=lambda group: (-len(group), min(rarest[i] for i in group)))
     dealt = [Counter(x for i in group for x in labels[i]) for group in groups]
-    parts = _Parts(dealt, len(examples), shares)
+    parts = _PartShares(dealt, len(examples), shares)
     where = [""] * len(examples)
     for group, counts in zip(groups, dealt, strict=True):
         part = parts.put(counts, len(group))
@@ -93,7 +89,7 @@ def deal(
     return where
 
 
-class _Parts:
+class _PartShares:
     """What each part has and still lacks while groups are dealt out."""
 
     def __init__(

@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 Unit = Literal["line", "row"]
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row stands among several files."""
 
     number: int
@@ -71,7 +71,7 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    places: tuple[int | Place, ...]
+    places: tuple[int | RowPlace, ...]
     unit: Unit = "line"
     headed: bool = False
     notes: tuple[str, ...] = ()
@@ -88,19 +88,19 @@ class Table:
         return replace(self, columns=tuple(names), rows=rows)
 
 
-def listed(unit: str, numbers: Sequence[int | str | Place]) -> str:
+def place_list(unit: str, numbers: Sequence[int | str | RowPlace]) -> str:
     """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
     first = ", ".join(str(number) for number in numbers[:_LISTED])
     more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
     return f"{unit}{'s' if len(numbers) > 1 else ''} {first}{more}"
 
 
-def repeated(names: Sequence[str]) -> list[str]:
+def duplicates(names: Sequence[str]) -> list[str]:
     """Return the names that occur more than once."""
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def numbered(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Return names of which each is another: the second `note` is called ``note (2)``.
 
     >>> numbered(["note", "id", "note"])
@@ -120,7 +120,7 @@ def numbered(names: Sequence[str]) -> list[str]:
     return different
 
 
-def shown(names: Sequence[str]) -> str:
+def name_list(names: Sequence[str]) -> str:
     """Return names for a message, not more than a person reads."""
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return ", ".join(repr(brief(name)) for name in names[:_NAMED]) + more
@@ -134,6 +134,6 @@ def brief(text: str) -> str:
 def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
     """Return the fault of a file in which a column name occurs twice."""
     return UserError(
-        f"{path}: the column name {shown(repeated(names))} occurs more than once",
+        f"{path}: the column name {name_list(duplicates(names))} occurs more than once",
         "rename or remove one of the columns, so that every name is different",
     )

@@ -9,9 +9,17 @@ from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.parquet import read_arrow, read_parquet
 from tailorbird.data.prose import read_prose
-from tailorbird.data.reservoir import Kept
+from tailorbird.data.reservoir import Reservoir
 from tailorbird.data.sources import Source, files_of, kind_in
-from tailorbird.data.table import MAX_COLUMNS, MAX_NAME_CHARACTERS, Place, Row, Stream, Table, brief
+from tailorbird.data.table import (
+    MAX_COLUMNS,
+    MAX_NAME_CHARACTERS,
+    Row,
+    RowPlace,
+    Stream,
+    Table,
+    brief,
+)
 from tailorbird.data.textfile import PACKED
 from tailorbird.errors import Faults, UserError, check_utf8
 
@@ -47,12 +55,12 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     """
     wish = Source.of(source)
     files = files_of(wish.name)
-    reservoir: Kept[Numbered] = Kept(wish.name, wish.most, wish.seed)
+    reservoir: Reservoir[Numbered] = Reservoir(wish.name, wish.most, wish.seed)
     streams: list[Stream] = []
     faults = Faults()
     for number, file in enumerate(files):
         try:
-            stream = _opened(file, named)
+            stream = _open(file, named)
             streams.append(stream)
             for place, row in stream.rows:
                 reservoir.add((number, place, row), _size(row))
@@ -76,14 +84,14 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             f"{wish.name}: {len(rows):,} of {reservoir.seen:,} rows are taken, drawn at random "
             f"(data.max_examples, seed {wish.seed})"
         )
-    return _joined(wish.name, streams, rows, notes)
+    return _join(wish.name, streams, rows, notes)
 
 
 def _size(row: Row) -> int:
     return sum(len(cell) for cell in row if isinstance(cell, str))
 
 
-def _opened(file: Path, named: Sequence[str]) -> Stream:
+def _open(file: Path, named: Sequence[str]) -> Stream:
     kind = kind_in(file)
     if kind in _WHOLE and file.suffix.lower() in PACKED:
         raise UserError(f"{file}: {kind} files cannot be read packed", "unpack it: they are small")
@@ -91,7 +99,7 @@ def _opened(file: Path, named: Sequence[str]) -> Stream:
     return read_delimited(file, named) if reader is read_delimited else reader(file)
 
 
-def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]) -> Table:
+def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]) -> Table:
     """Return one table: its columns are all that any file has, in the order first seen."""
     first = streams[0]
     columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
@@ -118,7 +126,7 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
         return Table(
             first.path,
             columns,
-            tuple(_padded(row, len(columns)) for _, _, row in rows),
+            tuple(_pad(row, len(columns)) for _, _, row in rows),
             tuple(place for _, place, _ in rows),
             first.unit,
             first.headed,
@@ -137,8 +145,8 @@ def _joined(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: l
     return Table(
         Path(name),
         columns,
-        tuple(_ordered(row, places[number]) for number, _, row in rows),
-        tuple(Place(place, names[number]) for number, place, _ in rows),
+        tuple(_reorder(row, places[number]) for number, _, row in rows),
+        tuple(RowPlace(place, names[number]) for number, place, _ in rows),
         first.unit if len(units) == 1 else "row",
         all(stream.headed for stream in streams),
         tuple(notes),
@@ -150,10 +158,10 @@ def _some(names: list[str]) -> str:
     return first if len(names) <= 4 else f"{first} ... {names[-1]}"
 
 
-def _padded(row: Row, width: int) -> Row:
+def _pad(row: Row, width: int) -> Row:
     """Return the row with None for columns that were first seen after it."""
     return row if len(row) == width else row + (None,) * (width - len(row))
 
 
-def _ordered(row: Row, places: Sequence[int]) -> Row:
+def _reorder(row: Row, places: Sequence[int]) -> Row:
     return tuple(row[place] if 0 <= place < len(row) else None for place in places)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tailorbird.data.cells import cell_text, missing_label
 from tailorbird.data.numbers import CLASH, Notation, notation, number
-from tailorbird.data.table import Place, Table, listed
+from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, TaskName
 
@@ -131,7 +131,7 @@ def read_cells(
 ) -> list[Example | None]:
     """Return a row's target as an example without text, None where a cell holds none."""
     cells = [table.column(name) for name in columns]
-    reader = _Reader(table, reading, faults, defaultdict(list))
+    reader = _TargetCells(table, reading, faults, defaultdict(list))
     if reading.way == "indicators":
         rows = [reader.indicators(columns, row) for row in zip(*cells, strict=True)]
     elif reading.way == "number":
@@ -144,11 +144,11 @@ def read_cells(
 
 
 @dataclass
-class _Reader:
+class _TargetCells:
     table: Table
     reading: Reading
     faults: Faults
-    bad: dict[str, list[int | Place]]
+    bad: dict[str, list[int | RowPlace]]
     notations: Sequence[Notation] = ()
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class _Reader:
         if clash or None in values:
             self._note(clash or "holds what is no number")
         numbers = tuple(0.0 if value is None else value for value in values)
-        return Example("", shown_values(names, numbers), values=numbers)
+        return Example("", values_text(names, numbers), values=numbers)
 
     def indicators(self, names: Sequence[str], row: Sequence[Any]) -> Example | None:
         self.row += 1
@@ -175,7 +175,7 @@ class _Reader:
         if not {0.0, 1.0}.issuperset(v for v in values if v is not None) or None in values:
             self._note("holds something other than 0 and 1")
         labels = tuple(name for name, value in zip(names, values, strict=True) if value == 1)
-        return Example("", shown_labels(labels), labels=labels)
+        return Example("", labels_text(labels), labels=labels)
 
     def labels(self, cell: Any) -> Example | None:
         self.row += 1
@@ -191,14 +191,14 @@ class _Reader:
         if any(fault or missing_label(text) for text, fault in texts):
             self._note("holds a list with something other than labels")
         labels = tuple(dict.fromkeys(str(text).strip() for text, _ in texts))
-        return Example("", shown_labels(labels), labels=labels)
+        return Example("", labels_text(labels), labels=labels)
 
     def _note(self, fault: str) -> None:
         self.bad[fault].append(self.table.places[self.row - 1])
 
     def tell(self, columns: Sequence[str], rows: list[Example | None]) -> None:
         for fault, places in self.bad.items():
-            where = listed(self.table.unit, places)
+            where = place_list(self.table.unit, places)
             names = ", ".join(map(repr, columns))
             plural = "s" if len(columns) > 1 else ""
             self.faults.add(
@@ -302,12 +302,12 @@ def _missing(cell: Any) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and missing_label(cell))
 
 
-def shown_labels(labels: Sequence[str]) -> str:
+def labels_text(labels: Sequence[str]) -> str:
     """Return a set of labels as it is shown."""
     return ", ".join(labels) or "(none)"
 
 
-def shown_values(names: Sequence[str], values: Sequence[float], digits: int = 6) -> str:
+def values_text(names: Sequence[str], values: Sequence[float], digits: int = 6) -> str:
     """Return numbers as they are shown, with their names where there are several."""
     texts = [f"{value:.{digits}g}" for value in values]
     if len(texts) == 1:

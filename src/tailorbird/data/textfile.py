@@ -20,12 +20,7 @@ MAX_LINE_CHARACTERS = 64 << 20
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 _CHUNK = 1 << 20
 _MOST_BLANK_BYTES = 16 << 20
-_PACKINGS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
+_PACKINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHER_FORMATS = {
     b"PK\x03\x04": ("an Excel or zip file", "save it as CSV (UTF-8) first"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "save it as CSV (UTF-8) first"),
@@ -94,8 +89,8 @@ def open_text(
         UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
             or it cannot be told which encoding it is in.
     """
-    with _opened(path) as packed:
-        checked = io.BufferedReader(_Decoded(path, packed, notes), _CHUNK)
+    with _open_bytes(path) as packed:
+        checked = io.BufferedReader(_Utf8Stream(path, packed, notes), _CHUNK)
         with io.TextIOWrapper(checked, encoding="utf-8", newline=newline) as text:
             yield text
 
@@ -119,7 +114,7 @@ def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Yield the file's bytes, unpacked.
 
     Modules of rarer formats are loaded when they are needed.
@@ -144,7 +139,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield raw
 
 
-class _Decoded(io.RawIOBase):
+class _Utf8Stream(io.RawIOBase):
     """A file's bytes as UTF-8, each chunk looked at before anyone reads it."""
 
     def __init__(self, path: Path, source: IO[bytes], notes: list[str] | None) -> None:
@@ -176,11 +171,11 @@ class _Decoded(io.RawIOBase):
         except (EOFError, OSError, zlib.error, ValueError) as error:
             if isinstance(error, PermissionError):
                 raise
-            raise _damaged(self._path, error) from None
+            raise _damage(self._path, error) from None
         except Exception as error:
             if type(error).__name__ != "LZMAError":
                 raise
-            raise _damaged(self._path, error) from None
+            raise _damage(self._path, error) from None
 
     def _next(self, chunk: bytes) -> bytes:
         """Return a chunk as UTF-8."""
@@ -269,7 +264,7 @@ class _Decoded(io.RawIOBase):
         return self._line + chunk.count(b"\n", 0, offset)
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damage(path: Path, error: Exception) -> UserError:
     packing = packing_of(path)
     if packing is None:
         return UserError(f"{path}: cannot be read: {error}", "check the disk, or copy it again")

@@ -8,7 +8,7 @@ from tailorbird.data.cells import cell_text
 from tailorbird.data.columns import check_named
 from tailorbird.data.conll import ENDINGS
 from tailorbird.data.formats import Wish
-from tailorbird.data.table import Place, Table, listed
+from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example
 
@@ -84,9 +84,9 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
     if columns.label is not None:
         labels = table.column(columns.label)
     examples: list[Example | None] = []
-    uneven: list[int | Place] = []
-    odd: list[int | str | Place] = []
-    blank: list[int | str | Place] = []
+    uneven: list[int | RowPlace] = []
+    odd: list[int | str | RowPlace] = []
+    blank: list[int | str | RowPlace] = []
     for row, (cell, tags, place) in enumerate(
         zip(table.column(columns.text), labels, table.places, strict=True), 1
     ):
@@ -111,13 +111,13 @@ def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Examp
     ):
         if places:
             faults.add(
-                f"{table.path}: {what} in {listed(table.unit, places)}",
+                f"{table.path}: {what} in {place_list(table.unit, places)}",
                 "give each word one label, as text or a number",
             )
     if blank:
         faults.add(
             f"{table.path}: a word or label of nothing but white space in "
-            f"{listed(table.unit, blank)}",
+            f"{place_list(table.unit, blank)}",
             "take the word out together with its label",
         )
     return examples

@@ -18,7 +18,7 @@ from tailorbird.data.conversations import (
 from tailorbird.data.formats import Form
 from tailorbird.data.marks import Unusable
 from tailorbird.data.normalise import rows
-from tailorbird.data.table import Place, Table, listed
+from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, Finding
 
@@ -32,7 +32,7 @@ class _Bad:
     """Rows with one kind of fault."""
 
     words: str
-    places: list[int | Place] = field(default_factory=list)
+    places: list[int | RowPlace] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def read_written(
     """
     examples: list[Example] = []
     bad: dict[str, _Bad] = {}
-    trailing: list[int | Place] = []
+    trailing: list[int | RowPlace] = []
     unread: Counter[str] = Counter()
     for number, (cells, place) in enumerate(zip(_rows(table, form), table.places, strict=True), 1):
         try:
@@ -94,7 +94,7 @@ def read_written(
                 "trailing_turns",
                 "warning",
                 f"{table.path}: {rows(len(trailing))} with turns after the last answer; these "
-                f"turns are left out ({listed(table.unit, trailing)}).",
+                f"turns are left out ({place_list(table.unit, trailing)}).",
                 len(trailing),
             )
         )
@@ -125,7 +125,7 @@ def _refuse_or_drop(
     findings: list[Finding] = []
     for kind, fault in bad.items():
         name = next((form.columns[c] for c in _COLUMNS.get(kind, ()) if c in form.columns), None)
-        where = f"{listed(table.unit, fault.places)}"
+        where = f"{place_list(table.unit, fault.places)}"
         count = f"{len(fault.places):,} of {len(table.rows):,} rows"
         column = f"column {name!r}: " if name else ""
         if not drop_missing:

@@ -27,7 +27,7 @@ from tailorbird.documents.build import LONGEST_TEXT
 from tailorbird.documents.decode import clean
 from tailorbird.documents.ignore import is_clutter
 from tailorbird.documents.parsed import Notes, ReadOptions, Unreadable, failure
-from tailorbird.documents.zipped import MOST_BYTES, opened
+from tailorbird.documents.zipped import MOST_BYTES, open_zip
 from tailorbird.records import Document
 
 MOST_MEMBERS = 10_000
@@ -136,7 +136,7 @@ def read_archive(
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
         if is_zip:
-            with opened(path) as archive:
+            with open_zip(path) as archive:
                 reading.read(_zip_members(archive), source, options, allowance, read)
         else:
             with tarfile.open(path, "r:") as tar:
@@ -169,7 +169,7 @@ def read_compressed(
     name = source.rpartition("/")[2][: -len(ending)] + (".tar" if ending.startswith(".t") else "")
     member = Member(name, path.stat().st_mtime, lambda: _OPENERS[ending](path))
     try:
-        return _unpacked(member, source, options, allowance, read)
+        return _unpack(member, source, options, allowance, read)
     finally:
         allowance.depth -= 1
 
@@ -190,7 +190,7 @@ class _Reading:
                 if member.why:
                     raise Unreadable(member.why)
                 place = f"{source}!/{member.name}"
-                documents, notes = _unpacked(member, place, options, allowance, read)
+                documents, notes = _unpack(member, place, options, allowance, read)
             except TooMuch:
                 raise
             except Unreadable as error:
@@ -201,18 +201,18 @@ class _Reading:
             allowance.take(letters=sum(len(document.text) for document in documents))
 
     def told(self) -> Notes:
-        notes = [f"left out: {_listed(names)}: {why}" for why, names in self.left_out.items()]
+        notes = [f"left out: {_name_list(names)}: {why}" for why, names in self.left_out.items()]
         more = len(self.notes) - _MOST_NOTES
         notes += self.notes[:_MOST_NOTES]
         return notes + [f"{more:,} more notes of its files"] * (more > 0)
 
 
-def _listed(names: list[str]) -> str:
+def _name_list(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _unpacked(
+def _unpack(
     member: Member, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
     """Return what a member holds.

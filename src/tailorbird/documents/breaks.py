@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from tailorbird.documents.tokens import Words
+from tailorbird.documents.tokens import WordSpans
 from tailorbird.records import Mark
 
 WITHIN, WORD, LINE, SENTENCE, ITEM, PARAGRAPH, HEADING = range(7)
@@ -21,7 +21,9 @@ _FENCE = re.compile(r"^ {0,3}(```+|~~~+)[^\n]*$", re.M)
 LINED_KINDS = frozenset({"code", "csv", "xlsx", "json", "jsonl", "notebook"})
 
 
-def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lined: bool) -> bytes:
+def levels(
+    text: str, offset: int, words: WordSpans, marks: tuple[Mark, ...], *, lined: bool
+) -> bytes:
     """Return for each word how well a text is cut before it, as one byte each.
 
     Args:
@@ -35,7 +37,7 @@ def levels(text: str, offset: int, words: Words, marks: tuple[Mark, ...], *, lin
     by_word[1:][words.starts[1:] == words.ends[:-1]] = WITHIN
     places: list[list[int]] = [[] for _ in range(HEADING + 1)]
     places[SENTENCE] = [m.end() for m in _SENTENCE_ENDS.finditer(text)]
-    fences = _fenced(text)
+    fences = _fences(text)
     for gap in _LINE_ENDS.finditer(text):
         level = _line_level(text, gap, lined=lined, code=_inside(fences, gap.start()))
         places[level].append(gap.end())
@@ -62,7 +64,7 @@ def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> in
     return ITEM if lined or _ITEM.match(text, gap.end()) else LINE
 
 
-def _fenced(text: str) -> list[tuple[int, int]]:
+def _fences(text: str) -> list[tuple[int, int]]:
     """Return begin and end of every code fence; an open one goes to the end."""
     fences, opening = [], None
     for fence in _FENCE.finditer(text):

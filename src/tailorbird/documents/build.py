@@ -108,7 +108,7 @@ class TextBuilder:
             self._marks.append(Mark(self._length, self._page, headings))
 
 
-def raised(before: str, text: str) -> str:
+def superscript(before: str, text: str) -> str:
     """Return superscript words as they follow others: a power keeps its sign, 10^6 is not 106.
 
     >>> "10" + raised("10", "6"), "21" + raised("21", "st"), "x" + raised("x", "n+1")

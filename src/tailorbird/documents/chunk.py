@@ -24,7 +24,7 @@ from tailorbird.documents.breaks import (
     WORD,
     levels,
 )
-from tailorbird.documents.tokens import LONG_WORD, TokenCounter, Words, counter
+from tailorbird.documents.tokens import LONG_WORD, TokenCounter, WordSpans, counter
 from tailorbird.errors import UserError
 from tailorbird.records import Chunk, Document, Mark
 
@@ -78,7 +78,7 @@ def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> l
 
 def contextual_text(chunk: Chunk) -> str:
     """Return what is embedded and indexed: title and headings above the chunk's text."""
-    return _joined(_context(chunk.title, chunk.headings, chunk.text), chunk.text)
+    return _join(_context(chunk.title, chunk.headings, chunk.text), chunk.text)
 
 
 def chunk_id(source: str, position: int, text: str) -> str:
@@ -94,7 +94,7 @@ def _context(title: str, headings: tuple[str, ...], text: str) -> str:
     return " > ".join(parts)
 
 
-def _joined(context: str, text: str) -> str:
+def _join(context: str, text: str) -> str:
     return f"{context}\n{text}" if context else text
 
 
@@ -169,7 +169,7 @@ class _Window:
     def __init__(self, cutter: _Cutter, start: int, end: int) -> None:
         text = cutter.document.text[start:end]
         self.cutter = cutter
-        self.words = Words(text, start, cutter.counter, max(1, cutter.limit // 8))
+        self.words = WordSpans(text, start, cutter.counter, max(1, cutter.limit // 8))
         self.levels = levels(text, start, self.words, cutter.marks, lined=cutter.lined)
         self.checked = cutter.checked or self.words.cut
 
@@ -209,7 +209,7 @@ class _Window:
             own = int(words.total[end] - words.total[first])
             tokens = own + cutter.limit - cutter.room(text, context)
             if self.checked:
-                tokens = cutter.counter.of_text(_joined(_context(*context, text), text))
+                tokens = cutter.counter.of_text(_join(_context(*context, text), text))
             if tokens <= cutter.limit or end == first + 1:
                 break
             room = min(room, own) - max(1, tokens - cutter.limit)

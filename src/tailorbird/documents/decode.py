@@ -4,7 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from tailorbird.data.decode import Encoding, NotText, by_mark, declared, encoding_of
+from tailorbird.data.decode import Encoding, NotText, by_mark, codec_of, encoding_of
 from tailorbird.documents.parsed import Notes, Unreadable
 
 _MAGIC = (
@@ -62,7 +62,7 @@ def decode(data: bytes, notes: Notes) -> str:
 
 def decode_part(data: bytes, label: str | None, notes: Notes) -> str:
     """Return bytes whose encoding is named: in that if they are, else as `decode` would."""
-    codec = declared(label) if label else None
+    codec = codec_of(label) if label else None
     if codec not in (None, "utf-16", "utf-32"):  # which of the two ends comes first is not named
         with contextlib.suppress(UnicodeError):
             return data.decode(str(codec))

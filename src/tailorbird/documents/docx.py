@@ -5,15 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, raised, squeeze
-from tailorbird.documents.docx_styles import (
-    TITLE,
-    Lists,
-    Styles,
-    child,
-    outline_level,
-    value,
-)
+from tailorbird.documents.build import TextBuilder, squeeze, superscript
+from tailorbird.documents.docx_styles import TITLE, Lists, Styles, child, outline_level, value
 from tailorbird.documents.docx_tables import table_caption, table_rows
 from tailorbird.documents.drawing import Drawings, formula_mark
 from tailorbird.documents.grid import table_lines
@@ -23,10 +16,10 @@ from tailorbird.documents.zipped import (
     core_properties,
     local,
     main_part,
-    needed,
-    opened,
-    part,
+    open_zip,
     relations,
+    required_part,
+    xml_part,
 )
 
 _BREAK = "\f"
@@ -45,12 +38,12 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     charts with their numbers, SmartArt; footnotes and endnotes at the end; pages as Word last noted
     them.
     """
-    with opened(path) as archive:
+    with open_zip(path) as archive:
         main = main_part(archive, "word/document.xml")
-        root = needed(archive, main, "a DOCX")
+        root = required_part(archive, main, "a DOCX")
         targets = relations(archive, main)
-        parts = _Parts(archive, targets)
-        body = _Body(root, parts, notes)
+        parts = _DocxParts(archive, targets)
+        body = _DocxWriter(root, parts, notes)
         body.write(child(root, "body") if child(root, "body") is not None else root)
         for kind, name in (("footnotes", "Footnote"), ("endnotes", "Endnote")):
             for note in parts.roots(kind):
@@ -64,7 +57,7 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     yield Parsed(*body.builder.result(), body.title or properties.get("title", ""), metadata)
 
 
-class _Parts:
+class _DocxParts:
     """The parts that a document's main part refers to."""
 
     def __init__(self, archive: zipfile.ZipFile, targets: dict[str, Relation]) -> None:
@@ -75,7 +68,7 @@ class _Parts:
         """Return the roots of all parts of a kind."""
         places = [target.place for target in self.targets.values() if target.kind == kind]
         return [
-            root for root in (part(self.archive, place) for place in places) if root is not None
+            root for root in (xml_part(self.archive, place) for place in places) if root is not None
         ]
 
     def root(self, kind: str) -> Any | None:
@@ -83,7 +76,7 @@ class _Parts:
         return next(iter(self.roots(kind)), None)
 
 
-def _tell(parts: _Parts, root: Any, body: "_Body", notes: Notes) -> None:
+def _tell(parts: _DocxParts, root: Any, body: "_DocxWriter", notes: Notes) -> None:
     """Tell what of a document is left out."""
     comments = sum(local(e) == "comment" for one in parts.roots("comments") for e in one)
     if comments:
@@ -96,10 +89,10 @@ def _tell(parts: _Parts, root: Any, body: "_Body", notes: Notes) -> None:
         notes.append("left out: another document that is embedded in it")
 
 
-class _Body:
+class _DocxWriter:
     """Writes the blocks of a document's body."""
 
-    def __init__(self, root: Any, parts: _Parts, notes: Notes) -> None:
+    def __init__(self, root: Any, parts: _DocxParts, notes: Notes) -> None:
         self.builder = TextBuilder()
         self.styles = Styles(parts.root("styles"))
         self.lists = Lists(parts.root("numbering"), self.styles)
@@ -134,7 +127,9 @@ class _Body:
                 label = self.lists.label(style, numbering)
                 words = _words(element)
                 parts.append(f"{label[0]} {words}" if label and words.strip() else words)
-                parts += [self.flat(box) for box in _drawn(element) if local(box) == "txbxContent"]
+                parts += [
+                    self.flat(box) for box in _drawings_in(element) if local(box) == "txbxContent"
+                ]
             elif kind == "tbl":
                 parts.append("; ".join(table_lines(table_rows(element, self.styles, self.flat))))
             elif kind in _WRAPPERS:
@@ -160,7 +155,7 @@ class _Body:
         return len(paragraphs) > 1 and any(s in self.styles.levels or lvl for s, _, lvl in styles)
 
     def _write_drawn(self, paragraph: Any) -> None:
-        for element in _drawn(paragraph):
+        for element in _drawings_in(paragraph):
             if local(element) == "txbxContent":
                 self.write(element)
             else:
@@ -223,7 +218,7 @@ def _look(paragraph: Any) -> tuple[str, Any | None, int | None]:
     return value(properties, "pStyle"), child(properties, "numPr"), outline_level(properties)
 
 
-def _drawn(paragraph: Any) -> Iterator[Any]:
+def _drawings_in(paragraph: Any) -> Iterator[Any]:
     """Yield the text boxes of a paragraph, and the drawings that hold none."""
     stack = [paragraph]
     while stack:
@@ -251,7 +246,7 @@ def _words(element: Any, breaks: frozenset[Any] = frozenset()) -> str:
         elif kind == "t":
             text = inner.text or ""
             if value(child(inner.getparent(), "rPr"), "vertAlign") == "superscript":
-                text = raised("".join(parts[-2:]), text)
+                text = superscript("".join(parts[-2:]), text)
             parts.append(formula_mark(inner) + text)
         elif kind in ("tab", "ptab"):
             parts.append("\t")

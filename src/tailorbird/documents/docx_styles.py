@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from tailorbird.documents.grid import whole_number
-from tailorbird.documents.numbering import Counter, Level
+from tailorbird.documents.numbering import ListCounter, ListLevel
 from tailorbird.documents.zipped import attribute, local
 
 _HEADING = re.compile(r"heading (\d)$", re.I)
@@ -97,12 +97,12 @@ class Lists:
 
     def __init__(self, root: Any | None, styles: Styles) -> None:
         self.styles = styles
-        self._levels: dict[str, dict[int, Level]] = {}
+        self._levels: dict[str, dict[int, ListLevel]] = {}
         self._depths: dict[str, dict[str, int]] = {}
         self._linked: dict[str, str] = {}
         self._nums: dict[str, Any] = {}
         self._counts: dict[str, dict[int, int]] = {}
-        self._counters: dict[str, Counter | None] = {}
+        self._counters: dict[str, ListCounter | None] = {}
         for element in root if root is not None else ():
             name = attribute(element, "abstractNumId") or ""
             if local(element) == "abstractNum":
@@ -141,20 +141,22 @@ class Lists:
             name = value(self._nums.get(style), "abstractNumId")
         return name
 
-    def _counter(self, number: str) -> Counter | None:
+    def _counter(self, number: str) -> ListCounter | None:
         if number in self._counters:
             return self._counters[number]
         name = self._abstract(number)
         self._counters[number] = counter = None
         if name in self._levels:
             levels = dict(self._levels[name])
-            counter = Counter(levels, self._counts.setdefault(name, {}))
+            counter = ListCounter(levels, self._counts.setdefault(name, {}))
             for override in (e for e in self._nums[number] if local(e) == "lvlOverride"):
                 depth = _depth(override)
                 if (own := child(override, "lvl")) is not None:
                     levels[depth] = _level(own)
                 if start := value(override, "startOverride"):
-                    levels[depth] = replace(levels.get(depth, Level()), start=whole_number(start))
+                    levels[depth] = replace(
+                        levels.get(depth, ListLevel()), start=whole_number(start)
+                    )
                     counter.counts.pop(depth, None)
             self._counters[number] = counter
         return counter
@@ -164,9 +166,9 @@ def _depth(level: Any) -> int:
     return min(whole_number(attribute(level, "ilvl"), 0), _DEEPEST_LEVEL)
 
 
-def _level(element: Any) -> Level:
+def _level(element: Any) -> ListLevel:
     restart = child(element, "lvlRestart")
-    return Level(
+    return ListLevel(
         value(element, "numFmt") or "decimal",
         value(element, "lvlText"),
         whole_number(value(element, "start"), 0),

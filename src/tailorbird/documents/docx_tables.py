@@ -50,7 +50,7 @@ def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[
                 cells.append(Cell(text, 1, wide, header, bool(text) and _is_bold(element, styles)))
             column += wide
         rows.append(cells)
-    return _looked(rows, child(table, "tblPr"), styles)
+    return _with_look(rows, child(table, "tblPr"), styles)
 
 
 def _within(parent: Any, name: str) -> Iterator[Any]:
@@ -62,7 +62,7 @@ def _within(parent: Any, name: str) -> Iterator[Any]:
             yield from _within(element, name)
 
 
-def _looked(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[list[Cell]]:
+def _with_look(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[list[Cell]]:
     """Return rows whose first row and column are marked as the table's look says.
 
     Word ticks the first row and column of every table; that counts for something where the
@@ -70,8 +70,8 @@ def _looked(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[lis
     """
     look = child(properties, "tblLook")
     parts = styles.tables.get(value(properties, "tblStyle"), set())
-    first_row = _ticked(look, "firstRow", _FIRST_ROW_BIT)
-    if _ticked(look, "firstColumn", _FIRST_COLUMN_BIT) and (
+    first_row = _is_ticked(look, "firstRow", _FIRST_ROW_BIT)
+    if _is_ticked(look, "firstColumn", _FIRST_COLUMN_BIT) and (
         "firstCol" in parts or first_row is False
     ):
         rows = [
@@ -88,7 +88,7 @@ def _looked(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[lis
     )
 
 
-def _ticked(look: Any, name: str, bit: int) -> bool | None:
+def _is_ticked(look: Any, name: str, bit: int) -> bool | None:
     """Whether a part of a table is ticked; None where a program that knows no ticks wrote it."""
     if look is None:
         return None

@@ -6,11 +6,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, raised, squeeze
+from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.numbering import number_label
 from tailorbird.documents.parsed import Notes, Unreadable
-from tailorbird.documents.zipped import Relation, attribute, local, part
+from tailorbird.documents.zipped import Relation, attribute, local, xml_part
 
 _DAY_ZERO = datetime.datetime(1899, 12, 30)
 _LAST_DAY = 2_958_465
@@ -78,7 +78,7 @@ class Drawings:
 
     def _chart(self, target: Relation) -> None:
         try:
-            root = part(self.archive, target.place)
+            root = xml_part(self.archive, target.place)
         except Unreadable as error:
             return self._leave_out(f"a chart: {error}")
         rows = [] if root is None else list(_chart_rows(root))
@@ -89,7 +89,7 @@ class Drawings:
 
     def _diagram(self, target: Relation) -> None:
         try:
-            root = part(self.archive, target.place)
+            root = xml_part(self.archive, target.place)
         except Unreadable as error:
             return self._leave_out(f"a diagram: {error}")
         for depth, text in _diagram_items(root) if root is not None else ():
@@ -142,14 +142,14 @@ def _points(element: Any) -> dict[int, str]:
     for level in reversed(levels):  # the innermost names come first in the file
         form = getattr(_child(level, "formatCode"), "text", "") or ""
         for point in _children(level, "pt"):
-            text = formatted(getattr(_child(point, "v"), "text", "") or "", form)
+            text = format_value(getattr(_child(point, "v"), "text", "") or "", form)
             texts.setdefault(whole_number(point.get("idx"), 0), []).append(text)
     if not texts and (plain := _child(element, "v")) is not None:
         return {0: plain.text or ""}
     return {index: " / ".join(parts) for index, parts in sorted(texts.items())}
 
 
-def formatted(text: str, form: str) -> str:
+def format_value(text: str, form: str) -> str:
     """Return a point's value as its number format shows it: dates and percentages are such."""
     try:
         value = float(text)
@@ -231,7 +231,7 @@ def paragraph_words(paragraph: Any) -> str:
                 ("0", "-")
             )
             text = element.text or ""
-            parts.append(raised("".join(parts[-2:]), text) if high else text)
+            parts.append(superscript("".join(parts[-2:]), text) if high else text)
     return "".join(parts)
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tailorbird.documents.build import raised, squeeze
+from tailorbird.documents.build import squeeze, superscript
 
 _MARK = re.compile(r"\[?(?:\d{1,3}|[*†‡§¶#]{1,3}|[a-z]|[ivx]{1,4}|note \d{1,3})\]?", re.I)
 _NOTE_CLASS = re.compile(r"\b(?:footnote|noteref|reference|fn-?ref|endnote|citation)", re.I)
@@ -32,7 +32,7 @@ def raised_words(element: Any, before: str) -> str:
         return note_mark(text)
     if not before.strip() and re.match(r"[^\W\d]{3}", element.tail or ""):
         return f"{text} "  # the number of a note, before its words
-    return raised(before, text)
+    return superscript(before, text)
 
 
 def note_mark(text: str) -> str:
@@ -58,10 +58,10 @@ def lowered_words(element: Any, before: str) -> str:
     digits = (element.tail or "")[:1].isdigit()
     if not text or not before.strip() or not (before.isdigit() or digits):
         return text
-    return f"_{_grouped(text)}{' ' * digits}"
+    return f"_{_group(text)}{' ' * digits}"
 
 
-def _grouped(text: str) -> str:
+def _group(text: str) -> str:
     return text if re.fullmatch(r"[-+−]?\w+|[^\w\s]+", text) else f"({text})"
 
 
@@ -90,7 +90,7 @@ def _linear(element: Any, depth: int) -> str:
         return f"sqrt({''.join(parts)})"
     pattern = _FORMULA_PARTS.get(element.tag)
     if pattern and len(parts) == pattern.count("{"):
-        return pattern.format(*(part if len(part) == 1 else _grouped(part) for part in parts))
+        return pattern.format(*(part if len(part) == 1 else _group(part) for part in parts))
     if element.tag == "mtr":
         return ", ".join(parts) + "; "
     space = " " if element.tag == "mo" and (element.text or "").strip() in "=<>≤≥≈+−±→" else ""

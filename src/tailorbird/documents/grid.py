@@ -83,7 +83,7 @@ def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[
 
 
 @dataclass(slots=True)
-class Grid:
+class TableGrid:
     """A rectangle of values in which every covered position has the value that covers it.
 
     Attributes:
@@ -128,13 +128,13 @@ class Grid:
         return self.width > 1 and len({self.origin(row, c) for c in range(self.width)}) == 1
 
 
-def lay_out(rows: Rows) -> Grid:
+def lay_out(rows: Rows) -> TableGrid:
     """Return the grid of a table, without empty rows and columns.
 
     Spans end at the table's last row; those that together cover more than a million positions
     count as one row and column.
     """
-    grid = Grid()
+    grid = TableGrid()
     ahead: dict[_Place, _Place] = {}  # positions that cells above cover, with where those begin
     budget = _MOST_COVERED
     placed: list[dict[int, str]] = []
@@ -166,7 +166,9 @@ def lay_out(rows: Rows) -> Grid:
     return _rectangle(grid, placed, ahead)
 
 
-def _rectangle(grid: Grid, placed: list[dict[int, str]], ahead: dict[_Place, _Place]) -> Grid:
+def _rectangle(
+    grid: TableGrid, placed: list[dict[int, str]], ahead: dict[_Place, _Place]
+) -> TableGrid:
     """Return the grid with its values filled in, without what no cell begins in."""
     rows = [r for r, line in enumerate(placed) if any(line.values())]
     columns = sorted({c for line in placed for c, text in line.items() if text})
@@ -209,12 +211,12 @@ def table_lines(rows: Rows) -> Iterator[str]:
             yield grid.values[r][0]
         elif names is not None:
             if grid.values[r] != head:  # which comes again where a table goes over pages
-                yield _named(grid, r, names)
+                yield _named_line(grid, r, names)
         else:
-            yield _unnamed(grid, r)
+            yield _unnamed_line(grid, r)
 
 
-def _is_title(grid: Grid, row: int) -> bool:
+def _is_title(grid: TableGrid, row: int) -> bool:
     """Whether a row of several columns holds one cell, which stands over all of them."""
     if grid.width < 2 or row + 1 >= len(grid.values):
         return False
@@ -222,13 +224,13 @@ def _is_title(grid: Grid, row: int) -> bool:
     return grid.spans(row) or (alone and grid.header(row, 0) not in ("column", "th"))
 
 
-def _marked_heads(grid: Grid, first: int) -> set[int]:
+def _marked_heads(grid: TableGrid, first: int) -> set[int]:
     """Return the rows that name columns by the markup; none if there is no other row."""
     heads = {r for r in range(first, len(grid.values)) if _is_marked_head(grid, r)}
     return heads if len(heads) < len(grid.values) - first else set()
 
 
-def _is_marked_head(grid: Grid, row: int) -> bool:
+def _is_marked_head(grid: TableGrid, row: int) -> bool:
     # A corner says nothing: it may be an empty cell, the name of the row heads or of the columns.
     columns = [c for c in range(grid.width) if grid.values[row][c] and (c or grid.width == 1)]
     return (
@@ -238,7 +240,7 @@ def _is_marked_head(grid: Grid, row: int) -> bool:
     )
 
 
-def _names(grid: Grid, row: int, heads: set[int]) -> list[str]:
+def _names(grid: TableGrid, row: int, heads: set[int]) -> list[str]:
     """Return each column's name, joined from the head rows that follow each other."""
     last = row
     while last + 1 in heads:
@@ -254,7 +256,7 @@ def _names(grid: Grid, row: int, heads: set[int]) -> list[str]:
     return names
 
 
-def _named(grid: Grid, row: int, names: list[str]) -> str:
+def _named_line(grid: TableGrid, row: int, names: list[str]) -> str:
     """Return a row with its columns' names; a cell over several columns stands with each name."""
     if not grid.origins:
         pairs = zip(names, grid.values[row], strict=True)
@@ -274,7 +276,7 @@ def _named(grid: Grid, row: int, names: list[str]) -> str:
     return "; ".join(parts)
 
 
-def _unnamed(grid: Grid, row: int) -> str:
+def _unnamed_line(grid: TableGrid, row: int) -> str:
     """Return a row without names of columns: what names the row, then its values."""
     heads: list[str] = []
     values: list[str] = []
@@ -290,7 +292,7 @@ def _unnamed(grid: Grid, row: int) -> str:
     return " | ".join(heads or values)
 
 
-def _guessed_heads(grid: Grid, first: int) -> set[int]:
+def _guessed_heads(grid: TableGrid, first: int) -> set[int]:
     """Return the rows that name columns where the markup is silent: none where in doubt."""
     depth = 1
     while first + depth < len(grid.values) and (
@@ -307,22 +309,22 @@ def _guessed_heads(grid: Grid, first: int) -> set[int]:
         return heads if _are_names(names, grid, body) else set()
     if _first_column_strong(grid, first):
         return set()
-    if not _are_names(names, grid, body) or _contradicted(names, grid, body):
+    if not _are_names(names, grid, body) or _is_contradicted(names, grid, body):
         return set()
     likely = all(grid.headers.get(place) for place in grid.cells(first))
     return heads if grid.width > 2 or _are_records(names, grid, body, likely) else set()
 
 
-def _is_group(grid: Grid, row: int) -> bool:
+def _is_group(grid: TableGrid, row: int) -> bool:
     """Whether a cell stands over some of the columns, whose own names are in the row below."""
     return any(grid.origins.get((row, c), (-1, -1))[0] == row for c in range(grid.width))
 
 
-def _strong(grid: Grid, row: int) -> bool:
+def _strong(grid: TableGrid, row: int) -> bool:
     return all(place in grid.strong for place in grid.cells(row))
 
 
-def _first_column_strong(grid: Grid, first: int) -> bool:
+def _first_column_strong(grid: TableGrid, first: int) -> bool:
     """Whether bold words name the rows and no others are bold."""
     rows = range(first, min(len(grid.values), first + _SAMPLE_ROWS))
     beside = {grid.origin(r, c) for r in rows for c in range(1, grid.width)}
@@ -331,7 +333,7 @@ def _first_column_strong(grid: Grid, first: int) -> bool:
     )
 
 
-def _are_names(names: list[str], grid: Grid, body: range) -> bool:
+def _are_names(names: list[str], grid: TableGrid, body: range) -> bool:
     """Whether texts are such as name columns: short, distinct words for most of them."""
     texts = [name for name in names if name]
     widest = max(sum(map(bool, grid.values[r])) for r in body)
@@ -350,7 +352,7 @@ def _are_times(texts: list[str]) -> bool:
     return alike and texts in (sorted(texts), sorted(texts)[::-1])
 
 
-def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
+def _is_contradicted(names: list[str], grid: TableGrid, body: range) -> bool:
     """Whether what stands over a column is of its values' kind, or one of them."""
     for column, name in enumerate(names):
         values = [grid.values[r][column] for r in body if grid.values[r][column]]
@@ -366,7 +368,7 @@ def _contradicted(names: list[str], grid: Grid, body: range) -> bool:
     return False
 
 
-def _are_records(names: list[str], grid: Grid, body: range, likely: bool) -> bool:
+def _are_records(names: list[str], grid: TableGrid, body: range, likely: bool) -> bool:
     """Whether two columns below a name each are no pairs of a name and its value."""
     labels = [grid.values[r][0] for r in body if grid.values[r][0]]
     kinds = [kind_of(grid.values[r][1]) for r in body if grid.values[r][1]]

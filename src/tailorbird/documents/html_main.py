@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.documents.html_words import is_block, is_heading, is_unseen, name_of, shown
+from tailorbird.documents.html_words import is_block, is_heading, is_unseen, name_of, visible_text
 from tailorbird.documents.parsed import Notes
 
 _ROLES = frozenset(
@@ -98,7 +98,7 @@ def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
         notes: Told what is left out.
     """
     sizes = _sizes(root, set())
-    marked = _marked(root, sizes)
+    marked = _marked_part(root, sizes)
     part = root if marked is None else marked
     left_out = set(_around(part, sizes))
     sizes = _sizes(part, left_out)
@@ -163,7 +163,7 @@ def _letters(text: str) -> int:
     return count if text.isascii() else count + 2 * sum(char > "\u2e80" for char in text)
 
 
-def _marked(root: Any, sizes: _Sizes) -> Any | None:
+def _marked_part(root: Any, sizes: _Sizes) -> Any | None:
     """Return the part that the markup calls the main one, if enough of the text is in it."""
     mains = [e for e in sizes if e.tag == "main" or e.get("role") == "main"]
     articles = [e for e in sizes if e.tag == "article" and not _within(e, "article")]
@@ -306,7 +306,7 @@ def _tell(rest: Iterator[Any], heading: Any | None, left_out: set[Any], notes: N
     """Say how much of the page is left out and how it begins."""
     outside = left_out if heading is None else left_out | {heading}
     texts = [
-        shown(e, outside)
+        visible_text(e, outside)
         for e in rest
         if name_of(e) and e is not heading and not is_unseen(e, name_of(e))
     ]

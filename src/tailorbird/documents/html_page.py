@@ -16,8 +16,8 @@ from tailorbird.documents.html_words import (
     is_heading,
     is_unseen,
     name_of,
-    shown,
     tail,
+    visible_text,
 )
 from tailorbird.documents.numbering import number_label
 from tailorbird.documents.outline import DEEPEST_ITEM
@@ -48,7 +48,7 @@ class _List:
     style: str = "1"
 
 
-class Page:
+class PageWriter:
     """Walks a page's elements; words gather until a block ends.
 
     Args:
@@ -120,11 +120,11 @@ class Page:
         """Write an element that is no paragraph; return whether that was done."""
         if name in _CODE:
             self._leave_term()
-            self.builder.verbatim(shown(element, self.left_out, lines=True))
+            self.builder.verbatim(visible_text(element, self.left_out, lines=True))
             return True
         if name == "table":
             return self._table(element)
-        words = shown(element, self.left_out)
+        words = visible_text(element, self.left_out)
         if not words:
             words = next((image.get("alt") or "" for image in element.iter("img")), "")
         self._leave_term()

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from tailorbird.documents.grid import Cell, Header, whole_number
-from tailorbird.documents.html_words import is_heading, is_unseen, name_of, shown
+from tailorbird.documents.html_words import is_heading, is_unseen, name_of, visible_text
 
 _LONGEST_CELL = 500
 
@@ -67,7 +67,7 @@ class HtmlTable:
             elif not name or is_unseen(element, name) or element in self._left_out:
                 walk.skip_subtree()
             elif name == "caption":
-                self.caption = shown(element, self._left_out)
+                self.caption = visible_text(element, self._left_out)
                 walk.skip_subtree()
             elif name in ("td", "th"):
                 beside = element.getprevious()
@@ -88,7 +88,7 @@ class HtmlTable:
 
     def _cell(self, element: Any, group: Any, rows_left: int) -> Cell:
         self._cells.append(element)
-        text = shown(element, self._left_out)
+        text = visible_text(element, self._left_out)
         header = _header(element, _group(group))
         self._marked = self._marked or bool(header and text)
         return Cell(
@@ -120,4 +120,4 @@ def _span(element: Any, name: str) -> int:
 
 def _is_strong(element: Any, text: str) -> bool:
     bold = element.find("b") if element.find("b") is not None else element.find("strong")
-    return bold is not None and bool(text) and shown(bold) == text
+    return bold is not None and bool(text) and visible_text(bold) == text

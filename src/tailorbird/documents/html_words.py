@@ -78,7 +78,7 @@ def is_unseen(element: Any, name: str) -> bool:
     return name in ("td", "span", "div") and "lineno" in attributes.get("class", "")
 
 
-def shown(root: Any, left_out: Container[Any] = (), lines: bool = False) -> str:
+def visible_text(root: Any, left_out: Container[Any] = (), lines: bool = False) -> str:
     """Return an element's words on one line, or with its line ends kept."""
     from lxml import etree
 

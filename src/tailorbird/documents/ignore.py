@@ -40,7 +40,7 @@ class Globs:
             with warnings.catch_warnings(action="ignore"):
                 self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
         except Exception as error:  # RE2's, re's and pathspec's own have no base in common
-            raise ValueError(f"no pattern of git's: {_shortened(patterns)}") from error
+            raise ValueError(f"no pattern of git's: {_excerpt(patterns)}") from error
 
     def verdict(self, place: str) -> bool | None:
         """Return whether the last pattern that fits takes (True) or leaves (False); None: none.
@@ -118,7 +118,7 @@ def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
             log.warn(f"{folder / name} is not followed: {error}")
             continue
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            some = _followed(lines[start : start + _LINES_AT_ONCE], folder / name)
+            some = _valid_globs(lines[start : start + _LINES_AT_ONCE], folder / name)
             rules += some if named is None else _without(some, named, folder / name)
     return [(folder, globs) for globs in rules]
 
@@ -132,7 +132,7 @@ def _without(rules: list[Globs], named: Path, file: Path) -> list[Globs]:
     against = [globs for globs in singly if globs.verdict(inside)]
     log.say(
         f"{file} leaves out {os.path.relpath(named)}, which is read since it was named: "
-        f"{_shortened([pattern for globs in against for pattern in globs.patterns])}"
+        f"{_excerpt([pattern for globs in against for pattern in globs.patterns])}"
     )
     return [globs for globs in singly if globs not in against]
 
@@ -164,7 +164,7 @@ def _always() -> Globs:
     return Globs(_ALWAYS)
 
 
-def _followed(lines: Sequence[str], path: Path) -> list[Globs]:
+def _valid_globs(lines: Sequence[str], path: Path) -> list[Globs]:
     """Return the patterns of lines, without those that are none."""
     with contextlib.suppress(ValueError):
         return [Globs(lines)]
@@ -174,11 +174,11 @@ def _followed(lines: Sequence[str], path: Path) -> list[Globs]:
             rules.append(Globs([line]))
         except ValueError:
             bad.append(line)
-    log.warn(f"{path}: {len(bad)} lines are no patterns of git's: {_shortened(bad)}")
+    log.warn(f"{path}: {len(bad)} lines are no patterns of git's: {_excerpt(bad)}")
     return rules
 
 
-def _shortened(patterns: Sequence[str]) -> str:
+def _excerpt(patterns: Sequence[str]) -> str:
     return repr(", ".join(patterns)[:80])
 
 

@@ -157,7 +157,7 @@ def read_file(
         MemoryError: It needs more memory than the worker may use.
     """
     suffix = path.suffix.lower()
-    suffix = _disguised(path, suffix) or suffix
+    suffix = _true_suffix(path, suffix) or suffix
     if suffix in UNREAD:
         raise Unreadable(UNREAD[suffix])
     if suffix in ARCHIVES:
@@ -180,7 +180,7 @@ def read_file(
     return documents, notes
 
 
-def _disguised(path: Path, suffix: str) -> str:
+def _true_suffix(path: Path, suffix: str) -> str:
     """Return the ending that an Office file of an old name should have, by its first bytes."""
     if suffix not in _OLD_KINDS:
         return ""

@@ -257,7 +257,7 @@ def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
         low, high, end = before.right, after.left, at
         halves = [0, 0]
         while end < len(rows) and (end == at or _below(rows[end], rows[end - 1])):
-            shared = _narrowed(rows[end], low, high)
+            shared = _narrow(rows[end], low, high)
             if shared is None:
                 break
             low, high = shared
@@ -269,7 +269,7 @@ def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
     return best
 
 
-def _narrowed(row: Row, low: float, high: float) -> tuple[float, float] | None:
+def _narrow(row: Row, low: float, high: float) -> tuple[float, float] | None:
     """Return what of a gap a row leaves free; None where that is no gap."""
     middle = (low + high) / 2
     for piece in row:
@@ -326,7 +326,7 @@ def _line(row: Row, turn: int) -> Line:
     places: list[tuple[float, float]] = []
     for piece, before in zip(row, [None, *row], strict=False):
         # A raised number is part of what it is raised beside, however far a program moved it.
-        if before and _raised(piece.words[0], before.words[-1]):
+        if before and _is_raised(piece.words[0], before.words[-1]):
             cells[-1] += "^" + piece.text
             places[-1] = (places[-1][0], piece.right)
         else:
@@ -345,7 +345,7 @@ def _line(row: Row, turn: int) -> Line:
     )
 
 
-def _raised(word: Word, before: Word) -> bool:
+def _is_raised(word: Word, before: Word) -> bool:
     return (
         word.size < 0.85 * before.size
         and word.base > before.base + 0.15 * before.size
@@ -361,7 +361,7 @@ def _piece_text(words: Sequence[Word]) -> str:
         if before is None:
             parts.append(word.text)
             before = word
-        elif _raised(word, before):
+        elif _is_raised(word, before):
             # What follows stands on the line of what is before, so that stays `before`.
             parts.append("^" + word.text)
             before = replace(before, right=word.right)

@@ -73,7 +73,7 @@ def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     notes[:] = dict.fromkeys(notes)
 
 
-class _Body:
+class _MessageWriter:
     """What a message's parts say, and the names of those that are not read."""
 
     def __init__(self, notes: Notes) -> None:
@@ -147,13 +147,13 @@ class _Body:
 
 def _letter(message: Message, notes: Notes) -> Parsed:
     head, subject = _head(message, notes)
-    body = _Body(notes)
+    body = _MessageWriter(notes)
     body.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
     body.write(message)
-    return _parsed(body, head, subject)
+    return _result(body, head, subject)
 
 
-def _parsed(body: _Body, head: dict[str, str], subject: str) -> Parsed:
+def _result(body: _MessageWriter, head: dict[str, str], subject: str) -> Parsed:
     if not body.has_words and not subject:
         raise Unreadable("no words in it")
     metadata: dict[str, Value] = {
@@ -282,7 +282,7 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         "To": squeeze(", ".join(filter(None, to))),
         "Date": sent.isoformat() if sent else "",
     }
-    body = _Body(notes)
+    body = _MessageWriter(notes)
     head = {name: words for name, words in head.items() if words}
     body.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
     body.block(_or_none(lambda: message.body) or "")
@@ -291,7 +291,7 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     for attachment in _or_none(lambda: message.attachments) or ():
         name = _or_none(lambda a=attachment: a.file_name)  # type: ignore[misc]
         body.attachments.append(squeeze(name or "") or "a message or an object without a name")
-    yield _parsed(body, head, squeeze(_or_none(lambda: message.subject) or ""))
+    yield _result(body, head, squeeze(_or_none(lambda: message.subject) or ""))
 
 
 def _or_none(value: Callable[[], _T]) -> _T | None:

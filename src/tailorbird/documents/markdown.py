@@ -257,7 +257,7 @@ def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
 
     try:
         cells = json.loads(read_text(path, notes))["cells"]
-        pieces = [(c["cell_type"], _joined(c["source"]), c.get("outputs") or ()) for c in cells]
+        pieces = [(c["cell_type"], _join(c["source"]), c.get("outputs") or ()) for c in cells]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("damaged or no notebook of version 4") from error
     builder = TextBuilder()
@@ -282,8 +282,8 @@ def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
         return False
     data = output.get("data")
     data = data if isinstance(data, dict) else {}
-    by_kind = {kind: _joined(data[kind]) for kind in _SHOWN if data.get(kind)}
-    words = _joined(output.get("text") or output.get("traceback") or "")
+    by_kind = {kind: _join(data[kind]) for kind in _SHOWN if data.get(kind)}
+    words = _join(output.get("text") or output.get("traceback") or "")
     if "<table" in by_kind.get("text/html", ""):
         with contextlib.suppress(Unreadable):
             builder.block(html(by_kind["text/html"], notes).text)
@@ -298,6 +298,6 @@ def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
     return bool(words.strip())
 
 
-def _joined(lines: Any) -> str:
+def _join(lines: Any) -> str:
     """Return text that a notebook holds whole or line by line."""
     return "".join(map(str, lines)) if isinstance(lines, list) else str(lines)

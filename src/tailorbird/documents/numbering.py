@@ -29,7 +29,7 @@ def number_label(number: int, form: str) -> str:
 
 
 @dataclass(slots=True)
-class Level:
+class ListLevel:
     """How a level of a list is numbered.
 
     Attributes:
@@ -49,10 +49,10 @@ class Level:
 
 
 @dataclass(slots=True)
-class Counter:
+class ListCounter:
     """Numbers the items of one list as they come."""
 
-    levels: dict[int, Level]
+    levels: dict[int, ListLevel]
     counts: dict[int, int] = field(default_factory=dict)
 
     def restart(self, depth: int, start: int) -> None:
@@ -61,7 +61,7 @@ class Counter:
 
     def label(self, depth: int) -> str:
         """Count an item and return its label; a bullet is a hyphen."""
-        level = self.levels.get(depth, Level("bullet"))
+        level = self.levels.get(depth, ListLevel("bullet"))
         for deeper, other in self.levels.items():
             limit = deeper if other.restart is None else other.restart
             if deeper > depth and depth < limit:
@@ -74,5 +74,5 @@ class Counter:
         )
 
     def _number(self, depth: int, legal: bool) -> str:
-        level = self.levels.get(depth, Level())
+        level = self.levels.get(depth, ListLevel())
         return number_label(self.counts.get(depth, level.start), "decimal" if legal else level.form)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailorbird.documents.grid import Cell, Header, whole_number
-from tailorbird.documents.numbering import Counter, Level
+from tailorbird.documents.numbering import ListCounter, ListLevel
 from tailorbird.documents.zipped import attribute, local
 
 _FORMS = {
@@ -25,8 +25,8 @@ class OdfStyles:
     """The styles of a document, from its own part and that of its template."""
 
     def __init__(self, *roots: Any | None) -> None:
-        self.lists: dict[str, dict[int, Level]] = {}
-        self.outline: dict[int, Level] = {}
+        self.lists: dict[str, dict[int, ListLevel]] = {}
+        self.outline: dict[int, ListLevel] = {}
         self.hidden: set[str] = set()
         self._parents: dict[str, str] = {}
         self._bold: dict[str, bool] = {}
@@ -73,7 +73,7 @@ def _first(chain: list[str], values: dict[str, bool]) -> bool:
     return next((values[name] for name in chain if name in values), False)
 
 
-def _levels(style: Any) -> dict[int, Level]:
+def _levels(style: Any) -> dict[int, ListLevel]:
     """Return how the levels of a list are numbered, the first as 0."""
     levels = {}
     for element in style:
@@ -85,7 +85,7 @@ def _levels(style: Any) -> dict[int, Level]:
         numbers = ".".join(f"%{n + 1}" for n in range(first, depth + 1))
         before, after = (attribute(element, f"num-{side}") or "" for side in ("prefix", "suffix"))
         start = whole_number(attribute(element, "start-value"))
-        levels[depth] = Level(form, before + numbers + after, start)
+        levels[depth] = ListLevel(form, before + numbers + after, start)
     return levels
 
 
@@ -94,11 +94,11 @@ class OdfLists:
 
     def __init__(self, styles: OdfStyles) -> None:
         self.styles = styles
-        self.outline = Counter(styles.outline)
-        self._by_id: dict[str, Counter] = {}
-        self._by_style: dict[str, Counter] = {}
+        self.outline = ListCounter(styles.outline)
+        self._by_id: dict[str, ListCounter] = {}
+        self._by_style: dict[str, ListCounter] = {}
 
-    def begin(self, element: Any, outer: Counter | None, depth: int) -> Counter:
+    def begin(self, element: Any, outer: ListCounter | None, depth: int) -> ListCounter:
         """Return what counts the items of a list, that of the list around it if it has one."""
         style = attribute(element, "style-name") or ""
         levels = self.styles.lists.get(style, {})
@@ -108,7 +108,7 @@ class OdfLists:
         counter = self._by_id.get(attribute(element, "continue-list") or "")
         if counter is None and attribute(element, "continue-numbering") == "true":
             counter = self._by_style.get(style)
-        counter = counter or Counter(dict(levels))
+        counter = counter or ListCounter(dict(levels))
         self._by_style[style] = counter
         if name := attribute(element, "id"):
             self._by_id[name] = counter

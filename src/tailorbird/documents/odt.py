@@ -8,14 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import LONGEST_TEXT, TextBuilder, raised, squeeze
+from tailorbird.documents.build import LONGEST_TEXT, TextBuilder, squeeze, superscript
 from tailorbird.documents.drawing import number_text
 from tailorbird.documents.grid import table_lines, whole_number
-from tailorbird.documents.numbering import Counter
+from tailorbird.documents.numbering import ListCounter
 from tailorbird.documents.odf import OdfLists, OdfStyles, OdfTable, table_rows
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.regions import Sheet, sheet_tables
-from tailorbird.documents.zipped import attribute, core_properties, local, needed, opened, part
+from tailorbird.documents.regions import SheetCells, sheet_tables
+from tailorbird.documents.zipped import (
+    attribute,
+    core_properties,
+    local,
+    open_zip,
+    required_part,
+    xml_part,
+)
 
 _MOST_SPACES = 100
 _MOST_CELLS = 4_000_000
@@ -45,13 +52,13 @@ _UNSAID = frozenset({"page-number", "date-time", "footer", "header"})
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
+def _open(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
     """Open an OpenDocument file; give it and the root of its content."""
-    with opened(path) as archive:
-        manifest = part(archive, "META-INF/manifest.xml")
+    with open_zip(path) as archive:
+        manifest = xml_part(archive, "META-INF/manifest.xml")
         if manifest is not None and any(local(e) == "encryption-data" for e in manifest.iter()):
             raise Unreadable("encrypted: it needs a password")
-        yield archive, needed(archive, "content.xml", kind)
+        yield archive, required_part(archive, "content.xml", kind)
 
 
 def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
@@ -60,7 +67,7 @@ def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     Headings, items and headings with their numbers, tables, text boxes, charts, footnotes and
     endnotes.
     """
-    with _opened(path, "an ODT") as (archive, root):
+    with _open(path, "an ODT") as (archive, root):
         text = _Text(archive, root, notes)
         text.blocks(next((e for e in root.iter() if local(e) == "text" and len(e)), root))
         yield text.parsed()
@@ -71,7 +78,7 @@ def read_odp(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
     Slides as pages, titles as headings, tables, charts, the speaker's notes.
     """
-    with _opened(path, "an ODP") as (archive, root):
+    with _open(path, "an ODP") as (archive, root):
         text = _Text(archive, root, notes)
         pages = [e for e in root.iter() if local(e) == "page" and "drawing" in e.tag]
         for number, page in enumerate(pages, 1):
@@ -87,7 +94,7 @@ def read_ods(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     Sheets as headings (hidden ones too), rows as `column: value; column: value`, numbers with all
     their digits; charts and text boxes.
     """
-    with _opened(path, "an ODS") as (archive, root):
+    with _open(path, "an ODS") as (archive, root):
         text = _Text(archive, root, notes)
         book = next((e for e in root.iter() if local(e) == "spreadsheet"), root)
         for number, table in enumerate((e for e in book if local(e) == "table"), 1):
@@ -105,7 +112,7 @@ class _Text:
 
     def __init__(self, archive: zipfile.ZipFile, root: Any, notes: Notes) -> None:
         self.builder = TextBuilder()
-        self.styles = OdfStyles(part(archive, "styles.xml"), root)
+        self.styles = OdfStyles(xml_part(archive, "styles.xml"), root)
         self.lists = OdfLists(self.styles)
         self.tables = OdfTable(self.styles, self.flat)
         self.archive = archive
@@ -150,7 +157,9 @@ class _Text:
             words += " " + self.flat([self._shapes.pop(0)])
         return squeeze(words)
 
-    def _flat(self, parent: Any, counter: Counter | None = None, depth: int = 0) -> Iterator[str]:
+    def _flat(
+        self, parent: Any, counter: ListCounter | None = None, depth: int = 0
+    ) -> Iterator[str]:
         for element in parent:
             kind = local(element)
             if kind in ("p", "h"):
@@ -191,8 +200,8 @@ class _Text:
         self._shapes = []
         self.blocks(shapes)
 
-    def _cells(self, table: Any) -> Sheet:
-        sheet = Sheet([])
+    def _cells(self, table: Any) -> SheetCells:
+        sheet = SheetCells([])
         letters = cells = 0
         for row, header in table_rows(table):
             line: list[str] = []
@@ -242,7 +251,7 @@ class _Text:
             return value.removesuffix("T00:00:00") or words
         return {"true": "yes", "false": "no"}.get(value, words) if kind == "boolean" else words
 
-    def _list(self, element: Any, outer: Counter | None, depth: int) -> None:
+    def _list(self, element: Any, outer: ListCounter | None, depth: int) -> None:
         counter = self.lists.begin(element, outer, depth)
         for item in element:
             label = ""
@@ -308,7 +317,7 @@ class _Text:
 
     def _object(self, place: str) -> None:
         try:
-            root = part(self.archive, f"{place}/content.xml")
+            root = xml_part(self.archive, f"{place}/content.xml")
         except Unreadable as error:
             return self._leave_out(f"an embedded object: {error}")
         chart = (
@@ -358,4 +367,4 @@ class _Text:
 
     def _say(self, text: str | None, parts: list[str], high: bool) -> None:
         if text:
-            parts.append(raised("".join(parts[-2:]), text) if high else text)
+            parts.append(superscript("".join(parts[-2:]), text) if high else text)

@@ -12,7 +12,7 @@ from typing import Any
 from tailorbird.documents.build import squeeze, tidy
 from tailorbird.documents.layout import Line, Word, read_lines
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.pdf_heads import Page
+from tailorbird.documents.pdf_heads import PdfPage
 from tailorbird.documents.pdf_text import Bookmarks, write_pages
 
 _LETTERS = str.maketrans(
@@ -60,7 +60,7 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
             raise Unreadable("encrypted: it needs a password") from error
         raise Unreadable(f"damaged or cut off: {error}") from error
     try:
-        text, marks, count = _written(pdf, notes)
+        text, marks, count = _read_pages(pdf, notes)
         facts = pdf.get_metadata_dict(skip_empty=True)
     finally:
         pdf.close()
@@ -76,7 +76,7 @@ def _title(title: str) -> str:
     return "" if _NO_TITLE.search(title) or not any(map(str.isalpha, title)) else title
 
 
-def _written(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
+def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
     """Return all pages' text, its marks and how many pages there are.
 
     Raises:
@@ -89,7 +89,7 @@ def _written(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
         with contextlib.suppress(pypdfium2.PdfiumError):
             pdf.init_forms()
             form = pdf.formenv
-    pages: list[Page] = []
+    pages: list[PdfPage] = []
     count = 0
     for number in range(len(pdf)):
         pages.append(_read_page(pdf, number, form, _MOST_IN_ALL - count))
@@ -122,7 +122,7 @@ def _some(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:10])) + more
 
 
-def _read_page(pdf: Any, number: int, form: Any, most: int) -> Page:
+def _read_page(pdf: Any, number: int, form: Any, most: int) -> PdfPage:
     """Return a page's lines; past `most` characters without their places.
 
     A page that PDFium cannot open has none.
@@ -134,19 +134,19 @@ def _read_page(pdf: Any, number: int, form: Any, most: int) -> Page:
         letters = page.get_textpage()
         try:
             if letters.count_chars() > min(most, _MOST_CHARACTERS):
-                return _crowded(letters.get_text_range(), page.get_height())
+                return _unplaced_page(letters.get_text_range(), page.get_height())
             lines = read_lines(_words(letters))
             for line in lines:
                 line.bold = _bold(letters.raw, line.first) and _bold(letters.raw, line.last)
             bottom, top = _extent(page.get_bbox(), lines[0].turn if lines else 0)
-            return Page(lines, bottom, top, added=_annotations(page, form))
+            return PdfPage(lines, bottom, top, added=_annotations(page, form))
         finally:
             letters.close()
             page.close()
-    return Page([], 0, 0)
+    return PdfPage([], 0, 0)
 
 
-def _crowded(text: str, height: float) -> Page:
+def _unplaced_page(text: str, height: float) -> PdfPage:
     texts = [line.strip() for line in _PARTED.sub("-\n", text).translate(_LETTERS).splitlines()]
     step = height / (len(texts) + 1)
     lines = [
@@ -154,7 +154,7 @@ def _crowded(text: str, height: float) -> Page:
         for place, text in enumerate(texts, 1)
         if text
     ]
-    return Page(lines, 0, height, crowded=True)
+    return PdfPage(lines, 0, height, crowded=True)
 
 
 def _words(letters: Any) -> list[Word]:
@@ -230,24 +230,24 @@ class _Measure:
         self.raw.FPDFText_GetLooseCharBox(self.letters, letter, box)
         if turn in (0, -1):
             return box.left, box.right
-        one = _rotated(box.left, box.bottom, turn)[0]
-        other = _rotated(box.right, box.top, turn)[0]
+        one = _rotate(box.left, box.bottom, turn)[0]
+        other = _rotate(box.right, box.top, turn)[0]
         return min(one, other), max(one, other)
 
     def base(self, letter: int, turn: int) -> float:
         """Return the height of the line on which a letter stands."""
         self.raw.FPDFText_GetCharOrigin(self.letters, letter, self.x, self.y)
-        return _rotated(self.x.value, self.y.value, turn)[1]
+        return _rotate(self.x.value, self.y.value, turn)[1]
 
 
-def _rotated(x: float, y: float, turn: int) -> tuple[float, float]:
+def _rotate(x: float, y: float, turn: int) -> tuple[float, float]:
     """Return a point of a page that is turned so that its lines run to the right."""
     return ((x, y), (y, -x), (-x, -y), (-y, x), (x, y))[turn]
 
 
 def _extent(box: tuple[float, float, float, float], turn: int) -> tuple[float, float]:
     left, bottom, right, top = box
-    ends = _rotated(left, bottom, turn)[1], _rotated(right, top, turn)[1]
+    ends = _rotate(left, bottom, turn)[1], _rotate(right, top, turn)[1]
     return min(ends), max(ends)
 
 

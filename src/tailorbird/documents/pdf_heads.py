@@ -40,7 +40,7 @@ _Key = tuple[str, int | None]
 
 
 @dataclass(slots=True)
-class Page:
+class PdfPage:
     """What was read from a page.
 
     Attributes:
@@ -66,7 +66,7 @@ class RunningHeads:
         names: What to tell about them.
     """
 
-    def __init__(self, pages: Sequence[Page]) -> None:
+    def __init__(self, pages: Sequence[PdfPage]) -> None:
         self.pages = pages
         self.lines: list[set[int]] = [set() for _ in pages]
         self.names: list[str] = []
@@ -93,7 +93,7 @@ class RunningHeads:
                     self._tell(match)
                 first.add(match)
 
-    def _outermost(self, page: Page, upper: bool) -> list[Line]:
+    def _outermost(self, page: PdfPage, upper: bool) -> list[Line]:
         """Return the lines nearest to an edge of the page, the nearest first."""
         if page.crowded or not page.lines:
             return []
@@ -108,12 +108,7 @@ class RunningHeads:
         ]
         return near[:_OUTERMOST]
 
-    def _match(
-        self,
-        line: Line,
-        keys: list[_Key],
-        counts: Counter[_Key],
-    ) -> _Key | None:
+    def _match(self, line: Line, keys: list[_Key], counts: Counter[_Key]) -> _Key | None:
         """Return as what a line is repeated, if it is."""
         for key in keys:
             often = counts[key] >= max(_FEW_PAGES, _OFTEN * len(self.pages))
@@ -165,7 +160,7 @@ def _value(number: str) -> int:
     return sum(-d if d < after else d for d, after in zip(digits, [*digits[1:], 0], strict=True))
 
 
-def line_pitch(pages: Sequence[Page]) -> float:
+def line_pitch(pages: Sequence[PdfPage]) -> float:
     """Return the usual distance of a line from the one above it."""
     distances = [
         above.base - line.base
@@ -176,7 +171,7 @@ def line_pitch(pages: Sequence[Page]) -> float:
     return median(distances) if distances else 0.0
 
 
-def body_size(pages: Sequence[Page]) -> float:
+def body_size(pages: Sequence[PdfPage]) -> float:
     """Return the size of the font that most letters have."""
     letters: Counter[float] = Counter()
     for page in pages:

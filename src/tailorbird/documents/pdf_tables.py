@@ -32,7 +32,7 @@ def read_table(lines: Sequence[Line]) -> PdfTable | None:
     columns = _columns(lines[:count])
     if count <= _FEW_ROWS or len(columns) < 2:
         return None
-    placed = [_placed(line, columns) for line in lines[:count]]
+    placed = [_by_column(line, columns) for line in lines[:count]]
     rows = [row for row in placed if row is not None]
     if len(rows) < count:  # two cells of a line in one column
         return None
@@ -71,7 +71,7 @@ def _columns(lines: Sequence[Line]) -> list[_Span]:
     return columns
 
 
-def _placed(line: Line, columns: Sequence[_Span]) -> list[str] | None:
+def _by_column(line: Line, columns: Sequence[_Span]) -> list[str] | None:
     """Return a line's cell for each column; None where two are in one."""
     row = [""] * len(columns)
     for text, (left, _) in zip(line.cells, line.places, strict=True):

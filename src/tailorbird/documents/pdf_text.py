@@ -10,7 +10,7 @@ from statistics import median
 from tailorbird.documents.build import TextBuilder
 from tailorbird.documents.layout import Line
 from tailorbird.documents.parsed import Notes
-from tailorbird.documents.pdf_heads import Page, RunningHeads, body_size, line_pitch
+from tailorbird.documents.pdf_heads import PdfPage, RunningHeads, body_size, line_pitch
 from tailorbird.documents.pdf_tables import PdfTable, read_table
 from tailorbird.records import Mark
 
@@ -32,7 +32,7 @@ _NO_HEADING_ENDS = (".", ",", ";", "-", "。", "、", "،")
 
 
 def write_pages(
-    pages: list[Page], bookmarks: Bookmarks, notes: Notes
+    pages: list[PdfPage], bookmarks: Bookmarks, notes: Notes
 ) -> tuple[str, tuple[Mark, ...]]:
     """Return the text of all pages and where pages and headings begin in it."""
     heads = RunningHeads(pages)
@@ -46,7 +46,7 @@ def write_pages(
 class _Writer:
     """Writes the lines of pages into one text."""
 
-    def __init__(self, pages: Sequence[Page], bookmarks: Bookmarks) -> None:
+    def __init__(self, pages: Sequence[PdfPage], bookmarks: Bookmarks) -> None:
         self.pages = pages
         self.builder = TextBuilder()
         self.pitch, self.size = line_pitch(pages), body_size(pages)
@@ -130,13 +130,13 @@ class _Writer:
         return {word for text in texts for word in _WORD.findall(text)}
 
     def _find_parts(
-        self, page: Page, bookmarks: list[tuple[int, str]]
+        self, page: PdfPage, bookmarks: list[tuple[int, str]]
     ) -> dict[int, "_Heading | PdfTable"]:
         """Return the headings and tables of a page by the place of their first line."""
         parts: dict[int, _Heading | PdfTable] = {}
         waiting, at, tries = [(level, name) for level, name in bookmarks if _folded(name)], 0, 0
         while at < len(page.lines):
-            part: _Heading | PdfTable | None = _named(page.lines, at, waiting)
+            part: _Heading | PdfTable | None = _bookmark_heading(page.lines, at, waiting)
             tries = tries + 1 if len(page.lines[at].cells) > 1 else 0
             if part is None and not page.crowded:
                 # Where no table begins with one of the first rows, none begins further down.
@@ -211,7 +211,9 @@ def _same_block(above: Line, line: Line) -> bool:
     return _style(above) == _style(line) and 0 < above.base - line.base < 1.8 * line.size
 
 
-def _named(lines: list[Line], at: int, waiting: list[tuple[int, str]]) -> _Heading | None:
+def _bookmark_heading(
+    lines: list[Line], at: int, waiting: list[tuple[int, str]]
+) -> _Heading | None:
     """Return the heading that a bookmark leads to; those before it in the list are passed."""
     words = ""
     for count, line in enumerate(lines[at : at + _HEADING_LINES], 1):

@@ -62,7 +62,7 @@ def read_options(config: "IndexConfig") -> ReadOptions:
     )
 
 
-class _Reader(Worker):
+class _FileWorker(Worker):
     """One process, and the file it has."""
 
     def __init__(self, options: ReadOptions, scratch: str) -> None:
@@ -100,7 +100,7 @@ class _Pool:
         self.files, self.options = files, read_options(config)
         self.earlier = earlier.get if isinstance(earlier, Mapping) else earlier
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
-        self.workers: list[_Reader] = []
+        self.workers: list[_FileWorker] = []
         # What a worker that is stopped leaves behind goes with it.
         self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.waiting: deque[int] = deque(range(len(files)))
@@ -140,12 +140,12 @@ class _Pool:
                 {"path": os.fsencode(path).hex(), "source": source_of(path), "known": before},
             )
 
-    def _idle(self) -> _Reader | None:
+    def _idle(self) -> _FileWorker | None:
         for worker in self.workers:
             if worker.number < 0:
                 return worker
         if len(self.workers) < self.most:
-            self.workers.append(_Reader(self.options, self.scratch.name))
+            self.workers.append(_FileWorker(self.options, self.scratch.name))
             return self.workers[-1]
         return None
 
@@ -187,7 +187,7 @@ class _Pool:
             elif time.monotonic() >= worker.deadline:
                 self._replace(worker, lambda _: self._too_slow())
 
-    def _receive(self, worker: _Reader) -> None:
+    def _receive(self, worker: _FileWorker) -> None:
         number = worker.number
         try:
             answer = worker.receive()
@@ -197,7 +197,7 @@ class _Pool:
         if answer is not None:
             self._finish(number, answer)
 
-    def _replace(self, worker: _Reader, why: Callable[[int], str]) -> None:
+    def _replace(self, worker: _FileWorker, why: Callable[[int], str]) -> None:
         number = worker.number
         self.workers.remove(worker)
         self._skip(number, why(worker.end()))

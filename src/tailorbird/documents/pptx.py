@@ -14,10 +14,10 @@ from tailorbird.documents.zipped import (
     core_properties,
     local,
     main_part,
-    needed,
-    opened,
-    part,
+    open_zip,
     relations,
+    required_part,
+    xml_part,
 )
 
 _NUMBERS = frozenset({"sldNum", "dt", "ftr", "hdr"})
@@ -30,9 +30,9 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     notes.
     """
     builder = TextBuilder()
-    with opened(path) as archive:
+    with open_zip(path) as archive:
         main = main_part(archive, "ppt/presentation.xml")
-        root = needed(archive, main, "a PPTX")
+        root = required_part(archive, main, "a PPTX")
         targets = relations(archive, main)
         slides = [e for e in root.iter() if local(e) == "sldId"]
         title = ""
@@ -60,7 +60,7 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: Notes) -> str:
     """Write a slide; return its title."""
-    root = needed(archive, place, "a whole PPTX")
+    root = required_part(archive, place, "a whole PPTX")
     targets = relations(archive, place)
     shapes = list(_shapes(root))
     titles = [shape for shape in shapes if _placeholder(shape) in ("title", "ctrTitle")]
@@ -76,7 +76,7 @@ def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: No
         elif local(shape) == "sp" or not drawings.write(shape):
             builder.block("\n".join(paragraphs(shape)))
     for target in targets.values():
-        if target.kind == "notesSlide" and (root := part(archive, target.place)) is not None:
+        if target.kind == "notesSlide" and (root := xml_part(archive, target.place)) is not None:
             bodies = [e for e in _shapes(root) if _placeholder(e) == "body"]
             if lines := [line for body in bodies for line in paragraphs(body)]:
                 builder.block("Notes: " + "\n".join(lines))

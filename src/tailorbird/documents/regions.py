@@ -7,11 +7,11 @@ from tailorbird.documents.grid import Cell, Header, is_year, kind_of
 
 _COVERED = "\0"
 _Box = tuple[int, int, int, int]
-Table = list[list[Cell | str]]
+SheetTable = list[list[Cell | str]]
 
 
 @dataclass(slots=True)
-class Sheet:
+class SheetCells:
     """The cells of a sheet.
 
     Attributes:
@@ -29,11 +29,11 @@ class Sheet:
     strong: set[tuple[int, int]] = field(default_factory=set)
 
 
-def sheet_tables(sheet: Sheet) -> Iterator[Table]:
+def sheet_tables(sheet: SheetCells) -> Iterator[SheetTable]:
     """Yield the tables of a sheet: what empty rows and columns part, unless it goes on below."""
     sizes = _cover(sheet)
     last: _Box | None = None
-    table: Table = []
+    table: SheetTable = []
     width = max(map(len, sheet.rows), default=0)
     for row in sheet.rows:
         row.extend([""] * (width - len(row)))
@@ -50,7 +50,7 @@ def sheet_tables(sheet: Sheet) -> Iterator[Table]:
         yield table
 
 
-def _cover(sheet: Sheet) -> dict[tuple[int, int], tuple[int, int]]:
+def _cover(sheet: SheetCells) -> dict[tuple[int, int], tuple[int, int]]:
     """Mark what merged cells cover; return how many rows and columns each of them has."""
     sizes = {}
     for (top, first), (bottom, last) in sheet.merged:
@@ -68,7 +68,7 @@ def _cover(sheet: Sheet) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def _cells(
-    sheet: Sheet, sizes: dict[tuple[int, int], tuple[int, int]], row: int, box: _Box
+    sheet: SheetCells, sizes: dict[tuple[int, int], tuple[int, int]], row: int, box: _Box
 ) -> list[Cell | str]:
     cells: list[Cell | str] = []
     for c in range(box[2], box[3]):

@@ -11,12 +11,12 @@ from tailorbird.data.delimited import (
     BrokenRecord,
     Record,
     delimiter_of,
-    parse,
     plain_quotes,
-    swallowed,
-    unquoted,
+    plain_records,
+    quoted_records,
+    swallowed_lines,
 )
-from tailorbird.data.table import Place, listed, numbered, repeated, shown
+from tailorbird.data.table import RowPlace, duplicates, name_list, place_list, unique_names
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.markup import plain_value
@@ -47,9 +47,9 @@ def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[P
     delimiter = "\t" if tabbed else delimiter_of(text[:_HEAD])
     if delimiter == "\t" and plain_quotes(lambda newline: io.StringIO(text, newline)):
         notes.append("quotation marks are read as plain characters")
-        records = unquoted(io.StringIO(text, "\n"), delimiter)
+        records = plain_records(io.StringIO(text, "\n"), delimiter)
     else:
-        records = _mended(text, delimiter, notes)
+        records = _mend_records(text, delimiter, notes)
     _, header = next(records, (1, []))
     names = _different([squeeze(n) or f"column {i}" for i, n in enumerate(header, 1)], notes)
     rows = list(_fitting(records, names, delimiter, notes))
@@ -58,49 +58,49 @@ def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[P
     yield from _documents(rows, options, notes)
 
 
-def _mended(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
+def _mend_records(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
     """Yield records; the first line of one that quotation marks break is taken as it stands."""
     lines = list(io.StringIO(text, newline=""))
     first = 0
-    torn: list[int | Place] = []
-    swallowing: list[int | Place] = []
+    torn: list[int | RowPlace] = []
+    swallowing: list[int | RowPlace] = []
     while first < len(lines):
         try:
             rest = (lines[number] for number in range(first, len(lines)))
-            for line, fields in parse(rest, delimiter, _LONGEST_CELL):
-                if swallowed(fields, delimiter):
+            for line, fields in quoted_records(rest, delimiter, _LONGEST_CELL):
+                if swallowed_lines(fields, delimiter):
                     swallowing.append(first + line)
                 yield first + line, fields
             break
         except BrokenRecord as error:
             start = first + error.start - 1
-            yield from ((start + 1, f) for _, f in unquoted([lines[start]], delimiter))
+            yield from ((start + 1, f) for _, f in plain_records([lines[start]], delimiter))
             torn.append(start + 1)
             first = start + 1
     if torn:
         notes.append(
             f"quotation marks that are not closed, or closed within a text, are read as plain "
-            f"characters in {listed('line', torn)}"
+            f"characters in {place_list('line', torn)}"
         )
     if swallowing:
         notes.append(
             "quoted texts of several lines that all read like rows: is a quotation mark missing in "
-            f"{listed('line', swallowing)}?"
+            f"{place_list('line', swallowing)}?"
         )
 
 
 def _different(names: list[str], notes: Notes) -> list[str]:
     """Return names that differ, so that none of the values is lost."""
-    if twice := repeated(names):
-        notes.append(f"the column name {shown(twice)} occurs more than once: each is numbered")
-    return numbered(names)
+    if twice := duplicates(names):
+        notes.append(f"the column name {name_list(twice)} occurs more than once: each is numbered")
+    return unique_names(names)
 
 
 def _fitting(
     records: Iterable[Record], names: list[str], delimiter: str, notes: Notes
 ) -> Iterator[Row]:
     """Yield rows of as many cells as there are names; what is beyond them joins the last."""
-    wide: list[int | Place] = []
+    wide: list[int | RowPlace] = []
     for line, cells in records:
         if not any(cells):
             continue
@@ -112,7 +112,7 @@ def _fitting(
     if wide:
         notes.append(
             f"more cells than the header names: what is beyond them is joined to "
-            f"{names[-1]!r} in {listed('line', wide)}"
+            f"{names[-1]!r} in {place_list('line', wide)}"
         )
 
 
@@ -122,7 +122,7 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
     Each line is a document; see "Rows". Lines that are no objects are left out and told.
     """
     rows: list[Row] = []
-    bad: list[int | Place] = []
+    bad: list[int | RowPlace] = []
     twice: list[str] = []
     # Not splitlines(): it also splits at U+2028, which JSON allows inside a string.
     for number, line in enumerate(decode(path.read_bytes(), notes).split("\n"), 1):
@@ -137,7 +137,7 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
         else:
             bad.append(number)
     if bad:
-        where = f"{len(bad)} lines are no JSON objects and are left out: {listed('line', bad)}"
+        where = f"{len(bad)} lines are no JSON objects and are left out: {place_list('line', bad)}"
         if not rows:
             raise Unreadable(f"damaged: {where}")
         notes.append(where)
@@ -168,7 +168,7 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
         for p in _documents([content], options, notes):
             yield Parsed(p.text, p.marks, p.title, p.metadata)
     else:
-        yield _outlined(content)
+        yield _outline(content)
 
 
 def read_columns(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
@@ -198,8 +198,8 @@ def _parsed_json(text: str, twice: list[str]) -> Any:
         if len(values) == len(pairs):
             return values
         names = [name for name, _ in pairs]
-        twice.extend(repeated(names))
-        return dict(zip(numbered(names), (value for _, value in pairs), strict=True))
+        twice.extend(duplicates(names))
+        return dict(zip(unique_names(names), (value for _, value in pairs), strict=True))
 
     return json.loads(text, parse_float=_decimal, object_pairs_hook=differing)
 
@@ -207,7 +207,7 @@ def _parsed_json(text: str, twice: list[str]) -> Any:
 def _tell_twice(names: list[str], notes: Notes) -> None:
     if names:
         different = list(dict.fromkeys(names))
-        notes.append(f"the name {shown(different)} occurs twice in an object: each is numbered")
+        notes.append(f"the name {name_list(different)} occurs twice in an object: each is numbered")
 
 
 def _is_object(line: str) -> bool:
@@ -234,15 +234,15 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
         if name is not None and name not in columns:
             raise Unreadable(
                 f"it has no column {name!r}{did_you_mean(name, columns)} as index.{option} says; "
-                f"it has {shown(columns)}"
+                f"it has {name_list(columns)}"
             )
     text = options.text or _first(columns, TEXT_NAMES)
     free = [name for name in columns if name != text]
     title = options.title or _first(free, TITLE_NAMES)
     key = options.id or _first(free, ID_NAMES)
     names: set[str] = set()
-    bare: list[int | Place] = []
-    empty: list[int | Place] = []
+    bare: list[int | RowPlace] = []
+    empty: list[int | RowPlace] = []
     for number, row in enumerate(rows, 1):
         words = _cell(row.get(text)) if text else "\n".join(_pairs(row))
         if text and not words.strip():
@@ -257,14 +257,16 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
             name = f"{name}~{number}"
         names.add(name)
         metadata = {
-            str(k): _typed(v) for k, v in row.items() if k not in (text, title) and k is not None
+            str(k): _typed_value(v)
+            for k, v in row.items()
+            if k not in (text, title) and k is not None
         }
         heading = squeeze(_cell(row.get(title))) if title else ""
         yield Parsed(words.strip("\n"), (Mark(0),), heading, metadata, name)
     if bare:
-        notes.append(f"no text in {text!r}, the other columns are read: {listed('row', bare)}")
+        notes.append(f"no text in {text!r}, the other columns are read: {place_list('row', bare)}")
     if empty:
-        notes.append(f"no words, left out: {listed('row', empty)}")
+        notes.append(f"no words, left out: {place_list('row', empty)}")
 
 
 def _cell(value: Any) -> str:
@@ -286,7 +288,7 @@ def _pairs(row: Row) -> Iterator[str]:
             yield f"{name}: {words}"
 
 
-def _typed(value: Any) -> Value:
+def _typed_value(value: Any) -> Value:
     """Return a cell for filters: what is written as a number is one."""
     if not isinstance(value, str):
         return plain_value(value)
@@ -310,7 +312,7 @@ def _decimal(text: str) -> float | str:
     return number if Decimal(repr(number)) == Decimal(text) else text
 
 
-def _outlined(content: Any) -> Parsed:
+def _outline(content: Any) -> Parsed:
     """Return any JSON as lines that say where each value stands; upper levels are headings."""
     builder = TextBuilder()
     if isinstance(content, dict):

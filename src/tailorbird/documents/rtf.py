@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from tailorbird.documents.build import TextBuilder, raised, squeeze
+from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
 
@@ -50,14 +50,14 @@ def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     data = path.read_bytes()
     if not data.lstrip().startswith(b"{\\rtf"):
         raise Unreadable("not an RTF, whatever its name says")
-    marked, layouts, words = _marked(_MARKS.sub("", data.decode("latin-1")))
+    marked, layouts, words = _mark_up(_MARKS.sub("", data.decode("latin-1")))
     notes += [f"left out: {name}" for word, name in _LEFT_OUT.items() if word in words]
     builder = TextBuilder()
     _write(builder, rtf_to_text(marked, errors="replace"), layouts)
     yield Parsed(*builder.result())
 
 
-def _marked(text: str) -> tuple[str, list[_Row], set[str]]:
+def _mark_up(text: str) -> tuple[str, list[_Row], set[str]]:
     """Return RTF with marks for what striprtf does not tell, the rows' layouts and its words."""
     marker = _Marker()
     return _TOKEN.sub(marker.replace, text), marker.layouts, marker.words
@@ -137,7 +137,9 @@ class _Marker:
 def _write(builder: TextBuilder, text: str, layouts: list[_Row]) -> None:
     """Write text with marks: paragraphs, and tables where rows follow each other."""
     footnotes = [match.group(1) for match in _FOOTNOTE.finditer(text)]
-    text = _HIGH_WORDS.sub(lambda m: raised(text[max(m.start() - 2, 0) : m.start()], m[1]), text)
+    text = _HIGH_WORDS.sub(
+        lambda m: superscript(text[max(m.start() - 2, 0) : m.start()], m[1]), text
+    )
     text = _FOOTNOTE.sub("", text)
     rows: list[tuple[_Row, list[str]]] = []
     at = 0

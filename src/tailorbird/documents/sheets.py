@@ -8,9 +8,9 @@ from typing import Any
 from tailorbird.documents.build import LONGEST_TEXT, TextBuilder
 from tailorbird.documents.drawing import number_text
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
-from tailorbird.documents.regions import Sheet, sheet_tables
+from tailorbird.documents.regions import SheetCells, sheet_tables
 from tailorbird.documents.workbook import Workbook
-from tailorbird.documents.zipped import core_properties, opened
+from tailorbird.documents.zipped import core_properties, open_zip
 
 _OLE_KINDS = (".xls", ".xlt")
 
@@ -24,7 +24,7 @@ def read_sheets(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pars
     if path.suffix.lower() in _OLE_KINDS:
         yield _read(path, None, notes)
     else:
-        with opened(path) as archive:  # looks for bombs before calamine unpacks
+        with open_zip(path) as archive:  # looks for bombs before calamine unpacks
             title = core_properties(archive).get("title", "")
             parsed = _read(path, Workbook(archive, notes), notes)
         yield Parsed(parsed.text, parsed.marks, title)
@@ -66,7 +66,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
     return Parsed(*builder.result())
 
 
-def _sheet(sheet: Any) -> Sheet:
+def _sheet(sheet: Any) -> SheetCells:
     """Return a sheet's cells as words, and its merged ones.
 
     Raises:
@@ -75,15 +75,15 @@ def _sheet(sheet: Any) -> Sheet:
     rows: list[list[str]] = []
     letters = 0
     for row in sheet.iter_rows():
-        rows.append([_shown(value) for value in row])
+        rows.append([_cell_text(value) for value in row])
         letters += sum(map(len, rows[-1]))
         if letters > LONGEST_TEXT:
             raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
     left = sheet.start[1] if sheet.start else 0
-    return Sheet(rows, left, list(sheet.merged_cell_ranges or ()))
+    return SheetCells(rows, left, list(sheet.merged_cell_ranges or ()))
 
 
-def _shown(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     """Return a cell as a person would write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"

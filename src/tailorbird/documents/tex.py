@@ -115,7 +115,7 @@ def _outside_code(text: str, pattern: re.Pattern[str], words: str) -> str:
     return "".join((*parts, pattern.sub(words, text[at:])))
 
 
-def _braced(text: str, at: int) -> tuple[str, int]:
+def _in_braces(text: str, at: int) -> tuple[str, int]:
     """Return what stands in braces from a place on, and where it ends."""
     depth = 0
     for match in re.compile(r"(?<!\\)[{}]").finditer(text, at):
@@ -135,7 +135,7 @@ class _Tex:
         """Take what the text calls itself."""
         for name in ("title", "author", "date"):
             if match := re.search(rf"\\{name}(?:\[[^\]]{{0,500}}\])?(?=\{{)", text):
-                words = squeeze(self.words(_THANKS.sub("", _braced(text, match.end())[0])))
+                words = squeeze(self.words(_THANKS.sub("", _in_braces(text, match.end())[0])))
                 if name == "title":
                     self.outline.heading(words, 1)
                 elif words:
@@ -165,7 +165,7 @@ class _Tex:
         """Read a command whose argument is a heading or a caption, which may take some lines."""
         while line.count("{") > line.count("}") and (more := next(lines, None)) is not None:
             line += f" {more.strip()}"
-        words, end = _braced(line, max(line.find("{"), 0))
+        words, end = _in_braces(line, max(line.find("{"), 0))
         if name == "caption":
             self.outline.leave_lists()
             self.outline.line(self.words(words))
@@ -212,7 +212,7 @@ class _Tex:
             term, _, text = text[1:].partition("]")
             text = f"{term.rstrip(':')}: {text.strip()}"
         elif self._lists[-1:] == ["thebibliography"] and text.startswith("{"):
-            key, end = _braced(text, 0)
+            key, end = _in_braces(text, 0)
             text = f"[{key}] {text[end:].strip()}"
         self.outline.item(max(len(self._lists), 1), number, self.words(text))
 
@@ -221,7 +221,7 @@ class _Tex:
         at = 0
         for _ in range(2 if name in ("tabular*", "tabularx", "tabulary") else 1):
             text = re.sub(r"^\s*\[[^\]]*\]", "", text[at:]).lstrip()
-            at = _braced(text, 0)[1] if text.startswith("{") else 0
+            at = _in_braces(text, 0)[1] if text.startswith("{") else 0
         rows: list[list[Cell]] = []
         covered: dict[int, int] = {}  # the row down to which a cell above reaches, by column
         head = 0
@@ -258,7 +258,7 @@ class _Tex:
         return "".join((*parts, self._plain(text[at:])))
 
     def _plain(self, text: str) -> str:
-        text = _ACCENT.sub(_accented, text)
+        text = _ACCENT.sub(_accent, text)
         text = _LINK.sub(r"[\2](\1)", _WITH_NAME.sub("", _DROPPED.sub("", text)))
         text = _NAME.sub(self._named, _KEYED.sub(r"[\1]", text))
         for _ in range(_NESTED):
@@ -276,6 +276,6 @@ class _Tex:
         return self._macros.get(name) or _LETTERS.get(name, "")
 
 
-def _accented(match: re.Match[str]) -> str:
+def _accent(match: re.Match[str]) -> str:
     accent, letter = filter(None, match.groups())
     return unicodedata.normalize("NFC", letter + _ACCENTS[accent])

@@ -84,7 +84,7 @@ def counter(tokenizer: Any) -> TokenCounter:
     return TokenCounter(tokenizer)
 
 
-class Words:
+class WordSpans:
     """The words of a stretch of text: where they stand and what they count.
 
     Attributes:
@@ -128,11 +128,7 @@ _LETTERS = np.array([not chr(code).isspace() for code in range(0x3002)])
 
 
 def _with_parts(
-    text: str,
-    spans: Iterable[tuple[int, int]],
-    counts: list[int],
-    counter: TokenCounter,
-    most: int,
+    text: str, spans: Iterable[tuple[int, int]], counts: list[int], counter: TokenCounter, most: int
 ) -> tuple[list[tuple[int, int]], list[int], bool]:
     """Put parts in the place of words that are too long for a chunk to be cut between them.
 

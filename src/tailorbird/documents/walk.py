@@ -102,7 +102,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 if (identity := _identity(path)) not in folders:
                     folders.add(identity)
                     inner.append(path)
-            elif is_file and _taken(include, path, root):
+            elif is_file and _is_included(include, path, root):
                 yield path
         waiting.extend(reversed(inner))
     if strays:
@@ -131,7 +131,7 @@ def _left_out(path: Path, error: OSError) -> None:
     log.warn(f"{source_of(path)} is left out: cannot be opened: {error.strerror}")
 
 
-def _taken(include: Globs, path: Path, root: Path) -> bool:
+def _is_included(include: Globs, path: Path, root: Path) -> bool:
     return not include.patterns or bool(include.verdict(os.path.relpath(path, root)))
 
 

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.html_main import main_part
-from tailorbird.documents.html_page import Page
-from tailorbird.documents.html_words import is_unseen, name_of, shown
+from tailorbird.documents.html_page import PageWriter
+from tailorbird.documents.html_words import is_unseen, name_of, visible_text
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.zipped import attribute, local, member, needed, opened
+from tailorbird.documents.zipped import attribute, local, member, open_zip, required_part
 
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
 _WORDS = ".//text()[not(parent::script or parent::style or parent::noscript or parent::template)]"
@@ -27,16 +27,16 @@ def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     The main part as it is seen: lists with their numbers, terms with what is said of them, 10⁶ as
     `10^6`, formulas as TeX or on a line; see "Web pages".
     """
-    text = _declared(path.read_bytes(), notes)
+    text = _decode_page(path.read_bytes(), notes)
     root = _tree(text, notes)
     heading, part, left_out = main_part(root, notes)
     builder = TextBuilder()
     if heading is not None:
-        builder.heading(shown(heading), 1)
-    page = Page(builder, left_out)
+        builder.heading(visible_text(heading), 1)
+    page = PageWriter(builder, left_out)
     page.write(part)
     page.tell(notes)
-    yield _parsed(builder, root, text)
+    yield _result(builder, root, text)
 
 
 def html(text: str, notes: Notes) -> Parsed:
@@ -47,20 +47,20 @@ def html(text: str, notes: Notes) -> Parsed:
     """
     root = _tree(text, notes)
     builder = TextBuilder()
-    page = Page(builder)
+    page = PageWriter(builder)
     page.write(root)
     page.tell(notes)
-    return _parsed(builder, root, text)
+    return _result(builder, root, text)
 
 
-def _parsed(builder: TextBuilder, root: Any, text: str) -> Parsed:
+def _result(builder: TextBuilder, root: Any, text: str) -> Parsed:
     words, marks = builder.result()
     if not words and _MARKUP.search(text):
         raise Unreadable("no text in it: a page that is filled by its scripts, or only pictures")
     return Parsed(words, marks, _title(root), _facts(root))
 
 
-def _declared(data: bytes, notes: Notes) -> str:
+def _decode_page(data: bytes, notes: Notes) -> str:
     """Return a page's characters, by the encoding it names where its bytes are not UTF-8."""
     try:
         data.decode("utf-8")
@@ -115,7 +115,7 @@ def _letters(element: Any) -> int:
 def _title(root: Any) -> str:
     """Return the page's title, which no drawing in it has, else its first heading."""
     titles = [e for e in root.iter("title") if next(e.iterancestors("svg", "symbol"), None) is None]
-    words = (shown(e) for e in (*titles, *root.iter("h1")))
+    words = (visible_text(e) for e in (*titles, *root.iter("h1")))
     return next(filter(None, words), "")
 
 
@@ -136,13 +136,13 @@ def read_epub(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
     Chapters in the order of the book, each read as a page, without its menus.
     """
-    with opened(path) as archive:
-        container = needed(archive, "META-INF/container.xml", "an EPUB")
+    with open_zip(path) as archive:
+        container = required_part(archive, "META-INF/container.xml", "an EPUB")
         if member(archive, "META-INF/rights.xml") is not None:
             raise Unreadable("encrypted: it is protected against copying")
         files = [attribute(e, "full-path") for e in container.iter() if local(e) == "rootfile"]
         name = next((file for file in files if file), "")
-        package = needed(archive, name, "an EPUB")
+        package = required_part(archive, name, "an EPUB")
         base = posixpath.dirname(name)
         places = {e.get("id"): e for e in package.iter() if local(e) == "item"}
         builder = TextBuilder()
@@ -164,11 +164,11 @@ def _chapter(builder: TextBuilder, data: bytes | None, place: str, notes: Notes)
         return
     builder.leave()
     try:
-        root = _tree(_declared(data, notes), notes)
+        root = _tree(_decode_page(data, notes), notes)
     except Unreadable as error:
         notes.append(f"its chapter {place}: {error}")
     else:
-        page = Page(builder, set(root.iter("nav")))
+        page = PageWriter(builder, set(root.iter("nav")))
         page.write(root)
         page.tell(notes)
 

@@ -6,11 +6,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, raised
-from tailorbird.documents.drawing import Drawings, formatted, paragraphs
+from tailorbird.documents.build import TextBuilder, superscript
+from tailorbird.documents.drawing import Drawings, format_value, paragraphs
 from tailorbird.documents.grid import whole_number
 from tailorbird.documents.parsed import Notes, Unreadable
-from tailorbird.documents.regions import Sheet
+from tailorbird.documents.regions import SheetCells
 from tailorbird.documents.zipped import (
     Relation,
     attribute,
@@ -18,8 +18,8 @@ from tailorbird.documents.zipped import (
     main_part,
     member,
     parse_xml,
-    part,
     relations,
+    xml_part,
 )
 
 _PLACE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
@@ -40,7 +40,7 @@ class Workbook:
         self.percent: set[str] = set()
         self.raised: dict[str, str] = {}
         main = main_part(archive, "xl/workbook.xml")
-        root = part(archive, main) if main.endswith(".xml") else None
+        root = xml_part(archive, main) if main.endswith(".xml") else None
         if root is None:
             return
         targets = relations(archive, main)
@@ -49,12 +49,12 @@ class Workbook:
             if relation in targets:
                 self.places[sheet.get("name") or ""] = targets[relation].place
         for target in targets.values():
-            if target.kind == "styles" and (styles := part(archive, target.place)) is not None:
+            if target.kind == "styles" and (styles := xml_part(archive, target.place)) is not None:
                 self._read_styles(styles)
             elif target.kind == "sharedStrings":
                 self._read_strings(target.place)
 
-    def complete(self, name: str, sheet: Sheet) -> None:
+    def complete(self, name: str, sheet: SheetCells) -> None:
         """Add to a sheet's cells what their XML says and calamine does not."""
         if name not in self.places:
             return
@@ -66,7 +66,7 @@ class Workbook:
         except Unreadable as error:  # calamine minds less
             self.notes.append(f"sheet {name!r}: read without its looks: {error}")
 
-    def _look_at_cells(self, name: str, sheet: Sheet, data: bytes) -> None:
+    def _look_at_cells(self, name: str, sheet: SheetCells, data: bytes) -> None:
         lacking = 0
         for cell in _raw_cells(data, self.places[name]):
             style, kind = cell.get("s") or "", cell.get("t") or "n"
@@ -85,7 +85,7 @@ class Workbook:
             if kind == "n" and _LONG_NUMBER.fullmatch(value):
                 sheet.rows[row][at] = value
             elif kind == "n" and value and style in self.percent:
-                sheet.rows[row][at] = formatted(value, "%")
+                sheet.rows[row][at] = format_value(value, "%")
             elif kind == "s" and value in self.raised:
                 sheet.rows[row][at] = self.raised[value]
             elif kind == "inlineStr":
@@ -99,7 +99,10 @@ class Workbook:
     def drawings(self, name: str) -> Iterator[tuple[Any, dict[str, Relation]]]:
         """Yield a sheet's drawings, each with what it refers to."""
         for target in relations(self.archive, self.places.get(name, "")).values():
-            if target.kind == "drawing" and (root := part(self.archive, target.place)) is not None:
+            if (
+                target.kind == "drawing"
+                and (root := xml_part(self.archive, target.place)) is not None
+            ):
                 yield root, relations(self.archive, target.place)
 
     def write_drawings(self, name: str, builder: TextBuilder) -> None:
@@ -142,12 +145,12 @@ class Workbook:
             words = ((str(number), _raised_words(text)) for number, text in enumerate(texts))
             self.raised = {number: text for number, text in words if text}
 
-    def _read_relations(self, name: str, targets: dict[str, Relation], sheet: Sheet) -> None:
+    def _read_relations(self, name: str, targets: dict[str, Relation], sheet: SheetCells) -> None:
         comments = 0
         for target in targets.values():
             root = None
             if target.kind in ("table", "comments"):
-                root = part(self.archive, target.place)
+                root = xml_part(self.archive, target.place)
             if root is not None and target.kind == "table":
                 _mark_table(root, sheet)
             elif root is not None:
@@ -156,7 +159,7 @@ class Workbook:
             self.notes.append(f"sheet {name!r}: {comments} comments are left out")
 
 
-def _mark_table(root: Any, sheet: Sheet) -> None:
+def _mark_table(root: Any, sheet: SheetCells) -> None:
     """Mark the header of what Excel calls a table."""
     first, _, last = (root.get("ref") or "").partition(":")
     start, end = _coordinates(first), _coordinates(last or first)
@@ -175,7 +178,7 @@ def _raised_words(text: Any) -> str:
         looks = [e for e in piece.getparent().iter() if local(e) == "vertAlign"]
         high = any(attribute(e, "val") == "superscript" for e in looks)
         any_raised = any_raised or high
-        words += raised(words, piece.text or "") if high else piece.text or ""
+        words += superscript(words, piece.text or "") if high else piece.text or ""
     return words if any_raised else ""
 
 

@@ -32,7 +32,7 @@ def main() -> None:
 
     def answer(question: bytes) -> bytes:
         _alarm(int(options.seconds) + _GRACE_SECONDS)
-        body = _packed(_answer(json.loads(question), options))
+        body = _encode(_answer(json.loads(question), options))
         _alarm(0)
         return body
 
@@ -91,7 +91,7 @@ def _plain(document: Document) -> dict[str, Any]:
 _FIELDS = tuple(field.name for field in dataclasses.fields(Document))
 
 
-def _packed(answer: dict[str, Any]) -> bytes:
+def _encode(answer: dict[str, Any]) -> bytes:
     try:
         return json.dumps(answer).encode("ascii")
     except MemoryError:

@@ -11,7 +11,7 @@ from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.formula import all_words
 from tailorbird.documents.grid import whole_number
-from tailorbird.documents.html_page import Page
+from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.web import read_html
 from tailorbird.documents.zipped import attribute, local
@@ -232,7 +232,7 @@ def _write(root: Any, vocabulary: _Vocabulary, title: str, notes: Notes) -> Text
         _part_words(element)
     builder = TextBuilder()
     builder.heading(title, 1)
-    page = Page(builder, translation.left_out)
+    page = PageWriter(builder, translation.left_out)
     page.write(root)
     page.tell(notes)
     return builder

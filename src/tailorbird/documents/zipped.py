@@ -18,7 +18,7 @@ _OLE = b"\xd0\xcf\x11\xe0"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive whose unpacked size is bearable.
 
     Raises:
@@ -91,19 +91,19 @@ def parse_xml(data: bytes, name: str) -> Any:
     return root
 
 
-def part(archive: zipfile.ZipFile, name: str) -> Any | None:
+def xml_part(archive: zipfile.ZipFile, name: str) -> Any | None:
     """Return the root of an XML file of the archive, None if there is none of that name."""
     data = member(archive, name)
     return None if data is None else parse_xml(data, name)
 
 
-def needed(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
+def required_part(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
     """Return the root of an XML file without which this is no file of its kind.
 
     Raises:
         Unreadable: There is none.
     """
-    root = part(archive, name)
+    root = xml_part(archive, name)
     if root is None:
         raise Unreadable(f"not {kind}: it has no {name}")
     return root
@@ -125,7 +125,7 @@ class Relation:
 def relations(archive: zipfile.ZipFile, name: str) -> dict[str, Relation]:
     """Return what a part of an Office file refers to within the archive, by the relation's id."""
     folder, file = posixpath.split(name)
-    root = part(archive, posixpath.join(folder, "_rels", f"{file}.rels"))
+    root = xml_part(archive, posixpath.join(folder, "_rels", f"{file}.rels"))
     targets = {}
     for element in root.iter() if root is not None else ():
         if local(element) == "Relationship" and element.get("TargetMode") != "External":
@@ -159,7 +159,7 @@ def attribute(element: Any, name: str) -> str | None:
 def core_properties(archive: zipfile.ZipFile, name: str = "docProps/core.xml") -> dict[str, str]:
     """Return what an Office file says of itself: ``title``, ``creator``, ``language`` ..."""
     try:
-        root = part(archive, name)
+        root = xml_part(archive, name)
     except Unreadable:
         return {}
     properties: dict[str, str] = {}

@@ -11,7 +11,7 @@ from tailorbird.arms.saved import arm_folder, load
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.formats import Asked
 from tailorbird.data.layout import PROSE, TABLES
-from tailorbird.data.read import named_in, read_examples
+from tailorbird.data.read import named_columns, read_examples
 from tailorbird.data.sources import files_of
 from tailorbird.data.tables import read_table
 from tailorbird.data.textfile import kind_of
@@ -189,7 +189,7 @@ def predict_file(
     # Only words are read otherwise than texts.
     words: Asked = task if TASKS[task].per_word else "classification"
     loaded = read_examples(path, text=column, need_label=False, like=like, task=words)
-    table = read_table(path, named_in(column, None, like))
+    table = read_table(path, named_columns(column, None, like))
     rows = {
         e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples
     }

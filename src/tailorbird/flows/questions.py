@@ -18,7 +18,7 @@ from tailorbird.arms.questions.sheet import (
 )
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.data.judged import read_answers
-from tailorbird.data.question_split import QuestionSplit, SplitBy, Wanted, split_questions
+from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.question_change import Change, make_change
@@ -184,7 +184,7 @@ def _split(
     )
     cpu = choose(config.model.device, config.model.precision).kind == "cpu"
     rows = asked.train or (_CPU_ROWS if cpu else None)
-    wanted = Wanted(asked.test, rows, asked.validation)
+    wanted = PartSizes(asked.test, rows, asked.validation)
 
     def paragraph(question: Question) -> str:
         return gold[question.id].id if question.id in gold else ""

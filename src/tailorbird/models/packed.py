@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.pack import Packed, pack, token_groups
+from tailorbird.data.pack import PackedBatch, pack, token_groups
 from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import Device
 from tailorbird.models.packed_attention import NAME, Rows, pad, register
@@ -187,20 +187,20 @@ class Reader:
             losses, hits = target_scores(states, _fresh(self.head, self.inner), targets)
         return losses.cpu().double().numpy(), hits.cpu().numpy(), packed.owners
 
-    def _states(self, packed: Packed) -> torch.Tensor:
+    def _states(self, packed: PackedBatch) -> torch.Tensor:
         """Return the states ``[targets, hidden]`` that predict the trained tokens."""
         if self.way == "packed":
             return self._read_row(packed)[torch.from_numpy(packed.predicting).to(self.device.name)]
         return self._read_padded(packed)
 
-    def _logits(self, packed: Packed) -> torch.Tensor:
+    def _logits(self, packed: PackedBatch) -> torch.Tensor:
         """Return ``[targets, vocabulary]`` in fp32."""
         if self.way == "own":
             return self._read_padded(packed).float()
         logits: torch.Tensor = self.inner.get_output_embeddings()(self._states(packed)).float()
         return logits
 
-    def _embed(self, packed: Packed, ids: torch.Tensor) -> torch.Tensor:
+    def _embed(self, packed: PackedBatch, ids: torch.Tensor) -> torch.Tensor:
         """Return ``[1, total, hidden]`` embeddings, the virtual tokens' among them."""
         embedded: torch.Tensor = self.inner.get_input_embeddings()(ids)
         if not self.virtual:
@@ -211,7 +211,7 @@ class Reader:
         times = len(packed.slots) // self.virtual
         return embedded.index_copy(1, slots, prompt.repeat(times, 1)[None])
 
-    def _read_row(self, packed: Packed) -> torch.Tensor:
+    def _read_row(self, packed: PackedBatch) -> torch.Tensor:
         ids = torch.from_numpy(packed.ids).to(self.device.name)[None]
         rows = Rows.of(packed, ids.device)
         out = self.inner.get_decoder()(
@@ -224,7 +224,7 @@ class Reader:
         states: torch.Tensor = out.last_hidden_state[0]
         return states
 
-    def _read_padded(self, packed: Packed) -> torch.Tensor:
+    def _read_padded(self, packed: PackedBatch) -> torch.Tensor:
         """Return, of a padded batch, the predicting places' states (``own``: their logits)."""
         rows = Rows.of(packed, torch.device(self.device.name), as_one=True)
         ids = torch.from_numpy(packed.ids).to(self.device.name)[None]

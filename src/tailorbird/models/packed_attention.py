@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.pack import Packed
+from tailorbird.data.pack import PackedBatch
 
 NAME = "tailorbird_packed"
 
@@ -39,7 +39,7 @@ class Rows:
     windows: set[int | None] = field(default_factory=set, compare=False)
 
     @classmethod
-    def of(cls, packed: Packed, device: torch.device, *, as_one: bool = False) -> "Rows":
+    def of(cls, packed: PackedBatch, device: torch.device, *, as_one: bool = False) -> "Rows":
         """Return the row's groups; `as_one` pads all its sequences to one length."""
         starts = packed.starts
         runs = ((0, len(starts) - 1),) if as_one else packed.groups

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.data.encode import Text
-from tailorbird.data.targets import shown_labels
+from tailorbird.data.targets import labels_text
 from tailorbird.metrics import multilabel as metrics
 from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.models.linear import fit_labels
@@ -113,7 +113,7 @@ class Multilabel(HeadTask):
             metrics.losses(outputs, truth),
             lambda i: bool(wrong[i]),
             lambda i: str(examples[i].label),
-            lambda i: shown_labels(chosen_labels(outputs[i], target.of_row(i))),
+            lambda i: labels_text(chosen_labels(outputs[i], target.of_row(i))),
         )
         return replace(report, errors=errors)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird.data.encode import Text
-from tailorbird.data.targets import shown_values
+from tailorbird.data.targets import values_text
 from tailorbird.metrics import regression as metrics
 from tailorbird.metrics.intervals import Groups
 from tailorbird.models.linear import fit_values
@@ -108,7 +108,7 @@ class Regression(HeadTask):
             metrics.losses(outputs, truth, target.deviation),
             lambda i: True,
             lambda i: str(examples[i].label),
-            lambda i: shown_values(target.labels, outputs[i].tolist(), digits=3),
+            lambda i: values_text(target.labels, outputs[i].tolist(), digits=3),
         )
         most = min(len(truth), _MOST_RESIDUALS)
         chosen = np.unique(np.linspace(0, len(truth) - 1, most).astype(int))

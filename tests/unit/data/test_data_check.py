@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from tailorbird.data import leaks, near
 from tailorbird.data.check import check_split, summarise, truncation_finding
 from tailorbird.data.near import NearTexts
-from tailorbird.data.normalise import shortened, text_key
+from tailorbird.data.normalise import shorten, text_key
 from tailorbird.data.read import read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
@@ -262,7 +262,7 @@ def test_summary() -> None:
 def test_sameness() -> None:
     assert text_key(" Straße\u00a0 ﬁve Ａ\n") == text_key("STRASSE five a") == "strasse five a"
     assert text_key("a b") != text_key("ab")
-    assert shortened("a\nb " + "c" * 90) == "a b " + "c" * 73 + "..."
+    assert shorten("a\nb " + "c" * 90) == "a b " + "c" * 73 + "..."
 
 
 def check_real(train: str, test: str, validation: str | None = None) -> tuple[Split, Split]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tailorbird.data.layout import split_files
 from tailorbird.data.read import read_examples, read_parts
-from tailorbird.data.reservoir import Kept
+from tailorbird.data.reservoir import Reservoir
 from tailorbird.data.sources import Source, parts_of, splits_of
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError
@@ -112,7 +112,7 @@ def test_faults_of_several_files_name_file_and_line(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None)
 @given(count=st.integers(0, 200), most=st.integers(1, 60), seed=st.integers(0, 9))
 def test_a_sample_keeps_order_and_size(count: int, most: int, seed: int) -> None:
-    kept: Kept[int] = Kept("x", most, seed)
+    kept: Reservoir[int] = Reservoir("x", most, seed)
     for number in range(count):
         kept.add(number)
     found = kept.rows()
@@ -124,7 +124,7 @@ def test_a_sample_is_fair() -> None:
     """Each of 20 rows in 4,000 draws of 5: 1,000 times, by binomial's deviation 27."""
     seen = [0] * 20
     for seed in range(4000):
-        kept: Kept[int] = Kept("x", 5, seed)
+        kept: Reservoir[int] = Reservoir("x", 5, seed)
         for number in range(20):
             kept.add(number)
         for number in kept.rows():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.data.decode import NotText, declared, encoding_of
+from tailorbird.data.decode import NotText, codec_of, encoding_of
 from tailorbird.data.textfile import read_text
 from tailorbird.documents.decode import decode, decode_part
 from tailorbird.errors import UserError
@@ -121,7 +121,7 @@ def test_zeros_of_a_binary_file() -> None:
      ("utf8", "utf-8"), ("x-unknown", None), ("base64", None)],
 )  # fmt: skip
 def test_names_of_encodings_as_browsers_take_them(label: str, codec: str | None) -> None:
-    assert declared(label) == codec
+    assert codec_of(label) == codec
 
 
 def test_a_part_whose_encoding_is_named() -> None:

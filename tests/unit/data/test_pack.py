@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.pack import Packed, pack, token_groups
+from tailorbird.data.pack import PackedBatch, pack, token_groups
 from tailorbird.data.tokens import Tokens
 
 
@@ -31,7 +31,7 @@ def chosen(tokens: Tokens, random: "np.random.Generator") -> np.ndarray:
     return order[: int(random.integers(1, len(tokens) + 1))]
 
 
-def of_sequence(packed: Packed, number: int) -> slice:
+def of_sequence(packed: PackedBatch, number: int) -> slice:
     """Return where the `number`-th sequence of the row lies."""
     return slice(int(packed.starts[number]), int(packed.starts[number + 1]))
 

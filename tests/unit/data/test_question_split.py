@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.data.judged import is_squad, read_answers
-from tailorbird.data.question_split import Wanted, split_questions
+from tailorbird.data.question_split import PartSizes, split_questions
 from tailorbird.errors import UserError
 from tailorbird.records import Question
 
@@ -59,22 +59,22 @@ def test_a_question_without_an_answer_is_named(tmp_path: Path) -> None:
 
 def test_no_page_is_in_two_parts_and_a_repeated_split_is_the_same() -> None:
     questions = made(120)
-    split = split_questions(questions, "document", Wanted(test=30))
+    split = split_questions(questions, "document", PartSizes(test=30))
     pages = [
         {page for q in part for page in q.judged}
         for part in (split.train, split.validation, split.test)
     ]
     assert len(split.test) == 30 and len(split.validation) == 12 and len(split.train) > 50
     assert not pages[0] & pages[1] and not pages[0] & pages[2] and not pages[1] & pages[2]
-    assert split == split_questions(questions, "document", Wanted(test=30))
-    other = split_questions(questions, "document", Wanted(test=30), seed=2)
+    assert split == split_questions(questions, "document", PartSizes(test=30))
+    other = split_questions(questions, "document", PartSizes(test=30), seed=2)
     assert {q.id for q in other.test} != {q.id for q in split.test}
 
 
 def test_paragraphs_of_one_page_may_part() -> None:
     questions = made(80, pages=1)
     split = split_questions(
-        questions, "paragraph", Wanted(test=20), paragraph=lambda q: f"part {int(q.id) % 16}"
+        questions, "paragraph", PartSizes(test=20), paragraph=lambda q: f"part {int(q.id) % 16}"
     )
     groups = [{int(q.id) % 16 for q in part} for part in (split.train, split.test)]
     assert not groups[0] & groups[1]
@@ -82,19 +82,19 @@ def test_paragraphs_of_one_page_may_part() -> None:
 
 def test_what_is_asked_twice_is_dropped_from_training_and_told() -> None:
     questions = made(120)
-    first = split_questions(questions, "question", Wanted(test=30))
+    first = split_questions(questions, "question", PartSizes(test=30))
     # The same words on a page of the other part.
     double = first.test[0]
     again = Question("new", double.text.upper(), {"elsewhere.md": 1}, ("x",))
-    split = split_questions([*questions, again], "document", Wanted(test=30))
+    split = split_questions([*questions, again], "document", PartSizes(test=30))
     texts = [{q.text.lower() for q in part} for part in (split.train, split.test)]
     assert not texts[0] & texts[1]
 
 
 def test_answers_that_training_has_too_are_counted() -> None:
-    split = split_questions(made(120, answer="the same"), "document", Wanted(test=30))
+    split = split_questions(made(120, answer="the same"), "document", PartSizes(test=30))
     assert split.shared_answers == 1.0
-    assert split_questions(made(120), "document", Wanted(test=30)).shared_answers == 0.0
+    assert split_questions(made(120), "document", PartSizes(test=30)).shared_answers == 0.0
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_answers_that_training_has_too_are_counted() -> None:
 )
 def test_what_cannot_be_parted_is_refused(questions: list[Question], by: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        split_questions(questions, by, Wanted(test=20))  # type: ignore[arg-type]
+        split_questions(questions, by, PartSizes(test=20))  # type: ignore[arg-type]

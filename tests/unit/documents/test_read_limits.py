@@ -273,7 +273,7 @@ def test_a_number_that_no_json_holds_is_a_reason(
     for name, why in (("raises", "LookupError: no such codec"), ("huge", "ValueError: Exceeds")):
         (tmp_path / name).write_text("x")
         question = {"path": bytes(tmp_path / name).hex(), "source": name, "known": ""}
-        answer = json.loads(worker._packed(worker._answer(question, ReadOptions())))
+        answer = json.loads(worker._encode(worker._answer(question, ReadOptions())))
         assert answer["why"].startswith(f"cannot be read as a document: {why}")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tailorbird.documents.kinds import read_file
 from tailorbird.documents.parsed import ReadOptions, Unreadable
-from tailorbird.documents.regions import Sheet, sheet_tables
+from tailorbird.documents.regions import SheetCells, sheet_tables
 
 Fill = Callable[[Any], None]
 
@@ -228,7 +228,7 @@ def test_one_long_text_in_many_cells_is_refused(tmp_path: Path) -> None:
 
 
 def test_merged_cells_beyond_the_sheet_are_harmless() -> None:
-    sheet = Sheet([["a", "b", "c"], ["d", "e", "f"]], merged=[((0, 0), (10**6, 0))])
+    sheet = SheetCells([["a", "b", "c"], ["d", "e", "f"]], merged=[((0, 0), (10**6, 0))])
     assert len(list(sheet_tables(sheet))) == 1
 
 
