@@ -8,7 +8,7 @@ from statistics import fmean, median, pstdev
 from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
 from tailorbird.data.normalise import rows, shorten, text_key
 from tailorbird.data.targets import classes_of
-from tailorbird.records import DataSummary, Example, Finding, Split, TaskName
+from tailorbird.records import TASKS, DataSummary, Example, Finding, Split, TaskName
 
 _SAMPLES = 5
 _IMBALANCE = 10
@@ -29,11 +29,11 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
         UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
             without training rows.
     """
-    labelled = split.task == "classification"
-    classes = labelled or split.task == "multilabel"
+    spec = TASKS[split.task]
+    classes = spec.one_label or spec.several_labels
     findings = [
         *(_similar_labels(split) if classes else ()),
-        *(_contradictions(split) if labelled else _several_answers(split)),
+        *(_contradictions(split) if spec.one_label else _several_answers(split)),
         *_duplicates(split),
         *_ranges(split),
     ]
@@ -51,7 +51,7 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
     """Return what the report says about the data."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     counts = {part: _class_counts(examples, split.task) for part, examples in parts.items()}
-    labels = () if split.task == "regression" else split.labels
+    labels = () if TASKS[split.task].numbers else split.labels
     return DataSummary(
         source=source,
         columns=dict(columns),
@@ -106,7 +106,7 @@ def _several_answers(split: Split) -> Iterable[Finding]:
         answers[text_key(example.text)].add(example.label)
     several = [text for text, labels in answers.items() if len(labels) > 1]
     if several:
-        noun = "prompt" if split.task == "generation" else "text"
+        noun = "prompt" if TASKS[split.task].prompts else "text"
         prompts = f"{noun} has" if len(several) == 1 else f"{noun}s have"
         yield Finding(
             code="several_answers",
@@ -143,9 +143,9 @@ def _duplicates(split: Split) -> Iterable[Finding]:
     twice = [(text, n) for (text, _), n in counts.items() if n > 1]
     if twice:
         extra = sum(n - 1 for _, n in twice)
-        what = {"generation": "answer and all", "text": "word for word"}.get(
-            split.task, "label and all"
-        )
+        spec = TASKS[split.task]
+        written = "answer and all" if spec.prompts else "word for word"
+        what = "label and all" if spec.head else written
         yield Finding(
             code="duplicates",
             level="info",
@@ -157,7 +157,7 @@ def _duplicates(split: Split) -> Iterable[Finding]:
 
 def _ranges(split: Split) -> Iterable[Finding]:
     """Tell what the numbers to learn are like, so that a wrong column is seen."""
-    for i, name in enumerate(split.labels if split.task == "regression" else ()):
+    for i, name in enumerate(split.labels if TASKS[split.task].numbers else ()):
         values = [example.values[i] for example in split.train]
         limits = f"{min(values):.6g} to {max(values):.6g}"
         yield Finding(
@@ -183,7 +183,7 @@ def _imbalance(split: Split) -> Iterable[Finding]:
             message=(
                 f"The largest class, {most!r}, has {many / few:.0f} times the training rows of "
                 f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, "
-                f"not at {'micro F1' if split.task == 'multilabel' else 'accuracy'}."
+                f"not at {'micro F1' if TASKS[split.task].several_labels else 'accuracy'}."
             ),
             count=few,
             samples=tuple(
@@ -211,7 +211,7 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
 
 def _have(split: Split, count: int) -> str:
     """Return what so many of the labels are called, and the verb after it."""
-    one, many = ("label", "labels") if split.task == "multilabel" else ("class", "classes")
+    one, many = ("label", "labels") if TASKS[split.task].several_labels else ("class", "classes")
     return f"{one} has" if count == 1 else f"{many} have"
 
 

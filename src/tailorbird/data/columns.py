@@ -1,7 +1,7 @@
 """Which column is the text and which the label: as told, or guessed and said."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from tailorbird.data.table import Table, name_list
@@ -21,16 +21,27 @@ _GUESS_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The columns to read; ``label`` is None where there is none and none is needed."""
+class Columns:
+    """The columns to read: one or two texts, and no, one or several labels."""
 
-    text: str
-    label: str | None
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The only text."""
+        return self.texts[0]
+
+    @property
+    def label(self) -> str | None:
+        """The only label, None where there is none and none is needed."""
+        return self.labels[0] if self.labels else None
+
     def as_dict(self) -> dict[str, str]:
-        """Return ``{"text": ..., "label": ...}``."""
-        return {"text": self.text} | ({"label": self.label} if self.label is not None else {})
+        """Return ``{"text": ..., "pair": ..., "label": ...}``."""
+        roles = dict(zip(("text", "pair"), self.texts, strict=False))
+        return roles | ({"label": ",".join(self.labels)} if self.labels else {})
 
 
 def choose_columns(
@@ -40,7 +51,7 @@ def choose_columns(
     *,
     need_label: bool,
     like: Mapping[str, str] | None = None,
-) -> Chosen:
+) -> Columns:
     """Return the columns the user named, or the ones their names and values point to.
 
     Args:
@@ -67,11 +78,11 @@ def choose_columns(
         found_text, found_label = _by_values(table, found_text, found_label)
     if found_text is None or (need_label and found_label is None):
         raise _undecided(table, found_text, found_label, need_label=need_label)
-    columns = Chosen(found_text, found_label)
+    columns = Columns((found_text,), (found_label,) if found_label is not None else ())
     if text is None or (label is None and found_label is not None):
-        words = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
-        note = f"{table.path}: columns guessed: {words}; say --text/--label for others"
-        columns = Chosen(found_text, found_label, (note,))
+        roles = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
+        note = f"{table.path}: columns guessed: {roles}; say --text/--label for others"
+        columns = replace(columns, notes=(note,))
     return columns
 
 
@@ -138,12 +149,9 @@ def _undecided(table: Table, text: str | None, label: str | None, *, need_label:
             f"{table.path}: {names} is the only column, so there are no labels",
             "add a column of labels; the first line must name the columns, such as text,label",
         )
-    lacking = [
-        role
-        for role, column in (("text", text), ("label", label))
-        if column is None and (role == "text" or need_label)
-    ]
-    flags = " ".join(f"--{role} NAME" for role in ("text", "label") if role == "text" or need_label)
+    roles = {"text": text, "label": label} if need_label else {"text": text}
+    lacking = [role for role, column in roles.items() if column is None]
+    flags = " ".join(f"--{role} NAME" for role in roles)
     return UserError(
         f"{table.path}: which column is the {' and which the '.join(lacking)}? "
         f"The columns are: {names}",

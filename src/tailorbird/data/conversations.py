@@ -46,6 +46,7 @@ FIXES = {
 }
 """What to do about each kind of fault."""
 
+_TEXT = "text"
 _THOUGHTS = (*THOUGHTS, "reasoning")
 _READ = frozenset(
     ("role", "from", "content", "value", "name", "tool_call_id", "tool_calls", "function_call")
@@ -240,7 +241,7 @@ def _content(value: Any) -> str:
 
 
 def _part(part: Any) -> str:
-    if isinstance(part, Mapping) and part.get("type", "text") == "text":
+    if isinstance(part, Mapping) and part.get("type", _TEXT) == _TEXT:
         if not is_trained(part):
             raise Unusable("marks", "a part of a message that is not trained, while others are")
         text = part.get("text", part.get("value"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tailorbird.data.stratify import deal
 from tailorbird.errors import UserError
-from tailorbird.records import Split
+from tailorbird.records import TASKS, Split
 
 _LISTED = 5
 
@@ -55,7 +55,7 @@ def make_folds(
 
 def _check(fold: Split, count: int) -> None:
     """Refuse a fold whose model could not learn a class."""
-    if fold.task != "classification":
+    if not TASKS[fold.task].one_label:
         return
     there = {example.label for example in fold.train}
     lost = [label for label in fold.labels if label not in there]

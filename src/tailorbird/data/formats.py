@@ -1,20 +1,18 @@
 """Which format a file's rows are in: labels, conversations, prompts with answers, plain text."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
+from tailorbird.data.examples import Wish
 from tailorbird.data.marks import MARKS
 from tailorbird.data.table import Table, name_list
 from tailorbird.errors import UserError
-from tailorbird.records import TaskName, has_head
+from tailorbird.records import TaskName
 
-Asked = Literal[
-    "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
-]
-Kind = Literal["messages", "sharegpt", "alpaca", "pairs", "text"]
+Kind = Literal["messages", "sharegpt", "alpaca", "pairs", "text", "words"]
 
 CHAT_NAMES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
 PROMPT_NAMES = (
@@ -25,13 +23,16 @@ ANSWER_NAMES = (
     *("completion", "answer", "response", "output", "solution", "chosen", "reply", "assistant"),
     *("summary", "translation"),
 )
-WORDS: dict[Kind, str] = {
-    "messages": "messages (OpenAI)",
-    "sharegpt": "conversations (ShareGPT)",
-    "alpaca": "instruction, input, output (Alpaca)",
-    "pairs": "prompt and completion",
-    "text": "plain text (continued pre-training)",
+FORMATS: dict[Kind, tuple[TaskName, str]] = {
+    "messages": ("generation", "messages (OpenAI)"),
+    "sharegpt": ("generation", "conversations (ShareGPT)"),
+    "alpaca": ("generation", "instruction, input, output (Alpaca)"),
+    "pairs": ("generation", "prompt and completion"),
+    "text": ("text", "plain text (continued pre-training)"),
+    "words": ("tokens", ""),
 }
+"""What is learnt from rows of a format, and its name for people; empty for labels."""
+
 _GENERATION = "--set data.task=generation"
 
 
@@ -52,62 +53,44 @@ class Form:
     @property
     def task(self) -> TaskName:
         """What is learnt from rows of this format."""
-        return "text" if self.kind == "text" else "generation"
+        return FORMATS[self.kind][0]
 
     @property
     def words(self) -> str:
         """The format's name for people."""
-        return WORDS[self.kind]
+        return FORMATS[self.kind][1]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user said about a file; None: nothing."""
-
-    task: Asked
-    text: str | None = None
-    label: str | None = None
-    separator: str | None = None
-
-
-def find_form(
-    table: Table, wish: Wish, *, need_label: bool, like: Mapping[str, str]
-) -> Form | None:
+def find_form(table: Table, wish: Wish) -> Form | None:
     """Return how the rows are read; None for texts with labels.
-
-    Args:
-        table: The file.
-        wish: The task and the columns that the user named.
-        need_label: Whether rows must have an answer.
-        like: Columns that another file of the same data has.
 
     Raises:
         UserError: A named column does not exist, or the columns leave a doubt.
     """
-    if has_head(wish.task):
+    if wish.spec is not None and wish.spec.head:
         return None
     check_named(table, wish.text, wish.label)
-    if wish.task == "text":
-        return _plain_text(table, wish, like)
-    form = None if wish.label else _chat(table, wish.text or like.get("messages"))
+    if wish.spec is not None and not wish.spec.prompts:
+        return _plain_text(table, wish)
+    form = None if wish.label else _chat(table, wish.text or wish.like.get("messages"))
     if form is not None:
         return form
-    if wish.task == "generation":
-        return _alpaca(table, wish, need_label) or _pairs(table, wish, need_label, like)
-    return _by_columns(table, wish, need_label)
+    if wish.spec is not None:
+        return _alpaca(table, wish) or _pairs(table, wish, wish.like)
+    return _by_columns(table, wish)
 
 
-def _by_columns(table: Table, wish: Wish, need_label: bool) -> Form | None:
+def _by_columns(table: Table, wish: Wish) -> Form | None:
     """Decide for a user who did not say what is to be learnt."""
     if wish.text or wish.label:
         answers = wish.label is not None and wish.label.strip().casefold() in ANSWER_NAMES
-        return _pairs(table, wish, need_label, {}) if answers else None
-    form = _alpaca(table, wish, need_label) or _named_pair(table)
+        return _pairs(table, wish, {}) if answers else None
+    form = _alpaca(table, wish) or _named_pair(table)
     label = by_name(table.columns, LABEL_NAMES)
     labelled = label is not None and by_name(table.columns, TEXT_NAMES) is not None
     if form is None:
-        single = len(table.columns) == 1 and need_label and not labelled
-        return _plain_text(table, wish, {}) if single else None
+        single = len(table.columns) == 1 and wish.need_label and not labelled
+        return _plain_text(table, replace(wish, like={})) if single else None
     if not labelled:
         return form
     if label is not None and label.strip().casefold() in LABEL_NAMES[:2]:
@@ -136,7 +119,7 @@ def _chat(table: Table, named: str | None) -> Form | None:
         )
     name, first = next(iter(turns.items()))
     kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
-    columns = {"messages": name} | _others(table, ("system", "tools", "functions", "chosen"))
+    columns = {"messages": name} | _others(table, "system", "tools", "functions", "chosen")
     return _marked(table, Form(kind, columns))
 
 
@@ -144,7 +127,7 @@ def _marked(table: Table, form: Form) -> Form:
     """Return the form with the columns that mark which turns are trained, if there are any."""
     columns, notes = dict(form.columns), list(form.notes)
     for name in MARKS:
-        column = _column(table, (name,))
+        column = table.named(name)
         if column is None or column in columns.values():
             continue
         cell = next((cell for cell in table.column(column) if cell not in (None, "")), None)
@@ -178,22 +161,18 @@ def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
     return None
 
 
-def _alpaca(table: Table, wish: Wish, need_label: bool) -> Form | None:
+def _alpaca(table: Table, wish: Wish) -> Form | None:
     if wish.text or wish.label:
         return None
-    instruction, context = _column(table, ("instruction",)), _column(table, ("input", "context"))
-    answer = _column(table, ("output", "response", "completion", "answer"))
-    if (
-        instruction is None
-        or (answer is None and need_label)
-        or (context is None and answer is None)
-    ):
+    instruction, context = table.named("instruction"), table.named("input", "context")
+    answer = table.named("output", "response", "completion", "answer")
+    if instruction is None or (answer is None and (wish.need_label or context is None)):
         return None
     if context is None and _folded(answer or "") != "output":
         return None  # instruction and response: a prompt and its answer
     columns = {"instruction": instruction} | ({"input": context} if context else {})
     columns |= {"output": answer} if answer else {}
-    others = _others(table, ("history", "system", "tools", "functions"))
+    others = _others(table, "history", "system", "tools", "functions")
     return _marked(table, Form("alpaca", columns | others))
 
 
@@ -206,7 +185,7 @@ def _named_pair(table: Table) -> Form | None:
     return _pair(table, prompt, answer, guessed=True)
 
 
-def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) -> Form:
+def _pairs(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
     """Return which columns hold the prompts and the answers.
 
     Raises:
@@ -220,7 +199,7 @@ def _pairs(table: Table, wish: Wish, need_label: bool, like: Mapping[str, str]) 
     prompt = prompt or by_name(free, PROMPT_NAMES) or by_name(free, TEXT_NAMES)
     if prompt is None and len(free) == 1:
         prompt = free[0]
-    if prompt is None or (answer is None and need_label):
+    if prompt is None or (answer is None and wish.need_label):
         names = name_list(table.columns)
         lacking = "prompt" if prompt is None else "answer"
         raise UserError(
@@ -237,18 +216,18 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
         f"{table.path}: columns guessed: prompt={prompt!r}"
         f"{f', answer={answer!r}' if answer else ''}; say --text/--label for others"
     )
-    others = _others(table, ("system", "tools", "functions"))
+    others = _others(table, "system", "tools", "functions")
     columns |= {k: v for k, v in others.items() if v != prompt}
     return _marked(table, Form("pairs", columns, (note,) if guessed else ()))
 
 
-def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
+def _plain_text(table: Table, wish: Wish) -> Form:
     """Return which column holds the texts.
 
     Raises:
         UserError: That cannot be told.
     """
-    other = like.get("text")
+    other = wish.like.get("text")
     name = wish.text or (other if other in table.columns else None)
     if name is not None:
         return Form("text", {"text": name})
@@ -259,18 +238,8 @@ def _plain_text(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
     return Form("text", {"text": name}, (note,))
 
 
-def _others(table: Table, names: Sequence[str]) -> dict[str, str]:
-    by_role = {name: _column(table, (name,)) for name in names}
-    return {role: column for role, column in by_role.items() if column is not None}
-
-
-def _column(table: Table, names: Sequence[str]) -> str | None:
-    """Return the column with the first of these names that there is."""
-    for name in names:
-        for column in table.columns:
-            if _folded(column) == name:
-                return column
-    return None
+def _others(table: Table, *names: str) -> dict[str, str]:
+    return {name: column for name in names if (column := table.named(name)) is not None}
 
 
 def _folded(name: str) -> str:

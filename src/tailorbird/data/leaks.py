@@ -8,7 +8,7 @@ from tailorbird.data.near import NearTexts
 from tailorbird.data.normalise import outer_key, rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, Finding, Split
+from tailorbird.records import TASKS, Example, Finding, Split
 
 Overlap = Literal["drop", "keep", "error"]
 
@@ -94,7 +94,8 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
             "give other training rows, or say --overlap keep and do not trust the scores",
         )
     left = {label for e in train.examples for label in classes_of(e, split.task)}
-    classes = split.labels if split.task in ("classification", "multilabel") else ()
+    spec = TASKS[split.task]
+    classes = split.labels if spec.one_label or spec.several_labels else ()
     gone = [label for label in classes if label not in left]
     if gone:
         more = f" and {len(gone) - _SAMPLES:,} more" if len(gone) > _SAMPLES else ""

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.formats import Asked, Wish, find_form
+from tailorbird.data.examples import Loaded, TaskChoice, Wish
+from tailorbird.data.formats import find_form
 from tailorbird.data.group_time import with_extras
-from tailorbird.data.labelled import Asked as Needs
-from tailorbird.data.labelled import is_labelled, read_labelled
+from tailorbird.data.label_rows import is_labelled, read_labels
 from tailorbird.data.layout import PROSE
 from tailorbird.data.sources import Source, files_of, parts_of
 from tailorbird.data.table import Table
 from tailorbird.data.tables import read_table
+from tailorbird.data.text_rows import read_texts
 from tailorbird.data.textfile import kind_of
-from tailorbird.data.written import read_written
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, Finding, TaskName
+from tailorbird.records import TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +31,6 @@ class More:
     separator: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The examples of one file.
-
-    Attributes:
-        examples: One per kept row, in the file's order.
-        columns: Which column plays which part: ``{"text": "body", "label": "category"}``.
-        notes: What was assumed while reading, in words for the user.
-        findings: Rows that were dropped.
-        path: The file.
-        task: What is learnt from them.
-        form: The format the rows were in, in words; empty for labels.
-        targets: Of regression, what the numbers are called; of multi-label columns, the labels.
-        separator: What stood between the labels in a cell; of numbers, their decimal mark.
-    """
-
-    examples: tuple[Example, ...]
-    columns: dict[str, str]
-    notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    path: Path = Path()
-    task: TaskName = "classification"
-    form: str = ""
-    targets: tuple[str, ...] = ()
-    separator: str | None = None
-
-
 def read_examples(
     path: Path | str | Source,
     *,
@@ -66,7 +39,7 @@ def read_examples(
     need_label: bool = True,
     drop_missing: bool = False,
     like: Mapping[str, str] | None = None,
-    task: Asked = "classification",
+    task: TaskChoice = "classification",
     more: More = More(),  # noqa: B008 - frozen
 ) -> Loaded:
     """Read the examples of a file, or of several as one.
@@ -86,36 +59,13 @@ def read_examples(
     """
     source = Source.of(path)
     table = read_table(source, named_columns(text, label, like))
-    wish = Wish(task, text, label, more.separator)
     _check_prose(table, task)
-    labelled = is_labelled(table, wish)
-    form = None
-    if not labelled:
-        form = find_form(table, wish, need_label=need_label, like=like or {})
-    if form is not None:
-        answers = read_written(
-            table, form, system=more.system, need_label=need_label, drop_missing=drop_missing
-        )
-        return Loaded(
-            with_extras(answers.examples, table, source),
-            form.columns,
-            answers.notes,
-            answers.findings,
-            table.path,
-            form.task,
-            form.words,
-        )
-    labels = read_labelled(table, wish, Needs(need_label, drop_missing, like or {}))
-    return Loaded(
-        with_extras(labels.examples, table, source),
-        labels.columns,
-        labels.notes,
-        labels.findings,
-        table.path,
-        labels.reading.task,
-        targets=labels.labels if labels.reading.way in ("number", "indicators") else (),
-        separator=labels.reading.separator or None,
+    wish = Wish(
+        task, text, label, more.separator, more.system, need_label, drop_missing, like or {}
     )
+    form = None if is_labelled(table, wish) else find_form(table, wish)
+    loaded = read_labels(table, wish) if form is None else read_texts(table, form, wish)
+    return replace(loaded, examples=with_extras(loaded.examples, table, source))
 
 
 def named_columns(
@@ -134,7 +84,7 @@ def read_parts(
     text: str | None = None,
     label: str | None = None,
     drop_missing: bool = False,
-    task: Asked = "classification",
+    task: TaskChoice = "classification",
     more: More = More(),  # noqa: B008 - frozen
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
@@ -193,9 +143,13 @@ def _check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
             )
 
 
-def _check_prose(table: Table, task: Asked) -> None:
+def _check_prose(table: Table, task: TaskChoice) -> None:
     """Refuse to look for labels or answers in plain text."""
-    if kind_of(table.path) in PROSE and task not in ("auto", "text"):
+    if (
+        kind_of(table.path) in PROSE
+        and task != "auto"
+        and (TASKS[task].head or TASKS[task].prompts)
+    ):
         raise UserError(
             f"{table.path}: plain text has no labels and no answers to learn ({task})",
             "leave --task out to have it read on, or give a table: CSV, TSV, JSONL or Parquet",

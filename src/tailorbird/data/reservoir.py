@@ -33,7 +33,7 @@ class Reservoir(Generic[_T]):
         self._numbers: list[int] = []
         self._memory = MemoryBudget()
         self._passed = 0
-        self.seen = 0
+        self.count = 0
 
     def add(self, row: _T, size: int = 0) -> None:
         """Note the next row.
@@ -45,8 +45,8 @@ class Reservoir(Generic[_T]):
         Raises:
             UserError: The rows so far take more memory than they may.
         """
-        number = self.seen
-        self.seen += 1
+        number = self.count
+        self.count += 1
         if self._most is None:
             self._rows.append(row)
         elif number < self._most:

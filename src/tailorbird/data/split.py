@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from random import Random
 
 from tailorbird.data.cuts import cut_groups, cut_time, drop_shared_groups
+from tailorbird.data.examples import Loaded
 from tailorbird.data.normalise import rows, text_key
-from tailorbird.data.read import Loaded
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import Example, Split, TaskName, has_head
+from tailorbird.records import TASKS, Example, Split, TaskName
 
 Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
@@ -67,7 +67,7 @@ def make_split(
     shares = {part: all_shares[part] for part, loaded in files.items() if loaded is None}
     _check_shares(shares)
     faults = Faults()
-    if train.task != "classification":
+    if not TASKS[train.task].one_label:
         names = _target_names(train, files, faults)
         faults.raise_if_any()
         parts, way = _parts(train, (), shares, seed, by)
@@ -97,7 +97,7 @@ def _parts(
         parts = cut_time(train.examples, shares, f"{train.path}: column {by.time!r}")
         _check_trained(train, labels, parts["train"])
         return parts, f"the latest by {by.time!r}"
-    if train.task != "classification":
+    if not TASKS[train.task].one_label:
         return _cut_texts(train, shares, seed), _WAYS[train.task]
     return _cut(train, labels, shares, seed), "stratified by label"
 
@@ -106,7 +106,7 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
     """Refuse a cut that leaves nothing to learn a class from."""
     there = {example.label for example in left}
     lost = [label for label in labels if label not in there]
-    if train.task == "classification" and lost:
+    if TASKS[train.task].one_label and lost:
         more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
         raise UserError(
             f"{train.path}: no row to train on is left of the label "
@@ -119,7 +119,7 @@ def _target_names(
     train: Loaded, files: dict[str, Loaded | None], faults: Faults
 ) -> tuple[str, ...]:
     """Return the labels of texts or of words, the targets of regression, else nothing."""
-    if train.task in ("multilabel", "tokens"):
+    if TASKS[train.task].several_labels or TASKS[train.task].per_word:
         there = {label for example in train.examples for label in example.labels}
         labels = train.targets or in_order(there)
         _check_labels(train, labels, files, faults)
@@ -185,7 +185,7 @@ def _check_labels(
     """Note a single class, and labels of the given parts that nothing could be trained for."""
     if len(train.examples) == 1:
         faults.add(f"{train.path}: there is one row only", "give at least a few rows per class")
-    elif len(labels) == 1 and train.task == "classification":
+    elif len(labels) == 1 and TASKS[train.task].one_label:
         faults.add(
             f"{train.path}: every row has the label {labels[0]!r}; there is nothing to tell apart",
             "add rows with other labels, or name another column with --label",
@@ -236,19 +236,19 @@ def _cut_texts(
     train: Loaded, shares: dict[str, float], seed: int
 ) -> dict[str, tuple[Example, ...]]:
     """Deal out rows of other tasks than one label, those with the same text or prompt together."""
+    spec = TASKS[train.task]
     groups = _groups(train.examples)
     if shares and len(groups) <= len(shares):
-        kind = f"{'prompt' if train.task == 'generation' else 'text'}{'s' * (len(groups) > 1)}"
+        kind = f"{'prompt' if spec.prompts else 'text'}{'s' * (len(groups) > 1)}"
         why, files = "", " and ".join(f"--{part}" for part in shares)
-        if train.task == "text":
-            kind = f"text{'s' * (len(groups) > 1)}"
+        if not (spec.head or spec.prompts):
             why = f"{train.columns['text']!r} is the only column read, so there are no labels; "
         raise UserError(
             f"{train.path}: {why}{len(groups):,} different {kind} cannot be cut into training "
             f"and {' and '.join(shares)} rows",
             f"add rows, or give {files} as files of their own",
         )
-    if has_head(train.task):
+    if spec.head:
         return cut_groups(train.examples, shares, seed, str(train.path), train.task)
     targets = {part: round(len(train.examples) * share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)

@@ -7,7 +7,7 @@ from random import Random
 from tailorbird.data.normalise import text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError
-from tailorbird.records import Example, TaskName
+from tailorbird.records import TASKS, Example, TaskName
 
 _BINS = 10
 _ALL = "\0"
@@ -22,9 +22,10 @@ def strata(examples: Sequence[Example], task: TaskName) -> list[tuple[str, ...]]
     Its labels; of numbers in which tenth of all rows each of them lies; of written answers those
     that are given again and again. One that is given once would ask for a place in training.
     """
-    if task == "regression":
+    spec = TASKS[task]
+    if spec.numbers:
         return _tenths([example.values for example in examples])
-    if task in ("generation", "text"):
+    if not spec.head:
         answers = Counter(str(example.label) for example in examples)
         often = {answer for answer, count in answers.items() if count >= _BINS}
         return [(str(e.label),) if str(e.label) in often else () for e in examples]

@@ -81,6 +81,11 @@ class Table:
         index = self.columns.index(name)
         return [row[index] for row in self.rows]
 
+    def named(self, *names: str) -> str | None:
+        """Return the column with the first of these names that there is, whatever its case."""
+        folded = {column.strip().casefold(): column for column in reversed(self.columns)}
+        return next((folded[name] for name in names if name in folded), None)
+
     def only(self, names: Sequence[str]) -> "Table":
         """Return the table with these columns alone."""
         places = [self.columns.index(name) for name in names]

@@ -79,9 +79,9 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     faults.raise_if_any()
     rows = reservoir.rows()
     notes = []
-    if reservoir.seen > len(rows):
+    if reservoir.count > len(rows):
         notes.append(
-            f"{wish.name}: {len(rows):,} of {reservoir.seen:,} rows are taken, drawn at random "
+            f"{wish.name}: {len(rows):,} of {reservoir.count:,} rows are taken, drawn at random "
             f"(data.max_examples, seed {wish.seed})"
         )
     return _join(wish.name, streams, rows, notes)

@@ -12,7 +12,7 @@ from tailorbird.data.cells import cell_text, missing_label
 from tailorbird.data.numbers import CLASH, Notation, notation, number
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
-from tailorbird.records import Example, TaskName
+from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 
 _SEPARATORS = ("|", ";", ",")
 # Of the labels in joined cells, the share that must stand in another cell too: a comma is also a
@@ -46,13 +46,13 @@ class Reading:
 
 
 def infer(
-    columns: Mapping[str, Sequence[Any]], task: str = "auto", separator: str | None = None
+    columns: Mapping[str, Sequence[Any]], spec: TaskSpec | None, separator: str | None = None
 ) -> Reading:
     """Return how the label columns are read.
 
     Args:
         columns: Their cells, by name.
-        task: The task, or auto.
+        spec: The task; None: as the cells say.
         separator: What stands between labels in a cell, or the decimal mark of numbers, if the
             user said so, or the training rows did.
 
@@ -60,34 +60,31 @@ def infer(
         UserError: The labels may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
-    if task == "classification":
+    several_labels = spec is not None and spec.several_labels
+    if spec is not None and spec.one_label:
         return Reading("classification", "label")
-    if task == "regression":
+    if spec is not None and spec.numbers:
         mark = _mark(columns.values(), separator)
         return Reading("regression", "number", mark, _read_as(cells, mark))
-    several = len(columns) > 1
-    if several:
-        indicators = all(number(c) in (0.0, 1.0) for c in cells)
-        if indicators or task == "multilabel":
-            note = "" if task != "auto" else "multilabel, as the label columns hold 0 and 1"
-            return Reading("multilabel", "indicators", note=note)
+
+    def labels(way: Way, separator: str = "", why: str = "") -> Reading:
+        note = f"multilabel, as {why}" if spec is None and why else ""
+        return Reading("multilabel", way, separator, note)
+
+    if len(columns) > 1:
+        if several_labels or all(number(c) in (0.0, 1.0) for c in cells):
+            return labels("indicators", why="the label columns hold 0 and 1")
         note = f"regression with {len(columns)} targets, as there are several label columns"
         return Reading("regression", "number", _mark(columns.values(), None), note)
     # A few lists among plain labels are a fault of those rows.
     if 2 * sum(_as_list(c) is not None for c in cells) >= max(1, len(cells)):
-        note = "" if task != "auto" else "multilabel, as the label column holds lists"
-        return Reading("multilabel", "list", note=note)
+        return labels("list", why="the label column holds lists")
     if separator is not None:
-        note = "" if task != "auto" else f"multilabel, as data.separator is {separator!r}"
-        return Reading("multilabel", "joined", separator, note)
-    joint = _separator(cells, lists=task == "multilabel")
-    if task == "multilabel":
-        return Reading("multilabel", "joined", joint or ",")
-    if joint is not None:
-        words = {" ": "a space", ",": "a comma"}.get(joint, joint)
-        return Reading(
-            "multilabel", "joined", joint, f"multilabel, as labels are joined by {words}"
-        )
+        return labels("joined", separator, f"data.separator is {separator!r}")
+    joint = _separator(cells, lists=several_labels)
+    if several_labels or joint is not None:
+        words = {" ": "a space", ",": "a comma"}.get(joint or "", joint)
+        return labels("joined", joint or ",", f"labels are joined by {words}")
     return _measures(cells)
 
 
@@ -317,9 +314,7 @@ def values_text(names: Sequence[str], values: Sequence[float], digits: int = 6) 
 
 def classes_of(example: Example, task: TaskName) -> tuple[str, ...]:
     """Return the different labels an example has: one, several or none."""
-    if task in ("multilabel", "tokens"):
-        return tuple(dict.fromkeys(example.labels))
-    return (str(example.label),) if task == "classification" else ()
+    return (str(example.label),) if TASKS[task].one_label else tuple(dict.fromkeys(example.labels))
 
 
 def in_order(labels: set[str]) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Words with a label each: rows with a list of words and a list of labels."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from tailorbird.data.cells import cell_text
 from tailorbird.data.columns import check_named
 from tailorbird.data.conll import ENDINGS
-from tailorbird.data.formats import Wish
+from tailorbird.data.examples import Wish
+from tailorbird.data.formats import Form
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example
@@ -17,45 +17,34 @@ _LABELS = ("labels", "ner_tags", "tags", "label", "pos_tags", "upos", "chunk_tag
 _LOOKED_AT = 20
 
 
-@dataclass(frozen=True, slots=True)
-class WordColumns:
-    """The columns of words and of their labels, and what was guessed."""
-
-    text: str
-    label: str | None
-    notes: tuple[str, ...] = ()
-
-
-def find_words(
-    table: Table, wish: Wish, *, need_label: bool, like: Mapping[str, str]
-) -> WordColumns | None:
+def find_words(table: Table, wish: Wish) -> Form | None:
     """Return the columns of words and labels; None if the rows are something else.
 
     Raises:
         UserError: Words are asked for, and there are none.
     """
-    if wish.task not in ("auto", "tokens"):
-        return None
-    if wish.task == "tokens":
+    if wish.spec is not None:
+        if not wish.spec.per_word:
+            return None
         check_named(table, wish.text, wish.label)
-    other = {role: name for role, name in like.items() if name in table.columns}
-    text = wish.text or other.get("text") or _named(table, _WORDS)
-    label = wish.label or other.get("label") or _named(table, _LABELS)
+    other = {role: name for role, name in wish.like.items() if name in table.columns}
+    text = wish.text or other.get("text") or table.named(*_WORDS)
+    label = wish.label or other.get("label") or table.named(*_LABELS)
     lists = [_holds_lists(table, name) for name in (text, label)]
-    if all(lists) or (lists[0] and not need_label):
+    if all(lists) or (lists[0] and not wish.need_label):
         assert text is not None
-        guessed = [n for n, option in ((text, wish.text), (label, wish.label)) if n and not option]
-        notes = []
-        if guessed and wish.task == "auto":
-            notes = [
+        guesses = [n for n, option in ((text, wish.text), (label, wish.label)) if n and not option]
+        notes: tuple[str, ...] = ()
+        if guesses and wish.spec is None:
+            notes = (
                 f"{table.path}: the task is tokens, as {text!r} holds words and {label!r} a label "
-                "for each; say --text/--label/--task for others"
-            ]
-        return WordColumns(text, label if lists[1] else None, tuple(notes))
-    if wish.task == "auto":
+                "for each; say --text/--label/--task for others",
+            )
+        return _form(text, label if lists[1] else None, notes)
+    if wish.spec is None:
         return None
-    if not need_label and text is not None:
-        return WordColumns(text, None)
+    if not wish.need_label and text is not None:
+        return _form(text, None)
     raise UserError(
         f"{table.path}: there is no column with lists of words and one with as many labels",
         f"give a CoNLL file ({', '.join(ENDINGS)}), or JSONL rows such as "
@@ -63,9 +52,8 @@ def find_words(
     )
 
 
-def _named(table: Table, names: Sequence[str]) -> str | None:
-    folded = {name.strip().casefold(): name for name in table.columns}
-    return next((folded[name] for name in names if name in folded), None)
+def _form(text: str, label: str | None, notes: tuple[str, ...] = ()) -> Form:
+    return Form("words", {"text": text} | ({"label": label} if label else {}), notes)
 
 
 def _holds_lists(table: Table, name: str | None) -> bool:
@@ -78,24 +66,24 @@ def _holds_lists(table: Table, name: str | None) -> bool:
     return len(lists) == len(cells) > 0 and isinstance(first, str | int)
 
 
-def read_words(table: Table, columns: WordColumns, faults: Faults) -> list[Example | None]:
+def read_words(table: Table, text: str, label: str | None, faults: Faults) -> list[Example | None]:
     """Return an example per row, None where there are no words; faults are noted."""
     labels: Sequence[Any] = [None] * len(table.rows)
-    if columns.label is not None:
-        labels = table.column(columns.label)
+    if label is not None:
+        labels = table.column(label)
     examples: list[Example | None] = []
     uneven: list[int | RowPlace] = []
     odd: list[int | str | RowPlace] = []
     blank: list[int | str | RowPlace] = []
     for row, (cell, tags, place) in enumerate(
-        zip(table.column(columns.text), labels, table.places, strict=True), 1
+        zip(table.column(text), labels, table.places, strict=True), 1
     ):
         words = _texts(cell.split() if isinstance(cell, str) else cell)
         word_labels = () if tags is None else _texts(tags)
         if words is None or word_labels is None:
             position = _blank(cell) or _blank(tags)
             (blank if position else odd).append(f"{place} (word {position})" if position else place)
-        elif columns.label is not None and len(words) != len(word_labels):
+        elif label is not None and len(words) != len(word_labels):
             uneven.append(place)
         if words is None or word_labels is None:
             examples.append(Example("?"))  # told as what it is, not again as missing

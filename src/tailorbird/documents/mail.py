@@ -109,7 +109,7 @@ class _MessageWriter:
             self._leaf(part, kind)
 
     def _leaf(self, part: Message, kind: str) -> None:
-        is_text = part.get_content_maintype() == "text"
+        is_text = kind.startswith("text/")
         if is_text and part.get_content_disposition() != "attachment":
             self.block(_text(part, self.notes))
         elif kind not in _SEALS:

@@ -69,7 +69,7 @@ def read_odt(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     """
     with _open(path, "an ODT") as (archive, root):
         text = _Text(archive, root, notes)
-        text.blocks(next((e for e in root.iter() if local(e) == "text" and len(e)), root))
+        text.blocks(next((e for e in root.iter("{*}text") if len(e)), root))
         yield text.parsed()
 
 

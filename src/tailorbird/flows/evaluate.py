@@ -9,7 +9,8 @@ from pathlib import Path
 from tailorbird.arms.saved import arm_folder, open_arm, read_report, run_config, saved_kind
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
-from tailorbird.data.read import Loaded, More, read_examples
+from tailorbird.data.examples import Loaded
+from tailorbird.data.read import More, read_examples
 from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.predict import trained_as

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.arms.predictor import HeadPredictor
 from tailorbird.arms.saved import arm_folder, load
 from tailorbird.data.encode import Text, as_read
-from tailorbird.data.formats import Asked
+from tailorbird.data.examples import TaskChoice
 from tailorbird.data.layout import PROSE, TABLES
 from tailorbird.data.read import named_columns, read_examples
 from tailorbird.data.sources import files_of
@@ -187,7 +187,7 @@ def predict_file(
         like = {role: name for role, name in like.items() if role != "label"}
     task = load_target(arm_folder(run)).task
     # Only words are read otherwise than texts.
-    words: Asked = task if TASKS[task].per_word else "classification"
+    words: TaskChoice = task if TASKS[task].per_word else "classification"
     loaded = read_examples(path, text=column, need_label=False, like=like, task=words)
     table = read_table(path, named_columns(column, None, like))
     rows = {

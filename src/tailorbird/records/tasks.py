@@ -42,6 +42,21 @@ class TaskSpec:
     per_word: bool = False
     pipeline: tuple[str, str] = ("text-classification", "Text classification")
 
+    @property
+    def one_label(self) -> bool:
+        """Whether each text has one label."""
+        return self.problem == "single_label_classification" and not self.per_word
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether each text has any number of labels."""
+        return self.problem == "multi_label_classification"
+
+    @property
+    def numbers(self) -> bool:
+        """Whether numbers are learnt."""
+        return self.problem == "regression"
+
 
 TASKS: dict[TaskName, TaskSpec] = {
     "classification": TaskSpec(

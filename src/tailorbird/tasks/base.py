@@ -18,7 +18,7 @@ from tailorbird.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
-    from tailorbird.data.read import Loaded
+    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
     from tailorbird.tasks.fit import Fit
     from tailorbird.tasks.job import ArmJob

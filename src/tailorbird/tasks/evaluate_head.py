@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tailorbird.data.encode import as_read
-from tailorbird.data.read import Loaded
+from tailorbird.data.examples import Loaded
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import ArmReport, Cost, Split

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.config import Config
-    from tailorbird.data.read import Loaded
+    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted

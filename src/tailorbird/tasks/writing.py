@@ -23,7 +23,7 @@ from tailorbird.tasks.written import ANSWERED_AGAIN, headline_values, load_value
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
-    from tailorbird.data.read import Loaded
+    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
     from tailorbird.models.load import Base
     from tailorbird.tasks.fit import Fit

@@ -196,7 +196,7 @@ def test_texts_that_are_all_alike_end_the_search_early(monkeypatch: pytest.Monke
     texts = [f"Order {i:03} is late, please help me find out where it is" for i in range(60)]
     pairs, looked = NearTexts(texts).search([f"{text} now" for text in texts])
     assert 2 <= looked < 10
-    assert [pair.asked for pair in pairs] == list(range(looked))
+    assert [pair.query for pair in pairs] == list(range(looked))
 
 
 def jaccard(a: str, b: str) -> float:
@@ -214,7 +214,7 @@ words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 def test_near_pairs_are_the_nearest_above_the_threshold(left: list[str], right: list[str]) -> None:
     near_pairs, looked = NearTexts(right).search(left)
     assert looked == len(left)
-    pairs = {pair.asked: pair for pair in near_pairs}
+    pairs = {pair.query: pair for pair in near_pairs}
     for i, mine in enumerate(left):
         best = max((jaccard(mine, other) for other in right if other != mine), default=0.0)
         # Right at the threshold MinHash may miss a pair; never does it invent one.
@@ -322,5 +322,5 @@ def test_near_duplicates_of_banking77_agree_with_comparing_all() -> None:
     expected = {
         i for i, j in zip(both.row[near], both.col[near], strict=True) if left[i] != right[j]
     }
-    assert {pair.asked for pair in NearTexts(right).search(left)[0]} == expected
+    assert {pair.query for pair in NearTexts(right).search(left)[0]} == expected
     assert len(expected) == 96

@@ -1,0 +1,101 @@
+"""What a person says of a file of examples, and what reading it gives."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tailorbird.data.table import RowPlace, Table, place_list
+from tailorbird.errors import Faults
+from tailorbird.records import TASKS, Example, Finding, TaskName, TaskSpec
+
+TaskChoice = Literal[
+    "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
+]
+_SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user said about a file.
+
+    Attributes:
+        task: What is to be learnt; auto: as the columns say.
+        text: The column of texts, prompts or conversations; guessed when None.
+        label: The column of labels or answers; guessed when None.
+        separator: What stands between the labels in a cell; of numbers, their decimal mark.
+        system: System message put before conversations that have none.
+        need_label: Whether a row without label or answer is a fault.
+        drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
+        like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
+    """
+
+    task: TaskChoice
+    text: str | None = None
+    label: str | None = None
+    separator: str | None = None
+    system: str | None = None
+    need_label: bool = True
+    drop_missing: bool = False
+    like: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> TaskSpec | None:
+        """The task's facts; None where the columns say what is to be learnt."""
+        return None if self.task == "auto" else TASKS[self.task]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The examples of one file.
+
+    Attributes:
+        examples: One per row that is not dropped, in the file's order.
+        columns: Which column plays which part: ``{"text": "body", "label": "category"}``.
+        notes: What was assumed while reading, in words for the user.
+        findings: Rows that were dropped.
+        path: The file.
+        task: What is learnt from them.
+        form: The format the rows were in, in words; empty for labels.
+        targets: Of regression, what the numbers are called; of multi-label columns, the labels.
+        separator: What stood between the labels in a cell; of numbers, their decimal mark.
+    """
+
+    examples: tuple[Example, ...]
+    columns: dict[str, str]
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    path: Path = Path()
+    task: TaskName = "classification"
+    form: str = ""
+    targets: tuple[str, ...] = ()
+    separator: str | None = None
+
+
+@dataclass(slots=True)
+class BadRows:
+    """Rows with one kind of fault: what it is, what to do about it, and where they stand."""
+
+    what: str
+    fix: str
+    code: str = "unusable"
+    column: str | None = None
+    places: list[int | RowPlace] = field(default_factory=list)
+
+
+def settle(
+    table: Table, kinds: Iterable[BadRows], faults: Faults, *, drop: bool
+) -> tuple[Finding, ...]:
+    """Note rows that cannot be used as faults, or return them as findings if they are dropped."""
+    findings = []
+    for bad in kinds:
+        where = place_list(table.unit, bad.places)
+        column = f"column {bad.column!r}: " if bad.column else ""
+        rows = f"{column}{bad.what} in {len(bad.places):,} of {len(table.rows):,} rows"
+        if not drop:
+            faults.add(f"{table.path}: {rows}: {where}", bad.fix)
+            continue
+        message = f"{table.path}: {rows}, which were dropped ({where})."
+        samples = tuple(f"{table.unit} {place}" for place in bad.places[:_SAMPLES])
+        findings.append(Finding(bad.code, "warning", message, len(bad.places), samples))
+    return tuple(findings)

@@ -1,0 +1,201 @@
+"""Rows of texts, of pairs of texts, or of words, with labels or numbers, to examples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from tailorbird.data.cells import column_texts, missing_label
+from tailorbird.data.columns import LABEL_NAMES, Columns, by_name, check_named, choose_columns
+from tailorbird.data.examples import BadRows, Loaded, Wish, settle
+from tailorbird.data.formats import Form
+from tailorbird.data.table import Table, name_list
+from tailorbird.data.targets import Reading, infer, read_cells
+from tailorbird.data.words import find_words, read_words
+from tailorbird.errors import Faults, UserError
+from tailorbird.records import Example, has_head
+
+
+def names_in(table: Table, option: str | None) -> tuple[str, ...]:
+    """Return the columns that ``A`` or ``A,B`` names; one whose own name has a comma is one."""
+    if option is None:
+        return ()
+    if option in table.columns or "," not in option:
+        return (option,)
+    return tuple(part.strip() for part in option.split(",") if part.strip())
+
+
+def is_labelled(table: Table, wish: Wish) -> bool:
+    """Say whether the user asked for labels or numbers, by the task or by several columns."""
+    if wish.spec is not None:
+        return wish.spec.head
+    if find_words(table, replace(wish, need_label=True, like={})) is not None:
+        return True
+    return len(names_in(table, wish.text)) > 1 or len(names_in(table, wish.label)) > 1
+
+
+def read_labels(table: Table, wish: Wish) -> Loaded:
+    """Return texts with their labels or numbers.
+
+    Raises:
+        UserError: The columns or the cells have faults; all of them are told.
+    """
+    form = find_words(table, wish)
+    if form is not None:
+        return _words(table, form, wish)
+    columns = _columns(table, wish)
+    faults = Faults()
+    pair = len(columns.texts) > 1
+    texts = [_texts(table, name, faults, paragraphs=pair) for name in columns.texts]
+    reading = Reading(wish.task if has_head(wish.task) else "classification", "label")
+    targets: list[Example | None] = [Example("")] * len(table.rows)
+    if columns.labels:
+        cells = {name: table.column(name) for name in columns.labels}
+        reading = infer(cells, wish.spec, wish.separator)
+        targets = _targets(table, columns, reading, faults)
+    bad = {
+        role: [i for i, value in enumerate(column) if value is None or not value.strip()]
+        for role, column in zip(("text", "pair"), texts, strict=False)
+    }
+    if wish.need_label:
+        bad["label"] = [i for i, target in enumerate(targets) if target is None]
+    by_role = columns.as_dict()
+    findings = settle(table, _bad_rows(table, by_role, bad), faults, drop=wish.drop_missing)
+    faults.raise_if_any()
+    dropped = {i for rows in bad.values() for i in rows}
+    examples = tuple(
+        _example([column[i] or "" for column in texts], targets[i], i + 1)
+        for i in range(len(table.rows))
+        if i not in dropped
+    )
+    if not examples:
+        raise UserError(
+            f"{table.path}: no row is left: each lacks its {' or its '.join(bad)}",
+            "check that --text and --label name the right columns",
+        )
+    notes = [*table.notes, *columns.notes]
+    if reading.note:
+        notes.append(f"{table.path}: the task is {reading.note}; say --task for another")
+    return Loaded(
+        examples,
+        by_role,
+        tuple(notes),
+        findings,
+        table.path,
+        reading.task,
+        targets=_target_names(columns) if reading.way in ("number", "indicators") else (),
+        separator=reading.separator or None,
+    )
+
+
+def _words(table: Table, form: Form, wish: Wish) -> Loaded:
+    faults = Faults()
+    rows = read_words(table, form.columns["text"], form.columns.get("label"), faults)
+    bad = {"text": [i for i, example in enumerate(rows) if example is None]}
+    bad_rows = _bad_rows(table, form.columns, bad)
+    findings = settle(table, bad_rows, faults, drop=wish.drop_missing)
+    faults.raise_if_any()
+    examples = tuple(example for example in rows if example is not None)
+    if not examples:
+        raise UserError(f"{table.path}: no row has words", "check --text and --label")
+    notes = (*table.notes, *form.notes)
+    return Loaded(examples, form.columns, notes, findings, table.path, form.task)
+
+
+def _columns(table: Table, wish: Wish) -> Columns:
+    texts, labels = names_in(table, wish.text), names_in(table, wish.label)
+    other = [
+        tuple(wish.like[role] for role in ("text", "pair") if role in wish.like),
+        names_in(table, wish.like.get("label")),
+    ]
+    # What this file has of another's columns, where those were several.
+    several = [c if len(c) > 1 and set(c) <= set(table.columns) else () for c in other]
+    texts, labels = texts or several[0], labels or several[1]
+    if len(texts) <= 1 and len(labels) <= 1:
+        text, label = (names[0] if names else None for names in (texts, labels))
+        return choose_columns(table, text, label, need_label=wish.need_label, like=wish.like)
+    if not labels and wish.like.get("label") in table.columns:
+        labels = (wish.like["label"],)
+    _check(table, texts, labels)
+    free = [name for name in table.columns if name not in texts + labels]
+    texts = texts or choose_columns(table.only(free), None, None, need_label=False).texts
+    if not labels and wish.need_label:
+        label = by_name(free, LABEL_NAMES)
+        if label is None:
+            raise UserError(
+                f"{table.path}: which column is the label? The columns are: {name_list(free)}",
+                "say --label NAME",
+            )
+        labels = (label,)
+    return Columns(texts, labels)
+
+
+def _check(table: Table, texts: Sequence[str], labels: Sequence[str]) -> None:
+    faults = Faults()
+    for text, label in [(name, None) for name in texts] + [(None, name) for name in labels]:
+        try:
+            check_named(table, text, label)
+        except UserError as error:
+            faults.catch(error)
+    faults.raise_if_any()
+    if len(texts) > 2:
+        faults.add(
+            f"--text names {len(texts)} columns: {', '.join(texts)}",
+            "name one, or two that are read as a pair",
+        )
+    twice = sorted({n for n in (*texts, *labels) if (*texts, *labels).count(n) > 1})
+    if twice:
+        faults.add(f"the column {twice[0]!r} is named twice", "name each column once")
+    faults.raise_if_any()
+
+
+def _texts(table: Table, name: str, faults: Faults, *, paragraphs: bool) -> list[str | None]:
+    """Return a column of texts; of pairs, lists of paragraphs are one text."""
+    if paragraphs:
+        lists = (list, tuple)
+        cells = (
+            "\n".join(cell)
+            if isinstance(cell, lists) and all(isinstance(part, str) for part in cell)
+            else cell
+            for cell in table.column(name)
+        )
+        table = replace(table, columns=(name,), rows=tuple((cell,) for cell in cells))
+    return column_texts(table, name, faults)
+
+
+def _targets(
+    table: Table, columns: Columns, reading: Reading, faults: Faults
+) -> list[Example | None]:
+    if reading.way != "label":
+        names = _target_names(columns)
+        of_column = dict(zip(columns.labels, names, strict=True))
+        renamed = tuple(of_column.get(column, column) for column in table.columns)
+        return read_cells(replace(table, columns=renamed), names, reading, faults)
+    cells = column_texts(table, columns.labels[0], faults)
+    return [None if c is None or missing_label(c) else Example("", c.strip()) for c in cells]
+
+
+def _target_names(columns: Columns) -> tuple[str, ...]:
+    """Return what the targets are called: a lone column without a name is the value."""
+    if len(columns.labels) == 1 and columns.labels[0].isdigit():
+        return ("value",)
+    return columns.labels
+
+
+def _example(texts: Sequence[str], target: Example | None, row: int) -> Example:
+    pair = tuple(texts) if len(texts) > 1 else ()
+    return replace(target or Example("", None), text="\n".join(texts), row=row, pair=pair)
+
+
+def _bad_rows(
+    table: Table, columns: Mapping[str, str], bad: Mapping[str, list[int]]
+) -> Iterator[BadRows]:
+    """Yield the rows that lack a text or a label."""
+    for role, rows in bad.items():
+        what = "text" if role == "pair" else role
+        if rows:
+            yield BadRows(
+                f"no {what} (empty, null or NaN)",
+                f"fill in the {what}s, or drop these rows with --drop-missing",
+                f"missing_{what}",
+                columns[role],
+                [table.places[i] for i in rows],
+            )
