@@ -82,14 +82,12 @@ def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
         return None
     share = cut / len(lengths)
     return Finding(
-        code="truncation",
-        level="warning" if share >= 0.01 else "info",
-        message=(
-            f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
-            f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
-            "limit."
-        ),
-        count=cut,
+        "truncation",
+        "warning" if share >= 0.01 else "info",
+        f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
+        f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
+        "limit.",
+        cut,
     )
 
 
@@ -109,11 +107,11 @@ def _several_answers(split: Split) -> Iterable[Finding]:
         noun = "prompt" if TASKS[split.task].prompts else "text"
         prompts = f"{noun} has" if len(several) == 1 else f"{noun}s have"
         yield Finding(
-            code="several_answers",
-            level="info",
-            message=f"{len(several):,} training {prompts} more than one answer; all are kept.",
-            count=len(several),
-            samples=tuple(map(shorten, several[:_SAMPLES])),
+            "several_answers",
+            "info",
+            f"{len(several):,} training {prompts} more than one answer; all are kept.",
+            len(several),
+            tuple(map(shorten, several[:_SAMPLES])),
         )
 
 
@@ -124,14 +122,12 @@ def _contradictions(split: Split) -> Iterable[Finding]:
     groups = [group for group in by_text.values() if len({e.label for e in group}) > 1]
     if groups:
         yield Finding(
-            code="contradictory_labels",
-            level="warning",
-            message=(
-                f"{len(groups):,} training {'text has' if len(groups) == 1 else 'texts have'} "
-                "different labels in different rows; a model can only learn one of them."
-            ),
-            count=sum(map(len, groups)),
-            samples=tuple(
+            "contradictory_labels",
+            "warning",
+            f"{len(groups):,} training {'text has' if len(groups) == 1 else 'texts have'} "
+            "different labels in different rows; a model can only learn one of them.",
+            sum(map(len, groups)),
+            tuple(
                 f"{shorten(g[0].text)} | " + ", ".join(f"row {e.row}: {e.label}" for e in g[:4])
                 for g in groups[:_SAMPLES]
             ),
@@ -144,14 +140,14 @@ def _duplicates(split: Split) -> Iterable[Finding]:
     if twice:
         extra = sum(n - 1 for _, n in twice)
         spec = TASKS[split.task]
-        written = "answer and all" if spec.prompts else "word for word"
-        what = "label and all" if spec.head else written
+        what = "answer and all" if spec.prompts else "word for word"
+        what = "label and all" if spec.head else what
         yield Finding(
-            code="duplicates",
-            level="info",
-            message=f"{rows(extra, 'training')} repeated an earlier one, {what}; kept.",
-            count=extra,
-            samples=tuple(f"{n} x {shorten(text)}" for text, n in twice[:_SAMPLES]),
+            "duplicates",
+            "info",
+            f"{rows(extra, 'training')} repeated an earlier one, {what}; kept.",
+            extra,
+            tuple(f"{n} x {shorten(text)}" for text, n in twice[:_SAMPLES]),
         )
 
 
@@ -161,13 +157,11 @@ def _ranges(split: Split) -> Iterable[Finding]:
         values = [example.values[i] for example in split.train]
         limits = f"{min(values):.6g} to {max(values):.6g}"
         yield Finding(
-            code="target_range",
-            level="info",
-            message=(
-                f"Of the training rows {name} goes from {limits}, mean {fmean(values):.4g}, "
-                f"standard deviation {pstdev(values):.4g}."
-            ),
-            count=len(values),
+            "target_range",
+            "info",
+            f"Of the training rows {name} goes from {limits}, mean {fmean(values):.4g}, "
+            f"standard deviation {pstdev(values):.4g}.",
+            len(values),
         )
 
 
@@ -178,17 +172,13 @@ def _imbalance(split: Split) -> Iterable[Finding]:
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     if many > _IMBALANCE * few:
         yield Finding(
-            code="imbalance",
-            level="warning",
-            message=(
-                f"The largest class, {most!r}, has {many / few:.0f} times the training rows of "
-                f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, "
-                f"not at {'micro F1' if TASKS[split.task].several_labels else 'accuracy'}."
-            ),
-            count=few,
-            samples=tuple(
-                f"{label}: {n:,}" for label, n in counts.most_common()[: -_SAMPLES - 1 : -1]
-            ),
+            "imbalance",
+            "warning",
+            f"The largest class, {most!r}, has {many / few:.0f} times the training rows of "
+            f"the smallest, {least!r} ({many:,} to {few:,}): look at macro F1, "
+            f"not at {'micro F1' if TASKS[split.task].several_labels else 'accuracy'}.",
+            few,
+            tuple(f"{label}: {n:,}" for label, n in counts.most_common()[: -_SAMPLES - 1 : -1]),
         )
 
 
@@ -198,14 +188,12 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
     if rare:
         have = _have(split, len(rare))
         yield Finding(
-            code="rare_classes",
-            level="warning",
-            message=(
-                f"{len(rare):,} {have} fewer than {_FEW_ROWS} training rows; their scores say "
-                "little. Add rows or merge some."
-            ),
-            count=sum(n for _, n in rare),
-            samples=tuple(f"{label}: {n}" for label, n in rare[:_SAMPLES]),
+            "rare_classes",
+            "warning",
+            f"{len(rare):,} {have} fewer than {_FEW_ROWS} training rows; their scores say "
+            "little. Add rows or merge some.",
+            sum(n for _, n in rare),
+            tuple(f"{label}: {n}" for label, n in rare[:_SAMPLES]),
         )
 
 
@@ -221,11 +209,11 @@ def _untested_classes(split: Split) -> Iterable[Finding]:
     if split.test and absent:
         have, them = _have(split, len(absent)), "it" if len(absent) == 1 else "them"
         yield Finding(
-            code="untested_classes",
-            level="warning",
-            message=f"{len(absent):,} {have} no test row, so nothing is measured for {them}.",
-            count=len(absent),
-            samples=tuple(absent[:_SAMPLES]),
+            "untested_classes",
+            "warning",
+            f"{len(absent):,} {have} no test row, so nothing is measured for {them}.",
+            len(absent),
+            tuple(absent[:_SAMPLES]),
         )
 
 
@@ -236,14 +224,12 @@ def _similar_labels(split: Split) -> Iterable[Finding]:
     alike = [labels for labels in by_key.values() if len(labels) > 1]
     if alike:
         yield Finding(
-            code="similar_labels",
-            level="warning",
-            message=(
-                "Some labels differ in case or white space only and count as different classes; "
-                "write them alike if they mean the same."
-            ),
-            count=len(alike),
-            samples=tuple(" / ".join(map(repr, labels)) for labels in alike[:_SAMPLES]),
+            "similar_labels",
+            "warning",
+            "Some labels differ in case or white space only and count as different classes; "
+            "write them alike if they mean the same.",
+            len(alike),
+            tuple(" / ".join(map(repr, labels)) for labels in alike[:_SAMPLES]),
         )
 
 
@@ -254,14 +240,12 @@ def _long_texts(split: Split) -> Iterable[Finding]:
     long = [example for example in every if len(example.text) > limit]
     if long:
         yield Finding(
-            code="long_texts",
-            level="info",
-            message=(
-                f"{rows(len(long))} more than {limit:,.0f} characters long, where half of the "
-                f"training texts have {usual:,.0f} or fewer: is something pasted together there?"
-            ),
-            count=len(long),
-            samples=tuple(
+            "long_texts",
+            "info",
+            f"{rows(len(long))} more than {limit:,.0f} characters long, where half of the "
+            f"training texts have {usual:,.0f} or fewer: is something pasted together there?",
+            len(long),
+            tuple(
                 f"row {e.row}, {len(e.text):,} characters: {shorten(e.text, 40)}"
                 for e in long[:_SAMPLES]
             ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from tailorbird.data.cells import HALF, cell_text, is_whole
 from tailorbird.data.marks import MARKS, Unusable, is_trained, with_marks
+from tailorbird.data.table import kind_of_value
 from tailorbird.errors import did_you_mean
 from tailorbird.records import THOUGHTS, Example, Message
 
@@ -179,13 +180,13 @@ def _turns(cell: Any) -> list[Any]:
     if cell is None or (isinstance(cell, str) and not cell.strip()) or turns == []:
         raise Unusable("turns", "no message")
     if not isinstance(turns, list):
-        raise Unusable("turns", f"{_kind(turns)} instead of a list of messages")
+        raise Unusable("turns", f"{kind_of_value(turns)} instead of a list of messages")
     return turns
 
 
 def _message(turn: Any) -> Message:
     if not isinstance(turn, Mapping):
-        raise Unusable("turns", f"{_kind(turn)} instead of a message with role and content")
+        raise Unusable("turns", f"{kind_of_value(turn)} instead of a message with role and content")
     named = turn.get("role", turn.get("from"))
     if not isinstance(named, str):
         raise Unusable("turns", "a message without role")
@@ -211,7 +212,7 @@ def _thoughts(turn: Mapping[str, Any]) -> dict[str, str]:
     for name in _THOUGHTS:
         if thoughts := turn.get(name):
             if not isinstance(thoughts, str):
-                raise Unusable("content", f"{_kind(thoughts)} as {name!r} of a message")
+                raise Unusable("content", f"{kind_of_value(thoughts)} as {name!r} of a message")
             return dict.fromkeys(THOUGHTS, thoughts)
     return {}
 
@@ -236,7 +237,7 @@ def _content(value: Any) -> str:
     if isinstance(value, list):
         return "".join(map(_part, value))
     if not isinstance(value, str):
-        raise Unusable("content", f"{_kind(value)} as the content of a message")
+        raise Unusable("content", f"{kind_of_value(value)} as the content of a message")
     return _text(value, "content")
 
 
@@ -247,14 +248,16 @@ def _part(part: Any) -> str:
         text = part.get("text", part.get("value"))
         if isinstance(text, str):
             return _text(text, "content")
-    what = f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else _kind(part)
+    what = (
+        f"a part of type {part.get('type')!r}" if isinstance(part, Mapping) else kind_of_value(part)
+    )
     raise Unusable("content", f"{what} in a message, where only text can be learnt")
 
 
 def _call(call: Any) -> dict[str, Any]:
     """Return one call of a tool, its arguments as an object: templates print them as JSON."""
     if not isinstance(call, Mapping):
-        raise Unusable("tools", f"{_kind(call)} as a call of a tool")
+        raise Unusable("tools", f"{kind_of_value(call)} as a call of a tool")
     inner = call.get("function", call)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
         raise Unusable("tools", "a call of a tool without the tool's name")
@@ -276,7 +279,9 @@ def _chosen(cell: Any) -> list[Any]:
 def _history(cell: Any) -> Iterable[Message]:
     pairs = _json(cell, "turns", "a history") if isinstance(cell, str) and cell.strip() else cell
     if pairs and not isinstance(pairs, list):
-        raise Unusable("turns", f"{_kind(pairs)} instead of a history of [question, answer]")
+        raise Unusable(
+            "turns", f"{kind_of_value(pairs)} instead of a history of [question, answer]"
+        )
     for pair in pairs or ():
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise Unusable("turns", "a history that is not a list of [question, answer]")
@@ -314,11 +319,6 @@ def _json(text: Any, kind: str, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unusable(kind, f"{what} in broken JSON ({error})") from None
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "a value")
 
 
 def with_system(messages: list[Message], system: str | None) -> list[Message]:

@@ -92,12 +92,12 @@ def drop_shared_groups(parts: Parts) -> tuple[Parts, list[Finding]]:
             names = sorted({e.group for e in shared})
             findings.append(
                 Finding(
-                    code="group_overlap",
-                    level="warning",
-                    message=f"{rows(len(shared), name)} of {len(names):,} groups that also stand "
+                    "group_overlap",
+                    "warning",
+                    f"{rows(len(shared), name)} of {len(names):,} groups that also stand "
                     f"in the {' or '.join(judges)} rows; dropped.",
-                    count=len(shared),
-                    samples=tuple(names[:_SAMPLES]),
+                    len(shared),
+                    tuple(names[:_SAMPLES]),
                 )
             )
     if not apart["train"]:
@@ -117,10 +117,10 @@ def _anachronisms(parts: Parts) -> list[Finding]:
         return []
     return [
         Finding(
-            code="time_overlap",
-            level="warning",
-            message=f"{rows(len(late), 'training')} not earlier than the first test row; kept, so "
+            "time_overlap",
+            "warning",
+            f"{rows(len(late), 'training')} not earlier than the first test row; kept, so "
             "the test does not show how the future will be.",
-            count=len(late),
+            len(late),
         )
     ]

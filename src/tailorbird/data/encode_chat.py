@@ -16,10 +16,11 @@ from tailorbird.data.answer_spans import (
 from tailorbird.data.control_tokens import any_of, special_tokens
 from tailorbird.data.encoding_report import (
     EncodingCounts,
+    Event,
     TooLong,
     findings_of,
     refuse,
-    steering_of,
+    word_findings,
 )
 from tailorbird.data.normalise import rows
 from tailorbird.data.sandbox import Overrun
@@ -53,41 +54,46 @@ def encode_conversations(
         UserError: The template refuses conversations, or there is nothing to train on, or no
             end to learn.
     """
-    _check_fast(tokenizer)
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token "
+            "stands for, so answers cannot be told from prompts",
+            "use a model with a tokenizer.json (a fast tokenizer)",
+        )
     shape = try_template(tokenizer)
-    counted = EncodingCounts(conversations=len(examples))
+    counts = EncodingCounts(conversations=len(examples))
     renderings = _each(examples, lambda e: render_example(e, tokenizer, shape))
-    _look_through(examples, renderings, shape, counted)
+    _look_through(examples, renderings, shape, counts)
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
     tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
     kept_rows: list[int] = []
     for i, (encoding, prompt) in enumerate(_tokenised(renderings, tokenizer, shape)):
         row = examples[i].row
         ids = np.asarray(encoding.ids, dtype=np.int32)
-        counted.longest = max(counted.longest, len(ids))
+        counts.longest = max(counts.longest, len(ids))
         if _doubled(ids, tokenizer):
-            counted.doubled.append(row)
+            counts.note("doubled", row)
         trained, merged = _trained(ids, encoding, renderings[i], prompt)
         if merged and not renderings[i].odd:
-            counted.merged.append(row)
+            counts.note("merged_tokens", row)
         if not trained.any():
-            counted.untrained.append(row)
+            counts.note("untrained", row)
         elif int(ids[np.flatnonzero(trained)[-1]]) not in ends:
-            counted.endless.append(row)
-        length = _keep(trained, limit, too_long, row, counted)
+            counts.note("no_end", row)
+        length = _keep(trained, limit, too_long, row, counts)
         if length:
             tokens.ids.append(ids[:length])
             tokens.trained.append(trained[:length])
             tokens.prompts.append(prompt)
             kept_rows.append(i)
-    refuse(counted, shape, too_long, limit)
+    refuse(counts, shape, too_long, limit)
     return Tokens(
         ids=tokens.ids,
         trained=tokens.trained,
         prompts=tokens.prompts,
         rows=np.asarray(kept_rows, dtype=np.int64),
         samples=sample_pieces(tokens.ids, tokens.trained, tokenizer),
-        findings=findings_of(counted, shape, tokenizer, too_long, limit),
+        findings=tuple(findings_of(counts, shape, tokenizer, too_long, limit)),
     )
 
 
@@ -124,14 +130,14 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             "set eos_token in the model's tokenizer_config.json",
         )
     tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
-    counted = EncodingCounts(conversations=len(examples))
+    counts = EncodingCounts(conversations=len(examples))
     places: list[int] = []
     several = 0
     texts = [example.text for example in examples]
     special = any_of(special_tokens(tokenizer))
     for i, row in enumerate(_text_ids(texts, tokenizer)):
         if special.search(texts[i]):
-            counted.steering.append(examples[i].row)
+            counts.note("special_tokens", examples[i].row)
         ids = np.asarray(row if row and row[-1] == end else [*row, end], dtype=np.int32)
         several += len(ids) > limit
         for start in range(0, max(len(ids) - 1, 1), limit - 1):
@@ -141,36 +147,21 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             tokens.ids.append(piece)
             tokens.trained.append(trained)
             places.append(i)
-    divided = (_several(several, len(examples), len(places), limit),) if several else ()
+    findings = list(word_findings(counts))
+    if several:
+        message = (
+            f"{rows(several)} of {len(examples):,} longer than {limit:,} tokens (data.max_length) "
+            f"and divided; nothing is left out: {len(places):,} sequences."
+        )
+        findings.insert(0, Finding("split_texts", "info", message, several))
     return Tokens(
         ids=tokens.ids,
         trained=tokens.trained,
         prompts=[],
         rows=np.asarray(places, dtype=np.int64),
         samples=sample_pieces(tokens.ids, tokens.trained, tokenizer),
-        findings=(*divided, *steering_of(counted)),
+        findings=tuple(findings),
     )
-
-
-def _several(several: int, texts: int, sequences: int, limit: int) -> Finding:
-    return Finding(
-        code="split_texts",
-        level="info",
-        message=(
-            f"{rows(several)} of {texts:,} longer than {limit:,} tokens (data.max_length) and "
-            f"divided; nothing is left out: {sequences:,} sequences."
-        ),
-        count=several,
-    )
-
-
-def _check_fast(tokenizer: Any) -> None:
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token "
-            "stands for, so answers cannot be told from prompts",
-            "use a model with a tokenizer.json (a fast tokenizer)",
-        )
 
 
 def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
@@ -195,24 +186,24 @@ def _look_through(
     examples: Sequence[Example],
     renderings: Sequence[Rendering],
     shape: TemplateShape,
-    counted: EncodingCounts,
+    counts: EncodingCounts,
 ) -> None:
     """Count what the template did to the conversations."""
     for example, rendering in zip(examples, renderings, strict=True):
         messages = example.messages
-        counted.folded += fit_system(messages, shape) != messages
-        if any(m.extra.get("tool_calls") for m in messages) and not shape.takes_calls:
-            counted.lost_calls.append(example.row)
-        if example.tools and not shape.takes_tools:
-            counted.lost_tools.append(example.row)
-        if any(m.extra.get(THOUGHTS[0]) for m in messages) and not shape.takes_thoughts:
-            counted.lost_thoughts.append(example.row)
-        if shape.control.hide(messages) != messages:
-            counted.steering.append(example.row)
-        if rendering.rewritten:
-            counted.rewritten.append(example.row)
-        if rendering.odd:
-            counted.odd.append(example.row)
+        counts.system_messages += fit_system(messages, shape) != messages
+        calls = any(m.extra.get("tool_calls") for m in messages)
+        thoughts = any(m.extra.get(THOUGHTS[0]) for m in messages)
+        happened: dict[Event, bool] = {
+            "lost_calls": calls and not shape.takes_calls,
+            "lost_tools": bool(example.tools) and not shape.takes_tools,
+            "lost_thoughts": thoughts and not shape.takes_thoughts,
+            "special_tokens": shape.control.hide(messages) != messages,
+            "rewritten_turns": bool(rendering.rewritten),
+            "generation_prompt": rendering.odd,
+        }
+        for event in (event for event, so in happened.items() if so):
+            counts.note(event, example.row)
 
 
 def _tokenised(
@@ -251,7 +242,8 @@ def _trained(
     merged = not same
     for start, stop in rendering.spans:
         last = encoding.char_to_token(stop - 1)
-        first = next(filter(_is_token, map(encoding.char_to_token, range(start, stop))), None)
+        tokens = map(encoding.char_to_token, range(start, stop))
+        first = next((token for token in tokens if token is not None), None)
         if first is None or last is None:
             continue
         if encoding.token_to_chars(first)[0] < start:
@@ -264,29 +256,25 @@ def _trained(
     return trained, merged
 
 
-def _is_token(place: int | None) -> bool:
-    return place is not None
-
-
 def _doubled(ids: np.ndarray, tokenizer: Any) -> bool:
     begin = tokenizer.bos_token_id
     return begin is not None and len(ids) > 1 and int(ids[0]) == int(ids[1]) == begin
 
 
 def _keep(
-    trained: np.ndarray, limit: int, too_long: TooLong, row: int, counted: EncodingCounts
+    trained: np.ndarray, limit: int, too_long: TooLong, row: int, counts: EncodingCounts
 ) -> int:
     """Return how many tokens of a conversation are kept, 0 if it is dropped."""
     if len(trained) <= limit:
         return len(trained)
-    counted.long.append(row)
+    counts.note("long", row)
     if too_long != "cut":
         return 0
     lost = int(trained[limit:].sum())
     if lost:
-        counted.lost.append(row)
-        counted.lost_tokens += lost
+        counts.note("cut", row)
+        counts.lost_tokens += lost
     if not trained[:limit].any():
-        counted.emptied.append(row)
+        counts.note("emptied", row)
         return 0
     return limit

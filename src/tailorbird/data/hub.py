@@ -1,5 +1,6 @@
 """Data sets on the Hugging Face hub: looked up, and only the files of their splits fetched."""
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.data.layout import CARD, data_files, split_files
+from tailorbird.data.layout import CARD, data_files, folder_splits, names_within, split_files
 from tailorbird.errors import UserError
 
 _NAME = re.compile(
@@ -118,8 +119,7 @@ def _placed(
 ) -> dict[str, tuple[Path, ...]]:
     every = [name for files in splits.values() for name in files]
     log.say(f"fetching {len(every):,} files from the Hugging Face hub, unless they are here ...")
-    folder = get(every)
-    return {split: tuple(folder / name for name in files) for split, files in splits.items()}
+    return _within(get(every), splits)
 
 
 def _parquet_splits(address: Address, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -143,42 +143,30 @@ def _parquet_splits(address: Address, names: Sequence[str]) -> dict[str, tuple[s
 
 def _cached_splits(address: Address) -> dict[str, tuple[Path, ...]] | None:
     """Return the splits among the files that lie in the hub's cache, None if there are none."""
-    snapshots = _snapshots(address.repo)
-    revisions = (address.revision,) if address.revision else ("main", _CONVERTED)
-    for revision in revisions:
-        folder = snapshots.get(str(revision))
-        names = (
-            [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-            if folder
-            else []
-        )
-        if folder is None or not data_files(names):
-            continue
-        if revision == _CONVERTED:
-            splits = _parquet_splits(address, names)
-        else:
-            card = folder / CARD
-            card_text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-            splits = split_files(address.repo, names, card_text, address.subset)
-        return {split: tuple(folder / n for n in files) for split, files in splits.items()}
+    for revision in (address.revision,) if address.revision else ("main", _CONVERTED):
+        folder = _cached_folder(address.repo, revision)
+        if folder is not None and data_files(names := names_within(folder)):
+            if revision != _CONVERTED:
+                return folder_splits(folder, address.repo, address.subset)
+            return _within(folder, _parquet_splits(address, names))
     return None
 
 
-def _snapshots(repo: str) -> dict[str, Path]:
-    """Return the folders of a set in the cache, by branch, tag and commit."""
+def _cached_folder(repo: str, revision: str) -> Path | None:
+    """Return the cache's folder of a branch, tag or commit: all of it, or some of its files."""
     from huggingface_hub import errors, scan_cache_dir
 
-    try:
-        cached = scan_cache_dir().repos
-    except errors.CacheNotFound:
-        return {}
-    folders: dict[str, Path] = {}
-    for entry in cached:
-        if entry.repo_type == "dataset" and entry.repo_id == repo:
-            for revision in entry.revisions:
-                for name in (*revision.refs, revision.commit_hash):
-                    folders[name] = Path(revision.snapshot_path)
-    return folders
+    with contextlib.suppress(errors.CacheNotFound):
+        for entry in scan_cache_dir().repos:
+            if (entry.repo_type, entry.repo_id) == ("dataset", repo):
+                for commit in entry.revisions:
+                    if revision in (*commit.refs, commit.commit_hash):
+                        return Path(commit.snapshot_path)
+    return None
+
+
+def _within(folder: Path, splits: dict[str, tuple[str, ...]]) -> dict[str, tuple[Path, ...]]:
+    return {split: tuple(folder / name for name in files) for split, files in splits.items()}
 
 
 def _short(error: Exception) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Row, Stream, duplicates
+from tailorbird.data.table import Row, Stream, duplicates, kind_of_value
 from tailorbird.data.textfile import lines_of, open_text, read_text
 from tailorbird.errors import Faults, UserError
 
 _MOST_FAULTS = 5
 _EXAMPLE_ROW = '{"text": "...", "label": "..."}'
+_LINE_FIX = f"every row must be one object such as {_EXAMPLE_ROW}"
 
 
 def read_jsonl(path: Path) -> Stream:
@@ -41,9 +42,7 @@ def _lines(
                 faults.catch(error)
                 bad += 1
             except (ValueError, RecursionError) as error:
-                faults.add(
-                    f"{path}: line {number} is not valid JSON: {_reason(error)}", _line_fix()
-                )
+                faults.add(f"{path}: line {number} is not valid JSON: {_reason(error)}", _LINE_FIX)
                 bad += 1
             else:
                 if not bad:
@@ -83,8 +82,9 @@ def _listed_objects(
         if all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
             content = values
     if not isinstance(content, list):
+        what = "one object" if isinstance(content, dict) else kind_of_value(content)
         raise UserError(
-            f"{path}: the file holds {_kind(content)}, not a list of objects",
+            f"{path}: the file holds {what}, not a list of objects",
             f"write a list of rows, [{_EXAMPLE_ROW}, ...], or one row per line in a .jsonl file",
         )
     if not content:
@@ -124,7 +124,7 @@ def _object(path: Path, where: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     raise UserError(
-        f"{path}: {where} holds {_kind(value)}, not an object with columns", _line_fix()
+        f"{path}: {where} holds {kind_of_value(value)}, not an object with columns", _LINE_FIX
     )
 
 
@@ -135,15 +135,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return str(error)
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "one object", list: "a list", str: "a string", type(None): "null"}
-    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "a value")
-
-
-def _line_fix() -> str:
-    return f"every row must be one object such as {_EXAMPLE_ROW}"
 
 
 def _whole_fix(path: Path, text: str) -> str:

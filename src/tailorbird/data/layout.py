@@ -66,6 +66,21 @@ def _json(path: Path) -> Any:
         ) from None
 
 
+def names_within(folder: Path) -> list[str]:
+    """Return the files in a folder, as paths within it."""
+    return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+
+
+def folder_splits(
+    folder: Path, where: str, subset: str | None = None
+) -> dict[str, tuple[Path, ...]]:
+    """Return the files of the splits of a folder on this machine; see `split_files`."""
+    file = folder / CARD
+    card = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    splits = split_files(where, names_within(folder), card, subset)
+    return {split: tuple(folder / name for name in files) for split, files in splits.items()}
+
+
 def data_files(names: Iterable[str]) -> list[str]:
     """Return which names are of data: no hidden ones, and none that only describe the others."""
     files = []

@@ -75,14 +75,12 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
             texts = len({text_key(e.text) for e in examples})
             stand = "text also stands" if texts == 1 else "texts also stand"
             yield Finding(
-                code=code,
-                level="warning",
-                message=(
-                    f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, "
-                    f"the same but for {but_for}{done}."
-                ),
-                count=texts,
-                samples=tuple(f"row {e.row}: {shorten(e.text)}" for e in examples[:_SAMPLES]),
+                code,
+                "warning",
+                f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, "
+                f"the same but for {but_for}{done}.",
+                texts,
+                tuple(f"row {e.row}: {shorten(e.text)}" for e in examples[:_SAMPLES]),
             )
 
 
@@ -130,16 +128,14 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
         )
         complete = (looked, len(train)) == (len(judge.examples), len(split.train))
         yield Finding(
-            code="near_duplicates",
-            level="warning",
-            message=(
-                f"{rows(len(pairs), judge.name)} of {looked:,} "
-                f"{'is' if len(pairs) == 1 else 'are'} almost the same as a training row "
-                "(80 % of the letter sequences or more are shared): scores may be better there "
-                f"than on new texts. Kept.{'' if complete else sampled}"
-            ),
-            count=len(pairs),
-            samples=tuple(
+            "near_duplicates",
+            "warning",
+            f"{rows(len(pairs), judge.name)} of {looked:,} "
+            f"{'is' if len(pairs) == 1 else 'are'} almost the same as a training row "
+            "(80 % of the letter sequences or more are shared): scores may be better there "
+            f"than on new texts. Kept.{'' if complete else sampled}",
+            len(pairs),
+            tuple(
                 f"{shorten(train[pair.indexed].text)} | {shorten(sample[pair.query].text)}"
                 for pair in pairs[:_SAMPLES]
             ),

@@ -2,12 +2,12 @@
 
 import glob
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tailorbird.data.delimited import delimiter_of
 from tailorbird.data.hub import hub_address, hub_splits
-from tailorbird.data.layout import CARD, KEYWORDS, PROSE, TABLES, saved_splits, split_files
+from tailorbird.data.layout import KEYWORDS, PROSE, TABLES, folder_splits, saved_splits
 from tailorbird.data.textfile import PACKED, kind_of, open_text
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 
@@ -88,10 +88,9 @@ def parts_of(name: str) -> dict[str, str]:
     splits = splits_of(name)
     if len(splits) == 1:
         return {"training": name}
-    usual = {part: words for part, words in KEYWORDS.items()}
     roles = {"training": "train", "validation": "validation", "test": "test"}
     by_role = {
-        role: next((s for s in splits if s in (split, *usual[split])), None)
+        role: next((s for s in splits if s in (split, *KEYWORDS[split])), None)
         for role, split in roles.items()
     }
     if by_role["training"] is None:
@@ -105,7 +104,9 @@ def parts_of(name: str) -> dict[str, str]:
 def _find_splits(name: str) -> dict[str, tuple[Path, ...]]:
     path = Path(name)
     if _exists(name):
-        return _folder(path) if path.is_dir() else {"": (_check_kind(path),)}
+        if path.is_dir():
+            return saved_splits(path) or folder_splits(path, str(path))
+        return {"": (_check_kind(path),)}
     if "," in name:
         faults = Faults()
         files: list[Path] = []
@@ -126,17 +127,6 @@ def _find_splits(name: str) -> dict[str, tuple[Path, ...]]:
     if address is not None and kind_of(path) not in ENDINGS and not path.parent.is_dir():
         return hub_splits(address)
     raise _missing(path)
-
-
-def _folder(folder: Path) -> dict[str, tuple[Path, ...]]:
-    saved = saved_splits(folder)
-    if saved is not None:
-        return saved
-    names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-    card = folder / CARD
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    splits = split_files(str(folder), names, text, None)
-    return {split: tuple(folder / n for n in files) for split, files in splits.items()}
 
 
 def _once(files: Iterable[Path]) -> tuple[Path, ...]:
@@ -211,11 +201,6 @@ def _missing(path: Path) -> UserError:
     except OSError as error:
         return UserError(f"{path}: cannot be opened: {error.strerror}", "check the path")
     return UserError(f"{path}: there is no such file{near}", "check the name and the folder")
-
-
-def with_name(source: Source, name: str) -> Source:
-    """Return the same wishes for another name."""
-    return replace(source, name=name)
 
 
 def tutor_folder() -> Path | None:

@@ -142,3 +142,9 @@ def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
         f"{path}: the column name {name_list(duplicates(names))} occurs more than once",
         "rename or remove one of the columns, so that every name is different",
     )
+
+
+def kind_of_value(value: Any) -> str:
+    """Return what a value of JSON is, for a message."""
+    kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "a value")

@@ -63,7 +63,7 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             stream = _open(file, named)
             streams.append(stream)
             for place, row in stream.rows:
-                reservoir.add((number, place, row), _size(row))
+                reservoir.add((number, place, row), sum(len(c) for c in row if isinstance(c, str)))
             for warning in stream.warnings:
                 log.warn(warning)
         except MemoryError:
@@ -85,10 +85,6 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             f"(data.max_examples, seed {wish.seed})"
         )
     return _join(wish.name, streams, rows, notes)
-
-
-def _size(row: Row) -> int:
-    return sum(len(cell) for cell in row if isinstance(cell, str))
 
 
 def _open(file: Path, named: Sequence[str]) -> Stream:
@@ -122,31 +118,26 @@ def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: lis
             named = _some(lacking)
             notes.append(f"{stream.path} has no column {named}, which others have")
     notes = [note for stream in streams for note in stream.notes] + notes
-    if len(streams) == 1:
-        return Table(
-            first.path,
-            columns,
-            tuple(_pad(row, len(columns)) for _, _, row in rows),
-            tuple(place for _, place, _ in rows),
-            first.unit,
-            first.headed,
-            tuple(notes),
+    several = len(streams) > 1
+    if several:
+        log.say(
+            f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
+            + _some([s.path.name for s in streams])
         )
-    log.say(
-        f"{name}: {len(streams):,} files read as one; rows are numbered in this order: "
-        + _some([s.path.name for s in streams])
-    )
     numbers = [{name: i for i, name in enumerate(s.columns)} for s in streams]
-    places = [[places_of.get(name, -1) for name in columns] for places_of in numbers]
+    places = [[number.get(name, -1) for name in columns] for number in numbers]
     names = [stream.path.name for stream in streams]
     if len(set(names)) < len(names):
         names = [str(stream.path) for stream in streams]
     units = {stream.unit for stream in streams}
     return Table(
-        Path(name),
+        Path(name) if several else first.path,
         columns,
-        tuple(_reorder(row, places[number]) for number, _, row in rows),
-        tuple(RowPlace(place, names[number]) for number, place, _ in rows),
+        tuple(
+            row if not several and len(row) == len(columns) else _reorder(row, places[number])
+            for number, _, row in rows
+        ),
+        tuple(RowPlace(at, names[number]) if several else at for number, at, _ in rows),
         first.unit if len(units) == 1 else "row",
         all(stream.headed for stream in streams),
         tuple(notes),
@@ -158,10 +149,6 @@ def _some(names: list[str]) -> str:
     return first if len(names) <= 4 else f"{first} ... {names[-1]}"
 
 
-def _pad(row: Row, width: int) -> Row:
-    """Return the row with None for columns that were first seen after it."""
-    return row if len(row) == width else row + (None,) * (width - len(row))
-
-
 def _reorder(row: Row, places: Sequence[int]) -> Row:
+    """Return the row with None for columns that it lacks: of other files, or first seen later."""
     return tuple(row[place] if 0 <= place < len(row) else None for place in places)

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.build import TextBuilder, squeeze, superscript
-from tailorbird.documents.docx_styles import TITLE, Lists, Styles, child, outline_level, value
+from tailorbird.documents.docx_styles import TITLE, Lists, Styles, outline_level, value
 from tailorbird.documents.docx_tables import table_caption, table_rows
 from tailorbird.documents.drawing import Drawings, formula_mark
 from tailorbird.documents.grid import table_lines
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Value
+from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
 from tailorbird.documents.zipped import (
     Relation,
-    core_properties,
+    child,
     local,
     main_part,
+    office_facts,
     open_zip,
     relations,
     required_part,
@@ -44,17 +45,14 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
         targets = relations(archive, main)
         parts = _DocxParts(archive, targets)
         body = _DocxWriter(root, parts, notes)
-        body.write(child(root, "body") if child(root, "body") is not None else root)
+        body.write(next(root.iterchildren("{*}body"), root))
         for kind, name in (("footnotes", "Footnote"), ("endnotes", "Endnote")):
             for note in parts.roots(kind):
                 for words in filter(None, (body.flat(one) for one in note)):
                     body.builder.block(f"{name}: {words}")
         _tell(parts, root, body, notes)
-        properties = core_properties(archive)
-    metadata: dict[str, Value] = {}
-    if properties.get("creator"):
-        metadata["author"] = properties["creator"]
-    yield Parsed(*body.builder.result(), body.title or properties.get("title", ""), metadata)
+        title, metadata = office_facts(archive)
+    yield Parsed(*body.builder.result(), body.title or title, metadata)
 
 
 class _DocxParts:
@@ -66,10 +64,9 @@ class _DocxParts:
 
     def roots(self, kind: str) -> list[Any]:
         """Return the roots of all parts of a kind."""
-        places = [target.place for target in self.targets.values() if target.kind == kind]
-        return [
-            root for root in (xml_part(self.archive, place) for place in places) if root is not None
-        ]
+        targets = (target for target in self.targets.values() if target.kind == kind)
+        roots = (xml_part(self.archive, target.place) for target in targets)
+        return [root for root in roots if root is not None]
 
     def root(self, kind: str) -> Any | None:
         """Return the root of the first part of a kind."""
@@ -85,7 +82,7 @@ def _tell(parts: _DocxParts, root: Any, body: "_DocxWriter", notes: Notes) -> No
     words = [text for text in margins if sum(map(str.isalpha, text)) > 2]
     if words:
         notes.append(f"page headers and footers are left out: {words[0][:_LONGEST_SAMPLE]!r}")
-    if any(local(e) == "altChunk" for e in root.iter()):
+    if next(root.iter("{*}altChunk"), None) is not None:
         notes.append("left out: another document that is embedded in it")
 
 
@@ -137,7 +134,7 @@ class _DocxWriter:
         return squeeze(" ".join(parts))
 
     def _table(self, table: Any) -> None:
-        cells = [e for e in table.iter() if local(e) == "tc"]
+        cells = list(table.iter("{*}tc"))
         if len(cells) == 1 or any(map(self._is_section, cells)):  # it only lays out the page
             for cell in (c for c in cells if next(c.iterancestors(table.tag)) is table):
                 self.write(cell)
@@ -207,7 +204,7 @@ def _page_breaks(root: Any) -> frozenset[Any]:
     Word notes every one when it lays the text out, those asked for included, which must then not
     be counted again; other programs note none.
     """
-    noted = [e for e in root.iter() if local(e) == "lastRenderedPageBreak"]
+    noted = list(root.iter("{*}lastRenderedPageBreak"))
     manual = [e for e in root.iter() if local(e) == "br" and "page" in e.attrib.values()]
     return frozenset(noted or manual)
 
@@ -227,7 +224,7 @@ def _drawings_in(paragraph: Any) -> Iterator[Any]:
         if (
             kind == "txbxContent"
             or kind in ("drawing", "object")
-            and not any(local(e) == "txbxContent" for e in element.iter())
+            and next(element.iter("{*}txbxContent"), None) is None
         ):
             yield element
         elif kind != "Fallback":

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tailorbird.documents.grid import whole_number
 from tailorbird.documents.numbering import ListCounter, ListLevel
-from tailorbird.documents.zipped import attribute, local
+from tailorbird.documents.zipped import attribute, child, local
 
 _HEADING = re.compile(r"heading (\d)$", re.I)
 TITLE = 0
@@ -15,11 +15,6 @@ _BODY_OUTLINE = 9
 _DEEPEST_LEVEL = 8
 _DEEPEST_STYLE = 20
 _T = TypeVar("_T")
-
-
-def child(element: Any, name: str) -> Any:
-    """Return an element's first child of a name, None if there is none."""
-    return None if element is None else next((e for e in element if local(e) == name), None)
 
 
 def value(element: Any, name: str) -> str:
@@ -52,7 +47,7 @@ class Styles:
     """
 
     def __init__(self, root: Any | None) -> None:
-        styles = [] if root is None else [e for e in root.iter() if local(e) == "style"]
+        styles = [] if root is None else list(root.iter("{*}style"))
         named = {attribute(style, "styleId") or "": style for style in styles}
         self._based = {name: value(style, "basedOn") for name, style in named.items()}
         levels, numbers, bold = {}, {}, {}
@@ -106,7 +101,7 @@ class Lists:
         for element in root if root is not None else ():
             name = attribute(element, "abstractNumId") or ""
             if local(element) == "abstractNum":
-                levels = [e for e in element if local(e) == "lvl"]
+                levels = element.findall("{*}lvl")
                 self._levels[name] = {_depth(e): _level(e) for e in levels}
                 self._depths[name] = {value(e, "pStyle"): _depth(e) for e in levels}
                 if link := value(element, "numStyleLink"):
@@ -149,7 +144,7 @@ class Lists:
         if name in self._levels:
             levels = dict(self._levels[name])
             counter = ListCounter(levels, self._counts.setdefault(name, {}))
-            for override in (e for e in self._nums[number] if local(e) == "lvlOverride"):
+            for override in self._nums[number].iterchildren("{*}lvlOverride"):
                 depth = _depth(override)
                 if (own := child(override, "lvl")) is not None:
                     levels[depth] = _level(own)

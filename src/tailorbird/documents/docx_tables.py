@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tailorbird.documents.docx_styles import Styles, child, is_on, value
+from tailorbird.documents.docx_styles import Styles, is_on, value
 from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.zipped import attribute, local
+from tailorbird.documents.zipped import attribute, child, local
 
 _WRAPPERS = frozenset({"sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag"})
 _FIRST_ROW_BIT = 0x20
@@ -102,7 +102,7 @@ def _is_ticked(look: Any, name: str, bit: int) -> bool | None:
 
 def _is_bold(cell: Any, styles: Styles) -> bool:
     """Whether all words of a cell are bold, by themselves or their paragraph's style."""
-    for paragraph in (e for e in cell.iter() if local(e) == "p"):
+    for paragraph in cell.iter("{*}p"):
         bold = styles.bold.get(value(child(paragraph, "pPr"), "pStyle"), False)
         for run in (e for e in paragraph.iter() if local(e) == "r" and child(e, "t") is not None):
             properties = child(run, "rPr")

@@ -10,7 +10,7 @@ from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.numbering import number_label
 from tailorbird.documents.parsed import Notes, Unreadable
-from tailorbird.documents.zipped import Relation, attribute, local, xml_part
+from tailorbird.documents.zipped import Relation, attribute, child, local, relation_id, xml_part
 
 _DAY_ZERO = datetime.datetime(1899, 12, 30)
 _LAST_DAY = 2_958_465
@@ -73,8 +73,7 @@ class Drawings:
             self.notes.append(note)
 
     def _target(self, element: Any, name: str) -> Relation | None:
-        ids = (v for k, v in element.attrib.items() if k.endswith("}" + name))
-        return self.targets.get(next(ids, ""))
+        return self.targets.get(relation_id(element, name))
 
     def _chart(self, target: Relation) -> None:
         try:
@@ -82,7 +81,8 @@ class Drawings:
         except Unreadable as error:
             return self._leave_out(f"a chart: {error}")
         rows = [] if root is None else list(_chart_rows(root))
-        title = "" if root is None else _chart_title(root)
+        parts = () if root is None else root.iter("{*}chart", "{*}chartSpace")
+        title = next(filter(None, map(_title, parts)), "")
         if len(rows) < 2:
             self._leave_out(f"a chart of a kind that is not read, or without numbers: {title!r}")
         self.builder.table(rows if len(rows) > 1 else [], caption=f"Chart: {title}".rstrip(": "))
@@ -96,35 +96,22 @@ class Drawings:
             self.builder.item("  " * depth + "- " + text)
 
 
-def _children(element: Any, *names: str) -> list[Any]:
-    return [] if element is None else [e for e in element if local(e) in names]
-
-
-def _child(element: Any, *names: str) -> Any:
-    return next(iter(_children(element, *names)), None)
-
-
 def _title(element: Any) -> str:
-    title = _child(element, "title")
+    title = child(element, "title")
     return "" if title is None else squeeze(" ".join(paragraphs(title)))
-
-
-def _chart_title(root: Any) -> str:
-    titles = (_title(e) for e in root.iter() if local(e) in ("chart", "chartSpace"))
-    return next(filter(None, titles), "")
 
 
 def _chart_rows(root: Any) -> Iterator[list[Cell]]:
     """Yield a row of names and one for each category, of all series whose categories agree."""
     plots: dict[tuple[str, ...], list[tuple[str, dict[int, str]]]] = {}
     names: dict[tuple[str, ...], dict[int, str]] = {}
-    for series in (e for e in root.iter() if local(e) == "ser"):
-        categories = _points(_child(series, "cat", "xVal"))
-        values = _points(_child(series, "val", "yVal"))
+    for series in root.iter("{*}ser"):
+        categories = _points(child(series, "cat", "xVal"))
+        values = _points(child(series, "val", "yVal"))
         key = tuple(categories.values())
         names.setdefault(key, categories)
-        plots.setdefault(key, []).append((" ".join(_points(_child(series, "tx")).values()), values))
-    axes = [_title(e) for e in root.iter() if local(e) in ("catAx", "dateAx")]
+        plots.setdefault(key, []).append((" ".join(_points(child(series, "tx")).values()), values))
+    axes = [_title(e) for e in root.iter("{*}catAx", "{*}dateAx")]
     for key, series_values in plots.items():
         heads = [(axes or [""])[0], *(title for title, _ in series_values)]
         yield [Cell(text, header="column") for text in heads]
@@ -140,11 +127,11 @@ def _points(element: Any) -> dict[int, str]:
     texts: dict[int, list[str]] = {}
     levels = [e for e in element.iter() if local(e) in _POINT_LISTS]
     for level in reversed(levels):  # the innermost names come first in the file
-        form = getattr(_child(level, "formatCode"), "text", "") or ""
-        for point in _children(level, "pt"):
-            text = format_value(getattr(_child(point, "v"), "text", "") or "", form)
+        form = getattr(child(level, "formatCode"), "text", "") or ""
+        for point in level.iterchildren("{*}pt"):
+            text = format_value(getattr(child(point, "v"), "text", "") or "", form)
             texts.setdefault(whole_number(point.get("idx"), 0), []).append(text)
-    if not texts and (plain := _child(element, "v")) is not None:
+    if not texts and (plain := child(element, "v")) is not None:
         return {0: plain.text or ""}
     return {index: " / ".join(parts) for index, parts in sorted(texts.items())}
 
@@ -167,7 +154,7 @@ def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
     points = {e.get("modelId"): e for e in root.iter() if local(e) == "pt"}
     below: dict[str | None, list[tuple[int, str | None]]] = {}
     hanging = set()
-    for link in (e for e in root.iter() if local(e) == "cxn"):
+    for link in root.iter("{*}cxn"):
         if link.get("type", "parOf") == "parOf":
             order = whole_number(link.get("srcOrd"), 0)
             below.setdefault(link.get("srcId"), []).append((order, link.get("destId")))
@@ -192,13 +179,13 @@ def paragraphs(shape: Any) -> list[str]:
     """Return the lines of a shape's text, items of numbered lists with their numbers."""
     lines = []
     counts: dict[int, int] = {}
-    for paragraph in (e for e in shape.iter() if local(e) == "p"):
+    for paragraph in shape.iter("{*}p"):
         words = paragraph_words(paragraph).strip()
         if not words:
             continue
-        properties = _child(paragraph, "pPr")
+        properties = child(paragraph, "pPr")
         level = 0 if properties is None else min(whole_number(properties.get("lvl"), 0), 8)
-        auto = _child(properties, "buAutoNum")
+        auto = child(properties, "buAutoNum")
         last = level - (auto is None)
         counts = {depth: count for depth, count in counts.items() if depth <= last}
         if auto is not None:
@@ -223,20 +210,16 @@ def paragraph_words(paragraph: Any) -> str:
             parts.append("\n")
         elif kind == "tab":
             parts.append("\t")
-        elif kind == "t" and _in_formula(element):
+        elif kind == "t" and "officeDocument/2006/math" in str(element.tag):
             parts.append(formula_mark(element) + (element.text or ""))
         elif kind == "t":
-            properties = _child(element.getparent(), "rPr")
+            properties = child(element.getparent(), "rPr")
             high = properties is not None and not (properties.get("baseline") or "0").startswith(
                 ("0", "-")
             )
             text = element.text or ""
             parts.append(superscript("".join(parts[-2:]), text) if high else text)
     return "".join(parts)
-
-
-def _in_formula(element: Any) -> bool:
-    return "officeDocument/2006/math" in str(element.tag)
 
 
 def formula_mark(text: Any) -> str:

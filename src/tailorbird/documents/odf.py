@@ -139,7 +139,7 @@ class OdfTable:
         for row, header in table_rows(table):
             cells: list[Cell] = []
             column = 0
-            for element in (e for e in row if local(e) == "table-cell"):
+            for element in row.iterchildren("{*}table-cell"):
                 cell = self._cell(element, header or ("row" if column < labels else ""))
                 repeats = _repeats(element, "columns") if cell.text else 1
                 cells += [cell] * repeats
@@ -160,7 +160,7 @@ class OdfTable:
         if self.styles.is_bold(attribute(cell, "style-name") or ""):
             return True
         for paragraph in (e for e in cell.iter() if local(e) in ("p", "h")):
-            pieces = [paragraph, *(e for e in paragraph if local(e) == "span")]
+            pieces = [paragraph, *paragraph.iterchildren("{*}span")]
             loose = [paragraph.text, *(e.tail for e in paragraph)]
             whole = self.styles.is_bold(attribute(paragraph, "style-name") or "")
             spans = all(self.styles.is_bold(attribute(e, "style-name") or "") for e in pieces[1:])

@@ -17,8 +17,8 @@ from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, 
 from tailorbird.documents.regions import SheetCells, sheet_tables
 from tailorbird.documents.zipped import (
     attribute,
-    core_properties,
     local,
+    office_facts,
     open_zip,
     required_part,
     xml_part,
@@ -56,7 +56,7 @@ def _open(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
     """Open an OpenDocument file; give it and the root of its content."""
     with open_zip(path) as archive:
         manifest = xml_part(archive, "META-INF/manifest.xml")
-        if manifest is not None and any(local(e) == "encryption-data" for e in manifest.iter()):
+        if manifest is not None and next(manifest.iter("{*}encryption-data"), None) is not None:
             raise Unreadable("encrypted: it needs a password")
         yield archive, required_part(archive, "content.xml", kind)
 
@@ -96,8 +96,8 @@ def read_ods(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
     """
     with _open(path, "an ODS") as (archive, root):
         text = _Text(archive, root, notes)
-        book = next((e for e in root.iter() if local(e) == "spreadsheet"), root)
-        for number, table in enumerate((e for e in book if local(e) == "table"), 1):
+        book = next(root.iter("{*}spreadsheet"), root)
+        for number, table in enumerate(book.iterchildren("{*}table"), 1):
             name = attribute(table, "name") or ""
             text.builder.leave()
             text.builder.page(number)
@@ -127,13 +127,8 @@ class _Text:
             self.builder.block(note)
         if self.comments:
             self.notes.append(f"{self.comments} comments are left out")
-        properties = core_properties(self.archive, "meta.xml")
-        author: dict[str, Value] = {}
-        if properties.get("creator"):
-            author["author"] = properties["creator"]
-        return Parsed(
-            *self.builder.result(), properties.get("title", ""), {**(metadata or {}), **author}
-        )
+        title, author = office_facts(self.archive, "meta.xml")
+        return Parsed(*self.builder.result(), title, {**(metadata or {}), **author})
 
     def blocks(self, parent: Any) -> None:
         """Write the paragraphs, lists, tables and shapes within an element."""
@@ -183,7 +178,7 @@ class _Text:
         titles = [shape for shape in shapes if attribute(shape, "class") == "title"]
         self.builder.heading(" ".join(map(self.flat, titles)), 1)
         self.blocks([shape for shape in shapes if shape not in titles])
-        for notes in (e for e in page if local(e) == "notes"):
+        for notes in page.iterchildren("{*}notes"):
             frames = [e for e in notes if attribute(e, "class") == "notes"]
             if words := " ".join(filter(None, map(self.flat, frames))):
                 self.builder.block(f"Notes: {words}")
@@ -292,10 +287,10 @@ class _Text:
             )
 
     def _table(self, table: Any) -> None:
-        cells = [e for e in table.iter() if local(e) == "table-cell"]
+        cells = list(table.iter("{*}table-cell"))
         if len(cells) == 1:  # a frame around text
             return self.blocks(cells[0])
-        title = next((e for e in table if local(e) == "title"), None)
+        title = table.find("{*}title")
         self.builder.table(self.tables.rows(table), "" if title is None else title.text or "")
         while self._shapes:
             self._shape(self._shapes.pop(0))
@@ -328,7 +323,7 @@ class _Text:
         if chart is None:
             return self._leave_out("an embedded object")
         title = next((self.flat(e) for e in chart if local(e) == "title"), "")
-        table = next((e for e in chart.iter() if local(e) == "table"), None)
+        table = next(chart.iter("{*}table"), None)
         rows = [] if table is None else self.tables.rows(table)
         if len(rows) < 2:
             self._leave_out(f"a chart without numbers: {title!r}")
@@ -355,7 +350,7 @@ class _Text:
                 parts.append("\t" if kind == "tab" else "\n")
             elif kind == "note":
                 name = "Endnote" if attribute(inner, "note-class") == "endnote" else "Footnote"
-                for body in (e for e in inner if local(e) == "note-body"):
+                for body in inner.iterchildren("{*}note-body"):
                     self._footnotes.append(f"{name}: {self.flat(body)}")
             elif kind == "annotation":
                 self.comments += 1

@@ -8,13 +8,14 @@ from typing import Any
 from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.drawing import Drawings, paragraphs
 from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
 from tailorbird.documents.zipped import (
     attribute,
-    core_properties,
     local,
     main_part,
+    office_facts,
     open_zip,
+    relation_id,
     relations,
     required_part,
     xml_part,
@@ -34,12 +35,12 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
         main = main_part(archive, "ppt/presentation.xml")
         root = required_part(archive, main, "a PPTX")
         targets = relations(archive, main)
-        slides = [e for e in root.iter() if local(e) == "sldId"]
+        slides = list(root.iter("{*}sldId"))
         title = ""
         for number, slide in enumerate(slides, 1):
-            # The slide's own `id` has no namespace; the relation's comes with one.
-            relation = next((v for k, v in slide.attrib.items() if k.endswith("}id")), "")
-            place = targets[relation].place if relation in targets else ""
+            # The slide's own `id` has no namespace.
+            relation = targets.get(relation_id(slide))
+            place = relation.place if relation else ""
             builder.leave()
             builder.page(number)
             try:
@@ -48,14 +49,10 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
                 notes.append(f"slide {number}: {error}")
                 continue
             title = title or name
-        properties = core_properties(archive)
-    metadata: dict[str, Value] = {"pages": len(slides)}
-    if properties.get("creator"):
-        metadata["author"] = properties["creator"]
-    named = properties.get("title", "")
-    if named.lower() in ("powerpoint presentation", "presentation"):  # what programs write
-        named = ""
-    yield Parsed(*builder.result(), named or title, metadata)
+        own_title, metadata = office_facts(archive)
+    if own_title.lower() in ("powerpoint presentation", "presentation"):  # what programs write
+        own_title = ""
+    yield Parsed(*builder.result(), own_title or title, {"pages": len(slides), **metadata})
 
 
 def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: Notes) -> str:
@@ -70,7 +67,7 @@ def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: No
     for shape in shapes:
         if shape in titles or _placeholder(shape) in _NUMBERS:
             continue
-        table = next((e for e in shape.iter() if local(e) == "tbl"), None)
+        table = next(shape.iter("{*}tbl"), None)
         if table is not None:
             builder.table(_rows(table))
         elif local(shape) == "sp" or not drawings.write(shape):
@@ -98,18 +95,18 @@ def _shapes(root: Any) -> Iterator[Any]:
 
 
 def _placeholder(shape: Any) -> str:
-    mark = next((e for e in shape.iter() if local(e) == "ph"), None)
+    mark = next(shape.iter("{*}ph"), None)
     return "" if mark is None else attribute(mark, "type") or "content"
 
 
 def _rows(table: Any) -> list[list[Cell]]:
     """Return a table's cells; those that others cover are left out."""
-    look = next((e for e in table if local(e) == "tblPr"), None)
+    look = table.find("{*}tblPr")
     labels: Header = "row" if look is not None and _is_on(look, "firstCol") else ""
     rows: list[list[Cell]] = []
-    for row in (e for e in table if local(e) == "tr"):
+    for row in table.iterchildren("{*}tr"):
         cells: list[Cell] = []
-        for cell in (e for e in row if local(e) == "tc"):
+        for cell in row.iterchildren("{*}tc"):
             if not (_is_on(cell, "hMerge") or _is_on(cell, "vMerge")):
                 text = " ".join(paragraphs(cell))
                 high, wide = (whole_number(cell.get(name)) for name in ("rowSpan", "gridSpan"))
@@ -125,5 +122,5 @@ def _is_on(element: Any, name: str) -> bool:
 
 
 def _is_bold(cell: Any) -> bool:
-    runs = [e for e in cell.iter() if local(e) == "r"]
+    runs = list(cell.iter("{*}r"))
     return bool(runs) and all(any(local(e) == "rPr" and _is_on(e, "b") for e in r) for r in runs)

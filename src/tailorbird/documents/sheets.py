@@ -10,7 +10,7 @@ from tailorbird.documents.drawing import number_text
 from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
 from tailorbird.documents.regions import SheetCells, sheet_tables
 from tailorbird.documents.workbook import Workbook
-from tailorbird.documents.zipped import core_properties, open_zip
+from tailorbird.documents.zipped import office_facts, open_zip
 
 _OLE_KINDS = (".xls", ".xlt")
 
@@ -25,7 +25,7 @@ def read_sheets(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pars
         yield _read(path, None, notes)
     else:
         with open_zip(path) as archive:  # looks for bombs before calamine unpacks
-            title = core_properties(archive).get("title", "")
+            title, _ = office_facts(archive)
             parsed = _read(path, Workbook(archive, notes), notes)
         yield Parsed(parsed.text, parsed.marks, title)
 

@@ -18,6 +18,7 @@ from tailorbird.documents.zipped import (
     main_part,
     member,
     parse_xml,
+    relation_id,
     relations,
     xml_part,
 )
@@ -44,10 +45,9 @@ class Workbook:
         if root is None:
             return
         targets = relations(archive, main)
-        for sheet in (e for e in root.iter() if local(e) == "sheet"):
-            relation = next((v for k, v in sheet.attrib.items() if k.endswith("}id")), "")
-            if relation in targets:
-                self.places[sheet.get("name") or ""] = targets[relation].place
+        for sheet in root.iter("{*}sheet"):
+            if relation := targets.get(relation_id(sheet)):
+                self.places[sheet.get("name") or ""] = relation.place
         for target in targets.values():
             if target.kind == "styles" and (styles := xml_part(archive, target.place)) is not None:
                 self._read_styles(styles)
@@ -174,7 +174,7 @@ def _mark_table(root: Any, sheet: SheetCells) -> None:
 def _raised_words(text: Any) -> str:
     """Return a text with its superscripts marked, empty if it has none."""
     words, any_raised = "", False
-    for piece in (e for e in text.iter() if local(e) == "t"):
+    for piece in text.iter("{*}t"):
         looks = [e for e in piece.getparent().iter() if local(e) == "vertAlign"]
         high = any(attribute(e, "val") == "superscript" for e in looks)
         any_raised = any_raised or high

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.parsed import Unreadable
+from tailorbird.documents.parsed import Unreadable, Value
 
 MOST_BYTES = 1 << 30
 _MOST_XML_BYTES = 256 << 20
@@ -148,6 +148,17 @@ def local(element: Any) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
+def child(element: Any, *names: str) -> Any:
+    """Return an element's first child of one of these names, None if there is none."""
+    tags = (f"{{*}}{name}" for name in names)
+    return None if element is None else next(element.iterchildren(*tags), None)
+
+
+def relation_id(element: Any, name: str = "id") -> str:
+    """Return the id of the relation that an element names: an attribute with a namespace."""
+    return next((str(v) for k, v in element.attrib.items() if k.endswith("}" + name)), "")
+
+
 def attribute(element: Any, name: str) -> str | None:
     """Return an attribute whatever its namespace."""
     for key, value in element.attrib.items():
@@ -156,16 +167,17 @@ def attribute(element: Any, name: str) -> str | None:
     return None
 
 
-def core_properties(archive: zipfile.ZipFile, name: str = "docProps/core.xml") -> dict[str, str]:
-    """Return what an Office file says of itself: ``title``, ``creator``, ``language`` ..."""
+def office_facts(
+    archive: zipfile.ZipFile, name: str = "docProps/core.xml"
+) -> tuple[str, dict[str, Value]]:
+    """Return the title that an Office file gives itself, and its author as metadata."""
     try:
         root = xml_part(archive, name)
     except Unreadable:
-        return {}
+        return "", {}
     properties: dict[str, str] = {}
     for element in root.iter() if root is not None else ():
-        if local(element) in ("title", "creator", "subject", "keywords", "language"):
-            words = " ".join((element.text or "").split())
-            if words:
-                properties.setdefault(local(element), words)
-    return properties
+        if words := " ".join((element.text or "").split()):
+            properties.setdefault(local(element), words)
+    author = properties.get("creator")
+    return properties.get("title", ""), {"author": author} if author else {}
