@@ -101,7 +101,7 @@ class ControlTokens:
         at = 0
         for match in self.hidden.finditer(text):
             _append(whole, at, _encode(text[at : match.start()], tokenizer, first=not at))
-            token = _token_of(match.group())
+            token = "".join(chr(ord(c) - _SHIFT) if ord(c) >= _SHIFT else c for c in match.group())
             words = _encode(token, tokenizer, first=False, split_special_tokens=True)
             if tokenizer.convert_tokens_to_ids(token) in words.ids:
                 # Not marked as special, or a word of the vocabulary too; neither half is it.
@@ -130,10 +130,6 @@ def any_of(tokens: Sequence[str]) -> re.Pattern[str]:
 def _stand_in(token: str) -> str:
     # What has no character so far beyond keeps its own; no token has only such.
     return "".join(chr(ord(c) + _SHIFT) if ord(c) < 0xFFFE else c for c in token)
-
-
-def _token_of(stand_in: str) -> str:
-    return "".join(chr(ord(c) - _SHIFT) if ord(c) >= _SHIFT else c for c in stand_in)
 
 
 def _hide(value: Any, tokens: re.Pattern[str]) -> Any:

@@ -68,7 +68,9 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
     """
     if kind in ("messages", "sharegpt"):
         messages = [_message(turn) for turn in _turns(row["messages"])]
-        messages += [_message(turn) for turn in _chosen(row.get("chosen"))]
+        chosen = row.get("chosen") or []
+        turns = chosen if isinstance(chosen, list) else [chosen]
+        messages += [_message(turn) for turn in turns]
     elif kind == "alpaca":
         context = _text(row.get("input"), "prompt")
         instruction = _text(row["instruction"], "prompt")
@@ -76,7 +78,10 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
         messages.append(Message("user", "\n\n".join(filter(None, (instruction, context)))))
         messages += _answer(row.get("output"))
     else:
-        messages = _asked(row["text"])
+        if isinstance(cell := row["text"], list):
+            messages = [_message(turn) for turn in cell]
+        else:
+            messages = [Message("user", _text(cell, "prompt"))]
         answer = _answer(row.get("label"))
         # A preference pair's chosen answer may repeat the whole conversation.
         messages = answer if answer and answer[0].role != "assistant" else messages + answer
@@ -110,7 +115,12 @@ def _definitions(cell: Any) -> list[dict[str, Any]]:
 
 def unread_fields(row: Mapping[str, Any]) -> set[str]:
     """Return the names of what the turns of a row hold and nobody reads."""
-    turns = (turn for cell in row.values() for turn in _jsons(cell))
+    turns: list[Any] = []
+    for cell in row.values():
+        if isinstance(cell, str) and cell.lstrip().startswith("[{"):
+            with suppress(ValueError, RecursionError):  # a text that only begins so
+                cell = json.loads(cell)
+        turns += cell if isinstance(cell, list) else [cell]
     return {
         str(name)
         for turn in turns
@@ -118,13 +128,6 @@ def unread_fields(row: Mapping[str, Any]) -> set[str]:
         for name, value in turn.items()
         if name not in _READ and value not in (None, "", [], {}, False)
     }
-
-
-def _jsons(cell: Any) -> list[Any]:
-    if isinstance(cell, str) and cell.lstrip().startswith("[{"):
-        with suppress(ValueError, RecursionError):  # a text that only begins so
-            cell = json.loads(cell)
-    return cell if isinstance(cell, list) else [cell]
 
 
 def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
@@ -270,12 +273,6 @@ def _call(call: Any) -> dict[str, Any]:
     return plain | ({"id": call["id"]} if isinstance(call.get("id"), str) else {})
 
 
-def _chosen(cell: Any) -> list[Any]:
-    if not cell:
-        return []
-    return cell if isinstance(cell, list) else [cell]
-
-
 def _history(cell: Any) -> Iterable[Message]:
     pairs = _json(cell, "turns", "a history") if isinstance(cell, str) and cell.strip() else cell
     if pairs and not isinstance(pairs, list):
@@ -287,12 +284,6 @@ def _history(cell: Any) -> Iterable[Message]:
             raise Unusable("turns", "a history that is not a list of [question, answer]")
         yield Message("user", _text(pair[0], "prompt"))
         yield Message("assistant", _text(pair[1], "answer"))
-
-
-def _asked(cell: Any) -> list[Message]:
-    if isinstance(cell, list):
-        return [_message(turn) for turn in cell]
-    return [Message("user", _text(cell, "prompt"))]
 
 
 def _answer(cell: Any) -> list[Message]:

@@ -238,7 +238,11 @@ def _likeliest(sample: bytes) -> Encoding:
     near = [name for name, fit in fits.items() if fit >= top - 0.02]
     first = sample.decode(near[0])
     # Frequencies tell scripts apart; where texts hardly differ, the usual code page is taken.
-    alike = [name for name in near if _agreement(first, sample.decode(name)) > 0.8]
+    alike = [
+        name
+        for name in near
+        if sum(map(str.__eq__, first, sample.decode(name))) > 0.8 * max(1, len(first))
+    ]
     codec = min(alike, key=_NARROW.index)
     sure = top >= _SURE and (codec == "cp1252" or high >= _SURE_LETTERS)
     return Encoding(codec, guessed=True, sure=sure)
@@ -271,7 +275,3 @@ def _fit_of_wide(text: str) -> float:
     chinese = han if kana < 0.02 * foreign else 0
     japanese = kana + han if kana >= 0.1 * foreign else 0
     return (max(hangul, chinese, japanese) + marks) / max(1, foreign)
-
-
-def _agreement(text: str, other: str) -> float:
-    return sum(map(str.__eq__, text, other)) / max(1, len(text))

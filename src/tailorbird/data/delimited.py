@@ -54,7 +54,10 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     notes: list[str] = []
     warnings: list[str] = []
     tabbed = kind_of(path) == ".tsv"
-    delimiter = "\t" if tabbed else _sniff(path)
+    delimiter = "\t"
+    if not tabbed:
+        with open_text(path) as file:
+            delimiter = delimiter_of(file.read(_HEAD))
     if delimiter != "," and not tabbed:
         notes.append(f"{path}: fields are separated by {_NAMES[delimiter]}")
     plain = delimiter == "\t" and plain_quotes(lambda newline: _lines(path, newline))
@@ -67,7 +70,9 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     if first and named and all(map(str.isdigit, named)) and not set(named) & set(first):
         stream = _by_number(path, (line, first), records, [int(name) for name in named], notes)
     else:
-        header = _header(path, first)
+        header = [field.strip() or f"column_{i}" for i, field in enumerate(first, 1)]
+        if len(set(header)) < len(header):
+            raise duplicate_columns(path, header)
         rows = _body(path, records, header, delimiter, warnings)
         stream = Stream(path, rows, header, headed=True, notes=notes)
     stream.warnings = warnings
@@ -116,11 +121,6 @@ def _wide(
             "add the missing fields",
         )
     faults.raise_if_any()
-
-
-def _sniff(path: Path) -> str:
-    with open_text(path) as file:
-        return delimiter_of(file.read(_HEAD))
 
 
 def delimiter_of(head: str) -> str:
@@ -271,13 +271,6 @@ def _body(
             f"{path}: there is a header ({name_list(header)}) but no row under it",
             "give a file with rows; if the first line is data, put a header line above it",
         )
-
-
-def _header(path: Path, fields: list[str]) -> list[str]:
-    names = [field.strip() or f"column_{i}" for i, field in enumerate(fields, 1)]
-    if len(set(names)) < len(names):
-        raise duplicate_columns(path, names)
-    return names
 
 
 def _check_width(
