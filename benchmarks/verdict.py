@@ -30,13 +30,14 @@ from harness import DATA, data_file, emit, parser, read_rows, say
 ARMS = ("adapter", "lora", "full")
 COST = {"probe": 0.1, "rag": 0.1, "adapter": 1.0, "lora": 1.0, "full": 1.8}
 SEEDS = 5
+TESTS = 600
 MARGIN = 0.02
 
 
 def main() -> None:
     """Run what was asked for and print a line for each part."""
     asked = parser(__doc__)
-    asked.add_argument("--data", type=Path, default=DATA / "sst2", help="train.csv, dev.csv, ...")
+    asked.add_argument("--data", type=Path, default=DATA, help="holds sst2 and banking77")
     asked.add_argument("--work", type=Path, default=Path("runs/verdict"), help="what is kept")
     asked.add_argument("--collect", type=int, default=0, help="train on so many re-splits first")
     asked.add_argument("--runs", type=int, default=400, help="simulated comparisons per cell")
@@ -44,7 +45,8 @@ def main() -> None:
     given = asked.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     for split in range(given.collect):
-        collect(given.data, given.work, split)
+        for name in SETS:
+            collect(given.data, given.work, name, split)
     parts: dict[str, Callable[[Path, int], dict[str, Any]]] = {
         "claims": claims, "rule": rule, "coverage": coverage,
     }  # fmt: skip
@@ -198,20 +200,19 @@ def _held(shift: float, share: float, n: int, runs: int) -> dict[str, float]:
     return {name: round(count / runs, 3) for name, count in held.items()}
 
 
-def collect(data: Path, work: Path, split: int) -> None:
-    """Compare on 240 rows with five seeds, and keep which of 2,000 test rows were right."""
-    path = work / f"outputs-{split}.npz"
+def collect(data: Path, work: Path, name: str, split: int) -> None:
+    """Compare on 240 rows with five seeds, and keep which of 600 test rows were right."""
+    path = work / f"outputs-{name}-{split}.npz"
     if path.is_file():
         return
-    files = [data_file(data, f"{name}.csv") for name in ("train", "dev", "test")]
-    rows = [row for file in files for row in read_rows(file)]
+    rows = SETS[name](data / name)
     rows = list({text.strip().lower(): (text, label) for text, label in rows}.values())
     order = np.random.default_rng(0).permutation(len(rows))
-    pool, rest = ([rows[i] for i in part] for part in (order[:2000], order[2000:]))
+    pool, rest = ([rows[i] for i in part] for part in (order[:TESTS], order[TESTS:]))
     pick = np.random.default_rng(100 + split).choice(len(rest), 320, replace=False)
     parts = {"train": pick[:240], "validation": pick[240:]}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         _write(folder / "test.csv", pool)
         for part, places in parts.items():
             _write(folder / f"{part}.csv", [rest[i] for i in places])
@@ -219,18 +220,41 @@ def collect(data: Path, work: Path, split: int) -> None:
             sys.executable, "-m", "tailorbird.cli.main", "compare", str(folder / "train.csv"),
             "--validation", str(folder / "validation.csv"), "--test", str(folder / "test.csv"),
             "--methods", ",".join(("probe", "rag", *ARMS)), "--seeds", str(SEEDS),
+            "--set", "train.epochs=4",
             "--output", str(folder / "run"), "--json",
         ]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        labels = json.loads((folder / "run/report.json").read_text())["data"]["labels"]
-        target = np.array([labels.index(label) for _, label in pool])
-        right = {}
-        for arm in ("probe", "rag", *ARMS):
-            place = folder / "run/arms" / arm
-            files = [place / "probabilities.npz", *sorted(place.glob("seeds/*/probabilities.npz"))]
-            tests = [np.load(file)["test"] for file in files]
-            right[arm] = np.stack([each.argmax(axis=1) == target for each in tests]).astype(float)
-        np.savez_compressed(path, **right)  # type: ignore[arg-type]
+        _keep(folder / "run", path, [label for _, label in pool])
+
+
+def _keep(run: Path, path: Path, target: list[str]) -> None:
+    """Write of each arm ``[trainings, rows]``: which are right, on test and on validation."""
+    labels = json.loads((run / "report.json").read_text())["data"]["labels"]
+    right = {}
+    for arm in ("probe", "rag", *ARMS):
+        place = run / "arms" / arm
+        files = [place / "probabilities.npz", *sorted(place.glob("seeds/*/probabilities.npz"))]
+        tests = [np.load(file)["test"].argmax(axis=1) for file in files]
+        right[arm] = np.stack([[labels[i] for i in each] for each in tests]) == np.array(target)
+    arrays = {arm: each.astype(np.float64) for arm, each in right.items()}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _sentiment(folder: Path) -> list[tuple[str, str]]:
+    return [row for name in ("train", "dev", "test") for row in read_rows(folder / f"{name}.csv")]
+
+
+def _intents(folder: Path) -> list[tuple[str, str]]:
+    """Return the rows of every seventh intent: 11 of 77."""
+    rows = []
+    for name in ("train", "test"):
+        with data_file(folder, f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows += [(row["text"], row["category"]) for row in csv.DictReader(file)]
+    chosen = sorted({label for _, label in rows})[::7]
+    return [(text, label) for text, label in rows if label in chosen]
+
+
+SETS = {"sst2": _sentiment, "banking77": _intents}
 
 
 def _write(path: Path, rows: list[tuple[str, str]]) -> None:

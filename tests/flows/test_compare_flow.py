@@ -185,23 +185,75 @@ def test_what_does_not_fit_the_budget_is_skipped(
     assert "budget" in arms["lora"]["why"]
 
 
-@pytest.mark.slow
-def test_seeds_are_reported_one_by_one(
-    tailor: Tailor, data: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    asked = ["--model", tiny_encoder, "--methods", "lora", "--seeds", "2", *FAST]
-    asked += ["--set", "train.epochs=1", "--output", tmp_path / "run", "--json"]
-    done = tailor("compare", data, *asked)
+@pytest.fixture(scope="module")
+def raced(
+    inside: Tailor, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Any], Any]:
+    """Return a comparison with --seeds auto, what was asked for, and how it went.
+
+    Twelve test rows settle nothing, so both arms stay in question; two trainings are the most here.
+    """
+    run = tmp_path_factory.mktemp("raced") / "run"
+    asked = ["compare", data, "--model", tiny_encoder, "--methods", "majority,adapter,lora", *FAST]
+    asked += ["--set", "train.epochs=1", "--seeds", "auto", "--output", run, "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tailorbird.flows.compare.MOST_TRAININGS", 2)
+        return run, asked, inside(*asked)
+
+
+def test_arms_in_question_are_trained_again(raced: tuple[Path, list[Any], Any]) -> None:
+    run, _, done = raced
     assert done.returncode == 0, done.stderr
-    (arm,) = json.loads(done.stdout)["arms"]
-    assert [seed["seed"] for seed in arm["seeds"]] == [1, 2]
-    mean = np.mean([seed["test"]["accuracy"] for seed in arm["seeds"]])
-    assert arm["test"]["accuracy"]["value"] == pytest.approx(mean)
-    saved = tmp_path / "run" / "arms" / "lora"
-    a, b = (
-        np.load(place / "probabilities.npz")["test"] for place in (saved, saved / "seeds" / "2")
-    )
-    assert not np.array_equal(a, b)
+    assert done.stderr.count("in question, so trained again: adapter, lora") == 1
+    report = json.loads(done.stdout)
+    check_report(report, "compare")
+    for name in ("adapter", "lora"):
+        arm = by_name(report)[name]
+        assert [seed["seed"] for seed in arm["seeds"]] == [1, 2]
+        mean = np.mean([seed["test"]["accuracy"] for seed in arm["seeds"]])
+        assert arm["test"]["accuracy"]["value"] == pytest.approx(mean)
+        a, b = (np.load(file)["test"] for file in (run / "arms" / name).rglob("probabilities.npz"))
+        assert not np.array_equal(a, b)
+    assert len(by_name(report)["majority"]["seeds"]) < 2
+
+
+def test_the_saved_model_is_the_best_on_validation(raced: tuple[Path, list[Any], Any]) -> None:
+    run, _, done = raced
+    for name in ("adapter", "lora"):
+        arm = by_name(json.loads(done.stdout))[name]
+        order = [
+            (seed["validation"]["accuracy"], -seed["validation"]["log_loss"], seed["seed"])
+            for seed in arm["seeds"]
+        ]
+        best, other = (each[-1] for each in sorted(order, reverse=True))
+        own = json.loads((run / "arms" / name / "arm.json").read_text())
+        assert own["seeds"][0]["seed"] == best
+        assert own["test"] == arm["model_test"]
+        assert [p.name for p in (run / "arms" / name / "seeds").iterdir()] == [str(other)]
+        assert f"those of seed {best}, the best on validation" in " ".join(arm["notes"])
+
+
+def test_a_race_that_was_ended_goes_on(
+    raced: tuple[Path, list[Any], Any], inside: Tailor, tmp_path: Path
+) -> None:
+    """The first round of a race is there and half of the second."""
+    import shutil
+
+    run, asked, done = raced
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    lost = next((copy / "arms" / "lora" / "seeds").iterdir())
+    shutil.rmtree(lost)
+    (copy / "report.json").unlink()
+    asked = [copy if item == run else item for item in asked]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tailorbird.flows.compare.MOST_TRAININGS", 2)
+        again = inside(*asked, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("done before") == 4
+    before, after = by_name(json.loads(done.stdout)), by_name(json.loads(again.stdout))
+    for name, arm in before.items():
+        assert after[name]["test"] == arm["test"]
+        assert after[name]["seeds"] == arm["seeds"]
 
 
 @pytest.mark.parametrize(

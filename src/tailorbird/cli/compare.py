@@ -28,7 +28,13 @@ def compare(
             "of them, or arms such as rag,raft+lora."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Training seeds per trained arm.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Trainings of each trained arm; auto: one, then more of the arms in question. "
+            "Default: auto, where that takes little."
+        ),
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Minutes for all arms; what does not fit is skipped.")
     ] = None,

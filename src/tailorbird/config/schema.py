@@ -29,6 +29,7 @@ QUESTION_ARMS: tuple[str, ...] = (
 )
 """The arms of a comparison on questions about documents, cheap ones first."""
 ALL_METHODS = "all"
+MOST_SEEDS = 20
 ARMS: tuple[str, ...] = tuple(
     dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS, *QUESTION_ARMS, ALL_METHODS))
 )
@@ -281,13 +282,23 @@ class CompareConfig(Section):
     methods: tuple[str, ...] | None = None
     """Arms to run; default: all that fit the task. On questions: methods (or `all`), which then
     stand in for LoRA beside every other arm, or arms such as `rag,raft+lora`, and no others."""
-    seeds: int = Field(1, ge=1, le=20)
-    """Training seeds per trained arm; scores are their mean, with the spread."""
+    seeds: int | Literal["auto"] | None = None
+    """Trainings of each trained arm, each with its own seed; scores are their mean. auto: once,
+    then again those arms that are in question, until the recommendation is settled or at 5.
+    Default: likewise, while that takes at most a quarter of the time of the first trainings."""
     margin: float = Field(0.02, gt=0, lt=1)
     """How far behind the best an arm may be and still be recommended for its cost: a share of a
     score that reaches 1 (0.02 is 2 points), else of the best score."""
     budget_minutes: float | None = Field(None, gt=0)
     """Wall-clock minutes for all arms together; arms that do not fit are marked skipped."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _trainings(cls, seeds: Any) -> Any:
+        count = int(seeds) if isinstance(seeds, str) and seeds.isdecimal() else seeds
+        if count in (None, "auto") or (type(count) is int and 1 <= count <= MOST_SEEDS):
+            return count
+        raise ValueError(f"give a whole number from 1 to {MOST_SEEDS}, or auto")
 
     @field_validator("methods")
     @classmethod

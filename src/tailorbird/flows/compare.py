@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import inf
 
 from tailorbird import log
 from tailorbird.arms import arm_named, arms_of
@@ -14,16 +15,22 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
+from tailorbird.flows.verdict import in_question
 from tailorbird.methods import get_method
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
 from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
-from tailorbird.runs.folder import ARM, CONFIG, JOURNAL, RunFolder
+from tailorbird.runs.folder import ARM, ARMS, CONFIG, JOURNAL, SEEDS, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import OUTCOME, read_arm, write_job
 
 BEST = f"{MIX}best"
 """Asks for the mix with the trained arm that is best on validation."""
+AUTO = "auto"
+MOST_TRAININGS = 5
+"""How often an arm in question is trained at most."""
+RACE_SHARE = 0.25
+"""What further trainings may take of the time of the first ones, unless they were asked for."""
 
 
 def compare(config: Config, *, resume: bool = False, command: str = "") -> Report:
@@ -114,83 +121,170 @@ def _check_options(config: Config, wanted: Sequence[str]) -> None:
 
 @dataclass
 class _Bench:
-    """Runs the arms one after the other, each in a process of its own."""
+    """Runs the arms one after the other, each training in a process of its own.
+
+    Attributes:
+        trainings: Of each arm the reports and folders of its trainings, the first seed's first.
+        ends: The reports of arms that have none: they failed or were skipped.
+    """
 
     config: Config
     prepared: Prepared
     folder: RunFolder
     nest: Nest
+    trainings: dict[str, list[tuple[ArmReport, RunFolder]]] = field(default_factory=dict)
+    ends: dict[str, ArmReport] = field(default_factory=dict)
 
     def run(self) -> tuple[list[ArmReport], dict[str, list[RunFolder]]]:
         """Return every arm's report, and where those that succeeded were saved."""
-        budget = self.config.compare.budget_minutes
+        budget, seeds = self.config.compare.budget_minutes, self.config.compare.seeds
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
         wanted = self.config.compare.methods or ()
         self.task = get_task(self.prepared.split.task)
-        reports: dict[str, ArmReport] = {}
-        places: dict[str, list[RunFolder]] = {}
         names = [name for name, _ in arms_of(self.task.name) if name in wanted]
+        count = seeds if isinstance(seeds, int) else 1
         took: dict[str, float] = {}
         for number, name in enumerate(names, 1):
             began = time.monotonic()
-            reports[name], places[name] = self._arm(name)
-            if name in METHODS and reports[name].status == "ok":
+            self._arm(name, count)
+            if name in METHODS and name in self.trainings:
                 # Of an arm that was done before the clock knows nothing.
-                trained = (reports[name].cost.train_seconds or 0.0) * len(places[name])
-                took[name] = max(trained, time.monotonic() - began)
+                took[name] = max(self._seconds(name) * count, time.monotonic() - began)
                 if left := names[number:]:
                     log.say(time_left(left, took))
+        if count == 1 and seeds != 1:
+            self._race()
+        for name, trainings in self.trainings.items():
+            if len(trainings) > 1:
+                self._keep_best(name)
         if BEST in wanted:
-            mix = self._mix_name(reports)
+            mix = self._mix_name()
             if mix is None:
                 why = f"needs the {RETRIEVAL} arm and a trained arm that succeeded"
-                reports[BEST] = ArmReport(BEST, "skipped", why)
+                self.ends[BEST] = ArmReport(BEST, "skipped", why)
             else:
-                reports[mix], places[mix] = self._arm(mix)
-        ok = {name: where for name, where in places.items() if reports[name].status == "ok"}
-        return list(reports.values()), ok
+                self._arm(mix, 1)
+            names.append(mix or BEST)
+        reports = [self._report(name) for name in names]
+        return reports, {name: self._places(name) for name in self.trainings}
 
-    def _mix_name(self, reports: dict[str, ArmReport]) -> str | None:
+    def _mix_name(self) -> str | None:
         """Return ``rag+X`` for the trained arm X that is best on validation."""
-        trained = [r for n, r in reports.items() if n in METHODS and r.status == "ok"]
-        if not trained or RETRIEVAL not in reports or reports[RETRIEVAL].status != "ok":
+        trained = [self._report(name) for name in METHODS if name in self.trainings]
+        if not trained or RETRIEVAL not in self.trainings:
             return None
         return f"{MIX}{max(trained, key=self.task.on_validation).name}"
 
-    def _arm(self, name: str) -> tuple[ArmReport, list[RunFolder]]:
-        """Run one arm with every seed."""
+    def _arm(self, name: str, count: int) -> None:
+        """Run one arm until it has so many trainings."""
         arm = arm_named(name, self.task.name)
         if why_not := arm.why_not(self.task.spec):
-            return ArmReport(name, "skipped", why_not), []
-        count = self.config.compare.seeds if arm.trains else 1
-        first = self.config.train.seed
-        reports, places = [], []
-        for number in range(count):
-            place = self.folder.arm(name if number == 0 else f"{name}/seeds/{first + number}")
-            report = self._once(name, first + number, place)
-            if report.status != "ok":
-                return replace(report, name=name), []
-            reports.append(report)
-            places.append(place)
-        joined = reports[0]
-        if count > 1:
-            joined = _seeds_joined(reports, self.task.joined_words)
-            joined = self.task.join(joined, reports, places, self.prepared.split)
-        joined = replace(joined, run=f"arms/{name}")
-        made = duration(joined.cost.train_seconds or 0.0)
-        log.say(f"{name}: {self._found(joined, places[0])}, made in {made}")
-        return joined, places
+            self.ends[name] = ArmReport(name, "skipped", why_not)
+            return
+        while len(self.trainings.get(name, ())) < (count if arm.trains else 1):
+            if not self._once(name):
+                break
+        if name in self.trainings:
+            report = self._report(name)
+            made = duration(report.cost.train_seconds or 0.0)
+            log.say(f"{name}: {self._result(report)}, made in {made}")
 
-    def _found(self, report: ArmReport, place: RunFolder) -> str:
+    def _race(self) -> None:
+        """Train again the arms in question, until what to recommend is settled.
+
+        Which they are follows from what the trainings left, and how long they take from their
+        reports, so that a comparison that is resumed goes the same way.
+        """
+        trained = [n for n in self.trainings if arm_named(n, self.task.name).trains]
+        limit = sum(map(self._seconds, trained))
+        limit *= inf if self.config.compare.seeds == AUTO else RACE_SHARE
+        rounds = MOST_TRAININGS - 1
+        for _ in range(rounds):
+            names = [n for n in trained if n in self._in_question()]
+            names = [name for name in names if len(self.trainings[name]) < MOST_TRAININGS]
+            limit -= sum(map(self._seconds, names))
+            if not names or limit < 0:
+                return
+            log.say(f"in question, so trained again: {', '.join(names)}")
+            for name in names:
+                if not self._once(name):
+                    return
+                log.say(f"{name}: {self._result(self._report(name))}, the mean of "
+                        f"{len(self.trainings[name])} trainings")  # fmt: skip
+
+    def _in_question(self) -> frozenset[str]:
+        places = {name: self._places(name) for name in self.trainings}
+        headline = self.task.headline(places)
+        outcomes = self.task.outcomes(places, self.prepared.split, headline)
+        arms = [self._report(name) for name in self.trainings]
+        return in_question(arms, outcomes, headline, self.config.compare.margin)
+
+    def _keep_best(self, name: str) -> None:
+        """Let the arm's folder hold the training that is best on validation."""
+        best, place = max(self.trainings[name], key=lambda each: self.task.on_validation(each[0]))
+        arm = self.folder.arm(name)
+        if place.path != arm.path:
+            first = read_arm(arm).seeds[0].seed
+            arm.exchange_seed(str(first), str(best.seeds[0].seed))
+            self.trainings[name] = [
+                (report, self._place(name, report.seeds[0].seed))
+                for report, _ in self.trainings[name]
+            ]
+
+    def _places(self, name: str) -> list[RunFolder]:
+        """Return where an arm's trainings are, the one of its own folder first."""
+        own = self.folder.arm(name).path
+        return sorted((at for _, at in self.trainings[name]), key=lambda at: at.path != own)
+
+    def _place(self, name: str, seed: int) -> RunFolder:
+        """Return where the training with a seed is or will be."""
+        own, first = self.folder.arm(name), self.config.train.seed
+        if own.file(ARM).is_file() and (seeds := read_arm(own).seeds):
+            first = seeds[0].seed
+        return own if seed == first else self.folder.arm(f"{name}/{SEEDS}/{seed}")
+
+    def _seconds(self, name: str) -> float:
+        """Return how long one training of an arm takes."""
+        cost = self.trainings[name][0][0].cost
+        return (cost.train_seconds or 0.0) + (cost.search_seconds or 0.0)
+
+    def _report(self, name: str) -> ArmReport:
+        """Return what is known of an arm, over all its trainings."""
+        if name not in self.trainings:
+            return self.ends[name]
+        own = self.folder.arm(name).path
+        trainings = sorted(self.trainings[name], key=lambda each: each[1].path != own)
+        reports, places = [each[0] for each in trainings], [each[1] for each in trainings]
+        if len(reports) == 1:
+            return replace(reports[0], run=f"{ARMS}/{name}")
+        report = _seeds_joined(reports, self.task.joined_words)
+        report = self.task.join(report, reports, places, self.prepared.split)
+        if name in self.ends:
+            why = f"no more trainings than {len(reports)}: {self.ends[name].why}"
+            report = replace(report, notes=(*report.notes, why))
+        return replace(report, run=f"{ARMS}/{name}")
+
+    def _result(self, report: ArmReport) -> str:
         """Return what an arm scored, in words."""
-        name = self.task.headline({report.name: [place]})
+        name = self.task.headline({report.name: self._places(report.name)})
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
         if what_is_right(name) == "right":
             return f"{value} right on test ({low} to {high})"
         return f"{metric_label(name)} {value} on test ({low} to {high})"
 
-    def _once(self, name: str, seed: int, place: RunFolder) -> ArmReport:
+    def _once(self, name: str) -> bool:
+        """Train an arm once more, or take what an earlier try left; say whether that succeeded."""
+        seed = self.config.train.seed + len(self.trainings.get(name, ()))
+        place = self._place(name, seed)
+        report = self._run(name, seed, place)
+        if report.status == "ok":
+            self.trainings.setdefault(name, []).append((report, place))
+        else:
+            self.ends[name] = replace(report, name=name)
+        return report.status == "ok"
+
+    def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
         """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
         if place.file(ARM).is_file():
             log.say(f"{name}: done before")
@@ -231,14 +325,20 @@ def _cost(name: str) -> float:
     return get_method(name).defaults.cost
 
 
-def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
-    """Return the first seed's report with the costs of all seeds, and what is whose."""
+def _seeds_joined(reports: Sequence[ArmReport], of_saved: str) -> ArmReport:
+    """Return the saved model's report with the costs of all trainings, and what is whose.
+
+    Args:
+        reports: One per training, the saved model's first.
+        of_saved: What beside its curve is the saved model's alone.
+    """
     costs = [report.cost for report in reports]
     seconds = [cost.train_seconds or 0.0 for cost in costs]
+    seeds = sorted((report.seeds[0] for report in reports), key=lambda each: each.seed)
     return replace(
         reports[0],
         model_test=reports[0].test,
-        seeds=tuple(report.seeds[0] for report in reports),
+        seeds=tuple(seeds),
         cost=replace(
             costs[0],
             train_seconds=sum(seconds) / len(seconds),
@@ -246,8 +346,8 @@ def _seeds_joined(reports: Sequence[ArmReport], of_first: str) -> ArmReport:
         ),
         notes=(
             *reports[0].notes,
-            f"scores are means over {len(reports)} seeds; the saved model, its curve, "
-            f"{of_first} are those of seed {reports[0].seeds[0].seed}",
+            f"scores are means over {len(reports)} trainings; the saved model, its curve, "
+            f"{of_saved} are those of seed {reports[0].seeds[0].seed}, the best on validation",
         ),
     )
 

@@ -47,7 +47,7 @@ class Story:
     """What is known when the arms are done.
 
     Attributes:
-        folders: Where each arm that succeeded was saved, by name; the first seed's first.
+        folders: Where each arm's trainings are, by name; that of the saved model first.
         command: The command that reproduces the run.
         started: `time.time` at the start.
     """

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from tailorbird.metrics.intervals import design_effect
 from tailorbird.metrics.names import unit
-from tailorbird.metrics.significance import Outcomes, compare, method_score
-from tailorbird.metrics.verdict import MARGIN, Evidence, best_arm, verdict
+from tailorbird.metrics.significance import Outcomes, compare, difference, method_score
+from tailorbird.metrics.verdict import FLOORS, MARGIN, Evidence, best_arm, undecided, verdict
 from tailorbird.records import ArmReport, Comparison, Luck, Verdict
 
 
@@ -39,6 +39,30 @@ def judge(
         effective = len(own) / design_effect(own, outcomes.groups)
     evidence = Evidence(examples, effective, luck, margin)
     return widened, comparisons, verdict(widened, comparisons, headline, evidence)
+
+
+def in_question(
+    arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, margin: float = MARGIN
+) -> frozenset[str]:
+    """Return the arms whose further trainings may change what is recommended; () if settled.
+
+    Args:
+        arms: Those that succeeded.
+        outcomes: What they left.
+        headline: The metric of the verdict.
+        margin: See `judge`.
+    """
+    best = best_arm([arm for arm in arms if arm.name not in FLOORS], headline)
+    if best is None:
+        return frozenset()
+    scale, values = unit(headline, best.test[headline].value), outcomes.values
+    luck, trained = outcomes.luck(scale), outcomes.trained
+    pairs = [
+        difference((best.name, values[best.name]), (name, values[name]), trained, luck,
+                   outcomes.groups)
+        for name in values if name != best.name
+    ]  # fmt: skip
+    return undecided(arms, pairs, headline, margin * scale)
 
 
 def _of_method(arm: ArmReport, luck: Luck, headline: str) -> ArmReport:

@@ -20,10 +20,10 @@ from tailorbird.metrics.names import is_at_most_one
 from tailorbird.records import Comparison, Luck, Score
 
 DRAWS = 100_000
-PRIOR = 0.015
+PRIOR = 0.02
 """Standard deviation over trainings, as a share of the scale, before any was repeated."""
-PRIOR_FREEDOM = 4.0
-"""How many degrees of freedom `PRIOR` weighs."""
+PRIOR_FREEDOM = 8.0
+"""How many degrees of freedom `PRIOR` weighs: by simulation, see benchmarks/verdict.py."""
 # Differences up to whose number all signs are tried: 65,536 ways.
 _EXACT = 16
 # Whole-numbered differences up to this sum have their distribution computed.

@@ -19,7 +19,10 @@ from tailorbird.metrics.names import sign, unit
 from tailorbird.metrics.reasons import ALPHA, Case, is_at_floor
 from tailorbird.records import ArmReport, Comparison, Luck, Score, Verdict
 
-__all__ = ["FLOORS", "MAJORITY", "PREDICTIONS", "best_arm", "cheapest", "rank_cost", "verdict"]
+__all__ = [
+    "FLOORS", "MAJORITY", "PREDICTIONS", "best_arm", "cheapest", "rank_cost", "undecided",
+    "verdict",
+]  # fmt: skip
 
 MARGIN = 0.02
 SURE = 0.8416212335729143
@@ -111,6 +114,39 @@ def leads(comparisons: Sequence[Comparison], name: str, headline: str) -> dict[s
 def not_inferior(lead: Comparison, margin: float) -> bool:
     """Tell whether the other arm is behind by no more than the margin, with 80 % confidence."""
     return lead.difference.value + SURE * error_of(lead) <= margin + 1e-9
+
+
+def undecided(
+    arms: Sequence[ArmReport], comparisons: Sequence[Comparison], headline: str, margin: float
+) -> frozenset[str]:
+    """Return the arms whose further trainings may change what is recommended; () if settled.
+
+    Undecided is an arm that is shown, with 80 % confidence, neither to be within the margin of the
+    best nor to be farther behind; and where something cheaper than the best is recommended, that
+    could be recommended in its stead. With it the best and the recommended one are in question.
+
+    Args:
+        arms: Those that succeeded.
+        comparisons: Of the best arm that can be recommended with each other one.
+        headline: The metric of the verdict.
+        margin: In that metric.
+    """
+    usable = [arm for arm in arms if arm.name not in FLOORS and _is_scored(arm, headline)]
+    best = best_arm(usable, headline)
+    if best is None:
+        return frozenset()
+    against = leads(comparisons, best.name, headline)
+    near = [a for a in usable if a.name in against and not_inferior(against[a.name], margin)]
+    chosen = cheapest([best, *near], headline)
+    dearest = inf if chosen is best else SAME_COST * rank_cost(chosen)[0]
+    unclear = {
+        arm.name
+        for arm in usable
+        if arm.name in against and arm is not chosen and arm not in near
+        and against[arm.name].difference.value - SURE * error_of(against[arm.name]) < margin
+        and rank_cost(arm)[0] <= dearest
+    }  # fmt: skip
+    return frozenset(unclear | {best.name, chosen.name} if unclear else ())
 
 
 def error_of(comparison: Comparison) -> float:

@@ -18,7 +18,7 @@ class Luck:
 
     Attributes:
         deviation: Standard deviation of the score over trainings of one method.
-        freedom: Degrees of freedom with which it is known; 4 of them are assumed.
+        freedom: Degrees of freedom with which it is known; 8 of them are assumed.
     """
 
     deviation: float

@@ -132,6 +132,13 @@ def _without_repeats(scores: Mapping[str, Score]) -> list[tuple[str, Score]]:
     return [(name, s) for name, s in scores.items() if not (repeated and name == "micro_f1")]
 
 
+def trainings(report: Report, arm: ArmReport) -> list[tuple[int, float]]:
+    """Return seed and headline score of each training of an arm; [] where it was trained once."""
+    name = headline_metric(report)
+    scores = [(seed.seed, seed.test[name]) for seed in arm.seeds if name in seed.test]
+    return [(seed, s) for seed, s in scores if math.isfinite(s)] if len(scores) > 1 else []
+
+
 def make_seconds(arm: ArmReport) -> float | None:
     """Return search and training time together; None where nothing was trained."""
     parts = [arm.cost.search_seconds, arm.cost.train_seconds]

@@ -14,6 +14,7 @@ from tailorbird.report.arms import (
     noun,
     score_domain,
     total_seconds,
+    trainings,
     words,
 )
 from tailorbird.report.confusion import confused_pairs
@@ -30,6 +31,8 @@ def scatter(report: Report) -> str:
     best = arm_named(report, report.verdict.best)
     if best is not None:
         told.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
+    if any(trainings(report, arm) for arm in report.arms):
+        told.append("A small ring is one training of an arm that was trained more than once.")
     told.append(
         f"Time is search, training and answering {PREDICTIONS:,} {noun(report)}s together, "
         "on this machine."

@@ -140,6 +140,10 @@ def _environment(report: Report) -> "Environment":
     environment.globals["change"] = _unbroken(numbers.change)
     environment.globals["mean"] = _mean
     environment.globals["make_seconds"] = arms.make_seconds
+    environment.globals["several_trainings"] = any(
+        arms.trainings(report, arm) for arm in report.arms
+    )
+    environment.globals["trainings"] = lambda arm: arms.trainings(report, arm)
     environment.globals["overfitting"] = chosen_overfitting(report)
     environment.globals["headline"] = arms.headline(report)
     environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")

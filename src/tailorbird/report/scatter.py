@@ -17,6 +17,7 @@ from tailorbird.report.arms import (
     noun,
     score_domain,
     total_seconds,
+    trainings,
 )
 from tailorbird.report.placement import Place, Point, Rect, place_names
 
@@ -43,6 +44,7 @@ class Dot:
     css: str
     title: str
     note: str = ""
+    trainings: tuple[tuple[float, str], ...] = ()
 
     @property
     def label(self) -> str:
@@ -84,6 +86,11 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
         *(_whisker(dot) for dot in dots),
         *_labels(dots, frontier, plot),
         *(svg.circle(dot.x, dot.y, 5.5, f"dot {dot.css}", dot.title) for dot in reversed(dots)),
+        *(
+            svg.circle(dot.x, at, 2.6, f"training {dot.css}", title)
+            for dot in dots
+            for at, title in dot.trainings
+        ),
     ]
     told = f"{label(report, name)} of each arm against the time it takes"
     return svg.frame(*size, told, parts, "wide" if wide else "narrow")
@@ -121,6 +128,11 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
         css=f"{css} below" if below else css,
         title=f"{arm.name}: {numbers.metric(name, score.value)}, {cost}",
         note=f"{numbers.metric(name, score.value)} ↓" if below else "",
+        trainings=tuple(
+            (y(one), f"{arm.name}, seed {seed}: {numbers.metric(name, one)}")
+            for seed, one in trainings(report, arm)
+            if not below and min(y.low, y.high) <= one <= max(y.low, y.high)
+        ),
     )
 
 

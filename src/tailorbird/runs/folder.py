@@ -27,7 +27,7 @@ ARMS, DATA, PROBABILITIES, ARM = "arms", "data", "probabilities.npz", "arm.json"
 TASK, VALUES, SHOWN = "task.json", "values.npz", "data/shown.json"
 TENSORBOARD, LOCK = "tensorboard", ".lock"
 SEARCH, TARGET, LABEL_ERRORS = "search", "target.json", "label_errors.csv"
-KIND = "kind.json"
+KIND, SEEDS = "kind.json", "seeds"
 
 
 class RunFolder:
@@ -215,9 +215,39 @@ class RunFolder:
         finally:
             remove(part)  # half of it helps nobody on a full disk
 
+    def exchange_seed(self, own: str, other: str) -> None:
+        """Let an arm's folder hold the training that lies in its `seeds`, and that one its own.
+
+        Files are linked, so that neither is ever without its files; nothing is written to them.
+
+        Args:
+            own: The seed of the training that the folder holds.
+            other: That of the one it is to hold.
+        """
+        with RunFolder(self.path.parent).new_folder(self.path.name) as part:
+            _link_all(self.file(SEEDS) / other, part)
+            _link_all(self.path, part / SEEDS / own, without=SEEDS)
+            for place in self.file(SEEDS).iterdir():
+                if place.name != other:
+                    _link_all(place, part / SEEDS / place.name)
+
     def size_bytes(self, name: str) -> int:
         """Return the size of a file, or of everything in a folder."""
         path = self.file(name)
         if path.is_file():
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _link_all(source: Path, target: Path, without: str = "") -> None:
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [without] if Path(folder) == source and without in names else []
+
+    def link(original: str, copy: str) -> str:
+        try:
+            os.link(original, copy)
+        except OSError:  # not every file system has links
+            shutil.copy2(original, copy)
+        return copy
+
+    shutil.copytree(source, target, ignore=left_out, copy_function=link, dirs_exist_ok=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
 
 Places = Mapping[str, Sequence[RunFolder]]
-"""The folders of each arm that succeeded, a folder per seed, by the arm's name."""
+"""The folders of each arm that succeeded, one per training, by name; the saved model's first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Task(ABC):
 
     Attributes:
         spec: Its plain facts.
-        joined_words: What of an arm with several seeds is the first seed's, beside its curve.
+        joined_words: What of an arm with several trainings is the saved model's, beside its curve.
         worst_field: Which field of an arm's report holds what it got wrong.
         resembles: Whether training examples can be shown that resemble a text it got wrong.
     """
@@ -121,7 +121,7 @@ class Task(ABC):
         self, report: ArmReport, reports: Sequence[ArmReport], folders: Sequence[RunFolder],
         split: Split,
     ) -> ArmReport:  # fmt: skip
-        """Return `report`, the first seed's, with the scores of all seeds."""
+        """Return `report`, the saved model's, with the scores of all trainings."""
 
     @abstractmethod
     def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:

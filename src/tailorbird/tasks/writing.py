@@ -154,7 +154,9 @@ class WritingTask(Task):
             for name in report.validation
         }
         validation = {n: replace(s, value=means[n]) for n, s in report.validation.items()}
-        return replace(report, validation=validation, test=test_scores(stacked))
+        places = {report.name: folders}
+        groups = self.outcomes(places, split, self.headline(places)).groups
+        return replace(report, validation=validation, test=test_scores(stacked, groups))
 
     def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
         """See `Task.outcomes`."""

@@ -179,3 +179,15 @@ def test_every_setting_has_its_help() -> None:
         for key, field in inner.items():
             assert field.description, f"{name}.{key}"
             assert field.description.rstrip().endswith("."), f"{name}.{key}"
+
+
+@pytest.mark.parametrize(("word", "seeds"), [("3", 3), ("auto", "auto"), (None, None)])
+def test_seeds_are_a_number_or_auto(word: str | None, seeds: int | str | None) -> None:
+    flags = {} if word is None else {"compare.seeds": word}
+    assert load_config(None, [], flags).compare.seeds == seeds
+
+
+@pytest.mark.parametrize("word", ["0", "21", "many", "1.5"])
+def test_other_seeds_are_refused(word: str) -> None:
+    with pytest.raises(UserError, match="from 1 to 20, or auto"):
+        load_config(None, [], {"compare.seeds": word})

@@ -159,12 +159,12 @@ def test_luck_is_what_rows_do_not_explain() -> None:
 
 def test_luck_before_any_repetition_is_what_is_assumed() -> None:
     once = {"a": np.ones(30), "b": np.zeros((1, 30))}
-    assert training_luck(once, ["a", "b"]) == Luck(PRIOR, 4)
+    assert training_luck(once, ["a", "b"]) == Luck(PRIOR, 8)
     assert training_luck(once, ["a"], scale=20).deviation == pytest.approx(20 * PRIOR)
     twice = {"a": np.tile([[1.0], [0.9]], 30)}
-    # By hand: (4 * 0.015^2 + 1 * 0.005) / 5; there is no difference between the rows.
+    # By hand: (8 * 0.02^2 + 1 * 0.005) / 9; there is no difference between the rows.
     found = training_luck(twice, ["a"])
-    assert (found.deviation, found.freedom) == (pytest.approx(np.sqrt(0.0059 / 5)), 5)
+    assert (found.deviation, found.freedom) == (pytest.approx(np.sqrt(0.0082 / 9)), 9)
 
 
 def test_variance_of_a_difference_by_hand() -> None:

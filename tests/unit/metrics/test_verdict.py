@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from tailorbird.metrics.verdict import Evidence, best_arm, cheapest, rank_cost, verdict
+from tailorbird.metrics.verdict import (
+    Evidence,
+    best_arm,
+    cheapest,
+    rank_cost,
+    undecided,
+    verdict,
+)
 from tailorbird.records import ArmReport, ClassScore, Comparison, Cost, Luck, Score, SeedScore
 
 
@@ -319,3 +326,32 @@ def test_order_of_the_arms_does_not_matter() -> None:
     forward = verdict([FULL, LORA, PROMPT, MAJORITY], comparisons)
     backward = verdict([MAJORITY, PROMPT, LORA, FULL], comparisons[::-1])
     assert forward == backward
+
+
+def gaps(best: ArmReport, *others: ArmReport, error: float) -> list[Comparison]:
+    return against(best, *((other, 1.0) for other in others), error=error)
+
+
+def test_arms_are_in_question_that_are_neither_as_good_nor_shown_to_be_behind() -> None:
+    best, near, far = arm("full", 0.90), arm("lora", 0.88, seconds=40), arm("probe", 0.80)
+    arms = [best, near, far, MAJORITY]
+    # 2 points behind with an error of 1: 1.2 to 2.8 with 80 % confidence on either side.
+    names = undecided(arms, gaps(best, near, far, MAJORITY, error=0.01), "accuracy", 0.02)
+    assert names == {"full", "lora"}
+
+
+@pytest.mark.parametrize(("accuracy", "error"), [(0.899, 0.01), (0.86, 0.02), (0.90, 0.02)])
+def test_nothing_is_in_question_once_it_is_settled(accuracy: float, error: float) -> None:
+    """As good (0.1 + 0.84 and 0 + 1.7 points), or behind by more than the margin (4 - 1.7)."""
+    best, other = arm("full", 0.90), arm("lora", accuracy, seconds=40)
+    assert not undecided([best, other], gaps(best, other, error=error), "accuracy", 0.02)
+
+
+def test_a_dearer_arm_does_not_question_a_cheap_one_that_is_as_good() -> None:
+    best, cheap = arm("full", 0.90, seconds=100), arm("lora", 0.899, seconds=40)
+    dear = arm("qlora", 0.885, seconds=200)
+    pairs = [*gaps(best, cheap, error=0.005), *gaps(best, dear, error=0.02)]
+    assert not undecided([best, cheap, dear], pairs, "accuracy", 0.02)
+    cheaper = replace(dear, cost=arm("qlora", 0.885, seconds=20).cost)
+    names = undecided([best, cheap, cheaper], pairs, "accuracy", 0.02)
+    assert names == {"full", "lora", "qlora"}

@@ -329,3 +329,19 @@ def test_text_can_be_read_in_both_themes(theme: dict[str, tuple[float, ...]]) ->
         ground = tuple(float(alpha) * a + (1 - float(alpha)) * b for a, b in mixed)
         text = theme["paper"] if int(level) >= 6 else theme["ink"]
         assert contrast(text, ground) >= 4.5, (name, level)
+
+
+def test_each_training_of_an_arm_is_a_ring() -> None:
+    """In the picture, wide and narrow, and in the table; what lies beyond an axis is left out."""
+    report = sample_report(seeds=3)
+    page = render_page(report)
+    arm = next(a for a in report.arms if len(a.seeds) == 3)
+    for seed in arm.seeds:
+        title = f"{arm.name}, seed {seed.seed}: {100 * seed.test['accuracy']:.1f}"
+        assert page.count(title) in (0, 2)
+    rings = page.count('class="training ')
+    assert 0 < rings <= 2 * sum(len(a.seeds) for a in report.arms)
+    assert "A small ring is one training" in page
+    once = render_page(sample_report())
+    assert 'class="training ' not in once
+    assert "small ring" not in once

@@ -245,3 +245,20 @@ def test_peak_memory_is_in_bytes() -> None:
 def test_the_names_of_files_do_not_collide() -> None:
     names = [getattr(folders, name) for name in dir(folders) if name.isupper()]
     assert len(names) == len(set(names))
+
+
+def test_a_seed_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    arm = RunFolder(tmp_path / "lora")
+    for place, word in (("", "one"), ("seeds/2/", "two"), ("seeds/3/", "three")):
+        arm.write(f"{place}arm.json", word)
+        arm.write(f"{place}model/weights", word)
+    arm.exchange_seed("1", "3")
+    files = {
+        str(p.relative_to(arm.path)): p.read_text() for p in arm.path.rglob("*") if p.is_file()
+    }
+    words = {"": "three", "seeds/1/": "one", "seeds/2/": "two"}
+    assert files == {
+        f"{place}{name}": word for place, word in words.items()
+        for name in ("arm.json", "model/weights")
+    }  # fmt: skip
+    assert [p.name for p in tmp_path.iterdir()] == ["lora"]
