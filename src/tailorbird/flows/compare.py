@@ -244,9 +244,8 @@ class _Bench:
         return own if seed == first else self.folder.arm(f"{name}/{SEEDS}/{seed}")
 
     def _seconds(self, name: str) -> float:
-        """Return how long one training of an arm takes."""
-        cost = self.trainings[name][0][0].cost
-        return (cost.train_seconds or 0.0) + (cost.search_seconds or 0.0)
+        """Return how long one training of an arm takes; a search is not repeated."""
+        return self.trainings[name][0][0].cost.train_seconds or 0.0
 
     def _report(self, name: str) -> ArmReport:
         """Return what is known of an arm, over all its trainings."""
@@ -339,8 +338,12 @@ def _seeds_joined(reports: Sequence[ArmReport], of_saved: str) -> ArmReport:
         reports[0],
         model_test=reports[0].test,
         seeds=tuple(seeds),
+        search=next((report.search for report in reports if report.search), None),
         cost=replace(
             costs[0],
+            search_seconds=next(
+                (cost.search_seconds for cost in costs if cost.search_seconds), None
+            ),
             train_seconds=sum(seconds) / len(seconds),
             peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
         ),

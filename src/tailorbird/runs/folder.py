@@ -218,7 +218,8 @@ class RunFolder:
     def exchange_seed(self, own: str, other: str) -> None:
         """Let an arm's folder hold the training that lies in its `seeds`, and that one its own.
 
-        Files are linked, so that neither is ever without its files; nothing is written to them.
+        Files are linked, so that neither is ever without its files; nothing is written to them. A
+        search is the arm's own and stays.
 
         Args:
             own: The seed of the training that the folder holds.
@@ -226,7 +227,9 @@ class RunFolder:
         """
         with RunFolder(self.path.parent).new_folder(self.path.name) as part:
             _link_all(self.file(SEEDS) / other, part)
-            _link_all(self.path, part / SEEDS / own, without=SEEDS)
+            _link_all(self.path, part / SEEDS / own, SEEDS, SEARCH)
+            if self.file(SEARCH).is_dir():
+                _link_all(self.file(SEARCH), part / SEARCH)
             for place in self.file(SEEDS).iterdir():
                 if place.name != other:
                     _link_all(place, part / SEEDS / place.name)
@@ -239,9 +242,9 @@ class RunFolder:
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def _link_all(source: Path, target: Path, without: str = "") -> None:
+def _link_all(source: Path, target: Path, *without: str) -> None:
     def left_out(folder: str, names: list[str]) -> list[str]:
-        return [without] if Path(folder) == source and without in names else []
+        return [name for name in without if name in names and Path(folder) == source]
 
     def link(original: str, copy: str) -> str:
         try:

@@ -252,7 +252,10 @@ def test_a_seed_takes_the_place_of_the_first(tmp_path: Path) -> None:
     for place, word in (("", "one"), ("seeds/2/", "two"), ("seeds/3/", "three")):
         arm.write(f"{place}arm.json", word)
         arm.write(f"{place}model/weights", word)
+    arm.write("search/plan.json", "of the arm")
     arm.exchange_seed("1", "3")
+    assert (arm.file("search") / "plan.json").read_text() == "of the arm"
+    arm.file("search/plan.json").unlink()
     files = {
         str(p.relative_to(arm.path)): p.read_text() for p in arm.path.rglob("*") if p.is_file()
     }
