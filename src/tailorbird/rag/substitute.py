@@ -146,11 +146,12 @@ def choose_substitutions(
         seed: Of the order and the choice.
     """
     rng = np.random.default_rng(seed)
-    others = [
-        other
-        for question in pool
-        if question.answers and (other := _Other.of(question)).kind is not None
-    ]
+    known = [_Other.of(question) for question in pool if question.answers]
+    kinds: dict[frozenset[str], set[str | None]] = {}
+    for other in known:
+        kinds.setdefault(other.words, set()).add(other.kind)
+    # What different questions call different things is of no sure kind.
+    others = [other for other in known if other.kind and len(kinds[other.words]) == 1]
     taken: dict[str, set[str]] = {}
     chosen: list[Substitution] = []
     for place in rng.permutation(len(questions)):
