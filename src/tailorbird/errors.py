@@ -101,6 +101,12 @@ class OutOfMemory(UserError):
     """Not even one example fits the memory."""
 
 
+class ProcessLost(UserError):
+    """One of the processes that worked together has ended; what was saved is whole."""
+
+    exit_code = 1
+
+
 class DoesNotFit(UserError):
     """Training would need more memory than there is; nothing was begun."""
 

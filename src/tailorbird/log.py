@@ -21,8 +21,19 @@ def console() -> "Console":
     return terminal.console(stderr=True)
 
 
+_muted = False
+
+
+def mute() -> None:
+    """Say nothing from now on: another process speaks for this one."""
+    global _muted
+    _muted = True
+
+
 def say(message: str) -> None:
     """Tell the person something."""
+    if _muted:
+        return
     console().print(_between_words(_shown(message)))
 
 
@@ -67,6 +78,8 @@ def quiet_libraries() -> None:
 
 def warn(message: str) -> None:
     """Tell the person something they may have to act on."""
+    if _muted:
+        return
     from rich.text import Text
 
     words = _between_words(f"warning: {_shown(message)}").removeprefix("warning:")

@@ -42,6 +42,11 @@ def cores() -> int:
     return int(joblib.cpu_count())
 
 
+def launched() -> bool:
+    """Say whether torchrun or ``accelerate launch`` started this process among others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 @cache
 def choose_threads() -> Threads:
     """Return how many threads to use; measured once in a process.

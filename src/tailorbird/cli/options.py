@@ -58,6 +58,9 @@ Search = Annotated[
     int | None,
     typer.Option(help="Search for settings on validation with this many trainings per method."),
 ]
+Processes = Annotated[
+    int | None, typer.Option(help="Processes that train together, each on its part of the cores.")
+]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Run folder.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --output where it stopped.")

@@ -28,6 +28,7 @@ def tune(
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     search: options.Search = None,
+    processes: options.Processes = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
     retriever: Annotated[
@@ -83,7 +84,7 @@ def tune(
         return
     judged = {"store": store, "queries": queries, "qrels": qrels}
     options.refuse(judged, "a model of labelled data", "add --retriever or --reranker")
-    flags |= {"method.name": method, "search.trials": search}
+    flags |= {"method.name": method, "search.trials": search, "train.processes": processes}
     flags |= {f"data.{name}": value for name, value in rows.items()}
     flags |= {f"train.{name}": value for name, value in chosen.items()}
     asked = options.make_config(config, settings, flags)

@@ -215,6 +215,9 @@ class TrainConfig(Section):
     """Optimizer steps between checkpoints; default: one a minute."""
     seed: int = Field(1, ge=0)
     """Seed of initialisation, order and dropout."""
+    processes: int = Field(1, ge=1, le=64)
+    """Processes that train together, each with its share of every batch, of the cores or with a GPU
+    of its own; torchrun and accelerate launch say it themselves (docs/scale.md)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     check_memory: bool = True

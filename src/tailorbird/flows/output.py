@@ -54,7 +54,7 @@ def _short_name(data: str) -> str:
 
 
 def saved_config(folder: RunFolder, asked: Config) -> Config:
-    """Return the settings that a run began with; a resumed run keeps them.
+    """Return the settings that a run began with; a resumed run keeps all but `train.processes`.
 
     Raises:
         UserError: They are damaged, or name code to run that `asked` does not.
@@ -64,7 +64,11 @@ def saved_config(folder: RunFolder, asked: Config) -> Config:
     ignored = _differences(asked, saved)
     if ignored:
         log.warn(f"going on with the run's own settings; ignored: {', '.join(ignored)}")
-    return saved.model_copy(update={"output": asked.output})
+    # How many processes train is a matter of where a run goes on, not of what it learns.
+    train = saved.train
+    if "processes" in asked.train.model_fields_set:
+        train = train.model_copy(update={"processes": asked.train.processes})
+    return saved.model_copy(update={"output": asked.output, "train": train})
 
 
 def _check_code(folder: RunFolder, saved: Config, asked: Config) -> None:
@@ -90,7 +94,7 @@ def _differences(asked: Config, saved: Config) -> list[str]:
         for section, values in given.items()
         if isinstance(values, dict)
         for name, value in values.items()
-        if kept[section][name] != value
+        if kept[section][name] != value and name != "processes"
     ]
 
 

@@ -12,6 +12,7 @@ from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import prepare, with_default_model
+from tailorbird.processes import launched
 from tailorbird.records import ArmReport, Report, Split
 from tailorbird.runs.folder import ARM, CONFIG, REPORT
 from tailorbird.tasks import get_task
@@ -30,6 +31,15 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         UserError: Anything wrong with the data, the model or the settings; nothing is lost.
         Interrupted: Ctrl-C; the run can be resumed.
     """
+    if launched():
+        from tailorbird.train.launch import led
+
+        with led():
+            return _tune(config, resume=resume, command=command)
+    return _tune(config, resume=resume, command=command)
+
+
+def _tune(config: Config, *, resume: bool, command: str) -> Report:
     started = time.time()
     check_method(config)
     check_folds(config)

@@ -99,7 +99,8 @@ def _fastest() -> str:
     import torch
 
     if torch.cuda.is_available():
-        return "cuda:0"
+        # Of processes that train together each has its own.
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 

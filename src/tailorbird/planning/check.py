@@ -33,7 +33,7 @@ def within_memory(job: ArmJob) -> ArmJob:
         return job
     try:
         device = choose(config.model.device, config.model.precision)
-        place, words = _room(device)
+        place, words = _room(device, config.train.processes)
         shape = read_shape(config.model)
         rough, _ = work_of(job.split, shape, config, tokens=False)
         bound = _BOUND * plan_memory(shape, config, rough, device, rough=True).bytes
@@ -80,8 +80,13 @@ def _way_out(method: MethodName, planner: Planner, place: Place) -> str:
     return f"{' '.join(fit.change)} needs about {gib(fit.changed_bytes)}; {last}"
 
 
-def _room(device: Device) -> tuple[Place, str]:
-    """Return the memory that this process may come to, and whose it is in words."""
+def _room(device: Device, processes: int = 1) -> tuple[Place, str]:
+    """Return the memory that this process may come to, and whose it is in words.
+
+    Args:
+        device: Where it trains.
+        processes: How many train together; on a CPU they share its memory.
+    """
     if device.kind == "cuda":
         import torch
 
@@ -89,7 +94,11 @@ def _room(device: Device) -> tuple[Place, str]:
         return Place(device.name, device, total, True), f"{gib(total)} of {device.name}"
     limit = memory_limit()
     capacity = max(0, limit.bytes - (started_by_us() if limit.shared else 0))
-    return Place("here", device, capacity, True), f"{gib(capacity)} {limit.words}"
+    words = f"{gib(capacity)} {limit.words}"
+    if processes > 1:
+        capacity //= processes
+        words = f"{gib(capacity)}, its part of the {words}"
+    return Place("here", device, capacity, True), words
 
 
 def gib(size: float) -> str:

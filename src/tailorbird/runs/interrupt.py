@@ -4,22 +4,29 @@ SIGTERM, which `kill`, a scheduler or a container that is stopped send, is answe
 """
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tailorbird import log
 
+# A launcher hands Ctrl-C on to processes that the terminal has sent it to as well.
+_SAME_SECONDS = 0.5
+
 
 @contextmanager
 def patient_interrupt() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
-    pressed: list[int] = []
+    pressed: list[float] = []
 
     def note(number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if pressed and now - pressed[0] < _SAME_SECONDS:
+            return
         if pressed:
             raise KeyboardInterrupt
-        pressed.append(number)
+        pressed.append(now)
         log.say("stopping after this step (Ctrl-C again: at once) ...")
 
     # Where SIGTERM is ignored, somebody else hands it on as Ctrl-C.

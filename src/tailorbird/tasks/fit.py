@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base, length_limit
-from tailorbird.records import ArmReport
+from tailorbird.records import ArmReport, Split
 from tailorbird.runs.atomic import check_space
 from tailorbird.runs.folder import CHECKPOINTS, MODEL, RunFolder
 from tailorbird.tasks.job import ArmJob
@@ -22,7 +23,8 @@ from tailorbird.tasks.job import ArmJob
 if TYPE_CHECKING:
     from torch import nn
 
-    from tailorbird.train.loop import Trained
+    from tailorbird.train.loop import Job, Trained
+    from tailorbird.train.ranks import Ranks
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
 
@@ -79,34 +81,42 @@ class Fit(ABC):
         """Return the report with scores, and leave them with their outputs in the arm's folder."""
 
     def train(self) -> "Trained":
-        """Train `model` in place.
+        """Train `model` in place, with as many processes as `train.processes` says.
 
         Raises:
             UserError: Its checkpoints would not fit the disk.
         """
-        from tailorbird.train.loop import Job, train
+        from tailorbird.train.launch import crew
+        from tailorbird.train.loop import train
 
         check_room(self.model, self.job)
-        started = time.monotonic()
-        work = self.work()
-        before = time.monotonic() - started
         job = self.job
-        trained = train(
-            self.model,
-            Job(
-                work=work,
-                settings=self.settings,
-                device=self.base.device,
-                folder=job.folder,
-                validate=self.validate,
-                title=job.name,
-                resume=job.resume,
-                deadline=job.deadline,
-                observe=job.observe,
-                **self.kept_by,
-            ),
-        )
+        with crew(job.config.train.processes) as ranks:
+            started = time.monotonic()
+            parts = (job.name, job.config, job.split, job.folder.path)
+            with ranks.calling(train_along, *parts):
+                work = self.work()
+            before = time.monotonic() - started
+            trained = train(self.model, self._loop_job(work, ranks))
         return replace(trained, seconds=trained.seconds + before)
+
+    def _loop_job(self, work: "Workload", ranks: "Ranks") -> "Job":
+        from tailorbird.train.loop import Job
+
+        job = self.job
+        return Job(
+            work=work,
+            settings=self.settings,
+            device=self.base.device,
+            folder=job.folder,
+            validate=self.validate,
+            title=job.name,
+            resume=job.resume,
+            deadline=job.deadline,
+            observe=job.observe,
+            ranks=ranks,
+            **self.kept_by,
+        )
 
     def save(self, place: RunFolder | None = None) -> int:
         """Write the model and its tokenizer into the arm's folder, and return the size in bytes.
@@ -131,6 +141,18 @@ class Fit(ABC):
             "train": self.settings.to_json(),
             "max_length": self.limit,
         }
+
+
+def train_along(ranks: "Ranks", name: str, config: Config, split: Split, folder: Path) -> None:
+    """Train with the leading rank, which validates, writes and scores."""
+    from tailorbird.tasks import get_task
+    from tailorbird.train.loop import train
+
+    with ranks.beginning():
+        job = ArmJob(name, config, split, RunFolder(folder))
+        fit = get_task(split.task).fit(job, scored=False)
+        work = fit.work()
+    train(fit.model, fit._loop_job(work, ranks))
 
 
 def reading_limit(base: Base) -> int:

@@ -21,7 +21,7 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.records import CurvePoint
 from tailorbird.runs.atomic import new_file
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder
-from tailorbird.train.randomness import random_state, restore_random
+from tailorbird.train.randomness import restore_random, seed_rank
 
 _WEIGHTS, _STATE, _SUMS = "weights.safetensors", "state.pt", "sha256.json"
 _KEPT = 2
@@ -53,6 +53,43 @@ class State:
     loss_count: float = 0.0
     halvings: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds beside the weights.
+
+    Attributes:
+        optimizer: Its state: moments and groups.
+        random: Where the random numbers of each rank stand.
+        scaler: State of the gradient scaler of fp16.
+        source: The file, for messages.
+    """
+
+    state: State
+    optimizer: dict[str, Any]
+    random: list[dict[str, Any]]
+    scaler: dict[str, Any] | None = None
+    source: str = ""
+
+    def restore(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, index: int, seed: int
+    ) -> None:
+        """Put it all back, as far as it belongs to the rank `index`.
+
+        Raises:
+            UserError: It is of another model.
+        """
+        try:
+            optimizer.load_state_dict(self.optimizer)
+            if index < len(self.random):
+                restore_random(self.random[index])
+            else:
+                seed_rank(seed + self.state.step, index)
+            if self.scaler:
+                scaler.load_state_dict(self.scaler)
+        except Exception as error:
+            raise _of_another(Path(self.source), error) from error
 
 
 class Checkpoints:
@@ -95,24 +132,21 @@ class Checkpoints:
             raise UserError(f"the best weights, {path}, are damaged", "go on with --resume")
         _load_weights(model, path)
 
-    def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State, scaler: Any = None
-    ) -> bool:
+    def save(self, model: nn.Module, saved: "Saved") -> bool:
         """Write a checkpoint, whole or not at all; return whether there was room for it.
 
         Args:
             model: Whose trained weights to keep.
-            optimizer: Whose moments to keep.
-            state: Where the loop stands.
-            scaler: The gradient scaler of fp16, if there is one.
+            saved: All else.
         """
+        state = saved.state
         plain = asdict(state) | {"curve": [asdict(point) for point in state.curve]}
         rest: dict[str, Any] = {
             "state": plain,
-            "optimizer": optimizer.state_dict(),
-            "random": random_state(),
-            "scaler": scaler.state_dict() if scaler is not None else None,
-            "around": _around(model),
+            "optimizer": saved.optimizer,
+            "random": saved.random,
+            "scaler": saved.scaler,
+            "around": _around(model) | {"processes": len(saved.random)},
         }
         try:
             if self._unsaved is not None:
@@ -149,10 +183,8 @@ class Checkpoints:
             log.warn(f"{self._title}: no other checkpoint: starting from the beginning")
         return None
 
-    def load(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any = None
-    ) -> State | None:
-        """Put everything back as the newest whole checkpoint has it; None where there is none.
+    def load(self, model: nn.Module, processes: int = 1) -> "Saved | None":
+        """Return the newest whole checkpoint, its weights put into `model`; None: there is none.
 
         Raises:
             UserError: The checkpoint belongs to another model.
@@ -163,20 +195,19 @@ class Checkpoints:
         _load_weights(model, path / _WEIGHTS)
         try:
             rest = torch.load(path / _STATE, weights_only=True)
-            optimizer.load_state_dict(rest["optimizer"])
-            restore_random(rest["random"])
-            if scaler is not None and rest["scaler"] is not None:
-                scaler.load_state_dict(rest["scaler"])
             plain = rest["state"]
             points = [CurvePoint(**point) for point in plain.pop("curve")]
             state = State(**plain | {"curve": points, "best": tuple(plain["best"])})
+            random = rest["random"] if isinstance(rest["random"], list) else [rest["random"]]
+            saved = Saved(state, rest["optimizer"], random, rest["scaler"], str(path / _STATE))
         except Exception as error:
             raise _of_another(path / _STATE, error) from error
         best = json.loads((path / _SUMS).read_text())["best"]
         self._best = None if best is None else (best[0], best[1])
-        for difference in _differences(rest["around"], _around(model)):
+        here = _around(model) | {"processes": processes}
+        for difference in _differences({"processes": 1} | rest["around"], here):
             log.warn(f"{self._title}: {difference}; the last bits may come out otherwise")
-        return state
+        return saved
 
     def _all(self) -> list[Path]:
         """Return the checkpoints, newest first."""
@@ -232,31 +263,38 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def _around(model: nn.Module) -> dict[str, Any]:
-    """Return what else the results depend on: the frozen weights, and the machine's arithmetic."""
+def frozen_digest(model: nn.Module) -> str:
+    """Return what tells another model, or another version of it, from this one."""
     frozen = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
-            # A few numbers of each tell another model, or another version of it, from this one.
+            # A few numbers of each are enough.
             first = parameter.detach().reshape(-1)[:64].to("cpu").view(torch.uint8)
             frozen.update(f"{name} {tuple(parameter.shape)}".encode())
             frozen.update(first.numpy().tobytes())
+    return frozen.hexdigest()
+
+
+def _around(model: nn.Module) -> dict[str, Any]:
+    """Return what else the results depend on: the frozen weights, and the machine's arithmetic."""
     return {
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
-        "frozen": frozen.hexdigest(),
+        "frozen": frozen_digest(model),
     }
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    found = []
+    """Return in words how what a run began with differs from what it goes on with."""
+    words = []
     if then["torch"] != now["torch"]:
-        found.append(f"begun with torch {then['torch']}, going on with {now['torch']}")
-    if then["threads"] != now["threads"]:
-        found.append(f"begun with {then['threads']} threads, going on with {now['threads']}")
+        words.append(f"begun with torch {then['torch']}, going on with {now['torch']}")
+    for name in ("processes", "threads"):
+        if then[name] != now[name]:
+            words.append(f"begun with {then[name]} {name}, going on with {now[name]}")
     if then["frozen"] != now["frozen"]:
-        found.append("the base model's weights are not those the run began with")
-    return found
+        words.append("the base model's weights are not those the run began with")
+    return words
 
 
 def _digest(path: Path) -> str:

@@ -47,7 +47,7 @@ class LabelWork:
         """Return the summed loss."""
         assert self.train.targets is not None
         targets = torch.from_numpy(self.train.targets[indices]).to(self.device.name)
-        return self.loss(model(**self.inputs(indices)).logits, targets)
+        return self.loss(model(**self.inputs(indices)).logits.float(), targets)
 
     def inputs(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
         """Return what the model reads of these texts, padded, each ``[batch, seq]``."""

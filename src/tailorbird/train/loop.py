@@ -4,30 +4,35 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 import numpy as np
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+import torch
 from torch import nn
 
 from tailorbird import log
 from tailorbird.data.batch import shuffled_batches
 from tailorbird.errors import Interrupted, OverBudget
+from tailorbird.methods.base import trained_parameters
 from tailorbird.metrics.names import is_share, metric_words
 from tailorbird.models.device import Device
 from tailorbird.records import CurvePoint
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.interrupt import patient_interrupt
-from tailorbird.train.checkpoint import Checkpoints, State
+from tailorbird.train.checkpoint import Checkpoints, Saved, State, frozen_digest
 from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
+from tailorbird.train.randomness import random_state, seed_rank
+from tailorbird.train.ranks import ALONE, Ranks
 from tailorbird.train.settings import Settings
-from tailorbird.train.step import Stepper, Workload
+from tailorbird.train.step import Step, Stepper, Workload
 
 _CHECKPOINT_SECONDS = 60.0
 _STEPS_BEFORE_FORECAST = 8
+# What the leading rank has the others do after a step.
+_GO, _SAVE, _END = "go", "save", "end"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Job:
         deadline: `time.monotonic` at which the work must be over, or None.
         observe: Told each validation's number, from 1, and how good it was (higher is better); may
             raise `Hopeless` to end the training.
+        ranks: The processes that train together.
     """
 
     work: Workload
@@ -54,6 +60,7 @@ class Job:
     resume: bool = False
     deadline: float | None = None
     observe: Callable[[int, float], None] = lambda number, score: None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,75 +86,175 @@ class Trained:
 def train(model: nn.Module, job: Job) -> Trained:
     """Train `model` in place and leave the best validated weights in it.
 
+    On ranks other than 0 nothing is validated or written, and the last weights are left.
+
     Raises:
         TrainingDiverged: The loss became NaN or infinite.
         Interrupted: Ctrl-C; a checkpoint was written.
         OverBudget: The remaining work would not end before `Job.deadline`.
         OutOfMemory: Not even one example fits.
+        ProcessLost: Another rank has ended.
         Hopeless: `Job.observe` said so.
     """
-    settings = job.settings
-    accelerator = _accelerator(job.device)
+    settings, ranks = job.settings, job.ranks
     set_dropout(model, settings.dropout)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     optimizer = make_optimizer(model, settings)
-    checkpoints = Checkpoints(job.folder, job.title)
-    state = None
-    if job.resume:
-        state = checkpoints.load(model, optimizer, accelerator.scaler)
-        if state is not None:
-            log.say(f"{job.title}: going on after step {state.step}")
-    state = state or State()
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-    stepper = Stepper(wrapped, optimizer, accelerator, job.work, settings, job.title)
-    total, every = _plan(job)
-
-    with (
-        job.work.reading(model),
-        patient_interrupt() as interrupted,
-        Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
-        log.progress(job.title, total * settings.batch_size, "examples", _seen(state, job)) as bar,
-    ):
-        began, saved = time.monotonic() - state.seconds, time.monotonic()
-        stopped = state.bad >= settings.patience
-        model.train()
-        for batch in _batches_from(state.step, total, job):
-            if stopped:
-                break
-            rate = settings.learning_rate * rate_factor(state.step, total, settings)
-            set_rate(optimizer, rate)
-            started = time.monotonic()
-            loss = stepper.step(batch, state)
-            state.step_seconds += time.monotonic() - started
-            state.seconds = time.monotonic() - began
-            _count(state, batch, loss, job)
-            journal.write("step", state.step, loss=loss, learning_rate=rate)
-            bar.advance(len(batch), f"loss {state.loss_sum / state.loss_count:.3f}")
-
-            if state.step % every == 0 or state.step == total:
-                stopped = _validate(model, state, rate, job, journal, checkpoints)
-                state.seconds = time.monotonic() - began
-            if (
-                interrupted()
-                or state.step == total
-                or stopped
-                or _is_due(settings, state.step, saved)
-            ):
-                checkpoints.save(model, optimizer, state, accelerator.scaler)
-                saved = time.monotonic()
-            if interrupted():
-                raise Interrupted(f"stopped after step {state.step} of {total}")
-            _check_deadline(state, total, job)
-
-    # Accelerate leaves its autocast in the model's forward; the format is the caller's choice.
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    fp16 = job.device.precision == "fp16"
+    scaler = torch.amp.GradScaler(job.device.kind, enabled=fp16)
+    stepper = Stepper(model, optimizer, job.device, job.work, settings, job.title, scaler, ranks)
+    total, every = plan_steps(job)
+    with ranks.working():
+        checkpoints = Checkpoints(job.folder, job.title)
+        state = _begin(model, stepper, checkpoints, job)
+        with job.work.reading(model), patient_interrupt() as interrupted:
+            if ranks.leads:
+                lead = _Lead(model, stepper, checkpoints, job, total, every, interrupted)
+                lead.run(state)
+            else:
+                _follow(model, stepper, state, job, interrupted)
+                return _trained(state, total, job)
     checkpoints.restore_best(model)
     model.eval()
-    return _trained(state, total, settings)
+    return _trained(state, total, job)
 
 
-def _trained(state: State, total: int, settings: Settings) -> Trained:
+def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: Job) -> State:
+    """Put every rank where training begins or goes on, and return where that is."""
+    ranks, seed = job.ranks, job.settings.seed
+    saved = None
+    with ranks.beginning():
+        if job.resume and ranks.leads:
+            saved = checkpoints.load(model, ranks.count)
+        facts = {} if ranks.count == 1 else _facts(model, job)
+    ranks.agree(facts)
+    saved = ranks.share(saved)
+    ranks.same_weights(parameter for _, parameter in trained_parameters(model))
+    if saved is None:
+        seed_rank(seed, ranks.index)
+        return State()
+    if ranks.leads:
+        log.say(f"{job.title}: going on after step {saved.state.step}")
+    saved.restore(stepper.optimizer, stepper.scaler, ranks.index, seed)
+    return saved.state
+
+
+def _facts(model: nn.Module, job: Job) -> dict[str, str]:
+    """Return what must be the same on all ranks, by name."""
+    from importlib.metadata import version
+
+    packages = ("tailorbird", "torch", "transformers", "peft")
+    trained = [(name, tuple(p.shape)) for name, p in trained_parameters(model)]
+    parts = {
+        "base model": frozen_digest(model),
+        "set of trained weights": repr(trained),
+        "data": job.work.lengths.astype("int64").tobytes().hex(),
+        "number format": job.device.precision,
+    }
+    digests = {name: sha256(part.encode()).hexdigest()[:12] for name, part in parts.items()}
+    return {f"version of {name}": version(name) for name in packages} | digests
+
+
+@dataclass
+class _Lead:
+    """The loop of the rank that validates, writes and decides.
+
+    Attributes:
+        every: Steps between validations.
+        interrupted: Says whether Ctrl-C was pressed.
+    """
+
+    model: nn.Module
+    stepper: Stepper
+    checkpoints: Checkpoints
+    job: Job
+    total: int
+    every: int
+    interrupted: Callable[[], bool]
+
+    def run(self, state: State) -> None:
+        """Train to the end or to where it stops."""
+        job, settings, total = self.job, self.job.settings, self.total
+        with (
+            Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
+            log.progress(
+                job.title, total * settings.batch_size, "examples", _seen(state, job)
+            ) as bar,
+        ):
+            self.journal, self.saved = journal, time.monotonic()
+            self.began = self.saved - state.seconds
+            self.model.train()
+            stopped = job.ranks.share(state.bad >= settings.patience)
+            for batch in () if stopped else batches_from(state.step, total, job):
+                rate = settings.learning_rate * rate_factor(state.step, total, settings)
+                step = _step(self.stepper, batch, rate, state, job, stop=self.interrupted())
+                state.seconds = time.monotonic() - self.began
+                journal.write("step", state.step, loss=step.loss, learning_rate=rate)
+                bar.advance(len(batch), f"loss {state.loss_sum / state.loss_count:.3f}")
+                try:
+                    ended = self._after(state, rate, stop=step.stop)
+                except BaseException:
+                    job.ranks.share(_END)
+                    raise
+                job.ranks.share(_END if ended else _GO)
+                if ended:
+                    break
+
+    def _after(self, state: State, rate: float, *, stop: bool) -> bool:
+        """Validate and write what is due after a step, and say whether it was the last one."""
+        job, last = self.job, state.step == self.total
+        stopped = False
+        if state.step % self.every == 0 or last:
+            stopped = _validate(self.model, state, rate, job, self.journal, self.checkpoints)
+            state.seconds = time.monotonic() - self.began
+        stop = stop or self.interrupted()
+        if stop or last or stopped or _is_due(job.settings, state.step, self.saved):
+            self._save(state)
+        if stop:
+            raise Interrupted(f"stopped after step {state.step} of {self.total}")
+        _check_deadline(state, self.total, job)
+        return last or stopped
+
+    def _save(self, state: State) -> None:
+        self.job.ranks.share(_SAVE)
+        random = self.job.ranks.gather(random_state())
+        optimizer, scaler = self.stepper.optimizer, self.stepper.scaler
+        saved = Saved(state, optimizer.state_dict(), random, scaler.state_dict())
+        self.checkpoints.save(self.model, saved)
+        self.saved = time.monotonic()
+
+
+def _follow(
+    model: nn.Module, stepper: Stepper, state: State, job: Job, interrupted: Callable[[], bool]
+) -> None:
+    """Take part in every step until the leading rank ends it."""
+    ranks, settings = job.ranks, job.settings
+    total, _ = plan_steps(job)
+    model.train()
+    if ranks.share(False):
+        return
+    for batch in batches_from(state.step, total, job):
+        rate = settings.learning_rate * rate_factor(state.step, total, settings)
+        _step(stepper, batch, rate, state, job, stop=interrupted())
+        while (order := ranks.share(_GO)) == _SAVE:
+            ranks.gather(random_state())
+        if order == _END:
+            return
+
+
+def _step(
+    stepper: Stepper, batch: np.ndarray, rate: float, state: State, job: Job, *, stop: bool
+) -> Step:
+    set_rate(stepper.optimizer, rate)
+    started = time.monotonic()
+    step = stepper.step(batch, state, stop=stop)
+    state.step_seconds += time.monotonic() - started
+    _count(state, batch, step.loss, job)
+    return step
+
+
+def _trained(state: State, total: int, job: Job) -> Trained:
     return Trained(
         steps=state.step,
         best_step=state.best_step,
@@ -157,17 +264,20 @@ def _trained(state: State, total: int, settings: Settings) -> Trained:
         tokens_per_second=state.tokens / state.step_seconds,
         curve=tuple(state.curve),
         best=state.best,
-        notes=_notes(state, settings),
+        notes=_notes(state, job),
     )
 
 
-def _notes(state: State, settings: Settings) -> tuple[str, ...]:
-    if not state.halvings:
-        return ()
-    return (
-        f"memory ran out: micro-batches were cut to 1/{2**state.halvings} of what was asked; the "
-        f"batch stayed {settings.batch_size}",
-    )
+def _notes(state: State, job: Job) -> tuple[str, ...]:
+    notes = []
+    if job.ranks.count > 1:
+        notes.append(f"trained by {job.ranks.count} processes together")
+    if state.halvings:
+        notes.append(
+            f"memory ran out: micro-batches were cut to 1/{2**state.halvings} of what was asked; "
+            f"the batch stayed {job.settings.batch_size}"
+        )
+    return tuple(notes)
 
 
 def _is_due(settings: Settings, step: int, saved: float) -> bool:
@@ -177,21 +287,14 @@ def _is_due(settings: Settings, step: int, saved: float) -> bool:
     return time.monotonic() - saved > _CHECKPOINT_SECONDS
 
 
-def _accelerator(device: Device) -> Accelerator:
-    # One process may train several times with different formats; Accelerate remembers the first.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    mixed = {"fp32": "no"}.get(device.precision, device.precision)
-    return Accelerator(cpu=device.kind == "cpu", mixed_precision=mixed)
-
-
-def _plan(job: Job) -> tuple[int, int]:
+def plan_steps(job: Job) -> tuple[int, int]:
     """Return the number of optimizer steps, and how many lie between validations."""
     per_epoch = math.ceil(len(job.work.lengths) / job.settings.batch_size)
     total = max(1, round(per_epoch * job.settings.epochs))
     return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
 
 
-def _batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
+def batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
     """Yield the batches of steps `step` to `total`; a batch depends on seed and step only."""
     settings = job.settings
     per_epoch = math.ceil(len(job.work.lengths) / settings.batch_size)

@@ -14,6 +14,12 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_rank(seed: int, index: int) -> None:
+    """Let a rank draw its own numbers: equal dropout on all would be less of it."""
+    if index:
+        seed_all(seed + 7919 * index)
+
+
 def random_state() -> dict[str, Any]:
     """Return where all generators stand, in types that torch saves and loads as plain data."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)

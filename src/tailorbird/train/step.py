@@ -3,18 +3,19 @@
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from tailorbird import log
 from tailorbird.errors import OutOfMemory, TrainingDiverged, is_out_of_memory
 from tailorbird.methods.base import trained_parameters
+from tailorbird.models.device import Device
 from tailorbird.train.checkpoint import State
 from tailorbird.train.randomness import random_state, restore_random
+from tailorbird.train.ranks import ALONE, Ranks
 from tailorbird.train.settings import Settings
 
 
@@ -43,40 +44,88 @@ class Workload(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step came to, the same on every rank.
+
+    Attributes:
+        loss: Mean loss of the batch in nats.
+        stop: Whether any rank was asked to stop.
+    """
+
+    loss: float
+    stop: bool
+
+
 @dataclass(frozen=True)
 class Stepper:
     """Does optimizer steps.
 
     Attributes:
-        model: As `Accelerator.prepare` returned it.
         title: What the run is called in words to the person.
+        scaler: Of the gradients, where fp16 would lose the small ones.
+        ranks: The processes that train together.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
+    device: Device
     work: Workload
     settings: Settings
     title: str
+    scaler: torch.amp.GradScaler
+    ranks: Ranks = ALONE
 
-    def step(self, batch: np.ndarray, state: State) -> float:
-        """Do one step on `batch` and return its mean loss.
+    def step(self, batch: np.ndarray, state: State, *, stop: bool = False) -> Step:
+        """Do one step on `batch`.
 
-        When memory runs out, the step is done again with micro-batches of half the size, from the
-        same random numbers; the batch, and so the gradient, stays what it was.
+        When memory runs out on a rank, it does its part again with micro-batches of half the size,
+        from the same random numbers; the batch, and so the gradient, stays what it was.
+
+        Args:
+            batch: The examples, those of all ranks.
+            state: Where the loop stands.
+            stop: Whether this rank was asked to stop.
 
         Raises:
             TrainingDiverged: The loss became NaN or infinite.
             OutOfMemory: Not even one example fits.
+            ProcessLost: Another rank cannot go on.
         """
+        loss_sum, fault = 0.0, None
+        try:
+            loss_sum = self._gradient(batch, state)
+        except Exception as error:
+            fault = error
+        sums, halvings, stops = self.ranks.gather_numbers((loss_sum, state.halvings, stop), fault).T
+        if halvings.max() > state.halvings:
+            log.warn(f"{self.title}: out of memory in another process: micro-batches are halved")
+            state.halvings = int(halvings.max())
+        mean = float(sums.sum()) / self.work.weight(batch)
+        if not math.isfinite(mean):
+            rate = self.optimizer.param_groups[0]["lr"]
+            raise TrainingDiverged(
+                f"the loss became {mean} (learning rate {rate:.2g})",
+                "lower train.learning_rate, lengthen train.warmup, or use model.precision=fp32",
+            )
+        parameters = [p for _, p in trained_parameters(self.model)]
+        self.ranks.sum_gradients(parameters)
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Step(mean, bool(stops.any()))
+
+    def _gradient(self, batch: np.ndarray, state: State) -> float:
+        """Leave this rank's part of the gradient of the mean loss; return its summed loss."""
         before = random_state()
         while True:
             parts = self._micro_batches(batch, state.halvings)
             try:
-                mean = self._accumulate(batch, parts)
-                break
+                return self._accumulate(self.work.weight(batch), parts)
             except Exception as error:
-                if not is_out_of_memory(error) or self.accelerator.num_processes > 1:
+                if not is_out_of_memory(error):
                     raise
                 largest = max(len(part) for part in parts)
                 if largest == 1:
@@ -91,43 +140,30 @@ class Stepper:
                 f"{largest} examples at once from here on; the batch stays "
                 f"{self.settings.batch_size}"
             )
-        parameters = [p for _, p in trained_parameters(self.model)]
-        self.accelerator.clip_grad_norm_(parameters, self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return mean
 
     def _micro_batches(self, batch: np.ndarray, halvings: int) -> list[np.ndarray]:
         """Return this rank's part of the batch, cut into what goes through the model at once."""
-        mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        parts = self.work.micro_batches(mine) or [mine]
+        own = self.ranks.share_of(batch)
+        parts = self.work.micro_batches(own) if len(own) else []
         for _ in range(halvings):
             parts = [half for part in parts for half in np.array_split(part, 2) if len(half)]
         return parts
 
-    def _accumulate(self, batch: np.ndarray, parts: list[np.ndarray]) -> float:
-        """Add up the gradient of the batch's mean loss, and return that loss."""
-        accelerator, world = self.accelerator, self.accelerator.num_processes
-        # The whole batch's weight, on every rank: micro-batches and ranks of any size then add up
-        # to the gradient of one pass over all of it.
-        weight = self.work.weight(batch)
-        loss_sum = torch.zeros((), device=accelerator.device)
-        for number, indices in enumerate(parts):
-            last = number == len(parts) - 1
-            with _together(accelerator, self.model, last):
-                with accelerator.autocast():
-                    loss = self.work.loss_sum(self.model, indices)
-                # Ranks average their gradients, so `world` makes it the sum over all of them.
-                accelerator.backward(loss * (world / weight))
-                loss_sum += loss.detach()
-        mean = float(accelerator.reduce(loss_sum, "sum")) / weight
-        if not math.isfinite(mean):
-            rate = self.optimizer.param_groups[0]["lr"]
-            raise TrainingDiverged(
-                f"the loss became {mean} (learning rate {rate:.2g})",
-                "lower train.learning_rate, lengthen train.warmup, or use model.precision=fp32",
-            )
-        return mean
+    def _accumulate(self, weight: float, parts: list[np.ndarray]) -> float:
+        """Add up the gradient; return the summed loss.
+
+        Args:
+            weight: Of the whole batch, on every rank: parts of any size then add up to the
+                gradient of one pass over all of it.
+            parts: The examples of each pass.
+        """
+        loss_sum = torch.zeros((), device=self.device.name)
+        for indices in parts:
+            with self.device.autocast():
+                loss = self.work.loss_sum(self.model, indices)
+            self.scaler.scale(loss / weight).backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach()
+        return float(loss_sum)
 
 
 def _nothing_fits(error: Exception) -> OutOfMemory:
@@ -145,10 +181,3 @@ def _release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _together(accelerator: Accelerator, model: nn.Module, last: bool) -> Any:
-    # Gradients travel between ranks once per batch, not once per micro-batch.
-    from contextlib import nullcontext
-
-    return nullcontext() if last else accelerator.no_sync(model)

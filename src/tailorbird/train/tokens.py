@@ -32,7 +32,7 @@ class TokenWork(LabelWork):
         """Return the summed loss of the words."""
         assert self.train.targets is not None and self.train.firsts is not None
         inputs = self.inputs(indices)
-        logits = model(**inputs).logits
+        logits = model(**inputs).logits.float()
         # Virtual tokens stand before the text.
         logits = logits[:, logits.shape[1] - inputs["input_ids"].shape[1] :]
         firsts = [self.train.firsts[i] for i in indices]

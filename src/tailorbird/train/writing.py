@@ -1,6 +1,5 @@
 """Conversations and plain texts, as the loop reads them."""
 
-import os
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -9,7 +8,6 @@ from torch import nn
 
 from tailorbird.data.pack import token_groups
 from tailorbird.data.tokens import Tokens
-from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.packed import Reader, tokens_at_once
 from tailorbird.train.settings import Settings
@@ -26,9 +24,6 @@ class WritingWork:
         device: Where, and in which number format.
         settings: Whether to pack, and how many tokens and examples at once.
         longest: Tokens of the longest sequence that the reader is asked to validate.
-
-    Raises:
-        UserError: Several processes train together: gradients would not travel between them.
     """
 
     def __init__(
@@ -39,11 +34,6 @@ class WritingWork:
         settings: Settings,
         longest: int = 0,
     ) -> None:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UserError(
-                "written answers are trained in one process only",
-                "start `tailor` by itself, without torchrun or accelerate launch",
-            )
         self.tokens, self._lengths, self._weights = tokens, tokens.lengths, tokens.weights
         self.reader = Reader(model, device, tokens, packing=settings.packing, longest=longest)
         self._most_tokens = settings.micro_batch_tokens or tokens_at_once(device)

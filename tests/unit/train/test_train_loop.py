@@ -66,14 +66,14 @@ def test_the_loss_in_the_journal_is_the_mean_cross_entropy_of_the_batch(make_job
 
 def test_every_example_is_seen_once_an_epoch(make_job: MakeJob) -> None:
     _, job = make_job(epochs=2.5)
-    total, _ = loop._plan(job)
+    total, _ = loop.plan_steps(job)
     assert total == 10  # 60 examples in batches of 16: 4 steps an epoch
-    batches = [batch.tolist() for batch in loop._batches_from(0, total, job)]
+    batches = [batch.tolist() for batch in loop.batches_from(0, total, job)]
     assert len(batches) == 10
     for epoch in (batches[:4], batches[4:8]):
         assert sorted(sum(epoch, [])) == list(range(60))
     assert batches[:4] != batches[4:8]
-    assert [b.tolist() for b in loop._batches_from(6, total, job)] == batches[6:]
+    assert [b.tolist() for b in loop.batches_from(6, total, job)] == batches[6:]
 
 
 def test_gradients_are_clipped_to_the_norm(make_job: MakeJob) -> None:
@@ -150,7 +150,7 @@ def test_the_journal_has_a_line_for_every_step_and_validation(make_job: MakeJob)
     # The curve's training loss is the mean since the last validation (16 + 16 + 16 + 12 rows).
     losses, sizes = (
         [row["loss"] for row in steps(job)][:4],
-        [len(batch) for batch in loop._batches_from(0, 4, job)],
+        [len(batch) for batch in loop.batches_from(0, 4, job)],
     )
     assert done.curve[0].train_loss == pytest.approx(np.average(losses, weights=sizes))
 

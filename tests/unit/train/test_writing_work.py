@@ -12,7 +12,7 @@ from torch import nn
 
 from tailorbird.config import Config
 from tailorbird.data.tokens import Tokens
-from tailorbird.errors import Interrupted, UserError
+from tailorbird.errors import Interrupted
 from tailorbird.methods import TABLE, get_method
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
@@ -221,7 +221,7 @@ def test_the_curves_training_loss_weighs_steps_by_their_tokens(make_work: MakeWo
     model, work, job = make_work(epochs=1, evaluate_every=4)
     done = train(model, job)
     losses = [row["loss"] for row in job.folder.read_rows(JOURNAL) if row["event"] == "step"]
-    sizes = [work.weight(batch) for batch in loop._batches_from(0, 4, job)]
+    sizes = [work.weight(batch) for batch in loop.batches_from(0, 4, job)]
     assert len(set(sizes)) == 4
     assert done.curve[0].train_loss == pytest.approx(np.average(losses, weights=sizes))
 
@@ -239,20 +239,6 @@ def test_the_lowest_validation_loss_is_kept(make_work: MakeWork) -> None:
     done = train(model, replace(job, validate=validate))
     assert done.best_step == 2
     assert all(torch.equal(value, seen[1][name]) for name, value in weights(model).items())
-
-
-# --- one process -----------------------------------------------------------------------------
-
-
-def test_several_processes_are_refused(
-    make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="one process only") as caught:
-        make_work()
-    assert "torchrun" in caught.value.fix
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    make_work()
 
 
 # --- settings --------------------------------------------------------------------------------

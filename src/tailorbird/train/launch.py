@@ -1,0 +1,230 @@
+"""Starts the processes that train together, or joins those that a launcher started.
+
+`--processes N` starts N - 1 beside this one; torchrun and ``accelerate launch`` start all of them,
+each with the same command. Only rank 0 does what the command says. The others wait for calls,
+which bring what they need (settings and examples), so that they read no data of their own.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from torch import cuda, distributed
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from tailorbird import log
+from tailorbird.errors import ProcessLost, UserError
+from tailorbird.processes import choose_threads, launched, python
+from tailorbird.train.ranks import ALONE, Ranks
+
+# Ranks that end are noticed at once: their connections close. Others may validate for hours.
+_PATIENCE = timedelta(days=7)
+_CONNECTING = timedelta(minutes=10)
+_LOOK_SECONDS, _ENDING_SECONDS = 0.05, 10.0
+_HERE = "tailorbird/here/{}"
+
+
+class Crew:
+    """The ranks that this process trains with, once there are any, and those that it started."""
+
+    def __init__(self) -> None:
+        self.ranks = ALONE
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._store: Any = None
+
+    def join(self) -> Ranks:
+        """Join the ranks that a launcher started.
+
+        Raises:
+            UserError: They cannot be reached, or the port is in use.
+        """
+        index, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        try:
+            _connect(count, index, None)
+        except Exception as error:
+            place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
+            first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"process {index} of {count} cannot join the others at {place}: {first}",
+                "give the launcher a free port (torchrun --master-port 29501), and the address of "
+                "a host that all can reach",
+            ) from error
+        self.ranks = Ranks(count, index)
+        return self.ranks
+
+    def start(self, count: int) -> Ranks:
+        """Start `count` - 1 processes beside this one.
+
+        Raises:
+            ProcessLost: One of them ended before it was ready.
+        """
+        threads = max(1, choose_threads().count // count)
+        self._store = TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
+        common = {
+            "WORLD_SIZE": str(count),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self._store.port),
+            "OMP_NUM_THREADS": str(threads),
+        }
+        if sys.platform == "linux":
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        for index in range(1, count):
+            own = {"RANK": str(index), "LOCAL_RANK": str(index)}
+            self._started.append(
+                subprocess.Popen(
+                    python("tailorbird.train.launch"),
+                    env=os.environ | common | own,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr.fileno(),
+                    start_new_session=True,  # Ctrl-C is the leader's to answer
+                )
+            )
+        try:
+            self._await(count)
+            _connect(count, 0, self._store)
+        except BaseException:
+            self.abandon()
+            raise
+        self.ranks = Ranks(count, 0, threads)
+        return self.ranks
+
+    def _await(self, count: int) -> None:
+        keys = [_HERE.format(index) for index in range(1, count)]
+        while not self._store.check(keys):
+            if words := self._loss():
+                raise ProcessLost(f"{words} before training began")
+            time.sleep(_LOOK_SECONDS)
+
+    def _loss(self) -> str:
+        """Say which of the processes that were started has ended; empty: none has."""
+        for index, process in enumerate(self._started, 1):
+            if (code := process.poll()) is not None:
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                return f"process {index} of {len(self._started) + 1} ended with {how}"
+        return ""
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[Ranks]:
+        """Yield the ranks; one that ends within it is named, and the others are ended too."""
+        try:
+            yield self.ranks
+        except ProcessLost as error:
+            time.sleep(_LOOK_SECONDS)
+            words = self._loss()
+            self.abandon()
+            if words:
+                raise ProcessLost(words, error.fix) from error
+            raise
+
+    def abandon(self) -> None:
+        """End the processes that were started, whatever they do."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+        self.ranks, self._started, self._store = ALONE, [], None
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def close(self) -> None:
+        """Tell the others that nothing more is to be done, and wait for them to end."""
+        if self.ranks.leads and self.ranks.count > 1:
+            with contextlib.suppress(ProcessLost):
+                self.ranks.share(None)
+        for process in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDING_SECONDS)
+        self.abandon()
+
+
+_crew = Crew()
+
+
+@contextlib.contextmanager
+def crew(count: int = 1) -> Iterator[Ranks]:
+    """Yield the ranks to train with: those of a launcher, else `count`, started at first use.
+
+    They are kept for the next training of this process, and end with it.
+
+    Raises:
+        UserError: Those of a launcher cannot be reached.
+        ProcessLost: One of them has ended.
+    """
+    if _crew.ranks.count == 1 and launched():
+        _crew.join()
+    elif _crew.ranks.count == 1 and count > 1:
+        import atexit
+
+        _crew.start(count)
+        atexit.register(_crew.close)
+    with _crew.whole() as ranks:
+        yield ranks
+
+
+@contextlib.contextmanager
+def led() -> Iterator[None]:
+    """Under a launcher, do what is within on rank 0 alone; the others follow it and end here."""
+    if not launched():
+        yield
+        return
+    with crew() as ranks:
+        if not ranks.leads:
+            follow(ranks)
+            raise SystemExit(0)
+    try:
+        yield
+    finally:
+        _crew.close()
+
+
+def follow(ranks: Ranks) -> None:
+    """Do what the leading rank calls for until there is nothing more."""
+    log.mute()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # but while it trains, where the leader hears
+    while (call := ranks.share(None)) is not None:
+        function, arguments = call
+        try:
+            function(ranks, *arguments)
+        except ProcessLost:
+            raise
+        except UserError:
+            continue  # all ranks have it, and the leader tells it
+
+
+def _connect(count: int, index: int, store: Any) -> None:
+    backend = "gloo"
+    if cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % cuda.device_count())
+    where: dict[str, Any] = {"store": store} if store is not None else {"init_method": "env://"}
+    distributed.init_process_group(
+        backend, world_size=count, rank=index, timeout=_PATIENCE, **where
+    )
+
+
+def main() -> int:
+    """Follow the process that started this one; return the exit code."""
+    log.quiet_libraries()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    count, index = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = TCPStore(address, port, None, False, _CONNECTING)
+        store.set(_HERE.format(index), "1")
+        _connect(count, index, store)
+        follow(Ranks(count, index))
+    except ProcessLost:
+        return ProcessLost.exit_code  # the leader has ended: nobody is left to be told
+    return 0
+
+
+if __name__ == "__main__":
+    # Its module is this one: what is called for here must find the same crew.
+    from tailorbird.train import launch
+
+    sys.exit(launch.main())

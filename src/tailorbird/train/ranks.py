@@ -1,0 +1,219 @@
+"""Processes that train one model together: each holds all of it and takes its share of each batch.
+
+Gradients are summed once a batch, after all passes of all ranks, and not during the backward pass
+as torch's DistributedDataParallel does. So each rank may cut its share into as many passes as its
+memory asks for and repeat them when memory runs out, parameters without a gradient need no
+search for them, and whatever part of the model a workload calls, its gradient is there.
+
+Rank 0 leads: it validates, writes and decides; the others hear of its decisions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import torch
+from torch import distributed, nn
+
+from tailorbird.errors import OutOfMemory, ProcessLost, UserError, is_out_of_memory
+
+_BUCKET = 1 << 24
+"""Numbers of one message between ranks: 64 MB."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of one training; the default is this one alone.
+
+    Attributes:
+        count: How many there are.
+        index: Which of them this one is; 0 leads.
+        threads: Threads of each, where they share a machine's cores; 0: as many as it has.
+    """
+
+    count: int = 1
+    index: int = 0
+    threads: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, writes and decides."""
+        return self.index == 0
+
+    def share_of(self, batch: np.ndarray) -> np.ndarray:
+        """Return the examples of a batch that this rank reads."""
+        return batch[self.index :: self.count]
+
+    def share(self, value: Value) -> Value:
+        """Return the leader's value on every rank; it may be anything that can be pickled."""
+        if self.count == 1:
+            return value
+        box = [value]
+        with _connected():
+            distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return every rank's value on every rank."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        with _connected():
+            distributed.all_gather_object(values, value)
+        return values
+
+    def gather_numbers(
+        self, numbers: Sequence[float], fault: Exception | None = None
+    ) -> np.ndarray:
+        """Return ``[ranks, numbers]`` float64 on every rank.
+
+        Args:
+            numbers: This rank's.
+            fault: What keeps this rank from going on; all of them raise then.
+
+        Raises:
+            OutOfMemory, ProcessLost: Another rank cannot go on.
+        """
+        own = torch.tensor([*numbers, float(fault is not None)], dtype=torch.float64)
+        rows = [own]
+        if self.count > 1:
+            rows = [torch.empty_like(own) for _ in range(self.count)]
+            with _connected():
+                distributed.all_gather(rows, own)
+        table = torch.stack(rows).numpy()
+        if table[:, -1].any():
+            self._raise(fault)
+        return table[:, :-1]
+
+    def _raise(self, fault: Exception | None) -> NoReturn:
+        own = fault and (f"{type(fault).__name__}: {fault}", is_out_of_memory(fault))
+        answers = self.gather(own)
+        if fault is not None:
+            raise fault
+        index, answer = next((i, a) for i, a in enumerate(answers) if a)
+        kind = OutOfMemory if answer[1] else ProcessLost
+        raise kind(f"process {index} of {self.count} failed: {answer[0]}")
+
+    @contextmanager
+    def calling(self, function: Callable[..., None], *arguments: Any) -> Iterator[None]:
+        """Have the others call `function` with their ranks and `arguments`; prepare within."""
+        if self.count == 1:
+            yield
+            return
+        self.share((function, arguments))
+        with self.beginning():
+            yield
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Let all ranks know when this one fails within it; else `agree` follows."""
+        try:
+            yield
+        except ProcessLost:
+            raise
+        except Exception as error:
+            if self.count > 1:
+                self.agree(None, str(error))
+            raise
+
+    def agree(self, facts: dict[str, Any] | None, why: str = "") -> None:
+        """Refuse to train when ranks differ in what must be the same.
+
+        Args:
+            facts: By name, what must be the same; None: this rank cannot begin.
+            why: The reason then.
+
+        Raises:
+            UserError: They differ, or another rank cannot begin.
+        """
+        answers = self.gather((facts, why))
+        for index, (other, reason) in enumerate(answers):
+            if other is None and index != self.index:
+                raise UserError(f"process {index} of {self.count} cannot begin: {reason}")
+        if facts is None:
+            return
+        first = answers[0][0] or {}
+        for index, (other, _) in enumerate(answers):
+            for name, value in (other or {}).items():
+                if value != first[name]:
+                    raise UserError(
+                        f"process {index} has another {name} than process 0: "
+                        f"{value} and {first[name]}",
+                        "install the same versions and the same model on every machine",
+                    )
+
+    def same_weights(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every rank the leader's weights."""
+        if self.count == 1:
+            return
+        with torch.no_grad(), _connected():
+            for parameter in parameters:
+                weights = parameter.data.contiguous()
+                distributed.broadcast(weights, src=0)
+                parameter.copy_(weights)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add up the gradients of all ranks, on every rank the same bits."""
+        if self.count == 1:
+            return
+        for group in _buckets(parameters):
+            # Which of them had a gradient anywhere travels along: an optimizer decays the weights
+            # of a gradient of zero and leaves alone what has none.
+            flags = [float(p.grad is not None) for p in group]
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+            flat = torch.cat(
+                [part.reshape(-1).float() for part in parts]
+                + [torch.tensor(flags, device=parts[0].device)]
+            )
+            with _connected():
+                distributed.all_reduce(flat)
+            *sums, counts = flat.split([*(p.numel() for p in group), len(group)])  # type: ignore[no-untyped-call]
+            for parameter, gradient, count in zip(group, sums, counts.tolist(), strict=True):
+                if count:
+                    parameter.grad = gradient.view_as(parameter).to(parameter.dtype)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Take this rank's share of the cores within it."""
+        before = torch.get_num_threads()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+ALONE = Ranks()
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Yield parameters in groups of some `_BUCKET` numbers."""
+    group: list[nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        group.append(parameter)
+        size += parameter.numel()
+        if size >= _BUCKET:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Say in one word that another process has ended: its connection is closed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ProcessLost(
+            "another process of this training has ended",
+            "go on with --resume, with as many processes as you like",
+        ) from error
