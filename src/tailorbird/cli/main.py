@@ -11,6 +11,7 @@ import typer
 from tailorbird import terminal
 from tailorbird.cli import ask, compare, doctor, evaluate, export, index, plan, predict, serve, tune
 from tailorbird.errors import Interrupted, UserError
+from tailorbird.processes import launched
 from tailorbird.version import __version__
 
 app = typer.Typer(
@@ -27,6 +28,13 @@ app = typer.Typer(
 def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def run(*args: Any, **options: Any) -> None:
+        if launched() and verb.__name__ != "tune":
+            raise UserError(
+                f"`tailor {verb.__name__}` is started once, and torchrun or accelerate launch "
+                "started several",
+                "start it by itself; `tailor tune` is for launchers, --set train.processes=N for "
+                "the arms of a comparison",
+            )
         with terminal.guarded():
             verb(*args, **options)
 
