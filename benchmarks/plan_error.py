@@ -234,17 +234,17 @@ def _measure(cell: dict[str, Any]) -> dict[str, Any]:
     import peft  # noqa: F401 - as every run imports it
     import transformers.modeling_utils  # noqa: F401
 
-    from tailorbird.methods import get_method
     from tailorbird.models.device import choose, peak_memory
+    from tailorbird.planning.probe import synthetic_job
+    from tailorbird.planning.work import Work
     from tailorbird.train.loop import train
 
     base = _resident()
     with tempfile.TemporaryDirectory() as folder:
         name = _saved(cell["model"], Path(folder)) if cell["model"] in RANDOM else cell["model"]
-        config, method = _config(cell, name), get_method(cell["method"])
-        device = choose(cell["device"])
-        make = _writing if _target(cell) is None else _labels
-        model, job = make(cell, config, method, device, Path(folder))
+        config, device = _config(cell, name), choose(cell["device"])
+        work = Work(_target(cell), cell["length"], rows=3 * cell["batch"])
+        model, job = synthetic_job(config, work, device, Path(folder) / "run")
         train(model, job)
         return {"peak": peak_memory(device), "base": base, "precision": device.precision}
 
@@ -265,69 +265,6 @@ def _saved(name: str, folder: Path) -> str:
     command = [sys.executable, "-c", script, json.dumps(RANDOM[name]), place, words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return place
-
-
-def _tokens(cell: dict[str, Any], rng: np.random.Generator) -> list[np.ndarray]:
-    # Ids that every vocabulary here has.
-    count = 3 * cell["batch"]
-    return [rng.integers(200, 4000, cell["length"]).astype(np.int32) for _ in range(count)]
-
-
-def _labels(cell: dict[str, Any], config: Any, method: Any, device: Any, folder: Path) -> Any:
-    from tailorbird.data.encode import Encoded
-    from tailorbird.models.load import load_classifier
-    from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks import head_task
-    from tailorbird.train.loop import Job
-    from tailorbird.train.loss import cross_entropy_sum
-    from tailorbird.train.settings import resolve
-
-    target, task = _target(cell), head_task("classification")
-    options = method.load_options(config.method, ("classifier", "pooler.dense"), device)
-    base = load_classifier(config.model, target, device, options)
-    model = method.attach(base, config)
-    # Virtual tokens take their share of the length.
-    virtual = int(method.options(config.method).get("virtual_tokens") or 0)
-    ids = _tokens(cell | {"length": min(cell["length"], 512 - virtual)}, np.random.default_rng(0))
-    lengths = np.asarray([len(row) for row in ids])
-    encoded = Encoded(ids, lengths, np.arange(len(ids)) % 2, lengths)
-    settings = resolve(config, method, len(ids))
-
-    def validate(current: Any) -> tuple[float, float]:
-        task.predict(current, encoded, 0, device, target)
-        return 1.0, 0.5
-
-    work = task.work(encoded, 0, device, settings.micro_batch_size, cross_entropy_sum)
-    return model, Job(work, settings, device, RunFolder(folder), validate)
-
-
-def _writing(cell: dict[str, Any], config: Any, method: Any, device: Any, folder: Path) -> Any:
-    from tailorbird.data.tokens import Tokens
-    from tailorbird.models.load import load_writer
-    from tailorbird.models.packed import sequence_losses
-    from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.loop import Job
-    from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.writing import WritingWork
-
-    options = method.load_options(config.method, ("lm_head",), device)
-    whole = method.name == "full"
-    options = options if whole else {"dtype": device.dtype} | options
-    base = load_writer(config.model, device, options)
-    model = method.attach(base, config)
-    virtual = int(method.options(config.method).get("virtual_tokens") or 0)
-    ids = _tokens(cell | {"length": cell["length"] - virtual}, np.random.default_rng(0))
-    trained = [np.arange(len(row)) > 0 for row in ids]
-    tokens = Tokens(ids, trained, [], np.arange(len(ids)))
-    hidden = int(model.config.get_text_config().hidden_size)
-    settings = resolve_writing(config, method, len(ids), hidden)
-    work = WritingWork(tokens, model, device, settings)
-
-    def validate(current: Any) -> tuple[float, float]:
-        losses = sequence_losses(work.reader, tokens, device)
-        return losses.per_token, losses.accuracy
-
-    return model, Job(work, settings, device, RunFolder(folder), validate, keep="loss")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import typer.testing
 
 from tailorbird.cli.main import app
 from tailorbird.errors import UserError
-from tiny import write_csv
+from tiny import rows, write_csv
 
 SHAPES = Path(__file__).parents[1] / "unit" / "planning" / "shapes"
 
@@ -60,3 +60,44 @@ def test_faults_are_told(flags: tuple[str, ...], message: str, tiny_encoder: Pat
         tiny_encoder = SHAPES / "modernbert-base.json"
     with pytest.raises(UserError, match=message):
         run("--model", str(tiny_encoder), *flags)
+
+
+def test_curve_time_and_page(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailorbird.planning.probe._SECONDS", 0.05)
+    data = write_csv(tmp_path / "train.csv", rows())
+    place = tmp_path / "plan"
+    flags = ("--methods", "lora", "--curve", "--output", str(place), "--json")
+    plan = json.loads(run(str(data), "--model", str(tiny_encoder), *flags))
+    curve = plan["curve"]
+    assert curve["arm"] == "probe" and curve["metric"] == "accuracy"
+    sizes = [score["rows"] for score in curve["scores"]]
+    assert sizes[-1] == plan["workload"]["examples"] and len(sizes) >= 3
+    assert [len(score["runs"]) for score in curve["scores"]] == [3] * (len(sizes) - 1) + [1]
+    assert [gain["more"] for gain in curve["gains"]][-1] == sizes[-1]
+    assert plan["time"][0]["method"] == "lora" and plan["time"][0]["seconds"] > 0
+    page = (place / "report.html").read_text()
+    assert "More labels?" in page and "<svg" in page and "an epoch" in page
+    # What was trained is not trained again, and the data may be gone.
+    before = {p: p.stat().st_mtime_ns for p in place.rglob("arm.json")}
+    again = json.loads(run(str(data), "--model", str(tiny_encoder), *flags, "--resume"))
+    assert again["curve"] == curve
+    assert before == {p: p.stat().st_mtime_ns for p in place.rglob("arm.json")}
+
+
+@pytest.mark.parametrize(
+    ("count", "flags", "message"),
+    [
+        (24, ("--curve",), "too few for a learning curve"),
+        (60, ("--curve", "--arm", "prob"), "no arm 'prob'.*did you mean 'probe'"),
+        (0, ("--curve",), "--curve needs data"),
+        (60, ("--resume",), "--resume needs to know which plan"),
+    ],
+)
+def test_faults_of_a_curve(
+    count: int, flags: tuple[str, ...], message: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    data = [str(write_csv(tmp_path / "train.csv", rows()[:count]))] if count else []
+    with pytest.raises(UserError, match=message):
+        run(*data, "--model", str(tiny_encoder), "--methods", "lora", "--no-time", *flags)

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,14 +52,17 @@ class SplitVectors:
 
 
 def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVectors:
-    """Return the embeddings of the split, from the run's cache when it has them."""
+    """Return the embeddings of the split, from the run's cache when it has them.
+
+    A learning curve's splits have the run's rows but for some of its training rows.
+    """
     model = choose_embedder(config.rag.embedder, config.model)
     path = folder.file(_FILE)
     if path.is_file():
         kept = read_arrays(path)
         with reading(path):
             if str(kept["embedder"]) == model.name:
-                return _read(kept)
+                return _part(_read(kept), kept, split)
     embedder = Embedder(model, choose(model.device, model.precision))
     texts = {
         part: [as_read(e) for e in getattr(split, part)] for part in ("train", "validation", "test")
@@ -73,6 +76,7 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVecto
         "fit_seconds": np.asarray(found["train"].seconds + found["validation"].seconds),
         "ms_per_example": np.asarray(1000 * found["test"].seconds / max(1, len(split.test))),
         "peak_bytes": np.asarray(peak_memory_bytes()),
+        "train_rows": np.asarray([example.row for example in split.train]),
     }
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -117,6 +121,15 @@ def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
     found = np.concatenate([*parts, angle * cosine, angle * sine], axis=1)
     unit: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
     return unit
+
+
+def _part(vectors: SplitVectors, arrays: dict[str, np.ndarray], split: Split) -> SplitVectors:
+    """Return the vectors of a split that has a part of the training rows that were embedded."""
+    if len(split.train) == len(vectors.train):
+        return vectors
+    place = {row: i for i, row in enumerate(arrays["train_rows"].tolist())}
+    rows = [place[example.row] for example in split.train]
+    return replace(vectors, train=vectors.train[rows])
 
 
 def _read(arrays: dict[str, np.ndarray]) -> SplitVectors:

@@ -30,6 +30,23 @@ def plan(
     target: Annotated[
         str | None, typer.Option(help="Memory it is to fit, e.g. 48GB; default: the device's.")
     ] = None,
+    time: Annotated[
+        bool,
+        typer.Option(help="Say how long training takes; here, a few steps of each are measured."),
+    ] = True,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(min=0, help="What an hour of the device costs."),
+    ] = None,
+    curve: Annotated[
+        bool,
+        typer.Option("--curve", help="Train on parts of DATA: what would more labels buy?"),
+    ] = False,
+    arm: Annotated[
+        str | None, typer.Option(help="What --curve trains. Default: probe, or lora for words.")
+    ] = None,
+    output: options.Output = None,
+    resume: options.Resume = False,
     text: options.Text = None,
     label: options.Label = None,
     task: options.Task = None,
@@ -46,6 +63,7 @@ def plan(
 
     - `tailor plan --model MODEL --device 24GB`
     - `tailor plan train.csv --model MODEL`
+    - `tailor plan train.csv --curve --output FOLDER`
     """
     flags = {
         "data.train": options.joined(data),
@@ -53,13 +71,15 @@ def plan(
         "data.label": label,
         "data.task": task,
         "model.name": model,
+        "output": output,
     }
     asked = options.make_config(config, settings, flags)
     from tailorbird.flows.plan import Wishes
     from tailorbird.flows.plan import plan as flow
 
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
-    made = flow(asked, Wishes(names, device, target))
+    wishes = Wishes(names, device, target, time, price_per_hour, curve, arm)
+    made = flow(asked, wishes, resume=resume)
     if json:
         print(terminal.as_json(asdict(made)))
     else:

@@ -1,18 +1,28 @@
 """`tailor plan`: what will fit, before anything is downloaded or trained."""
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from tailorbird import log
-from tailorbird.config import METHODS, Config
+from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.schema import MethodName
 from tailorbird.errors import UserError, did_you_mean
+from tailorbird.flows.learning_curve import curve_arm, learning_curve
+from tailorbird.flows.output import run_folder
 from tailorbird.flows.prepare import read_and_check, with_default_model
 from tailorbird.planning.devices import Place, place_of, table_places
 from tailorbird.planning.fits import Planner, peers
+from tailorbird.planning.serving import plan_serving
 from tailorbird.planning.shape import read_shape
+from tailorbird.planning.timing import plan_time
 from tailorbird.planning.work import Work, work_of, work_without_data
-from tailorbird.records.planning import MemoryPlan, Plan
+from tailorbird.records.planning import MemoryPlan, Plan, ServingPlan, TimePlan
+from tailorbird.report.plan_page import render_plan
+from tailorbird.runs.folder import CONFIG, PAGE, RunFolder
+from tailorbird.runs.split import has_split, save_split
+
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -23,30 +33,66 @@ class Wishes:
         methods: Methods to plan; None: all.
         device: Where it would be trained; None: here.
         target: Memory that it is to fit; None: the device's.
+        time: Whether to say how long training takes; on this machine it is measured.
+        price_per_hour: What an hour of the device costs.
+        curve: Whether to train on parts of the data, to say what more labels would buy.
+        arm: What is trained then; None: the cheapest that suits.
     """
 
     methods: tuple[str, ...] | None = None
     device: str | None = None
     target: str | None = None
+    time: bool = False
+    price_per_hour: float | None = None
+    curve: bool = False
+    arm: str | None = None
 
 
-def plan(config: Config, wishes: Wishes | None = None) -> Plan:
-    """Return the plan; nothing is downloaded but a model's configuration, nothing is trained.
+def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) -> Plan:
+    """Return the plan; nothing is downloaded but a model's configuration.
+
+    With `config.output`, the plan and its page are left there. Only a learning curve trains
+    anything: without a place to keep its trainings it begins anew each time.
+
+    Args:
+        config: The settings of a run.
+        wishes: What else is asked for.
+        resume: Go on with the plan in `config.output`.
 
     Raises:
         UserError: Anything wrong with the data, the model, the device or the settings.
     """
     wishes = wishes or Wishes()
+    if config.output is None:
+        if resume:
+            raise UserError("--resume needs to know which plan", "add --output FOLDER")
+        with tempfile.TemporaryDirectory() as place:
+            return _planned(config, wishes, RunFolder(place))
+    folder = run_folder(config, "plan", resume=resume)
+    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
+        made = _planned(config, wishes, folder)
+        folder.write(CONFIG, dump_config(config))
+        folder.write_json(PLAN, asdict(made))
+        folder.write(PAGE, render_plan(made))
+    log.say(f"plan: {folder.file(PAGE)}")
+    return made
+
+
+def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     methods = _methods(wishes.methods)
     place = place_of(wishes.device, config.model.device, config.model.precision)
     goal = place if wishes.target is None else replace(
         place_of(wishes.target, precision=place.device.precision), device=place.device
     )  # fmt: skip
+    split = None
     if config.data.train is None:
+        if wishes.curve:
+            raise UserError("--curve needs data to train on", "name a CSV, JSONL or Parquet file")
         shape = read_shape(config.model)
         work, notes = work_without_data(shape, config)
     else:
-        split = read_and_check(config).split
+        prepared = read_and_check(config)
+        split = prepared.split
         config = with_default_model(config, split)
         shape = read_shape(config.model)
         work, notes = work_of(split, shape, config)
@@ -54,6 +100,17 @@ def plan(config: Config, wishes: Wishes | None = None) -> Plan:
     memory, why_not = _memory(planner, methods, place)
     planned = [m for m in methods if m not in why_not]
     fits = [planner.fit(name, at) for at in (goal, *table_places()) for name in planned]
+    times = _times(planner, memory, place, wishes) if wishes.time else ()
+    curve = None
+    if wishes.curve and split is not None:
+        arm = curve_arm(wishes.arm, split.task)
+        if not has_split(folder):
+            save_split(folder, split, prepared.source, prepared.columns)
+        curve = learning_curve(config, split, folder, arm)
+    serving: tuple[ServingPlan, ...] = ()
+    if work.target is None and memory and wishes.time:
+        base = memory[0].total - (0 if memory[0].method == "full" else memory[0].trained)
+        serving = plan_serving(shape, base, place)
     return Plan(
         model=config.model.name,
         task=work.task,
@@ -65,7 +122,22 @@ def plan(config: Config, wishes: Wishes | None = None) -> Plan:
         why_not=why_not,
         peers=peers(memory[0]) if memory else {},
         notes=tuple(dict.fromkeys([*notes, *(note for m in memory for note in m.notes)])),
+        time=times,
+        serving=serving,
+        curve=curve,
     )
+
+
+def _times(
+    planner: Planner, memory: Sequence[MemoryPlan], place: Place, wishes: Wishes
+) -> tuple[TimePlan, ...]:
+    times = []
+    for each in memory:
+        if place.here:
+            log.say(f"{each.method}: measuring a few steps")
+        time = plan_time(planner, each, place, wishes.price_per_hour)
+        times += [time] if time is not None else []
+    return tuple(times)
 
 
 def _methods(names: Sequence[str] | None) -> tuple[MethodName, ...]:

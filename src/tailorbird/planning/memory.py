@@ -17,6 +17,7 @@ from tailorbird.records import TASKS, Target
 if TYPE_CHECKING:
     from torch import nn
 
+    from tailorbird.data.encode import Encoded
     from tailorbird.models.load import Base
     from tailorbird.planning.trace import Account
     from tailorbird.train.settings import Settings
@@ -178,12 +179,13 @@ def _label_step(
     most = min(settings.micro_batch_size, settings.batch_size)
     width = int(padded(np.asarray([work.length]))[0])
     # What `max_length` of an arm leaves: virtual tokens take their share of the limit.
-    virtual = _virtual(config)
+    virtual = virtual_tokens(config)
     text: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
     limit = int(getattr(text, "max_position_embeddings", None) or width + virtual)
     width = min(width, (limit - virtual) // 8 * 8)
     read = max(1, min(_READ_ROWS, _READ_TOKENS // width))
-    encoded = _encoded(max(most, read), width, target)
+    encoded = encoded_rows(max(most, read), width, target)
+    assert encoded.targets is not None
     loss = make_loss(loss_name(config, target.task), config.train, target, encoded.targets)
     labels = head_task(target.task).work(encoded, 0, here, most, loss)
 
@@ -195,11 +197,13 @@ def _label_step(
         yield lambda: labels.loss_sum(model, np.arange(most)), forward, parts
 
 
-def _encoded(rows: int, width: int, target: Target) -> Any:
-    """Return texts of one length, with something that they stand for."""
+def encoded_rows(
+    rows: int, width: int, target: Target, ids: list[np.ndarray] | None = None
+) -> "Encoded":
+    """Return texts of one length, with something that they stand for; `ids` or zeros."""
     from tailorbird.data.encode import Encoded
 
-    ids = [np.zeros(width, dtype=np.int32)] * rows
+    ids = ids or [np.zeros(width, dtype=np.int32)] * rows
     lengths = np.full(rows, width * (2 if target.bi_encoder else 1))
     firsts = None
     if TASKS[target.task].per_word:
@@ -213,7 +217,8 @@ def _encoded(rows: int, width: int, target: Target) -> Any:
     return Encoded(ids, lengths, targets, lengths, None, firsts, seconds)
 
 
-def _virtual(config: Config) -> int:
+def virtual_tokens(config: Config) -> int:
+    """Return how many tokens a method puts before each text."""
     options = get_method(config.method.name).options(config.method)
     return int(options.get("virtual_tokens") or 0)
 
@@ -229,7 +234,7 @@ def _writing_step(
     most = settings.micro_batch_tokens or tokens_at_once(device)
     at_once = max(1, min(settings.micro_batch_size, settings.batch_size, most // work.length))
     read = max(1, tokens_at_once(device) // work.length)
-    rows, length = max(at_once, read), max(2, work.length - _virtual(config))
+    rows, length = max(at_once, read), max(2, work.length - virtual_tokens(config))
     ids = [np.zeros(length, dtype=np.int32)] * rows
     trained = [np.arange(length) > 0] * rows
     tokens = Tokens(ids, trained, [], np.arange(rows))

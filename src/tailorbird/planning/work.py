@@ -30,6 +30,7 @@ class Work:
         answer: Tokens of the longest answer that is written after training.
         answers: How many are written then.
         mean_length: Tokens of a text on average; None: as the longest.
+        validation: Validation examples.
     """
 
     target: Target | None
@@ -38,6 +39,7 @@ class Work:
     answer: int = 256
     answers: int = 300
     mean_length: float | None = None
+    validation: int = 0
 
     @property
     def task(self) -> str:
@@ -107,7 +109,8 @@ def work_of(
     mean = sum(min(length, usual) for length in lengths) / max(1, len(lengths))
     answers = min(len(split.test), config.evaluate.examples or 300)
     answer = config.generate.max_new_tokens or min(512, max(16, longest // 2))
-    work = Work(target, longest, len(split.train), answer, max(1, answers), mean)
+    rows = len(split.train), answer, max(1, answers)
+    work = Work(target, longest, *rows, mean_length=mean, validation=len(split.validation))
     return work, [note] if note else []
 
 

@@ -78,6 +78,108 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class CurveScore:
+    """The score after training on a part of the data.
+
+    Attributes:
+        rows: Training examples.
+        score: Mean over the trainings.
+        low, high: Its 90 % interval.
+        runs: The score of each training.
+    """
+
+    rows: int
+    score: float
+    low: float
+    high: float
+    runs: tuple[float, ...]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The interval."""
+        return self.low, self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What more training examples are expected to add.
+
+    Attributes:
+        rows: Training examples in all.
+        more: How many of them are new.
+        gain: What they add to the score of all there are now.
+        low, high: Its 90 % interval.
+        why_not: Why it cannot be told; empty: it can.
+    """
+
+    rows: int
+    more: int
+    gain: float
+    low: float
+    high: float
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What more labels would buy.
+
+    Attributes:
+        arm: What was trained on parts of the data.
+        metric: The score, as it is counted here: higher is better, so losses are negative.
+        scores: By size, the last with all training examples.
+        gains: What more examples are expected to add, nearest first.
+    """
+
+    arm: str
+    metric: str
+    scores: tuple[CurveScore, ...]
+    gains: tuple[Gain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimePlan:
+    """How long training with one method takes.
+
+    Attributes:
+        method: The method.
+        epochs: Passes over the training examples at most; early stopping may end them before.
+        epoch_seconds: One pass, its validations included.
+        seconds: All passes.
+        read_seconds: For labelling or scoring a text afterwards; None where it was not measured.
+        price: What the time costs, where a price was given.
+        how: Where the rate comes from, in words.
+    """
+
+    method: str
+    epochs: float
+    epoch_seconds: float
+    seconds: float
+    read_seconds: float | None = None
+    price: float | None = None
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPlan:
+    """What answering takes after training, for one context and number of people at once.
+
+    Attributes:
+        context: Tokens of a conversation.
+        users: Conversations at the same time.
+        bytes: Weights, keys and values.
+        fits: Whether that fits the device with a tenth to spare.
+        tokens_per_second: Of all together; None where the device's bandwidth is not known.
+    """
+
+    context: int
+    users: int
+    bytes: int
+    fits: bool
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that `tailor plan` says.
 
@@ -92,6 +194,9 @@ class Plan:
         why_not: Methods that cannot be, with the reason.
         peers: What usual rules say of full fine-tuning, in bytes.
         notes: What the plan assumes, in words.
+        time: By method, where a rate is known.
+        serving: Of models that write: by context and people at once.
+        curve: What more labels would buy, where it was asked for.
     """
 
     model: str
@@ -104,3 +209,6 @@ class Plan:
     why_not: dict[str, str] = field(default_factory=dict)
     peers: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    time: tuple[TimePlan, ...] = ()
+    serving: tuple[ServingPlan, ...] = ()
+    curve: LearningCurve | None = None

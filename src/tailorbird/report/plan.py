@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tailorbird.metrics import numbers
-from tailorbird.records.planning import Fit, MemoryPlan, Plan
+from tailorbird.metrics.names import sign
+from tailorbird.records.planning import Fit, Gain, LearningCurve, MemoryPlan, Plan, ServingPlan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,11 @@ class Grid:
 
 def grids(plan: Plan) -> list[Grid]:
     """Return all tables of a plan, in the order in which they are read."""
-    return [_fits(plan), _terms(plan)]
+    made = [_fits(plan), _terms(plan)]
+    made += [_time(plan)] if plan.time else []
+    made += [_serving(plan)] if plan.serving else []
+    made += [_curve(plan.curve)] if plan.curve else []
+    return made
 
 
 def summary(plan: Plan) -> str:
@@ -103,6 +108,77 @@ def _terms(plan: Plan) -> Grid:
 def _size(memory: MemoryPlan, name: str) -> str:
     size = next((term.bytes for term in memory.terms if term.name == name), 0)
     return _short(size) if size else ""
+
+
+def _time(plan: Plan) -> Grid:
+    """Return how long each method trains at most."""
+    priced = any(time.price is not None for time in plan.time)
+    rows: list[tuple[str, ...]] = []
+    for time in plan.time:
+        each = "" if time.read_seconds is None else numbers.duration(1000 * time.read_seconds)
+        row = (time.method, numbers.duration(time.epoch_seconds), f"{time.epochs:g}",
+               numbers.duration(time.seconds), each)  # fmt: skip
+        rows.append((*row, f"{time.price:.2f}") if priced else row)
+    heading = ("method", "an epoch", "epochs", "all at most", "1,000 read", *["price"] * priced)
+    notes = [f"{time.method}: {time.how}" for time in plan.time]
+    if len({time.how for time in plan.time}) == 1:
+        notes = [plan.time[0].how]
+    rows_of = f"{plan.workload['examples']:,} examples"
+    return Grid(f"Time to train on {rows_of}; early stopping may end it sooner", heading,
+                tuple(rows), tuple(notes))  # fmt: skip
+
+
+def _serving(plan: Plan) -> Grid:
+    """Return memory and pace of writing, by context and people at once."""
+    users = list(dict.fromkeys(s.users for s in plan.serving))
+    by_key = {(s.context, s.users): s for s in plan.serving}
+    rows = [
+        (f"{context:,}", *(_served(by_key[context, n]) for n in users))
+        for context in dict.fromkeys(s.context for s in plan.serving)
+    ]
+    heading = ("context", *(f"{n} at once" for n in users))
+    notes = ("GiB of weights, keys and values; tokens a second of all together, as reading the "
+             "weights allows; *: does not fit",)  # fmt: skip
+    return Grid(f"Serving on {plan.device}", heading, tuple(rows), notes)
+
+
+def _served(serving: ServingPlan) -> str:
+    pace = serving.tokens_per_second
+    words = _short(serving.bytes) if serving.fits else f"{_short(serving.bytes)}*"
+    return words if pace is None or not serving.fits else f"{words}, {pace:,.{int(pace < 10)}f}/s"
+
+
+def _curve(curve: LearningCurve) -> Grid:
+    """Return the scores of parts of the data, and what more is expected to bring."""
+    rows = [
+        (
+            f"{s.rows:,}",
+            _value(curve, s.score),
+            " to ".join(_value(curve, v) for v in s.range),
+        )
+        for s in curve.scores
+    ]
+    notes = [gain_words(curve, gain) for gain in curve.gains]
+    name = numbers.metric_label(curve.metric)
+    heading = ("training examples", name, "90 %")
+    return Grid(
+        f"More labels? {curve.arm} on parts of the data", heading, tuple(rows), tuple(notes)
+    )
+
+
+def gain_words(curve: LearningCurve, gain: Gain) -> str:
+    """Return what so many more labels buy, in words."""
+    if gain.why_not:
+        return f"{gain.more:,} more labels: cannot tell ({gain.why_not})"
+    way = sign(curve.metric)
+    ends = sorted((way * gain.low, way * gain.high))
+    low, high = (numbers.difference(curve.metric, end) for end in ends)
+    middle = numbers.difference(curve.metric, way * gain.gain)
+    return f"{gain.more:,} more labels: {middle} ({low} to {high})"
+
+
+def _value(curve: LearningCurve, value: float) -> str:
+    return numbers.metric(curve.metric, sign(curve.metric) * value)
 
 
 def print_plan(plan: Plan, console: "Console") -> None:

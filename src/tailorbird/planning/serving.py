@@ -1,0 +1,109 @@
+"""Memory and speed of a model that writes, once it is trained: by context and people at once."""
+
+import time
+
+from tailorbird.models.device import Device
+from tailorbird.planning.devices import HEADROOM, Place
+from tailorbird.planning.shape import Shape
+from tailorbird.records.planning import ServingPlan
+
+USERS = (1, 8, 32)
+_CONTEXTS = (1024, 8192, 32_768, 131_072)
+_WIDE = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
+SHARE = 0.6
+"""Of a card's nominal bandwidth, what writing reaches; an assumption, not measured."""
+_PROBE_BYTES, _REPEATS = 256 * 2**20, 5
+
+
+def plan_serving(shape: Shape, parameters: int, place: Place) -> tuple[ServingPlan, ...]:
+    """Return what serving takes; empty of a model that transformers does not know.
+
+    To write a token, all weights are read once for everybody, and the keys and values of each
+    conversation: at few people at once that, not arithmetic, sets the pace (Pope et al. 2022,
+    arXiv 2211.05102, section 2).
+
+    Args:
+        shape: The model.
+        parameters: Of the base model; adapters add next to nothing.
+        place: The device.
+    """
+    if shape.config is None:
+        return ()
+    wide = _WIDE[place.device.precision]
+    each = shape.stored_bits / 8 if shape.stored_bits else wide
+    weights = parameters * each
+    limit = shape.size("max_position_embeddings") or _CONTEXTS[0]
+    rate = _bandwidth(place)
+    plans = []
+    for context in [c for c in _CONTEXTS if c <= limit] or [limit]:
+        kept = kept_bytes(shape, context, wide)
+        for users in USERS:
+            size = round(weights + users * kept)
+            # On average a conversation is half as long as it gets.
+            read = weights * _experts(shape, users) + users * kept / 2
+            pace = None if rate is None else users * rate / read
+            fits = size * HEADROOM <= place.capacity_bytes
+            plans.append(ServingPlan(context, users, size, fits, pace))
+    return tuple(plans)
+
+
+def kept_bytes(shape: Shape, context: int, wide: float) -> float:
+    """Return the keys and values of one conversation, in bytes.
+
+    Layers with a sliding window keep no more than it (Gemma 2, Mistral); multi-head latent
+    attention keeps one compressed vector (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+
+    Args:
+        shape: The model.
+        context: Tokens of the conversation.
+        wide: Bytes of a number.
+    """
+    text = shape.text
+    heads = shape.size("num_attention_heads", 1)
+    shared = shape.size("num_key_value_heads", heads)
+    head = int(getattr(text, "head_dim", None) or shape.size("hidden_size", 768) // heads)
+    latent = int(getattr(text, "kv_lora_rank", None) or 0)
+    token = 2.0 * shared * head
+    if latent:
+        token = latent + float(getattr(text, "qk_rope_head_dim", 0))
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * shape.layers
+    window = int(getattr(text, "sliding_window", None) or context)
+    tokens = sum(min(context, window) if "sliding" in kind else context for kind in kinds)
+    return token * tokens * wide
+
+
+def _experts(shape: Shape, users: int) -> float:
+    """Return the share of the weights that a step reads: of a mixture, of the experts chosen."""
+    experts = shape.size("num_local_experts")
+    if not experts:
+        return 1.0
+    inner = shape.size("moe_intermediate_size") or shape.size("intermediate_size")
+    hidden, layers = shape.size("hidden_size"), shape.layers
+    of_experts = 3.0 * layers * experts * inner * hidden
+    rest = 4.0 * layers * hidden**2 + 2.0 * shape.size("vocab_size") * hidden
+    chosen = 1 - (1 - shape.size("num_experts_per_tok", 1) / experts) ** users
+    return (of_experts * chosen + rest) / (of_experts + rest)
+
+
+def _bandwidth(place: Place) -> float | None:
+    """Return bytes of weights a second: measured here, else by the data sheet."""
+    if not place.here:
+        return SHARE * place.bandwidth if place.bandwidth else None
+    return measured_bandwidth(place.device)
+
+
+def measured_bandwidth(device: Device) -> float:
+    """Return how many bytes of a matrix are multiplied with one vector in a second."""
+    import torch
+
+    width = 4096
+    rows = _PROBE_BYTES // width // device.dtype.itemsize
+    matrix = torch.ones(rows, width, dtype=device.dtype, device=device.name)
+    vector = torch.ones(width, 1, dtype=device.dtype, device=device.name)
+    best = float("inf")
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        # Asking for a value waits for a device that computes by itself.
+        float((matrix @ vector)[0, 0])
+        best = min(best, time.perf_counter() - began)
+    return matrix.nbytes / best
