@@ -104,7 +104,8 @@ class DataConfig(Section):
     test_share: float = Field(0.2, gt=0, lt=0.9)
     """Share of the rows cut off for the test when no file is given."""
     group: str | None = None
-    """Column of what must not be in two parts (a user, a document): its rows stay together."""
+    """Column of what must not be in two parts (a user, a document): its rows stay together, and
+    intervals count them as one observation. `near-duplicates`: rows that are almost the same."""
     time: str | None = None
     """Column of dates or numbers: the earliest rows train, the latest are tested."""
     folds: int | None = Field(None, ge=2, le=50)

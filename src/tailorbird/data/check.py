@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean, median, pstdev
 
-from tailorbird.data.leaks import Overlap, near_duplicates, overlaps
+from tailorbird.data.leaks import Overlap, near_duplicates, near_groups, overlaps
 from tailorbird.data.normalise import rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.records import TASKS, DataSummary, Example, Finding, Split, TaskName
@@ -41,6 +41,7 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
     findings += [
         *leaks,
         *near_duplicates(cleaned),
+        *near_groups(cleaned),
         *(_of_classes(cleaned) if classes else ()),
         *_long_texts(cleaned),
     ]

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tailorbird.data.cells import cell_text
+from tailorbird.data.near import NEAR, clusters
 from tailorbird.data.sources import Source
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, did_you_mean
@@ -27,6 +28,14 @@ def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> 
         UserError: There is no such column, or cells that cannot be used.
     """
     faults = Faults()
+    if source.group == NEAR and NEAR not in table.columns:
+        # A row that is like no other is a group of its own.
+        names = clusters([e.text for e in examples])
+        examples = tuple(
+            replace(e, group=name or f"row {e.row}")
+            for e, name in zip(examples, names, strict=True)
+        )
+        source = replace(source, group=None)
     groups = _column(examples, table, ("--group", source.group), _group, faults)
     times = _column(examples, table, ("--time", source.time), _time, faults)
     faults.raise_if_any()

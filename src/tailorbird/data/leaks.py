@@ -1,10 +1,11 @@
 """Texts that a part has in common with the part that judges it: the same, and almost the same."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from tailorbird.data.near import NearTexts
+from tailorbird.data.near import NEAR, NearTexts, clusters
 from tailorbird.data.normalise import outer_key, rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
@@ -139,6 +140,24 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
                 f"{shorten(train[pair.indexed].text)} | {shorten(sample[pair.query].text)}"
                 for pair in pairs[:_SAMPLES]
             ),
+        )
+
+
+def near_groups(split: Split) -> Iterable[Finding]:
+    """Yield that test rows are almost the same as each other, where nothing groups them yet."""
+    sample = _subsample(split.test, _MOST_ROWS // 4)
+    if any(example.group for example in sample):
+        return
+    sizes = Counter(filter(None, clusters([example.text for example in sample])))
+    if sizes:
+        count = sum(sizes.values())
+        yield Finding(
+            "near_groups",
+            "info",
+            f"{rows(count, 'test')} of {len(sample):,} are almost the same as another, in "
+            f"{len(sizes):,} {'group' if len(sizes) == 1 else 'groups'}: they say less than so "
+            f"many independent rows. Intervals that count a group once: --group {NEAR}.",
+            count,
         )
 
 

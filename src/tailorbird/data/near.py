@@ -1,5 +1,6 @@
 """Nearly equal texts in two lists: MinHash proposes pairs, the exact overlap decides."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -17,6 +18,9 @@ _PERMUTATIONS = _BANDS * _ROWS_PER_BAND
 # sketches are compared exactly, and the search ends when this many have been looked through.
 _COMPARED = 20
 _MOST_CANDIDATES = 10_000_000
+
+NEAR = "near-duplicates"
+"""In the place of a column's name: rows that are nearly the same are a group."""
 
 
 class Near(NamedTuple):
@@ -82,6 +86,30 @@ class NearTexts:
             (_jaccard(mine, shingles(self._keys[j])), j) for j in likely if self._keys[j] != key
         ]
         return max(scored, key=lambda pair: pair[0], default=(0.0, 0))
+
+
+def clusters(texts: Sequence[str]) -> list[str]:
+    """Return a name per text, shared by those that are the same or nearly so; "" of the others.
+
+    Texts belong together that a chain of nearest ones joins. A name is made of the first text, so
+    that the same cluster is called the same in two lists that begin with it.
+    """
+    pairs, _ = NearTexts(texts).search(texts)
+    first: dict[str, int] = {}
+    root = [first.setdefault(text_key(text), place) for place, text in enumerate(texts)]
+
+    def top(place: int) -> int:
+        while root[place] != place:
+            root[place] = place = root[root[place]]
+        return place
+
+    for pair in pairs:
+        a, b = sorted((top(pair.query), top(pair.indexed)))
+        root[b] = a
+    tops = [top(place) for place in range(len(texts))]
+    sizes = Counter(tops)
+    keys = {t: text_key(texts[t]).encode("utf-8", "surrogatepass") for t in sizes}
+    return [f"near {crc32(keys[t]):08x}" if sizes[t] > 1 else "" for t in tops]
 
 
 def shingles(text: str) -> frozenset[str]:

@@ -134,13 +134,16 @@ def _propose_siblings(data: DataConfig) -> None:
 
 
 def bundled_example(config: Config) -> Config:
-    """Return `config` with the debugging tutor that comes with tailorbird as its data."""
+    """Return `config` with the debugging tutor that comes with tailorbird as its data.
+
+    Its programs were made from templates, which are what its test draws.
+    """
     folder = tutor_folder()
     if folder is None:
         raise UserError(
             "the bundled example is not installed", "pip install --force-reinstall tailorbird"
         )
     files = {part: str(folder / f"{part}.csv") for part in ("train", "validation", "test")}
-    columns = {"text": "text", "label": "label"}
+    columns = {"text": "text", "label": "label", "group": config.data.group or "template"}
     data = config.data.model_copy(update=files | columns)
     return config.model_copy(update={"data": data})

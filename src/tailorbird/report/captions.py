@@ -46,6 +46,21 @@ def scatter(report: Report) -> str:
     return " ".join(told)
 
 
+def machine(report: Report) -> str:
+    """Say in which precision and on what the trainings ran: elsewhere they turn out otherwise."""
+    settings = [arm.settings for arm in report.arms if arm.settings.get("precision")]
+    formats = sorted({str(each["precision"]) for each in settings})
+    if not formats:
+        return ""
+    devices = {str(each.get("device", "cpu")) for each in settings}
+    processor = report.environment.get("machine", {}).get("processor", "")
+    where = f"on {processor}" if devices == {"cpu"} and processor else f"on {', '.join(devices)}"
+    return (
+        f"Trained in {' and '.join(formats)} {where}. In another precision or on another machine "
+        "the same seed turns out as another seed would."
+    )
+
+
 def learning(arm: ArmReport, task: str = "classification") -> str:
     """Say whether training stopped too early, too late, or about right."""
     if told := overfitting(arm, task):

@@ -324,3 +324,21 @@ def test_near_duplicates_of_banking77_agree_with_comparing_all() -> None:
     }
     assert {pair.query for pair in NearTexts(right).search(left)[0]} == expected
     assert len(expected) == 96
+
+
+COPIES = [f"the parcel with number {i} was left at the wrong door of our house" for i in range(3)]
+
+
+def test_clusters_are_chains_of_near_texts() -> None:
+    texts = ["what is this about", COPIES[0], "WHAT is this  about", COPIES[1], "alone", COPIES[2]]
+    a, b, c, d, alone, f = near.clusters(texts)
+    assert a == c != "" and b == d == f != "" and a != b and alone == ""
+    assert near.clusters(["alone"]) == [""]
+
+
+def test_near_test_rows_are_offered_as_groups() -> None:
+    test = [(text, "x") for text in COPIES] + [("what is this about", "y")]
+    (finding,) = found(check_split(split(CLEAN, test=test)), "near_groups")
+    assert (finding.count, finding.level) == (3, "info")
+    assert "in 1 group" in finding.message and "--group near-duplicates" in finding.message
+    assert not found(check_split(split(CLEAN, test=test[2:])), "near_groups")

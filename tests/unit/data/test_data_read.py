@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailorbird.data.read import Loaded, read_examples, read_parts, read_table
+from tailorbird.data.sources import Source
 from tailorbird.data.table import MAX_CELL_CHARACTERS
 from tailorbird.errors import UserError
 
@@ -298,3 +299,13 @@ def test_any_bytes_are_examples_or_a_user_error_with_a_fix(
         else:
             assert all(e.text.strip() for e in loaded.examples)
             assert all(e.label for e in loaded.examples) or not need_label
+
+
+def test_near_duplicates_are_groups_without_a_column(tmp_path: Path) -> None:
+    rows = [f"the parcel with number {i} was left at the wrong door of our house" for i in range(2)]
+    text = "text,label\n" + "".join(f"{row},x\n" for row in [*rows, "something else"])
+    (tmp_path / "rows.csv").write_text(text)
+    examples = read_examples(Source(str(tmp_path / "rows.csv"), group="near-duplicates")).examples
+    a, b, other = (example.group for example in examples)
+    assert a == b != other
+    assert all((a, other))

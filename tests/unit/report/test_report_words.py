@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from sample import sample_report
 
 from tailorbird.records import (
     ArmReport,
@@ -105,3 +106,16 @@ def test_heat_map() -> None:
     assert [c.level for c in empty] == [0, 0]
     assert heat_map(("x",), ((1, 0), (0, 1))) == []
     assert heat_map(tuple(map(str, range(21))), tuple((0,) * 21 for _ in range(21))) == []
+
+
+def test_precision_and_processor_are_told() -> None:
+    arm = ArmReport("lora", "ok", settings={"precision": "bf16", "device": "cpu"})
+    told = captions.machine(
+        replace(
+            sample_report(),
+            arms=(arm, ArmReport("probe", "ok")),
+            environment={"machine": {"processor": "Some CPU 9000"}},
+        )
+    )
+    assert told.startswith("Trained in bf16 on Some CPU 9000.")
+    assert captions.machine(replace(sample_report(), arms=(ArmReport("probe", "ok"),))) == ""
