@@ -181,7 +181,7 @@ def test_a_reranker_is_tuned_and_judged(judged: Any, tiny_encoder: Path, tmp_pat
     report = tune_store(store, config, *judged, reranker=True)
     assert report.kind == "reranker" and set(report.before) == {"none"}
     assert (tmp_path / "run" / "report.html").is_file()
-    from tailorbird.rag.tune_reranker import load_reranker
+    from tailorbird.rag.tune import load_reranker
 
     model = load_reranker(str(tmp_path / "run" / "model"), choose("cpu", "fp32"), 64)
     assert np.isfinite(model.predict([("dog price", "house animal")])).all()

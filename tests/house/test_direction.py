@@ -55,7 +55,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "pgvector": "knowledge/postgres.py",
     "httpx2": "rag/connection.py",
     "snowballstemmer": "knowledge/terms.py",
-    "sentence_transformers": ("rag/", "models/"),
+    "sentence_transformers": ("rag/", "models/", "train/ranking.py"),
     "onnx": "models/onnx.py",
     "onnxruntime": "models/onnx.py",
     "filelock": "knowledge/sqlite.py",

@@ -1,23 +1,22 @@
 """`tailor tune --retriever`: pairs -> tuned embedder -> gate -> shadow index -> switch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config, dump_config
+from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.config.schema import MethodConfig, ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
 from tailorbird.models.embed import Embedder
-from tailorbird.rag.learn import Learnt, learn
 from tailorbird.rag.pairs import (
     Corpus,
-    Pair,
     Parts,
     Queries,
     check_sources,
@@ -30,19 +29,20 @@ from tailorbird.rag.pairs import (
 )
 from tailorbird.rag.publish_gate import NEW, Gate, Sides, both_sides, judge
 from tailorbird.rag.tune import (
-    FULL_RATE,
-    LORA_RATE,
-    EmbedderLearner,
     WordSide,
     best_chunks,
     load_embedder,
     make_pool,
     mine,
-    save_embedder,
 )
-from tailorbird.records.retriever import QueryChange, RetrieverReport
+from tailorbird.records.retriever import QueryChange, RankingPair, RetrieverReport
 from tailorbird.runs.folder import CHECKPOINTS, CONFIG, MODEL, PAGE, REPORT, RunFolder
 
+if TYPE_CHECKING:
+    from tailorbird.train.ranking import RankingFit
+    from tailorbird.train.step import Workload
+
+FULL_RATE, LORA_RATE = 5e-5, 5e-4
 LEAST_QUERIES = 20
 """Judged queries that tuning needs: a gate on five queries lets nothing through."""
 OLD_DENSE = "old"
@@ -86,7 +86,7 @@ class Tuned:
 class Prepared:
     """Pairs to learn from, and queries to choose and to test on, with the texts they rank."""
 
-    pairs: list[Pair]
+    pairs: list[RankingPair]
     parts: Parts
     corpus: Corpus
     vectors: np.ndarray
@@ -115,7 +115,7 @@ def tune_embedder(
     folder.write(CONFIG, dump_config(config))
     old = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
     data = prepare_pairs(grounds, queries, config, old)
-    learnt = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
+    fit = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
     new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
     # Of generated pairs the texts without headings are ranked, and the shadow index needs both.
     vectors = _embed(new, grounds.corpus.texts, "embedding all chunks")
@@ -136,14 +136,14 @@ def tune_embedder(
         before=mean_scores({"dense": values[OLD_DENSE], "hybrid": fused["before"]}),
         after=mean_scores({"dense": values[NEW], "hybrid": fused["after"]}),
         weights=(before.weight, after.weight) if data.words else None,
-        **in_common(data, gate, learnt),
+        **in_common(data, gate, fit),
         changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], found),
     )
     weight = after.weight if data.words else None
     return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
 
 
-def in_common(data: Prepared, gate: Gate, learnt: Learnt) -> dict[str, Any]:
+def in_common(data: Prepared, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
     """Return what the reports of embedders and rerankers tell alike, by the report's names."""
     return {
         "tests": gate.tests,
@@ -153,12 +153,12 @@ def in_common(data: Prepared, gate: Gate, learnt: Learnt) -> dict[str, Any]:
         "pairs": data.counts,
         "queries": part_sizes(data.parts),
         "left_out": data.left_out,
-        "share": learnt.share,
-        "averages": {f"{share:g}": value for share, value in learnt.averages.items()},
-        "steps": learnt.steps,
-        "best_step": learnt.best_step,
-        "seconds": learnt.seconds,
-        "curve": learnt.curve,
+        "share": fit.share,
+        "averages": {f"{share:g}": value for share, value in fit.averages.items()},
+        "steps": fit.steps,
+        "best_step": fit.best_step,
+        "seconds": fit.seconds,
+        "curve": fit.curve,
     }
 
 
@@ -180,14 +180,21 @@ class _Ranked:
         self, embedder: Embedder, vectors: np.ndarray, data: Prepared, config: Config
     ) -> None:
         def sides(queries: Queries) -> Sides:
-            texts = list(queries.texts.values())
-            most = config.retrieve.candidates
-            words = [data.words(text, most) for text in texts] if data.words else None
-            found = embed_queries(embedder, texts)
-            return both_sides(queries, found, vectors, data.corpus.sources, words, most)
+            return sides_of(data, queries, embedder, vectors, config)
 
         self.weight = sides(data.parts.validation).choose().weight if data.words else 1.0
         self.test = sides(data.parts.held_out)
+
+
+def sides_of(
+    data: Prepared, queries: Queries, embedder: Embedder, vectors: np.ndarray, config: Config
+) -> Sides:
+    """Return what dense search in `vectors` ``[chunks, d]`` and words find for queries."""
+    texts = list(queries.texts.values())
+    most = config.retrieve.candidates
+    words = [data.words(text, most) for text in texts] if data.words else None
+    found = embed_queries(embedder, texts)
+    return both_sides(queries, found, vectors, data.corpus.sources, words, most)
 
 
 def embed_queries(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
@@ -234,7 +241,7 @@ def prepare_pairs(
 
 
 def _from_documents(
-    grounds: Grounds, generated: list[Pair], config: Config, old: Embedder
+    grounds: Grounds, generated: list[RankingPair], config: Config, old: Embedder
 ) -> Prepared:
     settings = config.retriever
     if len(generated) < LEAST_QUERIES:
@@ -257,7 +264,9 @@ def _from_documents(
     return Prepared(pairs, parts, bare, vectors, None, counts, left_out)
 
 
-def _mined(pairs: list[Pair], grounds: Grounds, old: Embedder, config: Config) -> list[Pair]:
+def _mined(
+    pairs: list[RankingPair], grounds: Grounds, old: Embedder, config: Config
+) -> list[RankingPair]:
     vectors = embed_queries(old, [pair.query for pair in pairs])
     mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
     log.say(f"{len(mined):,} pairs, {sum(len(p.negatives) for p in mined):,} hard negatives")
@@ -273,29 +282,69 @@ def _learn(
     device: Device,
     *,
     resume: bool,
-) -> Learnt:
+) -> "RankingFit":
     """Tune the model and leave it in the run folder."""
-    settings = config.retriever
+    from tailorbird.train.ranking import EmbedderWork
+
+    settings = with_rate(config.retriever, FULL_RATE)
     pool = make_pool(
         data.parts.validation, data.corpus, _hits(data, old, config), settings.validation_documents
     )
     model = load_embedder(name, device, settings.max_tokens)
     reads = load_embedder(name, device, 1 << 30).max_seq_length
+    work = EmbedderWork(model, data.pairs, settings)
+    return fit_and_save(
+        model, work, lambda model: pool.score(model, device), settings, device, folder,
+        resume=resume, title="tuning the embedder", reads=reads,
+    )  # fmt: skip
+
+
+def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
+    """Return the settings with a peak learning rate: the person's, else LoRA's or `rate`."""
+    usual = LORA_RATE if settings.method == "lora" else rate
+    return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
+
+
+def fit_and_save(
+    model: Any,
+    work: "Workload",
+    validate: Callable[[Any], float],
+    settings: RetrieverConfig,
+    device: Device,
+    folder: RunFolder,
+    *,
+    reads: int | None = None,
+    **loop: Any,
+) -> "RankingFit":
+    """Tune a model and leave it in the run folder, as sentence-transformers keeps one.
+
+    Args:
+        model: A model of sentence-transformers.
+        work: What it is trained on.
+        validate: Returns nDCG@10 on the validation queries.
+        settings: How; by LoRA, the update is merged when done.
+        device: Where, and in which number format.
+        folder: Of the run.
+        reads: Tokens that the saved model reads; None: as it is.
+        loop: More arguments of `fit_ranking`.
+    """
+    from tailorbird.train.ranking import fit_ranking
+
     lora = settings.method == "lora"
     if lora:
         from tailorbird.methods import encoder
 
-        model[0].model = encoder.attach(model[0].model, MethodConfig(name="lora"))
-    learner = EmbedderLearner(model, settings, pool, data.corpus, device)
-    rate = settings.learning_rate or (LORA_RATE if lora else FULL_RATE)
-    learnt = learn(
-        learner, data.pairs, settings, rate, folder, resume=resume, title="tuning the embedder"
-    )
+        inner = model[0].model
+        heads = tuple(name for name in ("classifier", "score") if hasattr(inner, name))
+        model[0].model = encoder.attach(inner, MethodConfig(name="lora"), heads)
+    fit = fit_ranking(model, work, validate, settings, device, folder, **loop)
     if lora:
         model[0].model = encoder.merge(model[0].model)
+    if reads is not None:
+        model.max_seq_length = reads
     with folder.new_folder(MODEL) as part:
-        save_embedder(model, part, reads)
-    return learnt
+        model.save_pretrained(str(part), create_model_card=False)
+    return fit
 
 
 def _hits(data: Prepared, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:

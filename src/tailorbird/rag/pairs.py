@@ -9,6 +9,7 @@ import numpy as np
 from tailorbird.data.judged import read_questions
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Chunk
+from tailorbird.records.retriever import RankingPair
 
 SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
 """Words that a generated query and its text have at least: less says nothing about meaning."""
@@ -69,26 +70,6 @@ def corpus_of(chunks: Sequence[Chunk], texts: Sequence[str]) -> Corpus:
         [chunk.headings for chunk in chunks],
         [chunk.text for chunk in chunks],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """What one training example is made of.
-
-    Attributes:
-        query: Its words.
-        positive: The text that answers it, as it is trained on.
-        source: The document of that text.
-        others: Further documents that are right: never negatives of this query.
-        negatives: Texts that look right and are not.
-    """
-
-    query: str
-    positive: str
-    source: str
-    others: frozenset[str] = frozenset()
-    negatives: tuple[str, ...] = ()
-    negative_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +155,7 @@ def split_queries(queries: Queries, validation: float, held_out: float, seed: in
 
 def pairs_from_queries(
     queries: Queries, corpus: Corpus, best: Mapping[tuple[str, str], int]
-) -> list[Pair]:
+) -> list[RankingPair]:
     """Return one pair per query and relevant document.
 
     Args:
@@ -190,17 +171,17 @@ def pairs_from_queries(
             place = best.get((query, source))
             if place is not None:
                 others = frozenset(relevant - {source})
-                pairs.append(Pair(text, corpus.texts[place], source, others))
+                pairs.append(RankingPair(text, corpus.texts[place], source, others))
     return pairs
 
 
-def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[Pair]:
+def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPair]:
     """Return pairs of a title or heading trail and the words under it.
 
     The heading is not in the positive's text: a model that only compares words would find it.
     One pair per query text: a title that many documents share says nothing about any.
     """
-    seen: dict[str, list[Pair]] = {}
+    seen: dict[str, list[RankingPair]] = {}
     parts = zip(corpus.sources, corpus.titles, corpus.headings, corpus.bodies, strict=True)
     for source, title, headings, body in parts:
         queries = [title] if not headings else [" ".join((title, *headings)).strip()]
@@ -209,7 +190,7 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[Pair]:
         for query in queries:
             text = _without(body, (title, *headings))
             if len(query.split()) >= SHORTEST_QUERY and len(text.split()) >= SHORTEST_TEXT:
-                pair = Pair(query, text, source)
+                pair = RankingPair(query, text, source)
                 seen.setdefault(query.lower(), []).append(pair)
     pairs = []
     for found in seen.values():
@@ -221,7 +202,7 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[Pair]:
     return pairs
 
 
-def queries_from_documents(pairs: Sequence[Pair]) -> tuple[Queries, list[Pair]]:
+def queries_from_documents(pairs: Sequence[RankingPair]) -> tuple[Queries, list[RankingPair]]:
     """Return generated pairs as judged queries, and the pairs by the same order.
 
     Their ids are ``document:N``; what is held out is held out by document, see `split_documents`.
@@ -231,7 +212,9 @@ def queries_from_documents(pairs: Sequence[Pair]) -> tuple[Queries, list[Pair]]:
     return Queries(texts, grades), list(pairs)
 
 
-def split_documents(pairs: Sequence[Pair], validation: float, held_out: float, seed: int) -> Parts:
+def split_documents(
+    pairs: Sequence[RankingPair], validation: float, held_out: float, seed: int
+) -> Parts:
     """Return generated queries in three parts by document: none has queries in two parts."""
     queries, _ = queries_from_documents(pairs)
     sources = list(dict.fromkeys(pair.source for pair in pairs))
@@ -247,7 +230,7 @@ def split_documents(pairs: Sequence[Pair], validation: float, held_out: float, s
     return Parts(*(queries.only(part) for part in chosen))
 
 
-def without_leaks(pairs: Sequence[Pair], parts: Parts) -> tuple[list[Pair], int]:
+def without_leaks(pairs: Sequence[RankingPair], parts: Parts) -> tuple[list[RankingPair], int]:
     """Return the pairs whose query stands in no other part, and how many were left out.
 
     A generated pair may say what a held-out query says: it would be learnt by heart.

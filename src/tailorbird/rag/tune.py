@@ -1,13 +1,8 @@
-"""An embedder tuned on pairs: in-batch negatives (arXiv 1807.03748) and mined hard ones.
-
-Losses and saved format are sentence-transformers'; the loop is `rag/learn.py`, because its trainer
-neither stops on how documents are ranked nor resumes where Ctrl-C left it.
-"""
+"""What tuning an embedder or a reranker needs beside the loop: hard negatives, and validation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +11,15 @@ from tailorbird.metrics.ranking import ndcg
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
 from tailorbird.models.weights import explained, keep_exact
-from tailorbird.rag.pairs import Corpus, Pair, Queries
+from tailorbird.rag.pairs import Corpus, Queries
+from tailorbird.records.retriever import RankingPair
 
-if TYPE_CHECKING:
-    import torch
-
-FULL_RATE, LORA_RATE = 5e-5, 5e-4
 DEPTH = 10
 
 WordSide = Callable[[str, int], Mapping[int, float]]
 """Question and number to BM25 by place in the corpus."""
+Scores = Callable[[Sequence[tuple[str, str]]], np.ndarray]
+"""(query, text) pairs to scores ``[n]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +31,26 @@ class Pool:
     Attributes:
         queries: Validation queries.
         places: Places of the texts in the corpus.
+        corpus: All texts.
     """
 
     queries: Queries
     places: list[int]
+    corpus: Corpus
+
+    def score(self, model: Any, device: Device) -> float:
+        """Return nDCG@10 of ranking the pool by an embedder of sentence-transformers."""
+        texts = [self.corpus.texts[place] for place in self.places]
+        sources = [self.corpus.sources[place] for place in self.places]
+        plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+        with device.autocast():
+            queries = model.encode_query(list(self.queries.texts.values()), **plain)
+            documents = model.encode_document(texts, **plain)
+        scores = dense_ndcg(
+            np.asarray(queries, np.float32), np.asarray(documents, np.float32),
+            self.queries, sources,
+        )  # fmt: skip
+        return float(scores.mean())
 
 
 def make_pool(queries: Queries, corpus: Corpus, found: Mapping[str, Sequence[int]], n: int) -> Pool:
@@ -60,7 +70,7 @@ def make_pool(queries: Queries, corpus: Corpus, found: Mapping[str, Sequence[int
             hits = found.get(query, ())
             if len(places) < n and rank < len(hits):
                 places[hits[rank]] = None
-    return Pool(queries, list(places))
+    return Pool(queries, list(places), corpus)
 
 
 def rank_sources(scores: np.ndarray, sources: Sequence[str], k: int) -> list[str]:
@@ -107,13 +117,13 @@ def best_chunks(
 
 
 def mine(
-    pairs: Sequence[Pair],
+    pairs: Sequence[RankingPair],
     corpus: Corpus,
     query_vectors: np.ndarray,
     vectors: np.ndarray,
     words: WordSide | None,
     settings: RetrieverConfig,
-) -> list[Pair]:
+) -> list[RankingPair]:
     """Return the pairs with their hard negatives.
 
     Candidates are the best hits of both sides. Documents that are judged relevant never are
@@ -180,62 +190,68 @@ def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
     return model
 
 
-class EmbedderLearner:
-    """An embedder, the loss of a batch of pairs, and its validation on a pool."""
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Per query the places of the chunks that the reranker reads, the best first."""
 
-    def __init__(
-        self, model: Any, settings: RetrieverConfig, pool: Pool, corpus: Corpus, device: Device
-    ) -> None:
-        from sentence_transformers.sentence_transformer.losses import (
-            CachedMultipleNegativesRankingLoss,
+    queries: Queries
+    places: Mapping[str, Sequence[int]]
+    corpus: Corpus
+
+    def values(self, rankings: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return nDCG@10 ``[queries]`` of the documents in these orders."""
+        grades = self.queries.grades
+        pairs = zip(self.queries.texts, rankings, strict=True)
+        return np.asarray([ndcg(ranking, grades[query], DEPTH) for query, ranking in pairs])
+
+    def unranked(self) -> list[list[str]]:
+        """Return each query's documents as they came."""
+        sources = self.corpus.sources
+        return [
+            list(dict.fromkeys(sources[place] for place in self.places[query]))[:DEPTH]
+            for query in self.queries.texts
+        ]
+
+    def reranked(self, score: Scores) -> list[list[str]]:
+        """Return each query's documents in the order of their scores."""
+        corpus = self.corpus
+        pairs = [
+            (text, corpus.texts[place])
+            for query, text in self.queries.texts.items()
+            for place in self.places[query]
+        ]
+        scores = score(pairs).reshape(-1) if pairs else np.zeros(0)
+        rankings, start = [], 0
+        for query in self.queries.texts:
+            sources = [corpus.sources[place] for place in self.places[query]]
+            rankings.append(rank_sources(scores[start : start + len(sources)], sources, DEPTH))
+            start += len(sources)
+        return rankings
+
+    def score(self, model: Any) -> float:
+        """Return nDCG@10 after reranking by a cross-encoder of sentence-transformers."""
+
+        def scores(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+            return np.asarray(model.predict(list(pairs), show_progress_bar=False))
+
+        return float(self.values(self.reranked(scores)).mean())
+
+
+def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
+    """Return a cross-encoder; one with a new head where `name` is a plain encoder.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    from sentence_transformers import CrossEncoder
+
+    with explained(name):
+        model = CrossEncoder(
+            resolve(name),
+            num_labels=1,
+            device=device.name,
+            max_length=max_tokens,
+            trust_remote_code=False,
         )
-
-        self.model, self.settings, self.pool = model, settings, pool
-        self._loss: Any = CachedMultipleNegativesRankingLoss(
-            model, scale=1 / settings.temperature, mini_batch_size=settings.micro_batch_size
-        )
-        self._device = device
-        self._texts = [corpus.texts[place] for place in pool.places]
-        self._sources = [corpus.sources[place] for place in pool.places]
-
-    def loss(self, batch: Sequence[Pair]) -> "torch.Tensor":
-        """Return InfoNCE of the batch: every other pair's documents are negatives too."""
-        # Only what every pair has can be a column; a pair short of negatives leaves the others one.
-        negatives = min(len(pair.negatives) for pair in batch)
-        columns = [[pair.query for pair in batch], [pair.positive for pair in batch]]
-        columns += [[pair.negatives[n] for pair in batch] for n in range(negatives)]
-        features = [self._features(texts, first=n == 0) for n, texts in enumerate(columns)]
-        with self._device.autocast():
-            found: torch.Tensor = self._loss(features, None)
-        return found
-
-    def _features(self, texts: list[str], *, first: bool) -> Any:
-        prompts = self.model.prompts
-        names = ("query",) if first else ("document", "passage", "corpus")
-        prompt = next((prompts[name] for name in names if prompts.get(name)), None)
-        features = self.model.preprocess(texts, prompt=prompt)
-        return {
-            name: value.to(self.model.device) if hasattr(value, "to") else value
-            for name, value in features.items()
-        }
-
-    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the unit vectors of the pool's queries and texts."""
-        queries = list(self.pool.queries.texts.values())
-        plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
-        with self._device.autocast():
-            found = self.model.encode_query(queries, **plain)
-            texts = self.model.encode_document(self._texts, **plain)
-        return np.asarray(found, dtype=np.float32), np.asarray(texts, dtype=np.float32)
-
-    def validate(self) -> float:
-        """Return nDCG@10 of ranking the pool by similarity."""
-        scores = dense_ndcg(*self.vectors(), self.pool.queries, self._sources)
-        return float(scores.mean())
-
-
-def save_embedder(model: Any, folder: Path, max_tokens: int | None) -> None:
-    """Write a sentence-transformers folder: ``modules.json``, ``1_Pooling``, weights, tokenizer."""
-    if max_tokens is not None:
-        model.max_seq_length = max_tokens
-    model.save_pretrained(str(folder), create_model_card=False)
+    keep_exact(model)
+    return model

@@ -8,6 +8,27 @@ from tailorbird.records.tuning import Comparison
 
 
 @dataclass(frozen=True, slots=True)
+class RankingPair:
+    """What a retriever learns from: a query and a text that answers it.
+
+    Attributes:
+        query: Its words.
+        positive: The text that answers it, as it is trained on.
+        source: The document of that text.
+        others: Further documents that are right: never negatives of this query.
+        negatives: Texts that look right and are not.
+        negative_sources: Their documents.
+    """
+
+    query: str
+    positive: str
+    source: str
+    others: frozenset[str] = frozenset()
+    negatives: tuple[str, ...] = ()
+    negative_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RetrieverPoint:
     """One validation: mean loss since the last one, nDCG@10 on the validation queries."""
 

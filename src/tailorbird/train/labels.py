@@ -2,12 +2,13 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.batch import collate
+from tailorbird.data.batch import collate, shuffled_batches
 from tailorbird.data.encode import Encoded
 from tailorbird.models.device import Device
 from tailorbird.train.attention import fastest_attention
@@ -28,11 +29,16 @@ class LabelWork:
     device: Device
     micro_batch_size: int
     loss: LossSum = cross_entropy_sum
+    divisible: ClassVar[bool] = True
 
     @property
     def lengths(self) -> np.ndarray:
         """``[n]`` tokens of each text."""
         return self.train.lengths
+
+    def batches(self, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return one epoch's batches, each of similar lengths."""
+        return shuffled_batches(self.lengths, size, seed, epoch)
 
     def weight(self, indices: np.ndarray) -> float:
         """Return how many examples there are."""

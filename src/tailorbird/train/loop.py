@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count, islice
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ import torch
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.batch import shuffled_batches
 from tailorbird.errors import Interrupted, OverBudget
 from tailorbird.methods.base import trained_parameters
 from tailorbird.metrics.names import is_share, metric_words
@@ -289,23 +289,16 @@ def _is_due(settings: Settings, step: int, saved: float) -> bool:
 
 def plan_steps(job: Job) -> tuple[int, int]:
     """Return the number of optimizer steps, and how many lie between validations."""
-    per_epoch = math.ceil(len(job.work.lengths) / job.settings.batch_size)
+    per_epoch = len(job.work.batches(job.settings.batch_size, job.settings.seed, 0))
     total = max(1, round(per_epoch * job.settings.epochs))
     return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
 
 
 def batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
-    """Yield the batches of steps `step` to `total`; a batch depends on seed and step only."""
-    settings = job.settings
-    per_epoch = math.ceil(len(job.work.lengths) / settings.batch_size)
-    while step < total:
-        epoch, position = divmod(step, per_epoch)
-        batches = shuffled_batches(job.work.lengths, settings.batch_size, settings.seed, epoch)
-        for batch in batches[position:]:
-            if step == total:
-                return
-            yield batch
-            step += 1
+    """Return the batches of steps `step` to `total`; a batch depends on seed and step only."""
+    size, seed = job.settings.batch_size, job.settings.seed
+    passes = (job.work.batches(size, seed, epoch) for epoch in count())
+    return islice((batch for batches in passes for batch in batches), step, total)
 
 
 def _seen(state: State, job: Job) -> int:

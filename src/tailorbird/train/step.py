@@ -27,6 +27,15 @@ class Workload(Protocol):
         """``[n]`` tokens of each example."""
         ...
 
+    @property
+    def divisible(self) -> bool:
+        """Whether the losses of a batch's parts add up to the loss of the batch."""
+        ...
+
+    def batches(self, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return the batches of one pass over the examples: a function of seed and epoch only."""
+        ...
+
     def weight(self, indices: np.ndarray) -> float:
         """Return what the loss of a batch is a mean over: examples, or trained tokens."""
         ...
@@ -89,7 +98,7 @@ class Stepper:
 
         Raises:
             TrainingDiverged: The loss became NaN or infinite.
-            OutOfMemory: Not even one example fits.
+            OutOfMemory: Not even one example fits, or what does not fit cannot be divided.
             ProcessLost: Another rank cannot go on.
         """
         loss_sum, fault = 0.0, None
@@ -128,7 +137,7 @@ class Stepper:
                 if not is_out_of_memory(error):
                     raise
                 largest = max(len(part) for part in parts)
-                if largest == 1:
+                if largest == 1 or not self.work.divisible:
                     raise _nothing_fits(error) from error
             # Here and not above: while an error is handled, it holds the tensors of its graph.
             self.optimizer.zero_grad(set_to_none=True)

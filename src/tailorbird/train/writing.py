@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tailorbird.data.batch import shuffled_batches
 from tailorbird.data.pack import token_groups
 from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import Device
@@ -26,6 +27,8 @@ class WritingWork:
         longest: Tokens of the longest sequence that the reader is asked to validate.
     """
 
+    divisible = True
+
     def __init__(
         self,
         tokens: Tokens,
@@ -43,6 +46,10 @@ class WritingWork:
     def lengths(self) -> np.ndarray:
         """``[n]`` tokens of each sequence."""
         return self._lengths
+
+    def batches(self, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return one epoch's batches, each of similar lengths."""
+        return shuffled_batches(self.lengths, size, seed, epoch)
 
     def weight(self, indices: np.ndarray) -> float:
         """Return how many trained tokens there are."""

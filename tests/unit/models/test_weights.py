@@ -24,8 +24,7 @@ from tailorbird.models.load import (
     tokenizer_in,
 )
 from tailorbird.rag.rerank import Reranker
-from tailorbird.rag.tune import load_embedder
-from tailorbird.rag.tune_reranker import load_reranker
+from tailorbird.rag.tune import load_embedder, load_reranker
 
 # --- code that came with a model -------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import pytest
 from tailorbird.errors import UserError
 from tailorbird.rag.pairs import (
     Corpus,
-    Pair,
     Queries,
     check_sources,
     pairs_from_documents,
@@ -19,6 +18,7 @@ from tailorbird.rag.pairs import (
     without_headings,
     without_leaks,
 )
+from tailorbird.records.retriever import RankingPair as Pair
 
 LONG = "these are at least eight words about one thing"
 

@@ -10,69 +10,86 @@ import pytest
 import small_search
 from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.models.device import choose
-from tailorbird.rag.pairs import Corpus, Pair, Queries
+from tailorbird.rag.pairs import Corpus, Queries
 from tailorbird.rag.tune import (
-    EmbedderLearner,
-    Pool,
     best_chunks,
     dense_ndcg,
     load_embedder,
+    load_reranker,
     make_pool,
     mine,
-    save_embedder,
 )
+from tailorbird.records.retriever import RankingPair as Pair
+from tailorbird.train.ranking import EmbedderWork, RerankerWork
 
 PAIRS = [
     Pair("dog price", "house animal: cost", "a", negatives=("road machine: cost",)),
     Pair("car law", "road machine: court", "b", negatives=("road machine: paint",)),
     Pair("snow size", "white weather: large", "c", negatives=("white weather: harm",)),
 ]
-NONE = Pool(Queries({}, {}), [])
 
 
-def learner(folder: Path, **settings: Any) -> EmbedderLearner:
+def work(folder: Path, pairs: list[Pair], **settings: Any) -> tuple[Any, EmbedderWork]:
     import torch
 
     torch.manual_seed(0)
-    device = choose("cpu", "fp32")
-    model = load_embedder(str(folder), device, 64)
-    asked = RetrieverConfig(**settings)
-    return EmbedderLearner(model.eval(), asked, NONE, Corpus([], []), device)
+    model = load_embedder(str(folder), choose("cpu", "fp32"), 64).eval()
+    return model, EmbedderWork(model, pairs, RetrieverConfig(**settings))
 
 
-def gradients(made: EmbedderLearner, batch: list[Pair]) -> tuple[float, dict[str, Any]]:
-    made.model.zero_grad()
-    loss = made.loss(batch)
-    loss.backward()  # type: ignore[no-untyped-call]
-    found = {n: p.grad.clone() for n, p in made.model.named_parameters() if p.grad is not None}
-    return float(loss.detach()), found
+def gradients(model: Any, loss: Any) -> dict[str, Any]:
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+ALL = np.arange(3)
 
 
 @pytest.mark.parametrize("negatives", [0, 1])
 def test_loss_is_the_softmax_over_all_texts_of_the_batch(
     negatives: int, tiny_encoder: Path
 ) -> None:
-    made = learner(tiny_encoder, temperature=0.1)
     batch = [replace(pair, negatives=pair.negatives[:negatives]) for pair in PAIRS]
+    model, made = work(tiny_encoder, batch, temperature=0.1)
     texts = [p.positive for p in batch] + [n for p in batch for n in p.negatives]
     plain: dict[str, Any] = {"normalize_embeddings": True}
-    asked = made.model.encode([p.query for p in batch], **plain).astype(np.float64)
-    logits = asked @ made.model.encode(texts, **plain).astype(np.float64).T / 0.1
-    expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[range(3), range(3)])
-    assert float(made.loss(batch).detach()) == pytest.approx(expected, rel=1e-4)
+    asked = model.encode([p.query for p in batch], **plain).astype(np.float64)
+    logits = asked @ model.encode(texts, **plain).astype(np.float64).T / 0.1
+    expected = np.sum(np.log(np.exp(logits).sum(1)) - logits[range(3), range(3)])
+    assert float(made.loss_sum(model, ALL).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_cached_loss_and_gradients_are_those_of_the_plain_loss(tiny_encoder: Path) -> None:
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    cached = learner(tiny_encoder, micro_batch_size=1)
-    plain = learner(tiny_encoder)
-    plain._loss = MultipleNegativesRankingLoss(plain.model, scale=20.0)
-    ours, theirs = gradients(cached, PAIRS), gradients(plain, PAIRS)
-    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
-    assert ours[1].keys() == theirs[1].keys() and ours[1]
-    for name, gradient in theirs[1].items():
-        np.testing.assert_allclose(ours[1][name], gradient, rtol=2e-3, atol=2e-6, err_msg=name)
+    model, cached = work(tiny_encoder, PAIRS, micro_batch_size=1)
+    ours = cached.loss_sum(model, ALL)
+    columns = zip(*((p.query, p.positive, p.negatives[0]) for p in PAIRS), strict=True)
+    features = [cached.features(texts) for texts in columns]
+    theirs = MultipleNegativesRankingLoss(model, scale=20.0)(features, None)
+    assert float(ours.detach()) == pytest.approx(3 * float(theirs.detach()), rel=1e-5)
+    own, plain = gradients(model, ours / 3), gradients(model, theirs)
+    assert own.keys() == plain.keys() and own
+    for name, gradient in plain.items():
+        np.testing.assert_allclose(own[name], gradient, rtol=2e-3, atol=2e-6, err_msg=name)
+
+
+def test_a_rerankers_loss_is_that_of_sentence_transformers(tiny_encoder: Path) -> None:
+    import torch
+    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+
+    model = load_reranker(str(tiny_encoder), choose("cpu", "fp32"), 64).eval()
+    pairs = [*PAIRS[:2], replace(PAIRS[2], negatives=("white weather: harm", "dog"))]
+    made = RerankerWork(model, pairs, RetrieverConfig(micro_batch_size=2))
+    rows = [(p.query, text) for p in pairs for text in (p.positive, *p.negatives)]
+    labels = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0])
+    columns: Any = [[row[0] for row in rows], [row[1] for row in rows]]
+    expected = float(BinaryCrossEntropyLoss(model)(columns, labels).detach())
+    parts = made.micro_batches(ALL)
+    assert len(parts) > 1 and made.weight(ALL) == 7
+    loss = sum(float(made.loss_sum(model, part).detach()) for part in parts)
+    assert loss / 7 == pytest.approx(expected, rel=1e-5)
 
 
 def unit(*rows: tuple[float, float]) -> np.ndarray:
@@ -141,7 +158,8 @@ def test_saved_folder_is_sentence_transformers_own(tiny_encoder: Path, tmp_path:
 
     device = choose("cpu", "fp32")
     model = load_embedder(str(tiny_encoder), device, 16)
-    save_embedder(model, tmp_path, 100)
+    model.max_seq_length = 100
+    model.save_pretrained(str(tmp_path))
     assert {"modules.json", "config.json", "model.safetensors"} <= {
         path.name for path in tmp_path.iterdir()
     }

@@ -1,4 +1,4 @@
-"""The loop: batches without false negatives, the best weights kept, nothing lost by Ctrl-C."""
+"""Ranking in the loop: no false negatives, the best weights back, nothing lost by Ctrl-C."""
 
 import os
 import signal
@@ -6,54 +6,66 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tailorbird.config.knowledge import RetrieverConfig
-from tailorbird.errors import Interrupted, TrainingDiverged, UserError
-from tailorbird.rag.learn import distinct_batches, learn
-from tailorbird.rag.pairs import Pair
+from tailorbird.errors import Interrupted, OutOfMemory, TrainingDiverged, UserError
+from tailorbird.models.device import choose
+from tailorbird.records.retriever import RankingPair as Pair
 from tailorbird.runs.folder import RunFolder
+from tailorbird.train.ranking import RankingWork, distinct_batches, fit_ranking
 
 PAIRS = [Pair(f"q{n}", f"t{n}", f"d{n}") for n in range(20)]
-SETTINGS = RetrieverConfig(batch_size=5, epochs=3, averages=(1.0,), patience=9, evaluate_every=1)
+SETTINGS = RetrieverConfig(
+    batch_size=5, epochs=3, averages=(1.0,), patience=9, evaluate_every=1, learning_rate=0.1
+)
 
 
 class Line(torch.nn.Module):
     """One weight that a loss draws to 1."""
+
+    device = torch.device("cpu")
+    prompts: Any = None
+    preprocess = None
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(3))
 
 
-class Drawn:
-    """A learner whose validation is told; each batch pulls the weight by its own amount."""
+class Drawn(RankingWork):
+    """Work whose validation is told; each batch pulls the weight by its own amount."""
 
     def __init__(self, scores: Sequence[float] = (), stop_at: int = 0) -> None:
         self.model: torch.nn.Module = Line()
+        super().__init__(self.model, PAIRS, SETTINGS)
         self.scores, self.stop_at = list(scores), stop_at
         self.steps = 0
         self.seen: list[float] = []
 
-    def loss(self, batch: Sequence[Pair]) -> torch.Tensor:
+    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        return [indices]
+
+    def loss_sum(self, model: Any, indices: np.ndarray) -> torch.Tensor:
+        assert model is self.model, "the work uses the model that it is handed"
         self.steps += 1
         if self.steps == self.stop_at:
             os.kill(os.getpid(), signal.SIGINT)
-        target = 1 + sum(int(pair.query[1:]) for pair in batch) / 100
-        noise = torch.rand(3)
-        weight: Any = self.model.weight
-        found: torch.Tensor = ((weight - target - noise) ** 2).mean()
-        return found
+        target = 1 + sum(int(PAIRS[i].query[1:]) for i in indices) / 100
+        loss: torch.Tensor = ((model.weight - target - torch.rand(3)) ** 2).mean()
+        return loss * len(indices)
 
-    def validate(self) -> float:
-        weight: Any = self.model.weight
-        self.seen.append(float(weight.detach().mean()))
-        return self.scores.pop(0) if self.scores else float(weight.detach().mean())
+    def validate(self, model: Any) -> float:
+        self.seen.append(float(model.weight.detach().mean()))
+        return self.scores.pop(0) if self.scores else self.seen[-1]
 
 
-def run(learner: Any, folder: Path, settings: RetrieverConfig = SETTINGS, **more: Any) -> Any:
-    return learn(learner, PAIRS, settings, 0.1, RunFolder(folder), **more)
+def run(work: Any, folder: Path, settings: RetrieverConfig = SETTINGS, **more: Any) -> Any:
+    return fit_ranking(
+        work.model, work, work.validate, settings, choose("cpu", "fp32"), RunFolder(folder), **more
+    )
 
 
 def test_no_text_is_a_negative_of_a_query_it_is_right_for() -> None:
@@ -94,7 +106,7 @@ def test_the_best_weights_come_back_and_training_stops(tmp_path: Path) -> None:
 
 
 def test_the_mean_with_the_old_weights_is_chosen_on_validation(tmp_path: Path) -> None:
-    settings = RetrieverConfig(batch_size=20, epochs=1, averages=(0.5,))
+    settings = RetrieverConfig(batch_size=20, epochs=1, averages=(0.5,), learning_rate=0.1)
     learner = Drawn([0.0, 0.4, 0.8, 0.4])
     found = run(learner, tmp_path, settings)
     assert found.averages == {0.5: 0.8, 1.0: 0.4} and found.share == 0.5
@@ -120,13 +132,25 @@ def test_a_checkpoint_of_another_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(Drawn(stop_at=1), tmp_path)
     other = Drawn()
-    other.model = torch.nn.Linear(2, 2)
-    with pytest.raises(UserError, match="damaged or of another model"):
+    other.model.extra = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match="is of another model"):
         run(other, tmp_path, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
     learner = Drawn()
-    learner.loss = lambda batch: torch.tensor(float("nan"))  # type: ignore
+    learner.loss_sum = lambda model, indices: model.weight.sum() * float("nan")  # type: ignore
     with pytest.raises(TrainingDiverged, match=r"retriever\.learning_rate"):
         run(learner, tmp_path)
+
+
+def test_a_batch_that_cannot_be_divided_is_not(tmp_path: Path) -> None:
+    work = Drawn()
+    work.divisible = False
+
+    def too_large(model: Any, indices: np.ndarray) -> torch.Tensor:
+        raise MemoryError
+
+    work.loss_sum = too_large  # type: ignore[method-assign]
+    with pytest.raises(OutOfMemory, match=r"retriever\.micro_batch_size"):
+        run(work, tmp_path)
