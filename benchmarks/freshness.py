@@ -78,7 +78,7 @@ def changes(folder: Path, maker: Maker, ready: ReadyVectors, rounds: int) -> dic
 def sees(reader: Any, made: Ready) -> tuple[bool, bool]:
     """Say whether vectors and words find a document's second chunk."""
     prepared = made.prepared[0]
-    name, text = prepared.chunks[1].id, prepared.said[1]
+    name, text = prepared.chunks[1].id, prepared.texts[1]
     with reader.reading() as view:
         near = view.nearest(made.vectors[text], 3)
         matched = view.matching(" ".join(text.split()[2:22]), 10)

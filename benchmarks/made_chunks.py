@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tailorbird.documents.chunk import chunk_id, contextual_text
-from tailorbird.knowledge.ledger import Prepared
+from tailorbird.knowledge.ledger import PendingDocument
 from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Document
 
@@ -30,7 +30,7 @@ _SPREAD = 1.1  # cosine between two texts of a topic: 1 / (1 + 1.1 * 1.1) = 0.45
 class Ready:
     """Documents of some chunks each, and the vectors that an embedder would have made of them."""
 
-    prepared: tuple[Prepared, ...]
+    prepared: tuple[PendingDocument, ...]
     vectors: dict[str, np.ndarray]
 
 
@@ -84,7 +84,7 @@ class Maker:
             here = slice(place * PER_DOCUMENT, (place + 1) * PER_DOCUMENT)
             one = _prepared(f"doc-{number}.md", f"Document {number}", texts[here])
             prepared.append(one)
-            known |= dict(zip(one.said, vectors[here], strict=True))
+            known |= dict(zip(one.texts, vectors[here], strict=True))
         assert len(known) == count
         return Ready(tuple(prepared), known)
 
@@ -111,7 +111,7 @@ class Maker:
         return [" ".join(row) for row in self.words[chosen].tolist()]
 
 
-def _prepared(source: str, title: str, texts: Sequence[str]) -> Prepared:
+def _prepared(source: str, title: str, texts: Sequence[str]) -> PendingDocument:
     body = "\n\n".join(texts)
     chunks, start = [], 0
     for position, text in enumerate(texts):
@@ -124,7 +124,7 @@ def _prepared(source: str, title: str, texts: Sequence[str]) -> Prepared:
     digest = hashlib.sha256(body.encode()).hexdigest()
     document = Document(source, body, title, (), {"number": int(digest[:6], 16)}, digest)
     said = tuple(contextual_text(chunk) for chunk in chunks)
-    return Prepared(document, source, tuple(chunks), said, "default/32")
+    return PendingDocument(document, source, tuple(chunks), said, "default/32")
 
 
 def _vocabulary(rng: np.random.Generator) -> list[str]:

@@ -100,7 +100,7 @@ class Exact:
 
     def take(self, block: Ready) -> None:
         """Compare a block."""
-        said = [text for prepared in block.prepared for text in prepared.said]
+        said = [text for prepared in block.prepared for text in prepared.texts]
         names = [chunk.id for prepared in block.prepared for chunk in prepared.chunks]
         found = self._asked @ np.stack([block.vectors[text] for text in said]).T
         cosines = np.concatenate([self._cosines, found], axis=1)

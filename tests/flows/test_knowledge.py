@@ -22,7 +22,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
 from tailorbird.knowledge.base import KnowledgeBase
-from tailorbird.knowledge.ledger import said_hash
+from tailorbird.knowledge.ledger import text_hash
 from tailorbird.rag.retrieve import Retriever
 from tests_knowledge import WordVectors, document, load, versions
 
@@ -308,7 +308,7 @@ def test_vectors_that_are_given_are_not_made(folder: Path) -> None:
         other = load("given")
         vectors = other.embed_documents(said).vectors
         number = kb.build_generation(
-            "given", vectors=dict(zip(map(said_hash, said), vectors, strict=True))
+            "given", vectors=dict(zip(map(text_hash, said), vectors, strict=True))
         )
         kb.switch(number)
         assert other.embedded == len(said)
@@ -321,7 +321,7 @@ def test_what_is_deleted_leaves_nothing_behind(folder: Path) -> None:
         assert versions(kb) == {"x": {"2"}, "y": {"1"}}
         remove(kb, ["x"])
         kept = kb.ledger.count("SELECT count(*) FROM vectors")
-        assert kept == len({said for _, said, _ in kb.ledger.said_of(kb.ledger.rows("live"))})
+        assert kept == len({said for _, said, _ in kb.ledger.chunks_at(kb.ledger.rows("live"))})
         remove(kb, ["y"])
         for table in ("vectors", "chunks", "texts", "documents"):
             assert kb.ledger.count(f"SELECT count(*) FROM {table}") == 0

@@ -16,7 +16,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.publish_retriever import publish, tune_store
 from tailorbird.flows.tune_retriever import Tuned
-from tailorbird.knowledge.ledger import said_hash
+from tailorbird.knowledge.ledger import text_hash
 from tailorbird.models.device import PROCESSOR_SWITCH, choose
 from tailorbird.models.embed import Embedder
 from tailorbird.records import Chunk, Hit
@@ -128,7 +128,7 @@ def test_a_better_embedder_is_published(better: tuple[Store, RetrieverReport, Pa
     assert store.kept["weight"] == report.weights[1]  # type: ignore[index]
     # What the gate embedded is the shadow index: nothing is embedded twice.
     wanted = store.vectors([Hit(chunk, 0.0) for chunk in store.all])
-    given = [store.given[said_hash(text)] for text in store.corpus.texts]
+    given = [store.given[text_hash(text)] for text in store.corpus.texts]
     np.testing.assert_allclose(np.stack(given), wanted, atol=1e-6)
     written = json.loads((run / "report.json").read_text())
     assert written["kind"] == "retriever" and written["published"] is True

@@ -14,9 +14,9 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import FileResult, FileVersion, find_files, read_files, source_of
 from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.knowledge.base import KnowledgeBase, made_with
+from tailorbird.knowledge.base import KnowledgeBase, recipe_of
 from tailorbird.knowledge.embedders import NoVectorError
-from tailorbird.knowledge.ledger import FileNote, Prepared
+from tailorbird.knowledge.ledger import FileNote, PendingDocument
 from tailorbird.knowledge.write import Batch
 from tailorbird.records import Document
 from tailorbird.terminal import one_line
@@ -176,7 +176,7 @@ class _Ingest:
         self.taken: dict[str, tuple[str, str]] = {}
         self.moving: set[str] = set()
         self.refused: set[str] = set()
-        self.prepared: list[Prepared] = []
+        self.prepared: list[PendingDocument] = []
         self.notes: list[FileNote] = []
         self.removed: list[str] = []
         self.gone: list[str] = []
@@ -289,8 +289,8 @@ class _Ingest:
         return True
 
     def _refuse(self, error: NoVectorError) -> None:
-        refused = [one for one in self.prepared if not error.texts.isdisjoint(one.said)]
-        self.prepared = [one for one in self.prepared if error.texts.isdisjoint(one.said)]
+        refused = [one for one in self.prepared if not error.texts.isdisjoint(one.texts)]
+        self.prepared = [one for one in self.prepared if error.texts.isdisjoint(one.texts)]
         for one in refused:
             source = one.document.source
             self.refused.add(one.path)
@@ -321,7 +321,7 @@ class _Ingest:
 
 def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
     """Cut again what other settings have cut; the texts are in the ledger."""
-    old = kb.ledger.made_otherwise(made_with(config))
+    old = kb.ledger.outdated(recipe_of(config))
     # Kept before the cutting, so that a run that was killed is gone on with by the next.
     kb.keep_settings(config)
     if not old:

@@ -15,7 +15,7 @@ from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder, saved_config
 from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
-from tailorbird.knowledge.ledger import said_hash
+from tailorbird.knowledge.ledger import text_hash
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
 from tailorbird.records import Chunk, Hit
@@ -132,7 +132,7 @@ def publish(kb: Knowledge, tuned: Tuned, texts: Sequence[str]) -> None:
     """
     model = _kept(kb, tuned.folder, "embedders")
     log.say("building the shadow index; the one in use stays until it is whole")
-    vectors = dict(zip(map(said_hash, texts), tuned.vectors, strict=True))
+    vectors = dict(zip(map(text_hash, texts), tuned.vectors, strict=True))
     generation = kb.build_generation(str(model), "embedding for the shadow index", vectors)
     kb.switch(generation, tuned.weight)
     log.say(f"switched to generation {generation}: {model}")

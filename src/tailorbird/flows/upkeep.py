@@ -134,7 +134,7 @@ def _compare_index(kb: KnowledgeBase, live: np.ndarray) -> list[str]:
     lost = differing = 0
     for start in range(0, len(live), _BLOCK):
         rows = np.intersect1d(live[start : start + _BLOCK], held)
-        names = [name for _, name, _ in kb.ledger.said_of(rows)]
+        names = [name for _, name, _ in kb.ledger.chunks_at(rows)]
         kept = kb.ledger.vectors(generation.number, names)
         lost += sum(name not in kept for name in names)
         have = np.asarray([name in kept for name in names], dtype=bool)

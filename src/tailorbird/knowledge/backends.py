@@ -62,11 +62,11 @@ def at(folder: Path, address: str) -> Backend:
         raise _no_ledger(name)
     if name not in BACKENDS:
         # What is no name may hold a password.
-        shown = (
+        label = (
             f" {name!r}{did_you_mean(name, BACKENDS)}" if name.isidentifier() else " of that name"
         )
         raise UserError(
-            f"knowledge.store: there is no store{shown}",
+            f"knowledge.store: there is no store{label}",
             f"use one of: {', '.join(BACKENDS)}; of a server its address: postgresql://HOST/DATABASE",
         )
     return BACKENDS[name](folder, address)

@@ -16,7 +16,7 @@ from tailorbird.errors import UserError, check_utf8
 from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import backend_of, remember
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
-from tailorbird.knowledge.ledger import Generation, Ledger, Prepared, said_hash
+from tailorbird.knowledge.ledger import Generation, Ledger, PendingDocument, text_hash
 from tailorbird.knowledge.protocols import Store
 from tailorbird.knowledge.snapshot import Snapshot
 from tailorbird.knowledge.sqlite import make_folder
@@ -104,8 +104,8 @@ class KnowledgeBase:
     @property
     def settings(self) -> IndexConfig:
         """The settings that its documents were cut and embedded with."""
-        kept = self.get_setting("index") or {}
-        return IndexConfig(**kept | {"embedder": self.current.embedder})
+        options = self.get_setting("index") or {}
+        return IndexConfig(**options | {"embedder": self.current.embedder})
 
     @property
     def current(self) -> Generation:
@@ -148,10 +148,10 @@ class KnowledgeBase:
         Raises:
             UserError: The embedder cannot read so much; nothing is kept.
         """
-        kept = _kept(config)
-        if kept != self.get_setting("index"):
+        options = _kept(config)
+        if options != self.get_setting("index"):
             chunk_limit(self.embedder.tokenizer, config)
-            self.set_setting("index", kept)
+            self.set_setting("index", options)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Snapshot]:
@@ -163,11 +163,11 @@ class KnowledgeBase:
             load = partial(self._embedders.of, generation)
             yield Snapshot(ledger, self.store(generation), load)
 
-    def prepare(self, document: Document, path: str, config: IndexConfig) -> Prepared:
+    def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
         """Cut a document."""
         chunks = tuple(chunk_document(document, self.embedder.tokenizer, config))
-        said = tuple(contextual_text(chunk) for chunk in chunks)
-        return Prepared(document, path, chunks, said, made_with(config))
+        texts = tuple(contextual_text(chunk) for chunk in chunks)
+        return PendingDocument(document, path, chunks, texts, recipe_of(config))
 
     def write(self, batch: write.Batch, title: str = "") -> tuple[int, int]:
         """Embed what is new in a batch and write it; return (changed, deleted) documents.
@@ -178,10 +178,10 @@ class KnowledgeBase:
             UserError: The disk is full; nothing written before is lost.
             NoVectorError: The embedder fails at a text; nothing of the batch is written.
         """
-        said = {said_hash(text): text for item in batch.prepared for text in item.said}
+        texts = {text_hash(text): text for item in batch.prepared for text in item.texts}
         while True:
             generation = self.current
-            vectors = self._embed_missing(generation, said, title)
+            vectors = self._embed_missing(generation, texts, title)
             full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.gone)
             with self.backend.lock(), self._ledger.link.explained():
                 if self.current == generation:
@@ -228,7 +228,7 @@ class KnowledgeBase:
         Args:
             embedder: The model; one in the knowledge base's own folder may be moved with it.
             title: Of the progress bar.
-            vectors: What it has embedded already, by `said_hash`.
+            vectors: What it has embedded already, by `text_hash`.
         """
         name = self._embedders.name_of(embedder)
         model = self._embedders.named(name)
@@ -265,12 +265,12 @@ class KnowledgeBase:
             if before == number:
                 return
             # Calibrated on the old vectors, so they hold for it alone.
-            kept = {name: self._ledger.setting(name) for name in ("weight", "threshold")}
+            calibration = {name: self._ledger.setting(name) for name in ("weight", "threshold")}
             back = self._ledger.setting(f"calibrated-{number}") or {}
             back |= {} if weight is None else {"weight": weight}
             self._ledger.keep(
-                {"generation": number, "previous": before, f"calibrated-{before}": kept}
-                | {name: back.get(name) for name in kept}
+                {"generation": number, "previous": before, f"calibrated-{before}": calibration}
+                | {name: back.get(name) for name in calibration}
             )
             for old in self._ledger.generations():
                 if old.number not in (before, number):
@@ -330,21 +330,21 @@ class KnowledgeBase:
         ledger = self._ledger
         total = len(write.missing_vectors(ledger, generation.number, 1 << 62))
         with log.quiet_progress(title if total else "", total, "chunks") as bar:
-            while found := write.missing_vectors(ledger, generation.number, _BLOCK):
-                rows = np.asarray([row for _, row in found], dtype=np.int64)
-                said = {name: contextual_text(c) for _, name, c in ledger.said_of(rows)}
-                vectors = self._embedders.embed(generation, said)
+            while batch := write.missing_vectors(ledger, generation.number, _BLOCK):
+                rows = np.asarray([row for _, row in batch], dtype=np.int64)
+                texts = {name: contextual_text(c) for _, name, c in ledger.chunks_at(rows)}
+                vectors = self._embedders.embed(generation, texts)
                 with ledger.link.explained():
                     write.keep_vectors(ledger, generation.number, vectors)
-                bar.advance(len(found))
+                bar.advance(len(batch))
 
     def _embed_missing(
-        self, generation: Generation, said: dict[bytes, str], title: str
+        self, generation: Generation, texts: dict[bytes, str], title: str
     ) -> dict[bytes, np.ndarray]:
-        known = self._ledger.vectors(generation.number, said)
-        missing = {name: text for name, text in said.items() if name not in known}
+        vectors = self._ledger.vectors(generation.number, texts)
+        missing = {name: text for name, text in texts.items() if name not in vectors}
         # The known ones too: a sweep between here and the lock may take what no chunk needs.
-        return known | self._embedders.embed(generation, missing, title)
+        return vectors | self._embedders.embed(generation, missing, title)
 
     def _generation(self, number: int) -> Generation:
         with self._borrowed() as ledger:
@@ -370,8 +370,8 @@ class KnowledgeBase:
         # Where it may only be read that is left to who may write: readers see live versions alone.
         if self.read_only or not write.unsettled(self._ledger):
             return
-        with self.backend.lock(wait_seconds=0) as held:
-            if held:
+        with self.backend.lock(wait_seconds=0) as is_ours:
+            if is_ours:
                 current = self.current
                 write.recover(self._ledger, current, self.store(current))
 
@@ -392,6 +392,6 @@ def _kept(config: IndexConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=_KEPT, exclude_none=True)
 
 
-def made_with(config: IndexConfig) -> str:
+def recipe_of(config: IndexConfig) -> str:
     """Return a fingerprint of the settings that cut documents."""
     return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"

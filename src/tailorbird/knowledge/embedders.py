@@ -35,9 +35,9 @@ class NoVectorError(UserError):
     """
 
     def __init__(self, embedder: str, texts: Collection[str]) -> None:
-        shown = shorten(min(texts), 80, placeholder=" ...")
+        one = shorten(min(texts), 80, placeholder=" ...")
         super().__init__(
-            f"{embedder} gives no vector (not a number) of {len(texts):,} texts, such as: {shown}",
+            f"{embedder} gives no vector (not a number) of {len(texts):,} texts, such as: {one}",
             "leave them out, or embed with another model: --embedder",
         )
         self.texts = frozenset(texts)
@@ -89,18 +89,18 @@ class Embedders:
         return model
 
     def embed(
-        self, generation: Generation, said: Mapping[bytes, str], title: str = ""
+        self, generation: Generation, texts: Mapping[bytes, str], title: str = ""
     ) -> dict[bytes, np.ndarray]:
         """Return the vectors of texts by their hashes.
 
         Raises:
             NoVectorError: The model gives none of a text: a comparison with it would find nothing.
         """
-        if not said:
+        if not texts:
             return {}
-        vectors = self.of(generation).embed_documents(list(said.values()), title).vectors
+        vectors = self.of(generation).embed_documents(list(texts.values()), title).vectors
         usable = np.isfinite(vectors).all(axis=1)
         if not usable.all():
-            bad = [text for text, use in zip(said.values(), usable, strict=True) if not use]
+            bad = [text for text, use in zip(texts.values(), usable, strict=True) if not use]
             raise NoVectorError(generation.embedder, bad)
-        return dict(zip(said, vectors, strict=True))
+        return dict(zip(texts, vectors, strict=True))

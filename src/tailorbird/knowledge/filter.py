@@ -153,8 +153,8 @@ class _Parser:
         read = _reader(value)
 
         def compared(row: Row) -> bool:
-            held = read(row.get(name))
-            return held is not None and compare(held, value)
+            stored = read(row.get(name))
+            return stored is not None and compare(stored, value)
 
         return compared
 
@@ -189,8 +189,8 @@ class _Parser:
             sets.setdefault(_reader(value), set()).add(value)
 
         def among(row: Row) -> bool:
-            held = row.get(name)
-            return any(read(held) in wanted for read, wanted in sets.items())
+            stored = row.get(name)
+            return any(read(stored) in choices for read, choices in sets.items())
 
         return among
 
@@ -229,14 +229,14 @@ class _Parser:
         return self.tokens[self.at]
 
     def _take_word(self, word: str) -> bool:
-        taken = self._now().is_word(word)
-        self.at += taken
-        return taken
+        is_next = self._now().is_word(word)
+        self.at += is_next
+        return is_next
 
     def _take_sign(self, sign: str) -> bool:
-        taken = self._now().kind == "sign" and self._now().text == sign
-        self.at += taken
-        return taken
+        is_next = self._now().kind == "sign" and self._now().text == sign
+        self.at += is_next
+        return is_next
 
     def _fault(self, words: str, back: int = 0) -> UserError:
         token = self.tokens[self.at - back]
@@ -323,8 +323,8 @@ def _split(text: str) -> list[_Token]:
 
 def _fault(text: str, place: int, words: str) -> UserError:
     begin = max(0, place - _SHOWN)
-    shown = " ".join(text[begin : place + _SHOWN].splitlines())
+    excerpt = " ".join(text[begin : place + _SHOWN].splitlines())
     return UserError(
-        f"--where, character {place + 1}: {words}\n    {shown}\n    {' ' * (place - begin)}^",
+        f"--where, character {place + 1}: {words}\n    {excerpt}\n    {' ' * (place - begin)}^",
         "write conditions such as: year >= 2020 and team = 'billing'",
     )

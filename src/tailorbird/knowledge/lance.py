@@ -118,8 +118,8 @@ class LanceStore:
         if among is not None:
             # Few rows, found through the index on `row`: a scan of them is exact.
             search = search.bypass_vector_index().where(_in(among), prefilter=True)
-        found = search.select(["row", "_distance"]).limit(k).to_arrow()
-        return best(found["row"].to_numpy(), 1.0 - found["_distance"].to_numpy(), k)
+        table = search.select(["row", "_distance"]).limit(k).to_arrow()
+        return best(table["row"].to_numpy(), 1.0 - table["_distance"].to_numpy(), k)
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
         """See `Words.matching`.
@@ -134,15 +134,15 @@ class LanceStore:
         column = self._words
         if column == _OLD_WORDS and is_unspaced(question):
             _warn_of_old_words(self.folder.parent)
-        asked, wanted = ask(_encodable(words_to_find(question)), column), k
+        query, limit = ask(_encodable(words_to_find(question)), column), k
         while True:
-            search = self._table.search(asked, query_type="fts").select(["row", "_score"])
-            read = search.limit(wanted).to_arrow()
+            search = self._table.search(query, query_type="fts").select(["row", "_score"])
+            read = search.limit(limit).to_arrow()
             rows, scores = read["row"].to_numpy(), read["_score"].to_numpy()
-            kept = np.ones(len(rows), bool) if among is None else np.isin(rows, among)
-            if among is None or kept.sum() >= k or len(rows) < wanted:
-                return best(rows[kept], scores[kept], k)
-            wanted *= 8
+            inside = np.ones(len(rows), bool) if among is None else np.isin(rows, among)
+            if among is None or inside.sum() >= k or len(rows) < limit:
+                return best(rows[inside], scores[inside], k)
+            limit *= 8
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See `Vectors.vectors`."""
@@ -229,9 +229,9 @@ class LanceStore:
         """Read these sorted rows."""
         if len(rows) <= 2000:
             return self._read(_in(rows))
-        found, vectors = self._read(f"row >= {rows[0]} AND row <= {rows[-1]}", len(rows))
-        wanted = np.isin(found, rows)
-        return (found, vectors) if wanted.all() else (found[wanted], vectors[wanted])
+        present, vectors = self._read(f"row >= {rows[0]} AND row <= {rows[-1]}", len(rows))
+        mask = np.isin(present, rows)
+        return (present, vectors) if mask.all() else (present[mask], vectors[mask])
 
     def _read(self, where: str | None, expected: int = 0) -> Ranking:
         """Return rows and vectors ``[n, d]``, read in blocks, so that they lie in memory once."""
@@ -318,11 +318,11 @@ def _warn_of_old_words(folder: Path) -> None:
 def _ensure_indexes(table: Any) -> None:
     from lancedb.index import FTS, BTree
 
-    known = {index.name for index in table.list_indices()}
+    indexes = {index.name for index in table.list_indices()}
     words = _words_column(table)
-    if f"{words}_idx" not in known:
+    if f"{words}_idx" not in indexes:
         table.create_index(words, config=FTS(with_position=False), name=f"{words}_idx")
-    if "row_idx" not in known:
+    if "row_idx" not in indexes:
         table.create_index("row", config=BTree(), name="row_idx")
 
 

@@ -53,26 +53,26 @@ class FileNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PendingDocument:
     """A document ready to be written.
 
     Attributes:
         document: The document.
         path: The file it came from, as `FileNote.path`; its source where it came from none.
         chunks: Its chunks.
-        said: What is embedded and searched of each, see `contextual_text`.
-        made: Fingerprint of the settings that cut it.
+        texts: What is embedded and searched of each, see `contextual_text`.
+        recipe: Fingerprint of the settings that cut it.
     """
 
     document: Document
     path: str
     chunks: tuple[Chunk, ...]
-    said: tuple[str, ...]
-    made: str
+    texts: tuple[str, ...]
+    recipe: str
 
 
 @lru_cache(maxsize=1 << 14)
-def said_hash(text: str) -> bytes:
+def text_hash(text: str) -> bytes:
     """Return what a vector is kept under: equal texts are embedded once."""
     # Kept, since a batch on its way into the ledger is asked for its hashes three times.
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
@@ -90,8 +90,8 @@ class Ledger:
 
     def setting(self, name: str) -> Any:
         """Return a kept value; None where there is none."""
-        found = self._one("SELECT value FROM settings WHERE name = ?", name)
-        return None if found is None else json.loads(found[0])
+        row = self._one("SELECT value FROM settings WHERE name = ?", name)
+        return None if row is None else json.loads(row[0])
 
     def keep(self, settings: Mapping[str, Any]) -> None:
         """Keep values (anything JSON can say), all or none."""
@@ -140,14 +140,14 @@ class Ledger:
         row = self._one(sql, source)
         return None if row is None else (row[0], row[1])
 
-    def made(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
+    def recipes(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return the digests of live documents and how they were cut, by source."""
         read = self.link.execute(
             "SELECT source, digest, made FROM documents WHERE state = 'live' AND source "
             + self.link.AMONG,
             (self.link.listing(list(sources)),),
         )
-        return {source: (digest, made) for source, digest, made in read}
+        return {source: (digest, recipe) for source, digest, recipe in read}
 
     def live_digests(self, path: str | None = None) -> dict[str, str]:
         """Return source -> digest of the live documents, of one file or of all."""
@@ -161,21 +161,21 @@ class Ledger:
         sql = "SELECT DISTINCT path FROM documents WHERE state = 'live'"
         return {row[0] for row in self.link.execute(sql)}
 
-    def made_otherwise(self, made: str) -> list[str]:
+    def outdated(self, recipe: str) -> list[str]:
         """Return the sources of live documents that were cut with other settings."""
         sql = "SELECT source FROM documents WHERE state = 'live' AND made <> ? ORDER BY version"
-        return [row[0] for row in self.link.execute(sql, (made,))]
+        return [row[0] for row in self.link.execute(sql, (recipe,))]
 
     def document(self, source: str) -> tuple[Document, str] | None:
         """Return a live document and the path of its file."""
-        found = self._one(
+        row = self._one(
             "SELECT version, path, title, metadata, marks, digest FROM documents "
             "WHERE state = 'live' AND source = ?",
             source,
         )
-        if found is None:
+        if row is None:
             return None
-        version, path, title, metadata, marks, digest = found
+        version, path, title, metadata, marks, digest = row
         body = self._one("SELECT body FROM texts WHERE version = ?", version)
         assert body is not None
         return Document(
@@ -184,7 +184,7 @@ class Ledger:
 
     # Writing: called in a transaction by `knowledge/write.py`, which holds the write lock.
 
-    def insert_pending(self, prepared: Sequence[Prepared]) -> tuple[range, list[int]]:
+    def insert_pending(self, prepared: Sequence[PendingDocument]) -> tuple[range, list[int]]:
         """Note new versions with their chunks; return their numbers and the rows of all chunks."""
         total = sum(len(one.chunks) for one in prepared)
         version = self.link.next_key("documents", len(prepared))
@@ -196,7 +196,7 @@ class Ledger:
             "marks, chunks) VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    number, one.document.source, one.path, one.document.digest, one.made,
+                    number, one.document.source, one.path, one.document.digest, one.recipe,
                     one.document.title, _sound(metadata_text(one.document.metadata)),
                     json.dumps([asdict(mark) for mark in one.document.marks], ensure_ascii=False),
                     len(one.chunks),
@@ -209,9 +209,9 @@ class Ledger:
             [(number, pack(self.link.storable(one.document.text))) for number, one in versions],
         )
         chunks = [
-            (number, chunk, said)
+            (number, chunk, text)
             for number, one in versions
-            for chunk, said in zip(one.chunks, one.said, strict=True)
+            for chunk, text in zip(one.chunks, one.texts, strict=True)
         ]
         rows = list(range(first, first + len(chunks)))
         self.link.executemany(
@@ -221,9 +221,9 @@ class Ledger:
                 (
                     row, number, c.position, c.id, c.start, c.end, c.page,
                     json.dumps(c.headings, ensure_ascii=False) if c.headings else "[]",
-                    c.tokens, _sound(c.text), said_hash(said),
+                    c.tokens, _sound(c.text), text_hash(text),
                 )
-                for row, (number, c, said) in zip(rows, chunks, strict=True)
+                for row, (number, c, text) in zip(rows, chunks, strict=True)
             ],
         )  # fmt: skip
         return numbers, rows
@@ -274,11 +274,11 @@ class Ledger:
     def erase(self, versions: Sequence[int]) -> None:
         """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
         keys = [(version,) for version in versions]
-        said = (
+        sql = (
             "SELECT DISTINCT g.number, c.said FROM generations g, chunks c "
             f"WHERE c.version {self.link.AMONG}"
         )
-        needless = self.link.execute(said, (self.link.listing(list(versions)),)).fetchall()
+        needless = self.link.execute(sql, (self.link.listing(list(versions)),)).fetchall()
         for table in ("chunks", "texts", "documents"):
             self.link.executemany(f"DELETE FROM {table} WHERE version = ?", keys)
         self.link.executemany(
@@ -295,26 +295,26 @@ class Ledger:
         )
         return np.sort(np.fromiter((row[0] for row in self.link.execute(sql)), dtype=np.int64))
 
-    def said_of(self, rows: Rows) -> Iterator[tuple[int, bytes, Chunk]]:
+    def chunks_at(self, rows: Rows) -> Iterator[tuple[int, bytes, Chunk]]:
         """Yield row, hash and chunk, in the order of the rows."""
         sql = (
             'SELECT c.row, c.said, c.id, d.source, c.position, c.text, c.start, c."end", d.title, '
             "c.page, c.headings, c.tokens FROM chunks c JOIN documents d ON d.version = c.version "
             f"WHERE c.row {self.link.AMONG} ORDER BY c.row"
         )
-        for row, said, *rest in self.link.execute(sql, (self.link.listing(rows.tolist()),)):
-            yield row, said, chunk_of(rest)
+        for row, digest, *rest in self.link.execute(sql, (self.link.listing(rows.tolist()),)):
+            yield row, digest, chunk_of(rest)
 
-    def vectors(self, generation: int, said: Iterable[bytes]) -> dict[bytes, np.ndarray]:
+    def vectors(self, generation: int, hashes: Iterable[bytes]) -> dict[bytes, np.ndarray]:
         """Return the vectors that are kept of these hashes."""
-        found: dict[bytes, np.ndarray] = {}
-        names = list(dict.fromkeys(said))
-        for start in range(0, len(names), _AT_ONCE):
-            asked = names[start : start + _AT_ONCE]
+        vectors: dict[bytes, np.ndarray] = {}
+        unique = list(dict.fromkeys(hashes))
+        for start in range(0, len(unique), _AT_ONCE):
+            block = unique[start : start + _AT_ONCE]
             sql = "SELECT said, vector FROM vectors WHERE generation = ? AND said IN "
-            read = self.link.execute(f"{sql}({','.join('?' * len(asked))})", (generation, *asked))
-            found |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
-        return found
+            read = self.link.execute(f"{sql}({','.join('?' * len(block))})", (generation, *block))
+            vectors |= {name: np.frombuffer(vector, dtype="<f4") for name, vector in read}
+        return vectors
 
     def sweep(self) -> None:
         """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
@@ -326,8 +326,8 @@ class Ledger:
 
     def count(self, sql: str, *values: Any) -> int:
         """Return the one number that a query gives."""
-        found = self._one(sql, *values)
-        return int(found[0] or 0) if found else 0
+        row = self._one(sql, *values)
+        return int(row[0] or 0) if row else 0
 
     def _one(self, sql: str, *values: Any) -> Sequence[Any] | None:
         row: Sequence[Any] | None = self.link.execute(sql, values).fetchone()
@@ -341,7 +341,7 @@ def _is(state: str) -> str:
 
 
 def chunk_of(columns: Sequence[Any]) -> Chunk:
-    """Return a chunk from the columns of `Ledger.said_of`, in that order."""
+    """Return a chunk from the columns of `Ledger.chunks_at`, in that order."""
     name, source, position, text, start, end, title, page, headings, tokens = columns
     trail = tuple(json.loads(headings)) if headings != "[]" else ()
     return Chunk(name, source, position, text, start, end, title, page, trail, tokens)

@@ -223,14 +223,14 @@ class PostgresStore:
                 f'SELECT "row", vector FROM {self._name} WHERE "row" {link.AMONG}',
                 (link.listing(rows.tolist()),),
             )
-            held = {row: vector.to_numpy() for row, vector in read}
+            by_row = {row: vector.to_numpy() for row, vector in read}
         none = np.zeros(self._dimension, dtype=np.float32)
-        found = [held.get(row, none) for row in rows.tolist()]
-        return np.asarray(found, dtype=np.float32).reshape(len(rows), self._dimension)
+        ordered = [by_row.get(row, none) for row in rows.tolist()]
+        return np.asarray(ordered, dtype=np.float32).reshape(len(rows), self._dimension)
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
         """See `Words.matching`."""
-        asked = Counter(terms_to_find(question))
+        terms = Counter(terms_to_find(question))
         with self._backend.lent() as link, link.snapshot():
             segments = {
                 number: (first, rows, length, unpack_rows(gone))
@@ -240,7 +240,7 @@ class PostgresStore:
             }
             read = link.execute(
                 f"SELECT term, segment, entries FROM {self._name}_words WHERE term {link.AMONG}",
-                (link.listing(list(asked)),),
+                (link.listing(list(terms)),),
             ).fetchall()
         total = sum(rows for _, rows, _, _ in segments.values())
         mean = sum(length for _, _, length, _ in segments.values()) / max(1, total)
@@ -250,16 +250,16 @@ class PostgresStore:
             entries = unpack(packed, segments[segment][3])
             having[term] += len(entries)
             pieces.setdefault(segment, []).append((term, entries))
-        weights = {term: times * rarity(total, having[term]) for term, times in asked.items()}
+        weights = {term: times * rarity(total, having[term]) for term, times in terms.items()}
         ranked = [
-            score(found, weights, mean, segments[number][0]) for number, found in pieces.items()
+            score(pairs, weights, mean, segments[number][0]) for number, pairs in pieces.items()
         ]
         if not ranked:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         rows = np.concatenate([rows for rows, _ in ranked])
         scores = np.concatenate([scores for _, scores in ranked])
-        kept = slice(None) if among is None else np.isin(rows, among)
-        return best(rows[kept], scores[kept], k)
+        inside = slice(None) if among is None else np.isin(rows, among)
+        return best(rows[inside], scores[inside], k)
 
     def due(self, rows: int) -> bool:
         """See `Index.due`."""
@@ -282,12 +282,12 @@ class PostgresStore:
             if holed or len(small) > _SEGMENTS:
                 self._merge(link, [one[0] for one in {*holed, *small}])
             link.execute(f"UPDATE {self._name}_segments SET fresh = false WHERE fresh")
-            lists, wanted = self._lists(link), math.isqrt(total)
-            if total > _EXACT_ROWS and wanted > 2 * lists:
+            lists, target = self._lists(link), math.isqrt(total)
+            if total > _EXACT_ROWS and target > 2 * lists:
                 link.execute("SET LOCAL maintenance_work_mem = '512MB'")
                 link.execute(
                     f"CREATE INDEX {self._name}_next ON {self._name} "
-                    f"USING ivfflat (vector vector_ip_ops) WITH (lists = {wanted})"
+                    f"USING ivfflat (vector vector_ip_ops) WITH (lists = {target})"
                 )
                 # Last: from here on readers wait for the end of this.
                 link.execute(f"DROP INDEX IF EXISTS {self._name}_nearest")

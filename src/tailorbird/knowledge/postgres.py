@@ -351,15 +351,15 @@ class PostgresDatabase:
         try:
             # Asked again and again: a server that waits for us could not be interrupted.
             ask = f"SELECT pg_try_advisory_lock({key})"
-            while not (held := self.execute(ask).fetchone()[0]):
+            while not (is_ours := self.execute(ask).fetchone()[0]):
                 if time.monotonic() >= deadline:
                     break
                 time.sleep(0.02)
             link = self._link
             try:
-                yield bool(held)
+                yield bool(is_ours)
             finally:
-                if held and not link.closed:
+                if is_ours and not link.closed:
                     link.execute(f"SELECT pg_advisory_unlock({key})")
         finally:
             self._guard.release()

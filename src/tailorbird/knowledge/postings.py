@@ -81,5 +81,5 @@ def score(
         return rows, np.empty(0)
     least = int(rows.min())
     scores = np.bincount(rows - least, np.concatenate(parts))
-    held = np.flatnonzero(scores)
-    return held + least + first, scores[held]
+    places = np.flatnonzero(scores)
+    return places + least + first, scores[places]

@@ -31,19 +31,19 @@ class Resident:
         self._count = 0
         self._gone = _NONE  # places, sorted
 
-    def brought_up(self, version: int, held: np.ndarray, read: Read) -> "Resident":
+    def brought_up(self, version: int, present: np.ndarray, read: Read) -> "Resident":
         """Return the vectors of a later version. Only the latest may be brought up, and once.
 
         Args:
             version: The table's.
-            held: Its rows, sorted.
+            present: Its rows, sorted.
             read: Reads those that are not here.
         """
         later = self._shared(version)
         rows = self._rows
-        later._gone = np.flatnonzero(~_in_sorted(rows, held))
-        kept = np.delete(rows, later._gone) if len(later._gone) else rows
-        missing = held[~_in_sorted(held, kept)]
+        later._gone = np.flatnonzero(~_in_sorted(rows, present))
+        alive = np.delete(rows, later._gone) if len(later._gone) else rows
+        missing = present[~_in_sorted(present, alive)]
         new = _sorted(*read(missing)) if len(missing) else None
         if new is not None and (not len(rows) or new[0][0] > rows[-1]):
             later._append(*new)
@@ -56,20 +56,20 @@ class Resident:
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
         """Return the k rows with the highest products, of sorted rows `among` or of all."""
         rows, matrix = self._rows, self._buffer[1][: self._count]
-        asked = np.asarray(vector, dtype=np.float32)
+        query = np.asarray(vector, dtype=np.float32)
         if among is not None:
             places = self._places(among)
-            return best(rows[places], matrix[places] @ asked, k)
+            return best(rows[places], matrix[places] @ query, k)
         scores = np.empty(len(rows), dtype=np.float32)
         # In pieces that a BLAS does not share out among threads: memory is the limit, and the
         # other side of a search has the other core.
         for start in range(0, len(rows), _PIECE):
             end = start + _PIECE
-            np.dot(matrix[start:end], asked, out=scores[start:end])
+            np.dot(matrix[start:end], query, out=scores[start:end])
         scores[self._gone] = -np.inf
-        found, values = best(rows, scores, k)
+        nearest, values = best(rows, scores, k)
         there = np.isfinite(values)
-        return found[there], values[there]
+        return nearest[there], values[there]
 
     def holds(self, rows: np.ndarray) -> bool:
         """Say whether all rows are here."""
@@ -77,11 +77,11 @@ class Resident:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors ``[n, d]`` of rows, zeros for one that is not here."""
-        found = np.zeros((len(rows), self._buffer[1].shape[1]), dtype=np.float32)
+        vectors = np.zeros((len(rows), self._buffer[1].shape[1]), dtype=np.float32)
         here = self._rows[self._places(np.unique(rows))]
-        known = _in_sorted(rows, here)
-        found[known] = self._buffer[1][np.searchsorted(self._rows, rows[known])]
-        return found
+        mask = _in_sorted(rows, here)
+        vectors[mask] = self._buffer[1][np.searchsorted(self._rows, rows[mask])]
+        return vectors
 
     @property
     def alive(self) -> int:
@@ -136,9 +136,9 @@ class Resident:
 
     def _merge(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """Take rows in between, into memory of its own, and leave out what is gone."""
-        kept = np.delete(self._rows, self._gone)
+        alive = np.delete(self._rows, self._gone)
         matrix = np.delete(self._buffer[1][: self._count], self._gone, axis=0)
-        self._buffer = _sorted(np.concatenate([kept, rows]), np.concatenate([matrix, vectors]))
+        self._buffer = _sorted(np.concatenate([alive, rows]), np.concatenate([matrix, vectors]))
         self._count, self._gone = len(self._buffer[0]), _NONE
 
 
@@ -147,19 +147,19 @@ def best(rows: np.ndarray, scores: np.ndarray, k: int) -> Ranking:
     if len(scores) > 4 * k:
         # All that equal the k-th score stay in, or the choice among them would be chance.
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        kept = np.flatnonzero(scores >= least)
-        rows, scores = rows[kept], scores[kept]
+        near = np.flatnonzero(scores >= least)
+        rows, scores = rows[near], scores[near]
     order = np.lexsort((rows, -scores))[:k]
     return rows[order].astype(np.int64), scores[order].astype(np.float32)
 
 
-def _in_sorted(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _in_sorted(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     """Return which values are among sorted ones: a fraction of the time of `np.isin`."""
-    if not len(known):
+    if not len(ordered):
         return np.zeros(len(values), dtype=bool)
-    places = np.searchsorted(known, values).clip(max=len(known) - 1)
-    found: np.ndarray = known[places] == values
-    return found
+    places = np.searchsorted(ordered, values).clip(max=len(ordered) - 1)
+    mask: np.ndarray = ordered[places] == values
+    return mask
 
 
 def _sorted(rows: np.ndarray, vectors: np.ndarray) -> Ranking:

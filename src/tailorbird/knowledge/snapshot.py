@@ -44,9 +44,9 @@ class Snapshot:
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""
         store = self._vectors()
-        found = self._found(lambda n, among: store.nearest(vector, n, among), k, where)
+        ranking = self._ranked(lambda n, among: store.nearest(vector, n, among), k, where)
         return [
-            Hit(chunk, score, dense=score, metadata=metadata) for chunk, score, metadata in found
+            Hit(chunk, score, dense=score, metadata=metadata) for chunk, score, metadata in ranking
         ]
 
     def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
@@ -56,9 +56,9 @@ class Snapshot:
             raise UserError(
                 "the store of this knowledge base searches no words", "--set retrieve.mode=dense"
             )
-        found = self._found(lambda n, among: store.matching(question, n, among), k, where)
+        ranking = self._ranked(lambda n, among: store.matching(question, n, among), k, where)
         return [
-            Hit(chunk, score, words=score, metadata=metadata) for chunk, score, metadata in found
+            Hit(chunk, score, words=score, metadata=metadata) for chunk, score, metadata in ranking
         ]
 
     def chunks(self, source: str) -> list[Chunk]:
@@ -78,16 +78,16 @@ class Snapshot:
         Raises:
             UserError: There is no such document.
         """
-        found = self._ledger.link.execute(
+        row = self._ledger.link.execute(
             "SELECT t.body FROM documents d JOIN texts t ON t.version = d.version "
             "WHERE d.source = ? AND d.state = 'live'",
             (source,),
         ).fetchone()
-        if found is None:
+        if row is None:
             raise UserError(
                 f"{source} is not in the knowledge base", "tailor index --store KB --list"
             )
-        return unpack(found[0])
+        return unpack(row[0])
 
     def sources(self) -> list[str]:
         """Return the sources of all documents, sorted."""
@@ -116,8 +116,8 @@ class Snapshot:
             ),
         )
         rows = {(source, position): row for source, position, row in read}
-        wanted = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
-        return self._vectors().vectors(np.asarray(wanted, dtype=np.int64))
+        numbers = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
+        return self._vectors().vectors(np.asarray(numbers, dtype=np.int64))
 
     def _vectors(self) -> Vectors:
         if not isinstance(self._store, Vectors):
@@ -126,25 +126,25 @@ class Snapshot:
             )
         return self._store
 
-    def _found(
+    def _ranked(
         self, ask: Callable[[int, np.ndarray | None], Ranking], k: int, where: str | None
     ) -> list[tuple[Chunk, float, dict[str, Any]]]:
         condition = parse(where) if where is not None else None
         with self._guard:
             among = self._among(condition) if condition else None
-        wanted = k + 16
+        limit = k + 16
         while True:
-            rows, scores = ask(wanted, among)
+            rows, scores = ask(limit, among)
             with self._guard:
                 live = self._live(rows, None if among is not None else condition)
-            kept = [
+            hits = [
                 (*live[row], score)
                 for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
                 if row in live
             ]
-            if len(kept) >= k or len(rows) < wanted:
-                return [(chunk, score, metadata) for chunk, metadata, score in kept[:k]]
-            wanted *= 4
+            if len(hits) >= k or len(rows) < limit:
+                return [(chunk, score, metadata) for chunk, metadata, score in hits[:k]]
+            limit *= 4
 
     def _live(
         self, rows: np.ndarray, condition: Condition | None
@@ -181,13 +181,13 @@ class Snapshot:
     def _check_names(self, condition: Condition) -> None:
         """Tell a name that no document has from a condition that none fulfils."""
         read = self._ledger.link.execute("SELECT metadata FROM documents WHERE state = 'live'")
-        known = {"source", "title", "page"}.union(*(comparable(row[0]) for row in read))
+        keys = {"source", "title", "page"}.union(*(comparable(row[0]) for row in read))
         for name in condition.names:
-            if name not in known:
-                names = sorted(known)
+            if name not in keys:
+                names = sorted(keys)
                 more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
                 raise UserError(
-                    f"--where: no document has {name[:200]!r}{did_you_mean(name, known)}",
+                    f"--where: no document has {name[:200]!r}{did_you_mean(name, keys)}",
                     f"there are: {', '.join(names[:_NAMED])}{more}",
                 )
 

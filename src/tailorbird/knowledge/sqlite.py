@@ -307,8 +307,8 @@ def _patiently(step: Callable[[], None]) -> None:
 
 def _migrate(link: SqliteDatabase) -> None:
     with link.transaction():
-        found = link.execute("PRAGMA user_version").fetchone()[0]  # another process may be faster
-        for number, script in enumerate(MIGRATIONS[found:], start=found + 1):
+        version = link.execute("PRAGMA user_version").fetchone()[0]  # another process may be faster
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             for statement in filter(str.strip, script.split(";")):
                 link.execute(statement)
             link.execute(f"PRAGMA user_version = {number}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, Prepared, said_hash
+from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, PendingDocument, text_hash
 from tailorbird.knowledge.protocols import Store
 
 _BLOCK = 2000
@@ -38,7 +38,7 @@ class Batch:
         gone: Files to forget.
     """
 
-    prepared: tuple[Prepared, ...] = ()
+    prepared: tuple[PendingDocument, ...] = ()
     vectors: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     notes: tuple[FileNote, ...] = ()
     removed: tuple[str, ...] = ()
@@ -51,22 +51,23 @@ def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -
         check_place(ledger)
         recover(ledger, generation, store)
         with ledger.link.transaction():
-            known = ledger.made(prepared.document.source for prepared in batch.prepared)
+            recipes = ledger.recipes(prepared.document.source for prepared in batch.prepared)
             # Looked at again under the lock: another writer may have brought the same version in.
             fresh = [
                 prepared
                 for prepared in batch.prepared
-                if known.get(prepared.document.source) != (prepared.document.digest, prepared.made)
+                if recipes.get(prepared.document.source)
+                != (prepared.document.digest, prepared.recipe)
             ]
             versions, rows = ledger.insert_pending(fresh)
             ledger.insert_vectors(generation.number, batch.vectors)
-        said = [text for prepared in fresh for text in prepared.said]
-        names = [said_hash(text) for text in said]
+        texts = [text for prepared in fresh for text in prepared.texts]
+        names = [text_hash(text) for text in texts]
         if all(name in batch.vectors for name in names):
             # What stands in the ledger by now is at hand: no need to read it back.
             if rows:
                 vectors = np.stack([batch.vectors[name] for name in names])
-                store.add(np.asarray(rows, dtype=np.int64), vectors, said)
+                store.add(np.asarray(rows, dtype=np.int64), vectors, texts)
         else:
             _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
         with ledger.link.transaction():
@@ -111,11 +112,11 @@ def align(ledger: Ledger, generation: Generation, store: Store) -> tuple[int, in
     The write lock is held, and every vector is in the ledger.
     """
     check_place(ledger)
-    live, held = ledger.rows("live"), store.rows()
-    twice = held[1:][np.diff(held) == 0] if len(held) else held
-    extra = np.union1d(np.setdiff1d(held, live), twice)
+    live, indexed = ledger.rows("live"), store.rows()
+    twice = indexed[1:][np.diff(indexed) == 0] if len(indexed) else indexed
+    extra = np.union1d(np.setdiff1d(indexed, live), twice)
     store.delete(extra)
-    missing = np.union1d(np.setdiff1d(live, held), np.intersect1d(twice, live))
+    missing = np.union1d(np.setdiff1d(live, indexed), np.intersect1d(twice, live))
     for start in range(0, len(missing), _BLOCK):
         _index(ledger, generation, store, missing[start : start + _BLOCK])
     return len(missing), len(extra)
@@ -140,9 +141,9 @@ def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray
 def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarray) -> None:
     if not len(rows):
         return
-    listed = list(ledger.said_of(rows))
-    kept = ledger.vectors(generation.number, (name for _, name, _ in listed))
-    lost = [row for row, name, _ in listed if name not in kept]
+    listed = list(ledger.chunks_at(rows))
+    vectors = ledger.vectors(generation.number, (name for _, name, _ in listed))
+    lost = [row for row, name, _ in listed if name not in vectors]
     if lost:
         raise UserError(
             f"{len(lost)} chunks have no vector in the ledger of {ledger.link.folder}",
@@ -150,7 +151,7 @@ def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarra
         )
     store.add(
         np.asarray([row for row, _, _ in listed], dtype=np.int64),
-        np.stack([kept[name] for _, name, _ in listed]),
+        np.stack([vectors[name] for _, name, _ in listed]),
         [contextual_text(chunk) for _, _, chunk in listed],
     )
 
