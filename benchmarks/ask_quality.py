@@ -63,10 +63,10 @@ def make_store(store: Path, data: Path) -> None:
     """Index both sets of pages."""
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.flows.index import index
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
 
     config = IndexConfig()
-    with KnowledgeBase(store, config) as kb:
+    with KnowledgeFolder(store, config) as kb:
         index(kb, [PAGES, data], config)
 
 

@@ -254,21 +254,21 @@ def names(before: str = "") -> list[str]:
 def make(folder: Path) -> None:
     """Make an empty knowledge base."""
     from tailorbird.config.knowledge import IndexConfig
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load
 
     config = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)
-    KnowledgeBase(folder, config, load).close()
+    KnowledgeFolder(folder, config, load).close()
 
 
 def work(
     folder: Path, plan: Plan, tell: Tell, kind: str = "update", target: str | None = None
 ) -> None:
     """Write what the plan says, and tell each call that was acknowledged."""
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         if kind == "sync":
             _sync(kb, plan[0], tell)
             return
@@ -284,10 +284,10 @@ def work(
 
 
 def _beside(folder: Path, plan: Plan, tell: Tell) -> None:
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         _calls(kb, plan, tell)
 
 
@@ -331,10 +331,10 @@ def _sync(kb: Any, disk: dict[str, int | None], tell: Tell) -> None:
 def look(folder: Path, tell: Tell) -> None:
     """Tell what verifies, and the versions that readers see, as JSON."""
     from tailorbird.flows.upkeep import verify
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load, versions
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         problems = list(verify(kb).problems)
         seen = versions(kb)
         problems += [f"{source} is of versions {found}" for source, found in seen.items()
@@ -363,10 +363,10 @@ def lost(kb: Any, view: Any, source: str) -> Iterator[str]:
 
 def watch(folder: Path, tell: Tell) -> None:
     """Read all the time; tell every look, and what it saw half."""
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load, versions
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         while True:
             tell("looked")
             for source, found in versions(kb).items():

@@ -153,9 +153,9 @@ def open_store(
     folder: Path, ready: ReadyVectors, config: Any = None, store: str | None = None
 ) -> Any:
     """Open a knowledge base whose embedder has the vectors ready."""
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
 
-    return KnowledgeBase(folder, config, lambda _: ready, store=store)
+    return KnowledgeFolder(folder, config, lambda _: ready, store=store)
 
 
 def write(kb: Any, ready: ReadyVectors, block: Ready) -> float:

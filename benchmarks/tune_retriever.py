@@ -74,7 +74,7 @@ def main() -> None:
         data_file(given.data, name)
     from tailorbird.config import load_config
     from tailorbird.config.schema import ModelConfig
-    from tailorbird.flows.tune_retriever import Grounds
+    from tailorbird.flows.tune_retriever import RetrieverData
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
 
@@ -84,7 +84,7 @@ def main() -> None:
     began = time.perf_counter()
     vectors = old.embed_documents(corpus.texts, "documents").vectors
     say(f"{len(corpus.texts):,} documents embedded in {time.perf_counter() - began:.0f} s")
-    grounds = Grounds(corpus, vectors, bm25(corpus.texts), "builtin:minilm")
+    grounds = RetrieverData(corpus, vectors, bm25(corpus.texts), "builtin:minilm")
     runs = []
     for seed in given.seeds.split(","):
         config = load_config(None, [*given.settings, f"retriever.seed={seed}"], {})

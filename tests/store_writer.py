@@ -7,7 +7,7 @@ import sys
 
 import stores  # noqa: F401 - makes the toy known
 from tailorbird.flows.index import add_documents
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tests_knowledge import document, load
 
 DOCUMENTS = 3
@@ -15,7 +15,7 @@ DOCUMENTS = 3
 
 def main(folder: str, writer: str, count: int) -> None:
     """Replace a few documents over and over."""
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         for number in range(1, count + 1):
             add_documents(kb, [document(f"doc{writer}-{number % DOCUMENTS}", number)])
             sys.stdout.write(f"{number}\n")

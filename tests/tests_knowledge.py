@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Embedded
 from tailorbird.records import Document, Mark
 
@@ -74,7 +74,7 @@ def document(source: str, number: int, sections: int = 6) -> Document:
     return Document(source, text, source, (Mark(0),), {"number": number}, digest)
 
 
-def versions(kb: KnowledgeBase) -> dict[str, set[str]]:
+def versions(kb: KnowledgeFolder) -> dict[str, set[str]]:
     """Return the versions that a reader sees of every document; whole ones have one."""
     with kb.reading() as view:
         found = {}

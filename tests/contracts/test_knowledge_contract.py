@@ -20,7 +20,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, remove
 from tailorbird.flows.upkeep import move_to, stats, verify
 from tailorbird.knowledge import write
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tests_knowledge import document, load, versions
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)
@@ -34,28 +34,28 @@ def address(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(address: str, tmp_path: Path) -> Iterator[Path]:
-    KnowledgeBase(tmp_path / "kb", CONFIG, load, store=address).close()
+    KnowledgeFolder(tmp_path / "kb", CONFIG, load, store=address).close()
     yield tmp_path / "kb"
 
 
 def test_the_store_is_recorded(folder: Path, address: str) -> None:
     name = address.partition("://")[0]
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert kb.get_setting("store") == kb.backend.name == name
         assert stats(kb)["store"].startswith(name)
     other = "lancedb" if name != "lancedb" else "toy"
     with pytest.raises(UserError, match=f"lies in {name}"):
-        KnowledgeBase(folder, None, load, store=other)
+        KnowledgeFolder(folder, None, load, store=other)
 
 
 def test_one_that_an_earlier_version_made_is_opened(tmp_path: Path) -> None:
-    with KnowledgeBase(tmp_path / "kb", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb", CONFIG, load) as kb:
         add_documents(kb, [document("d", 1)])
         kb.ledger.link.execute("DELETE FROM settings WHERE name = 'store'")
-    with KnowledgeBase(tmp_path / "kb", None, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb", None, load) as kb:
         assert kb.backend.name == "lancedb" and versions(kb) == {"d": {"1"}}
     with pytest.raises(UserError, match="no store 'lancdb'.*'lancedb'"):
-        KnowledgeBase(tmp_path / "new", CONFIG, load, store="lancdb")
+        KnowledgeFolder(tmp_path / "new", CONFIG, load, store="lancdb")
     assert not (tmp_path / "new").exists()
 
 
@@ -66,16 +66,16 @@ def test_object_storage_is_refused_with_the_reason(
     monkeypatch.chdir(tmp_path)
     for folder, store in (("kb", address), (address, None)):
         with pytest.raises(UserError, match="ledger is written in place") as caught:
-            KnowledgeBase(folder, CONFIG, load, store=store)
+            KnowledgeFolder(folder, CONFIG, load, store=store)
         assert "postgresql://" in caught.value.fix
     with pytest.raises(UserError, match="--store takes a folder") as caught:
-        KnowledgeBase("postgresql://me:secret@host/db", CONFIG, load)
+        KnowledgeFolder("postgresql://me:secret@host/db", CONFIG, load)
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_documents_are_written_replaced_found_and_removed(folder: Path) -> None:
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         assert add_documents(kb, [document(f"d{n}", 1) for n in range(5)]).added == 5
         assert add_documents(kb, [document("d3", 2), document("d4", 1)]).changed == 1
         assert versions(kb) == {f"d{n}": {"2" if n == 3 else "1"} for n in range(5)}
@@ -102,7 +102,7 @@ def test_texts_that_databases_stumble_over(folder: Path) -> None:
         "zero": "before\0after, the zero byte",
         "quote": 'it\'s "quoted", a\\b, %s and $1 and ? and {x}',
     }
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         for name, text in texts.items():
             one = document(name, 1)
             add_documents(kb, [type(one)(name, text, name, (), {"note": text}, name)])
@@ -119,7 +119,7 @@ def test_texts_that_databases_stumble_over(folder: Path) -> None:
 def test_filters_leave_all_that_fits_and_nothing_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         add_documents(kb, [document(f"d{n:02}", n) for n in range(40)])
         vector = load("words").embed_queries(["version 7 of d07 line 1"]).vectors[0]
         chunks = {source: 0 for source in kb.ledger.live_digests()}
@@ -142,12 +142,12 @@ def test_filters_leave_all_that_fits_and_nothing_else(
 
 
 def test_a_reader_sees_the_old_document_or_the_new_and_never_half(folder: Path) -> None:
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         add_documents(kb, [document(f"d{n}", 0) for n in range(3)])
         done = threading.Event()
 
         def write_on() -> None:
-            with KnowledgeBase(folder, None, load) as writer:
+            with KnowledgeFolder(folder, None, load) as writer:
                 for number in range(1, 9):
                     add_documents(writer, [document(f"d{n}", number) for n in range(3)])
             done.set()
@@ -164,7 +164,7 @@ def test_a_reader_sees_the_old_document_or_the_new_and_never_half(folder: Path) 
 
 
 def test_moved_to_another_store_and_back_it_is_the_same(folder: Path, address: str) -> None:
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         add_documents(kb, [document(f"d{n}", n) for n in range(8)])
         remove(kb, ["d5"])
         kb.set_setting("weight", 0.25)
@@ -178,7 +178,7 @@ def test_moved_to_another_store_and_back_it_is_the_same(folder: Path, address: s
             add_documents(kb, [document("late", 1)])
         with pytest.raises(UserError, match="was moved"):
             kb.set_setting("weight", 0.75)
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert versions(kb) == before and kb.get_setting("weight") == 0.25
         assert [found for found, _ in hits_of(kb)] == [found for found, _ in hits]
         for (_, ours), (_, theirs) in zip(hits_of(kb), hits, strict=True):
@@ -186,12 +186,12 @@ def test_moved_to_another_store_and_back_it_is_the_same(folder: Path, address: s
         add_documents(kb, [document("d9", 9)])
         assert verify(kb).problems == ()
         move_to(kb, address)
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert kb.backend.name == address.partition("://")[0]
         assert versions(kb) == before | {"d9": {"9"}} and verify(kb).problems == ()
 
 
-def hits_of(kb: KnowledgeBase) -> list[tuple[list[str], list[float]]]:
+def hits_of(kb: KnowledgeFolder) -> list[tuple[list[str], list[float]]]:
     with kb.reading() as view:
         vector = load("words").embed_queries(["version 3 of d3 line 2 word2"]).vectors[0]
         found = view.nearest(vector, 10), view.matching("version 3 of d3 line 2 word4", 10)
@@ -210,7 +210,7 @@ def test_what_a_killed_writer_left_is_finished(
     def die(*_: object) -> None:
         raise Killed
 
-    with KnowledgeBase(folder, CONFIG, load) as kb:
+    with KnowledgeFolder(folder, CONFIG, load) as kb:
         add_documents(kb, [document("d", 1)])
         place = {"index": type(kb.store(kb.current)), "flip": type(kb.ledger),
                  "erase": type(kb.ledger)}[step]  # fmt: skip
@@ -219,7 +219,7 @@ def test_what_a_killed_writer_left_is_finished(
             patch.setattr(place, name, die)
             add_documents(kb, [document("d", 2)])
         assert len(versions(kb)["d"]) == 1
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert verify(kb).problems == () and not write.unsettled(kb.ledger)
         assert len(versions(kb)["d"]) == 1
         add_documents(kb, [document("d", 3)])
@@ -253,13 +253,13 @@ def kill_writers(folder: Path, writers: int, count: int, seconds: float, seed: i
             may = {began[writer].get(place) if sure is None else sure}
             may |= {last + 1} if (last + 1) % DOCUMENTS == place else set()
             assert seen.get(place) in may, (writer, place, last, seen)
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert verify(kb).problems == ()
         assert all(len(found) == 1 for found in versions(kb).values())
 
 
 def versions_of(folder: Path, writer: int) -> dict[int, int]:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         return {
             int(source.partition("-")[2]): int(min(found))
             for source, found in versions(kb).items()

@@ -21,7 +21,7 @@ from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.rag.retrieve import Retriever
 from tests_knowledge import WordVectors, document, load, versions
@@ -31,7 +31,7 @@ CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with KnowledgeBase(tmp_path / "KB", CONFIG, load):
+    with KnowledgeFolder(tmp_path / "KB", CONFIG, load):
         return tmp_path / "KB"
 
 
@@ -64,7 +64,7 @@ def test_a_hundred_kills() -> None:
 
 
 def test_added_changed_and_deleted_are_seen_at_once(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+    with KnowledgeFolder(folder, None, load) as kb, KnowledgeFolder(folder, None, load) as other:
         add_documents(kb, [document("x", 1), document("y", 2)])
         for number in (3, 4):
             add_documents(kb, [document("x", number)])
@@ -95,7 +95,7 @@ def test_filters_are_exact_whatever_kind_of_file_the_values_came_from(
     (docs / "b.jsonl").write_text("\n".join([*lines, '{"text": "bag", "price": NaN}']))
     for n in around:
         (docs / f"{n}.md").write_text(f"---\nid no: {n}\nprice: .inf\n---\nbarrel {n}\n")
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         index(kb, [docs], CONFIG)
         with kb.reading() as view:
             for where, texts in (
@@ -125,7 +125,7 @@ def test_a_text_without_a_vector_is_left_out_and_named(
         made.vectors[["two" in text for text in texts]] = np.nan
         return made
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         monkeypatch.setattr(model, "embed_documents", failing)
         done = index(kb, [docs], CONFIG)
         assert done.added == 2 and [Path(s).name for s in done.skipped] == ["two.md"]
@@ -142,7 +142,7 @@ def test_a_text_without_a_vector_is_left_out_and_named(
 
 
 def test_a_look_does_not_change(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+    with KnowledgeFolder(folder, None, load) as kb, KnowledgeFolder(folder, None, load) as other:
         add_documents(kb, [document("x", 1)])
         with other.reading() as view:
             add_documents(kb, [document("x", 2), document("z", 9)])
@@ -160,7 +160,7 @@ def write_files(place: Path) -> None:
 def test_files_unchanged_changed_moved_and_gone(folder: Path, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     write_files(docs)
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         first = index(kb, [docs], CONFIG)
         assert (first.added, first.changed, first.skipped) == (3, 0, {})
         before = load("words").embedded
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_looked_into_loses_nothing(folder: Path, tmp_pat
     docs = tmp_path / "docs"
     docs.mkdir()
     write_files(docs / "in")
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         index(kb, [docs], CONFIG)
         (docs / "in").rename(tmp_path / "away")
         (docs / "in").symlink_to("in")  # neither there nor gone, as a lost drive
@@ -199,7 +199,7 @@ def test_a_glob_is_synchronised_as_far_as_it_reaches(
     Path("docs").mkdir()
     for place in ("docs/a", "docs/a/.kept", "notes"):
         write_files(Path(place))
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         index(kb, ["docs", "docs/a/.kept", "notes"], CONFIG)
         for place in ("docs/a", "docs/a/.kept", "notes"):
             (tmp_path / place / "one.md").unlink()
@@ -213,7 +213,7 @@ def test_a_glob_is_synchronised_as_far_as_it_reaches(
 def test_a_folder_is_removed_by_name(folder: Path, tmp_path: Path) -> None:
     write_files(tmp_path / "docs")
     write_files(tmp_path / "docs2")
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         index(kb, [tmp_path / "docs", tmp_path / "docs2"], CONFIG)
         assert remove(kb, [str(tmp_path / "docs")]) == 3
         assert all("docs2" in path for path in kb.ledger.paths())
@@ -224,13 +224,13 @@ def test_what_a_reader_notes_is_told(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "old.txt").write_bytes("Die Br\u00fccke ist gesperrt.".encode("cp1252"))
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         assert index(kb, [tmp_path / "old.txt"], CONFIG).added == 1
     assert "old.txt: not UTF-8 (byte 6); read as Windows-1252" in capsys.readouterr().err
 
 
 def test_other_settings_cut_again_and_embedders_switch_and_roll_back(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1, 20), document("y", 2, 20)])
         chunks = len(kb.ledger.rows("live"))
         index(kb, [], CONFIG.model_copy(update={"chunk_tokens": 128}))
@@ -248,7 +248,7 @@ def test_other_settings_cut_again_and_embedders_switch_and_roll_back(folder: Pat
 
 
 def test_settings_that_the_embedder_cannot_follow_change_nothing(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1)])
         before = kb.settings, kb.ledger.rows("live").tolist()
         with pytest.raises(UserError, match="more than the 512 tokens"):
@@ -258,13 +258,13 @@ def test_settings_that_the_embedder_cannot_follow_change_nothing(folder: Path) -
 
 def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
     models = {"words": load("words"), "others": WordVectors("first")}
-    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+    with KnowledgeFolder(folder, None, models.__getitem__) as kb:
         add_documents(kb, [document("x", 1)])
         first = kb.build_generation("others")
         assert kb.build_generation("others") == first  # goes on with it
     # Trained again in the same folder: what was embedded before is of no use.
     models["others"] = WordVectors("second")
-    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+    with KnowledgeFolder(folder, None, models.__getitem__) as kb:
         second = kb.build_generation("others")
         assert second > first and models["others"].embedded == len(kb.ledger.rows("live"))
         kb.switch(second)
@@ -273,7 +273,7 @@ def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
         assert kb.adopts("moved") and kb.current == replace(kb.current, embedder="moved")
         assert kb.adopts("others")
     models["others"] = WordVectors("third")
-    with KnowledgeBase(folder, None, models.__getitem__) as kb:
+    with KnowledgeFolder(folder, None, models.__getitem__) as kb:
         assert not kb.adopts("others")
         with pytest.raises(UserError, match="other weights than when it embedded"):
             add_documents(kb, [document("y", 1)])
@@ -283,7 +283,7 @@ def test_weights_are_known_by_their_fingerprint(folder: Path) -> None:
 
 
 def test_a_question_is_embedded_by_the_model_of_what_it_is_asked_of(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb, KnowledgeBase(folder, None, load) as other:
+    with KnowledgeFolder(folder, None, load) as kb, KnowledgeFolder(folder, None, load) as other:
         add_documents(other, [document("x", 1), document("y", 2)])
         number, reading = other.build_generation("others"), kb.reading
 
@@ -302,7 +302,7 @@ def test_a_question_is_embedded_by_the_model_of_what_it_is_asked_of(folder: Path
 
 
 def test_vectors_that_are_given_are_not_made(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1)])
         said = [contextual_text(chunk) for chunk in chunks_of(kb, "x")]
         other = load("given")
@@ -316,7 +316,7 @@ def test_vectors_that_are_given_are_not_made(folder: Path) -> None:
 
 
 def test_what_is_deleted_leaves_nothing_behind(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1), document("x", 2), document("y", 1)])
         assert versions(kb) == {"x": {"2"}, "y": {"1"}}
         remove(kb, ["x"])
@@ -328,19 +328,19 @@ def test_what_is_deleted_leaves_nothing_behind(folder: Path) -> None:
         assert len(kb.store(kb.current).rows()) == 0
 
 
-def chunks_of(kb: KnowledgeBase, source: str) -> list[Any]:
+def chunks_of(kb: KnowledgeFolder, source: str) -> list[Any]:
     with kb.reading() as view:
         return view.chunks(source)
 
 
 def test_a_lost_index_is_made_again(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1)])
     shutil.rmtree(folder / "index")
     with pytest.raises(UserError, match="--repair"):
-        KnowledgeBase(folder, None, load)
+        KnowledgeFolder(folder, None, load)
     before = load("words").embedded
-    with KnowledgeBase(folder, None, load, repairing=True) as kb:
+    with KnowledgeFolder(folder, None, load, repairing=True) as kb:
         assert kb.rebuild() == len(kb.ledger.rows("live"))
         assert load("words").embedded == before
         assert verify(kb).problems == ()
@@ -348,21 +348,21 @@ def test_a_lost_index_is_made_again(folder: Path) -> None:
 
 def test_ledgers_that_are_not_ours_to_open(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no knowledge base"):
-        KnowledgeBase(tmp_path / "none", None, load)
+        KnowledgeFolder(tmp_path / "none", None, load)
     link = sqlite3.connect(folder / "ledger.sqlite")
     link.execute("PRAGMA user_version = 99")
     link.close()
     with pytest.raises(UserError, match="newer tailorbird"):
-        KnowledgeBase(folder, None, load)
+        KnowledgeFolder(folder, None, load)
     for file in folder.glob("ledger.sqlite*"):
         file.unlink()
     (folder / "ledger.sqlite").write_bytes(b"no database at all" * 999)
     with pytest.raises(UserError, match="damaged"):
-        KnowledgeBase(folder, None, load)
+        KnowledgeFolder(folder, None, load)
 
 
 def test_verify_names_what_is_wrong(folder: Path) -> None:
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         add_documents(kb, [document("x", 1)])
         kb.store(kb.current).delete(kb.ledger.rows("live")[:1])
         assert "1 chunks are missing in the index" in verify(kb).problems

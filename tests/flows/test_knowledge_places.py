@@ -12,7 +12,7 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
 from tailorbird.flows.upkeep import verify
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.sqlite import connect
 from tests_knowledge import document, load
@@ -20,7 +20,7 @@ from tests_knowledge import document, load
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8)
 
 
-def texts(kb: KnowledgeBase) -> dict[str, str]:
+def texts(kb: KnowledgeFolder) -> dict[str, str]:
     with kb.reading() as snapshot:
         return {source: snapshot.text(source).strip() for source in kb.ledger.live_digests()}
 
@@ -34,7 +34,7 @@ def test_a_file_takes_no_place_of_another_files_row(
     (docs / "rules.csv").write_text("id,text\n1,Doors close at nine.\n2,No dogs.\n")
     (docs / "rules.csv#1").write_text("Doors never close.")
     (docs / "c#.txt").write_text("A language.")
-    with KnowledgeBase(tmp_path / "KB", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "KB", CONFIG, load) as kb:
         done = index(kb, ["docs"], CONFIG)
         assert "docs/rules.csv already: rename" in done.skipped["docs/rules.csv#1"]
         assert "rules.csv#1" in capsys.readouterr().err
@@ -59,7 +59,7 @@ def test_a_removed_file_whose_name_has_a_hash_comes_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("c#.txt").write_text("A language.")
-    with KnowledgeBase(tmp_path / "KB", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "KB", CONFIG, load) as kb:
         index(kb, ["c#.txt"], CONFIG)
         assert remove(kb, ["c#.txt"]) == 1
         assert index(kb, ["c#.txt"], CONFIG).added == 1
@@ -73,7 +73,7 @@ def test_names_of_bytes_and_of_letters_are_two_files(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system keeps no such names")
     (docs / "\\xe9.txt").write_text("letters")
-    with KnowledgeBase(tmp_path / "KB", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "KB", CONFIG, load) as kb:
         assert index(kb, [docs], CONFIG).added == 2
         assert sorted(texts(kb).values()) == ["byte", "letters"]
 
@@ -83,17 +83,17 @@ def test_a_folder_of_a_persons_keeps_its_files(tmp_path: Path) -> None:
     docs.mkdir()
     (docs / "a.md").write_text("Doors close at nine.")
     (docs / ".tailorignore").write_text("drafts/\n")
-    with KnowledgeBase(docs, CONFIG, load) as kb:
+    with KnowledgeFolder(docs, CONFIG, load) as kb:
         assert index(kb, [docs], CONFIG).added == 1
         assert index(kb, [docs], CONFIG).skipped == {}
     assert (docs / ".tailorignore").read_text() == "drafts/\n"
-    with KnowledgeBase(tmp_path / "KB", CONFIG, load):
+    with KnowledgeFolder(tmp_path / "KB", CONFIG, load):
         assert "*" in (tmp_path / "KB" / ".tailorignore").read_text().splitlines()
     profile, other = tmp_path / "profile", tmp_path / "other"
     profile.write_text("mine")
     other.mkdir()
     (other / ".tailorignore").symlink_to(profile)
-    with KnowledgeBase(other, CONFIG, load):
+    with KnowledgeFolder(other, CONFIG, load):
         assert profile.read_text() == "mine"
 
 
@@ -132,7 +132,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting needs a right that is not there")
     try:
-        with KnowledgeBase(disk / "KB", CONFIG, load) as kb:
+        with KnowledgeFolder(disk / "KB", CONFIG, load) as kb:
             add_documents(kb, [document("x", 1, 20)])
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         yield disk / "KB"
@@ -141,7 +141,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_knowledge_base_that_may_only_be_read(read_only: Path, tmp_path: Path) -> None:
-    with KnowledgeBase(read_only, None, load) as kb:
+    with KnowledgeFolder(read_only, None, load) as kb:
         assert verify(kb).problems == ()
         with kb.reading() as snapshot:
             assert snapshot.matching(snapshot.text("x").split()[0], 3)
@@ -150,4 +150,4 @@ def test_a_knowledge_base_that_may_only_be_read(read_only: Path, tmp_path: Path)
         with pytest.raises(UserError, match="cannot be written"):
             kb.set_setting("weight", 0.5)
     with pytest.raises(UserError, match="cannot be written"):
-        KnowledgeBase(read_only.parent / "other", CONFIG, load)
+        KnowledgeFolder(read_only.parent / "other", CONFIG, load)

@@ -16,7 +16,7 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents
 from tailorbird.flows.upkeep import move_to, verify
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.pgvector import PostgresStore
 from tailorbird.knowledge.postgres import Server
 from tests_knowledge import document, load, versions
@@ -33,7 +33,7 @@ def address() -> str:
 
 @pytest.fixture
 def folder(address: str, tmp_path: Path) -> Path:
-    with KnowledgeBase(tmp_path / "kb", CONFIG, load, store=address) as kb:
+    with KnowledgeFolder(tmp_path / "kb", CONFIG, load, store=address) as kb:
         add_documents(kb, [document("d", 1)])
     return tmp_path / "kb"
 
@@ -52,13 +52,13 @@ def schema_of(address: str) -> str:
 
 def test_two_hosts_write_one_knowledge_base(folder: Path, address: str, tmp_path: Path) -> None:
     """Each host has a folder of its own that points to the server."""
-    with KnowledgeBase(tmp_path / "other", CONFIG, load, store=address) as there:
+    with KnowledgeFolder(tmp_path / "other", CONFIG, load, store=address) as there:
         assert versions(there) == {"d": {"1"}}
         add_documents(there, [document("d", 2), document("e", 1)])
-        with KnowledgeBase(folder, None, load) as here:
+        with KnowledgeFolder(folder, None, load) as here:
             assert versions(here) == {"d": {"2"}, "e": {"1"}}
 
-            def add(kb: KnowledgeBase, name: str) -> None:
+            def add(kb: KnowledgeFolder, name: str) -> None:
                 for number in range(8):
                     add_documents(kb, [document(f"{name}{number}", number)])
 
@@ -76,14 +76,14 @@ def test_a_newer_schema_and_other_programs_tables(
 ) -> None:
     admin.execute(f"UPDATE {schema_of(address)}.tailorbird_keys SET last = 9 WHERE name = 'schema'")
     with pytest.raises(UserError, match="newer tailorbird.*9, ours 1"):
-        KnowledgeBase(folder, None, load)
+        KnowledgeFolder(folder, None, load)
     other = place_of("postgresql")
     admin.execute(f"CREATE SCHEMA {schema_of(other)}")
     admin.execute(f"CREATE TABLE {schema_of(other)}.settings (mine text)")
     with pytest.raises(UserError, match="another program's tables"):
-        KnowledgeBase(tmp_path / "kb2", CONFIG, load, store=other)
+        KnowledgeFolder(tmp_path / "kb2", CONFIG, load, store=other)
     with pytest.raises(UserError, match="no knowledge base"):
-        KnowledgeBase(tmp_path / "kb3", None, load, store=place_of("postgresql"))
+        KnowledgeFolder(tmp_path / "kb3", None, load, store=place_of("postgresql"))
 
 
 def test_a_user_without_the_right(address: str, admin: Any, tmp_path: Path) -> None:
@@ -91,15 +91,15 @@ def test_a_user_without_the_right(address: str, admin: Any, tmp_path: Path) -> N
     admin.execute("CREATE ROLE guest LOGIN")
     as_guest = address.replace("postgres@", "guest@")
     with pytest.raises(UserError, match="permission denied") as caught:
-        KnowledgeBase(tmp_path / "kb", CONFIG, load, store=as_guest)
+        KnowledgeFolder(tmp_path / "kb", CONFIG, load, store=as_guest)
     assert "GRANT" in caught.value.fix
-    with KnowledgeBase(tmp_path / "kb2", CONFIG, load, store=address) as kb:
+    with KnowledgeFolder(tmp_path / "kb2", CONFIG, load, store=address) as kb:
         add_documents(kb, [document("d", 1)])
     # One who may read and not write searches, and is told when it writes.
     name = schema_of(address)
     admin.execute(f"GRANT USAGE ON SCHEMA {name} TO guest")
     admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO guest")
-    with KnowledgeBase(tmp_path / "kb3", None, load, store=as_guest) as kb:
+    with KnowledgeFolder(tmp_path / "kb3", None, load, store=as_guest) as kb:
         assert kb.read_only and versions(kb) == {"d": {"1"}} and verify(kb).problems == ()
         with pytest.raises(UserError, match="permission denied"):
             add_documents(kb, [document("e", 1)])
@@ -137,7 +137,7 @@ def test_a_connection_lost_in_the_middle_of_a_replacement(
         add(self, *given)
         assert admin.execute(cut).fetchone()[0]
 
-    with KnowledgeBase(folder, None, load) as kb:
+    with KnowledgeFolder(folder, None, load) as kb:
         monkeypatch.setattr(PostgresStore, "add", lose)
         with pytest.raises(UserError, match="no connection to postgresql://postgres@") as caught:
             add_documents(kb, [document("d", 2)])
@@ -169,7 +169,7 @@ def test_a_connection_lost_in_the_middle_of_a_replacement(
 )
 def test_passwords_are_not_shown(given: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        KnowledgeBase(tmp_path / "kb", CONFIG, load, store=given)
+        KnowledgeFolder(tmp_path / "kb", CONFIG, load, store=given)
     shown = str(caught.value) + repr(caught.value.__cause__)
     dumped = json.dumps(Config(knowledge={"store": given}).model_dump(mode="json"))
     for secret in (PASSWORD, QUOTED, "f1re", "ter/"):
@@ -180,7 +180,7 @@ def test_passwords_are_not_shown(given: str, tmp_path: Path) -> None:
 def test_a_password_is_used_and_not_kept(folder: Path, address: str, tmp_path: Path) -> None:
     # The server of the tests trusts all of this machine: any password will do.
     with_it = address.replace("postgres@", f"postgres:{QUOTED}@")
-    with KnowledgeBase(tmp_path / "kb2", CONFIG, load, store=with_it) as kb:
+    with KnowledgeFolder(tmp_path / "kb2", CONFIG, load, store=with_it) as kb:
         assert versions(kb) == {"d": {"1"}}
     written = "".join(path.read_text() for path in (tmp_path / "kb2").iterdir())
     assert "f1re" not in written and json.loads((tmp_path / "kb2" / "ledger.json").read_text())
@@ -189,7 +189,7 @@ def test_a_password_is_used_and_not_kept(folder: Path, address: str, tmp_path: P
 def test_a_folder_of_pointers_that_is_damaged(folder: Path) -> None:
     (folder / "ledger.json").write_text("{")
     with pytest.raises(UserError, match=r"ledger\.json is damaged"):
-        KnowledgeBase(folder, None, load)
+        KnowledgeFolder(folder, None, load)
 
 
 def test_many_rows_get_an_index_and_filters_lose_nothing(
@@ -269,21 +269,21 @@ def test_a_move_that_was_killed_begins_again(
     def die(*_: object) -> None:
         raise Killed
 
-    with KnowledgeBase(tmp_path / "kb", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb", CONFIG, load) as kb:
         add_documents(kb, [document(f"d{n}", n) for n in range(3)])
         for step in ("add", "optimize"):
             with monkeypatch.context() as patch, pytest.raises(Killed):
                 patch.setattr(PostgresStore, step, die)
                 move_to(kb, address)
-            with KnowledgeBase(tmp_path / "kb", None, load) as same:
+            with KnowledgeFolder(tmp_path / "kb", None, load) as same:
                 assert same.backend.name == "lancedb"
                 add_documents(same, [document(step, 1)])
         move_to(kb, address)
-    with KnowledgeBase(tmp_path / "kb", None, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb", None, load) as kb:
         assert kb.backend.name == "postgresql" and len(versions(kb)) == 5
         assert verify(kb).problems == ()
         taken = address
-    with KnowledgeBase(tmp_path / "kb2", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb2", CONFIG, load) as kb:
         add_documents(kb, [document("x", 1)])
         with pytest.raises(UserError, match="holds a knowledge base already"):
             move_to(kb, taken)

@@ -14,7 +14,7 @@ from tailorbird.cli import main
 from tailorbird.config import load_config
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.flows.knowledge import KnowledgeBase
-from tailorbird.knowledge.base import KnowledgeBase as Store
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.filter import parse
 
 ODD = os.fsdecode(b"caf\xe9")
@@ -92,7 +92,7 @@ def test_verbs_from_python(tmp_path: Path) -> None:
         lambda: tailorbird.evaluate("RUN", Path(ODD)),
         lambda: tailorbird.evaluate("RUN", text=ODD),
         lambda: parse(f"kind = '{ODD}'"),
-        lambda: Store.open(tmp_path / ODD),
+        lambda: KnowledgeFolder.open(tmp_path / ODD),
     ):
         with pytest.raises(UserError, match="no UTF-8"):
             call()

@@ -14,7 +14,7 @@ from tailorbird.arms.protocol import MIX, RETRIEVAL, Arm
 from tailorbird.arms.saved import PROMPTED, run_config
 from tailorbird.arms.vectors import split_vectors
 from tailorbird.errors import UserError
-from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import ArmReport, Cost, Example, TaskSpec
 from tailorbird.runs.files import inner
@@ -62,7 +62,7 @@ class FewShotArm(Arm):
         test = task.test(split, parts, config, answering.reads)
         log.say(f"{job.name}: {config.model.name} on {answering.device.words}")
         vectors = split_vectors(job.config, split, job.folder.run)
-        memory = Memory(vectors.train, split.train, ())
+        memory = LabelledVectors(vectors.train, split.train, ())
         shots = _Shots(memory, task, answering, test.max_new_tokens)
         k = job.config.rag.k or _choose_k(shots, split.validation, vectors.validation)
         validation, _ = shots.tokens(split.validation, vectors.validation, k)
@@ -119,7 +119,7 @@ def _answering(job: ArmJob, tuned: RunFolder | None) -> "Answering":
 class _Shots:
     """Puts similar training pairs before conversations, as many as fit."""
 
-    memory: Memory
+    memory: LabelledVectors
     task: "WritingTask"
     answering: "Answering"
     answer: int

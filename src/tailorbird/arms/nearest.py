@@ -7,7 +7,7 @@ from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm
 from tailorbird.arms.saved import run_config
 from tailorbird.arms.vectors import split_vectors
-from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ArmReport, TaskSpec
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks import writing_task
@@ -36,7 +36,7 @@ class NearestArm(Arm):
         parts = task.encode_parts(split, reader, reader.limit, config)
         test = task.test(split, parts, config, reader.reads)
         assert test.scoring is not None
-        indices, _ = Memory(vectors.train, split.train, ()).nearest(vectors.test, 1)
+        indices, _ = LabelledVectors(vectors.train, split.train, ()).nearest(vectors.test, 1)
         place = {example.row: i for i, example in enumerate(split.test)}
         rows = [int(indices[place[row], 0]) for row in test.questions.rows]
         outputs = [str(split.train[row].label) for row in rows]

@@ -19,7 +19,7 @@ from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
 from tailorbird.models.embed import Embedder
-from tailorbird.rag.neighbours import Memory, VoteSettings
+from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
 from tailorbird.records import ArmReport, Example, Neighbour, Target, TaskSpec
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import check_shape, damaged, read_arrays, read_as, read_rows, reading
@@ -52,7 +52,9 @@ class NeighboursArm(Arm):
         target = task.target(split)
         vectors = split_vectors(job.config, split, job.folder.run)
         started = time.perf_counter()
-        memory = Memory(vectors.train, split.train, split.labels, task.votes(split.train, target))
+        memory = LabelledVectors(
+            vectors.train, split.train, split.labels, task.votes(split.train, target)
+        )
         truth = task.truths(split.validation, target)
         judge = None
         if memory.values is not None:
@@ -104,7 +106,7 @@ class NeighboursSource(OutputSource):
         if self.learns:
             labels += sorted({str(e.label) for e in examples} - set(labels))
         with reading(self.place / EXAMPLES):
-            self.memory = Memory(vectors, examples, labels, task.votes(examples, target))
+            self.memory = LabelledVectors(vectors, examples, labels, task.votes(examples, target))
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """See `OutputSource.probabilities`."""

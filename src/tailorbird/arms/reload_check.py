@@ -17,7 +17,7 @@ from tailorbird.arms.process import TRUST
 from tailorbird.arms.saved import open_arm, run_config
 from tailorbird.arms.vectors import split_vectors
 from tailorbird.config import Config
-from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ReloadCheck, Split
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.split import load_split
@@ -66,7 +66,7 @@ def _nearest(
         return {}
     vectors = split_vectors(config, split, run)
     # Only looked at: the neighbours do not vote here.
-    memory = Memory(vectors.train, split.train, ())
+    memory = LabelledVectors(vectors.train, split.train, ())
     return {
         i: [asdict(n) for n in memory.neighbours(vectors.test[i], _NEAREST)] for i in sorted(wrong)
     }

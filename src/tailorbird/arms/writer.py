@@ -25,7 +25,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_writer, tokenizer_in
-from tailorbird.rag.neighbours import Memory
+from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.files import damaged, read_as
@@ -95,7 +95,7 @@ class PairMemory:
         shown: How many stand before a prompt.
     """
 
-    memory: Memory
+    memory: LabelledVectors
     embedder: Embedder
     shown: int
 
@@ -110,7 +110,7 @@ class PairMemory:
         place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
         embedder = _embedder(config.model.model_copy(update={"name": place}).model_dump_json())
         vectors, examples = read_examples_of(folder.file(MODEL), embedder)
-        return cls(Memory(vectors, examples, ()), embedder, prompted.k)
+        return cls(LabelledVectors(vectors, examples, ()), embedder, prompted.k)
 
     def near(self, prompts: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
         """Return the pairs that are most similar to each prompt."""

@@ -53,7 +53,7 @@ def index(
     from tailorbird.errors import UserError
     from tailorbird.flows import index as flow
     from tailorbird.flows import upkeep
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
 
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
@@ -65,7 +65,7 @@ def index(
         raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
     # A folder that does not exist yet is made only when there is something to put in.
     made = given if paths else None
-    with KnowledgeBase(Path(store), made, repairing=repair, store=place) as kb:
+    with KnowledgeFolder(Path(store), made, repairing=repair, store=place) as kb:
         told = _change(kb, repair, rollback, embedder, remove)
         if paths:
             told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()

@@ -25,9 +25,9 @@ def tune_retriever(
     if qrels is not None and queries is None:
         raise UserError("--qrels needs the queries they judge", "add --queries FILE")
     from tailorbird.flows.publish_retriever import tune_store
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
 
-    opened = KnowledgeBase.open(store)
+    opened = KnowledgeFolder.open(store)
     command = options.command_line()
     report = tune_store(
         opened, config, queries, qrels, reranker=reranker, resume=resume, command=command

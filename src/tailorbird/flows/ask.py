@@ -14,9 +14,9 @@ def open_answerer(store: str | Path, config: Config) -> Answerer:
     Raises:
         UserError: There is none, or a setting does not fit.
     """
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
 
-    return Answerer(KnowledgeBase.open(Path(store)), config, make_writer(config))
+    return Answerer(KnowledgeFolder.open(Path(store)), config, make_writer(config))
 
 
 def make_writer(config: Config) -> Writes | None:

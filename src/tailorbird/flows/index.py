@@ -14,7 +14,7 @@ from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import FileResult, FileVersion, find_files, read_files, source_of
 from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.knowledge.base import KnowledgeBase, recipe_of
+from tailorbird.knowledge.base import KnowledgeFolder, recipe_of
 from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, PendingDocument
 from tailorbird.knowledge.write import Batch
@@ -58,7 +58,7 @@ class Indexed:
 
 
 def index(
-    kb: KnowledgeBase, paths: Sequence[str | Path], config: IndexConfig, sync: bool = False
+    kb: KnowledgeFolder, paths: Sequence[str | Path], config: IndexConfig, sync: bool = False
 ) -> Indexed:
     """Bring a knowledge base up to date with files and folders.
 
@@ -90,7 +90,7 @@ def index(
     return done
 
 
-def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
+def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed:
     """Add documents that come from no file; one of the same source is replaced."""
     started = time.monotonic()
     done = Indexed()
@@ -103,7 +103,7 @@ def add_documents(kb: KnowledgeBase, documents: Iterable[Document]) -> Indexed:
     return done
 
 
-def put_file(kb: KnowledgeBase, path: Path, name: str) -> Indexed:
+def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
     """Put one file into a knowledge base under a name of its own, in place of what had it.
 
     All of its documents change at once for those who ask: a batch is one transaction.
@@ -134,7 +134,7 @@ def _renamed(document: Document, before: str, name: str) -> Document:
     return replace(renamed, digest=document_digest(renamed))
 
 
-def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
+def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
     """Delete documents by source, or all those of a file or folder; return how many there were.
 
     Raises:
@@ -171,7 +171,7 @@ def remove(kb: KnowledgeBase, sources: Sequence[str]) -> int:
 class _Ingest:
     """Gathers documents until they fill a batch."""
 
-    def __init__(self, kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
+    def __init__(self, kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
         self.kb, self.config, self.done = kb, config, done
         self.taken: dict[str, tuple[str, str]] = {}
         self.moving: set[str] = set()
@@ -319,7 +319,7 @@ class _Ingest:
         return False
 
 
-def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
+def _recut(kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
     """Cut again what other settings have cut; the texts are in the ledger."""
     old = kb.ledger.outdated(recipe_of(config))
     # Kept before the cutting, so that a run that was killed is gone on with by the next.
@@ -339,7 +339,7 @@ def _recut(kb: KnowledgeBase, config: IndexConfig, done: Indexed) -> None:
 
 
 def _delete_gone(
-    kb: KnowledgeBase, paths: Sequence[str | Path], there: set[str], done: Indexed
+    kb: KnowledgeFolder, paths: Sequence[str | Path], there: set[str], done: Indexed
 ) -> None:
     """Delete documents of files below the paths that are there no more."""
     roots = [source_of(Path(path)) for path in paths]

@@ -16,7 +16,7 @@ from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
 from tailorbird.flows.judge_answers import Answers, score_all
 from tailorbird.flows.output import run_folder
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
@@ -97,7 +97,7 @@ def judge(
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
     _check_apart(test, train)
-    kb: Keeps = KnowledgeBase.open(store)
+    kb: Keeps = KnowledgeFolder.open(store)
     if answerer is None and any(question.answers for question in test):
         answerer = as_asked(kb, config)
     return judge_open(kb, str(store), (test, train), config, answerer, command)
@@ -212,7 +212,7 @@ def _by_side(
     if mode != "dense":
         hits["words"] = [list(sides.words) for sides in found]
     if mode != "words":
-        hits["dense"] = [list(sides.dense[: sides.found]) for sides in found]
+        hits["dense"] = [list(sides.dense[: sides.dense_count]) for sides in found]
     if mode == "hybrid":
         pairs = zip(found, weighed.weights, strict=True)
         hits["hybrid"] = [retriever.fuse(sides, weight) for sides, weight in pairs]

@@ -11,7 +11,7 @@ from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 from tailorbird.flows import index as indexing
 from tailorbird.flows import upkeep
-from tailorbird.knowledge.base import KnowledgeBase as Store
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.records import Answer, Document, Passage
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class KnowledgeBase:
         flags = {_SHORT.get(name, name.replace("__", ".")): v for name, v in settings.items()}
         plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
         self.config = load_config(flags=plain)
-        self.store = Store(path, self.config.index, store=self.config.knowledge.store)
+        self.store = KnowledgeFolder(path, self.config.index, store=self.config.knowledge.store)
         asked = self.config.index
         if "embedder" in asked.model_fields_set and not self.store.adopts(asked.embedder):
             kept = self.store.settings.embedder

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,51 +13,22 @@ from tailorbird.config import Config
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.output import run_folder, saved_config
-from tailorbird.flows.tune_retriever import Grounds, Tuned, tune_embedder, write_report
+from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder, write_report
 from tailorbird.knowledge.ledger import text_hash
+from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
-from tailorbird.records import Chunk, Hit
+from tailorbird.records import Hit
 from tailorbird.records.retriever import RetrieverReport
 from tailorbird.runs.folder import RunFolder
 
 
-class Look(Protocol):
-    """One snapshot of a knowledge base."""
-
-    def sources(self) -> Sequence[str]:
-        """Return its documents."""
-        ...
-
-    def chunks(self, source: str) -> list[Chunk]:
-        """Return a document's chunks, in order."""
-        ...
-
-    def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks that match the words best."""
-        ...
-
-    def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
-        """Return the chunks' unit vectors ``[n, d]``."""
-        ...
-
-
-class Knowledge(Protocol):
+class SwitchableKnowledge(Knowledge, Protocol):
     """What tuning needs of a knowledge base: to be read, and to be given another embedder."""
-
-    folder: Path
 
     @property
     def embedder(self) -> Any:
         """The model that its chunks were embedded with; `name` says which."""
-        ...
-
-    def reading(self) -> AbstractContextManager[Look]:
-        """Return a look at it that no writer changes."""
-        ...
-
-    def get_setting(self, name: str) -> Any:
-        """Return a kept value; None where there is none."""
         ...
 
     def set_setting(self, name: str, value: Any) -> None:
@@ -77,7 +47,7 @@ class Knowledge(Protocol):
 
 
 def tune_store(
-    kb: Knowledge,
+    kb: SwitchableKnowledge,
     config: Config,
     queries: Path | None,
     qrels: Path | None,
@@ -122,7 +92,7 @@ def tune_store(
     return report
 
 
-def publish(kb: Knowledge, tuned: Tuned, texts: Sequence[str]) -> None:
+def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None:
     """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
 
     Args:
@@ -138,7 +108,7 @@ def publish(kb: Knowledge, tuned: Tuned, texts: Sequence[str]) -> None:
     log.say(f"switched to generation {generation}: {model}")
 
 
-def _kept(kb: Knowledge, model: Path, kind: str) -> Path:
+def _kept(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
     """Copy a model into the knowledge base, which must not need the run's folder to be read."""
     place = RunFolder(kb.folder.resolve() / kind)
     number = 1
@@ -149,7 +119,7 @@ def _kept(kb: Knowledge, model: Path, kind: str) -> Path:
     return place.file(str(number))
 
 
-def grounds_of(kb: Knowledge) -> Grounds:
+def grounds_of(kb: SwitchableKnowledge) -> RetrieverData:
     """Return every chunk of a knowledge base with its vector, and its word side."""
     with kb.reading() as view:
         chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
@@ -158,10 +128,12 @@ def grounds_of(kb: Knowledge) -> Grounds:
         vectors = view.vectors([Hit(chunk, 0.0) for chunk in chunks])
     corpus = corpus_of(chunks, [contextual_text(chunk) for chunk in chunks])
     places = {chunk.id: place for place, chunk in enumerate(chunks)}
-    return Grounds(corpus, vectors, _words(kb, places), kb.embedder.name)
+    return RetrieverData(corpus, vectors, _words(kb, places), kb.embedder.name)
 
 
-def _words(kb: Knowledge, places: dict[str, int]) -> Callable[[str, int], dict[int, float]]:
+def _words(
+    kb: SwitchableKnowledge, places: dict[str, int]
+) -> Callable[[str, int], dict[int, float]]:
     def matching(question: str, k: int) -> dict[int, float]:
         # A look for each question: one held open for all of training would hold up writers, and
         # what they have added since is not in `places`.
@@ -174,8 +146,8 @@ def _words(kb: Knowledge, places: dict[str, int]) -> Callable[[str, int], dict[i
 
 
 def _reranker(
-    kb: Knowledge,
-    grounds: Grounds,
+    kb: SwitchableKnowledge,
+    grounds: RetrieverData,
     queries: Queries,
     config: Config,
     folder: RunFolder,

@@ -12,7 +12,7 @@ from tailorbird.documents import source_of
 from tailorbird.documents.parsed import document_digest
 from tailorbird.flows.index import Indexed, add_documents, index, remove
 from tailorbird.flows.question_sheet import Finder, holds, piece_of
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.rag.substitute import Substitution, choose_substitutions, substituted
 from tailorbird.records import Chunk, Document, Question
 from tailorbird.runs.folder import RunFolder
@@ -65,7 +65,7 @@ def make_change(
     place = run.file(CHANGED)
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(finder.kb.folder, place)
-    kb = KnowledgeBase.open(place)
+    kb = KnowledgeFolder.open(place)
     if config.questions.changed is not None:
         done = _edit(kb, config.questions.changed)
         answers = {q.id: q.changed for q in test if q.changed}
@@ -88,7 +88,7 @@ def make_change(
     return Change(changed, unchanged, str(place), done.seconds, what)
 
 
-def _edit(kb: KnowledgeBase, place: str) -> Indexed:
+def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
     """Index documents as they are after an edit, in the place of those of the same name.
 
     A row is the same by its id, a file by its path below the folder: the edit lies elsewhere, and
@@ -126,7 +126,7 @@ def _chosen(
     return choose_substitutions(test, sources, texts, pool, asked.substitutions, asked.seed)
 
 
-def _edited(kb: KnowledgeBase, chosen: Sequence[Substitution]) -> list[Document]:
+def _edited(kb: KnowledgeFolder, chosen: Sequence[Substitution]) -> list[Document]:
     edited = []
     for source in dict.fromkeys(change.source for change in chosen):
         known = kb.ledger.document(source)

@@ -15,7 +15,7 @@ from tailorbird.data.judged import is_squad, read_paragraphs
 from tailorbird.documents.parsed import document_digest
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.metrics.answer_match import match_words
 from tailorbird.rag.judge import Names
 from tailorbird.rag.retrieve import Retriever
@@ -29,7 +29,7 @@ _SEEN = 100
 _CPU_TOKENS, _GPU_TOKENS = 512, 2048
 
 
-def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeBase, Config]:
+def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeFolder, Config]:
     """Return the knowledge base, its documents indexed first where they are given.
 
     Args:
@@ -43,14 +43,14 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
     asked = config.questions
     squad = is_squad(questions) and asked.store is None
     if asked.store is not None and asked.documents is None:
-        kb = KnowledgeBase.open(Path(asked.store))
+        kb = KnowledgeFolder.open(Path(asked.store))
     else:
         given = config.index
         if given.chunk_tokens is None and asked.store is None:
             # Short ones leave room for several before a question.
             given = given.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
         config = config.model_copy(update={"index": given})
-        kb = KnowledgeBase.create(Path(asked.store or run.file(KNOWLEDGE)), given)
+        kb = KnowledgeFolder.create(Path(asked.store or run.file(KNOWLEDGE)), given)
     embedder = config.index.embedder
     if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
         raise UserError(
@@ -78,7 +78,7 @@ def _paragraph(name: str, title: str, text: str) -> Document:
 class Finder:
     """Finds passages of a knowledge base for questions, and those that hold the answers."""
 
-    kb: KnowledgeBase
+    kb: KnowledgeFolder
     config: Config
     names: Names
 
@@ -172,7 +172,7 @@ def passages_that_fit(config: Config, found: Sequence[Sequence[Piece]], cpu: boo
 
 
 def with_shots(
-    kb: KnowledgeBase, train: Sequence[Question], items: Sequence[Item], count: int
+    kb: KnowledgeFolder, train: Sequence[Question], items: Sequence[Item], count: int
 ) -> tuple[Item, ...]:
     """Return the items with the training questions most like each, and their answers."""
     known = [question for question in train if question.answerable and question.answers]

@@ -8,8 +8,8 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.tune_retriever import (
-    Grounds,
-    Prepared,
+    RetrieverData,
+    TrainingPairs,
     fit_and_save,
     in_common,
     prepare_pairs,
@@ -24,7 +24,7 @@ from tailorbird.rag.fuse import EVEN
 from tailorbird.rag.pairs import Queries
 from tailorbird.rag.publish_gate import NEW, judge
 from tailorbird.rag.rerank import Reranker
-from tailorbird.rag.tune import DEPTH, Candidates, load_reranker
+from tailorbird.rag.tune import DEPTH, RerankCandidates, load_reranker
 from tailorbird.records.retriever import RetrieverReport
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 
@@ -37,7 +37,7 @@ NEGATIVES = 4
 
 
 def tune_reranker(
-    grounds: Grounds, queries: Queries, config: Config, folder: RunFolder, *, resume: bool
+    grounds: RetrieverData, queries: Queries, config: Config, folder: RunFolder, *, resume: bool
 ) -> tuple[RetrieverReport, Path]:
     """Tune a cross-encoder and judge it against no reranker and the one in use.
 
@@ -93,12 +93,12 @@ def tune_reranker(
     return report, folder.file(MODEL).resolve()
 
 
-def _served(model: str, tested: Candidates, device: Device) -> list[list[str]]:
+def _served(model: str, tested: RerankCandidates, device: Device) -> list[list[str]]:
     """Return the orders of what will serve, which reads the saved folder in its own way."""
     return tested.reranked(Reranker(ModelConfig(name=model), device).score_pairs)
 
 
-def _weight(data: Prepared, embedder: Embedder, config: Config) -> float:
+def _weight(data: TrainingPairs, embedder: Embedder, config: Config) -> float:
     if data.words is None:
         return 1.0
     if config.retrieve.weight is not None:
@@ -108,18 +108,18 @@ def _weight(data: Prepared, embedder: Embedder, config: Config) -> float:
 
 
 def _candidates(
-    data: Prepared, queries: Queries, embedder: Embedder, config: Config, weight: float
-) -> Candidates:
+    data: TrainingPairs, queries: Queries, embedder: Embedder, config: Config, weight: float
+) -> RerankCandidates:
     """Return what the reranker is given: the best chunks of the fused ranking."""
     sides = sides_of(data, queries, embedder, data.vectors, config)
     most = max(config.retrieve.rerank, DEPTH)
     places = {q: sides.ranking(place, weight)[:most] for place, q in enumerate(queries.texts)}
-    return Candidates(queries, places, data.corpus)
+    return RerankCandidates(queries, places, data.corpus)
 
 
 def _learn(
-    data: Prepared,
-    chosen: Candidates,
+    data: TrainingPairs,
+    chosen: RerankCandidates,
     base: str,
     config: Config,
     folder: RunFolder,

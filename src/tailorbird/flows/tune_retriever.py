@@ -27,7 +27,7 @@ from tailorbird.rag.pairs import (
     without_headings,
     without_leaks,
 )
-from tailorbird.rag.publish_gate import NEW, Gate, Sides, both_sides, judge
+from tailorbird.rag.publish_gate import NEW, Gate, JudgedSides, both_sides, judge
 from tailorbird.rag.tune import (
     WordSide,
     best_chunks,
@@ -50,7 +50,7 @@ _SHOWN = 200
 
 
 @dataclass(frozen=True)
-class Grounds:
+class RetrieverData:
     """What a retriever is tuned on.
 
     Attributes:
@@ -83,7 +83,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingPairs:
     """Pairs to learn from, and queries to choose and to test on, with the texts they rank."""
 
     pairs: list[RankingPair]
@@ -96,7 +96,12 @@ class Prepared:
 
 
 def tune_embedder(
-    grounds: Grounds, queries: Queries | None, config: Config, folder: RunFolder, *, resume: bool
+    grounds: RetrieverData,
+    queries: Queries | None,
+    config: Config,
+    folder: RunFolder,
+    *,
+    resume: bool,
 ) -> Tuned:
     """Tune the embedder of `grounds` and judge it on queries that nothing was chosen on.
 
@@ -143,7 +148,7 @@ def tune_embedder(
     return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
 
 
-def in_common(data: Prepared, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
+def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
     """Return what the reports of embedders and rerankers tell alike, by the report's names."""
     return {
         "tests": gate.tests,
@@ -177,9 +182,9 @@ class _Ranked:
     """An embedder's ranking of the held-out queries, its weight chosen on validation."""
 
     def __init__(
-        self, embedder: Embedder, vectors: np.ndarray, data: Prepared, config: Config
+        self, embedder: Embedder, vectors: np.ndarray, data: TrainingPairs, config: Config
     ) -> None:
-        def sides(queries: Queries) -> Sides:
+        def sides(queries: Queries) -> JudgedSides:
             return sides_of(data, queries, embedder, vectors, config)
 
         self.weight = sides(data.parts.validation).choose().weight if data.words else 1.0
@@ -187,8 +192,8 @@ class _Ranked:
 
 
 def sides_of(
-    data: Prepared, queries: Queries, embedder: Embedder, vectors: np.ndarray, config: Config
-) -> Sides:
+    data: TrainingPairs, queries: Queries, embedder: Embedder, vectors: np.ndarray, config: Config
+) -> JudgedSides:
     """Return what dense search in `vectors` ``[chunks, d]`` and words find for queries."""
     texts = list(queries.texts.values())
     most = config.retrieve.candidates
@@ -207,8 +212,8 @@ def _embed(embedder: Embedder, texts: Sequence[str], title: str) -> np.ndarray:
 
 
 def prepare_pairs(
-    grounds: Grounds, queries: Queries | None, config: Config, old: Embedder
-) -> Prepared:
+    grounds: RetrieverData, queries: Queries | None, config: Config, old: Embedder
+) -> TrainingPairs:
     """Return the pairs with their hard negatives, and the parts that are kept from them."""
     settings = config.retriever
     wanted = settings.pairs
@@ -237,12 +242,14 @@ def prepare_pairs(
     generated = [] if wanted == "given" else generated
     pairs = _mined(given + generated, grounds, old, config)
     counts = {"judged queries": len(given), "titles and headings": len(generated)}
-    return Prepared(pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out)
+    return TrainingPairs(
+        pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out
+    )
 
 
 def _from_documents(
-    grounds: Grounds, generated: list[RankingPair], config: Config, old: Embedder
-) -> Prepared:
+    grounds: RetrieverData, generated: list[RankingPair], config: Config, old: Embedder
+) -> TrainingPairs:
     settings = config.retriever
     if len(generated) < LEAST_QUERIES:
         raise UserError(
@@ -261,11 +268,11 @@ def _from_documents(
     vectors = _embed(old, bare.texts, "embedding texts without headings")
     pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
     counts = {"judged queries": 0, "titles and headings": len(train)}
-    return Prepared(pairs, parts, bare, vectors, None, counts, left_out)
+    return TrainingPairs(pairs, parts, bare, vectors, None, counts, left_out)
 
 
 def _mined(
-    pairs: list[RankingPair], grounds: Grounds, old: Embedder, config: Config
+    pairs: list[RankingPair], grounds: RetrieverData, old: Embedder, config: Config
 ) -> list[RankingPair]:
     vectors = embed_queries(old, [pair.query for pair in pairs])
     mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
@@ -274,7 +281,7 @@ def _mined(
 
 
 def _learn(
-    data: Prepared,
+    data: TrainingPairs,
     old: Embedder,
     name: str,
     config: Config,
@@ -347,7 +354,7 @@ def fit_and_save(
     return fit
 
 
-def _hits(data: Prepared, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
+def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
     """Return each validation query's hits of both sides by the old embedder, best first."""
     queries, depth = data.parts.validation, config.retriever.mining_depth
     texts = list(queries.texts.values())

@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.knowledge.backends import backend_of
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import unpack
 from tailorbird.knowledge.move import move
 
@@ -24,7 +24,7 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def listed(kb: KnowledgeBase) -> list[dict[str, Any]]:
+def listed(kb: KnowledgeFolder) -> list[dict[str, Any]]:
     """Return every document: source, title, chunks, digest."""
     read = kb.ledger.link.execute(
         "SELECT source, title, chunks, digest FROM documents WHERE state = 'live' ORDER BY source"
@@ -32,7 +32,7 @@ def listed(kb: KnowledgeBase) -> list[dict[str, Any]]:
     return [dict(zip(("source", "title", "chunks", "digest"), row, strict=True)) for row in read]
 
 
-def stats(kb: KnowledgeBase) -> dict[str, Any]:
+def stats(kb: KnowledgeFolder) -> dict[str, Any]:
     """Return counts and sizes."""
     ledger = kb.ledger
     count = ledger.count
@@ -56,7 +56,7 @@ def stats(kb: KnowledgeBase) -> dict[str, Any]:
     }
 
 
-def verify(kb: KnowledgeBase) -> Verified:
+def verify(kb: KnowledgeFolder) -> Verified:
     """Compare ledger and index with each other and with themselves; nothing is changed."""
     ledger = kb.ledger
     problems: list[str] = []
@@ -74,13 +74,13 @@ def verify(kb: KnowledgeBase) -> Verified:
     return Verified(documents, len(live), tuple(problems))
 
 
-def repair(kb: KnowledgeBase) -> int:
+def repair(kb: KnowledgeFolder) -> int:
     """Make the index again from the ledger; return its chunks."""
     log.say("the index is made again from the ledger")
     return kb.rebuild("repair")
 
 
-def change_embedder(kb: KnowledgeBase, embedder: str) -> int:
+def change_embedder(kb: KnowledgeFolder, embedder: str) -> int:
     """Embed everything with another model, then search that; return its generation."""
     log.say(
         f"{kb.folder} was embedded with {kb.current.embedder}: everything is embedded again with "
@@ -92,7 +92,7 @@ def change_embedder(kb: KnowledgeBase, embedder: str) -> int:
     return number
 
 
-def move_to(kb: KnowledgeBase, address: str) -> dict[str, Any]:
+def move_to(kb: KnowledgeFolder, address: str) -> dict[str, Any]:
     """Move it to another store; return where it is now and how many chunks were moved."""
     chunks = move(kb, address)
     left = kb.backend.address or f"ledger.sqlite and index/ of {kb.folder}"
@@ -100,7 +100,7 @@ def move_to(kb: KnowledgeBase, address: str) -> dict[str, Any]:
     return {"store": backend_of(kb.folder).address or address, "chunks": chunks}
 
 
-def _half_documents(kb: KnowledgeBase) -> list[str]:
+def _half_documents(kb: KnowledgeFolder) -> list[str]:
     """Every document has all its chunks, and each is its piece of the text."""
     problems = []
     read = kb.ledger.link.execute(
@@ -120,7 +120,7 @@ def _half_documents(kb: KnowledgeBase) -> list[str]:
     return problems
 
 
-def _compare_index(kb: KnowledgeBase, live: np.ndarray) -> list[str]:
+def _compare_index(kb: KnowledgeFolder, live: np.ndarray) -> list[str]:
     generation = kb.current
     store = kb.store(generation)
     held = store.rows()

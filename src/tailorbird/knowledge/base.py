@@ -27,7 +27,7 @@ _BLOCK = 2000
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
 
 
-class KnowledgeBase:
+class KnowledgeFolder:
     """Documents that can be searched. Several processes may read and write it.
 
     Args:
@@ -72,14 +72,14 @@ class KnowledgeBase:
             raise
 
     @classmethod
-    def open(cls, folder: str | Path, load: LoadEmbedder = load_embedder) -> "KnowledgeBase":
+    def open(cls, folder: str | Path, load: LoadEmbedder = load_embedder) -> "KnowledgeFolder":
         """Open one that is there."""
         return cls(folder, None, load)
 
     @classmethod
     def create(
         cls, folder: str | Path, config: IndexConfig, load: LoadEmbedder = load_embedder
-    ) -> "KnowledgeBase":
+    ) -> "KnowledgeFolder":
         """Open one, or make it with these settings."""
         return cls(folder, config, load)
 
@@ -90,7 +90,7 @@ class KnowledgeBase:
         self._idle.clear()
         self.backend.close()
 
-    def __enter__(self) -> "KnowledgeBase":
+    def __enter__(self) -> "KnowledgeFolder":
         return self
 
     def __exit__(self, *_: object) -> None:

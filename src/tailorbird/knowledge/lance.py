@@ -108,7 +108,7 @@ class LanceStore:
         return np.sort(read.astype(np.int64))
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
-        """See `Vectors.nearest`; exact below `_RESIDENT_BYTES` of vectors and for few `among`."""
+        """See `VectorIndex.nearest`; exact below `_RESIDENT_BYTES` and for few `among`."""
         if among is not None and not len(among):
             return _nothing()
         if (resident := self._loaded()) is not None:
@@ -122,7 +122,7 @@ class LanceStore:
         return best(table["row"].to_numpy(), 1.0 - table["_distance"].to_numpy(), k)
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
-        """See `Words.matching`.
+        """See `WordIndex.matching`.
 
         What is `among` is picked from the ranking of all: LanceDB would count words among those
         rows only, and the same text would score differently with and without a filter.
@@ -145,7 +145,7 @@ class LanceStore:
             limit *= 8
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """See `Vectors.vectors`."""
+        """See `VectorIndex.vectors`."""
         # A row's vector never changes: one that is at hand needs no look at the table.
         if self._resident.holds(rows):
             return self._resident.vectors(rows)

@@ -7,7 +7,7 @@ from typing import Any
 from tailorbird.errors import UserError
 from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import at, remember
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.protocols import Backend, Database
 
@@ -29,7 +29,7 @@ _TABLES = {
 _OWN = ("generation", "store", write.MOVED)
 
 
-def move(kb: KnowledgeBase, address: str) -> int:
+def move(kb: KnowledgeFolder, address: str) -> int:
     """Copy a knowledge base to another store, compare both, and use the copy from then on.
 
     Readers go on meanwhile, writers wait. A move that was killed begins again; until it is done
@@ -62,7 +62,7 @@ def move(kb: KnowledgeBase, address: str) -> int:
         backend.close()
 
 
-def _moved(kb: KnowledgeBase, backend: Backend, target: Ledger) -> int:
+def _moved(kb: KnowledgeFolder, backend: Backend, target: Ledger) -> int:
     source, generation = kb.ledger, kb.current
     write.recover(source, generation, kb.store(generation))
     _clear(backend, target)

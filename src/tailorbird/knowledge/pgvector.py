@@ -204,7 +204,7 @@ class PostgresStore:
         return np.fromiter((row for (row,) in read), dtype=np.int64, count=len(read))
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
-        """See `Vectors.nearest`; exact among few rows."""
+        """See `VectorIndex.nearest`; exact among few rows."""
         with self._backend.lent() as link:
             if among is None and (lists := self._lists(link)):
                 link.execute(f"SET ivfflat.probes = {max(8, lists // _PROBED)}")
@@ -217,7 +217,7 @@ class PostgresStore:
                 return best(*self._ordered(link, vector, k, among), k)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """See `Vectors.vectors`."""
+        """See `VectorIndex.vectors`."""
         with self._backend.lent() as link:
             read = link.execute(
                 f'SELECT "row", vector FROM {self._name} WHERE "row" {link.AMONG}',
@@ -229,7 +229,7 @@ class PostgresStore:
         return np.asarray(ordered, dtype=np.float32).reshape(len(rows), self._dimension)
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
-        """See `Words.matching`."""
+        """See `WordIndex.matching`."""
         terms = Counter(terms_to_find(question))
         with self._backend.lent() as link, link.snapshot():
             segments = {

@@ -42,6 +42,10 @@ class View(Protocol):
         """Return the chunks that match the words best, by BM25, best first."""
         ...
 
+    def chunks(self, source: str) -> list[Chunk]:
+        """Return a document's chunks, in order."""
+        ...
+
     def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
         """Return up to `n` chunks of its document before and after a chunk, in order."""
         ...
@@ -103,7 +107,7 @@ class Index(Protocol):
 
 
 @runtime_checkable
-class Vectors(Protocol):
+class VectorIndex(Protocol):
     """An index that compares vectors."""
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
@@ -120,7 +124,7 @@ class Vectors(Protocol):
 
 
 @runtime_checkable
-class Words(Protocol):
+class WordIndex(Protocol):
     """An index that ranks by words."""
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
@@ -131,7 +135,7 @@ class Words(Protocol):
         ...
 
 
-class Store(Index, Vectors, Words, Protocol):
+class Store(Index, VectorIndex, WordIndex, Protocol):
     """An index of both; one that has only one side is searched by that side alone."""
 
 

@@ -11,7 +11,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.filter import Condition, parse
 from tailorbird.knowledge.ledger import Ledger, chunk_of, unpack
 from tailorbird.knowledge.metadata import comparable, metadata_of, row_of
-from tailorbird.knowledge.protocols import Index, Ranking, Vectors, Words
+from tailorbird.knowledge.protocols import Index, Ranking, VectorIndex, WordIndex
 from tailorbird.records import Chunk, Hit
 
 # Where a condition leaves this many chunks or fewer they are named to the store.
@@ -24,7 +24,7 @@ _LIVE = "FROM chunks c CROSS JOIN documents d ON d.version = c.version AND d.sta
 
 
 class Snapshot:
-    """The live documents at one moment; made by `KnowledgeBase.reading`.
+    """The live documents at one moment; made by `KnowledgeFolder.reading`.
 
     Rows of the index that the ledger does not call live here (half written ones, old versions)
     are left out, and more are asked for in their place.
@@ -52,7 +52,7 @@ class Snapshot:
     def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks that share words with the question: score and words are the BM25."""
         store = self._store
-        if not isinstance(store, Words):
+        if not isinstance(store, WordIndex):
             raise UserError(
                 "the store of this knowledge base searches no words", "--set retrieve.mode=dense"
             )
@@ -119,8 +119,8 @@ class Snapshot:
         numbers = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
         return self._vectors().vectors(np.asarray(numbers, dtype=np.int64))
 
-    def _vectors(self) -> Vectors:
-        if not isinstance(self._store, Vectors):
+    def _vectors(self) -> VectorIndex:
+        if not isinstance(self._store, VectorIndex):
             raise UserError(
                 "the store of this knowledge base compares no vectors", "--set retrieve.mode=words"
             )

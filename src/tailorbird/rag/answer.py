@@ -214,7 +214,7 @@ def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
         end: Where it ends; default: with the text.
     """
     parts = split_sentences(text[start:end])
-    shown = ""
+    layout = ""
     before: Sentence | None = None
     for part in parts:
         if part.kind == "code":
@@ -228,9 +228,9 @@ def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
         else:
             piece, gap = plain(part.text.lstrip("# ")), " "
             gap = "\n" if before is not None and before.kind not in ("prose", "heading") else gap
-        shown += (gap if shown else "") + piece
+        layout += (gap if layout else "") + piece
         before = part
-    return shown
+    return layout
 
 
 def _refusal(draft: Draft) -> tuple[bool, str]:

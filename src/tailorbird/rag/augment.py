@@ -19,7 +19,7 @@ Count = Callable[[Sequence[Message]], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedPrompt:
     """A prompt and what became of each passage.
 
     Attributes:
@@ -35,7 +35,7 @@ class Packed:
     tokens: int
 
 
-def pack(question: str, passages: Sequence[Passage], count: Count, room: int) -> Packed:
+def pack(question: str, passages: Sequence[Passage], count: Count, room: int) -> PackedPrompt:
     """Put as many passages before a question as fit, in the order of their scores.
 
     Lengths are those of the whole prompt as the model reads it, template included, so what fits
@@ -58,22 +58,22 @@ def pack(question: str, passages: Sequence[Passage], count: Count, room: int) ->
             f"{max(room, 0):,}",
             "ask more briefly, lower ask.answer_tokens, or take a model that reads more",
         )
-    kept: list[Passage] = []
+    inside: list[Passage] = []
     dropped: list[tuple[Passage, str]] = []
     for passage in sorted(passages, key=lambda p: -p.score):
-        numbered = replace(passage, number=len(kept) + 1)
-        if twin := _same(numbered, kept):
+        numbered = replace(passage, number=len(inside) + 1)
+        if twin := _same(numbered, inside):
             dropped.append((numbered, f"the same text as [{twin}]"))
             continue
-        part, rest = _fitting(numbered, lambda p: count(_messages(question, [*kept, p])) <= room)
+        part, rest = _fitting(numbered, lambda p: count(_messages(question, [*inside, p])) <= room)
         if part is not None:
-            kept.append(part)
+            inside.append(part)
         if rest is not None:
-            left = room - count(_messages(question, kept))
+            left = room - count(_messages(question, inside))
             what = "its end" if part is not None else "no sentence of it"
             dropped.append((rest, f"{what} did not fit: {left:,} of {room:,} tokens were left"))
-    messages = _messages(question, kept)
-    return Packed(messages, tuple(kept), tuple(dropped), count(messages))
+    messages = _messages(question, inside)
+    return PackedPrompt(messages, tuple(inside), tuple(dropped), count(messages))
 
 
 def heading_of(passage: Passage) -> str:
@@ -84,8 +84,8 @@ def heading_of(passage: Passage) -> str:
 
 def _messages(question: str, passages: Sequence[Passage]) -> tuple[Message, ...]:
     # One user's turn: there are chat templates that refuse a system's.
-    shown = [f"[{p.number}] {heading_of(p)}\n{p.text.strip()}" for p in passages]
-    return (Message("user", "\n\n".join([_INSTRUCTIONS, *shown, f"Question: {question}"])),)
+    blocks = [f"[{p.number}] {heading_of(p)}\n{p.text.strip()}" for p in passages]
+    return (Message("user", "\n\n".join([_INSTRUCTIONS, *blocks, f"Question: {question}"])),)
 
 
 def _fitting(
@@ -113,6 +113,6 @@ def _beginning(passage: Passage, end: int) -> Passage:
     return replace(passage, text=passage.text[:end], end=passage.start + end)
 
 
-def _same(passage: Passage, kept: Sequence[Passage]) -> int:
+def _same(passage: Passage, others: Sequence[Passage]) -> int:
     words = passage.text.split()
-    return next((other.number for other in kept if other.text.split() == words), 0)
+    return next((other.number for other in others if other.text.split() == words), 0)

@@ -45,12 +45,12 @@ class Support:
 
 def cited_numbers(text: str) -> list[int]:
     """Return the numbers of the marks ``[1]``, ``[2, 3]`` and ``[4-6]``, each once, in order."""
-    found: list[int] = []
+    numbers: list[int] = []
     for mark in _MARK.finditer(text):
         for part in re.split(r",|;|and|&", mark.group(1) or mark.group(2)):
             ends = [int(number) for number in re.findall(r"\d+", part)]
-            found += range(ends[0], min(ends[-1], ends[0] + 20) + 1)
-    return list(dict.fromkeys(found))
+            numbers += range(ends[0], min(ends[-1], ends[0] + 20) + 1)
+    return list(dict.fromkeys(numbers))
 
 
 def without_marks(text: str) -> str:
@@ -75,20 +75,20 @@ def check_answer(
         The text with the citations that stood the check, unsupported sentences marked ``[?]``,
         and the sentences.
     """
-    grounds = {passage.number: Grounds(passage) for passage in passages}
+    grounds = {passage.number: PassageParts(passage) for passage in passages}
     claims: list[Claim] = []
-    shown: list[str] = []
+    pieces: list[str] = []
     at = 0
     for start, end in _claim_spans(text):
-        written = text[start:end]
-        claim = _check(written, grounds, least)
+        sentence = text[start:end]
+        claim = _check(sentence, grounds, least)
         claims.append(claim)
-        shown += [text[at:start], _with_marks(written, claim)]
+        pieces += [text[at:start], _with_marks(sentence, claim)]
         at = end
-    return "".join([*shown, text[at:]]).strip(), tuple(claims)
+    return "".join([*pieces, text[at:]]).strip(), tuple(claims)
 
 
-class Grounds:
+class PassageParts:
     """A passage taken apart once, for every sentence that may stand in it.
 
     Args:
@@ -112,7 +112,7 @@ class Grounds:
         return self._figures[point]
 
 
-def find_support(sentence: str, grounds: Grounds) -> Support:
+def find_support(sentence: str, grounds: PassageParts) -> Support:
     """Return the place of a passage that holds most of a sentence's content words.
 
     Of places that hold equally much, one with all its figures and no other denial comes first,
@@ -122,9 +122,11 @@ def find_support(sentence: str, grounds: Grounds) -> Support:
         sentence: Without citation marks.
         grounds: The passage.
     """
-    said = plain(sentence) if "```" not in sentence else sentence
+    claim = plain(sentence) if "```" not in sentence else sentence
     passage = grounds.passage
-    tried = [_best_window(said, grounds, own, other) for own, other in readings(said, passage.text)]
+    tried = [
+        _best_window(claim, grounds, own, other) for own, other in readings(claim, passage.text)
+    ]
     (share, agrees), first, last = max(tried, key=lambda t: (t[0][1], t[0][0]))
     if last < 0:
         return Support(0.0, passage.start, passage.start, "", False)
@@ -133,24 +135,24 @@ def find_support(sentence: str, grounds: Grounds) -> Support:
 
 
 def _best_window(
-    said: str, grounds: Grounds, own: Point, other: Point
+    claim: str, grounds: PassageParts, own: Point, other: Point
 ) -> tuple[tuple[float, bool], int, int]:
     """Return share and agreement of the best place, and its first and last part; -1: none."""
-    wanted = set(content_words(without_figures(said)))
-    counted, refused = figures(said, own, claimed=True), denied(said)
+    content = set(content_words(without_figures(claim)))
+    counted, refused = figures(claim, own, claimed=True), denied(claim)
     around, each = grounds.figures(other)
     best, best_key = ((0.0, False), 0, -1), (False, 0.0, 0, 0)
     for width in range(1, _WIDEST + 1):
         for first in range(len(grounds.parts) - width + 1):
             window = slice(first, first + width)
             words = set().union(*grounds.words[window])
-            here = words & wanted if wanted else words
-            held = frozenset().union(around, *each[window])
-            share = share_held(wanted, words | grounds.around) if here or not wanted else 0.0
-            if not wanted:  # nothing but figures
-                share = float(holds(counted, held))
+            here = words & content if content else words
+            stated = frozenset().union(around, *each[window])
+            share = share_held(content, words | grounds.around) if here or not content else 0.0
+            if not content:  # nothing but figures
+                share = float(holds(counted, stated))
             denies = set().union(*grounds.denied[window])
-            agrees = holds(counted, held) and not _contradicts(wanted, refused, words, denies)
+            agrees = holds(counted, stated) and not _contradicts(content, refused, words, denies)
             key = (agrees, round(share, 6), -width, len(here))
             if key > best_key:
                 best, best_key = ((share, agrees), first, first + width - 1), key
@@ -189,27 +191,29 @@ def trail_at(passage: Passage, start: int) -> tuple[str, ...]:
     return tuple(trail)
 
 
-def _contradicts(wanted: set[str], refused: set[str], words: set[str], denies: set[str]) -> bool:
+def _contradicts(claim: set[str], refused: set[str], words: set[str], denies: set[str]) -> bool:
     """Say whether one denies a word that both hold and the other does not."""
-    return bool((wanted | refused) & (words | denies) & (refused ^ denies))
+    return bool((claim | refused) & (words | denies) & (refused ^ denies))
 
 
-def _check(written: str, grounds: dict[int, Grounds], least: float) -> Claim:
-    bare = without_marks(written)
-    cited = cited_numbers(written)
-    kept: list[Citation] = []
+def _check(sentence: str, grounds: dict[int, PassageParts], least: float) -> Claim:
+    bare = without_marks(sentence)
+    cited = cited_numbers(sentence)
+    citations: list[Citation] = []
     wrong: list[int] = []
     for number in cited:
         support = find_support(bare, grounds[number]) if number in grounds else None
         if support is not None and support.holds(least):
-            kept.append(cite(grounds[number].passage, support))
+            citations.append(cite(grounds[number].passage, support))
         else:
             wrong.append(number)
-    if not kept:
+    if not citations:
         others = [(n, find_support(bare, g)) for n, g in grounds.items() if n not in cited]
         good = [(s.share, -n, s) for n, s in others if s.holds(least)]
-        kept = [cite(grounds[-n].passage, s) for _, n, s in sorted(good, key=lambda g: g[:2])[-1:]]
-    return Claim(_one_line(bare), tuple(kept), bool(kept), tuple(wrong))
+        citations = [
+            cite(grounds[-n].passage, s) for _, n, s in sorted(good, key=lambda g: g[:2])[-1:]
+        ]
+    return Claim(_one_line(bare), tuple(citations), bool(citations), tuple(wrong))
 
 
 def _claim_spans(text: str) -> list[tuple[int, int]]:
@@ -238,10 +242,10 @@ def _claim_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _with_marks(written: str, claim: Claim) -> str:
+def _with_marks(sentence: str, claim: Claim) -> str:
     """Return what was written with the citations that stood, or the mark of unsupported."""
     marks = "".join(f"[{citation.number}]" for citation in claim.citations) or UNSUPPORTED
-    bare = _MARK.sub("", written).rstrip()
+    bare = _MARK.sub("", sentence).rstrip()
     if bare.endswith(("```", "~~~")):
         return f"{bare}\n{marks}"
     return f"{bare} {marks}"

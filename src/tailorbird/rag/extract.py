@@ -114,24 +114,24 @@ def extract(ranked: Sequence[Picked], most: int = 3, *, code: bool = False) -> l
             with it.
         code: Whether a sentence brings the code that follows it.
     """
-    kept: list[Picked] = []
+    quotes: list[Picked] = []
     left = most
     for piece in ranked:
         if left <= 0 or piece.score < ranked[0].score - _BEHIND:
             break
-        if any(_overlaps(piece, other) or _alike(piece, other) for other in kept):
+        if any(_overlaps(piece, other) or _alike(piece, other) for other in quotes):
             continue
         whole, used = _with_company(piece, code=code)
-        kept = [other for other in kept if not _inside(other, whole)] + [whole]
+        quotes = [other for other in quotes if not _inside(other, whole)] + [whole]
         left -= used
     best: dict[int, float] = {}
-    for piece in kept:
+    for piece in quotes:
         best[piece.passage.number] = max(piece.score, best.get(piece.passage.number, piece.score))
-    return sorted(kept, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
+    return sorted(quotes, key=lambda p: (-best[p.passage.number], p.passage.number, p.start))
 
 
 def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
-    found = []
+    candidates = []
     for place, passage in enumerate(passages):
         heading, before = passage.headings[-1] if passage.headings else passage.title, ""
         parts = split_sentences(passage.text)
@@ -140,23 +140,23 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
             if sentence.kind == "heading":
                 heading, before = sentence.text.lstrip("# ").strip(), ""
             elif sentence.kind != "aside" and not _says_nothing(sentence, passage):
-                found.append(_Candidate(passage, place, sentence, heading, before, section))
+                candidates.append(_Candidate(passage, place, sentence, heading, before, section))
                 before = sentence.text
-    return found
+    return candidates
 
 
 def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list[str]:
     """Return per sentence what stands under the same heading in its passage, heading first."""
-    found: list[str] = []
+    sections: list[str] = []
     begin = 0
     for place in range(1, len(parts) + 1):
         if place == len(parts) or parts[place].kind == "heading":
             text = passage.text[parts[begin].start : parts[place - 1].end]
             if parts[begin].kind != "heading" and heading:
                 text = f"{heading}\n{text}"
-            found += [text[:_SECTION_CHARACTERS]] * (place - begin)
+            sections += [text[:_SECTION_CHARACTERS]] * (place - begin)
             begin = place
-    return found
+    return sections
 
 
 def _says_nothing(sentence: Sentence, passage: Passage) -> bool:
@@ -166,25 +166,27 @@ def _says_nothing(sentence: Sentence, passage: Passage) -> bool:
     return sentence.start == 0 and passage.start > 0 and sentence.text[0].islower()
 
 
-def _worth(question: str, found: Sequence[_Candidate], passages: Sequence[Passage]) -> np.ndarray:
+def _worth(
+    question: str, candidates: Sequence[_Candidate], passages: Sequence[Passage]
+) -> np.ndarray:
     """Return ``[candidates]``: what can be said of each without reading it."""
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
-    ranks = np.asarray([(passages[c.place].score - worst) / spread for c in found])
-    worth: np.ndarray = _WORDS * _word_shares(question, found) + _PASSAGE * ranks
-    worth -= _CODE_PENALTY * np.asarray([c.sentence.kind == "code" for c in found])
+    ranks = np.asarray([(passages[c.place].score - worst) / spread for c in candidates])
+    worth: np.ndarray = _WORDS * _word_shares(question, candidates) + _PASSAGE * ranks
+    worth -= _CODE_PENALTY * np.asarray([c.sentence.kind == "code" for c in candidates])
     return worth
 
 
 def _likeness(
-    question: str, found: Sequence[_Candidate], embed: Embed
+    question: str, candidates: Sequence[_Candidate], embed: Embed
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``[candidates]`` twice: likeness to the question, of each and of its section."""
-    sections = list(dict.fromkeys(c.section for c in found))
-    vectors = embed([question, *(_as_read(c) for c in found), *sections])
+    sections = list(dict.fromkeys(c.section for c in candidates))
+    vectors = embed([question, *(_as_read(c) for c in candidates), *sections])
     each = vectors[1:] @ vectors[0]
-    around = dict(zip(sections, each[len(found) :], strict=True))
-    return each[: len(found)], np.asarray([around[c.section] for c in found])
+    around = dict(zip(sections, each[len(candidates) :], strict=True))
+    return each[: len(candidates)], np.asarray([around[c.section] for c in candidates])
 
 
 def _range(scores: Sequence[float]) -> tuple[float, float]:
@@ -203,17 +205,17 @@ def _as_read(candidate: _Candidate) -> str:
     return f"{candidate.heading}. {words}" if candidate.heading else words
 
 
-def _word_shares(question: str, found: Sequence[_Candidate]) -> np.ndarray:
+def _word_shares(question: str, candidates: Sequence[_Candidate]) -> np.ndarray:
     """Return the share of the question's words in each candidate, by their rarity here (IDF)."""
-    asked = meaning(question)
-    held = [meaning(c.sentence.text) & asked for c in found]
-    above = [meaning(c.heading) & asked for c in found]
-    counts = Counter(word for words in held for word in words)
-    weight = {word: math.log(1 + len(held) / (1 + counts[word])) for word in asked}
+    vocabulary = meaning(question)
+    own_words = [meaning(c.sentence.text) & vocabulary for c in candidates]
+    above = [meaning(c.heading) & vocabulary for c in candidates]
+    counts = Counter(word for words in own_words for word in words)
+    weight = {word: math.log(1 + len(own_words) / (1 + counts[word])) for word in vocabulary}
     total = sum(weight.values()) or 1.0
     shares = [
         sum(weight[w] for w in own) + _HEADING * sum(weight[w] for w in around - own)
-        for own, around in zip(held, above, strict=True)
+        for own, around in zip(own_words, above, strict=True)
     ]
     return np.asarray(shares) / total
 

@@ -42,10 +42,10 @@ def leans_on_history(question: str) -> bool:
     words = content_words(question)
     if len(words) <= 1:
         return True
-    asked = _EMPTY.sub(" ", question)
-    pronoun = _REFERS.search(asked)
+    rest = _EMPTY.sub(" ", question)
+    pronoun = _REFERS.search(rest)
     # With more before it than this, a pronoun stands for something in the question itself.
-    return pronoun is not None and len(content_words(asked[: pronoun.start()])) <= _MOST_BEFORE
+    return pronoun is not None and len(content_words(rest[: pronoun.start()])) <= _MOST_BEFORE
 
 
 def standalone(
@@ -79,22 +79,24 @@ def standalone(
 def _carried(question: str, before: str) -> list[str]:
     """Return the words of the earlier question that carry meaning and that this one has not."""
     here = set(content_words(question))
-    kept: list[str] = []
+    words: list[str] = []
     for word in re.findall(r"[^\s()\[\]{}\"?!,;]+", before):
         bare = word.strip(".:'`")
         means = [*content_words(bare), *(t for t in tokens(bare) if t[0].isdigit())]
         if means and not set(means) & here:
-            kept.append(bare)
+            words.append(bare)
             here |= set(means)
-    return kept[:_MOST_CARRIED]
+    return words[:_MOST_CARRIED]
 
 
 def _prompt(question: str, history: Sequence[Turn]) -> str:
-    told = "\n".join(f"User: {asked}\nAssistant: {said[:500]}" for asked, said in history[-3:])
+    turns = "\n".join(
+        f"User: {earlier}\nAssistant: {answer[:500]}" for earlier, answer in history[-3:]
+    )
     return (
         "Rewrite the last question so that it can be understood without the conversation. Keep "
         "its meaning, add nothing, answer nothing. Write only the question.\n\n"
-        f"{told}\nUser: {question}\n\nQuestion:"
+        f"{turns}\nUser: {question}\n\nQuestion:"
     )
 
 
@@ -108,11 +110,11 @@ def _is_faithful(rewritten: str, question: str, history: Sequence[Turn]) -> bool
     """Say whether a rewriting is short, keeps the question's words and brings in no new ones."""
     if not rewritten or len(rewritten) > max(_LONGEST, 2 * len(question)):
         return False
-    words, asked = set(content_words(rewritten)), set(content_words(question))
-    said = " ".join(part for turn in history[-3:] for part in turn)
-    known = asked | set(content_words(said))
+    words, own = set(content_words(rewritten)), set(content_words(question))
+    conversation = " ".join(part for turn in history[-3:] for part in turn)
+    familiar = own | set(content_words(conversation))
     return (
         bool(words)
-        and len(words & known) >= _LEAST_KNOWN * len(words)
-        and (len(words & asked) >= _LEAST_KNOWN * len(asked))
+        and len(words & familiar) >= _LEAST_KNOWN * len(words)
+        and (len(words & own) >= _LEAST_KNOWN * len(own))
     )

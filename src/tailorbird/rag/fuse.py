@@ -49,8 +49,8 @@ def convex(
             for key, value in zip(side, scaled, strict=True):
                 fused[key] += share * float(value)
     # A side without weight finds nothing, rather than leaving its finds at the end.
-    kept = [side for side, share in ((dense, weight), (words, 1 - weight)) if share]
-    return {key: score for key, score in fused.items() if any(key in side for side in kept)}
+    sides = [side for side, share in ((dense, weight), (words, 1 - weight)) if share]
+    return {key: score for key, score in fused.items() if any(key in side for side in sides)}
 
 
 def rrf(dense: Sequence[int], words: Sequence[int], weight: float = EVEN) -> dict[int, float]:
@@ -75,7 +75,7 @@ def best_first(scores: Mapping[int, float]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class WeightChoice:
     """A weight chosen on judged queries.
 
     Attributes:
@@ -91,7 +91,7 @@ class Choice:
 
 def choose_weight(
     score: Callable[[float], Floats], weights: Sequence[float] = WEIGHTS, smooth: int = 1
-) -> Choice:
+) -> WeightChoice:
     """Return the weight with the best mean score.
 
     A weight is judged with its neighbours (the mean over ``2 * smooth + 1`` weights): a peak that
@@ -113,7 +113,7 @@ def choose_weight(
         smoothed[end] = means[end] if means[end] >= means.max() else -np.inf
     order = sorted(range(len(weights)), key=lambda i: (-smoothed[i], abs(weights[i] - EVEN)))
     scores = {weight: float(mean) for weight, mean in zip(weights, means, strict=True)}
-    return Choice(weights[order[0]], scores, len(each[0]))
+    return WeightChoice(weights[order[0]], scores, len(each[0]))
 
 
 def diverse(scores: Floats, vectors: np.ndarray, k: int, diversity: float) -> list[int]:
@@ -128,10 +128,10 @@ def diverse(scores: Floats, vectors: np.ndarray, k: int, diversity: float) -> li
     scaled = min_max(scores)
     near = np.zeros(len(scores))
     left = list(range(len(scores)))
-    taken: list[int] = []
-    while left and len(taken) < k:
+    places: list[int] = []
+    while left and len(places) < k:
         worth = (1 - diversity) * scaled[left] - diversity * near[left]
-        chosen = left.pop(int(np.argmax(worth)))
-        near = np.maximum(near, vectors @ vectors[chosen])
-        taken.append(chosen)
-    return taken
+        place = left.pop(int(np.argmax(worth)))
+        near = np.maximum(near, vectors @ vectors[place])
+        places.append(place)
+    return places

@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.ranking import HEADLINE, ndcg, rank_of
-from tailorbird.rag.fuse import Choice, choose_weight
+from tailorbird.rag.fuse import WeightChoice, choose_weight
 from tailorbird.rag.retrieve import Retriever, Sides
 from tailorbird.records import Failure, Hit, Question, Threshold
 
@@ -27,8 +27,8 @@ class Names:
         judged: Every document that is named in a judgement.
     """
 
-    def __init__(self, judged: Iterable[str]) -> None:
-        self._judged = set(judged)
+    def __init__(self, names: Iterable[str]) -> None:
+        self._judged = set(names)
 
     def __call__(self, source: str) -> str:
         """Return the name by which a source is judged; itself where none is."""
@@ -60,7 +60,7 @@ class Weighed:
     """
 
     weights: list[float]
-    choice: Choice
+    choice: WeightChoice
     how: str
 
 
@@ -78,15 +78,15 @@ def weigh(
         test: The questions that are scored, with what was found for them.
         train: Those that choose; None: five folds of the others choose for each fold.
     """
-    asked, count, in_use = retriever.config, len(test[0]), retriever.weight
-    if asked.mode != "hybrid" or asked.weight is not None:
-        return Weighed([in_use] * count, Choice(in_use, {}, 0), "as given")
+    config, count, in_use = retriever.config, len(test[0]), retriever.weight
+    if config.mode != "hybrid" or config.weight is not None:
+        return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), "as given")
     if train is not None and len(train[0]) >= FEWEST:
         choice = choose_weight(_scorer(_table(retriever, names, *train)))
         return Weighed([choice.weight] * count, choice, f"on {len(train[0]):,} training questions")
     if train is not None or count < FEWEST:
         few = f"{len(train[0]) if train else count} questions are too few to choose it"
-        return Weighed([in_use] * count, Choice(in_use, {}, 0), few)
+        return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), few)
     table = _table(retriever, names, *test)
     folds = np.random.default_rng(13).permutation(count) % FOLDS
     weights = np.zeros(count)
@@ -110,8 +110,8 @@ def _table(
     return {
         weight: np.asarray(
             [
-                ndcg(names.documents(retriever.fuse(found, weight)), question.judged, _TOP)
-                for question, found in zip(questions, sides, strict=True)
+                ndcg(names.documents(retriever.fuse(side, weight)), question.judged, _TOP)
+                for question, side in zip(questions, sides, strict=True)
             ]
         )
         for weight in WEIGHTS
@@ -137,16 +137,16 @@ def calibrate(
         names: Of the documents.
         k: Passages that an answer is made of.
     """
-    found, without = [], []
+    confident, without = [], []
     for question, hits in zip(questions, rankings, strict=True):
         right = [question.judged.get(names(hit.chunk.source), 0) > 0 for hit in hits]
         others = [hit for hit, is_right in zip(hits, right, strict=True) if not is_right]
         if any(right[:k]):
-            found.append(_sureness(hits[:k]))
+            confident.append(_sureness(hits[:k]))
         without.append(_sureness(others[:k]))
-    if len(found) < FEWEST:
+    if len(confident) < FEWEST:
         return None
-    present, absent = np.sort(found), np.asarray(without)
+    present, absent = np.sort(confident), np.asarray(without)
     steps = np.unique(np.concatenate([present, absent]))
     refused = np.asarray([(present < step).mean() for step in steps])
     caught = np.asarray([(absent < step).mean() for step in steps])
@@ -182,9 +182,9 @@ def failures(
         if (ranks[by] or _TOP + 1) <= _TOP:
             continue
         right = tuple(name for name, grade in question.judged.items() if grade > 0)
-        found = tuple(rankings[by][i][:_SHOWN])
+        first = tuple(rankings[by][i][:_SHOWN])
         why = _ABSENT if all(name in absent for name in right) else _why(ranks, by)
-        failed.append(Failure(question.id, question.text, right, ranks, why, found))
+        failed.append(Failure(question.id, question.text, right, ranks, why, first))
     deep = max((len(each) for each in rankings[by]), default=0) + 1
     return tuple(sorted(failed, key=lambda f: -(f.ranks[by] or deep)))
 

@@ -27,7 +27,7 @@ class VoteSettings:
     temperature: float
 
 
-class Memory:
+class LabelledVectors:
     """Unit vectors of labelled examples.
 
     Args:
@@ -129,11 +129,11 @@ class Memory:
 
         def quality(settings: VoteSettings) -> tuple[float, float]:
             k = settings.k
-            found = self._vote(indices[:, :k], similarities[:, :k], settings)
+            answers = self._vote(indices[:, :k], similarities[:, :k], settings)
             if judge is not None:
-                return judge(found)
-            right = float((found.argmax(axis=1) == targets).mean())
-            return right, float(np.log(found[rows, targets]).mean())
+                return judge(answers)
+            right = float((answers.argmax(axis=1) == targets).mean())
+            return right, float(np.log(answers[rows, targets]).mean())
 
         return max((VoteSettings(k, t) for k, t in product(ks, temperatures)), key=quality)
 

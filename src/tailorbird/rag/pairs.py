@@ -88,13 +88,13 @@ def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
         UserError: A file is missing or damaged, or no query has a relevant document.
     """
     read = read_questions(queries, qrels)
-    found = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
-    right = [query for query in found.texts if found.relevant(query)]
+    every = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
+    right = [query for query in every.texts if every.relevant(query)]
     if not right:
         raise UserError(
             f"no query of {queries} has a relevant document", "check the ids in the two files"
         )
-    return found.only(right)
+    return every.only(right)
 
 
 def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
@@ -106,11 +106,11 @@ def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
     Raises:
         UserError: None of the documents is known.
     """
-    known = list(dict.fromkeys(sources))
-    names = _short_names(known)
+    known_sources = list(dict.fromkeys(sources))
+    names = _short_names(known_sources)
     grades = {
-        query: {names[doc]: grade for doc, grade in judged.items() if doc in names}
-        for query, judged in queries.grades.items()
+        query: {names[doc]: grade for doc, grade in judgements.items() if doc in names}
+        for query, judgements in queries.grades.items()
     }
     right = [q for q in queries.texts if any(grade > 0 for grade in grades[q].values())]
     if not right:
@@ -122,16 +122,16 @@ def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
     return Queries({q: queries.texts[q] for q in right}, {q: grades[q] for q in right})
 
 
-def _short_names(known: Sequence[str]) -> dict[str, str]:
+def _short_names(sources: Sequence[str]) -> dict[str, str]:
     """Return what a document may be called: its source, its file name, the row's id after ``#``."""
     names: dict[str, set[str]] = {}
-    for source in known:
+    for source in sources:
         path, _, row = source.rpartition("#")
         for name in (row, Path(source).name, Path(path or source).stem if not path else row):
             if name:
                 names.setdefault(name, set()).add(source)
-    short = {name: next(iter(found)) for name, found in names.items() if len(found) == 1}
-    return short | {source: source for source in known}
+    short = {name: next(iter(matches)) for name, matches in names.items() if len(matches) == 1}
+    return short | {source: source for source in sources}
 
 
 def split_queries(queries: Queries, validation: float, held_out: float, seed: int) -> Parts:
@@ -181,7 +181,7 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPa
     The heading is not in the positive's text: a model that only compares words would find it.
     One pair per query text: a title that many documents share says nothing about any.
     """
-    seen: dict[str, list[RankingPair]] = {}
+    by_query: dict[str, list[RankingPair]] = {}
     parts = zip(corpus.sources, corpus.titles, corpus.headings, corpus.bodies, strict=True)
     for source, title, headings, body in parts:
         queries = [title] if not headings else [" ".join((title, *headings)).strip()]
@@ -191,14 +191,14 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPa
             text = _without(body, (title, *headings))
             if len(query.split()) >= SHORTEST_QUERY and len(text.split()) >= SHORTEST_TEXT:
                 pair = RankingPair(query, text, source)
-                seen.setdefault(query.lower(), []).append(pair)
+                by_query.setdefault(query.lower(), []).append(pair)
     pairs = []
-    for found in seen.values():
-        if len({pair.source for pair in found}) == 1:
-            pairs.append(found[0])
+    for alike in by_query.values():
+        if len({pair.source for pair in alike}) == 1:
+            pairs.append(alike[0])
     if len(pairs) > most:
-        drawn = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
-        pairs = [pairs[i] for i in sorted(drawn)]
+        sample = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
+        pairs = [pairs[i] for i in sorted(sample)]
     return pairs
 
 
@@ -224,10 +224,10 @@ def split_documents(
         sources[place]: 2 if rank < ends[0] else 1 if rank < ends[1] else 0
         for rank, place in enumerate(order)
     }
-    chosen: tuple[list[str], list[str], list[str]] = ([], [], [])
+    members: tuple[list[str], list[str], list[str]] = ([], [], [])
     for query, pair in zip(queries.texts, pairs, strict=True):
-        chosen[part_of[pair.source]].append(query)
-    return Parts(*(queries.only(part) for part in chosen))
+        members[part_of[pair.source]].append(query)
+    return Parts(*(queries.only(part) for part in members))
 
 
 def without_leaks(pairs: Sequence[RankingPair], parts: Parts) -> tuple[list[RankingPair], int]:
@@ -240,8 +240,8 @@ def without_leaks(pairs: Sequence[RankingPair], parts: Parts) -> tuple[list[Rank
         for part in (parts.validation, parts.held_out)
         for text in part.texts.values()
     }
-    kept = [pair for pair in pairs if " ".join(pair.query.lower().split()) not in kept_out]
-    return kept, len(pairs) - len(kept)
+    rest = [pair for pair in pairs if " ".join(pair.query.lower().split()) not in kept_out]
+    return rest, len(pairs) - len(rest)
 
 
 def without_headings(corpus: Corpus) -> Corpus:
@@ -253,8 +253,8 @@ def without_headings(corpus: Corpus) -> Corpus:
 
 def _without(body: str, headings: Sequence[str]) -> str:
     """Return a text without the lines that repeat its headings."""
-    known = {heading.strip().lower() for heading in headings}
+    repeats = {heading.strip().lower() for heading in headings}
     lines = body.splitlines()
     return "\n".join(
-        x for x in lines if x.strip().strip("#=-*").strip().lower() not in known - {""}
+        x for x in lines if x.strip().strip("#=-*").strip().lower() not in repeats - {""}
     )

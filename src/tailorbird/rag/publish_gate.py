@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.metrics.ranking import mean_scores, ndcg
 from tailorbird.metrics.significance import compare
-from tailorbird.rag.fuse import Choice, best_first, choose_weight, convex
+from tailorbird.rag.fuse import WeightChoice, best_first, choose_weight, convex
 from tailorbird.rag.pairs import Queries
 from tailorbird.rag.tune import DEPTH
 from tailorbird.records import Comparison, Score
@@ -51,21 +51,21 @@ def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13)
     first = tests[0]
     differences = values[NEW] - values[first.b]
     wins, losses = int((differences > 1e-12).sum()), int((differences < -1e-12).sum())
-    told = "; ".join(
+    rivals = "; ".join(
         f"{test.b} {scores[test.b].value:.4f}, difference {test.difference.value:+.4f} "
         f"[{test.difference.low:+.4f}, {test.difference.high:+.4f}], p = {test.p_holm:.3g}"
         for test in tests
     )
     words = (
         f"{'better' if passed else 'not shown to be better'} on {len(differences)} held-out "
-        f"queries: nDCG@10 {scores[NEW].value:.4f} tuned against {told}; "
+        f"queries: nDCG@10 {scores[NEW].value:.4f} tuned against {rivals}; "
         f"{wins} queries won, {losses} lost"
     )
     return Gate(passed, words, scores, tests, wins, losses, len(differences) - wins - losses)
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class JudgedSides:
     """What both sides of retrieval find for judged queries, before fusion.
 
     Attributes:
@@ -98,7 +98,7 @@ class Sides:
             ]
         )
 
-    def choose(self) -> Choice:
+    def choose(self) -> WeightChoice:
         """Return the weight of the dense side that is best for these queries."""
         return choose_weight(self.values)
 
@@ -110,7 +110,7 @@ def both_sides(
     sources: Sequence[str],
     words: Sequence[Mapping[int, float]] | None,
     candidates: int,
-) -> Sides:
+) -> JudgedSides:
     """Return what each side finds: the `candidates` nearest chunks, and those given by words.
 
     Args:
@@ -129,4 +129,4 @@ def both_sides(
         places = dict.fromkeys([*near, *matched])
         dense.append({p: float(scores[p]) for p in places})
         worded.append(matched)
-    return Sides(queries, sources, dense, worded)
+    return JudgedSides(queries, sources, dense, worded)

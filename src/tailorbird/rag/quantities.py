@@ -204,23 +204,23 @@ def figures(text: str, point: Point, *, claimed: bool = False) -> frozenset[Figu
         point: How decimals are written where it could be either.
         claimed: Leave out what need not be a figure: one, second, half.
     """
-    return frozenset(f for made, _, _ in _placed(fold(text), point, claimed=claimed) for f in made)
+    return frozenset(f for each, _, _ in _placed(fold(text), point, claimed=claimed) for f in each)
 
 
 def without_figures(text: str) -> str:
     """Return a claim without its figures and their units: what is left is compared as words."""
-    folded, kept, at = fold(text), "", 0
-    for made, start, end in _placed(folded, ".", claimed=True):
-        if made:
-            kept += folded[at:start] + " "
+    folded, rest, at = fold(text), "", 0
+    for several, start, end in _placed(folded, ".", claimed=True):
+        if several:
+            rest += folded[at:start] + " "
             at = end
-    return kept + folded[at:]
+    return rest + folded[at:]
 
 
-def holds(claimed: Iterable[Figure], held: Iterable[Figure]) -> bool:
+def holds(claimed: Iterable[Figure], stated: Iterable[Figure]) -> bool:
     """Say whether every figure of a claim stands in what holds it, with no other unit."""
     by_key: dict[Key, set[str]] = {}
-    for figure in held:
+    for figure in stated:
         by_key.setdefault(figure.key, set()).add(figure.unit)
     return all(_fits(figure.unit, by_key.get(figure.key)) for figure in claimed)
 
@@ -236,19 +236,19 @@ def _placed(
     folded: str, point: Point, *, claimed: bool
 ) -> list[tuple[tuple[Figure, ...], int, int]]:
     """Return the figures of each place of a folded text, with its start and end."""
-    found: list[tuple[tuple[Figure, ...], int, int]] = []
+    places: list[tuple[tuple[Figure, ...], int, int]] = []
     for match in _FIGURE.finditer(folded):
         own, end = _of(match, folded, point, claimed=claimed)
-        found.append((tuple(own), match.start(), end))
+        places.append((tuple(own), match.start(), end))
     # "20 to 30 percent": the first is one of percents as well.
-    for place in range(len(found) - 2, -1, -1):
-        made, start, end = found[place]
-        following, begin, _ = found[place + 1]
+    for place in range(len(places) - 2, -1, -1):
+        several, start, end = places[place]
+        following, begin, _ = places[place + 1]
         gap = folded[end:begin]
         if gap and len(gap) <= _LONGEST_GAP and following and _RANGE.fullmatch(gap):
             unit = following[0].unit
-            found[place] = tuple(replace(f, unit=f.unit or unit) for f in made), start, end
-    return found
+            places[place] = tuple(replace(f, unit=f.unit or unit) for f in several), start, end
+    return places
 
 
 def _fits(unit: str, units: set[str] | None) -> bool:
@@ -273,21 +273,21 @@ def _of(
     unit, end = _unit(match, after)
     keys = _keys(match, point, claimed=claimed)
     negative = bool(match["sign"]) or _BELOW.match(text, match.end()) is not None
-    made = [
+    own_figures = [
         Figure((-key if negative else key) * scale if isinstance(key, Fraction) else key, unit)
         for key in keys
     ]
-    return made, end
+    return own_figures, end
 
 
 def _unit(match: re.Match[str], after: re.Match[str]) -> tuple[str, int]:
     end = after.end("scale") if after["scale"] else match.end()
     if match["ordinal"]:
         return _ORDINAL_UNIT, end
-    written = "".join((after["unit"] or "").casefold().replace(".", "").split())
-    known = "%" if _HUNDREDTHS.fullmatch(written) else _UNIT.get(written, "")
-    if known:
-        return known, after.end("unit")
+    word = "".join((after["unit"] or "").casefold().replace(".", "").split())
+    unit = "%" if _HUNDREDTHS.fullmatch(word) else _UNIT.get(word, "")
+    if unit:
+        return unit, after.end("unit")
     return _UNIT.get((match["money"] or "").strip(), ""), end
 
 

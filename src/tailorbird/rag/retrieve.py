@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -37,13 +36,13 @@ class Sides:
         question: What was asked.
         dense: By cosine, best first; with the cosines of what only words found behind.
         words: By BM25, best first.
-        found: How many of `dense` that side found by itself.
+        dense_count: How many of `dense` that side found by itself.
     """
 
     question: str
     dense: tuple[Hit, ...]
     words: tuple[Hit, ...]
-    found: int
+    dense_count: int
 
 
 class Retriever:
@@ -72,15 +71,15 @@ class Retriever:
             where: Condition on the documents' metadata.
             k: How many; default: ``retrieve.k``.
         """
-        wanted = k or self.config.k
+        count = k or self.config.k
         with self.kb.reading() as view:
             vector = self._vectors(view, [question])
             sides = self._sides(view, question, vector[0], where)
             # Hits may join, so more than k may be needed for k passages; not many more: the worst
             # of them would lengthen the passages of the best.
-            most = 2 * wanted if self.config.neighbours else wanted
-            found = self._ranked(view, sides, most)
-            return join(view, found, wanted, self.config.neighbours)
+            most = 2 * count if self.config.neighbours else count
+            hits = self._ranked(view, sides, most)
+            return join(view, hits, count, self.config.neighbours)
 
     def hits(self, question: str, where: str | None = None, k: int | None = None) -> list[Hit]:
         """Return the best chunks, best first."""
@@ -90,11 +89,11 @@ class Retriever:
         self, questions: Sequence[str], where: str | None = None, k: int | None = None
     ) -> list[list[Hit]]:
         """Return the best chunks of each question, the questions embedded together."""
-        wanted = k or self.config.k
+        count = k or self.config.k
         with self.kb.reading() as view:
             vectors = self._vectors(view, questions)
             return [
-                self._ranked(view, self._sides(view, question, vector, where), wanted)
+                self._ranked(view, self._sides(view, question, vector, where), count)
                 for question, vector in zip(questions, vectors, strict=True)
             ]
 
@@ -122,7 +121,7 @@ class Retriever:
         names = list(ordered)
         if self.config.fusion == "rrf":
             scores = rrf(
-                [keys[hit.chunk.id] for hit in sides.dense[: sides.found]],
+                [keys[hit.chunk.id] for hit in sides.dense[: sides.dense_count]],
                 [keys[hit.chunk.id] for hit in sides.words],
                 share,
             )
@@ -154,8 +153,8 @@ class Retriever:
             return float(self.config.mode == "dense")
         if self.config.weight is not None:
             return self.config.weight
-        kept = self.kb.get_setting("weight")
-        return EVEN if kept is None else float(kept)
+        calibrated = self.kb.get_setting("weight")
+        return EVEN if calibrated is None else float(calibrated)
 
     def _vectors(self, view: View, questions: Sequence[str]) -> np.ndarray:
         if not questions or self.config.mode == "words":
@@ -173,18 +172,18 @@ class Retriever:
         k, mode = self.config.candidates, self.config.mode
         if mode == "hybrid":
             # Neither side's time is Python's own: each has a core while the other runs.
-            asked = _BESIDE.submit(view.matching, question, k, where)
+            task = _BESIDE.submit(view.matching, question, k, where)
             try:
                 dense = view.nearest(vector, k, where)
             finally:
-                wait([asked])  # a fault of one side must not end the look while the other reads
-            words = asked.result()
+                wait([task])  # a fault of one side must not end the look while the other reads
+            words = task.result()
         else:
             dense = view.nearest(vector, k, where) if mode == "dense" else []
             words = view.matching(question, k, where) if mode == "words" else []
-        found = len(dense)
-        known = {hit.chunk.id for hit in dense}
-        missed = [hit for hit in words if hit.chunk.id not in known] if mode == "hybrid" else []
+        by_vector = len(dense)
+        ids = {hit.chunk.id for hit in dense}
+        missed = [hit for hit in words if hit.chunk.id not in ids] if mode == "hybrid" else []
         if missed:
             # A chunk that only words found has a cosine as well, and taking it for the least one
             # would punish it for standing at place 101.
@@ -193,28 +192,28 @@ class Retriever:
                 replace(hit, score=float(c), dense=float(c), words=None)
                 for hit, c in zip(missed, cosines, strict=True)
             ]
-        return Sides(question, tuple(dense), tuple(words), found)
+        return Sides(question, tuple(dense), tuple(words), by_vector)
 
-    def _ranked(self, view: View, sides: Sides, wanted: int) -> list[Hit]:
+    def _ranked(self, view: View, sides: Sides, count: int) -> list[Hit]:
         hits = self.rerank(sides.question, self.fuse(sides))
         if self.config.diversity and len(hits) > 1:
-            near = hits[: max(4 * wanted, 20)]
+            near = hits[: max(4 * count, 20)]
             scores = np.asarray([hit.score for hit in near])
-            order = diverse(scores, view.vectors(near), wanted, self.config.diversity)
+            order = diverse(scores, view.vectors(near), count, self.config.diversity)
             hits = [near[place] for place in order]
-        return hits[:wanted]
+        return hits[:count]
 
 
 def _once(hits: Iterable[Hit]) -> list[Hit]:
     """Return the hits without those whose text stood in a better one."""
-    seen: set[str] = set()
-    kept = []
+    texts: set[str] = set()
+    unique = []
     for hit in hits:
         words = " ".join(hit.chunk.text.split())
-        if words not in seen:
-            seen.add(words)
-            kept.append(hit)
-    return kept
+        if words not in texts:
+            texts.add(words)
+            unique.append(hit)
+    return unique
 
 
 def _reranked(reranker: Ranks, question: str, hits: list[Hit], most: int) -> list[Hit]:
@@ -241,7 +240,7 @@ def confidence(passages: Sequence[Passage]) -> float:
 
 
 @dataclass
-class _Span:
+class _ChunkRun:
     """Chunks that lie beside each other in one document, and the hits among them."""
 
     chunks: dict[int, Chunk]
@@ -260,7 +259,7 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
         k: How many passages.
         neighbours: Chunks taken before and after each hit; 0: each hit stands alone.
     """
-    spans: list[_Span] = []
+    spans: list[_ChunkRun] = []
     for hit in hits:
         near = view.neighbours(hit.chunk, neighbours) if neighbours else []
         chunks = {chunk.position: chunk for chunk in (*near, hit.chunk)}
@@ -272,7 +271,7 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
         if not same:
             if len(spans) == k:
                 break
-            spans.append(_Span(chunks, [hit]))
+            spans.append(_ChunkRun(chunks, [hit]))
             continue
         same[0].chunks |= chunks
         same[0].hits.append(hit)
@@ -285,7 +284,7 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
     return [_passage(span, texts[span.hits[0].chunk.source]) for span in spans]
 
 
-def _passage(span: _Span, text: str) -> Passage:
+def _passage(span: _ChunkRun, text: str) -> Passage:
     ordered = [span.chunks[position] for position in sorted(span.chunks)]
     first = ordered[0]
     start, end = first.start, max(chunk.end for chunk in ordered)
@@ -307,17 +306,7 @@ def _passage(span: _Span, text: str) -> Passage:
     )
 
 
-class Keeps(Protocol):
-    """What keeps settings, and models in its folder."""
-
-    folder: Path
-
-    def get_setting(self, name: str) -> Any:
-        """Return a value that was kept, None where there is none."""
-        ...
-
-
-def reranker_name(config: RetrieveConfig, kb: Keeps | None = None) -> str | None:
+def reranker_name(config: RetrieveConfig, kb: Knowledge | None = None) -> str | None:
     """Return the cross-encoder that is in use; None where there is none.
 
     Args:
@@ -326,12 +315,12 @@ def reranker_name(config: RetrieveConfig, kb: Keeps | None = None) -> str | None
     """
     if config.reranker is not None or kb is None:
         return None if config.reranker == "none" else config.reranker
-    kept = kb.get_setting(RERANKER)
+    published = kb.get_setting(RERANKER)
     # Published ones lie in the folder, wherever it was moved to.
-    return None if kept is None else str(kb.folder.resolve() / str(kept))
+    return None if published is None else str(kb.folder.resolve() / str(published))
 
 
-def load_reranker(config: RetrieveConfig, kb: Keeps | None = None) -> Ranks | None:
+def load_reranker(config: RetrieveConfig, kb: Knowledge | None = None) -> Ranks | None:
     """Return the cross-encoder that `reranker_name` says, None where it says none."""
     name = reranker_name(config, kb)
     if name is None:

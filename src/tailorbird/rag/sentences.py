@@ -82,15 +82,15 @@ _LOW_LINES = re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])((?:[^_]|(?<=\w)_(?=\w))+)(?<
 
 def split_sentences(text: str) -> list[Sentence]:
     """Return the sentences of a text in order; what lies between them is white space and marks."""
-    found: list[Sentence] = []
+    parts: list[Sentence] = []
     for number, (kind, start, end) in enumerate(_blocks(text)):
         if kind in ("prose", "item"):
-            found += [Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)]
+            parts += [Sentence(text[a:b], a, b, kind, number) for a, b in _ends(text, start, end)]
         else:
             a, b = _trimmed(text, start, end, newlines_only=kind == "code")
             if b > a:
-                found.append(Sentence(text[a:b], a, b, kind, number))
-    return found
+                parts.append(Sentence(text[a:b], a, b, kind, number))
+    return parts
 
 
 def plain(text: str) -> str:
@@ -218,13 +218,13 @@ def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     mark = _ITEM.match(block)
     begun = mark.end() if mark else 0
     closed = _closed(block)
-    for found in _END.finditer(block):
-        stop = found.end()
-        while closed and closed[-1][1] - 1 <= found.start():
+    for end_mark in _END.finditer(block):
+        stop = end_mark.end()
+        while closed and closed[-1][1] - 1 <= end_mark.start():
             closed.pop()
-        if closed and closed[-1][0] < found.start():
+        if closed and closed[-1][0] < end_mark.start():
             continue
-        if found.group()[0] in ".!?" and not _is_end(block, found.start(), stop):
+        if end_mark.group()[0] in ".!?" and not _is_end(block, end_mark.start(), stop):
             continue
         yield from _span(text, start + begun, start + stop)
         begun = stop

@@ -41,15 +41,15 @@ def fit_shots(
         tokenizer: With its chat template.
         room: Tokens that a prompt may take.
     """
-    kept = [list(found) for found in shots]
+    rest = [list(each) for each in shots]
     left = list(range(len(examples)))
     while left:
-        longer = [with_shots(examples[i], kept[i]) for i in left]
+        longer = [with_shots(examples[i], rest[i]) for i in left]
         lengths = [len(ids) for ids in encode_prompts(longer, tokenizer)]
-        left = [i for i, length in zip(left, lengths, strict=True) if length > room and kept[i]]
+        left = [i for i, length in zip(left, lengths, strict=True) if length > room and rest[i]]
         for i in left:
-            kept[i].pop()
-    return kept
+            rest[i].pop()
+    return rest
 
 
 def _opens_with_system(example: Example) -> bool:

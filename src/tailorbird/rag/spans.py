@@ -63,15 +63,15 @@ def best_span(question: str, ranked: Sequence[Picked]) -> str:
         question: What is asked.
         ranked: Sentences, the best first (`rank_sentences`).
     """
-    wanted = fact_kind(question)
-    asked = meaning(question)
+    kind = fact_kind(question)
+    words = meaning(question)
     best, best_score = "", float("-inf")
     prose = [piece for piece in ranked[: 2 * _SENTENCES] if piece.kind != "code"]
     for piece in prose[:_SENTENCES]:
         text = plain(piece.text)[:_LONGEST_READ]
-        near = [m.span() for m in _WORD.finditer(text) if meaning(m.group()) & asked]
+        near = [m.span() for m in _WORD.finditer(text) if meaning(m.group()) & words]
         for span in _candidates(text):
-            score = _weigh(span, text, asked, wanted) + _NEAR * _nearness(span, text, near)
+            score = _weigh(span, text, words, kind) + _NEAR * _nearness(span, text, near)
             score += _RANK * (piece.score - ranked[0].score)
             if score > best_score:
                 best, best_score = text[span.start : span.end], score
@@ -79,15 +79,15 @@ def best_span(question: str, ranked: Sequence[Picked]) -> str:
 
 
 def _candidates(text: str) -> Iterator[_Span]:
-    for found in _DATE.finditer(text):
-        yield _Span(*found.span(), "date")
-    for found in _NUMBER.finditer(text):
-        scale = _SCALE.match(text, found.end())
-        yield _Span(found.start(), scale.end() if scale else found.end(), "number")
-    for found in _NAME.finditer(text):
-        yield _Span(*found.span(), "name")
+    for match in _DATE.finditer(text):
+        yield _Span(*match.span(), "date")
+    for match in _NUMBER.finditer(text):
+        scale = _SCALE.match(text, match.end())
+        yield _Span(match.start(), scale.end() if scale else match.end(), "number")
+    for match in _NAME.finditer(text):
+        yield _Span(*match.span(), "name")
     start = 0
-    breaks = [*(found.span() for found in _BREAK.finditer(text)), (len(text), len(text))]
+    breaks = [*(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]
     for end, following in breaks:
         words = list(_WORD.finditer(text, start, end))
         if 0 < len(words) <= _LONGEST:
@@ -97,15 +97,15 @@ def _candidates(text: str) -> Iterator[_Span]:
         start = following
 
 
-def _weigh(span: _Span, text: str, asked: set[str], wanted: str) -> float:
+def _weigh(span: _Span, text: str, question: set[str], kind: str) -> float:
     words = text[span.start : span.end]
     stems = meaning(words)
     if not stems:
         return float("-inf")
-    score = _KIND_BONUS * (span.kind == wanted)
-    if wanted == "phrase" and span.kind == "name":
+    score = _KIND_BONUS * (span.kind == kind)
+    if kind == "phrase" and span.kind == "name":
         score += 0.5 * _KIND_BONUS
-    score -= _ECHO * len(stems & asked) / len(stems)
+    score -= _ECHO * len(stems & question) / len(stems)
     return score - _LENGTH * abs(len(words.split()) - 2)
 
 

@@ -53,21 +53,23 @@ class Pool:
         return float(scores.mean())
 
 
-def make_pool(queries: Queries, corpus: Corpus, found: Mapping[str, Sequence[int]], n: int) -> Pool:
+def make_pool(
+    queries: Queries, corpus: Corpus, hits_of: Mapping[str, Sequence[int]], n: int
+) -> Pool:
     """Return the pool of at most about `n` texts; right ones are always in it.
 
     Args:
         queries: Validation queries.
         corpus: All texts.
-        found: Per query the places of its hits, the best first.
+        hits_of: Per query the places of its hits, the best first.
         n: How many.
     """
     by_source = corpus.by_source()
     right = {p for q in queries.texts for doc in queries.relevant(q) for p in by_source[doc]}
     places = dict.fromkeys(sorted(right))
-    for rank in range(max((len(hits) for hits in found.values()), default=0)):
+    for rank in range(max((len(hits) for hits in hits_of.values()), default=0)):
         for query in queries.texts:
-            hits = found.get(query, ())
+            hits = hits_of.get(query, ())
             if len(places) < n and rank < len(hits):
                 places[hits[rank]] = None
     return Pool(queries, list(places), corpus)
@@ -152,16 +154,16 @@ def mine(
         near = [int(p) for p in np.argsort(-scores, kind="stable")[:depth]]
         named = words(pair.query, depth) if words else {}
         worded = sorted(named, key=lambda p: -named[p])
-        drawn = rng.integers(len(corpus.texts), size=2 * settings.hard_negatives).tolist()
-        chosen: dict[str, int] = {}
-        for place in [*_in_turn(near, worded), *drawn]:
-            if len(chosen) == settings.hard_negatives:
+        random_places = rng.integers(len(corpus.texts), size=2 * settings.hard_negatives).tolist()
+        negatives: dict[str, int] = {}
+        for place in [*_in_turn(near, worded), *random_places]:
+            if len(negatives) == settings.hard_negatives:
                 break
             source = corpus.sources[place]
-            if source not in right and source not in chosen and float(scores[place]) <= bar:
-                chosen[source] = place
-        texts = tuple(corpus.texts[place] for place in chosen.values())
-        mined.append(replace(pair, negatives=texts, negative_sources=tuple(chosen)))
+            if source not in right and source not in negatives and float(scores[place]) <= bar:
+                negatives[source] = place
+        texts = tuple(corpus.texts[place] for place in negatives.values())
+        mined.append(replace(pair, negatives=texts, negative_sources=tuple(negatives)))
     return mined
 
 
@@ -191,7 +193,7 @@ def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class RerankCandidates:
     """Per query the places of the chunks that the reranker reads, the best first."""
 
     queries: Queries

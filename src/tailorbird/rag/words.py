@@ -63,7 +63,7 @@ def is_stop_word(word: str) -> bool:
     return word in _STOP
 
 
-def share_held(wanted: Iterable[str], held: set[str]) -> float:
-    """Return which share of the different words in `wanted` is in `held`; 0 of none."""
-    words = set(wanted)
-    return len(words & held) / len(words) if words else 0.0
+def share_held(part: Iterable[str], whole: set[str]) -> float:
+    """Return which share of the different words in `part` is in `whole`; 0 of none."""
+    words = set(part)
+    return len(words & whole) / len(words) if words else 0.0

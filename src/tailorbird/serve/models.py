@@ -121,11 +121,11 @@ class Store:
 
     def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
         from tailorbird.flows.ask import open_answerer
-        from tailorbird.knowledge.base import KnowledgeBase
+        from tailorbird.knowledge.base import KnowledgeFolder
 
         self.folder, self.config = folder, config
         self._answerer = open_answerer(folder, config)
-        self._kb = cast(KnowledgeBase, self._answerer.kb)
+        self._kb = cast(KnowledgeFolder, self._answerer.kb)
         self._writing = threading.Lock()
         # Loaded now rather than by the first question.
         self.vectors = _vector_model(self._kb.embedder, self._kb.settings.embedder)

@@ -92,7 +92,7 @@ def fill_example(catalogue: Catalogue) -> None:
     from tailorbird.data.sources import tutor_folder
     from tailorbird.flows.compare import compare
     from tailorbird.flows.index import index
-    from tailorbird.knowledge.base import KnowledgeBase
+    from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.models.builtin import SMOLLM2
     from tailorbird.models.smollm2 import package_file
 
@@ -106,7 +106,7 @@ def fill_example(catalogue: Catalogue) -> None:
     if not (run / REPORT).is_file():
         config = load_config(flags={"compare.methods": ("probe", "rag"), "output": str(run)})
         compare(config, resume=RunFolder(run).exists)
-    with KnowledgeBase.create(store, catalogue.config.index) as kb:
+    with KnowledgeFolder.create(store, catalogue.config.index) as kb:
         index(kb, [pages / "pages"], catalogue.config.index)
     runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
     # The larger one writes sentences that mean something, where its package is installed.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tailorbird.rag.citations import (
-    Grounds,
+    PassageParts,
     check_answer,
     cited_numbers,
     find_support,
@@ -105,9 +105,11 @@ def test_words_that_claim_nothing_go_with_the_next_sentence() -> None:
 
 
 def test_support_may_take_neighbouring_sentences_but_no_more_than_it_needs() -> None:
-    support = find_support("LoRA adds matrices and merging removes latency", Grounds(passage()))
+    support = find_support(
+        "LoRA adds matrices and merging removes latency", PassageParts(passage())
+    )
     assert support.quote.startswith("LoRA adds") and support.quote.endswith("latency.")
-    assert find_support("default rank", Grounds(passage())).quote == "The default rank is 8."
+    assert find_support("default rank", PassageParts(passage())).quote == "The default rank is 8."
 
 
 @pytest.mark.parametrize("answer", ["", "   ", "[1]", "...", "```\ncode"])
@@ -168,8 +170,8 @@ HELD = [
 
 @pytest.mark.parametrize(("said", "held", "other"), HELD)
 def test_figures_are_held_by_their_value_sign_and_unit(said: str, held: str, other: str) -> None:
-    assert find_support(held, Grounds(passage(said))).holds(0.6)
-    assert not find_support(other, Grounds(passage(said))).holds(0.6)
+    assert find_support(held, PassageParts(passage(said))).holds(0.6)
+    assert not find_support(other, PassageParts(passage(said))).holds(0.6)
 
 
 DENIED = [
@@ -205,10 +207,10 @@ DENIED = [
 
 @pytest.mark.parametrize(("said", "affirmed"), DENIED)
 def test_what_is_denied_is_not_held_and_the_other_way_round(said: str, affirmed: str) -> None:
-    assert find_support(said, Grounds(passage(said))).holds(0.6)
-    assert find_support(affirmed, Grounds(passage(f"{affirmed}."))).holds(0.6)
-    assert not find_support(affirmed, Grounds(passage(said))).holds(0.6)
-    assert not find_support(said, Grounds(passage(f"{affirmed}."))).holds(0.6)
+    assert find_support(said, PassageParts(passage(said))).holds(0.6)
+    assert find_support(affirmed, PassageParts(passage(f"{affirmed}."))).holds(0.6)
+    assert not find_support(affirmed, PassageParts(passage(said))).holds(0.6)
+    assert not find_support(said, PassageParts(passage(f"{affirmed}."))).holds(0.6)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_what_is_denied_is_not_held_and_the_other_way_round(said: str, affirmed:
     ],
 )
 def test_what_denies_nothing_or_twice_is_held(said: str, claim: str) -> None:
-    assert find_support(claim, Grounds(passage(said))).holds(0.6)
+    assert find_support(claim, PassageParts(passage(said))).holds(0.6)
 
 
 def test_strange_figures_do_not_break_it() -> None:
@@ -231,4 +233,4 @@ def test_strange_figures_do_not_break_it() -> None:
     for text in (digits, f"1/{digits}", "1/0", f"2^{digits}", "9^999", "1e999", "0x10", "1.2.3.4.5",
                  "-", "31.31.2024", "½½", f"{digits},{digits}", "1,2,3,", "٣٫٥"):  # fmt: skip
         said = f"It says {text} today."
-        assert find_support(said, Grounds(passage(said))).holds(0.6), text
+        assert find_support(said, PassageParts(passage(said))).holds(0.6), text

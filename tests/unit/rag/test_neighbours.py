@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from tailorbird.rag import neighbours as room
-from tailorbird.rag.neighbours import Memory, VoteSettings
+from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
 from tailorbird.records import Example
 
 LABELS = ("a", "b", "c")
@@ -18,9 +18,9 @@ def unit(count: int, dimension: int = 8, seed: int = 0) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def make(count: int = 60, seed: int = 0) -> Memory:
+def make(count: int = 60, seed: int = 0) -> LabelledVectors:
     examples = [Example(f"text {i}", LABELS[i * 7 % 3], i + 1) for i in range(count)]
-    return Memory(unit(count, seed=seed), examples, LABELS)
+    return LabelledVectors(unit(count, seed=seed), examples, LABELS)
 
 
 @pytest.mark.parametrize("k", [1, 4, 60, 100])
@@ -66,15 +66,15 @@ def test_votes_are_probabilities(count: int, k: int, temperature: float, seed: i
 def test_ties_go_to_the_earlier_example() -> None:
     vectors = np.repeat(unit(1), 30, axis=0)
     examples = [Example(str(i), LABELS[i % 3], i) for i in range(30)]
-    indices, _ = Memory(vectors, examples, LABELS).nearest(unit(1), 30)
+    indices, _ = LabelledVectors(vectors, examples, LABELS).nearest(unit(1), 30)
     assert indices[0].tolist() == list(range(30))
 
 
 def test_of_many_equal_neighbours_the_earlier_ones_are_taken() -> None:
     vectors = np.repeat(unit(1), 50, axis=0)
     examples = [Example(str(i), LABELS[i % 3], i) for i in range(50)]
-    indices, _ = Memory(vectors, examples, LABELS).nearest(unit(1), 3)
-    again, _ = Memory(vectors, examples, LABELS).nearest(unit(1), 3)
+    indices, _ = LabelledVectors(vectors, examples, LABELS).nearest(unit(1), 3)
+    again, _ = LabelledVectors(vectors, examples, LABELS).nearest(unit(1), 3)
     assert indices.tolist() == again.tolist()
 
 
@@ -94,7 +94,7 @@ def test_an_added_example_counts_at_once() -> None:
 
 def test_adding_is_the_same_as_having_had_it() -> None:
     whole = make(60)
-    part = Memory(whole.vectors[:40], whole.examples[:40], LABELS)
+    part = LabelledVectors(whole.vectors[:40], whole.examples[:40], LABELS)
     part.add(whole.vectors[40:], whole.examples[40:])
     queries = unit(9, seed=4)
     np.testing.assert_array_equal(

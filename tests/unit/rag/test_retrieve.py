@@ -49,7 +49,7 @@ def test_one_side_alone(mode: Any) -> None:
 
 def test_what_only_words_found_gets_its_cosine() -> None:
     sides = retriever(candidates=1).sides(["sorting encodings file list None back"])[0]
-    assert sides.found == 1
+    assert sides.dense_count == 1
     assert all(hit.dense is not None for hit in sides.dense)
     kb = SmallKnowledge(TEXTS)
     vector = kb.embedder.embed_queries([sides.question]).vectors[0]
@@ -120,6 +120,6 @@ def test_reciprocal_ranks_need_both_lists_as_they_were() -> None:
     ours = retriever(fusion="rrf", candidates=2)
     sides = ours.sides(["close the file"])[0]
     scores = {hit.chunk.id: hit.score for hit in ours.fuse(sides)}
-    for rank, hit in enumerate(sides.dense[: sides.found], start=1):
+    for rank, hit in enumerate(sides.dense[: sides.dense_count], start=1):
         if all(hit.chunk.id != other.chunk.id for other in sides.words):
             assert scores[hit.chunk.id] == pytest.approx(0.5 / (60 + rank))

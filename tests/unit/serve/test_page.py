@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from small_serving import LABELS, catalogue_of, head_model, running
-from tailorbird.rag.neighbours import Memory, VoteSettings
+from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
 from tailorbird.records import Example, Target
 
 PAGE = files("tailorbird.serve") / "page"
@@ -124,7 +124,7 @@ def test_a_correction_stands_in_the_file_as_a_row_to_train_on(tmp_path: Path) ->
 def test_a_memory_forgets_what_it_was_told_last() -> None:
     vectors = np.eye(3, dtype=np.float32)
     examples = [Example("a", "x"), Example("b", "y"), Example("a", "x")]
-    memory = Memory(vectors, examples, ["x", "y"])
+    memory = LabelledVectors(vectors, examples, ["x", "y"])
     settings = VoteSettings(1, 0.1)
     before = memory.probabilities(vectors[:2], settings)
     memory.add(np.asarray([[0.6, 0.8, 0]], dtype=np.float32), [Example("a", "y")])

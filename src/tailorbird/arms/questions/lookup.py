@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
-from tailorbird.knowledge.base import KnowledgeBase
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import laid_out
 from tailorbird.rag.extract import extract, rank_sentences
@@ -40,7 +40,7 @@ def _nearest(item: Item) -> Output:
 
 
 def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
-    embedder = KnowledgeBase.open(Path(store)).embedder
+    embedder = KnowledgeFolder.open(Path(store)).embedder
     read = Remembered(lambda texts: embedder.embed_documents(texts).vectors)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
