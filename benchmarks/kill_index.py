@@ -68,7 +68,7 @@ def preload() -> None:
     import numpy.ma
     import numpy.random  # noqa: F401
 
-    import tailorbird.documents  # noqa: F401
+    import tailorbird.documents.pool  # noqa: F401
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.documents.chunk import chunk_document
     from tests_knowledge import document, load

@@ -196,7 +196,8 @@ def workers(folder: Path) -> dict[str, Any]:
     from pebble import ProcessExpired, ProcessPool
 
     from tailorbird.config.knowledge import IndexConfig
-    from tailorbird.documents import find_files, read_files
+    from tailorbird.documents.pool import read_files
+    from tailorbird.documents.walk import find_files
 
     config = IndexConfig(seconds_per_file=30.0, workers=2)
     files = find_files([folder], config)

@@ -11,8 +11,9 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import FileResult, FileVersion, find_files, read_files, source_of
-from tailorbird.documents.parsed import document_digest
+from tailorbird.documents.parsed import FileResult, FileVersion, document_digest
+from tailorbird.documents.pool import read_files
+from tailorbird.documents.walk import find_files, source_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.base import KnowledgeFolder, recipe_of
 from tailorbird.knowledge.embedders import NoVectorError

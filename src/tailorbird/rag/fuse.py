@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailorbird.metrics.intervals import Floats
+Floats = np.ndarray
+"""``[n]`` numbers."""
 
 EVEN = 0.5
 """Weight of the dense side where no judged query has chosen one."""

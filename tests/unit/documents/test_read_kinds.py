@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import FileResult, find_files, read_files
+from tailorbird.documents.parsed import FileResult
+from tailorbird.documents.pool import read_files
+from tailorbird.documents.walk import find_files
 from tailorbird.records import Document
 
 HERE = Path(__file__)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import FileResult, FileVersion, read_files, source_of
 from tailorbird.documents.decode import clean, decode
-from tailorbird.documents.parsed import Unreadable
+from tailorbird.documents.parsed import FileResult, FileVersion, Unreadable
+from tailorbird.documents.pool import read_files
+from tailorbird.documents.walk import source_of
 
 
 def one(path: Path, **settings: Any) -> FileResult:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents import find_files, source_of
+from tailorbird.documents.walk import find_files, source_of
 from tailorbird.errors import UserError
 
 
