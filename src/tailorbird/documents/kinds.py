@@ -4,7 +4,6 @@ import contextlib
 import datetime
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from tailorbird.documents.parsed import (
     document_digest,
     failure,
 )
+from tailorbird.leaves import leaf
 from tailorbird.records import Document, Mark
 
 _T = TypeVar("_T")
@@ -163,7 +163,7 @@ def read_file(
     if suffix in ARCHIVES:
         return ARCHIVES[suffix](path, source, options, allowance or Allowance(), read_file)
     kind, words, module, name = READERS.get(suffix, _PLAIN)
-    reader: Reader = getattr(import_module(f"tailorbird.documents.{module}"), name)
+    reader: Reader = leaf("tailorbird.documents", module, name)
     notes: Notes = []
     facts: dict[str, Value] = {"path": source, "kind": kind}
     with contextlib.suppress(ValueError, OverflowError, OSError):  # a time beyond the years 1-9999

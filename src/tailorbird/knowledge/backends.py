@@ -1,21 +1,19 @@
 """The table of stores: one backend each; the ledger says which of them has a knowledge base."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.knowledge.lance import LanceBackend
 from tailorbird.knowledge.ledger import Ledger
-from tailorbird.knowledge.pgvector import PostgresBackend
 from tailorbird.knowledge.protocols import Backend
 from tailorbird.knowledge.sqlite import FolderBackend, make_folder
+from tailorbird.leaves import leaf
 
-BACKENDS: dict[str, Callable[[Path, str], Backend]] = {
-    "lancedb": LanceBackend,
-    "postgresql": PostgresBackend,
+BACKENDS: dict[str, str] = {
+    "lancedb": "lance.LanceBackend",
+    "postgresql": "pgvector.PostgresBackend",
 }
-"""By the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
+"""Module and class of each store, by the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
 
 _OBJECTS = ("s3", "gs", "az", "abfs", "r2")
 DEFAULT = "lancedb"
@@ -69,7 +67,8 @@ def at(folder: Path, address: str) -> Backend:
             f"knowledge.store: there is no store{label}",
             f"use one of: {', '.join(BACKENDS)}; of a server its address: postgresql://HOST/DATABASE",
         )
-    return BACKENDS[name](folder, address)
+    backend: Backend = leaf("tailorbird.knowledge", *BACKENDS[name].split("."))(folder, address)
+    return backend
 
 
 def _no_ledger(scheme: str) -> UserError:

@@ -1,9 +1,9 @@
 """What is asked: one leaf file per task, and the table of them."""
 
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from tailorbird.leaves import leaf
 from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ TABLE: dict[TaskName, str] = {
 @cache
 def get_task(name: TaskName) -> "Task":
     """Return a task by its name."""
-    module, leaf = TABLE[name].split(".")
-    task: Task = getattr(import_module(f"tailorbird.tasks.{module}"), leaf)()
+    task: Task = leaf("tailorbird.tasks", *TABLE[name].split("."))()
     return task
 
 

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any
 
 from tailorbird import log
@@ -10,6 +9,7 @@ from tailorbird.arms.questions import TABLE, QuestionArm
 from tailorbird.arms.questions.sheet import ANSWERS, ArmAnswers, Sheet, read_sheet
 from tailorbird.arms.worker import outcome_of
 from tailorbird.config import Config
+from tailorbird.leaves import leaf
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.job import JOB
 
@@ -48,8 +48,7 @@ def main(run: str, arm: str) -> int:
             run=RunFolder(run),
             deadline=deadline,
         )
-        leaf = import_module(f"tailorbird.arms.questions.{job.arm.leaf}")
-        answers: ArmAnswers = leaf.answers(job)
+        answers: ArmAnswers = leaf("tailorbird.arms.questions", job.arm.leaf, "answers")(job)
         folder.write_json(ANSWERS, asdict(answers))
 
     return outcome_of(folder, work)
