@@ -2,7 +2,7 @@
 
     python benchmarks/question_rules.py --most 150
 
-Short answers (`rag/spans`, with `rag/question_type`): of TimeQA's human questions, none of which was
+Short answers (`rag/spans`, `rag/question_type`): of TimeQA's human questions, none of which was
 looked at when the rules were written, and of XQuAD's English paragraphs (a tenth of them was). Each
 question is asked of the five passages of its own document that are nearest to it. Counted are token
 F1 and right answers (`metrics/answer_match`) of the few words that the rules choose, of the same
