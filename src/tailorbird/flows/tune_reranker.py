@@ -10,7 +10,6 @@ from tailorbird.errors import UserError
 from tailorbird.flows.tune_retriever import (
     RetrieverData,
     TrainingPairs,
-    fit_and_save,
     in_common,
     prepare_pairs,
     query_changes,
@@ -127,7 +126,7 @@ def _learn(
     *,
     resume: bool,
 ) -> "RankingFit":
-    from tailorbird.train.ranking import RerankerWork
+    from tailorbird.train.ranking import RerankerWork, fit_and_save
 
     settings = config.retriever
     # Set before the model is made: a plain encoder gets a new head, which is drawn.

@@ -1,6 +1,6 @@
 """`tailor tune --retriever`: pairs -> tuned embedder -> gate -> shadow index -> switch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.config.knowledge import RetrieverConfig
-from tailorbird.config.schema import MethodConfig, ModelConfig
+from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
@@ -40,7 +40,6 @@ from tailorbird.runs.folder import CHECKPOINTS, CONFIG, MODEL, PAGE, REPORT, Run
 
 if TYPE_CHECKING:
     from tailorbird.train.ranking import RankingFit
-    from tailorbird.train.step import Workload
 
 FULL_RATE, LORA_RATE = 5e-5, 5e-4
 LEAST_QUERIES = 20
@@ -291,7 +290,7 @@ def _learn(
     resume: bool,
 ) -> "RankingFit":
     """Tune the model and leave it in the run folder."""
-    from tailorbird.train.ranking import EmbedderWork
+    from tailorbird.train.ranking import EmbedderWork, fit_and_save
 
     settings = with_rate(config.retriever, FULL_RATE)
     pool = make_pool(
@@ -310,48 +309,6 @@ def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
     """Return the settings with a peak learning rate: the person's, else LoRA's or `rate`."""
     usual = LORA_RATE if settings.method == "lora" else rate
     return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
-
-
-def fit_and_save(
-    model: Any,
-    work: "Workload",
-    validate: Callable[[Any], float],
-    settings: RetrieverConfig,
-    device: Device,
-    folder: RunFolder,
-    *,
-    reads: int | None = None,
-    **loop: Any,
-) -> "RankingFit":
-    """Tune a model and leave it in the run folder, as sentence-transformers keeps one.
-
-    Args:
-        model: A model of sentence-transformers.
-        work: What it is trained on.
-        validate: Returns nDCG@10 on the validation queries.
-        settings: How; by LoRA, the update is merged when done.
-        device: Where, and in which number format.
-        folder: Of the run.
-        reads: Tokens that the saved model reads; None: as it is.
-        loop: More arguments of `fit_ranking`.
-    """
-    from tailorbird.train.ranking import fit_ranking
-
-    lora = settings.method == "lora"
-    if lora:
-        from tailorbird.methods import encoder
-
-        inner = model[0].model
-        heads = tuple(name for name in ("classifier", "score") if hasattr(inner, name))
-        model[0].model = encoder.attach(inner, MethodConfig(name="lora"), heads)
-    fit = fit_ranking(model, work, validate, settings, device, folder, **loop)
-    if lora:
-        model[0].model = encoder.merge(model[0].model)
-    if reads is not None:
-        model.max_seq_length = reads
-    with folder.new_folder(MODEL) as part:
-        model.save_pretrained(str(part), create_model_card=False)
-    return fit
 
 
 def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:

@@ -15,11 +15,12 @@ from torch import nn
 
 from tailorbird import log
 from tailorbird.config.knowledge import RetrieverConfig
+from tailorbird.config.schema import MethodConfig
 from tailorbird.errors import OutOfMemory, TrainingDiverged
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
 from tailorbird.records.retriever import RankingPair, RetrieverPoint
-from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.train.loop import Job, train
 from tailorbird.train.settings import Settings
 from tailorbird.train.step import Workload
@@ -288,3 +289,43 @@ def _mix(
     with torch.no_grad():
         for name, parameter in trained_parameters(model):
             parameter.copy_(torch.lerp(old[name], new[name], share))
+
+
+def fit_and_save(
+    model: Any,
+    work: Workload,
+    validate: Callable[[Any], float],
+    settings: RetrieverConfig,
+    device: Device,
+    folder: RunFolder,
+    *,
+    reads: int | None = None,
+    **loop: Any,
+) -> RankingFit:
+    """Tune a model and leave it in the run folder, as sentence-transformers keeps one.
+
+    Args:
+        model: A model of sentence-transformers.
+        work: What it is trained on.
+        validate: Returns nDCG@10 on the validation queries.
+        settings: How; by LoRA, the update is merged when done.
+        device: Where, and in which number format.
+        folder: Of the run.
+        reads: Tokens that the saved model reads; None: as it is.
+        loop: More arguments of `fit_ranking`.
+    """
+    lora = settings.method == "lora"
+    if lora:
+        from tailorbird.methods import encoder
+
+        inner = model[0].model
+        heads = tuple(name for name in ("classifier", "score") if hasattr(inner, name))
+        model[0].model = encoder.attach(inner, MethodConfig(name="lora"), heads)
+    fit = fit_ranking(model, work, validate, settings, device, folder, **loop)
+    if lora:
+        model[0].model = encoder.merge(model[0].model)
+    if reads is not None:
+        model.max_seq_length = reads
+    with folder.new_folder(MODEL) as part:
+        model.save_pretrained(str(part), create_model_card=False)
+    return fit
