@@ -58,7 +58,7 @@ def _write(folder: Path, family: str, placement: str) -> None:
     import transformers
     from safetensors.torch import save_file
 
-    from tailorbird.methods import adapter
+    from tailorbird.methods.adapter import method as adapter
     from tailorbird.models.device import choose
     from tailorbird.models.load import Base
 

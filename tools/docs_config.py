@@ -15,8 +15,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tailorbird.config.schema import OPTIONS, Config, MethodConfig, Section
+from tailorbird.arms import BEST
+from tailorbird.arms import TABLE as ARMS
+from tailorbird.config.method import METHODS, MethodConfig, method_spec
+from tailorbird.config.schema import Config, Section
 from tailorbird.documents.kinds import ARCHIVES, READERS, UNREAD
+from tailorbird.records import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Settings
@@ -58,10 +62,11 @@ def config_page() -> str:
     return "\n".join(parts)
 
 
-def _with_table(path: Path, name: str, table: str) -> str:
+def _with_table(page: str, name: str, table: str) -> str:
     """Return a page with one of its tables written anew."""
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, _, rest = path.read_text(encoding="utf-8").partition(start)
+    before, _, rest = page.partition(start)
+    assert rest, f"the page has no place for {name}"
     _, _, after = rest.partition(end)
     return f"{before}{start}{table}{end}{after}"
 
@@ -123,21 +128,46 @@ def _cell(words: str) -> str:
 
 def _defaults() -> str:
     """Return the table of what each method does when nothing is said."""
-    from tailorbird.methods import TABLE
+    from tailorbird.methods.table import get_method
 
     lines = [
         "| method | learning rate | written answers | epochs | weight decay | options |",
         "|---|---|---|---|---|---|",
     ]
-    for name, method in TABLE.items():
-        tuned = method.defaults
-        given = method.options(MethodConfig(name=name))  # type: ignore[arg-type]
-        assert set(given) <= set(OPTIONS[name])  # type: ignore[index]
+    for name in METHODS:
+        method = get_method(name)
+        tuned, given = method.defaults, method.options(MethodConfig(name=name))
         options = ", ".join(f"{k} {_plain(v)}" for k, v in given.items()) or "none"
         lines.append(
             f"| `{name}` | {tuned.learning_rate:g} | {_writing(tuned)} | {tuned.epochs:g} "
             f"| {tuned.weight_decay:g} | {options} |"
         )
+    return "\n".join([*lines, ""])
+
+
+def _options(name: str) -> str:
+    """Return the options of a method as a list, each with its help."""
+    fields = method_spec(name).options.model_fields
+    lines = [f"- `method.{option}`: {_cell(f.description or '')}" for option, f in fields.items()]
+    return "\n".join([*lines, ""]) if lines else "It has no options.\n"
+
+
+def _methods_page(path: Path) -> str:
+    """Return docs/methods.md with what the table of methods says."""
+    text = _with_table(path.read_text(encoding="utf-8"), "defaults", _defaults())
+    for name in METHODS:
+        text = _with_table(text, f"options of {name}", _options(name))
+    return _with_table(text, "arms", _arms())
+
+
+def _arms() -> str:
+    """Return the table of the arms of comparisons."""
+    lines = ["| arms | of | what answers |", "|---|---|---|"]
+    for row in ARMS.values():
+        tasks = [task for task in TASKS.values() if row.names(task) or row.mixes(task)]
+        names = {name for task in tasks for name in row.names(task)}
+        own = ", ".join(f"`{name}`" for name in sorted(names) or [BEST])
+        lines.append(f"| {own} | {', '.join(task.answers for task in tasks)} | {row.words} |")
     return "\n".join([*lines, ""])
 
 
@@ -183,8 +213,10 @@ def pages() -> dict[Path, str]:
     docs = ROOT / "docs"
     return {
         docs / "config.md": config_page(),
-        docs / "methods.md": _with_table(docs / "methods.md", "defaults", _defaults()),
-        docs / "documents.md": _with_table(docs / "documents.md", "kinds", _kinds()),
+        docs / "methods.md": _methods_page(docs / "methods.md"),
+        docs / "documents.md": _with_table(
+            (docs / "documents.md").read_text(encoding="utf-8"), "kinds", _kinds()
+        ),
     }
 
 

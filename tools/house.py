@@ -81,7 +81,10 @@ def imports(name: str) -> frozenset[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             first = node.value.partition(".")[0]
             own = {node.value} if "." in node.value else set()
-            reached |= own | {f"{table}.{first}" for table in tables}
+            reached |= own | {f"{table}.{first}{rest}" for table, rest in tables}
+    # Of axes whose tables stand to their left the names do not stand here.
+    for table, rest in tables:
+        reached |= {f"{table}.{leaf}{rest}" for leaf in AXES.get(table.rpartition(".")[2], ())}
     return frozenset(module for module in reached if module in modules and module != name)
 
 
@@ -96,13 +99,15 @@ def _walk(tree: ast.AST) -> list[ast.AST]:
     return nodes
 
 
-def _named_packages(tree: ast.Module) -> set[str]:
-    """Return the packages whose modules a module imports by a name made at run time."""
-    found = set()
+def _named_packages(tree: ast.Module) -> set[tuple[str, str]]:
+    """Return what stands before and after a name in the modules that are named at run time."""
+    places = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "leaf":
-            found.add(str(ast.literal_eval(node.args[0])))
-    return found
+            rest = node.args[1].values[-1] if isinstance(node.args[1], ast.JoinedStr) else None
+            end = str(rest.value) if isinstance(rest, ast.Constant) else ""
+            places.add((str(ast.literal_eval(node.args[0])), end))
+    return places
 
 
 def reach(start: str) -> int:

@@ -26,7 +26,7 @@ TOY = '''
 
 import numpy as np
 
-from tailorbird.arms.outputs import finish_outputs
+from tailorbird.arms.protocol import finish_outputs
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm
 from tailorbird.records import Cost
@@ -37,10 +37,6 @@ from tailorbird.tasks.scoring import CHECKED, load_target
 
 class LengthArm(Arm):
     key = "length"
-    words = "the text's length decides"
-
-    def names(self, spec):
-        return ("length",) if spec.head and not spec.per_word else ()
 
     def run(self, job):
         split, target = job.split, head_task(job.split.task).target(job.split)
@@ -77,7 +73,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     place = tmp_path_factory.mktemp("leaf")
     (place / "length.py").write_text(TOY)
     arms.__path__.append(str(place))
-    arms.TABLE["length"] = "length.LengthArm"
+    arms.TABLE["length"] = arms.ArmRow(
+        "length.LengthArm",
+        "the text's length decides",
+        lambda task: ("length",) if task.head and not task.per_word else (),
+    )
     yield
     del arms.TABLE["length"]
     arms.__path__.remove(str(place))
@@ -194,7 +194,7 @@ def test_a_call_changes_no_setting_of_the_run(
 
 
 def test_the_toy_is_an_arm_of_every_comparison_that_it_fits() -> None:
-    names = {task: [name for name, _ in arms.arms_of(task)] for task in TASKS}
+    names = {task: arms.arm_names(task) for task in TASKS}
     assert [task for task in names if "length" in names[task]] == [
         "classification", "multilabel", "regression",
     ]  # fmt: skip

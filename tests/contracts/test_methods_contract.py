@@ -16,7 +16,7 @@ import tiny
 from tailorbird.config import Config, dump_config
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.errors import UserError
-from tailorbird.methods import TABLE
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.predict import predict, softmax
 from tailorbird.runs.folder import CONFIG, JOURNAL, LABELS, MODEL, RunFolder
@@ -135,12 +135,12 @@ def _base(case: Case, config: Config) -> Any:
     """Return the base model, its fresh head seeded."""
     import torch
 
-    from tailorbird.models.load import load_classifier
+    from tailorbird.models.classifier import load_classifier
     from tailorbird.tasks.fit import HEADS
 
     torch.manual_seed(3)
     device = choose("cpu", case.precision)
-    options = TABLE[case.method].load_options(config.method, HEADS, device)
+    options = get_method(case.method).load_options(config.method, HEADS, device)
     base = load_classifier(config.model, tiny.TARGET, device, options)
     base.model.eval()
     return base
@@ -151,7 +151,7 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.train.loop import Job, train
     from tailorbird.train.settings import resolve
 
-    config, method = _config(case, model_folder), TABLE[case.method]
+    config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)
     pad = base.tokenizer.pad_token_id
     targets = [tiny.LABELS.index(label) for _, label in PAIRS]
@@ -514,7 +514,7 @@ def test_saved_files_name_no_folder_of_this_machine_for_a_builtin(
 def _attached(models: Any, shape: str, **method: Any) -> Any:
     case = Case(method.pop("name"), shape, "fp32", tuple(method.items()))
     config = _config(case, models(shape))
-    return TABLE[case.method].attach(_base(case, config), config)
+    return get_method(case.method).attach(_base(case, config), config)
 
 
 def test_rslora_scales_by_the_root_of_the_rank(models: Any) -> None:
@@ -569,7 +569,7 @@ def test_adapters_refuse_a_family_they_do_not_know(models: Any, tmp_path: Path) 
     case = Case("adapter", "fnet", "fp32")
     config = _config(case, tmp_path / "fnet")
     with pytest.raises(UserError, match="do not know the layers of FNet.*") as caught:
-        TABLE["adapter"].attach(_base(case, config), config)
+        get_method("adapter").attach(_base(case, config), config)
     assert "lora" in caught.value.fix
 
 
@@ -597,7 +597,7 @@ def test_a_damaged_folder_is_named(
     (weights,) = copy.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError) as caught:
-        TABLE[method].load(_base(Case(method, "bert"), seen.config), copy)
+        get_method(method).load(_base(Case(method, "bert"), seen.config), copy)
     assert str(copy) in str(caught.value)
     assert caught.value.fix
 
@@ -606,7 +606,7 @@ def test_weights_of_another_base_are_refused(models: Any, made: Callable[[Case],
     seen = made(Case("adapter", "bert"))
     case = Case("adapter", "distilbert")
     with pytest.raises(UserError, match="does not fit"):
-        TABLE["adapter"].load(
+        get_method("adapter").load(
             _base(case, _config(case, models("distilbert"))), seen.folder.file(MODEL)
         )
 
@@ -618,16 +618,16 @@ def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
     config = _config(case, models("bert"))
     base = _base(case, config)
     # Batches are padded to multiples of 8: 120 + 5 is the most that fits 128.
-    assert max_length(config, base, TABLE["prompt"]) == 120
+    assert max_length(config, base, get_method("prompt")) == 120
     asked = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 40})})
-    assert max_length(asked, base, TABLE["prompt"]) == 40 - VIRTUAL
-    assert max_length(asked, base, TABLE["full"]) == 40
+    assert max_length(asked, base, get_method("prompt")) == 40 - VIRTUAL
+    assert max_length(asked, base, get_method("full")) == 40
     small = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 8})})
     with pytest.raises(UserError, match="5 virtual tokens leave 3 of 8"):
-        max_length(small, base, TABLE["prompt"])
+        max_length(small, base, get_method("prompt"))
     long = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 129})})
     with pytest.raises(UserError, match="reads at most 128 tokens"):
-        max_length(long, base, TABLE["full"])
+        max_length(long, base, get_method("full"))
 
 
 def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) -> None:
@@ -637,8 +637,8 @@ def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) 
         case = Case("prompt", shape, "fp32")
         config = _config(case, models(shape))
         base = _base(case, config)
-        limit = max_length(config, base, TABLE["prompt"])
-        model = TABLE["prompt"].attach(base, config).eval()
+        limit = max_length(config, base, get_method("prompt"))
+        model = get_method("prompt").attach(base, config).eval()
         encoded = encode(["word " * 300], base.tokenizer, limit)
         assert int(encoded.lengths[0]) == limit
         found = predict(model, encoded, base.tokenizer.pad_token_id, base.device)

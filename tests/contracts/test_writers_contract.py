@@ -17,7 +17,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.methods import TABLE
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import choose
 from tailorbird.records import Example, Message
 from tailorbird.runs.folder import CONFIG, JOURNAL, MODEL, TASK, RunFolder
@@ -145,7 +145,7 @@ def _config(case: Case, model: Path) -> Config:
 def _base(case: Case, config: Config) -> Any:
     from tailorbird.tasks.fit_writing import make_base
 
-    return make_base(config, choose("cpu", case.precision), TABLE[case.method])
+    return make_base(config, choose("cpu", case.precision), get_method(case.method))
 
 
 def losses_of(model: Any, tokens: Tokens, device: Any) -> np.ndarray:
@@ -196,7 +196,7 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
 
-    config, method = _config(case, model_folder), TABLE[case.method]
+    config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)
     tokens = encode_conversations(EXAMPLES, base.tokenizer, 120)
     before = _before(case, config, tokens)
@@ -597,6 +597,6 @@ def test_a_damaged_folder_is_named(
     (weights,) = copy.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError) as caught:
-        TABLE[method].load(_base(case, seen.config), copy)
+        get_method(method).load(_base(case, seen.config), copy)
     assert str(copy) in str(caught.value)
     assert caught.value.fix

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.arms.saved import run_config
-from tailorbird.arms.search import _with_code_of
-from tailorbird.arms.search_space import config_of
+from tailorbird.arms.search import _with_code_of, config_of
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.evaluate import check_metric

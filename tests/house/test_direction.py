@@ -64,7 +64,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "starlette": "serve/",
     "prometheus_client": "serve/metrics.py",
     "yaml": "yaml_text.py",
-    "rich": ("terminal.py", "log.py", "report/", "tasks/training_preview.py"),
+    "rich": ("terminal.py", "log.py", "report/", "tasks/fit_writing.py"),
 }
 NO_ROOMS = {"utils", "util", "helpers", "helper", "common", "misc"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tailorbird import yaml_text
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.config.serving import ServeConfig
+from tailorbird.config.schema import ServeConfig
 from tailorbird.data import sandbox, table, textfile
 from tailorbird.documents import archive, ignore, kinds, zipped
 from tailorbird.rag import connection, endpoint

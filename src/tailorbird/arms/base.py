@@ -7,7 +7,7 @@ from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm
 from tailorbird.arms.saved import PROMPTED, run_config
 from tailorbird.config import dump_config
-from tailorbird.records import ArmReport, Cost, TaskSpec
+from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import writing_task
 from tailorbird.tasks.fit import count_parameters
@@ -18,11 +18,6 @@ class BaseArm(Arm):
     """Asks the untouched model."""
 
     key = "base"
-    words = "the untouched model"
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return () if spec.head else ("base",)
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.arms.outputs import finish_outputs
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm
+from tailorbird.arms.protocol import Arm, finish_outputs
 from tailorbird.data.encode import Text, as_read
-from tailorbird.records import ArmReport, Cost, Target, TaskSpec
+from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import damaged, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
@@ -30,11 +29,6 @@ class ConstantArm(Arm):
     """
 
     key = "constant"
-    words = "the same answer whatever the text"
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return (spec.baseline,) if spec.head else ()
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""

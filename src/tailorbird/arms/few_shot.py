@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.outputs import cost_of
+from tailorbird.arms import MIX, RETRIEVAL
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import MIX, RETRIEVAL, Arm
+from tailorbird.arms.protocol import Arm, cost_of
 from tailorbird.arms.saved import PROMPTED, run_config
 from tailorbird.arms.vectors import split_vectors
 from tailorbird.errors import UserError
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.rag.shots import fit_shots, with_shots
-from tailorbird.records import ArmReport, Cost, Example, TaskSpec
+from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.files import inner
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import writing_task
@@ -37,16 +37,6 @@ class FewShotArm(Arm):
     """Shows similar training pairs; how many is chosen on validation by the loss of the answers."""
 
     key = "few_shot"
-    words = "similar training pairs stand before each prompt"
-    mixes = True
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return (RETRIEVAL,) if spec.prompts else ()
-
-    def has_name(self, name: str, spec: TaskSpec) -> bool:
-        """See `Arm.has_name`; ``rag+X`` asks the tuned model of the arm X."""
-        return bool(self.names(spec)) and (name == RETRIEVAL or name.startswith(MIX))
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
@@ -66,7 +56,7 @@ class FewShotArm(Arm):
         shots = _Shots(memory, task, answering, test.max_new_tokens)
         k = job.config.rag.k or _choose_k(shots, split.validation, vectors.validation)
         validation, _ = shots.tokens(split.validation, vectors.validation, k)
-        sequences, shown = shots.tokens(split.test, vectors.test, k)
+        sequences, average = shots.tokens(split.test, vectors.test, k)
         questions = _with_shots(test, sequences, split.test)
         test = replace(test, sequences=sequences, questions=questions)
         seconds = time.perf_counter() - started
@@ -77,8 +67,8 @@ class FewShotArm(Arm):
             cost_of(job, vectors, seconds), total_parameters=total, predict_ms_per_example=None
         )
         notes = [f"{k} similar training pairs stand before each prompt"]
-        if shown < k:
-            notes.append(f"on average {shown:.1f} of them fit beside the prompt and the answer")
+        if average < k:
+            notes.append(f"on average {average:.1f} of them fit beside the prompt and the answer")
         report = ArmReport(
             job.name,
             "ok",
@@ -130,8 +120,8 @@ class _Shots:
         """Return the conversations with `k` pairs before them, and how many fit on average."""
         a = self.answering
         indices, _ = self.memory.nearest(vectors, k)
-        chosen = [[self.memory.examples[i] for i in row] for row in indices]
-        fitted = fit_shots(examples, chosen, a.tokenizer, a.limit - self.answer)
+        nearest = [[self.memory.examples[i] for i in row] for row in indices]
+        fitted = fit_shots(examples, nearest, a.tokenizer, a.limit - self.answer)
         longer = [with_shots(e, s) for e, s in zip(examples, fitted, strict=True)]
         tokens = self.task.encode(longer, a.tokenizer, a.limit, "cut")
         return tokens, float(np.mean([len(shots) for shots in fitted]))
@@ -142,9 +132,9 @@ def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -
     examples, vectors = examples[::step], vectors[::step]
     losses = {}
     for k in (k for k in _KS if k <= len(shots.memory.examples)):
-        tokens, shown = shots.tokens(examples, vectors, k)
+        tokens, average = shots.tokens(examples, vectors, k)
         losses[k] = shots.answering.losses(tokens).per_token
-        if shown <= k / 2:  # no more fit
+        if average <= k / 2:  # no more fit
             break
         if len(losses) > 1 and losses[k] > _WORTH * losses[k // 2]:
             break  # twice as many again cost twice as much and would help less still
@@ -157,13 +147,13 @@ def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -
 
 def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
     """Return the cost with that of the trained arm it stands on."""
-    made = read_arm(tuned).cost
+    training = read_arm(tuned).cost
     return replace(
         cost,
-        train_seconds=(cost.train_seconds or 0.0) + (made.train_seconds or 0.0),
-        trainable_parameters=made.trainable_parameters,
-        artifact_bytes=(cost.artifact_bytes or 0) + (made.artifact_bytes or 0),
-        peak_memory_bytes=max(cost.peak_memory_bytes or 0, made.peak_memory_bytes or 0),
+        train_seconds=(cost.train_seconds or 0.0) + (training.train_seconds or 0.0),
+        trainable_parameters=training.trainable_parameters,
+        artifact_bytes=(cost.artifact_bytes or 0) + (training.artifact_bytes or 0),
+        peak_memory_bytes=max(cost.peak_memory_bytes or 0, training.peak_memory_bytes or 0),
     )
 
 

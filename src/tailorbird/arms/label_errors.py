@@ -44,15 +44,15 @@ def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
         return
     task = head_task(split.task)
     targets = task.truths(examples, task.target(split))
-    judged = out_of_fold(every, targets, len(split.labels))
-    found = label_errors(judged, targets, LEAST_MARGIN)
-    right = float((judged.argmax(axis=1) == targets).mean())
-    if not found:
+    probabilities = out_of_fold(every, targets, len(split.labels))
+    doubts = label_errors(probabilities, targets, LEAST_MARGIN)
+    right = float((probabilities.argmax(axis=1) == targets).mean())
+    if not doubts:
         return
     sizes = (len(split.train), len(split.validation), len(split.test))
     parts = np.repeat(["train", "validation", "test"], sizes)
-    run.write(LABEL_ERRORS, _table(found, examples, parts, split.labels))
-    finding = _finding(found, examples, split.labels, right)
+    run.write(LABEL_ERRORS, _table(doubts, examples, parts, split.labels))
+    finding = _finding(doubts, examples, split.labels, right)
     run.write_json(DOUBTS, asdict(finding))
     log.warn(finding.message.replace(LABEL_ERRORS, str(run.file(LABEL_ERRORS))))
 
@@ -64,20 +64,20 @@ def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.nd
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
-    found = np.zeros((len(targets), classes))
+    probabilities = np.zeros((len(targets), classes))
     most = max(Counter(targets.tolist()).values())
     cut = StratifiedKFold(min(FOLDS, most), shuffle=True, random_state=0)
     with warnings.catch_warnings():
         # A class with fewer rows than folds is no fault, nor is a fit that is nearly at its end.
         warnings.simplefilter("ignore")
-        for seen, unseen in cut.split(vectors, targets):
-            model = LogisticRegression(C=10, max_iter=200).fit(vectors[seen], targets[seen])
-            found[np.ix_(unseen, model.classes_)] = model.predict_proba(vectors[unseen])
-    return calibrated(found, targets)
+        for fitting, rest in cut.split(vectors, targets):
+            model = LogisticRegression(C=10, max_iter=200).fit(vectors[fitting], targets[fitting])
+            probabilities[np.ix_(rest, model.classes_)] = model.predict_proba(vectors[rest])
+    return calibrated(probabilities, targets)
 
 
 def _table(
-    found: list[Doubt], examples: tuple[Example, ...], parts: np.ndarray, labels: tuple[str, ...]
+    doubts: list[Doubt], examples: tuple[Example, ...], parts: np.ndarray, labels: tuple[str, ...]
 ) -> str:
     table = [
         [
@@ -88,29 +88,29 @@ def _table(
             f"{doubt.margin:.3f}",
             examples[doubt.example].text,
         ]
-        for doubt in found
+        for doubt in doubts
     ]
     return csv_text(["part", "row", "label", "suggested", "margin", "text"], table)
 
 
 def _finding(
-    found: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...], right: float
+    doubts: list[Doubt], examples: tuple[Example, ...], labels: tuple[str, ...], right: float
 ) -> Finding:
-    one = len(found) == 1
+    one = len(doubts) == 1
     labelled = "has a label" if one else "have labels"
     return Finding(
         code="label_errors",
         level="warning",
         message=(
-            f"{rows(len(found))} of {len(examples):,} {labelled} that may be wrong: a model that "
+            f"{rows(len(doubts))} of {len(examples):,} {labelled} that may be wrong: a model that "
             f"did not see {'it' if one else 'them'} (and agrees with {100 * right:.0f} % of all "
             f"labels) is confident of another one. Look at {'it' if one else 'them'} in "
             f"{LABEL_ERRORS}."
         ),
-        count=len(found),
+        count=len(doubts),
         samples=tuple(
             f"row {examples[d.example].row}: {examples[d.example].label!r}, likely "
             f"{labels[d.suggested]!r}: {shorten(examples[d.example].text)}"
-            for d in found[:_SAMPLES]
+            for d in doubts[:_SAMPLES]
         ),
     )

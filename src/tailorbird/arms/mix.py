@@ -9,13 +9,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms.outputs import finish_outputs
+from tailorbird.arms import MIX, RETRIEVAL
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import MIX, RETRIEVAL, Arm
+from tailorbird.arms.protocol import Arm, finish_outputs
 from tailorbird.arms.saved import open_arm, saved_kind
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
-from tailorbird.records import ArmReport, Cost, TaskSpec
+from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import head_task
@@ -30,16 +30,6 @@ class MixArm(Arm):
     """Mixes the arm after ``rag+`` in its name with the neighbours of the same comparison."""
 
     key = "mix"
-    words = "a tuned model's answers mixed with the neighbours' votes"
-    mixes = True
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`: its name holds the tuned arm's, known when that is trained."""
-        return ()
-
-    def has_name(self, name: str, spec: TaskSpec) -> bool:
-        """See `Arm.has_name`."""
-        return spec.head and name.startswith(MIX)
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-from tailorbird.arms.outputs import cost_of
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import Arm
+from tailorbird.arms.protocol import Arm, cost_of
 from tailorbird.arms.saved import run_config
 from tailorbird.arms.vectors import split_vectors
 from tailorbird.rag.neighbours import LabelledVectors
-from tailorbird.records import ArmReport, TaskSpec
+from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks import writing_task
 from tailorbird.tasks.job import ArmJob
@@ -18,11 +17,6 @@ class NearestArm(Arm):
     """Copies an answer; no model writes."""
 
     key = "nearest"
-    words = "the answer of the most similar training prompt"
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return ("nearest",) if spec.prompts else ()
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""

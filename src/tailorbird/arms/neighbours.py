@@ -10,9 +10,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms.outputs import cost_of, finish_outputs
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import RETRIEVAL, Arm
+from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
 from tailorbird.arms.saved import run_config
 from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
 from tailorbird.config import Config
@@ -36,11 +35,6 @@ class NeighboursArm(Arm):
     """Embeds the text; the nearest training examples vote."""
 
     key = "neighbours"
-    words = "the nearest labelled examples vote"
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return (RETRIEVAL,) if spec.head else ()
 
     def why_not(self, spec: TaskSpec) -> str:
         """See `Arm.why_not`."""
@@ -67,13 +61,13 @@ class NeighboursArm(Arm):
         started = time.perf_counter()
         arrays = vectors.each(lambda rows: memory.probabilities(rows, settings))
         search_ms = 1000 * (time.perf_counter() - started) / max(1, sum(map(len, arrays.values())))
-        told = {"embedder": vectors.embedder} | asdict(settings)
+        report = {"embedder": vectors.embedder} | asdict(settings)
         with job.folder.new_folder(MODEL) as folder:
             save_examples(folder, vectors.train, split.train)
-            shared = told | {"embedder": without_place(vectors.embedder)}
+            shared = report | {"embedder": without_place(vectors.embedder)}
             (folder / FILE).write_text(json.dumps(shared, indent=2))
         cost = cost_of(job, vectors, seconds, more_ms=search_ms)
-        return finish_outputs(job, cost, told, arrays, target)
+        return finish_outputs(job, cost, report, arrays, target)
 
     def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
         """See `Arm.open`."""

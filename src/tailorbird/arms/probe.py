@@ -10,9 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from tailorbird.arms.neighbours import NO_VECTORS
-from tailorbird.arms.outputs import cost_of, finish_outputs
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm
+from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
 from tailorbird.arms.saved import run_config
 from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
 from tailorbird.config import Config
@@ -36,11 +35,6 @@ class ProbeArm(Arm):
     """
 
     key = "probe"
-    words = "a linear model on embeddings"
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return ("probe",) if spec.head else ()
 
     def why_not(self, spec: TaskSpec) -> str:
         """See `Arm.why_not`."""
@@ -51,12 +45,15 @@ class ProbeArm(Arm):
         split, task = job.split, head_task(job.split.task)
         target = task.target(split)
         vectors = split_vectors(job.config, split, job.folder.run)
-        learnt, truth = task.learnt(split.train, target), task.truths(split.validation, target)
+        targets, truth = (
+            task.training_targets(split.train, target),
+            task.truths(split.validation, target),
+        )
         started = time.perf_counter()
         fits, seed = [], job.config.train.seed
         for c in _CS:
             how = {"max_iter": 2000, "random_state": seed}
-            weights, bias = task.fit_linear(vectors.train, learnt, c, **how)
+            weights, bias = task.fit_linear(vectors.train, targets, c, **how)
             on_validation = task.outputs(vectors.validation @ weights.T + bias, target)
             fits.append((task.quality(on_validation, truth, target), c, weights, bias))
         _, c, weights, bias = max(fits, key=lambda item: item[0])

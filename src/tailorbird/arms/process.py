@@ -71,10 +71,10 @@ class Nest:
             return _patiently([alone.pid], alone.wait)
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
-        told = process.stdout
+        replies = process.stdout
 
         def line() -> int:
-            if text := told.readline():
+            if text := replies.readline():
                 return int(text)
             raise EOFError
 
@@ -102,35 +102,35 @@ class Nest:
         return self._process
 
 
-def _patiently(told: list[int], line: Callable[[], int]) -> int:
+def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
     """Return the exit code of the work, Ctrl-C or not; a second Ctrl-C ends it.
 
     Args:
-        told: The work's process id, or nothing yet.
+        numbers: The work's process id, or nothing yet.
         line: Waits for the next that is told: the process id, then the exit code.
     """
     interrupted = False
 
     def send(number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(told[0], number)
+            os.kill(numbers[0], number)
 
     def terminated(*_: object) -> None:
-        if told:
+        if numbers:
             send(signal.SIGINT)
         raise KeyboardInterrupt
 
     with _answering_sigterm(terminated):
-        while len(told) < 2:
+        while len(numbers) < 2:
             try:
-                told.append(line())
-                if interrupted and len(told) == 1:  # it was not there yet
+                numbers.append(line())
+                if interrupted and len(numbers) == 1:  # it was not there yet
                     send(signal.SIGINT)
             except KeyboardInterrupt:
-                if interrupted and told:
+                if interrupted and numbers:
                     send(signal.SIGKILL)
                 interrupted = True
-    return Interrupted.exit_code if interrupted else told[1]
+    return Interrupted.exit_code if interrupted else numbers[1]
 
 
 @contextlib.contextmanager
@@ -146,24 +146,24 @@ def _answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def serve(asked: IO[str], told: IO[str]) -> None:
-    """Fork for every line of `asked`; tell the process's id, then its exit code, a line each."""
+def serve(requests: IO[str], replies: IO[str]) -> None:
+    """Fork for every line of `requests`; tell the process's id, then its exit code, a line each."""
     log.quiet_libraries()
     for name in _SHARED:
         importlib.import_module(name)
     gc.freeze()  # a collection in the work would copy every page that it marks
     here = os.getpid()
-    while line := asked.readline():
+    while line := requests.readline():
         module, *arguments = json.loads(line)
         pid = os.fork()
         if not pid:
             _end_with(here)
             _become(module, arguments)
-        told.write(f"{pid}\n")
-        told.flush()
+        replies.write(f"{pid}\n")
+        replies.flush()
         _, status = os.waitpid(pid, 0)
-        told.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        told.flush()
+        replies.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        replies.flush()
 
 
 def _end_with(parent: int) -> None:

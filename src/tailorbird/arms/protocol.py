@@ -1,16 +1,18 @@
 """What every arm offers: one leaf file and one line in the table each."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from tailorbird.arms.predictor import Predictor
-from tailorbird.records import ArmReport, TaskSpec
-from tailorbird.runs.folder import RunFolder
+from tailorbird.arms.vectors import SplitVectors
+from tailorbird.config import dump_config
+from tailorbird.records import ArmReport, Cost, Target, TaskSpec
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks.job import ArmJob
-
-RETRIEVAL, MIX = "rag", "rag+"
-"""Names in comparisons: of the arm that retrieves training examples, and what begins those of arms
-that answer with a tuned one as well: ``rag+lora``."""
+from tailorbird.tasks.scoring import save_scored
 
 
 class Arm(ABC):
@@ -18,23 +20,11 @@ class Arm(ABC):
 
     Attributes:
         key: Its key in the table; kept in the folder of what it made.
-        words: What it does, in a few words, for help and docs.
         trains: Whether a model is trained: with several seeds, a search, weights to export.
-        mixes: Whether it answers with a tuned arm's help as well.
     """
 
     key: ClassVar[str]
-    words: ClassVar[str]
     trains: ClassVar[bool] = False
-    mixes: ClassVar[bool] = False
-
-    @abstractmethod
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """Return what it is called in comparisons of a task, the cheapest first; () if nowhere."""
-
-    def has_name(self, name: str, spec: TaskSpec) -> bool:
-        """Say whether `name` in a comparison of this task is this arm."""
-        return name in self.names(spec)
 
     def why_not(self, spec: TaskSpec) -> str:
         """Return why it is skipped for a task although it has a name there; empty: it is not."""
@@ -61,3 +51,42 @@ class Arm(ABC):
         Raises:
             UserError: The folder is incomplete or damaged, or its base model is not there.
         """
+
+
+def cost_of(
+    job: ArmJob, vectors: SplitVectors, seconds: float, trained: int = 0, more_ms: float = 0.0
+) -> Cost:
+    """Return what an arm cost that stands on the split's embeddings.
+
+    Args:
+        job: The arm; its model is written already.
+        vectors: The embeddings, whose cost is part of it.
+        seconds: What it took beside them.
+        trained: Parameters that were fitted.
+        more_ms: Milliseconds per prediction beside the embedding.
+    """
+    return Cost(
+        train_seconds=vectors.fit_seconds + seconds,
+        peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
+        trainable_parameters=trained,
+        artifact_bytes=job.folder.size_bytes(MODEL),
+        predict_ms_per_example=vectors.ms_per_example + more_ms,
+    )
+
+
+def finish_outputs(
+    job: ArmJob, cost: Cost, settings: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
+) -> ArmReport:
+    """Save what every arm saves, and score it.
+
+    Args:
+        job: The arm.
+        cost: What it cost.
+        settings: How it was made.
+        arrays: Outputs of the ``validation``, ``test`` and ``check`` examples.
+        target: What they mean.
+    """
+    job.folder.write(CONFIG, dump_config(job.config))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    report = ArmReport(job.name, "ok", cost=cost, settings=settings)
+    return save_scored(report, job, arrays, target)

@@ -31,8 +31,8 @@ _MOST_SEARCHED = 20_000
 def main(out: str, run: str, trust: str, *arms: str) -> int:
     """Write what a fresh process sees of a run to the file `out`; return the exit code."""
     log.quiet_libraries()
-    seen = _look(RunFolder(run), arms, trust == TRUST)
-    Path(out).write_text(json.dumps(seen), encoding="utf-8")
+    checks = _look(RunFolder(run), arms, trust == TRUST)
+    Path(out).write_text(json.dumps(checks), encoding="utf-8")
     return 0
 
 

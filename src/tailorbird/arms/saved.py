@@ -56,8 +56,10 @@ def saved_kind(folder: RunFolder) -> SavedKind:
     if kind.arm not in TABLE:
         raise damaged(path, f"there is no arm {kind.arm!r}")
     # The same file that says what is asked says how it is scored.
-    written = folder.file(TASK).is_file()
-    if written == has_head(kind.task) or (written and read_task(folder).task != kind.task):
+    answers_in_words = folder.file(TASK).is_file()
+    if answers_in_words == has_head(kind.task) or (
+        answers_in_words and read_task(folder).task != kind.task
+    ):
         raise damaged(path, f"its task is not the one of the run: {kind.task}")
     return kind
 

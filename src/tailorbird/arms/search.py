@@ -1,14 +1,18 @@
 """A search for settings: trials on validation, and the best one handed on, weights and all."""
 
 import time
+import types
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 from tailorbird import log
-from tailorbird.arms.search_space import check_space, config_of, default_space, is_whole, words
 from tailorbird.config import Config
-from tailorbird.config.search import SearchConfig, Space
+from tailorbird.config.load import config_with
+from tailorbird.config.method import METHODS, MethodConfig, method_spec
+from tailorbird.config.search import Range, SearchConfig, Space, choices
 from tailorbird.errors import (
+    Faults,
     Hopeless,
     OutOfMemory,
     OverBudget,
@@ -16,7 +20,7 @@ from tailorbird.errors import (
     UserError,
     is_out_of_memory,
 )
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.metrics.names import metric_words
 from tailorbird.metrics.numbers import metric as written
 from tailorbird.records import ArmReport, Search
@@ -39,8 +43,8 @@ def with_best(job: ArmJob) -> tuple[ArmJob, Search | None]:
     if job.config.search.trials is None and not has_search(job.folder):
         return job, None
     # Once the search is over, the arm goes on from the best trial's checkpoint.
-    config, found = search(job)
-    return replace(job, config=config, resume=True), found
+    config, result = search(job)
+    return replace(job, config=config, resume=True), result
 
 
 def search(job: ArmJob) -> tuple[Config, Search]:
@@ -65,7 +69,7 @@ def search(job: ArmJob) -> tuple[Config, Search]:
         raise UserError("every trial of the search failed:\n" + "\n".join(whys[:3]), "mend that")
     _tell(job, study)
     _adopt(study.place(best.number), job.folder)
-    found = Search(
+    result = Search(
         sampler=study.asked.sampler,
         pruner=study.asked.pruner,
         metric=study.metric,
@@ -74,7 +78,7 @@ def search(job: ArmJob) -> tuple[Config, Search]:
         trials=tuple(trials),
         importance=study.importance(),
     )
-    return config_of(base, best.values), found
+    return config_of(base, best.values), result
 
 
 @dataclass(frozen=True)
@@ -97,17 +101,17 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
         plan = folder.read_as(_PLAN, _PlanFile)
     base = _with_code_of(job.config, plan.config)
     # Pydantic reads the space: ranges come back as ranges.
-    asked = plan.search
-    space: Space = asked.space or {}
+    wishes = plan.search
+    space: Space = wishes.space or {}
     whole = {name for name in space if is_whole(name)}
-    study = Study(folder, asked, space, whole, plan.metric)
+    study = Study(folder, wishes, space, whole, plan.metric)
     study.begin(plan.defaults)
     return base, study
 
 
-def _with_code_of(asked: Config, saved: Config) -> Config:
-    """Return `saved` with what `asked`, and nobody else, says about the code that may run."""
-    trust, metric = asked.model.trust_remote_code, asked.evaluate.metric
+def _with_code_of(wishes: Config, saved: Config) -> Config:
+    """Return `saved` with what `wishes`, and nobody else, says about the code that may run."""
+    trust, metric = wishes.model.trust_remote_code, wishes.evaluate.metric
     model = saved.model.model_copy(update={"trust_remote_code": trust})
     evaluate = saved.evaluate.model_copy(update={"metric": metric})
     return saved.model_copy(update={"model": model, "evaluate": evaluate})
@@ -124,10 +128,10 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     if config.search.sampler == "grid" and config.search.space is None:
         raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
     check_space(base, space)
-    asked = config.search.model_copy(update={"space": space})
+    wishes = config.search.model_copy(update={"space": space})
     return {
         "config": base.model_dump(mode="json"),
-        "search": asked.model_dump(mode="json"),
+        "search": wishes.model_dump(mode="json"),
         "metric": get_task(job.split.task).judged_by,
         "defaults": {k: v for k, v in defaults.items() if k in space},
     }
@@ -206,35 +210,35 @@ def _is_of_all(error: Exception, space: Space) -> bool:
 
 
 def _drawn(draw: Draw) -> str:
-    shown = ", ".join(
+    values = ", ".join(
         f"{name.partition('.')[2]} {value:.3g}" if isinstance(value, float)
         else f"{name.partition('.')[2]} {value}"
         for name, value in draw.values.items()
     )  # fmt: skip
-    return f"as asked ({shown})" if draw.asked and shown else shown or "as asked"
+    return f"as asked ({values})" if draw.asked and values else values or "as asked"
 
 
-def searched(report: ArmReport, found: Search, folder: RunFolder) -> ArmReport:
+def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:
     """Return an arm's report with its search in it, and keep it so in the arm's folder."""
-    seconds = sum(trial.seconds for trial in found.trials)
+    seconds = sum(trial.seconds for trial in result.trials)
     trained = report.cost.train_seconds or 0.0
     cost = replace(report.cost, search_seconds=max(0.0, seconds - trained))
-    told = replace(report, cost=cost, search=found)
-    folder.write_json(ARM, asdict(told))
-    return told
+    complete = replace(report, cost=cost, search=result)
+    folder.write_json(ARM, asdict(complete))
+    return complete
 
 
 def _tell(job: ArmJob, study: Study) -> None:
     best, trials = study.best(), study.trials()
-    asked = next((trial for trial in trials if trial.asked), None)
+    first = next((trial for trial in trials if trial.asked), None)
     assert best is not None
     score = written(study.metric, best.score or 0.0)
-    if asked is None or asked.score is None or asked.state != "ok":
+    if first is None or first.score is None or first.state != "ok":
         compared = "the settings as asked came to nothing"
-    elif asked.number == best.number:
+    elif first.number == best.number:
         compared = "the settings as asked: no trial was better"
     else:
-        compared = f"against {written(study.metric, asked.score)} with the settings as asked"
+        compared = f"against {written(study.metric, first.score)} with the settings as asked"
     log.say(
         f"{job.name}: trial {best.number + 1} of {len(trials)} is taken: "
         f"{metric_words(study.metric)} {score} on "
@@ -250,3 +254,117 @@ def _adopt(trial: RunFolder, folder: RunFolder) -> None:
     for name in (JOURNAL, TENSORBOARD, CHECKPOINTS):
         if trial.file(name).exists() and not folder.file(name).exists():
             trial.file(name).rename(folder.file(name))
+
+
+def default_space(method: str, defaults: Mapping[str, Any]) -> Space:
+    """Return what matters most for a method, around its own defaults.
+
+    Args:
+        method: Its name.
+        defaults: The settings a run would have without a search, by dotted name.
+    """
+    rate, spec = float(defaults["train.learning_rate"]), method_spec(method)
+    around = spec.rate_around
+    batch, epochs = int(defaults["train.batch_size"]), float(defaults["train.epochs"])
+    space: Space = {
+        "train.learning_rate": Range(low=rate / around, high=rate * around, log=True),
+        "train.batch_size": tuple(sorted({max(1, batch // 2), batch, batch * 2})),
+        "train.epochs": tuple(sorted({max(1.0, epochs / 2), epochs, epochs * 1.5})),
+    }
+    for name, values in spec.space.items():
+        assert not isinstance(values, Range)
+        own = defaults.get(name)
+        space[name] = values if own in values else (own, *values)
+    return space
+
+
+def _options(method: str) -> Collection[str]:
+    return method_spec(method).options.model_fields if method in METHODS else ()
+
+
+_CODE = {"model.trust_remote_code", "evaluate.metric"}
+
+
+def config_of(base: Config, values: Mapping[str, Any]) -> Config:
+    """Return `base` with the drawn values, without options that the drawn method does not have.
+
+    Raises:
+        UserError: A value does not fit its setting.
+    """
+    code = sorted(_CODE & set(values))
+    if code:  # also of a study that came with a run
+        raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
+    method = str(values.get("method.name", base.method.name))
+    own = _options(method)
+    sections: dict[str, Any] = {
+        "method": {k: v for k, v in base.method.given.items() if k in own} | {"name": method}
+    }
+    for name, value in values.items():
+        section, _, setting = name.partition(".")
+        if section == "method" and setting != "name" and setting not in own:
+            continue
+        sections.setdefault(section, {})[setting] = value
+    return config_with(base, sections)
+
+
+def check_space(base: Config, space: Space) -> None:
+    """Try the ends of every range and every listed value.
+
+    Raises:
+        UserError: Settings that do not exist, or values they do not take; all at once.
+    """
+    faults = Faults()
+    methods = space.get("method.name")
+    names = list(methods) if isinstance(methods, tuple) else [base.method.name]
+    for name, entry in space.items():
+        ends = [entry.low, entry.high] if isinstance(entry, Range) else choices(entry) or []
+        if isinstance(entry, Range) and is_whole(name):
+            ends = [int(value) for value in ends]
+        _, _, setting = name.partition(".")
+        if name.startswith("method.") and setting != "name":
+            takers = [m for m in names if setting in _options(str(m))]
+            if not takers and setting in MethodConfig.model_fields:
+                faults.add(f"search.space: no method searched has {name}", "leave it out")
+                continue
+            names_for = {"method.name": takers[0]} if takers else {}
+        else:
+            names_for = {}
+        for value in ends:
+            try:
+                config_of_named(base, names_for | {name: value})
+            except UserError as error:
+                faults.add(f"search.space: {error.problem}", error.fix)
+                break
+    faults.raise_if_any()
+
+
+def config_of_named(base: Config, values: Mapping[str, Any]) -> Config:
+    """Like `config_of`, but a method's option that does not exist is an error."""
+    foreign = {
+        name.partition(".")[2]: value
+        for name, value in values.items()
+        if name.startswith("method.") and name.partition(".")[2] not in MethodConfig.model_fields
+    }
+    if foreign:
+        return config_with(base, {"method": foreign})
+    return config_of(base, values)
+
+
+def is_whole(name: str) -> bool:
+    """Tell whether a setting is a whole number."""
+    section, _, setting = name.partition(".")
+    inner: Any = Config.model_fields[section].annotation
+    field = inner.model_fields.get(setting)
+    if field is None:
+        return False
+    hint = field.annotation
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return int in parts and float not in parts
+
+
+def words(entry: Any) -> str:
+    """Return an entry of a space in words."""
+    if not isinstance(entry, Range):
+        return ", ".join("none" if value is None else str(value) for value in entry)
+    how = ", logarithmic" if entry.log else f", in steps of {entry.step:g}" if entry.step else ""
+    return f"{entry.low:g} to {entry.high:g}{how}"

@@ -15,11 +15,10 @@ from tailorbird.arms.protocol import Arm
 from tailorbird.arms.saved import run_config
 from tailorbird.config import Config, dump_config
 from tailorbird.data.encode import Encoded, Text
-from tailorbird.methods import BY_COST, get_method
+from tailorbird.methods.table import get_method
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier
-from tailorbird.planning.check import within_memory
-from tailorbird.records import ArmReport, Cost, Target, TaskSpec
+from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import get_task, head_task
 from tailorbird.tasks.fit import HEADS, count_parameters, drop_checkpoints, max_length
@@ -34,16 +33,10 @@ class TrainedArm(Arm):
     """Trains a model with the method that gives the arm its name."""
 
     key = "trained"
-    words = "a model tuned by one of the methods"
     trains = True
-
-    def names(self, spec: TaskSpec) -> tuple[str, ...]:
-        """See `Arm.names`."""
-        return BY_COST
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        job = within_memory(job)
         job.folder.write(CONFIG, dump_config(job.config))
         fit = get_task(job.split.task).fit(job)
         trained = fit.train()

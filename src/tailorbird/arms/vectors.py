@@ -59,22 +59,22 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVecto
     model = choose_embedder(config.rag.embedder, config.model)
     path = folder.file(_FILE)
     if path.is_file():
-        kept = read_arrays(path)
+        arrays = read_arrays(path)
         with reading(path):
-            if str(kept["embedder"]) == model.name:
-                return _part(_read(kept), kept, split)
+            if str(arrays["embedder"]) == model.name:
+                return _part(_read(arrays), arrays, split)
     embedder = Embedder(model, choose(model.device, model.precision))
     texts = {
         part: [as_read(e) for e in getattr(split, part)] for part in ("train", "validation", "test")
     }
-    found = {part: embed(embedder, rows, f"embedding {part}") for part, rows in texts.items()}
-    found["check"] = embed(embedder, texts["test"][:CHECKED])
+    parts = {part: embed(embedder, rows, f"embedding {part}") for part, rows in texts.items()}
+    parts["check"] = embed(embedder, texts["test"][:CHECKED])
     log.say(f"embedded {sum(map(len, texts.values())):,} texts with {model.name}")
-    arrays = {part: embedded.vectors for part, embedded in found.items()}
+    arrays = {part: embedded.vectors for part, embedded in parts.items()}
     arrays |= {
         "embedder": np.asarray(model.name),
-        "fit_seconds": np.asarray(found["train"].seconds + found["validation"].seconds),
-        "ms_per_example": np.asarray(1000 * found["test"].seconds / max(1, len(split.test))),
+        "fit_seconds": np.asarray(parts["train"].seconds + parts["validation"].seconds),
+        "ms_per_example": np.asarray(1000 * parts["test"].seconds / max(1, len(split.test))),
         "peak_bytes": np.asarray(peak_memory_bytes()),
         "train_rows": np.asarray([example.row for example in split.train]),
     }
@@ -118,8 +118,8 @@ def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
     # All of about the same length, and none divided by its own: the difference of two texts that
     # are nearly the same is rounding.
     parts = [u / 2, v / 2, np.abs(u - v) / 2, u * v * math.sqrt(u.shape[1]) / 2]
-    found = np.concatenate([*parts, angle * cosine, angle * sine], axis=1)
-    unit: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
+    joint = np.concatenate([*parts, angle * cosine, angle * sine], axis=1)
+    unit: np.ndarray = joint / np.linalg.norm(joint, axis=1, keepdims=True)
     return unit
 
 

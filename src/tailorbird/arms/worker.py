@@ -16,6 +16,7 @@ from tailorbird import log
 from tailorbird.arms import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
+from tailorbird.planning.check import within_memory
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
@@ -64,20 +65,26 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
     return _with_search(job)
 
 
+def run_planned(job: ArmJob) -> ArmReport:
+    """Run an arm; what a trained one needs of the memory is planned before."""
+    trains = arm_named(job.name, job.split.task).trains
+    return run_arm(within_memory(job) if trains else job)
+
+
 def _with_search(job: ArmJob) -> ArmReport:
     """Run an arm, with the best settings of its search where there is to be one."""
     if job.config.search.trials is None or not arm_named(job.name, job.split.task).trains:
-        return run_arm(job)
+        return run_planned(job)
     from tailorbird.arms.search import search, searched
 
     # Every seed takes the settings that the first one's search finds.
     first = replace(job, folder=job.folder.run.arm(job.name))
     if first.folder.path == job.folder.path:
         config, result = search(first)
-        return searched(run_arm(replace(job, config=config)), result, job.folder)
+        return searched(run_planned(replace(job, config=config)), result, job.folder)
     config, _ = search(replace(first, config=job.config))
     train = config.train.model_copy(update={"seed": job.config.train.seed})
-    return run_arm(replace(job, config=config.model_copy(update={"train": train})))
+    return run_planned(replace(job, config=config.model_copy(update={"train": train})))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError, check_utf8
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.builtin import with_place, without_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
@@ -92,12 +92,12 @@ class PairMemory:
     """Training pairs to be shown before a prompt, or copied from.
 
     Attributes:
-        shown: How many stand before a prompt.
+        count: How many stand before a prompt.
     """
 
     memory: LabelledVectors
     embedder: Embedder
-    shown: int
+    count: int
 
     @classmethod
     def of(cls, folder: RunFolder, config: Config, prompted: PromptedFile) -> "PairMemory":
@@ -115,7 +115,7 @@ class PairMemory:
     def near(self, prompts: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
         """Return the pairs that are most similar to each prompt."""
         vectors = self.embedder.embed([prompt.text for prompt in prompts]).vectors
-        return [self.memory.neighbours(vector, max(1, self.shown)) for vector in vectors]
+        return [self.memory.neighbours(vector, max(1, self.count)) for vector in vectors]
 
 
 class Writer(Predictor):
@@ -128,7 +128,7 @@ class Writer(Predictor):
         pairs: Training pairs that are shown or copied.
 
     Attributes:
-        told: What its own test was, and how it was scored.
+        test_file: What its own test was, and how it was scored.
         longest: Tokens of an answer at most, where `generate.max_new_tokens` does not say.
     """
 
@@ -139,16 +139,16 @@ class Writer(Predictor):
         answering: Answering | None,
         pairs: PairMemory | None = None,
     ) -> None:
-        self.told = read_task(folder)
+        self.test_file = read_task(folder)
         self.name, self.config, self._pairs = str(folder.path), config, pairs
-        self.longest = self.told.max_new_tokens or LONGEST_ANSWER
+        self.longest = self.test_file.max_new_tokens or LONGEST_ANSWER
         self._answering = answering
         self._lock = threading.RLock()
 
     @property
     def spec(self) -> PredictorSpec:
         """See `Predictor.spec`."""
-        return PredictorSpec(self.told.task, streams=True)
+        return PredictorSpec(self.test_file.task, streams=True)
 
     @property
     def shows_examples(self) -> bool:
@@ -182,8 +182,8 @@ class Writer(Predictor):
             sampling = a.sampling(self.longest)
             answers = generate(a.model, a.tokenizer, ids, sampling, a.device, title)
         return [
-            WrittenPrediction(answer.text, answer.tokens, answer.ended, shown)
-            for answer, shown in zip(answers, near, strict=True)
+            WrittenPrediction(answer.text, answer.tokens, answer.ended, pairs)
+            for answer, pairs in zip(answers, near, strict=True)
         ]
 
     def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ class Writer(Predictor):
         self, prompts: Sequence[Example], near: Sequence[tuple[Neighbour, ...]]
     ) -> list[np.ndarray]:
         tokenizer = self.answering.tokenizer
-        if self._pairs is not None and self._pairs.shown:
+        if self._pairs is not None and self._pairs.count:
             shots = [[Example(n.text, n.label) for n in pairs] for pairs in near]
             room = self.answering.limit - self.longest
             fitted = fit_shots(prompts, shots, tokenizer, room)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tailorbird.arms import names_in_words
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
 from tailorbird.cli.show_questions import show_questions
@@ -22,10 +23,8 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Arms, comma-separated: full, adapter, lora, qlora, prompt, rag, rag+best; "
-            "for labels also majority, probe; for numbers mean, probe; for written answers "
-            "nearest, base. Default: all. On questions: methods in the place of lora, all for all "
-            "of them, or arms such as rag,raft+lora."
+            help=f"Arms, comma-separated: {names_in_words()}. Default: all. On questions: methods "
+            "in the place of lora, all for all of them, or arms such as rag,raft+lora."
         ),
     ] = None,
     seeds: Annotated[

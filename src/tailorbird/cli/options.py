@@ -10,6 +10,7 @@ import typer
 
 from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
+from tailorbird.records import TASKS
 from tailorbird.terminal import without_credentials
 
 _MODELS = "Hugging Face id, local folder, builtin:minilm, builtin:tutor or builtin:smollm2."
@@ -25,8 +26,8 @@ Label = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="classification (one label), multilabel, regression (numbers), tokens (a label per "
-        "word), generation (written answers) or text (read on); default: as the columns say."
+        help=f"{', '.join(f'{name} ({task.words})' for name, task in TASKS.items())}; "
+        "default: as the columns say."
     ),
 ]
 Data = Annotated[

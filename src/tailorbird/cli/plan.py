@@ -7,6 +7,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.config import METHODS
 
 
 def plan(
@@ -21,7 +22,7 @@ def plan(
         ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Comma-separated: full, adapter, lora, qlora, prompt.")
+        str | None, typer.Option(help=f"Comma-separated: {', '.join(METHODS)}.")
     ] = None,
     device: Annotated[
         str | None,

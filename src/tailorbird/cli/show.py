@@ -64,13 +64,15 @@ def _free_names(names: Iterable[str], columns: Sequence[str]) -> dict[str, str]:
 
 
 def _input(answer: dict[str, Any]) -> dict[str, Any]:
-    names = ("prompt",) if "prompt" in answer else ("text", "pair")
+    prompt = answer.get("prompt")
+    names = ("text", "pair") if prompt is None else ("prompt",)
     return {name: answer[name] for name in names if name in answer}
 
 
 def _columns(answer: dict[str, Any]) -> dict[str, Any]:
     """Return what stands in the columns of an answer."""
-    if "prompt" in answer:
+    prompt = answer.get("prompt")
+    if prompt is not None:
         return {"answer": answer["text"]}
     values = answer.get("values")
     if isinstance(values, dict):

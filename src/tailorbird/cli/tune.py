@@ -7,12 +7,14 @@ import typer
 
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
+from tailorbird.config.method import MethodConfig
 
 
 def tune(
     data: options.Data = None,
     method: Annotated[
-        str | None, typer.Option(help="full, adapter, lora, qlora or prompt. Default: lora.")
+        str | None,
+        typer.Option(help=f"{MethodConfig.model_fields['name'].description} Default: lora."),
     ] = None,
     model: options.Model = None,
     test: options.Test = None,

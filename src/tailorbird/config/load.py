@@ -31,22 +31,22 @@ def load_config(
         UserError: Any unknown name or wrong value, all of them at once.
     """
     faults = Faults()
-    given: dict[str, Any] = _read_yaml(file) if file else {}
+    values: dict[str, Any] = _read_yaml(file) if file else {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             faults.add(f"--set {setting!r} has no '='", "write --set section.name=value")
             continue
         try:
-            _put(given, name.strip(), _value(text))
+            _put(values, name.strip(), _value(text))
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()
     for name, value in (flags or {}).items():
         if value is not None:
-            _put(given, name, value)
-    check_utf8(given, "config")
-    return _validated(given)
+            _put(values, name, value)
+    check_utf8(values, "config")
+    return _validated(values)
 
 
 def config_with(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
@@ -55,16 +55,16 @@ def config_with(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Conf
     Raises:
         UserError: Any unknown name or wrong value, all of them at once.
     """
-    given = config.model_dump()
+    sections = config.model_dump()
     for section, inner in values.items():
-        kept = {} if section == "method" else given.get(section, {})
-        given[section] = kept | dict(inner)
-    return _validated(given)
+        before = {} if section == "method" else sections.get(section, {})
+        sections[section] = before | dict(inner)
+    return _validated(sections)
 
 
-def _validated(given: Mapping[str, Any]) -> Config:
+def _validated(values: Mapping[str, Any]) -> Config:
     try:
-        return Config.model_validate(given)
+        return Config.model_validate(values)
     except ValidationError as error:
         faults = Faults()
         for problem, fix in _explain(error):
@@ -107,9 +107,9 @@ def _value(text: str) -> Any:
     return float(text) if _EXPONENT.fullmatch(text.strip()) else value
 
 
-def _put(given: dict[str, Any], dotted: str, value: Any) -> None:
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     *sections, name = dotted.split(".")
-    place = given
+    place = values
     for section in sections:
         inner = place.setdefault(section, {})
         if not isinstance(inner, dict):
@@ -120,12 +120,12 @@ def _put(given: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _explain(error: ValidationError) -> list[tuple[str, str]]:
     """Turn pydantic's errors into (problem, fix) pairs that name key, value and nearest name."""
-    told: list[tuple[str, str]] = []
+    faults: list[tuple[str, str]] = []
     for fault in error.errors():
         path = [str(part) for part in fault["loc"] if not str(part).startswith("function-")]
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
-            told.append(_unknown(path))
+            faults.append(_unknown(path))
             continue
         message = fault["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
@@ -133,28 +133,28 @@ def _explain(error: ValidationError) -> list[tuple[str, str]]:
             expected = str(fault.get("ctx", {}).get("expected", ""))
             names = [name.strip(" '") for name in expected.replace(" or ", ",").split(",")]
             near = did_you_mean(str(fault["input"]), names)
-            told.append((f"{key} is {_brief(fault['input'])}{near}", f"choose {expected}"))
+            faults.append((f"{key} is {_brief(fault['input'])}{near}", f"choose {expected}"))
         elif key:
-            told.append((f"{key} is {_brief(fault['input'])}: {message}", _help(path)))
+            faults.append((f"{key} is {_brief(fault['input'])}: {message}", _help(path)))
         else:
-            told.append((message, "leave it out or choose another method"))
-    return told
+            faults.append((message, "leave it out or choose another method"))
+    return faults
 
 
 def _brief(value: Any) -> str:
-    shown = reprlib.Repr()
-    shown.maxstring = shown.maxother = shown.maxlong = 200
-    return shown.repr(value)
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 200
+    return short.repr(value)
 
 
 def _unknown(path: list[str]) -> tuple[str, str]:
     section = _section(path[:-1])
-    known = list(section.model_fields) if section else []
-    dotted = [".".join([*path[:-1], name]) for name in known]
+    names = list(section.model_fields) if section else []
+    dotted = [".".join([*path[:-1], name]) for name in names]
     # `rank` is method.rank rather than something that merely looks like `train`.
     near = _elsewhere(path[-1]) or did_you_mean(".".join(path), dotted)
     where = ".".join(path[:-1]) or "the config"
-    return (f"unknown setting {'.'.join(path)!r}{near}", f"{where} has: {', '.join(known)}")
+    return (f"unknown setting {'.'.join(path)!r}{near}", f"{where} has: {', '.join(names)}")
 
 
 def _elsewhere(name: str) -> str:

@@ -37,8 +37,8 @@ def _named(loss: str, task: TaskName) -> str:
     return TASKS[task].losses[0] if loss == "auto" and has_head(task) else loss
 
 
-def _changed(asked: TrainConfig, option: str) -> bool:
-    return bool(getattr(asked, option) != TrainConfig.model_fields[option].default)
+def _changed(train: TrainConfig, option: str) -> bool:
+    return bool(getattr(train, option) != TrainConfig.model_fields[option].default)
 
 
 def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
@@ -47,7 +47,7 @@ def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
     Raises:
         UserError: They do not; it says why.
     """
-    asked, faults = config.train, Faults()
+    train, faults = config.train, Faults()
     if not has_head(task):
         for name in _losses(config, task):
             if name != "auto":
@@ -65,28 +65,28 @@ def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
         )
     by = " or ".join(names)
     single = task in ("classification", "tokens")
-    for option, given, fits, needs in (
-        ("class_weights", asked.class_weights is not None, single, "classification"),
-        ("label_smoothing", asked.label_smoothing > 0, "cross_entropy" in names, "cross_entropy"),
+    for option, is_set, fits, needs in (
+        ("class_weights", train.class_weights is not None, single, "classification"),
+        ("label_smoothing", train.label_smoothing > 0, "cross_entropy" in names, "cross_entropy"),
         (
             "positive_weights",
-            asked.positive_weights is not None,
+            train.positive_weights is not None,
             task == "multilabel",
             "multilabel",
         ),
-        ("focal_gamma", _changed(asked, "focal_gamma"), "focal" in names, "focal"),
-        ("huber_delta", _changed(asked, "huber_delta"), "huber" in names, "huber"),
+        ("focal_gamma", _changed(train, "focal_gamma"), "focal" in names, "focal"),
+        ("huber_delta", _changed(train, "huber_delta"), "huber" in names, "huber"),
     ):
-        if given and not fits:
+        if is_set and not fits:
             faults.add(f"train.{option} is for {needs}; this is {task} by {by}", "leave it out")
-    _check_weights(asked, labels, faults)
+    _check_weights(train, labels, faults)
     faults.raise_if_any()
 
 
-def _check_weights(asked: TrainConfig, labels: tuple[str, ...], faults: Faults) -> None:
+def _check_weights(train: TrainConfig, labels: tuple[str, ...], faults: Faults) -> None:
     for option, weights in (
-        ("class_weights", asked.class_weights),
-        ("positive_weights", asked.positive_weights),
+        ("class_weights", train.class_weights),
+        ("positive_weights", train.positive_weights),
     ):
         for label, weight in weights.items() if isinstance(weights, dict) else ():
             if label not in labels:

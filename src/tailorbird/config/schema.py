@@ -1,6 +1,6 @@
 """Every setting there is; a field's docstring is its help, its docs entry and its error text."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -8,31 +8,23 @@ from tailorbird.config.knowledge import (
     AskConfig,
     IndexConfig,
     KnowledgeConfig,
+    QuestionsConfig,
+    RaftConfig,
     RetrieveConfig,
     RetrieverConfig,
 )
-from tailorbird.config.questions import QuestionsConfig, RaftConfig
+from tailorbird.config.method import MethodConfig, method_spec
 from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
-from tailorbird.config.serving import ServeConfig
 from tailorbird.errors import UserError
+from tailorbird.records import TASKS
 
-MethodName = Literal["full", "adapter", "lora", "qlora", "prompt"]
-METHODS: tuple[MethodName, ...] = ("full", "adapter", "lora", "qlora", "prompt")
-LABEL_ARMS: tuple[str, ...] = ("majority", "mean", "probe", "rag", *METHODS, "rag+best")
-"""The arms of a comparison whose answers are labels (majority) or numbers (mean)."""
-WRITING_ARMS: tuple[str, ...] = ("nearest", "base", "rag", *METHODS, "rag+best")
-"""The arms of a comparison whose answers are written."""
-QUESTION_ARMS: tuple[str, ...] = (
-    *("nearest", "quote", "base", "few_shot", "rag", "oracle"),
-    *(f"{before}{method}" for method in METHODS for before in ("", "rag+", "raft+")),
-)
-"""The arms of a comparison on questions about documents, cheap ones first."""
-ALL_METHODS = "all"
 MOST_SEEDS = 20
-ARMS: tuple[str, ...] = tuple(
-    dict.fromkeys((*LABEL_ARMS, *WRITING_ARMS, *QUESTION_ARMS, ALL_METHODS))
-)
+
+if TYPE_CHECKING:
+    TaskChoice = str
+else:
+    TaskChoice = Literal[("auto", *TASKS)]
 
 
 class ModelConfig(Section):
@@ -72,9 +64,7 @@ class DataConfig(Section):
     max_examples: int | None = Field(None, ge=1)
     """Rows to take of each part, drawn at random while reading; the rest is never held in
     memory."""
-    task: Literal[
-        "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
-    ] = "auto"
+    task: TaskChoice = "auto"
     """classification: one label of a set. multilabel: any number of them. regression: numbers.
     tokens: a label per word. generation: answers to prompts and conversations. text: plain text
     read on (continued pre-training). auto: as the columns and their values say."""
@@ -117,42 +107,6 @@ class DataConfig(Section):
     aside)."""
     drop_missing: bool = False
     """Leave out rows with an empty text or label instead of stopping."""
-
-
-class MethodConfig(Section):
-    """How the model is made trainable; options that it, or no arm, has are errors."""
-
-    name: MethodName = "lora"
-    """full, adapter, lora, qlora or prompt."""
-    rank: int | None = Field(None, ge=1)
-    """LoRA, QLoRA: rank of the update."""
-    alpha: float | None = Field(None, gt=0)
-    """LoRA, QLoRA: the update is scaled by alpha / rank (alpha / sqrt(rank) with rsLoRA)."""
-    dropout: float | None = Field(None, ge=0, lt=1)
-    """LoRA, QLoRA: dropout on the input of the update. Adapter: on its hidden layer."""
-    targets: str | list[str] | None = None
-    """LoRA, QLoRA: names of the layers to adapt; `all-linear` is every linear layer but the
-    head."""
-    rslora: bool | None = None
-    """LoRA, QLoRA: scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
-    dora: bool | None = None
-    """LoRA, QLoRA: learn magnitude and direction apart (DoRA, arXiv 2402.09353)."""
-    pissa: bool | None = None
-    """LoRA: start from the principal singular vectors (PiSSA, arXiv 2404.02948)."""
-    loraplus: float | None = Field(None, ge=1)
-    """LoRA, QLoRA: matrix B learns this many times as fast as A (LoRA+, arXiv 2402.12354, where it
-    is 16)."""
-    bits: Literal[4, 8] | None = None
-    """QLoRA: 4 (NF4 with double quantisation) or 8 bits for the frozen weights."""
-    placement: Literal["houlsby", "pfeiffer"] | None = None
-    """Adapter: after attention and feed-forward (houlsby) or after feed-forward only (pfeiffer)."""
-    bottleneck: int | None = Field(None, ge=1)
-    """Adapter: width of the bottleneck."""
-    virtual_tokens: int | None = Field(None, ge=1)
-    """Prompt tuning: how many trained tokens stand before the text; they count against
-    max_length."""
-    init_text: str | None = None
-    """Prompt tuning: start the virtual tokens from this text's embeddings; default: at random."""
 
 
 class TrainConfig(Section):
@@ -280,6 +234,41 @@ class RagConfig(Section):
     """rag+best: weight of the neighbours' probabilities; default: chosen on validation."""
 
 
+class ServeConfig(Section):
+    """How runs and knowledge bases are served over HTTP."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any other than this machine's own needs a key."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port; 0 takes a free one."""
+    keys: str = "~/.config/tailorbird/keys.json"
+    """File with the hashes of keys; once it holds one, every request needs a key."""
+    adapters: str | None = None
+    """Folder whose runs may be loaded and unloaded while serving; default: none may."""
+    batch_tokens: int | None = Field(None, ge=16)
+    """Tokens of a batch of texts, padding included; default: 4,096 on a CPU, else 16,384. A longer
+    text runs alone."""
+    queue_inputs: int = Field(1024, ge=1)
+    """Texts that may wait for one model; more are refused with 429."""
+    queue_tokens: int = Field(262_144, ge=16)
+    """Tokens that may wait for one model; more are refused with 429."""
+    request_inputs: int = Field(256, ge=1)
+    """Texts of one request."""
+    request_mb: float = Field(8.0, gt=0)
+    """Size of a request's body; of an uploaded document index.max_file_mb is the limit."""
+    chats: int = Field(16, ge=1)
+    """Answers that one model writes at once; others wait."""
+    answer_tokens: int = Field(1024, ge=1)
+    """Longest answer that a chat may ask for."""
+    deadline_seconds: float = Field(60.0, gt=0)
+    """A request that takes longer is given up, with 504; an answer that is written ends there."""
+    stall_seconds: float = Field(8.0, gt=0)
+    """A worker that shows no sign of life for so long is replaced; longer batches, by the speed
+    measured so far, are given ten times their time."""
+    drain_seconds: float = Field(30.0, ge=0)
+    """Time that requests at work have to end after SIGTERM."""
+
+
 class CompareConfig(Section):
     """What `tailor compare` puts side by side."""
 
@@ -306,19 +295,10 @@ class CompareConfig(Section):
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        from tailorbird.errors import did_you_mean
-
-        for name in names or ():
-            if name not in ARMS:
-                raise ValueError(
-                    f"{name!r} is no arm{did_you_mean(name, ARMS)}; there are: {', '.join(ARMS)}"
-                )
-        if names is None:
-            return None
-        if not names:
-            raise ValueError(f"name at least one arm of: {', '.join(ARMS)}")
-        return tuple(name for name in ARMS if name in names)
+    def _once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and not names:
+            raise ValueError("name at least one arm")
+        return names and tuple(dict.fromkeys(names))
 
 
 class Config(Section):
@@ -362,15 +342,6 @@ class Config(Section):
     """Folder of the run; default: `runs/<verb>-<data>-<number>`."""
 
 
-OPTIONS: dict[MethodName, tuple[str, ...]] = {
-    "full": (),
-    "adapter": ("placement", "bottleneck", "dropout"),
-    "lora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "pissa", "loraplus"),
-    "qlora": ("rank", "alpha", "dropout", "targets", "rslora", "dora", "bits", "loraplus"),
-    "prompt": ("virtual_tokens", "init_text"),
-}
-
-
 def check_method(config: Config) -> None:
     """Check that the method has the options that are set.
 
@@ -380,18 +351,17 @@ def check_method(config: Config) -> None:
         UserError: It lacks some.
     """
     name = config.method.name
-    given: dict[str, Any] = config.method.model_dump(exclude={"name"}, exclude_none=True)
-    wrong = sorted(set(given) - set(OPTIONS[name]))
-    if wrong:
+    own = method_spec(name).options.model_fields
+    if foreign := sorted(set(config.method.given) - set(own)):
         raise UserError(
-            f"method {name!r} has no option {', '.join(wrong)}; it has: "
-            f"{', '.join(OPTIONS[name]) or 'none'}",
+            f"method {name!r} has no option {', '.join(foreign)}; it has: "
+            f"{', '.join(own) or 'none'}",
             "leave it out or choose another method",
         )
 
 
-def for_arm(config: Config, name: MethodName) -> Config:
+def for_arm(config: Config, name: str) -> Config:
     """Return `config` for one arm of a comparison, without options of other methods."""
-    given = config.method.model_dump(exclude={"name"}, exclude_none=True)
-    own = {key: value for key, value in given.items() if key in OPTIONS[name]}
-    return config.model_copy(update={"method": MethodConfig(name=name, **own)})
+    own = method_spec(name).options.model_fields
+    options = {key: value for key, value in config.method.given.items() if key in own}
+    return config.model_copy(update={"method": MethodConfig(name=name, **options)})

@@ -44,15 +44,15 @@ class Range(Section):
         if self.step is None:
             return [self.low] if self.low == self.high else None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        found = [self.low + i * self.step for i in range(count)]
-        return [int(value) if self.whole else round(value, 12) for value in found]
+        numbers = [self.low + i * self.step for i in range(count)]
+        return [int(value) if self.whole else round(value, 12) for value in numbers]
 
     def holds(self, value: Any) -> bool:
         """Tell whether a value can be drawn."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        known = self.values()
-        return value in known if known is not None else self.low <= value <= self.high
+        listed = self.values()
+        return value in listed if listed is not None else self.low <= value <= self.high
 
 
 Space = dict[str, Range | tuple[Value, ...]]

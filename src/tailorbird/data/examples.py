@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults
 from tailorbird.records import TASKS, Example, Finding, TaskName, TaskSpec
 
-TaskChoice = Literal[
-    "auto", "classification", "multilabel", "regression", "tokens", "generation", "text"
-]
+TaskChoice = str
+"""A task of the table, or auto."""
 _SAMPLES = 5
 
 

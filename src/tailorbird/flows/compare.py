@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from tailorbird import log
-from tailorbird.arms import arm_named, arms_of
+from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.arms.process import Nest
-from tailorbird.arms.protocol import MIX, RETRIEVAL
 from tailorbird.config import METHODS, Config, dump_config, for_arm
-from tailorbird.errors import Interrupted, UserError
+from tailorbird.errors import Interrupted, UserError, did_you_mean
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
 from tailorbird.flows.verdict import in_question
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
 from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
@@ -24,8 +23,6 @@ from tailorbird.runs.folder import ARM, ARMS, CONFIG, JOURNAL, SEEDS, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import OUTCOME, read_arm, write_job
 
-BEST = f"{MIX}best"
-"""Asks for the mix with the trained arm that is best on validation."""
 AUTO = "auto"
 MOST_TRAININGS = 5
 """How often an arm in question is trained at most."""
@@ -87,14 +84,15 @@ def _with_arms(config: Config, task: TaskName) -> Config:
     Raises:
         UserError: An arm that the task does not have, or a method option that no arm has.
     """
-    names = [name for name, _ in arms_of(task)]
+    names = arm_names(task)
     if RETRIEVAL in names:
         names.append(BEST)
     wanted = config.compare.methods or tuple(names)
     foreign = [name for name in wanted if name not in names]
     if foreign:
         raise UserError(
-            f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}",
+            f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}"
+            f"{did_you_mean(foreign[0], names)}",
             f"choose among: {', '.join(names)}",
         )
     config = config.model_copy(
@@ -141,7 +139,7 @@ class _Bench:
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
         wanted = self.config.compare.methods or ()
         self.task = get_task(self.prepared.split.task)
-        names = [name for name, _ in arms_of(self.task.name) if name in wanted]
+        names = [name for name in arm_names(self.task.name) if name in wanted]
         count = seeds if isinstance(seeds, int) else 1
         took: dict[str, float] = {}
         for number, name in enumerate(names, 1):

@@ -22,6 +22,7 @@ from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import ARMS, CONFIG, PAGE, REPORT, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
+from tailorbird.tasks.evaluate import evaluate_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def evaluate(
     loaded = _read(Path(run), str(data), columns, task)
     arm = ArmReport(name=folder.path.name, status="ok", run=str(folder.path))
     with open_arm(folder, trust=trust) as predictor:
-        result = task.evaluate(predictor, arm, loaded, columns.metric)
+        result = evaluate_rows(task, predictor, arm, loaded, columns.metric)
         name = predictor.name
     report = Report(
         kind="tune",

@@ -15,9 +15,9 @@ from tailorbird.arms.trained import TunedSource
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
+from tailorbird.models.classifier import classifier_class
 from tailorbird.models.device import choose
-from tailorbird.models.load import classifier_class
 from tailorbird.models.weights import pretrained
 from tailorbird.records import TASKS, Example, Score, Target
 from tailorbird.runs.atomic import part_file, replace_file, writing

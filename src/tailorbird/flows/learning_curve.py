@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tailorbird import log
-from tailorbird.arms import arms_of, run_arm
+from tailorbird.arms import arm_named, arm_names
 from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.worker import run_planned
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.subsets import stratified_order
 from tailorbird.errors import UserError, did_you_mean
@@ -36,7 +37,7 @@ def curve_arm(name: str | None, task: TaskName) -> str:
         UserError: The task has no such arm, or the arm learns nothing from labels.
     """
     spec = TASKS[task]
-    names = [n for n, arm in arms_of(task) if not arm.why_not(spec)]
+    names = [n for n in arm_names(task) if not arm_named(n, task).why_not(spec)]
     if name is None:
         return next(usual for usual in _USUAL if usual in names)
     if name not in names:
@@ -120,5 +121,5 @@ def _order(examples: Sequence[Example], task: TaskName, seed: int) -> list[int]:
 def _trained(job: ArmJob) -> RunFolder:
     if not job.folder.file(ARM).is_file():
         job.folder.path.mkdir(parents=True, exist_ok=True)
-        run_arm(job)
+        run_planned(job)
     return job.folder

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from tailorbird import log
 from tailorbird.config import METHODS, Config, dump_config
-from tailorbird.config.schema import MethodName
+from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import curve_arm, learning_curve
 from tailorbird.flows.output import run_folder
@@ -109,7 +109,9 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
         curve = learning_curve(config, split, folder, arm)
     serving: tuple[ServingPlan, ...] = ()
     if work.target is None and memory and wishes.time:
-        base = memory[0].total - (0 if memory[0].method == "full" else memory[0].trained)
+        base = memory[0].total - (
+            0 if method_spec(memory[0].method).trains_all else memory[0].trained
+        )
         serving = plan_serving(shape, base, place)
     return Plan(
         model=config.model.name,
@@ -140,7 +142,7 @@ def _times(
     return tuple(times)
 
 
-def _methods(names: Sequence[str] | None) -> tuple[MethodName, ...]:
+def _methods(names: Sequence[str] | None) -> tuple[str, ...]:
     for name in names or ():
         if name not in METHODS:
             raise UserError(
@@ -151,7 +153,7 @@ def _methods(names: Sequence[str] | None) -> tuple[MethodName, ...]:
 
 
 def _memory(
-    planner: Planner, methods: Sequence[MethodName], place: Place
+    planner: Planner, methods: Sequence[str], place: Place
 ) -> tuple[list[MemoryPlan], dict[str, str]]:
     """Return what each method takes, and why some cannot be.
 
@@ -161,7 +163,8 @@ def _memory(
     plans, faults = [], []
     why_not: dict[str, str] = {}
     for name in methods:
-        if planner.shape.stored_bits and name in ("full", "qlora"):
+        spec = method_spec(name)
+        if planner.shape.stored_bits and (spec.trains_all or spec.quantises):
             why_not[name] = "the checkpoint is quantised already"
             continue
         log.say(f"{name}: tracing a step of {planner.shape.name}")
@@ -180,7 +183,7 @@ def _memory(
 
 
 def _workload(planner: Planner, work: Work, place: Place) -> dict[str, object]:
-    from tailorbird.methods import get_method
+    from tailorbird.methods.table import get_method
     from tailorbird.planning.work import settings_for
 
     method = get_method(planner.config.method.name)

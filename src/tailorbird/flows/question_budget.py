@@ -7,7 +7,7 @@ from typing import Any
 
 from tailorbird.arms.questions import QuestionArm
 from tailorbird.config import Config
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 
 # Questions to test and to train on, and tokens of passages: what is not said is lowered in this
 # order until it fits; the last is the least that tells anything.

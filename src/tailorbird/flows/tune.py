@@ -4,9 +4,9 @@ import time
 from dataclasses import replace
 
 from tailorbird import log
-from tailorbird.arms import run_arm
 from tailorbird.arms.process import Nest
 from tailorbird.arms.search import has_search, searched, with_best
+from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method, dump_config
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
@@ -111,4 +111,4 @@ def _told(story: Story) -> Report:
 def _run(job: ArmJob) -> ArmReport:
     if job.resume and job.folder.file(ARM).is_file():
         return read_arm(job.folder)
-    return run_arm(job)
+    return run_planned(job)

@@ -10,6 +10,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.config.knowledge import RetrieverConfig
+from tailorbird.config.method import method_spec
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.metrics.ranking import mean_scores
@@ -307,7 +308,7 @@ def _learn(
 
 def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
     """Return the settings with a peak learning rate: the person's, else LoRA's or `rate`."""
-    usual = LORA_RATE if settings.method == "lora" else rate
+    usual = rate if method_spec(settings.method).trains_all else LORA_RATE
     return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
 
 

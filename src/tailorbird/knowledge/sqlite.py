@@ -322,7 +322,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         words = str(error).lower()
-        if "full" in words or "disk i/o" in words:
+        if any(sign in words for sign in ("full", "disk i/o")):
             raise disk_full(path) from error
         if "malformed" in words or "not a database" in words:
             raise UserError(

@@ -1,11 +1,12 @@
 """What every method is, and the few things several of them do."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.config.method import Defaults, MethodConfig, MethodSpec, method_spec
+from tailorbird.config.schema import Config
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base
@@ -15,49 +16,42 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """A method's tuned defaults; docs/methods.md says where each number comes from.
-
-    Attributes:
-        learning_rate, epochs: For labels.
-        bi_encoder_rate: For pairs whose texts are read one by one, where it is another.
-        writing_factor: For answers in words, times full fine-tuning's rate.
-        writing_rate: The rate itself, where it does not follow from the model's width.
-        writing_epochs: For answers in words.
-        cost: What training takes, times the quickest method's (README's table, rounded).
-    """
-
-    learning_rate: float
-    epochs: float
-    weight_decay: float = 0.0
-    writing_factor: float = 1.0
-    writing_rate: float | None = None
-    writing_epochs: float = 2
-    bi_encoder_rate: float | None = None
-    cost: float = 1.0
-
-
-class Method(Protocol):
+class Method(ABC):
     """One way of making a model trainable.
 
     A method owns its file format and nothing else: the loop, the data and the metrics are the
     same for all of them.
+
+    Attributes:
+        name: Its name in the table of methods, which is the folder that it lies in.
     """
 
-    name: str
-    defaults: Defaults
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def spec(self) -> MethodSpec:
+        """What can be set and known of it."""
+        return method_spec(self.name)
+
+    @property
+    def defaults(self) -> Defaults:
+        """Its tuned defaults."""
+        return self.spec.defaults
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Return the method's options with its defaults filled in."""
-        ...
+        own = self.spec.options
+        values = {name: v for name, v in config.given.items() if name in own.model_fields}
+        return own.model_validate(values).filled()
 
     def load_options(
         self, config: MethodConfig, head: tuple[str, ...], device: Device
     ) -> dict[str, Any]:
         """Return arguments for ``from_pretrained`` (for example quantisation)."""
-        ...
+        return {}
 
+    @abstractmethod
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Return the model with exactly this method's parameters (and the head) trainable.
 
@@ -67,34 +61,26 @@ class Method(Protocol):
         Raises:
             UserError: An option does not fit the model.
         """
-        ...
 
+    @abstractmethod
     def save(self, model: "nn.Module", folder: Path) -> None:
         """Write what was trained, head included, in the method's standard format."""
-        ...
 
+    @abstractmethod
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Return `base` with what `save` wrote, ready to predict exactly as the saved model did.
 
         Raises:
             UserError: The folder is incomplete or damaged.
         """
-        ...
 
+    @abstractmethod
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Return a plain model of the base's own class that predicts the same.
 
         Raises:
             UserError: The method has no merged form.
         """
-        ...
-
-
-def peft_task(base: Base) -> str:
-    """Return what PEFT calls the base's task."""
-    if base.per_word:
-        return "TOKEN_CLS"
-    return "CAUSAL_LM" if base.writes else "SEQ_CLS"
 
 
 def freeze_all_but(model: "nn.Module", trained: tuple[str, ...]) -> None:

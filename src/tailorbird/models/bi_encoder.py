@@ -30,10 +30,10 @@ _ANGLE = 2.0
 
 def encoder_of(shape: Any) -> Any:
     """Return transformers' class that reads a text into hidden states; None where it has none."""
-    found = MODEL_MAPPING.get(type(shape), None)
-    if found is None or shape.is_encoder_decoder:
+    kind = MODEL_MAPPING.get(type(shape), None)
+    if kind is None or shape.is_encoder_decoder:
         return None
-    return found[0] if isinstance(found, tuple) else found
+    return kind[0] if isinstance(kind, tuple) else kind
 
 
 def pooling_of(config: ModelConfig) -> tuple[str, ...]:

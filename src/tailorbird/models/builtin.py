@@ -60,9 +60,9 @@ def without_place(name: str) -> str:
     return f"./{folder.resolve().name}" if folder.is_dir() else name
 
 
-def with_place(name: str, *known: str | None) -> str:
+def with_place(name: str, *places: str | None) -> str:
     """Return the one of the known names that `without_place` made this of, else itself."""
-    same = (own for own in known if own and f"./{Path(own).name}" == name)
+    same = (own for own in places if own and f"./{Path(own).name}" == name)
     return next(same, name)
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
-from tailorbird.models.generate import Sampling, warpers
+from tailorbird.models.generate import Sampling, rows_of, warpers
 from tailorbird.models.inputs import base_of, context_length, left_padded
-from tailorbird.models.writing import Ending, Row, draw_tokens
+from tailorbird.models.writing import AnswerRow, draw_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _TRIM = 32
 
 
-def make_row(model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling) -> Row:
+def make_row(
+    model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling
+) -> AnswerRow:
     """Return what is written after one prompt; as `generate` draws for the first of its prompts.
 
     Raises:
@@ -38,14 +40,7 @@ def make_row(model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: S
             f"the conversation {why}: no room for an answer" if len(prompt) else "nothing is asked",
             "shorten it" if len(prompt) else "give at least one word",
         )
-    drawn = sampling.max_new_tokens if sampling.temperature > 0 else 0
-    return Row(
-        index=0,
-        prompt=np.asarray(prompt, dtype=np.int64),
-        limit=int(min(sampling.max_new_tokens, context - len(prompt))),
-        ending=Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop),
-        chances=np.random.default_rng((sampling.seed, 0)).random(drawn) if drawn else np.empty(0),
-    )
+    return rows_of(model, tokenizer, [prompt], sampling)[0]
 
 
 class Together:
@@ -62,14 +57,14 @@ class Together:
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
         self._warpers: list[list[Any]] = []
-        self.rows: list[Row] = []
+        self.rows: list[AnswerRow] = []
 
     @property
     def possible(self) -> bool:
         """Whether the model's memory of a text can be padded: keys and values of every token."""
         return not getattr(self._inner, "_is_stateful", False)
 
-    def join(self, row: Row, sampling: Sampling) -> None:
+    def join(self, row: AnswerRow, sampling: Sampling) -> None:
         """Read a row's prompt, write its first token, and take it among the others."""
         import torch
         from transformers import DynamicCache
@@ -97,7 +92,7 @@ class Together:
         if not self.rows:
             return
         assert self._mask is not None
-        last = torch.tensor([[row.written[-1]] for row in self.rows], device=self._device.name)
+        last = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self._device.name)
         self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
         places = self._mask.sum(dim=1, keepdim=True) - 1
         with torch.no_grad(), self._device.autocast():
@@ -109,13 +104,17 @@ class Together:
         self._leave()
 
     def _take(
-        self, rows: Sequence[Row], shapes: Sequence[list[Any]], ids: Any, scores: "torch.Tensor"
+        self,
+        rows: Sequence[AnswerRow],
+        shapes: Sequence[list[Any]],
+        ids: Any,
+        scores: "torch.Tensor",
     ) -> None:
         """Choose a token of each row: the likeliest, or by the row's own numbers."""
         tokens = scores.argmax(dim=-1)
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
             if shape:
-                tokens[i] = draw_tokens([row], shape, ids, scores[i : i + 1], [len(row.written)])[0]
+                tokens[i] = draw_tokens([row], shape, ids, scores[i : i + 1], [len(row.tokens)])[0]
         for row, token in zip(rows, tokens.tolist(), strict=True):
             row.take(token)
 
@@ -150,7 +149,7 @@ class Together:
         self._mask = mask[:, start:]
         for layer in self._cache.layers:
             for name in ("keys", "values"):
-                kept = getattr(layer, name)[staying] if fewer else getattr(layer, name)
-                setattr(layer, name, kept[..., start:, :])
+                states = getattr(layer, name)[staying] if fewer else getattr(layer, name)
+                setattr(layer, name, states[..., start:, :])
         self.rows = [self.rows[i] for i in staying]
         self._warpers = [self._warpers[i] for i in staying]

@@ -82,9 +82,9 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     if precision == "fp16" and kind == "cpu":
         raise UserError("model.precision fp16 is not for CPUs", "use bf16 or fp32")
     fast = has_fast_bf16(kind)
-    chosen = precision if precision != "auto" else ("bf16" if fast else "fp32")
+    number_format = precision if precision != "auto" else ("bf16" if fast else "fp32")
     why = "asked for" if precision != "auto" else ("fast here" if fast else "no fast bf16 here")
-    return Device(name, chosen, f"{name} in {chosen} ({why})")
+    return Device(name, number_format, f"{name} in {number_format} ({why})")
 
 
 @cache

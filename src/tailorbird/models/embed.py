@@ -30,10 +30,10 @@ _LONGEST = 8192
 DEFAULT_EMBEDDER = "builtin:minilm"
 
 
-def choose_embedder(asked: str | None, model: ModelConfig) -> ModelConfig:
-    """Return the model to embed with: `asked`, the base model if made for it, or the builtin."""
-    if asked:
-        return ModelConfig(name=asked, device=model.device, precision=model.precision)
+def choose_embedder(name: str | None, model: ModelConfig) -> ModelConfig:
+    """Return the model to embed with: `name`, the base model if made for it, or the builtin."""
+    if name:
+        return ModelConfig(name=name, device=model.device, precision=model.precision)
     folder = Path(resolve(model.name)).expanduser()
     if (folder / "modules.json").is_file():
         return model
@@ -95,8 +95,8 @@ class Embedder:
         total = int(encoded.lengths.sum())
         # Counted in tokens: long texts come first, and the time left would be wrong in texts.
         with log.quiet_progress(title, total, "tokens") as bar:
-            for indices, found in self._all(encoded, batches, skip):
-                vectors[indices] = found
+            for indices, rows in self._all(encoded, batches, skip):
+                vectors[indices] = rows
                 bar.advance(int(encoded.lengths[indices].sum()))
         return Embedded(vectors, time.perf_counter() - started)
 
@@ -109,10 +109,10 @@ class Embedder:
         return self.embed(texts, title, self.modules.document or None)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Encoded:
-        given = [prompt + text for text in texts] if prompt else texts
+        inputs = [prompt + text for text in texts] if prompt else texts
         if self.modules.lower:
-            given = [text.lower() for text in given]
-        encoded = encode(given, self.tokenizer, self.max_length)
+            inputs = [text.lower() for text in inputs]
+        encoded = encode(inputs, self.tokenizer, self.max_length)
         check_ids(self.model, encoded.ids)
         return encoded
 
@@ -152,11 +152,11 @@ class Embedder:
         with torch.inference_mode():
             with self.device.autocast():
                 hidden = self.model(**inputs).last_hidden_state.float()
-            found = pool(hidden, inputs["attention_mask"], self.modules.poolings, skip)
+            vectors = pool(hidden, inputs["attention_mask"], self.modules.poolings, skip)
             for layer in self._dense:
-                found = layer(found)
-            found = torch.nn.functional.normalize(found, dim=1)
-            array: np.ndarray = found.cpu().numpy()
+                vectors = layer(vectors)
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+            array: np.ndarray = vectors.cpu().numpy()
         return array
 
     def _dimension(self) -> int:
@@ -192,11 +192,11 @@ class Remembered:
         """Return one vector per text, in order."""
         if len(self._known) + len(texts) > self._most:
             self._known = {}
-        known = self._known  # another thread may begin anew
-        new = [text for text in dict.fromkeys(texts) if text not in known]
+        vectors = self._known  # another thread may begin anew
+        new = [text for text in dict.fromkeys(texts) if text not in vectors]
         if new:
-            known.update(zip(new, self._embed(new), strict=True))
-        return np.stack([known[text] for text in texts])
+            vectors.update(zip(new, self._embed(new), strict=True))
+        return np.stack([vectors[text] for text in texts])
 
 
 @contextmanager
@@ -236,8 +236,10 @@ def _folder(config: ModelConfig) -> Path:
     from huggingface_hub import snapshot_download
 
     # The weights of other frameworks stay where they are.
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
     try:
-        return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=wanted))
+        return Path(
+            snapshot_download(config.name, revision=config.revision, allow_patterns=patterns)
+        )
     except Exception as error:
         raise explain_loading(config.name, error) from error

@@ -15,7 +15,7 @@ from tailorbird.config.schema import GenerateConfig
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.inputs import check_ids, context_length, left_padded, ready_to_write
-from tailorbird.models.writing import Draw, Ending, Row, Until
+from tailorbird.models.writing import AnswerRow, Ending, SeededDraw, Until
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +47,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Generated:
     """One answer.
 
     Attributes:
@@ -70,16 +70,11 @@ def sampling_of(
             "generate.top_p, top_k and min_p change nothing while generate.temperature is 0; "
             "set a temperature to draw"
         )
-    return Sampling(
-        max_new_tokens=config.max_new_tokens or max_new_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        min_p=config.min_p,
-        stop=tuple(stop for stop in config.stop if stop),
-        seed=config.seed,
-        end_ids=tuple(end_ids),
-    )
+    wish = config.model_dump() | {
+        "max_new_tokens": config.max_new_tokens or max_new_tokens,
+        "stop": tuple(filter(None, config.stop)),
+    }
+    return Sampling(**wish, end_ids=tuple(end_ids))
 
 
 def generate(
@@ -89,7 +84,7 @@ def generate(
     sampling: Sampling,
     device: Device,
     title: str = "",
-) -> list[Written]:
+) -> list[Generated]:
     """Return what the model writes after each prompt, in the order of the prompts.
 
     Greedy answers do not depend on what else is in a batch, except where rounding decides:
@@ -109,7 +104,7 @@ def generate(
         UserError: A prompt is empty or leaves no room for an answer.
     """
     check_room(model, prompts, sampling)
-    rows = _rows(model, tokenizer, prompts, sampling)
+    rows = rows_of(model, tokenizer, prompts, sampling)
     with log.quiet_progress(title, len(rows), "answers") as bar, ready_to_write(model) as inner:
         pending = rows
         while pending:
@@ -119,7 +114,7 @@ def generate(
                 queue.extend(_write(model, inner, batch, sampling, device))
                 bar.advance(sum(row.done for row in batch))
             pending = [row for row in pending if not row.done]
-    return [Written(row.text, len(row.written), row.ended) for row in rows]
+    return [Generated(row.text, len(row.tokens), row.ended) for row in rows]
 
 
 def stream(
@@ -138,9 +133,9 @@ def stream(
     from threading import Thread
 
     check_room(model, [prompt], sampling)
-    (row,) = _rows(model, tokenizer, [prompt], sampling)
+    (row,) = rows_of(model, tokenizer, [prompt], sampling)
     pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
-    row.heard = lambda: pieces.put(row.ending.sure_text(row.written))
+    row.on_token = lambda: pieces.put(row.ending.sure_text(row.tokens))
 
     def write() -> None:
         try:
@@ -155,14 +150,14 @@ def stream(
 
     writer = Thread(target=write, daemon=True)
     writer.start()
-    shown = 0
+    position = 0
     try:
         while (piece := pieces.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
-            if len(piece) > shown:
-                yield piece[shown:]
-                shown = len(piece)
+            if len(piece) > position:
+                yield piece[position:]
+                position = len(piece)
     finally:
         row.abandoned = True
         writer.join()
@@ -201,31 +196,30 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
         )
 
 
-def _rows(
+def rows_of(
     model: "nn.Module", tokenizer: Any, prompts: Sequence[np.ndarray], sampling: Sampling
-) -> list[Row]:
+) -> list[AnswerRow]:
+    """Return what is to be written after each prompt; there is room, see `check_room`."""
     context = context_length(model) or np.inf
     ending = Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop)
-    drawn = sampling.max_new_tokens if sampling.temperature > 0 else 0
+    draws = sampling.max_new_tokens if sampling.temperature > 0 else 0
     return [
-        Row(
+        AnswerRow(
             index=index,
             prompt=np.asarray(prompt, dtype=np.int64),
             limit=int(min(sampling.max_new_tokens, context - len(prompt))),
             ending=ending,
-            chances=np.random.default_rng((sampling.seed, index)).random(drawn)
-            if drawn
-            else np.empty(0),
+            chances=np.random.default_rng((sampling.seed, index)).random(draws),
         )
         for index, prompt in enumerate(prompts)
     ]
 
 
-def _batches(rows: list[Row], device: Device) -> list[list[Row]]:
+def _batches(rows: list[AnswerRow], device: Device) -> list[list[AnswerRow]]:
     """Return batches of similar length, the longest last, where it is taken first."""
     most_rows, most_tokens = MOST_ROWS[device.kind], MOST_TOKENS[device.kind]
-    batches: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: len(row.prompt) + len(row.written)):
+    batches: list[list[AnswerRow]] = []
+    for row in sorted(rows, key=lambda row: len(row.prompt) + len(row.tokens)):
         width = len(row.prompt) + row.limit
         last = batches[-1] if batches else []
         if last and len(last) < most_rows and (len(last) + 1) * width <= most_tokens:
@@ -236,8 +230,8 @@ def _batches(rows: list[Row], device: Device) -> list[list[Row]]:
 
 
 def _write(
-    model: "nn.Module", inner: Any, rows: list[Row], sampling: Sampling, device: Device
-) -> list[list[Row]]:
+    model: "nn.Module", inner: Any, rows: list[AnswerRow], sampling: Sampling, device: Device
+) -> list[list[AnswerRow]]:
     """Write on until most of the rows are done; return the halves when they were too many."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -247,14 +241,14 @@ def _write(
     context = context_length(model) or np.inf
     steps = int(
         min(
-            max(row.limit - len(row.written) for row in rows),
-            context - max(len(row.prompt) + len(row.written) for row in rows),
+            max(row.limit - len(row.tokens) for row in rows),
+            context - max(len(row.prompt) + len(row.tokens) for row in rows),
         )
     )
     settings = GenerationConfig(
         max_new_tokens=steps, do_sample=False, use_cache=True, pad_token_id=_pad_id(rows[0])
     )
-    drawing = [Draw(rows, warpers(sampling, device))] if sampling.temperature > 0 else []
+    drawing = [SeededDraw(rows, warpers(sampling, device))] if sampling.temperature > 0 else []
     try:
         with torch.no_grad(), device.autocast():
             inner.generate(
@@ -271,7 +265,7 @@ def _write(
     return []
 
 
-def _pad_id(row: Row) -> int:
+def _pad_id(row: AnswerRow) -> int:
     """Return the id that padding has: any would do, for it is masked."""
     return int(row.ending.tokenizer.pad_token_id or 0)
 
@@ -285,11 +279,11 @@ def warpers(sampling: Sampling, device: Device) -> list[Any]:
         TopPLogitsWarper,
     )
 
-    chosen: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
+    steps: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
     if sampling.top_k is not None:
-        chosen.append(TopKLogitsWarper(sampling.top_k))
+        steps.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
-        chosen.append(TopPLogitsWarper(sampling.top_p))
+        steps.append(TopPLogitsWarper(sampling.top_p))
     if sampling.min_p > 0:
-        chosen.append(MinPLogitsWarper(sampling.min_p))
-    return chosen
+        steps.append(MinPLogitsWarper(sampling.min_p))
+    return steps

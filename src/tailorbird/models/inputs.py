@@ -32,12 +32,12 @@ def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
     Raises:
         UserError: The tokenizer is not the model's.
     """
-    held = int(model.get_input_embeddings().weight.shape[0])
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
     largest = max((int(ids.max()) for ids in sequences if len(ids)), default=0)
-    if largest >= held:
+    if largest >= vocabulary:
         name = getattr(model.config, "_name_or_path", "")
         raise UserError(
-            f"model {name} has {held:,} tokens, and its tokenizer gives number {largest:,}",
+            f"model {name} has {vocabulary:,} tokens, and its tokenizer gives number {largest:,}",
             "put the tokenizer files that belong to it beside its weights",
         )
 
@@ -77,13 +77,13 @@ def ready_to_write(model: "nn.Module") -> Iterator[Any]:
         lock = _LOCKS.setdefault(inner, RLock())
     with lock:
         modes = [(module, module.training) for module in model.modules()]
-        kept = getattr(inner, "generation_config", None)
+        settings = getattr(inner, "generation_config", None)
         model.eval()
         inner.generation_config = GenerationConfig()
         try:
             yield inner
         finally:
-            inner.generation_config = kept
+            inner.generation_config = settings
             for module, training in modes:
                 module.training = training
 

@@ -6,7 +6,7 @@ _STEPS = 300
 
 
 def fit_labels(
-    features: np.ndarray, given: np.ndarray, c: float = 1.0
+    features: np.ndarray, targets: np.ndarray, c: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a logistic regression per label, all at once by L-BFGS.
 
@@ -15,7 +15,7 @@ def fit_labels(
 
     Args:
         features: ``[n, width]``.
-        given: 0 and 1 ``[n, labels]``.
+        targets: 0 and 1 ``[n, labels]``.
         c: Inverse of the penalty.
 
     Returns:
@@ -24,7 +24,7 @@ def fit_labels(
     from scipy.optimize import minimize
     from scipy.special import expit
 
-    x, y = features.astype(np.float32), given.astype(np.float32)
+    x, y = features.astype(np.float32), targets.astype(np.float32)
     width, labels = x.shape[1], y.shape[1]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -38,8 +38,8 @@ def fit_labels(
 
     shares = np.clip(y.mean(axis=0, dtype=np.float64), 1e-4, 1 - 1e-4)
     start = np.concatenate([np.zeros(labels * width), np.log(shares / (1 - shares))])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
-    weights, bias = found[:-labels].reshape(labels, width), found[-labels:]
+    flat = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+    weights, bias = flat[:-labels].reshape(labels, width), flat[-labels:]
     return weights.astype(np.float32), bias.astype(np.float32)
 
 

@@ -17,7 +17,6 @@ from tailorbird.models.weights import (
     hub_options,
     pretrained,
 )
-from tailorbird.records import TASKS, Target, TaskName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +54,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     """
     from transformers import AutoTokenizer
 
-    source = _source(config)
+    source = model_source(config)
     with explained(config.name):
         tokenizer = AutoTokenizer.from_pretrained(source, **hub_options(config))
     return _checked(tokenizer, config.name)
@@ -106,94 +105,21 @@ def _checked(tokenizer: Any, name: str) -> Any:
     return tokenizer
 
 
-def load_classifier(
-    config: ModelConfig,
-    target: Target,
-    device: Device,
-    options: Mapping[str, Any] | None = None,
-) -> Base:
-    """Return the base model with a fresh head, an output for each of the target's labels.
-
-    Args:
-        config: Which model.
-        target: What the outputs are for, and how pairs are read.
-        device: Where to put it.
-        options: More arguments for ``from_pretrained`` (a method's quantisation).
-
-    Raises:
-        UserError: The model cannot be found, read, or used for classification.
-    """
-    from transformers import AutoConfig
-
-    tokenizer = load_tokenizer(config)
-    source = _source(config)
-    names = dict(enumerate(target.labels))
-    with explained(config.name):
-        shape = AutoConfig.from_pretrained(
-            source,
-            num_labels=len(names),
-            id2label=names,
-            label2id={label: index for index, label in names.items()},
-            **hub_options(config),
-        )
-        shape.problem_type = TASKS[target.task].problem
-        if getattr(shape, "pad_token_id", None) is None:
-            shape.pad_token_id = tokenizer.pad_token_id
-        kind = headed_class(shape, target)
-    # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
-    usual = {"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
-    model, info = pretrained(kind, source, config, config=shape, **usual | dict(options or {}))
-    head = _new_head(info, target, config.name)
-    if "quantization_config" not in (options or {}):
-        model.to(device.name)
-    model.config.use_cache = False
-    per_word = TASKS[target.task].per_word
-    return Base(model, tokenizer, config.name, head, is_decoder(model), device, per_word=per_word)
-
-
-def classifier_class(task: TaskName) -> Any:
-    """Return transformers' class for a task's head."""
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    per_word = TASKS[task].per_word
-    return AutoModelForTokenClassification if per_word else AutoModelForSequenceClassification
-
-
-def headed_class(shape: Any, target: Target) -> Any:
-    """Return the class with the right head; what a bi-encoder is to know goes into `shape`."""
-    if not target.bi_encoder:
-        return classifier_class(target.task)
-    from tailorbird.models.bi_encoder import bi_encoder_class
-
-    shape.pair_pooling = list(target.pooling)
-    return bi_encoder_class(shape)
-
-
-def _new_head(info: Mapping[str, Any], target: Target, name: str) -> tuple[str, ...]:
-    """Return the names of the modules that the checkpoint had no weights for."""
-    # A checkpoint may have a head of another shape, for texts read together.
-    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    strange = sorted(key for key in fresh if not key.startswith("classifier."))
-    if target.bi_encoder and strange:
-        raise explain_loading(name, ValueError(f"its weights do not fit, e.g. {strange[0]}"))
-    return tuple(sorted({key.rpartition(".")[0] for key in fresh}))
-
-
 def described(config: ModelConfig) -> Path:
     """Return a folder with the small files that say what a model is, without its weights.
 
     Raises:
         UserError: The model cannot be found.
     """
-    local = Path(_source(config))
+    local = Path(model_source(config))
     if local.is_dir():
         return local
     from huggingface_hub import snapshot_download
 
     with explained(config.name):
         small = ["config.json", "modules.json", "*sentence*.json", "*/config.json"]
-        found = snapshot_download(config.name, revision=config.revision, allow_patterns=small)
-    return Path(found)
+        folder = snapshot_download(config.name, revision=config.revision, allow_patterns=small)
+    return Path(folder)
 
 
 def load_writer(
@@ -212,7 +138,7 @@ def load_writer(
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(config)
-    source = _source(config)
+    source = model_source(config)
     usual = {"dtype": "float32"}
     model, info = pretrained(AutoModelForCausalLM, source, config, **usual | dict(options or {}))
     if "quantization_config" not in (options or {}):
@@ -238,7 +164,7 @@ def hidden_size(config: ModelConfig) -> int:
     from transformers import AutoConfig
 
     with explained(config.name):
-        shape = AutoConfig.from_pretrained(_source(config), **hub_options(config))
+        shape = AutoConfig.from_pretrained(model_source(config), **hub_options(config))
     return int(shape.get_text_config().hidden_size)
 
 
@@ -261,12 +187,6 @@ def _reads_left_to_right(model: "nn.Module") -> bool:
     return bool(torch.allclose(first, second, rtol=1e-3, atol=1e-4))
 
 
-def is_decoder(model: "nn.Module") -> bool:
-    """Say whether the model attends left to right and reads the label off the last token."""
-    # transformers gives every such classifier a head named `score` without pooling before it.
-    return hasattr(model, "score")
-
-
 def reads_segments(shape: Any) -> bool:
     """Say whether a model tells the first of two texts from the second (BERT's segments)."""
     return int(getattr(shape, "type_vocab_size", 0) or 0) > 1
@@ -274,21 +194,26 @@ def reads_segments(shape: Any) -> bool:
 
 def length_limit(tokenizer: Any, shape: Any) -> int:
     """Return the longest input in tokens that model and tokenizer take."""
-    known = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < 10**9 else []
+    limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < 10**9 else []
     positions = getattr(shape, "max_position_embeddings", None)
     if positions and not getattr(shape, "rope_parameters", None):
         # RoBERTa's kin count positions from padding_idx + 1.
         offset = shape.pad_token_id + 1 if shape.model_type in _OFFSET_FAMILIES else 0
-        known.append(positions - offset)
+        limits.append(positions - offset)
     elif positions:
-        known.append(positions)
-    return min(known, default=512)
+        limits.append(positions)
+    return min(limits, default=512)
 
 
 _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
 
 
-def _source(config: ModelConfig) -> str:
+def model_source(config: ModelConfig) -> str:
+    """Return the folder or hub id of a model, which can be had.
+
+    Raises:
+        UserError: It cannot.
+    """
     source = resolve(config.name)
     folder = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or folder.exists()

@@ -75,17 +75,17 @@ def read_modules(folder: Path, name: str) -> Modules:
     Raises:
         UserError: The model has a module that is not known here.
     """
-    found = _Found()
+    parts = _Found()
     for module in _read(folder / "modules.json", name) or []:
-        _add(found, folder / module["path"], str(module["type"]).rpartition(".")[2], name)
+        _add(parts, folder / module["path"], str(module["type"]).rpartition(".")[2], name)
     sizes = _read(folder / "sentence_bert_config.json", name) or {}
     own = _read(folder / "config_sentence_transformers.json", name) or {}
     prompts = dict(own.get("prompts") or {})
     query, document = _prompts(prompts, f"{name} {_origin(folder, name)}")
     return Modules(
-        poolings=found.poolings,
-        dense=tuple(found.dense),
-        include_prompt=found.include_prompt,
+        poolings=parts.poolings,
+        dense=tuple(parts.dense),
+        include_prompt=parts.include_prompt,
         max_length=sizes.get("max_seq_length"),
         lower=bool(sizes.get("do_lower_case")),
         query=query,
@@ -130,23 +130,23 @@ def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
     (folder / "modules.json").write_text(json.dumps(listed, indent=2) + "\n")
 
 
-def _add(found: _Found, folder: Path, kind: str, name: str) -> None:
+def _add(parts: _Found, folder: Path, kind: str, name: str) -> None:
     if kind == "Pooling":
         settings = _read(folder / "config.json", name) or {}
-        found.poolings = _poolings(settings, name)
-        found.include_prompt = bool(settings.get("include_prompt", True))
+        parts.poolings = _poolings(settings, name)
+        parts.include_prompt = bool(settings.get("include_prompt", True))
     elif kind == "Dense":
-        found.dense.append(folder)
+        parts.dense.append(folder)
     elif kind not in ("Transformer", "Normalize"):
         raise UserError(f"embedder {name} has a module {kind}, which is not known here", _FIX)
 
 
 def _poolings(settings: dict[str, Any], name: str) -> tuple[str, ...]:
-    asked = settings.get("pooling_mode")
-    if asked is None:
+    mode = settings.get("pooling_mode")
+    if mode is None:
         modes = tuple(mode for key, mode in _OLD_NAMES.items() if settings.get(key)) or ("mean",)
     else:
-        modes = (asked,) if isinstance(asked, str) else tuple(asked)
+        modes = (mode,) if isinstance(mode, str) else tuple(mode)
     strange = [mode for mode in modes if mode not in _POOLINGS]
     if strange:
         raise UserError(f"embedder {name} pools by {strange[0]!r}, which is not known here", _FIX)
@@ -159,9 +159,9 @@ def _prompts(prompts: dict[str, str], names: str) -> tuple[str, str]:
     document = next((prompts[n] for n in ("document", "passage", "corpus") if prompts.get(n)), "")
     if query or document:
         return query, document
-    for pattern, known in _KNOWN_PROMPTS:
+    for pattern, prefixes in _KNOWN_PROMPTS:
         if re.search(pattern, names.lower()):
-            return known
+            return prefixes
     return "", ""
 
 

@@ -57,9 +57,9 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
             self.model = model
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            found: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
+            logits: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
             # Of words: without the virtual tokens, which stand before the text.
-            return found[:, -inputs[0].shape[1] :] if found.ndim == _OF_WORDS else found
+            return logits[:, -inputs[0].shape[1] :] if logits.ndim == _OF_WORDS else logits
 
     example = {name: torch.ones(_ROWS * rows_each, _WIDTH, dtype=torch.long) for name in names}
     if "attention_mask" in example:
@@ -78,9 +78,9 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
                 external_data=False,
             )
     except Exception as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"PyTorch's exporter cannot translate this {type(model).__name__} to ONNX: {told[0]}",
+            f"PyTorch's exporter cannot translate this {type(model).__name__} to ONNX: {lines[0]}",
             "export the merged weights instead: --merge",
         ) from error
 
@@ -125,7 +125,7 @@ class OnnxClassifier:
 
         onnxruntime.set_default_logger_severity(3)
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        self.names = [given.name for given in self.session.get_inputs()]
+        self.names = [node.name for node in self.session.get_inputs()]
 
     def __call__(self, **inputs: "torch.Tensor") -> OnnxOutput:
         """Return logits ``[batch, outputs]``, of words ``[batch, seq, outputs]``."""

@@ -280,7 +280,7 @@ class Reader:
 
     def _plain_losses(self, probe: Tokens) -> list[np.ndarray]:
         """Return each sequence's losses by the model's own forward, one sequence at a time."""
-        found = []
+        each = []
         for ids, trained in zip(probe.ids, probe.trained, strict=True):
             inputs = torch.from_numpy(ids.astype(np.int64)).to(self.device.name)[None]
             logits = self.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
@@ -289,8 +289,8 @@ class Reader:
             losses = nn.functional.cross_entropy(
                 logits[targets - 1], inputs[0, targets], reduction="none"
             )
-            found.append(losses.cpu().double().numpy())
-        return found
+            each.append(losses.cpu().double().numpy())
+        return each
 
 
 def _probe(tokens: Tokens) -> Tokens:

@@ -1,7 +1,7 @@
 """A model's probabilities for texts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,21 +50,26 @@ def predict(
         title: Shown with a progress bar when not empty.
     """
     started = time.perf_counter()
-    batches = token_batches(encoded.lengths, _TOKENS_PER_BATCH)
-    logits: np.ndarray | None = None
+    logits = np.empty((0, 0), dtype=np.float32)
+    for indices, _, rows in _read(model, encoded, pad_id, device, title):
+        if not logits.size:
+            logits = np.empty((len(encoded), rows.shape[1]), dtype=np.float32)
+        logits[indices] = rows
+    return Predicted(logits, softmax(logits), time.perf_counter() - started)
+
+
+def _read(
+    model: Model, encoded: Encoded, pad_id: int, device: Device, title: str
+) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
+    """Yield each batch's indices, its padded length, and the model's logits."""
     quiet = log.quiet_progress(title, len(encoded), "examples")
     with quiet as bar, torch.inference_mode(), device.autocast():
-        for indices in batches:
+        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
             arrays = collate(encoded, indices, pad_id)
             inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
             rows = model(**inputs).logits.float().cpu().numpy()
-            if logits is None:
-                logits = np.empty((len(encoded), rows.shape[1]), dtype=np.float32)
-            logits[indices] = rows
+            yield indices, arrays["input_ids"].shape[1], rows
             bar.advance(len(indices))
-    if logits is None:
-        logits = np.empty((0, 0), dtype=np.float32)
-    return Predicted(logits, softmax(logits), time.perf_counter() - started)
 
 
 _SURE = 5.0
@@ -85,25 +90,16 @@ def predict_words(
     assert encoded.firsts is not None
     started = time.perf_counter()
     starts = np.cumsum([0, *map(len, encoded.firsts)])
-    logits: np.ndarray | None = None
-    quiet = log.quiet_progress(title, len(encoded), "examples")
-    with quiet as bar, torch.inference_mode(), device.autocast():
-        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
-            arrays = collate(encoded, indices, pad_id)
-            inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
-            found = model(**inputs).logits.float().cpu().numpy()
-            # Virtual tokens stand before the text.
-            found = found[:, found.shape[1] - arrays["input_ids"].shape[1] :]
-            if logits is None:
-                logits = np.zeros((starts[-1], found.shape[2]), dtype=np.float32)
-                logits[:, outside] = _SURE
-            for row, index in zip(found, indices, strict=True):
-                places = encoded.firsts[index]
-                words = np.flatnonzero(places >= 0)
-                logits[starts[index] + words] = row[places[words]]
-            bar.advance(len(indices))
-    if logits is None:
-        logits = np.empty((0, 0), dtype=np.float32)
+    logits = np.empty((0, 0), dtype=np.float32)
+    for indices, length, rows in _read(model, encoded, pad_id, device, title):
+        if not logits.size:
+            logits = np.zeros((starts[-1], rows.shape[2]), dtype=np.float32)
+            logits[:, outside] = _SURE
+        # Virtual tokens stand before the text.
+        for row, index in zip(rows[:, rows.shape[1] - length :], indices, strict=True):
+            places = encoded.firsts[index]
+            words = np.flatnonzero(places >= 0)
+            logits[starts[index] + words] = row[places[words]]
     return Predicted(logits, softmax(logits), time.perf_counter() - started, len(encoded))
 
 

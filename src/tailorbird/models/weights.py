@@ -29,8 +29,8 @@ def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any
     """
     with explained(model.name):
         _check_room(kind, Path(source), model, options.get("config"))
-        given = {"output_loading_info": True} | options | hub_options(model)
-        loaded, info = kind.from_pretrained(source, **given)
+        arguments = {"output_loading_info": True} | options | hub_options(model)
+        loaded, info = kind.from_pretrained(source, **arguments)
     keep_exact(loaded)
     return loaded, info
 
@@ -114,10 +114,10 @@ def keep_exact(model: Any) -> None:
 
 def hub_options(config: ModelConfig) -> dict[str, Any]:
     """Return what every ``from_pretrained`` of a named model is told."""
-    given = _trust(config)
+    arguments = _trust(config)
     if config.revision:
-        given["revision"] = config.revision
-    return given
+        arguments["revision"] = config.revision
+    return arguments
 
 
 class explained:  # noqa: N801 - reads as a word in `with`

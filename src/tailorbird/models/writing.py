@@ -63,10 +63,10 @@ class Ending:
         return text.rstrip(_BROKEN)
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        kept = [token for token in tokens if token not in self.ids]
+        plain = [token for token in tokens if token not in self.ids]
         # Cleaning up would take spaces out of code and quotations.
         text: str = self.tokenizer.decode(
-            kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            plain, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
 
@@ -78,13 +78,13 @@ def _overlap(text: str, stop: str) -> int:
 
 
 @dataclass
-class Row:
+class AnswerRow:
     """One prompt and what has been written after it so far.
 
     Attributes:
         limit: Tokens that may be written.
         chances: A number in [0, 1) for each of them, which decides the draw; empty when greedy.
-        heard: Called after every token.
+        on_token: Called after every token.
     """
 
     index: int
@@ -92,34 +92,34 @@ class Row:
     limit: int
     ending: Ending
     chances: np.ndarray
-    heard: Callable[[], None] | None = None
-    written: list[int] = field(default_factory=list)
+    on_token: Callable[[], None] | None = None
+    tokens: list[int] = field(default_factory=list)
     ended: bool = False
     abandoned: bool = False
 
     @property
     def done(self) -> bool:
         """Whether nothing more is to be written."""
-        return self.ended or self.abandoned or len(self.written) >= self.limit
+        return self.ended or self.abandoned or len(self.tokens) >= self.limit
 
     @property
     def ids(self) -> np.ndarray:
         """The prompt and what was written."""
-        return np.concatenate([self.prompt, np.asarray(self.written, dtype=self.prompt.dtype)])
+        return np.concatenate([self.prompt, np.asarray(self.tokens, dtype=self.prompt.dtype)])
 
     @property
     def text(self) -> str:
         """The answer so far."""
-        return self.ending.text(self.written)
+        return self.ending.text(self.tokens)
 
     def take(self, token: int) -> None:
         """Add a token, unless the answer is done."""
         if self.done:
             return
-        self.written.append(token)
-        self.ended = token in self.ending.ids or self.ending.stops(self.written)
-        if self.heard is not None:
-            self.heard()
+        self.tokens.append(token)
+        self.ended = token in self.ending.ids or self.ending.stops(self.tokens)
+        if self.on_token is not None:
+            self.on_token()
 
 
 class Until:
@@ -131,7 +131,7 @@ class Until:
     their batch. A stopping criterion as transformers calls them.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[AnswerRow]) -> None:
         self.rows = rows
         self.enough = len(rows) // 4 if len(rows) > _FEW else 0
 
@@ -145,38 +145,38 @@ class Until:
         left = [row for row in self.rows if not row.done]
         return done | (len(left) <= self.enough and self._pays(left))
 
-    def _pays(self, left: Sequence[Row]) -> bool:
+    def _pays(self, left: Sequence[AnswerRow]) -> bool:
         """Say whether the steps to come compute more for finished rows than is read again."""
-        steps = max((row.limit - len(row.written) for row in left), default=0)
-        again = sum(len(row.prompt) + len(row.written) for row in left)
+        steps = max((row.limit - len(row.tokens) for row in left), default=0)
+        again = sum(len(row.prompt) + len(row.tokens) for row in left)
         return again <= steps * (len(self.rows) - len(left))
 
 
-class Draw:
+class SeededDraw:
     """Draws tokens by numbers that belong to the row: no batch and no other library's draws matter.
 
     A logits processor: all but the token that was drawn become impossible, and the likeliest is
     taken. The draw is the inverse of the cumulative distribution at the row's number.
     """
 
-    def __init__(self, rows: Sequence[Row], warpers: Sequence[Any]) -> None:
+    def __init__(self, rows: Sequence[AnswerRow], warpers: Sequence[Any]) -> None:
         self.warpers = warpers
         self.rows = rows
         self.step = 0
-        self.starts = [len(row.written) for row in rows]
+        self.starts = [len(row.tokens) for row in rows]
 
     def __call__(self, ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
         """Return ``scores [batch, vocabulary]`` with only the drawn token left."""
         import torch
 
         places = [start + self.step for start in self.starts]
-        drawn = draw_tokens(self.rows, self.warpers, ids, scores, places)
+        tokens = draw_tokens(self.rows, self.warpers, ids, scores, places)
         self.step += 1
-        return torch.full_like(scores, -torch.inf).scatter_(1, drawn[:, None], 0.0)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
 
 def draw_tokens(
-    rows: Sequence[Row], warpers: Sequence[Any], ids: "torch.Tensor | None",
+    rows: Sequence[AnswerRow], warpers: Sequence[Any], ids: "torch.Tensor | None",
     scores: "torch.Tensor", places: Sequence[int],
 ) -> "torch.Tensor":  # fmt: skip
     """Return the token ``[batch]`` that each row's number draws.
@@ -203,5 +203,5 @@ def draw_tokens(
         dtype=sums.dtype,
         device=sums.device,
     )
-    drawn = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
-    return drawn.clamp_(max=scores.shape[-1] - 1)[:, 0]
+    places_in_vocabulary = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
+    return places_in_vocabulary.clamp_(max=scores.shape[-1] - 1)[:, 0]

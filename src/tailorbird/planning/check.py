@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from tailorbird import log
-from tailorbird.config.schema import MethodName
 from tailorbird.errors import DoesNotFit, UserError
 from tailorbird.models.device import Device, choose
 from tailorbird.planning.devices import HEADROOM, Place
@@ -71,7 +70,7 @@ def _decided(job: ArmJob, fit: Fit, planner: Planner, place: Place, words: str) 
     raise DoesNotFit(need, _way_out(job.config.method.name, planner, place))
 
 
-def _way_out(method: MethodName, planner: Planner, place: Place) -> str:
+def _way_out(method: str, planner: Planner, place: Place) -> str:
     """Return what would make it fit."""
     fit = planner.fit(method, place)
     last = "or, where you know better, --set train.check_memory=false"

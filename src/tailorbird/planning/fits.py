@@ -6,9 +6,9 @@ from itertools import islice
 from typing import Any
 
 from tailorbird.config import Config, for_arm
-from tailorbird.config.schema import MethodName
+from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.planning.devices import HEADROOM, Place
 from tailorbird.planning.shape import Shape
 from tailorbird.planning.terms import FIXED, plan_memory
@@ -32,7 +32,7 @@ class Planner:
         self._plans: dict[tuple[Any, ...], MemoryPlan] = {}
 
     def memory(
-        self, method: MethodName, place: Place, changes: tuple[tuple[str, Any], ...] = ()
+        self, method: str, place: Place, changes: tuple[tuple[str, Any], ...] = ()
     ) -> MemoryPlan:
         """Return what a method takes, the settings changed.
 
@@ -54,7 +54,7 @@ class Planner:
             self._plans[key] = plan_memory(self.shape, config, work, place.device)
         return self._plans[key]
 
-    def needed(self, method: MethodName, place: Place, changes: tuple[tuple[str, Any], ...]) -> int:
+    def needed(self, method: str, place: Place, changes: tuple[tuple[str, Any], ...]) -> int:
         """Return the bytes that a method takes at most, the settings changed.
 
         The peak is the highest of several lines in the size of a micro-batch (the end of the
@@ -72,11 +72,11 @@ class Planner:
         )
         return round(one + (size - 1) / (most - 1) * (all_ - one))
 
-    def _at_once(self, method: MethodName) -> int:
+    def _at_once(self, method: str) -> int:
         settings = settings_for(self.shape, self.config, get_method(method), self.work)
         return min(settings.micro_batch_size, settings.batch_size)
 
-    def fit(self, method: MethodName, place: Place, *, harmless: bool = False) -> Fit:
+    def fit(self, method: str, place: Place, *, harmless: bool = False) -> Fit:
         """Return whether a method fits a device, and the smallest change that makes it.
 
         Args:
@@ -103,15 +103,15 @@ class Planner:
                 return replace(fit, change=words, changed_bytes=needed, values=values)
         return fit
 
-    def _floor(self, method: MethodName, place: Place) -> int:
+    def _floor(self, method: str, place: Place) -> int:
         """Return the bytes that no smaller micro-batch and no shorter text saves."""
         plan = self.memory(method, place)
         fixed = sum(term.bytes for term in plan.terms if term.name in FIXED)
         return max(fixed, plan.phases["load"], plan.phases["evaluate"])
 
     def _changes(
-        self, method: MethodName, harmless: bool
-    ) -> Iterator[tuple[MethodName, tuple[tuple[str, Any], ...]]]:
+        self, method: str, harmless: bool
+    ) -> Iterator[tuple[str, tuple[tuple[str, Any], ...]]]:
         """Yield changes, those that alter the least first.
 
         Micro-batches and checkpointing give the same gradient; a shorter text is read less of; a
@@ -129,8 +129,8 @@ class Planner:
         least = less[-1] if less else ()
         for length in islice(_halves(self.work.length, _SHORTEST), _SHORTER):
             yield method, (*least, ("max_length", length))
-        if method in ("full", "lora", "adapter"):
-            yield from (("qlora", change) for change in ((), *less))
+        if smaller := method_spec(method).smaller:
+            yield from ((smaller, change) for change in ((), *less))
 
 
 def _halves(size: int, least: int = 1) -> Iterator[int]:
@@ -152,5 +152,5 @@ def peers(plan: MemoryPlan) -> dict[str, int]:
     of thumb of ZeRO (arXiv 1910.02054, section 3.1) is 16 bytes a parameter. Neither knows of a
     method, a batch or a length.
     """
-    base = plan.total if plan.method == "full" else plan.total - plan.trained
+    base = plan.total if method_spec(plan.method).trains_all else plan.total - plan.trained
     return {"accelerate estimate-memory": 4 * 4 * base, "16 bytes a parameter": 16 * base}

@@ -8,7 +8,7 @@ keep.
 from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.models.packed import tokens_at_once
 from tailorbird.planning.shape import Shape
@@ -28,15 +28,12 @@ def estimate(
     inner, vocabulary = shape.size("intermediate_size", 4 * hidden), shape.size("vocab_size")
     matrices = float(layers * (4 * hidden**2 + 3 * hidden * inner))
     embedding = float(vocabulary * hidden)
-    name = config.method.name
     experts = max(1, shape.size("num_local_experts", 1))
     matrices += layers * (experts - 1) * 3.0 * hidden * inner
-    options = get_method(name).options(config.method)
-    trained = {
-        "full": matrices + embedding,
-        "adapter": 4.0 * layers * hidden * int(options.get("bottleneck") or 0),
-        "prompt": float(hidden * int(options.get("virtual_tokens") or 0)),
-    }.get(name, layers * int(options.get("rank") or 0) * (11.0 * hidden + 3 * inner))
+    method = get_method(config.method.name)
+    spec, options = method.spec, method.options(config.method)
+    added = spec.parameters(options, hidden, inner, layers)
+    trained = matrices + embedding if spec.trains_all else added
     wide = 4 if device.precision == "fp32" else 2
     tokens = min(settings.micro_batch_size, settings.batch_size) * work.length
     if work.target is None:
@@ -45,9 +42,9 @@ def estimate(
     kept = layers * layer
     if settings.gradient_checkpointing:
         kept = layers * tokens * hidden * _BOUNDARY * wide / 2 + layer
-    quantised = name == "qlora" or bool(shape.stored_bits)
+    quantised = spec.quantises or bool(shape.stored_bits)
     each = shape.stored_bits / 8 if shape.stored_bits else NF4
-    frozen = 0.0 if name == "full" else embedding * 4 + (0 if quantised else matrices * wide)
+    frozen = 0.0 if spec.trains_all else embedding * 4 + (0 if quantised else matrices * wide)
     logits = 0.0 if work.target is not None else 8.0 * vocabulary * min(tokens, 2048)
     return {
         "trained": 4 * trained,
@@ -55,13 +52,13 @@ def estimate(
         "packed": matrices * each if quantised else 0.0,
         "largest": float(hidden * inner),
         "trained_count": trained,
-        "count": matrices + embedding + (0 if name == "full" else trained),
+        "count": matrices + embedding + added,
         "states": trained * STATES[settings.optimizer],
         "load": (matrices + embedding) * (4 if work.target is not None else wide),
         "flops": 6.0 * (matrices + embedding) * settings.batch_size * work.length,
         "train.activations": kept,
         "train.logits": logits,
-        "train.casts": 2 * matrices if name == "full" and wide == 2 else 0.0,
+        "train.casts": 2 * matrices if spec.trains_all and wide == 2 else 0.0,
         "train.gradients": 4 * trained,
         "train.temporary": layer / 2,
         "train.peak": kept + logits + 4 * trained,

@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.data.batch import padded
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.shape import Shape, depths, empty_base, with_depth
 from tailorbird.planning.work import NF4, STATES, Work
@@ -78,13 +78,13 @@ def _attached(
     from tailorbird.train.dropout import set_dropout
 
     method = get_method(config.method.name)
-    whole = work.target is not None or method.name == "full"
+    whole = work.target is not None or method.spec.trains_all
     dtype = torch.float32 if whole else device.dtype
     base = empty_base(shape, cut, work.target, device, dtype)
     loaded = sum(p.numel() for p in base.model.parameters())
-    quantised = list(_quantised(base)) if method.name == "qlora" or shape.stored_bits else []
-    # PiSSA's start needs the weights' values; its shapes are LoRA's.
-    plain = config.method.model_copy(update={"pissa": None, "init_text": None})
+    quantised = list(_quantised(base)) if method.spec.quantises or shape.stored_bits else []
+    # A start that needs the weights' values has the shapes of any other.
+    plain = config.method.model_copy(update=dict.fromkeys(method.spec.reads_weights))
     model = method.attach(base, config.model_copy(update={"method": plain}))
     model.train()
     set_dropout(model, settings.dropout)
@@ -142,7 +142,8 @@ def _weights(
 ) -> dict[str, float]:
     """Return bytes and counts of the weights, the frozen ones in the format they are kept in."""
     packed = {id(parameter) for parameter in quantised}
-    each = 1.0 if config.method.bits == 8 else NF4
+    options = get_method(config.method.name).options(config.method)
+    each = 1.0 if options.get("bits") == 8 else NF4
     each = shape.stored_bits / 8 if shape.stored_bits else each
     sizes = {"trained": 0.0, "frozen": 0.0, "packed": 0.0, "trained_count": 0.0, "count": 0.0}
     sizes["largest"] = float(max((p.numel() for p in quantised), default=0))

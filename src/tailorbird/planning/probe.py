@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.memory import encoded_rows, virtual_tokens
 from tailorbird.planning.shape import Shape, depths, with_depth
@@ -139,7 +139,7 @@ def _labels(
     config: Config, work: Work, device: Device, place: Path, model: Any
 ) -> tuple["nn.Module", "Job"]:
     from tailorbird.config.losses import loss_name
-    from tailorbird.models.load import load_classifier
+    from tailorbird.models.classifier import load_classifier
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks import head_task
     from tailorbird.train.loop import Job

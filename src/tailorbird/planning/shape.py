@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
+from tailorbird.models.classifier import headed_class, is_decoder
 from tailorbird.models.device import Device
-from tailorbird.models.load import Base, described, headed_class, is_decoder
+from tailorbird.models.load import Base, described
 from tailorbird.models.weights import explained, hub_options
 from tailorbird.records import TASKS, Target
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tailorbird.config import for_arm
-from tailorbird.config.schema import MethodName
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.planning.devices import HEADROOM, Place
 from tailorbird.planning.work import settings_for
 from tailorbird.records.planning import MemoryPlan, TimePlan
@@ -31,7 +30,7 @@ def plan_time(
         place: The device.
         price_per_hour: What an hour of it costs.
     """
-    method: MethodName = memory.method  # type: ignore[assignment]
+    method = memory.method
     work, config = planner.work, for_arm(planner.config, method)
     settings = settings_for(planner.shape, config, get_method(method), work)
     if place.here and memory.bytes * HEADROOM <= place.capacity_bytes and planner.shape.config:

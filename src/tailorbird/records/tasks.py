@@ -1,7 +1,7 @@
-"""The plain facts of every task, and what the numbers mean that a head puts out."""
+"""The table of tasks: the plain facts of each, and what the numbers mean that a head puts out."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from tailorbird.records.tuning import TaskName
 
@@ -135,7 +135,7 @@ TASKS: dict[TaskName, TaskSpec] = {
 }
 
 
-def has_head(task: str) -> TypeGuard[TaskName]:
+def has_head(task: str) -> bool:
     """Say whether a head answers what is asked, with labels or numbers."""
     return task in TASKS and TASKS[task].head
 

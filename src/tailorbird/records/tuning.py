@@ -1,7 +1,9 @@
 """Examples, scores and reports: what tuning and comparing hand on."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from tailorbird.records.scores import (
     CalibrationBin,
@@ -18,9 +20,18 @@ from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
-TaskName = Literal["classification", "multilabel", "regression", "tokens", "generation", "text"]
-"""One label of a set; any number of labels; numbers; a label per word; answers that are written;
-plain text read on."""
+
+
+def _task_name(name: str) -> str:
+    from tailorbird.records.tasks import TASKS
+
+    if name not in TASKS:
+        raise ValueError(f"there is no task {name!r}")
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_task_name)]
+"""A task of the table in `records/tasks.py`."""
 
 
 THOUGHTS = ("reasoning_content", "thinking")

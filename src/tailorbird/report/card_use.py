@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
+from tailorbird.config.method import METHODS, PEFT, PLAIN, method_library, method_spec
 from tailorbird.metrics.cost import BASE
 from tailorbird.records import ArmReport, Report
 from tailorbird.report.arms import flatten, noun, reads_labels
 
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-PEFT = ("lora", "qlora", "prompt")
-LIBRARIES = {"full": "transformers"} | dict.fromkeys(PEFT, "peft")
 NEW_TOKENS = 256
 
 
@@ -22,7 +21,7 @@ def method_of(arm: ArmReport) -> str:
 
 def library_of(arm: ArmReport) -> str:
     """Return the library that loads an arm's model whole."""
-    return "tailorbird" if _is_bi_encoder(arm) else LIBRARIES.get(method_of(arm), "tailorbird")
+    return "tailorbird" if _is_bi_encoder(arm) else method_library(method_of(arm))
 
 
 def _is_bi_encoder(arm: ArmReport) -> bool:
@@ -79,7 +78,7 @@ _TEMPLATE = (
 
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code where these can load it; else tailorbird's, or ''."""
-    method, pairs = method_of(arm), noun(report) == "pair"
+    library, pairs = method_library(method_of(arm)), noun(report) == "pair"
     words = report.data.task == "tokens"
     if _is_bi_encoder(arm):
         given = {"regression": "values", "multilabel": "labels"}.get(report.data.task, "label")
@@ -88,26 +87,26 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
             f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
             f'print(model.predict([("a text", "another")])[0].{given})'
         )
-    if method == "full" and words:
+    if library == PLAIN and words:
         return (
             "from transformers import pipeline\n\n"
             f'label = pipeline("token-classification", model="{folder}")\n'
             'print(label("a text"))'
         )
-    if method == "full" and (pairs or report.data.task != "classification"):
+    if library == PLAIN and (pairs or report.data.task != "classification"):
         return (
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
             f'model = AutoModelForSequenceClassification.from_pretrained("{folder}").eval()\n'
             f'tokenizer = AutoTokenizer.from_pretrained("{folder}")\n'
             f"{_logits(report, folder)}"
         )
-    if method == "full":
+    if library == PLAIN:
         return (
             "from transformers import pipeline\n\n"
             f'classify = pipeline("text-classification", model="{folder}")\n'
             'print(classify("a text"))'
         )
-    if method not in PEFT:
+    if library != PEFT:
         return ""
     kind = f"AutoModelFor{'Token' if words else 'Sequence'}Classification"
     more = f", num_labels={len(report.data.labels)}"
@@ -140,10 +139,10 @@ def _logits(report: Report, folder: str) -> str:
 
 def _writer(report: Report, arm: ArmReport, folder: str) -> str:
     """Return code that writes an answer: plain transformers or PEFT where those can load it."""
-    method = method_of(arm)
-    if method in PEFT and not arm.name.startswith("rag"):
+    library = method_library(method_of(arm))
+    if library == PEFT and not arm.name.startswith("rag"):
         load = _peft_model(report, arm, folder, "AutoModelForCausalLM", "")
-    elif arm.name == BASE or (method == "full" and not arm.name.startswith("rag")):
+    elif arm.name == BASE or (library == PLAIN and not arm.name.startswith("rag")):
         first, source = _named(base_name(report) if arm.name == BASE else folder)
         load = (
             f"{first}from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
@@ -187,7 +186,7 @@ def _peft_model(report: Report, arm: ArmReport, folder: str, kind: str, more: st
     first, source = _named(base_name(report))
     head = f"{first}from peft import PeftModel\nfrom transformers import {kind}"
     base = f"{source}{more}"
-    if method_of(arm) == "qlora":
+    if method_of(arm) in METHODS and method_spec(method_of(arm)).quantises:
         bits = _bits(arm, with_head=kind != "AutoModelForCausalLM")
         head = f"import torch\n{head}, AutoTokenizer, BitsAndBytesConfig\n\n{bits}"
         base += ',\n    quantization_config=bits, device_map="auto"'

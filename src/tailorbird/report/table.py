@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from tailorbird.metrics import numbers
 from tailorbird.metrics.verdict import FLOORS
-from tailorbird.records import ArmReport, Report
+from tailorbird.records import TASKS, ArmReport, Report
 from tailorbird.report.arms import (
     by_score,
     headline,
     headline_metric,
     make_seconds,
-    noun,
     reads_labels,
     second_metric,
     standing,
@@ -163,7 +162,7 @@ _NAME = 9
 def _columns(report: Report) -> list[Column]:
     """Return the columns this report has values for."""
     first, second = headline_metric(report), second_metric(report)
-    each = "answer" if noun(report) == "prompt" else "text"
+    each = "answer" if TASKS[report.data.task].prompts else "text"
     every = [
         Column("arm", _NAME, lambda arm: arm.name, right=False),
         Column(_title(report, first), 8, lambda arm: _headline(arm, first)),

@@ -19,7 +19,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.models.continuous import Together, make_row
 from tailorbird.models.generate import Sampling
-from tailorbird.models.writing import Row
+from tailorbird.models.writing import AnswerRow
 from tailorbird.serve.faults import RequestFault
 from tailorbird.serve.lane import explain_failure
 from tailorbird.serve.metrics import Metrics
@@ -52,7 +52,7 @@ class Written:
 class Chat:
     """One answer that waits or is written."""
 
-    row: Row
+    row: AnswerRow
     sampling: Sampling
     tell: Callable[[Written | BaseException], None]
     arrival: float = field(default_factory=time.monotonic)
@@ -111,7 +111,7 @@ class ChatLane:
 
         row = make_row(self._model, self._tokenizer, prompt, sampling)
         chat = Chat(row, sampling, tell)
-        row.heard = lambda: tell(Written(row.ending.sure_text(row.written), len(row.written)))
+        row.on_token = lambda: tell(Written(row.ending.sure_text(row.tokens), len(row.tokens)))
         self._admit(chat)
         end = loop.time() + seconds
         try:
@@ -120,10 +120,10 @@ class ChatLane:
                     async with asyncio.timeout_at(end):
                         piece = await pieces.get()
                 except TimeoutError:
-                    if not row.written:
+                    if not row.tokens:
                         why = f"no answer within {seconds:g} s"
                         raise RequestFault(504, why, code="deadline") from None
-                    yield Written(row.text, len(row.written), False, done=True)
+                    yield Written(row.text, len(row.tokens), False, done=True)
                     return
                 if isinstance(piece, BaseException):
                     raise piece
@@ -227,15 +227,15 @@ class ChatLane:
         """Tell those whose answers are done, and let go of all that are."""
         for chat in self._rows:
             row = chat.row
-            if row.written and not chat.begun:
+            if row.tokens and not chat.begun:
                 chat.begun = True
                 self._metrics.first_token(self.name, time.monotonic() - chat.arrival)
             if row.done and not row.abandoned:
                 self.healthy, self._restarts = True, 0
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
-                self._metrics.tokens(self.name, len(row.written))
-                chat.tell(Written(row.text, len(row.written), row.ended, done=True))
+                self._metrics.tokens(self.name, len(row.tokens))
+                chat.tell(Written(row.text, len(row.tokens), row.ended, done=True))
         self._rows = [chat for chat in self._rows if not chat.row.done]
 
     # --- what watches it ----------------------------------------------------------------------

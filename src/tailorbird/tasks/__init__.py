@@ -1,4 +1,4 @@
-"""What is asked: one leaf file per task, and the table of them."""
+"""What is asked: one leaf file per task, named as in the table (`records/tasks.py`)."""
 
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -11,22 +11,11 @@ if TYPE_CHECKING:
     from tailorbird.tasks.heads import HeadTask
     from tailorbird.tasks.writing import WritingTask
 
-# Modules are named, not imported: who asks about labels need not load what counts entities.
-TABLE: dict[TaskName, str] = {
-    "classification": "classification.Classification",
-    "multilabel": "multilabel.Multilabel",
-    "regression": "regression.Regression",
-    "tokens": "tokens.TokenClassification",
-    "generation": "generation.TextGeneration",
-    "text": "text.PlainText",
-}
-"""Module and class of each task."""
-
 
 @cache
 def get_task(name: TaskName) -> "Task":
-    """Return a task by its name."""
-    task: Task = leaf("tailorbird.tasks", *TABLE[name].split("."))()
+    """Return a task by its name, which is that of its module."""
+    task: Task = leaf("tailorbird.tasks", name, "TASK")
     return task
 
 

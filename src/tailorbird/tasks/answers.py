@@ -65,7 +65,7 @@ class AnswerScores:
 def answer_all(
     model: nn.Module,
     tokenizer: Any,
-    asked: PromptSet,
+    questions: PromptSet,
     scoring: Scoring,
     sampling: Sampling,
     device: Device,
@@ -77,7 +77,7 @@ def answer_all(
     Args:
         model: The model; left as it was.
         tokenizer: Its tokenizer.
-        asked: Prompts and references.
+        questions: Prompts and references.
         scoring: How answers are scored.
         sampling: How they are written.
         device: Where, and in which number format.
@@ -87,83 +87,85 @@ def answer_all(
     Raises:
         UserError: A prompt leaves no room for an answer, or the user's metric failed.
     """
-    prompts = asked.tokens.prompts
+    prompts = questions.tokens.prompts
     started = time.perf_counter()
-    written = generate(model, tokenizer, prompts, sampling, device, title)
-    chosen: list[str] | None = None
+    answers = generate(model, tokenizer, prompts, sampling, device, title)
+    choices: list[str] | None = None
     if scoring.headline == CHOICE:
         chances = choose_labels(model, tokenizer, prompts, scoring.endings, device, title)
-        chosen = [scoring.labels[index] for index in chances.argmax(axis=1)]
+        choices = [scoring.labels[index] for index in chances.argmax(axis=1)]
     seconds = time.perf_counter() - started
     if losses is None:
-        losses = sequence_losses(model, asked.tokens, device, title)
-    texts = [one.text.strip() for one in written]
+        losses = sequence_losses(model, questions.tokens, device, title)
+    texts = [one.text.strip() for one in answers]
     return AnswerScores(
-        outputs=tuple(texts if chosen is None else chosen),
-        values=_values(texts, chosen, asked, scoring),
+        outputs=tuple(texts if choices is None else choices),
+        values=_values(texts, choices, questions, scoring),
         headline=scoring.headline,
         loss_sums=losses.loss_sums,
         token_counts=losses.counts,
         seconds=seconds,
-        tokens_written=sum(one.tokens for one in written),
-        ended=sum(one.ended for one in written) / max(1, len(written)),
+        tokens_written=sum(one.tokens for one in answers),
+        ended=sum(one.ended for one in answers) / max(1, len(answers)),
     )
 
 
-def score_outputs(outputs: Sequence[str], asked: PromptSet, scoring: Scoring) -> AnswerScores:
+def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring) -> AnswerScores:
     """Return the scores of answers that no model wrote, such as a neighbour's.
 
     Raises:
         UserError: The user's metric failed.
     """
     texts = [output.strip() for output in outputs]
-    chosen = texts if scoring.headline == CHOICE else None
-    return AnswerScores(tuple(texts), _values(texts, chosen, asked, scoring), scoring.headline)
+    choices = texts if scoring.headline == CHOICE else None
+    return AnswerScores(tuple(texts), _values(texts, choices, questions, scoring), scoring.headline)
 
 
 def samples(
-    asked: PromptSet, scores: AnswerScores, seed: int, most: int = SAMPLES
+    questions: PromptSet, scores: AnswerScores, seed: int, most: int = SAMPLES
 ) -> tuple[WrittenAnswer, ...]:
     """Return some answers to be read side by side with other arms': the same rows for every arm.
 
     Args:
-        asked: What was asked of every arm.
+        questions: What was asked of every arm.
         scores: One arm's answers.
         seed: The split's.
         most: How many.
     """
-    order = np.random.default_rng(seed).permutation(len(asked))[:most]
-    return _records(asked, scores, np.sort(order))
+    order = np.random.default_rng(seed).permutation(len(questions))[:most]
+    return _records(questions, scores, np.sort(order))
 
 
-def worst(asked: PromptSet, scores: AnswerScores, most: int = WORST) -> tuple[WrittenAnswer, ...]:
+def worst(
+    questions: PromptSet, scores: AnswerScores, most: int = WORST
+) -> tuple[WrittenAnswer, ...]:
     """Return the answers that scored lowest, of equal ones those with the highest loss first."""
     order = np.lexsort((-scores.losses, scores.headline_values))
-    return _records(asked, scores, order[:most])
+    return _records(questions, scores, order[:most])
 
 
 def _values(
-    texts: Sequence[str], chosen: Sequence[str] | None, asked: PromptSet, scoring: Scoring
+    texts: Sequence[str], choices: Sequence[str] | None, questions: PromptSet, scoring: Scoring
 ) -> dict[str, np.ndarray]:
-    values: dict[str, np.ndarray] = dict(score_texts(texts, asked.references, scoring.metrics))
-    if chosen is not None:
-        right = [c == r.strip() for c, r in zip(chosen, asked.references, strict=True)]
+    values: dict[str, np.ndarray] = dict(score_texts(texts, questions.references, scoring.metrics))
+    if choices is not None:
+        right = [c == r.strip() for c, r in zip(choices, questions.references, strict=True)]
         values[CHOICE] = np.asarray(right, dtype=np.float64)
     if scoring.custom is not None:
         values[scoring.custom.name] = scoring.custom.score(
-            texts, asked.references, asked.prompts, asked.rows
+            texts, questions.references, questions.prompts, questions.rows
         )
     return values
 
 
 def _records(
-    asked: PromptSet, scores: AnswerScores, indices: np.ndarray
+    questions: PromptSet, scores: AnswerScores, indices: np.ndarray
 ) -> tuple[WrittenAnswer, ...]:
     return tuple(
         WrittenAnswer(
-            row=asked.rows[index],
-            prompt=asked.prompts[index],
-            reference=asked.references[index],
+            row=questions.rows[index],
+            prompt=questions.prompts[index],
+            reference=questions.references[index],
             output=scores.outputs[index],
             score=float(scores.headline_values[index]),
             loss=float(scores.losses[index]),

@@ -1,8 +1,7 @@
 """What every task offers to arms and flows: one leaf file and one line in the table each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.losses import check_loss
@@ -18,30 +17,13 @@ from tailorbird.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
-    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
-    from tailorbird.tasks.fit import Fit
+    from tailorbird.tasks.fit import TaskFit
     from tailorbird.tasks.job import ArmJob
     from tailorbird.train.settings import Settings
 
 Places = Mapping[str, Sequence[RunFolder]]
 """The folders of each arm that succeeded, one per training, by name; the saved model's first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A run's scores on other data than its own test.
-
-    Attributes:
-        split: The rows, as a test set.
-        headline: The metric of the verdict.
-        save: Writes `predictions.jsonl` into a folder.
-    """
-
-    split: Split
-    arm: ArmReport
-    headline: str
-    save: Callable[[RunFolder], None]
 
 
 class Task(ABC):
@@ -80,7 +62,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def fit(self, job: "ArmJob", *, scored: bool = True) -> "Fit":
+    def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """Return a base model with the job's method attached and the split encoded for it.
 
         Args:
@@ -130,22 +112,6 @@ class Task(ABC):
     @abstractmethod
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
         """Say whether an arm that was loaded again predicts what it did when it was saved."""
-
-    @abstractmethod
-    def evaluate(
-        self, predictor: Any, arm: ArmReport, rows: "Loaded", metric: str | None
-    ) -> Evaluated:
-        """Let a loaded run answer labelled rows, and score it.
-
-        Args:
-            predictor: The run.
-            arm: Its name and place.
-            rows: The rows, with what is right.
-            metric: As `evaluate.metric`; None or auto takes the run's own.
-
-        Raises:
-            UserError: The rows do not fit the run's task.
-        """
 
     def worst_rows(self, report: Mapping[str, Any], folder: RunFolder, split: Split) -> set[int]:
         """Return the indices of the test examples that an arm answered worst."""

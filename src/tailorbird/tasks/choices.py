@@ -37,15 +37,15 @@ def label_endings(
     Taken from the sequences and not from the tokenizer: how a word is split depends on what
     stands before it, and what ends a turn is the template's affair.
     """
-    seen: dict[str, Counter[tuple[int, ...]]] = {label: Counter() for label in labels}
+    counts: dict[str, Counter[tuple[int, ...]]] = {label: Counter() for label in labels}
     rows = zip(tokens.ids, tokens.trained, tokens.prompts, references, strict=True)
     for ids, trained, prompt, reference in rows:
         label = reference.strip()
         end = int(np.flatnonzero(trained).max(initial=-1)) + 1
-        if label in seen and end > len(prompt):
-            seen[label][tuple(ids[len(prompt) : end].tolist())] += 1
+        if label in counts and end > len(prompt):
+            counts[label][tuple(ids[len(prompt) : end].tolist())] += 1
     # The commonest: a sequence that was cut has lost its end.
-    return tuple(np.asarray(seen[label].most_common(1)[0][0], dtype=np.int64) for label in labels)
+    return tuple(np.asarray(counts[label].most_common(1)[0][0], dtype=np.int64) for label in labels)
 
 
 def choose_labels(
@@ -88,14 +88,14 @@ def choose_labels(
 
 def _read(inner: Any, inputs: dict[str, Any], mask: torch.Tensor, past: Any) -> Any:
     """Run the model on `inputs` that end where `mask` ``[batch, seq so far]`` does."""
-    known = signature(inner.forward).parameters
-    given = {k: v for k, v in inputs.items() if k != "attention_mask"}
-    if "position_ids" in known:
-        width = next(iter(given.values())).shape[1]
-        given["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp_(min=0)[:, -width:]
-    if past is None and "logits_to_keep" in known:
-        given["logits_to_keep"] = 1
-    return inner(**given, attention_mask=mask, past_key_values=past, use_cache=True)
+    parameters = signature(inner.forward).parameters
+    arguments = {k: v for k, v in inputs.items() if k != "attention_mask"}
+    if "position_ids" in parameters:
+        width = next(iter(arguments.values())).shape[1]
+        arguments["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp_(min=0)[:, -width:]
+    if past is None and "logits_to_keep" in parameters:
+        arguments["logits_to_keep"] = 1
+    return inner(**arguments, attention_mask=mask, past_key_values=past, use_cache=True)
 
 
 def _follow(inner: Any, read: Any, inputs: dict[str, Any], ending: np.ndarray) -> np.ndarray:

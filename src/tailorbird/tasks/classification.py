@@ -113,7 +113,7 @@ class Classification(HeadTask):
         )
 
     def validation_figures(
-        self, predicted: "Predicted", learnt: np.ndarray, truth: np.ndarray, loss: "LossSum",
+        self, predicted: "Predicted", targets: np.ndarray, truth: np.ndarray, loss: "LossSum",
         target: Target,
     ) -> tuple[float, float]:  # fmt: skip
         """See `HeadTask.validation_figures`."""
@@ -121,8 +121,8 @@ class Classification(HeadTask):
         from tailorbird.train.loss import cross_entropy_sum
 
         if loss is cross_entropy_sum:
-            return loss_and_accuracy(predicted, learnt)
-        return super().validation_figures(predicted, learnt, truth, loss, target)
+            return loss_and_accuracy(predicted, targets)
+        return super().validation_figures(predicted, targets, truth, loss, target)
 
     def votes(self, examples: Sequence[Example], target: Target) -> None:
         """See `HeadTask.votes`."""
@@ -153,3 +153,6 @@ class Classification(HeadTask):
         target = self.target(split)
         answers = load_probabilities(folder)["test"].argmax(axis=1)
         return set(map(int, np.flatnonzero(answers != self.truths(split.test, target))))
+
+
+TASK = Classification()

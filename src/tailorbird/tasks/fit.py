@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
 from tailorbird.methods.base import Method
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base, length_limit
 from tailorbird.records import ArmReport, Split
@@ -37,7 +37,7 @@ HEADS = (
 )
 
 
-class Fit(ABC):
+class TaskFit(ABC):
     """What is trained, and how it is scored afterwards.
 
     Attributes:

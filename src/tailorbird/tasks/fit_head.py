@@ -10,10 +10,11 @@ from tailorbird.config.losses import loss_name
 from tailorbird.data.check import truncation_finding
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.methods.base import Method
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import Device, peak_memory
-from tailorbird.models.load import Base, load_classifier
+from tailorbird.models.load import Base
 from tailorbird.records import TASKS, ArmReport, Example, Split, Target
-from tailorbird.tasks.fit import HEADS, Fit, max_length
+from tailorbird.tasks.fit import HEADS, TaskFit, max_length
 from tailorbird.tasks.job import ArmJob
 from tailorbird.tasks.scoring import CHECKED, save_scored
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
 
 
-class HeadFit(Fit):
-    """A trained arm of labels or numbers; see `Fit`."""
+class HeadFit(TaskFit):
+    """A trained arm of labels or numbers; see `TaskFit`."""
 
     def __init__(self, task: "HeadTask", job: ArmJob, *, scored: bool) -> None:
         super().__init__(job)
@@ -48,7 +49,7 @@ class HeadFit(Fit):
         self.loss: Any = None
 
     def work(self) -> "LabelWork":
-        """See `Fit.work`; a new head may be fitted first."""
+        """See `TaskFit.work`; a new head may be fitted first."""
         from tailorbird.train.checkpoint import has_last
         from tailorbird.train.head import start_head
         from tailorbird.train.loss import make_loss
@@ -66,14 +67,14 @@ class HeadFit(Fit):
         return self.task.work(self.train_part, pad, device, size, self.loss)
 
     def validate(self, model: "nn.Module") -> tuple[float, float]:
-        """See `Fit.validate`."""
+        """See `TaskFit.validate`."""
         predicted = self._predicted(model, self.validation_part)
-        learnt = self.validation_part.targets
-        assert learnt is not None
-        return self.task.validation_figures(predicted, learnt, self.truth, self.loss, self.target)
+        targets = self.validation_part.targets
+        assert targets is not None
+        return self.task.validation_figures(predicted, targets, self.truth, self.loss, self.target)
 
     def predict(self) -> None:
-        """See `Fit.predict`."""
+        """See `TaskFit.predict`."""
         assert self.test_part is not None
         validation = self._predicted(self.model, self.validation_part)
         test = self._predicted(self.model, self.test_part, f"{self.job.name}: test")
@@ -85,7 +86,7 @@ class HeadFit(Fit):
         }
 
     def score(self, report: ArmReport, trained: "Trained") -> ArmReport:
-        """See `Fit.score`."""
+        """See `TaskFit.score`."""
         cost = replace(
             report.cost,
             peak_memory_bytes=peak_memory(self.device),
@@ -94,7 +95,7 @@ class HeadFit(Fit):
         return save_scored(replace(report, cost=cost), self.job, self.arrays, self.target)
 
     def described(self) -> dict[str, Any]:
-        """See `Fit.described`."""
+        """See `TaskFit.described`."""
         how = "bi-encoder" if self.target.bi_encoder else "cross-encoder"
         return super().described() | ({"pairs": how} if self.target.pairs else {})
 
@@ -105,7 +106,7 @@ class HeadFit(Fit):
     def _encoded(self, examples: Sequence[Example]) -> Encoded:
         return self.task.encode(
             [as_read(example) for example in examples], self.base.tokenizer, self.base.model,
-            self.limit, self.target, self.task.learnt(examples, self.target),
+            self.limit, self.target, self.task.training_targets(examples, self.target),
         )  # fmt: skip
 
     def _truncation(self) -> list[str]:

@@ -1,8 +1,13 @@
 """A model that answers in words: made, encoded for, trained, and its answers scored."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.text import Text
 
 from tailorbird import log
 from tailorbird.config import Config
@@ -11,12 +16,11 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.methods.base import Method
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base, load_writer
-from tailorbird.records import ArmReport
+from tailorbird.records import ArmReport, Piece
 from tailorbird.runs.folder import SHOWN
 from tailorbird.tasks.answering import Answering, Reference
-from tailorbird.tasks.fit import HEADS, Fit, max_length, reading_limit
+from tailorbird.tasks.fit import HEADS, TaskFit, max_length, reading_limit
 from tailorbird.tasks.job import ArmJob
-from tailorbird.tasks.training_preview import tell_shown
 from tailorbird.tasks.writing import WritingTask
 from tailorbird.tasks.written import score_and_save
 
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
     from tailorbird.train.writing import WritingWork
 
 
-class WritingFit(Fit):
-    """A trained arm that answers in words, or reads on; see `Fit`."""
+class WritingFit(TaskFit):
+    """A trained arm that answers in words, or reads on; see `TaskFit`."""
 
     kept_by = MappingProxyType({"keep": "loss"})
 
@@ -57,7 +61,7 @@ class WritingFit(Fit):
         self.validated: dict[float, SequenceLosses] = {}
 
     def work(self) -> "WritingWork":
-        """See `Fit.work`."""
+        """See `TaskFit.work`."""
         from tailorbird.train.writing import WritingWork
 
         parts = self.parts
@@ -70,7 +74,7 @@ class WritingFit(Fit):
         return work
 
     def validate(self, model: "nn.Module") -> tuple[float, float]:
-        """See `Fit.validate`."""
+        """See `TaskFit.validate`."""
         from tailorbird.models.packed import sequence_losses
 
         losses = sequence_losses(self.reader, self.parts.validation, self.base.device)
@@ -78,10 +82,10 @@ class WritingFit(Fit):
         return losses.per_token, losses.accuracy
 
     def predict(self) -> None:
-        """See `Fit.predict`: answers are written when they are scored."""
+        """See `TaskFit.predict`: answers are written when they are scored."""
 
     def score(self, report: ArmReport, trained: "Trained") -> ArmReport:
-        """See `Fit.score`."""
+        """See `TaskFit.score`."""
         best = next(p.validation_loss for p in trained.curve if p.step == trained.best_step)
         answering = replace(self.answering, model=self.model)
         # A resumed run may have made its best validation in another process.
@@ -105,8 +109,8 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     end = end_of_turn(base.tokenizer)
     # Whoever loads the saved model stops where it learnt to stop.
     generation: Any = base.model.generation_config
-    known = generation.eos_token_id
-    ends = [known] if isinstance(known, int) else list(known or [])
+    end_ids = generation.eos_token_id
+    ends = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
     generation.eos_token_id = ends if end in ends else [end, *ends]
     generation.pad_token_id = base.tokenizer.pad_token_id
     base.notes.append(note)
@@ -119,7 +123,7 @@ def writer_options(config: Config, device: Device, method: Method | None) -> dic
     Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
     """
     options = method.load_options(config.method, HEADS, device) if method else {}
-    trains_all = method is not None and method.name == "full"
+    trains_all = method is not None and method.spec.trains_all
     return options if trains_all else {"dtype": device.dtype} | options
 
 
@@ -129,3 +133,71 @@ def _show(train: Tokens, job: ArmJob) -> None:
     if not run.file(SHOWN).is_file():
         tell_shown(train.samples)
         run.write_json(SHOWN, [[asdict(piece) for piece in text] for text in train.samples])
+
+
+Letters = list[tuple[str, bool]]
+
+WIDTH, LINES = 80, 30
+_TITLE = "What the model is trained to write"
+_TRAINED, _IGNORED = "bold green", "dim"
+
+
+def tell_shown(samples: Sequence[Sequence[Piece]]) -> None:
+    """Print a few training sequences; trained parts green, or in [[brackets]] without colours."""
+    if not samples:
+        return
+    screen = log.console()
+    how = "green and bold" if screen.color_system else "in [[double brackets]]"
+    screen.print(Text(f"{_TITLE} ({how}), after what it only reads:"))
+    for line in lines_of(samples, colour=bool(screen.color_system)):
+        screen.print(line)
+
+
+def lines_of(samples: Sequence[Sequence[Piece]], *, colour: bool) -> list[Text]:
+    """Return the sequences in at most 29 lines of 80 columns; long ones without their middle."""
+    most = max(3, (LINES - 1) // len(samples))
+    lines: list[Text] = []
+    for pieces in samples[: LINES // 3]:
+        own = list(_wrapped(_letters(pieces), colour))
+        if len(own) > most:
+            # The end stays: it shows whether the model is taught to stop.
+            head = most // 2
+            own = [*own[:head], Text("  ..."), *own[head + 1 - most :]]
+        lines += own
+    return lines
+
+
+def _letters(pieces: Sequence[Piece]) -> Letters:
+    """Return the characters one by one, line breaks and other control characters as signs."""
+    return [
+        ("⏎" if letter == "\n" else letter if letter.isprintable() else "·", piece.trained)
+        for piece in pieces
+        for letter in piece.text
+    ]
+
+
+def _wrapped(letters: Letters, colour: bool) -> Iterator[Text]:
+    """Yield lines, the first with a dash; brackets are closed and opened again at line ends."""
+    marks = 0 if colour else len("[[]]")
+    start = used = 0
+    for i, (letter, trained) in enumerate(letters):
+        opens = trained and (i == start or not letters[i - 1][1])
+        needs = cell_len(letter) + marks * opens
+        if used + needs > WIDTH - 2:
+            yield _line(letters[start:i], start == 0, colour)
+            start, used = i, 0
+            needs = cell_len(letter) + marks * trained
+        used += needs
+    if start < len(letters):
+        yield _line(letters[start:], start == 0, colour)
+
+
+def _line(letters: Letters, first: bool, colour: bool) -> Text:
+    line = Text("- " if first else "  ")
+    for trained, run in groupby(letters, key=lambda pair: pair[1]):
+        text = "".join(letter for letter, _ in run)
+        if colour:
+            line.append(text, _TRAINED if trained else _IGNORED)
+        else:
+            line.append(f"[[{text}]]" if trained else text)
+    return line

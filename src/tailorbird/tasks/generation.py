@@ -47,3 +47,6 @@ class TextGeneration(WritingTask):
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
         """See `WritingTask.all_asked`."""
         return WritingTest(prompt_set_of(test, split.test), test, None, 0)
+
+
+TASK = TextGeneration()

@@ -27,7 +27,7 @@ from tailorbird.records import (
     WrongExample,
 )
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.base import Evaluated, Places, Task
+from tailorbird.tasks.base import Places, Task
 from tailorbird.tasks.predictions import Answer
 from tailorbird.tasks.scoring import CHECKED, group_ids, load_probabilities, load_target
 
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.config import Config
-    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted
-    from tailorbird.tasks.fit import Fit
+    from tailorbird.tasks.fit import TaskFit
     from tailorbird.tasks.job import ArmJob
     from tailorbird.train.labels import LabelWork
     from tailorbird.train.loss import LossSum
@@ -129,7 +128,7 @@ class HeadTask(Task):
 
         Args:
             x: The vectors.
-            y: What they stand for, as `learnt` returns it.
+            y: What they stand for, as `training_targets` returns it.
             c: Inverse strength of the penalty.
             how: More for scikit-learn's logistic regression, where it is one of classes.
         """
@@ -139,7 +138,7 @@ class HeadTask(Task):
         pairs = bool(split.train and split.train[0].pair)
         return Target(self.name, split.labels, pairs=pairs)
 
-    def learnt(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+    def training_targets(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """Return what a head learns to put out."""
         return self.truths(examples, target)
 
@@ -191,7 +190,7 @@ class HeadTask(Task):
 
     def encode(
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
-        target: Target, learnt: np.ndarray | None = None,
+        target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
         """Return the texts or pairs as the model reads them.
 
@@ -202,9 +201,9 @@ class HeadTask(Task):
         from tailorbird.models.load import reads_segments
 
         if target.bi_encoder:
-            encoded = encode_apart(texts, tokenizer, limit, learnt)
+            encoded = encode_apart(texts, tokenizer, limit, targets)
         else:
-            encoded = encode(texts, tokenizer, limit, learnt, reads_segments(model.config))
+            encoded = encode(texts, tokenizer, limit, targets, reads_segments(model.config))
         check_ids(model, [*encoded.ids, *(encoded.seconds or ())])
         return encoded
 
@@ -218,14 +217,14 @@ class HeadTask(Task):
         return predict(model, encoded, pad, device, title)
 
     def validation_figures(
-        self, predicted: "Predicted", learnt: np.ndarray, truth: np.ndarray, loss: "LossSum",
+        self, predicted: "Predicted", targets: np.ndarray, truth: np.ndarray, loss: "LossSum",
         target: Target,
     ) -> tuple[float, float]:  # fmt: skip
         """Return the mean training loss of validation logits, and the headline figure."""
         from tailorbird.train.loss import mean_loss
 
         figure, _ = self.quality(self.outputs(predicted.logits, target), truth, target)
-        return mean_loss(loss, predicted.logits, learnt), figure
+        return mean_loss(loss, predicted.logits, targets), figure
 
     def work(
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
@@ -241,7 +240,7 @@ class HeadTask(Task):
 
     # --- what arms and flows ask for ----------------------------------------------------------
 
-    def fit(self, job: "ArmJob", *, scored: bool = True) -> "Fit":
+    def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """See `Task.fit`."""
         from tailorbird.tasks.fit_head import HeadFit
 
@@ -303,14 +302,6 @@ class HeadTask(Task):
         changed = self.changed(again, saved, predictor.target)
         why = f"{changed} predicted labels changed" if changed else ""
         return ReloadCheck(difference <= _ROUNDING and not changed, len(texts), difference, why)
-
-    def evaluate(
-        self, predictor: Any, arm: ArmReport, rows: "Loaded", metric: str | None
-    ) -> Evaluated:
-        """See `Task.evaluate`."""
-        from tailorbird.tasks.evaluate_head import evaluate_head
-
-        return evaluate_head(self, predictor, arm, rows)
 
 
 def worst(

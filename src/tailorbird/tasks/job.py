@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from tailorbird.config import Config
 from tailorbird.metrics.text import METRICS
-from tailorbird.records import ArmReport, Split
+from tailorbird.records import ArmReport, Split, TaskName
 from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import ARM, TASK, RunFolder
 
@@ -71,7 +71,7 @@ class WritingFile:
         max_new_tokens: The longest answer.
     """
 
-    task: Literal["generation", "text"]
+    task: TaskName
     headline: str = "token_f1"
     metrics: tuple[str, ...] | None = None
     labels: tuple[str, ...] = ()
@@ -91,10 +91,12 @@ def read_task(folder: RunFolder) -> WritingFile:
     Raises:
         UserError: It is missing or damaged.
     """
-    found = folder.read_as(TASK, WritingFile)
-    strange = sorted(set(found.metrics or ()) - set(METRICS))
+    task_file = folder.read_as(TASK, WritingFile)
+    strange = sorted(set(task_file.metrics or ()) - set(METRICS))
     if strange:
         raise damaged(folder.file(TASK), f"there is no metric {strange[0]!r}")
-    if len(found.labels) != len(found.endings) or len(found.check.rows) != len(found.check.texts):
+    if len(task_file.labels) != len(task_file.endings) or len(task_file.check.rows) != len(
+        task_file.check.texts
+    ):
         raise damaged(folder.file(TASK), "its lists differ in length")
-    return found
+    return task_file

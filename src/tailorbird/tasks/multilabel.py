@@ -124,7 +124,10 @@ class Multilabel(HeadTask):
         return fit_labels(x, y, c)
 
 
+TASK = Multilabel()
+
+
 def chosen_labels(outputs: np.ndarray, target: Target) -> tuple[str, ...]:
     """Return the labels whose probability reaches their threshold, the most likely first."""
-    chosen = metrics.given(outputs, target.thresholds)
-    return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if chosen[i])
+    reached = metrics.given(outputs, target.thresholds)
+    return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if reached[i])

@@ -99,8 +99,8 @@ def shown_probabilities(
 ) -> dict[str, float]:
     """Return the probability of each label, the likeliest first; of many labels a `few`."""
     order = np.argsort(-outputs, kind="stable")
-    shown = order[: len(labels) if len(labels) <= _ALL_LABELS else few]
-    return {labels[int(i)]: round(float(outputs[i]), 6) for i in shown}
+    first = order[: len(labels) if len(labels) <= _ALL_LABELS else few]
+    return {labels[int(i)]: round(float(outputs[i]), 6) for i in first}
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:

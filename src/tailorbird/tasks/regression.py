@@ -45,7 +45,7 @@ class Regression(HeadTask):
         values = [e.values for e in examples]
         return np.asarray(values, dtype=np.float64).reshape(len(examples), len(target.labels))
 
-    def learnt(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+    def training_targets(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """Return the values standardised."""
         truth = self.truths(examples, target)
         scaled: np.ndarray = (truth - np.asarray(target.mean)) / np.asarray(target.deviation)
@@ -111,11 +111,11 @@ class Regression(HeadTask):
             lambda i: values_text(target.labels, outputs[i].tolist(), digits=3),
         )
         most = min(len(truth), _MOST_RESIDUALS)
-        chosen = np.unique(np.linspace(0, len(truth) - 1, most).astype(int))
+        places = np.unique(np.linspace(0, len(truth) - 1, most).astype(int))
         residuals = [
             Residual(name, float(truth[i, j]), float(outputs[i, j]))
             for j, name in enumerate(target.labels)
-            for i in chosen
+            for i in places
         ]
         return replace(report, errors=errors, residuals=tuple(residuals))
 
@@ -128,3 +128,6 @@ class Regression(HeadTask):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Fit a ridge regression."""
         return fit_values(x, y, c)
+
+
+TASK = Regression()

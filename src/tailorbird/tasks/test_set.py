@@ -40,18 +40,12 @@ class PromptSet:
 
     def take(self, indices: np.ndarray) -> "PromptSet":
         """Return some of them, in the order of `indices`."""
-        chosen = [int(index) for index in indices]
-        tokens = Tokens(
-            ids=[self.tokens.ids[i] for i in chosen],
-            trained=[self.tokens.trained[i] for i in chosen],
-            prompts=[self.tokens.prompts[i] for i in chosen],
-            rows=self.tokens.rows[chosen],
-        )
+        places = [int(index) for index in indices]
         return PromptSet(
-            tokens,
-            tuple(self.prompts[i] for i in chosen),
-            tuple(self.references[i] for i in chosen),
-            tuple(self.rows[i] for i in chosen),
+            self.tokens.take(indices),
+            tuple(self.prompts[i] for i in places),
+            tuple(self.references[i] for i in places),
+            tuple(self.rows[i] for i in places),
         )
 
 
@@ -100,32 +94,32 @@ class WritingTest:
 
 def prompt_set_of(tokens: Tokens, examples: Sequence[Example]) -> PromptSet:
     """Return tokens beside the words of the examples that they were made from."""
-    chosen = [examples[int(row)] for row in tokens.rows]
+    own = [examples[int(row)] for row in tokens.rows]
     return PromptSet(
         tokens,
-        tuple(example.text for example in chosen),
-        tuple(example.label or "" for example in chosen),
-        tuple(example.row for example in chosen),
+        tuple(example.text for example in own),
+        tuple(example.label or "" for example in own),
+        tuple(example.row for example in own),
     )
 
 
-def with_room(asked: PromptSet, reads: int) -> tuple[PromptSet, str]:
+def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
     """Return the prompts that leave room for an answer, and which were left out, in words.
 
     Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
     asked the same.
 
     Args:
-        asked: The prompts.
+        prompts: The prompts.
         reads: Tokens that the model reads at most.
 
     Raises:
         UserError: No prompt leaves room.
     """
     room = reads - min(64, reads // 4)
-    fits = np.asarray([len(prompt) <= room for prompt in asked.tokens.prompts], dtype=bool)
+    fits = np.asarray([len(prompt) <= room for prompt in prompts.tokens.prompts], dtype=bool)
     if fits.all():
-        return asked, ""
+        return prompts, ""
     if not fits.any():
         raise UserError(
             f"every prompt to score has more than {room:,} tokens, and the model reads {reads:,}: "
@@ -133,11 +127,11 @@ def with_room(asked: PromptSet, reads: int) -> tuple[PromptSet, str]:
             "shorten them, or use a model with a longer context",
         )
     left_out = int((~fits).sum())
-    told = (
+    note = (
         f"{left_out:,} of {len(fits):,} prompts have more than {room:,} tokens and leave no room "
         f"for an answer in the {reads:,} that the model reads: they are not asked"
     )
-    return asked.take(np.flatnonzero(fits)), told
+    return prompts.take(np.flatnonzero(fits)), note
 
 
 def scoring_of(metric: str, train: PromptSet) -> Scoring:
@@ -168,23 +162,23 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
     }
 
 
-def saved_scoring(told: WritingFile, metric: str) -> Scoring | None:
+def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
     """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
 
     Args:
-        told: What was kept.
+        task_file: What was kept.
         metric: The run's ``evaluate.metric``, which may name the user's function.
 
     Raises:
         UserError: The user's function cannot be had any more.
     """
-    if told.metrics is None:
+    if task_file.metrics is None:
         return None
     return Scoring(
-        told.metrics,
-        told.headline,
-        told.labels,
-        tuple(np.asarray(ending, dtype=np.int64) for ending in told.endings),
+        task_file.metrics,
+        task_file.headline,
+        task_file.labels,
+        tuple(np.asarray(ending, dtype=np.int64) for ending in task_file.endings),
         load_custom(metric) if is_custom(metric) else None,
     )
 
@@ -196,8 +190,8 @@ def drawn(count: int, most: int, seed: int) -> np.ndarray:
     """
     if count <= most:
         return np.arange(count)
-    chosen: np.ndarray = np.sort(np.random.default_rng(seed).permutation(count)[:most])
-    return chosen
+    rows: np.ndarray = np.sort(np.random.default_rng(seed).permutation(count)[:most])
+    return rows
 
 
 def answer_length(train: Tokens) -> int:

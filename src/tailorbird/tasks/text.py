@@ -35,3 +35,6 @@ class PlainText(WritingTask):
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
         """See `WritingTask.all_asked`."""
         return WritingTest(prompt_set_of(test, split.test).take(np.arange(0)), test, None, 0)
+
+
+TASK = PlainText()

@@ -50,7 +50,7 @@ class TokenClassification(HeadTask):
         pairs = [(i, index[label]) for i, e in enumerate(examples) for label in e.labels]
         return np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
 
-    def learnt(self, examples: Sequence[Example], target: Target) -> np.ndarray:
+    def training_targets(self, examples: Sequence[Example], target: Target) -> np.ndarray:
         """Return the class id of each word."""
         return np.asarray(self.truths(examples, target)[:, 1])
 
@@ -127,12 +127,12 @@ class TokenClassification(HeadTask):
 
     def encode(
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
-        target: Target, learnt: np.ndarray | None = None,
+        target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
         """Return the words as the model reads them."""
         from tailorbird.models.inputs import check_ids
 
-        encoded = encode_words(texts, tokenizer, limit, learnt)
+        encoded = encode_words(texts, tokenizer, limit, targets)
         check_ids(model, encoded.ids)
         return encoded
 
@@ -196,6 +196,9 @@ class TokenClassification(HeadTask):
         raise NotImplementedError("every word has a label, and a vector stands for a whole text")
 
 
+TASK = TokenClassification()
+
+
 def _by_sentence(ids: np.ndarray, truth: np.ndarray, target: Target) -> list[list[str]]:
     cuts = np.flatnonzero(np.diff(truth[:, 0])) + 1
     names = np.asarray(target.labels, dtype=object)
@@ -216,5 +219,5 @@ def shown_entities(words: Sequence[str], labels: Sequence[str], target: Target) 
     if not entities.marked(target.labels):
         return " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     spans = entities.entities(labels)
-    shown = [f"{' '.join(words[e.first : e.last + 1])} ({e.type})" for e in spans]
-    return "; ".join(shown) or "no entity"
+    texts = [f"{' '.join(words[e.first : e.last + 1])} ({e.type})" for e in spans]
+    return "; ".join(texts) or "no entity"

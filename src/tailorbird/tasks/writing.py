@@ -15,7 +15,7 @@ from tailorbird.models.inputs import check_ids
 from tailorbird.records import ArmReport, Example, ReloadCheck, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 from tailorbird.tasks.answering import Answering
-from tailorbird.tasks.base import Evaluated, Places, Task
+from tailorbird.tasks.base import Places, Task
 from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest
@@ -23,10 +23,9 @@ from tailorbird.tasks.written import ANSWERED_AGAIN, headline_values, load_value
 
 if TYPE_CHECKING:
     from tailorbird.config import Config
-    from tailorbird.data.examples import Loaded
     from tailorbird.methods.base import Method
     from tailorbird.models.load import Base
-    from tailorbird.tasks.fit import Fit
+    from tailorbird.tasks.fit import TaskFit
     from tailorbird.tasks.job import ArmJob
     from tailorbird.train.settings import Settings
 
@@ -109,7 +108,7 @@ class WritingTask(Task):
                 "leave it out of search.space",
             )
 
-    def fit(self, job: "ArmJob", *, scored: bool = True) -> "Fit":
+    def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """See `Task.fit`."""
         from tailorbird.tasks.fit_writing import WritingFit
 
@@ -169,8 +168,8 @@ class WritingTask(Task):
             return Outcomes(values, group_ids(split.test))
         by_row = {example.row: example for example in split.test}
         rows = [line["row"] for line in next(iter(places.values()))[0].read_rows(PREDICTIONS)]
-        known = [by_row[row] for row in rows] if len(rows) == count else []
-        return Outcomes(values, group_ids(known))
+        own = [by_row[row] for row in rows] if len(rows) == count else []
+        return Outcomes(values, group_ids(own))
 
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
         """See `Task.reload_check`: first questions are answered, first answers read again."""
@@ -184,14 +183,6 @@ class WritingTask(Task):
         why = f"{changed} answers changed" if changed else ""
         identical = difference <= _ROUNDING and not changed
         return ReloadCheck(identical, len(saved.texts), difference, why)
-
-    def evaluate(
-        self, predictor: Any, arm: ArmReport, rows: "Loaded", metric: str | None
-    ) -> Evaluated:
-        """See `Task.evaluate`."""
-        from tailorbird.tasks.evaluate_writing import evaluate_writing
-
-        return evaluate_writing(self, predictor, arm, rows, metric)
 
     def _difference_in_losses(self, answering: Answering, folder: RunFolder, split: Split) -> float:
         """Return by how much losses of test sequences differ from those saved, per token."""

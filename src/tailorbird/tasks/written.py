@@ -63,9 +63,9 @@ def score_and_save(
         validated: The losses of the validation sequences, where they are known already.
     """
     losses = answering.losses(test.sequences, f"{job.name}: losses")
-    asked = test.scoring is not None
+    scored = test.scoring is not None
     marked = Marked(
-        answers=answering.answers(test, f"{job.name}: test", losses) if asked else None,
+        answers=answering.answers(test, f"{job.name}: test", losses) if scored else None,
         test=losses,
         validation=validated or answering.losses(validation),
         check=answering.check(
@@ -114,12 +114,15 @@ def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked
         ),
     )
     save_values(job.folder, values)
-    told = {"task": job.split.task, "headline": test.headline} | scoring_json(test.scoring)
+    task_file = {"task": job.split.task, "headline": test.headline} | scoring_json(test.scoring)
     if test.max_new_tokens:
-        told["max_new_tokens"] = test.max_new_tokens
+        task_file["max_new_tokens"] = test.max_new_tokens
     if marked.check:
-        told["check"] = {"rows": list(test.questions.rows[: _checked(test)]), "texts": marked.check}
-    job.folder.write_json(TASK, told)
+        task_file["check"] = {
+            "rows": list(test.questions.rows[: _checked(test)]),
+            "texts": marked.check,
+        }
+    job.folder.write_json(TASK, task_file)
     job.folder.write_rows(PREDICTIONS, prediction_rows(test, answers))
     job.folder.write_json(ARM, asdict(report))
     return report
@@ -187,14 +190,14 @@ def prediction_rows(test: WritingTest, answers: AnswerScores | None) -> Sequence
     """Return one plain row per question: prompt, reference, output, scores."""
     if answers is None:
         return []
-    asked = test.questions
+    questions = test.questions
     return [
         {
-            "row": asked.rows[i],
-            "prompt": asked.prompts[i],
-            "reference": asked.references[i],
+            "row": questions.rows[i],
+            "prompt": questions.prompts[i],
+            "reference": questions.references[i],
             "output": answers.outputs[i],
         }
         | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
-        for i in range(len(asked))
+        for i in range(len(questions))
     ]

@@ -15,7 +15,7 @@ from torch import nn
 
 from tailorbird import log
 from tailorbird.config.knowledge import RetrieverConfig
-from tailorbird.config.schema import MethodConfig
+from tailorbird.config.method import method_spec
 from tailorbird.errors import OutOfMemory, TrainingDiverged
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
@@ -314,16 +314,16 @@ def fit_and_save(
         reads: Tokens that the saved model reads; None: as it is.
         loop: More arguments of `fit_ranking`.
     """
-    lora = settings.method == "lora"
-    if lora:
-        from tailorbird.methods import encoder
+    from tailorbird.methods.lora.method import attach_to_encoder, merge_encoder
 
+    lora = not method_spec(settings.method).trains_all
+    if lora:
         inner = model[0].model
         heads = tuple(name for name in ("classifier", "score") if hasattr(inner, name))
-        model[0].model = encoder.attach(inner, MethodConfig(name="lora"), heads)
+        model[0].model = attach_to_encoder(inner, heads)
     fit = fit_ranking(model, work, validate, settings, device, folder, **loop)
     if lora:
-        model[0].model = encoder.merge(model[0].model)
+        model[0].model = merge_encoder(model[0].model)
     if reads is not None:
         model.max_seq_length = reads
     with folder.new_folder(MODEL) as part:

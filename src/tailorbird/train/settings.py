@@ -73,7 +73,7 @@ def resolve(
     # What two vectors say of likeness is there before training: a fit finds it, steps would take
     # their time to.
     fitted = classes >= _MANY_CLASSES or bi_encoder
-    if dropout is None and (method.name != "full" or bi_encoder):
+    if dropout is None and (not method.spec.trains_all or bi_encoder):
         # A frozen base cannot overfit; its dropout would only cost time and add noise. Of two texts
         # that are read one by one each has noise of its own, and what is learnt is their angle.
         dropout = 0.0
@@ -98,12 +98,12 @@ def resolve(
         packing=asked.packing,
         checkpoint_every=asked.checkpoint_every,
         layer_decay=_layer_decay(asked.layer_decay, method),
-        b_rate_factor=config.method.loraplus,
+        b_rate_factor=method.options(config.method).get("loraplus"),
     )
 
 
 def _layer_decay(asked: float | None, method: Method) -> float | None:
-    if asked is None or method.name == "full":
+    if asked is None or method.spec.trains_all:
         return asked
     log.warn(f"train.layer_decay is ignored by {method.name}: it is for full fine-tuning")
     return None

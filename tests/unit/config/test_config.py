@@ -7,8 +7,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tailorbird.config import ARMS, METHODS, Config, check_method, dump_config, for_arm, load_config
-from tailorbird.config.schema import OPTIONS, MethodConfig
+from tailorbird.arms import arm_names
+from tailorbird.arms.questions import chosen_arms
+from tailorbird.config import METHODS, Config, check_method, dump_config, for_arm, load_config
+from tailorbird.config.method import MethodConfig, method_spec
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.compare import _with_arms
 
@@ -111,10 +113,11 @@ def test_a_name_far_from_all_others_offers_none() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_options_of_other_methods_are_refused(method: str) -> None:
     values = {"targets": "query", "init_text": "x", "placement": "pfeiffer", "bits": 8}
-    for option in sorted({o for options in OPTIONS.values() for o in options}):
+    own = method_spec(method).options.model_fields
+    for option in sorted(set(MethodConfig.model_fields) - {"name"}):
         value = values.get(option, 0.5 if option == "dropout" else 1)
         given = {"method": {"name": method, option: value}}
-        if option in OPTIONS[method]:
+        if option in own:
             check_method(Config.model_validate(given))
         else:
             with pytest.raises(UserError, match=f"{method}.* has no option {option}"):
@@ -132,7 +135,7 @@ def test_a_comparison_takes_an_option_of_any_arm() -> None:
 
 
 def test_every_option_belongs_to_a_method() -> None:
-    offered = {option for options in OPTIONS.values() for option in options}
+    offered = {o for name in METHODS for o in method_spec(name).options.model_fields}
     assert offered == set(MethodConfig.model_fields) - {"name"}
 
 
@@ -148,9 +151,13 @@ def test_arms_run_once_in_a_fixed_order() -> None:
     config = load_config(None, [], {"compare.methods": ["rag", "lora", "rag"]})
     assert config.compare.methods == ("rag", "lora")
     assert Config().compare.methods is None
-    assert set(METHODS) < set(ARMS)
-    with pytest.raises(UserError, match="'rga'.*did you mean 'rag'"):
-        load_config(None, [], {"compare.methods": ["rga"]})
+    for task in ("classification", "regression", "generation", "text"):
+        assert set(METHODS) < set(arm_names(task))
+        unknown = load_config(None, [], {"compare.methods": ["lorra"]})
+        with pytest.raises(UserError, match="no arm lorra .*did you mean 'lora'"):
+            _with_arms(unknown, task)
+    with pytest.raises(UserError, match="no arm rga .*did you mean 'rag'"):
+        chosen_arms(["rga"])
     with pytest.raises(UserError, match="at least one arm"):
         load_config(None, [], {"compare.methods": []})
 

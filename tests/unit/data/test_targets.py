@@ -165,7 +165,7 @@ def test_several_numbers_are_standardised_by_the_training_rows(tmp_path: Path) -
     task = head_task(split.task)
     target = task.target(split)
     assert (split.task, split.labels, target.mean) == ("regression", ("x", "y"), (3.0, 20.5))
-    scaled = task.learnt(split.train, target)
+    scaled = task.training_targets(split.train, target)
     assert scaled.mean(axis=0).tolist() == pytest.approx([0, 0], abs=1e-6)
     assert scaled.std(axis=0).tolist() == pytest.approx([1, 1], abs=1e-6)
 

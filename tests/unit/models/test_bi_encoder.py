@@ -15,11 +15,11 @@ from tailorbird.config.schema import METHODS, Config, ModelConfig
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import encode_apart
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling
 from tailorbird.models.builtin import resolve
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier
 from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, TaskName
 from tailorbird.tasks import head_task

@@ -59,7 +59,7 @@ def test_answers_are_those_of_each_row_alone(writer: tuple[Any, Any]) -> None:
     while together.rows:
         together.step()
     assert most >= 2
-    assert [(r.text, len(r.written), r.ended) for r in rows] == [
+    assert [(r.text, len(r.tokens), r.ended) for r in rows] == [
         (w.text, w.tokens, w.ended) for w in alone
     ]
     assert len({r.text for r in rows}) == len(rows)
@@ -77,11 +77,11 @@ def test_a_row_that_is_abandoned_leaves_before_the_next_token(models: Any) -> No
     for row in rows:
         together.join(row, sampling)
     together.step()
-    written = len(rows[0].written)
+    written = len(rows[0].tokens)
     rows[0].abandoned = True
     while together.rows:
         together.step()
-    assert len(rows[0].written) == written
+    assert len(rows[0].tokens) == written
     alone = generate(model, tokenizer, [rows[1].prompt], sampling, device)[0]
     assert rows[1].text == alone.text
 

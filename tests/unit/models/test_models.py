@@ -14,7 +14,8 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models import builtin, device
-from tailorbird.models.load import hidden_size, length_limit, load_classifier, load_tokenizer
+from tailorbird.models.classifier import load_classifier
+from tailorbird.models.load import hidden_size, length_limit, load_tokenizer
 
 # --- devices ---------------------------------------------------------------------------------
 

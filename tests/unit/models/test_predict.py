@@ -13,8 +13,8 @@ import tiny
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import encode
 from tailorbird.models import predict as room
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.load import load_classifier
 from tailorbird.models.predict import Predicted, loss_and_accuracy, predict, softmax
 
 

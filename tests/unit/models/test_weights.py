@@ -13,16 +13,11 @@ import torch
 import tiny
 from tailorbird.config.schema import Config, MethodConfig, ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
-from tailorbird.models.load import (
-    hidden_size,
-    load_classifier,
-    load_tokenizer,
-    load_writer,
-    tokenizer_in,
-)
+from tailorbird.models.load import hidden_size, load_tokenizer, load_writer, tokenizer_in
 from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.tune import load_embedder, load_reranker
 

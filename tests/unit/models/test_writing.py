@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 import tiny
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, warpers
-from tailorbird.models.writing import Draw, Ending, Row, Until
+from tailorbird.models.writing import AnswerRow, Ending, SeededDraw, Until
 
 NO_CHANCES = np.empty(0)
 
@@ -67,13 +67,13 @@ def test_what_was_told_is_never_taken_back(spelt: list[int], stop: str) -> None:
     letters = bytes_to_letters()
     tokens = tokenizer.convert_tokens_to_ids([letters[b] for b in spelt])
     ending = Ending(tokenizer, frozenset(), (stop + stop, "a" + stop))
-    row = Row(0, np.asarray([1]), 99, ending, NO_CHANCES)
+    row = AnswerRow(0, np.asarray([1]), 99, ending, NO_CHANCES)
     shown = ""
     for token in tokens:
         row.take(token)
         if row.done:
             break
-        sure = ending.sure_text(row.written)
+        sure = ending.sure_text(row.tokens)
         assert sure.startswith(shown)
         shown = sure
     assert row.text.startswith(shown)
@@ -109,12 +109,12 @@ def test_the_earliest_stop_string_counts() -> None:
 
 def test_a_row_takes_no_more_than_it_may() -> None:
     tokenizer = by_bytes()
-    row = Row(0, np.asarray([1, 2]), 3, Ending(tokenizer, frozenset({9}), ()), NO_CHANCES)
+    row = AnswerRow(0, np.asarray([1, 2]), 3, Ending(tokenizer, frozenset({9}), ()), NO_CHANCES)
     for token in (5, 6, 7, 8):
         row.take(token)
-    assert (row.written, row.done, row.ended) == ([5, 6, 7], True, False)
+    assert (row.tokens, row.done, row.ended) == ([5, 6, 7], True, False)
     assert row.ids.tolist() == [1, 2, 5, 6, 7]
-    ended = Row(0, np.asarray([1]), 3, row.ending, NO_CHANCES)
+    ended = AnswerRow(0, np.asarray([1]), 3, row.ending, NO_CHANCES)
     ended.take(9)
     assert (ended.done, ended.ended, ended.text) == (True, True, "")
 
@@ -122,7 +122,7 @@ def test_a_row_takes_no_more_than_it_may() -> None:
 def test_a_batch_ends_when_three_quarters_are_done() -> None:
     def after(count: int, finished: int) -> list[bool]:
         ending = Ending(by_bytes(), frozenset({9}), ())
-        rows = [Row(i, np.asarray([1]), 5, ending, NO_CHANCES) for i in range(count)]
+        rows = [AnswerRow(i, np.asarray([1]), 5, ending, NO_CHANCES) for i in range(count)]
         last = torch.tensor([[9 if i < finished else 8] for i in range(count)])
         return Until(rows)(last, None).tolist()
 
@@ -136,8 +136,8 @@ def draws(sampling: Sampling, logits: list[float], count: int = 20_000) -> np.nd
     """Return how often each token is drawn."""
     ending = Ending(None, frozenset(), ())
     chances = np.random.default_rng(0).random((count, 1))
-    rows = [Row(i, np.asarray([1]), 1, ending, chances[i]) for i in range(count)]
-    processor = Draw(rows, warpers(sampling, choose("cpu", "fp32")))
+    rows = [AnswerRow(i, np.asarray([1]), 1, ending, chances[i]) for i in range(count)]
+    processor = SeededDraw(rows, warpers(sampling, choose("cpu", "fp32")))
     ids = torch.ones(count, 1, dtype=torch.long)
     scores = processor(ids, torch.tensor(logits).expand(count, -1).clone())
     assert (torch.isfinite(scores).sum(dim=1) == 1).all()
@@ -181,6 +181,6 @@ def test_draws_follow_the_distribution(sampling: Sampling, kept: list[int]) -> N
 
 def test_the_last_number_draws_a_possible_token() -> None:
     ending = Ending(None, frozenset(), ())
-    rows = [Row(0, np.asarray([1]), 1, ending, np.asarray([np.nextafter(1.0, 0.0)]))]
+    rows = [AnswerRow(0, np.asarray([1]), 1, ending, np.asarray([np.nextafter(1.0, 0.0)]))]
     logits = torch.tensor([[0.0, 0.0, -torch.inf, -torch.inf]])
-    assert int(Draw(rows, [])(torch.ones(1, 1), logits).argmax()) in (0, 1)
+    assert int(SeededDraw(rows, [])(torch.ones(1, 1), logits).argmax()) in (0, 1)

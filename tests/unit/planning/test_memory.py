@@ -11,7 +11,7 @@ from torch import nn
 from tailorbird.config import Config
 from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.errors import UserError
-from tailorbird.methods import get_method
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning import memory, trace
 from tailorbird.planning.devices import place_of
@@ -96,7 +96,7 @@ def test_two_depths_stand_for_all(tiny_decoder: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("method", ["full", "lora", "adapter", "prompt"])
 def test_fake_tensors_hold_what_real_ones_hold(method: str, tiny_encoder: Path) -> None:
     """The same account of the same step, once on sizes and once on numbers."""
-    from tailorbird.models.load import load_classifier
+    from tailorbird.models.classifier import load_classifier
     from tailorbird.train.dropout import set_dropout
 
     config = asked(str(tiny_encoder), method, batch_size=6, gradient_checkpointing=False)

@@ -14,7 +14,7 @@ from tailorbird.arms.questions.prompts import (
     target,
 )
 from tailorbird.arms.questions.sheet import Item, Piece
-from tailorbird.config.questions import RaftConfig
+from tailorbird.config.knowledge import RaftConfig
 
 GOLD = Piece(
     "a", "Mills > Water", "It was old. The mill on the river was built in 1788 by Ada.", True

@@ -221,10 +221,10 @@ def test_snippet_gives_the_same_logits(report: Report, name: Any, tmp_path: Path
     import torch
 
     from tailorbird.config.schema import Config, MethodConfig
-    from tailorbird.methods import get_method
+    from tailorbird.methods.table import get_method
     from tailorbird.models.builtin import resolve
+    from tailorbird.models.classifier import load_classifier
     from tailorbird.models.device import choose
-    from tailorbird.models.load import load_classifier
 
     config, method = Config(method=MethodConfig(name=name)), get_method(name)
     base = load_classifier(config.model, Target(labels=report.data.labels), choose("cpu", "fp32"))

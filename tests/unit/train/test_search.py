@@ -183,7 +183,7 @@ def test_spaces_that_make_no_sense(space: dict[str, Any], words: str) -> None:
 
 
 def test_ends_of_a_space_are_tried_against_the_settings() -> None:
-    from tailorbird.arms.search_space import check_space, config_of, default_space, is_whole
+    from tailorbird.arms.search import check_space, config_of, default_space, is_whole
     from tailorbird.config import Config
     from tailorbird.errors import UserError
 

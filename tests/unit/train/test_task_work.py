@@ -10,8 +10,9 @@ import torch
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.batch import collate
 from tailorbird.data.encode import Encoded, encode, encode_words
+from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.models.load import Base, load_classifier, reads_segments
+from tailorbird.models.load import Base, reads_segments
 from tailorbird.records import Target, TaskName
 from tailorbird.train.labels import LabelWork
 from tailorbird.train.loss import bce_sum, distance_sum

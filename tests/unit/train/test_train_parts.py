@@ -243,44 +243,44 @@ def test_moments_in_8_bits_step_like_those_in_32() -> None:
 
 def test_what_a_method_cannot_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     from tailorbird.config import Config
-    from tailorbird.methods import TABLE
+    from tailorbird.methods.table import get_method
     from tailorbird.train.settings import resolve
 
     asked = Config.model_validate({"train": {"layer_decay": 0.9}})
-    assert resolve(asked, TABLE["full"], 100).layer_decay == 0.9
-    assert resolve(asked, TABLE["lora"], 100).layer_decay is None
+    assert resolve(asked, get_method("full"), 100).layer_decay == 0.9
+    assert resolve(asked, get_method("lora"), 100).layer_decay is None
     assert "train.layer_decay is ignored by lora" in capsys.readouterr().err
 
 
 def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:
     from tailorbird.config import Config
-    from tailorbird.methods import TABLE
+    from tailorbird.methods.table import get_method
     from tailorbird.train.settings import resolve
 
-    small, large = (resolve(Config(), TABLE["lora"], count) for count in (100, 100_000))
+    small, large = (resolve(Config(), get_method("lora"), count) for count in (100, 100_000))
     assert (small.batch_size, large.batch_size) == (16, 32)
-    assert small.epochs > large.epochs == TABLE["lora"].defaults.epochs
-    assert small.learning_rate == TABLE["lora"].defaults.learning_rate
-    assert (small.dropout, resolve(Config(), TABLE["full"], 100).dropout) == (0.0, None)
+    assert small.epochs > large.epochs == get_method("lora").defaults.epochs
+    assert small.learning_rate == get_method("lora").defaults.learning_rate
+    assert (small.dropout, resolve(Config(), get_method("full"), 100).dropout) == (0.0, None)
     asked = Config.model_validate(
         {"train": {"epochs": 1.5, "batch_size": 5, "micro_batch_size": 9, "weight_decay": 0}}
     )
-    found = resolve(asked, TABLE["full"], 100)
+    found = resolve(asked, get_method("full"), 100)
     assert (found.epochs, found.batch_size, found.micro_batch_size) == (1.5, 5, 5)
     assert found.weight_decay == 0.0
 
 
 def test_a_bi_encoder_has_defaults_of_its_own() -> None:
     from tailorbird.config import Config
-    from tailorbird.methods import TABLE
+    from tailorbird.methods.table import get_method
     from tailorbird.train.settings import resolve
 
-    found = resolve(Config(), TABLE["full"], 100, bi_encoder=True)
+    found = resolve(Config(), get_method("full"), 100, bi_encoder=True)
     assert (found.learning_rate, found.dropout, found.head_start) == (5e-5, 0.0, True)
-    lora = resolve(Config(), TABLE["lora"], 100, bi_encoder=True)
-    assert lora.learning_rate == resolve(Config(), TABLE["lora"], 100).learning_rate
+    lora = resolve(Config(), get_method("lora"), 100, bi_encoder=True)
+    assert lora.learning_rate == resolve(Config(), get_method("lora"), 100).learning_rate
     own = {"train": {"learning_rate": 1e-3, "dropout": 0.2, "head_start": False}}
-    asked = resolve(Config.model_validate(own), TABLE["full"], 100, bi_encoder=True)
+    asked = resolve(Config.model_validate(own), get_method("full"), 100, bi_encoder=True)
     assert (asked.learning_rate, asked.dropout, asked.head_start) == (1e-3, 0.2, False)
 
 
@@ -596,7 +596,7 @@ def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, me
     from sklearn.linear_model import LogisticRegression
 
     from tailorbird.config import Config
-    from tailorbird.methods import get_method
+    from tailorbird.methods.table import get_method
     from tailorbird.models.predict import predict
     from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.head import start_head

@@ -13,8 +13,8 @@ from torch import nn
 from tailorbird.config import Config
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import Interrupted
-from tailorbird.methods import TABLE, get_method
 from tailorbird.methods.base import trained_parameters
+from tailorbird.methods.table import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_writer
 from tailorbird.models.packed import sequence_losses, tokens_at_once
@@ -246,17 +246,17 @@ def test_the_lowest_validation_loss_is_kept(make_work: MakeWork) -> None:
 
 def test_rates_follow_the_width_as_the_published_fit_does() -> None:
     """At 2000 wide the fit is 5e-5; LoRA and its kin ten times that ("LoRA Without Regret")."""
-    assert writing_rate(TABLE["full"], 2000) == pytest.approx(5e-5)
-    assert writing_rate(TABLE["full"], 1000) == pytest.approx(5e-5 * 2**0.78)
+    assert writing_rate(get_method("full"), 2000) == pytest.approx(5e-5)
+    assert writing_rate(get_method("full"), 1000) == pytest.approx(5e-5 * 2**0.78)
     for name in ("lora", "qlora", "adapter"):
-        assert writing_rate(TABLE[name], 4096) == pytest.approx(
-            10 * writing_rate(TABLE["full"], 4096)
+        assert writing_rate(get_method(name), 4096) == pytest.approx(
+            10 * writing_rate(get_method("full"), 4096)
         )
-    assert writing_rate(TABLE["prompt"], 64) == writing_rate(TABLE["prompt"], 8192)
+    assert writing_rate(get_method("prompt"), 64) == writing_rate(get_method("prompt"), 8192)
 
 
 def test_what_was_asked_for_comes_before_the_defaults() -> None:
-    lora = TABLE["lora"]
+    lora = get_method("lora")
     plain = resolve_writing(Config(), lora, 5000, 512)
     assert plain.learning_rate == writing_rate(lora, 512)
     assert plain.epochs == lora.defaults.writing_epochs
@@ -280,7 +280,7 @@ def test_what_was_asked_for_comes_before_the_defaults() -> None:
 
 def test_validation_is_read_twice_an_epoch_unless_it_costs_too_much() -> None:
     """A third of 10 is less than a tenth of 100 / 2; a third of 20 is more."""
-    lora = TABLE["lora"]
+    lora = get_method("lora")
     assert resolve_writing(Config(), lora, 100, 64, 10).evaluate_every is None
     assert resolve_writing(Config(), lora, 100, 64, 20).evaluate_every == 7  # 6.25 batches
     asked = Config.model_validate({"train": {"evaluate_every": 3}})

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tailorbird.config.schema import ALL_METHODS, METHODS, QUESTION_ARMS
+from tailorbird.config import METHODS
+from tailorbird.errors import UserError, did_you_mean
 
 Context = Literal["nothing", "shots", "passages", "gold"]
 Tuned = Literal["closed book", "raft"]
@@ -78,7 +79,7 @@ TABLE: dict[str, QuestionArm] = {
     arm.name: arm for arm in (*_UNTRAINED, *(a for m in METHODS for a in _tuned(m)))
 }
 """Every arm by its name, cheap ones first."""
-assert tuple(TABLE) == QUESTION_ARMS
+ALL_METHODS = "all"
 
 
 def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
@@ -86,8 +87,16 @@ def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
 
     Args:
         names: `compare.methods`: methods to stand in for LoRA, or arms.
+
+    Raises:
+        UserError: There is no such arm.
     """
     wanted = set(names or ("lora",))
+    if strange := sorted(wanted - {*TABLE, *METHODS, ALL_METHODS}):
+        raise UserError(
+            f"there is no arm {', '.join(strange)} for questions{did_you_mean(strange[0], TABLE)}",
+            f"choose among: {', '.join((*TABLE, ALL_METHODS))}",
+        )
     if ALL_METHODS in wanted:
         wanted |= set(METHODS)
         wanted.remove(ALL_METHODS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tailorbird.arms.questions.sheet import Item, Piece
-from tailorbird.config.questions import RaftConfig
+from tailorbird.config.knowledge import RaftConfig
 from tailorbird.metrics.answer_match import match_words
 from tailorbird.rag.augment import UNKNOWN
 from tailorbird.rag.sentences import plain, split_sentences

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.config.schema import Config, MethodConfig
-from tailorbird.methods.base import Defaults, no_merge, shrink_frozen
-from tailorbird.methods.lora import attach_lora, load_peft, lora_options, save_peft
+from tailorbird.config.method import MethodConfig
+from tailorbird.config.schema import Config
+from tailorbird.methods.base import no_merge, shrink_frozen
+from tailorbird.methods.lora.method import attach_lora
 from tailorbird.methods.low_rank import speed_up
+from tailorbird.methods.peft_folder import PeftMethod, load_peft
 from tailorbird.models.device import Device
 from tailorbird.models.load import Base
 
@@ -14,15 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Qlora:
+class Qlora(PeftMethod):
     """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
-
-    name = "qlora"
-    defaults = Defaults(learning_rate=5e-4, epochs=3, writing_factor=10, cost=1.2)
-
-    def options(self, config: MethodConfig) -> dict[str, Any]:
-        """Fill in the defaults."""
-        return lora_options(config) | {"bits": config.bits or 4}
 
     def load_options(
         self, config: MethodConfig, head: tuple[str, ...], device: Device
@@ -33,7 +28,7 @@ class Qlora:
         """
         from transformers import BitsAndBytesConfig
 
-        if config.bits == 8:
+        if self.options(config)["bits"] == 8:
             bits = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(head))
         else:
             bits = BitsAndBytesConfig(
@@ -49,14 +44,10 @@ class Qlora:
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Wrap the target layers; see `Method.attach`."""
         base.model.requires_grad_(False)
-        model = attach_lora(base, config)
+        model = attach_lora(base, self.options(config.method))
         shrink_frozen(model, base.device)
         speed_up(model, base.device)
         return model
-
-    def save(self, model: "nn.Module", folder: Path) -> None:
-        """Write a PEFT folder; the quantised base is not copied."""
-        save_peft(model, folder)
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder onto a base quantised in the same way."""
@@ -87,6 +78,9 @@ class Qlora:
         merged.is_loaded_in_4bit = merged.is_loaded_in_8bit = False  # type: ignore[assignment]
         merged.is_quantized, merged.hf_quantizer = False, None  # type: ignore[assignment]
         return merged.float()
+
+
+METHOD = Qlora("qlora")
 
 
 def _merged_linear(layer: Any) -> "nn.Module":

@@ -8,25 +8,22 @@ on every family whose projections are listed in `_PLACES`.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.config.schema import Config
 from tailorbird.errors import UserError
-from tailorbird.methods.base import Defaults, freeze_all_but, no_merge, shrink_frozen
-from tailorbird.methods.saved import SETTINGS, WEIGHTS, weight_shapes
-from tailorbird.models.device import Device
+from tailorbird.methods.base import Method, freeze_all_but, no_merge, shrink_frozen
+from tailorbird.methods.peft_folder import SETTINGS, WEIGHTS, weight_shapes
 from tailorbird.models.load import Base, hub_name
 from tailorbird.runs.files import damaged, read_as, reading
 from tailorbird.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PLACEMENT, BOTTLENECK = "houlsby", 64
 
 # The projection that ends attention, and the one that ends the feed-forward block, by family.
 _PLACES = (
@@ -74,25 +71,8 @@ class Bottleneck(nn.Module):
         return changed
 
 
-class Adapter:
+class Adapter(Method):
     """Trains small bottlenecks inside every layer, and the head."""
-
-    name = "adapter"
-    defaults = Defaults(learning_rate=2e-3, epochs=3, writing_factor=10)
-
-    def options(self, config: MethodConfig) -> dict[str, Any]:
-        """Fill in the defaults."""
-        return {
-            "placement": config.placement or PLACEMENT,
-            "bottleneck": config.bottleneck or BOTTLENECK,
-            "dropout": config.dropout or 0.0,
-        }
-
-    def load_options(
-        self, config: MethodConfig, head: tuple[str, ...], device: Device
-    ) -> dict[str, Any]:
-        """Need nothing special."""
-        return {}
 
     def attach(self, base: Base, config: Config) -> nn.Module:
         """Hang an adapter on each place; see `Method.attach`."""
@@ -147,6 +127,9 @@ class Adapter:
     def merge(self, model: nn.Module) -> nn.Module:
         """Refuse: a bottleneck is not linear."""
         raise no_merge("bottleneck adapters", "they are not linear")
+
+
+METHOD = Adapter("adapter")
 
 
 def _hang(base: Base, placement: str, bottleneck: int, dropout: float) -> None:

@@ -3,50 +3,34 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.config.schema import Config, MethodConfig
+from tailorbird.config.schema import Config
 from tailorbird.errors import UserError
-from tailorbird.methods.base import Defaults, no_merge, peft_task, shrink_frozen
-from tailorbird.methods.lora import load_peft, more_head, save_peft
+from tailorbird.methods.base import no_merge, shrink_frozen
+from tailorbird.methods.peft_folder import PeftMethod, load_peft, more_head, peft_task
 from tailorbird.models.builtin import resolve
-from tailorbird.models.device import Device
 from tailorbird.models.load import Base, hub_name
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-VIRTUAL_TOKENS = 20
 
-
-class Prompt:
+class PromptTuning(PeftMethod):
     """Trains the embeddings of virtual tokens, and the head."""
-
-    name = "prompt"
-    defaults = Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2, writing_epochs=3, cost=1.2)
-
-    def options(self, config: MethodConfig) -> dict[str, Any]:
-        """Fill in the defaults."""
-        tokens = config.virtual_tokens or VIRTUAL_TOKENS
-        return {"virtual_tokens": tokens, "init_text": config.init_text}
-
-    def load_options(
-        self, config: MethodConfig, head: tuple[str, ...], device: Device
-    ) -> dict[str, Any]:
-        """Need nothing special."""
-        return {}
 
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Put the virtual tokens before the text; see `Method.attach`."""
         from peft import PromptTuningConfig, get_peft_model
 
-        options = config.method
+        options = self.options(config.method)
         start: dict[str, Any] = {"prompt_tuning_init": "SAMPLE_VOCAB"}
-        if options.init_text is not None:
-            if not options.init_text.strip():
+        text = options["init_text"]
+        if text is not None:
+            if not text.strip():
                 raise UserError("method.init_text is empty", "give words, or leave it out")
             start = {
                 "prompt_tuning_init": "TEXT",
-                "prompt_tuning_init_text": options.init_text,
+                "prompt_tuning_init_text": text,
                 "tokenizer_name_or_path": resolve(config.model.name),
                 "tokenizer_kwargs": {"trust_remote_code": config.model.trust_remote_code},
             }
@@ -55,7 +39,7 @@ class Prompt:
         embeddings: Any = base.model.get_input_embeddings()  # type: ignore[operator]
         prompt = PromptTuningConfig(
             task_type=peft_task(base),
-            num_virtual_tokens=self.options(options)["virtual_tokens"],
+            num_virtual_tokens=options["virtual_tokens"],
             token_dim=embeddings.embedding_dim,
             num_layers=shape.num_hidden_layers,
             num_attention_heads=shape.num_attention_heads,
@@ -68,10 +52,6 @@ class Prompt:
         prompt.tokenizer_kwargs = None  # whoever loads it decides that anew
         return _ready(model, base)
 
-    def save(self, model: "nn.Module", folder: Path) -> None:
-        """Write a PEFT folder with the head in it."""
-        save_peft(model, folder)
-
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder."""
         return _ready(load_peft(base, folder, "PROMPT_TUNING"), base).eval()
@@ -79,6 +59,9 @@ class Prompt:
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Refuse: the virtual tokens are input, not weights."""
         raise no_merge("prompt tuning", "its virtual tokens are part of the input")
+
+
+METHOD = PromptTuning("prompt")
 
 
 def _ready(model: "nn.Module", base: Base) -> "nn.Module":

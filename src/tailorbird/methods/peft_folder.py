@@ -1,13 +1,22 @@
-"""What a saved method's folder may say: nothing that code is looked up, searched or sized by."""
+"""PEFT's format: what our methods write and read of it.
+
+Of what a folder says nothing is believed that code is looked up, searched or sized by.
+"""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from tailorbird.errors import UserError
+from tailorbird.methods.base import Method
+from tailorbird.models.load import Base
 from tailorbird.runs.files import damaged, read_as, reading
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -54,6 +63,54 @@ class _Prompt(_Peft):
     tokenizer_name_or_path: str | None = None
 
 
+class PeftMethod(Method):
+    """A method of PEFT, saved in its format."""
+
+    def save(self, model: "nn.Module", folder: Path) -> None:
+        """Write a PEFT folder, the head in it; nothing is looked up on the network for it."""
+        # "auto" would ask the hub whether the vocabulary changed; ours never does.
+        model.save_pretrained(str(folder), save_embedding_layers=False)  # type: ignore[operator]
+        # PEFT's blank card; runs write a filled one.
+        (folder / "README.md").unlink(missing_ok=True)
+
+
+def peft_task(base: Base) -> str:
+    """Return what PEFT calls the base's task."""
+    if base.per_word:
+        return "TOKEN_CLS"
+    return "CAUSAL_LM" if base.writes else "SEQ_CLS"
+
+
+def load_peft(
+    base: Base, folder: Path, kind: Literal["LORA", "PROMPT_TUNING"] = "LORA"
+) -> "nn.Module":
+    """Return `base` with the PEFT weights of `folder`.
+
+    Raises:
+        UserError: The folder is incomplete or damaged.
+    """
+    from peft import PeftModel
+
+    check_peft(folder, kind)
+    try:
+        model: nn.Module = PeftModel.from_pretrained(base.model, str(folder))
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:300]
+        raise UserError(
+            f"{folder} does not hold a usable PEFT model: {type(error).__name__}: {first}",
+            "it may be incomplete or damaged; train it again",
+        ) from error
+    return model
+
+
+def more_head(base: Base) -> list[str] | None:
+    """Return what PEFT must train and save beside the classifier."""
+    # PEFT trains and saves `classifier` and `score` by itself; some families have a new dense
+    # layer before them (DistilBERT, RoBERTa) that must not stay random.
+    more = [name for name in base.head if name.split(".")[0] not in ("classifier", "score")]
+    return more or None
+
+
 def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
     """Refuse a PEFT folder with settings that ours never have, or sizes that its weights have not.
 
@@ -71,13 +128,13 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
     shapes = weight_shapes(folder / WEIGHTS)
     if kind == "LORA":
         sizes = {shape[:1] for key, shape in shapes.items() if key.endswith("lora_A.weight")}
-        wanted: tuple[int, ...] = (read_as(path, _Lora).r,)
+        expected: tuple[int, ...] = (read_as(path, _Lora).r,)
     else:
         sizes = {shape for key, shape in shapes.items() if key.endswith("prompt_embeddings")}
         prompt = read_as(path, _Prompt)
-        wanted = (prompt.num_virtual_tokens, prompt.token_dim)
-    if sizes != {wanted}:
-        raise damaged(path, f"it says {wanted}, and the weights beside it have {sizes or 'none'}")
+        expected = (prompt.num_virtual_tokens, prompt.token_dim)
+    if sizes != {expected}:
+        raise damaged(path, f"it says {expected}, and the weights beside it have {sizes or 'none'}")
 
 
 def _others(kind: str) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,10 @@
 """Full fine-tuning: every weight is trained."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tailorbird.config.schema import Config, MethodConfig, ModelConfig
-from tailorbird.methods.base import Defaults
-from tailorbird.models.device import Device
+from tailorbird.config.schema import Config, ModelConfig
+from tailorbird.methods.base import Method
 from tailorbird.models.load import Base
 from tailorbird.models.weights import check_numbers, pretrained
 
@@ -13,23 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Full:
+class Full(Method):
     """Trains all weights in fp32; products run in the device's number format."""
-
-    name = "full"
-    defaults = Defaults(
-        learning_rate=1e-4, epochs=3, weight_decay=0.01, bi_encoder_rate=5e-5, cost=1.5
-    )
-
-    def options(self, config: MethodConfig) -> dict[str, Any]:
-        """Have none."""
-        return {}
-
-    def load_options(
-        self, config: MethodConfig, head: tuple[str, ...], device: Device
-    ) -> dict[str, Any]:
-        """Need nothing special."""
-        return {}
 
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Make everything trainable."""
@@ -52,3 +36,6 @@ class Full:
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Return the model: it is plain already."""
         return model
+
+
+METHOD = Full("full")

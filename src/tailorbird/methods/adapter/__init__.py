@@ -1,0 +1,28 @@
+"""Bottleneck adapters: what can be set."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tailorbird.config.method import Defaults, MethodSpec, Options
+
+
+class AdapterOptions(Options):
+    """Where the bottlenecks hang, and how wide they are."""
+
+    placement: Literal["houlsby", "pfeiffer"] = "houlsby"
+    """after attention and feed-forward (houlsby) or after feed-forward only (pfeiffer)."""
+    bottleneck: int = Field(64, ge=1)
+    """width of the bottleneck."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """on its hidden layer."""
+
+
+SPEC = MethodSpec(
+    words="Adapter",
+    options=AdapterOptions,
+    defaults=Defaults(learning_rate=2e-3, epochs=3, writing_factor=10),
+    space={"method.bottleneck": (16, 32, 64, 128), "method.dropout": (0.0, 0.05, 0.1)},
+    smaller="qlora",
+    parameters=lambda o, hidden, inner, layers: 4.0 * layers * hidden * int(o["bottleneck"]),
+)

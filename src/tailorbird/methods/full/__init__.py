@@ -1,0 +1,15 @@
+"""Full fine-tuning: what can be set."""
+
+from tailorbird.config.method import Defaults, MethodSpec, Options
+
+SPEC = MethodSpec(
+    words="Full fine-tuning",
+    options=Options,
+    defaults=Defaults(
+        learning_rate=1e-4, epochs=3, weight_decay=0.01, bi_encoder_rate=5e-5, cost=1.5
+    ),
+    space={"train.weight_decay": (0.0, 0.01, 0.1), "train.layer_decay": (None, 0.95, 0.9, 0.8)},
+    library="transformers",
+    trains_all=True,
+    smaller="qlora",
+)

@@ -1,0 +1,58 @@
+"""LoRA: what can be set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from tailorbird.config.method import Defaults, MethodSpec, Options
+
+
+class LowRankOptions(Options):
+    """What LoRA and QLoRA share."""
+
+    rank: int = Field(16, ge=1)
+    """rank of the update."""
+    alpha: float | None = Field(None, gt=0)
+    """the update is scaled by alpha / rank (alpha / sqrt(rank) with rsLoRA); default: twice the
+    rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """dropout on the input of the update."""
+    targets: str | list[str] = "all-linear"
+    """names of the layers to adapt; `all-linear` is every linear layer but the head."""
+    rslora: bool = False
+    """scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
+    dora: bool = False
+    """learn magnitude and direction apart (DoRA, arXiv 2402.09353)."""
+    loraplus: float | None = Field(None, ge=1)
+    """matrix B learns this many times as fast as A (LoRA+, arXiv 2402.12354, where it is 16)."""
+
+    def filled(self) -> dict[str, Any]:
+        """See `Options.filled`."""
+        return self.model_dump() | {"alpha": self.alpha or 2 * self.rank}
+
+
+class LoraOptions(LowRankOptions):
+    """LoRA's."""
+
+    pissa: bool = False
+    """start from the principal singular vectors (PiSSA, arXiv 2404.02948)."""
+
+
+def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int) -> float:
+    """Return how many weights a low-rank update of every linear layer has."""
+    return layers * int(options["rank"]) * (11.0 * hidden + 3 * inner)
+
+
+SPACE: Any = {"method.rank": (4, 8, 16, 32, 64), "method.dropout": (0.0, 0.05, 0.1)}
+
+SPEC = MethodSpec(
+    words="LoRA",
+    options=LoraOptions,
+    defaults=Defaults(learning_rate=5e-4, epochs=3, writing_factor=10),
+    space=SPACE,
+    library="peft",
+    smaller="qlora",
+    reads_weights=("pissa",),
+    parameters=parameters,
+)

@@ -1,0 +1,26 @@
+"""Prompt tuning: what can be set."""
+
+from pydantic import Field
+
+from tailorbird.config.method import Defaults, MethodSpec, Options
+
+
+class PromptOptions(Options):
+    """How many virtual tokens there are, and how they start."""
+
+    virtual_tokens: int = Field(20, ge=1)
+    """how many trained tokens stand before the text; they count against max_length."""
+    init_text: str | None = None
+    """start the virtual tokens from this text's embeddings; default: at random."""
+
+
+SPEC = MethodSpec(
+    words="Prompt tuning",
+    options=PromptOptions,
+    defaults=Defaults(learning_rate=3e-2, epochs=3, writing_rate=3e-2, writing_epochs=3, cost=1.2),
+    space={"method.virtual_tokens": (5, 10, 20, 50, 100)},
+    rate_around=10.0,
+    library="peft",
+    reads_weights=("init_text",),
+    parameters=lambda o, hidden, inner, layers: float(hidden * int(o["virtual_tokens"])),
+)

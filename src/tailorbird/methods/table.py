@@ -1,0 +1,47 @@
+"""The methods by their names."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tailorbird.config.method import METHODS, method_spec
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.leaves import leaf
+
+if TYPE_CHECKING:
+    from tailorbird.methods.base import Method
+
+
+@cache
+def get_method(name: str) -> "Method":
+    """Return the method called `name`.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in METHODS:
+        raise UserError(
+            f"there is no method {name!r}{did_you_mean(name, METHODS)}", f"use {', '.join(METHODS)}"
+        )
+    method: Method = leaf("tailorbird.methods", f"{name}.method", "METHOD")
+    return method
+
+
+def by_cost() -> tuple[str, ...]:
+    """Return the names of the methods, the cheapest first."""
+    specs = {name: method_spec(name) for name in METHODS}
+    # Of equal ones those whose base stays whole come first.
+    return tuple(sorted(METHODS, key=lambda m: (specs[m].defaults.cost, specs[m].quantises)))
+
+
+def quantisation_works() -> str:
+    """Return an empty string when 4-bit layers work here, else why not."""
+    try:
+        import torch
+        from bitsandbytes.nn import Linear4bit
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        layer = Linear4bit(64, 64, quant_type="nf4", compute_dtype=torch.bfloat16).to(device)
+        layer(torch.ones(1, 64, device=device, dtype=torch.bfloat16))
+    except Exception as error:
+        return f"bitsandbytes does not work here: {type(error).__name__}: {error}"
+    return ""

@@ -1,0 +1,171 @@
+"""A loaded run on other data than its own test."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tailorbird.data.encode import as_read
+from tailorbird.data.examples import Loaded
+from tailorbird.data.targets import classes_of
+from tailorbird.data.template import install_template
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.models.load import load_tokenizer
+from tailorbird.records import ArmReport, Cost, Example, Split
+from tailorbird.runs.folder import PREDICTIONS, RunFolder
+from tailorbird.tasks import writing_task
+from tailorbird.tasks.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.base import Task
+from tailorbird.tasks.heads import HeadTask
+from tailorbird.tasks.job import WritingFile
+from tailorbird.tasks.scoring import save_predictions, score_arm
+from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
+from tailorbird.tasks.writing import WritingTask
+from tailorbird.tasks.written import Marked, prediction_rows, test_scores, values_of
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A run's scores on other data than its own test.
+
+    Attributes:
+        split: The rows, as a test set.
+        headline: The metric of the verdict.
+        save: Writes `predictions.jsonl` into a folder.
+    """
+
+    split: Split
+    arm: ArmReport
+    headline: str
+    save: Callable[[RunFolder], None]
+
+
+def evaluate_rows(
+    task: Task, predictor: Any, arm: ArmReport, rows: Loaded, metric: str | None
+) -> Evaluated:
+    """Let a loaded run answer labelled rows, and score it.
+
+    Args:
+        task: What it answers.
+        predictor: The run.
+        arm: Its name and place.
+        rows: The rows, with what is right.
+        metric: As `evaluate.metric`; None or auto takes the run's own.
+
+    Raises:
+        UserError: The rows do not fit the run's task.
+    """
+    if isinstance(task, HeadTask):
+        return _evaluate_head(task, predictor, arm, rows)
+    return _evaluate_writing(writing_task(task.name), predictor, arm, rows, metric)
+
+
+def _evaluate_writing(
+    task: WritingTask, writer: Any, arm: ArmReport, loaded: Loaded, metric: str | None
+) -> Evaluated:
+    if loaded.task != task.name:
+        raise UserError(
+            f"{loaded.path} holds {loaded.task}, but the run {writer.name} learnt {task.name}",
+            "give rows of the form it was trained on",
+        )
+    rows = tuple(loaded.examples)
+    split = Split((), (), rows, (), "all rows", loaded.findings, loaded.task, loaded.form)
+    tokens = _encoded(task, writer, rows)
+    losses = None if writer.shows_examples else writer.answering.losses(tokens, "losses")
+    test = task.all_asked(split, tokens)
+    answers = None
+    if len(test.questions):
+        own = str(writer.config.evaluate.metric)
+        scoring = _scoring(writer.test_file, metric, own, test.questions)
+        test = replace(test, scoring=scoring, max_new_tokens=writer.longest)
+        answers = _answers(writer, test, rows)
+    values = values_of(Marked(answers, losses, None), test)
+    arm = replace(
+        arm,
+        test=test_scores(values),
+        cost=Cost(predict_ms_per_example=answers.ms_per_example if answers else None),
+        answers=samples(test.questions, answers, 0) if answers else (),
+        worst=worst(test.questions, answers) if answers else (),
+        notes=tuple(finding.message for finding in tokens.findings),
+    )
+    predictions = list(prediction_rows(test, answers))
+    return Evaluated(
+        split, arm, test.headline, lambda folder: folder.write_rows(PREDICTIONS, predictions)
+    )
+
+
+def _scoring(task_file: WritingFile, wish: str | None, own: str, questions: PromptSet) -> Scoring:
+    """Return how answers are scored: as asked, else as the run's own test was.
+
+    Never by what the new answers look like: then two files would be scored by two measures.
+    """
+    if wish is not None and wish != "auto":
+        return scoring_of(wish, questions)
+    return saved_scoring(task_file, own) or scoring_of(task_file.headline, questions)
+
+
+def _encoded(task: WritingTask, writer: Any, rows: Sequence[Example]) -> Tokens:
+    """Return the rows' tokens, whole where nothing reads them but the metrics."""
+    too_long = writer.config.data.too_long
+    if not writer.copies:
+        a = writer.answering
+        return task.encode(rows, a.tokenizer, a.limit, a.config.data.too_long)
+    tokenizer = load_tokenizer(writer.config.model)
+    install_template(tokenizer, writer.config.data.template)
+    return task.encode(rows, tokenizer, sys.maxsize, too_long)
+
+
+def _answers(writer: Any, test: WritingTest, rows: Sequence[Example]) -> AnswerScores:
+    """Return the run's answers: of arms that show examples, by the whole arm."""
+    if not writer.shows_examples:
+        answers: AnswerScores = writer.answering.answers(test, "answers")
+        return answers
+    assert test.scoring is not None
+    by_row = {example.row: example for example in rows}
+    outputs = writer.predict([by_row[row] for row in test.questions.rows], "answers")
+    return score_outputs([output.text for output in outputs], test.questions, test.scoring)
+
+
+def _evaluate_head(task: HeadTask, predictor: Any, arm: ArmReport, loaded: Loaded) -> Evaluated:
+    split = _as_test(loaded, predictor)
+    target = replace(predictor.target, labels=split.labels)
+    texts = [as_read(example) for example in split.test]
+    began = time.perf_counter()
+    outputs = predictor.probabilities(texts, "predicting")
+    seconds = time.perf_counter() - began
+    arm = replace(arm, cost=Cost(predict_ms_per_example=1000 * seconds / len(texts)))
+    arm = score_arm(arm, None, outputs, split, 0, target)
+    return Evaluated(
+        split,
+        arm,
+        task.spec.headline,
+        lambda folder: save_predictions(folder, split, {"test": outputs}, target),
+    )
+
+
+def _as_test(loaded: Loaded, predictor: Any) -> Split:
+    """Return the examples as a test set of the run's labels.
+
+    Raises:
+        UserError: A label the run does not know.
+    """
+    own, task = set(predictor.labels), predictor.target.task
+    in_rows = {label for e in loaded.examples for label in classes_of(e, task)}
+    strange = sorted(in_rows - own)
+    if strange:
+        raise UserError(
+            f"{loaded.path}: label {strange[0]!r}{did_you_mean(strange[0], own)} is unknown to "
+            f"the run{f', and {len(strange) - 1} more' if len(strange) > 1 else ''}",
+            f"the run knows: {', '.join(sorted(own)[:20])}",
+        )
+    targets = len(loaded.targets) if predictor.target.deviation else len(predictor.labels)
+    if targets != len(predictor.labels):
+        raise UserError(
+            f"{loaded.path}: {targets} numbers per row, and the run gives {len(predictor.labels)}: "
+            f"{', '.join(predictor.labels)}",
+            "name their columns with --label A,B",
+        )
+    test, labels = tuple(loaded.examples), tuple(predictor.labels)
+    return Split((), test, test, labels, "all rows", loaded.findings, task)
