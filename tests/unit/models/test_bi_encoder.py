@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import Gemma3TextConfig, T5Config
 
-from tailorbird.config.schema import METHODS, Config, ModelConfig
+from tailorbird.config import METHODS, Config
+from tailorbird.config.schema import ModelConfig
 from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import encode_apart
 from tailorbird.errors import UserError

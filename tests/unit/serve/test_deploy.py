@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from tailorbird.config.serving import ServeConfig
 
 from small_serving import LABELS, catalogue_of, head_model, running
+from tailorbird.config.schema import ServeConfig
 from tailorbird.records import Target
 from tailorbird.serve.keys import Keys
 
