@@ -64,15 +64,13 @@ def _free_names(names: Iterable[str], columns: Sequence[str]) -> dict[str, str]:
 
 
 def _input(answer: dict[str, Any]) -> dict[str, Any]:
-    prompt = answer.get("prompt")
-    names = ("text", "pair") if prompt is None else ("prompt",)
+    names = ("prompt",) if answer.get("prompt") else ("text", "pair")
     return {name: answer[name] for name in names if name in answer}
 
 
 def _columns(answer: dict[str, Any]) -> dict[str, Any]:
     """Return what stands in the columns of an answer."""
-    prompt = answer.get("prompt")
-    if prompt is not None:
+    if answer.get("prompt"):
         return {"answer": answer["text"]}
     values = answer.get("values")
     if isinstance(values, dict):
