@@ -168,12 +168,12 @@ def _curve(curve: LearningCurve) -> Grid:
 
 def gain_words(curve: LearningCurve, gain: Gain) -> str:
     """Return what so many more labels buy, in words."""
-    if gain.why_not:
-        return f"{gain.more:,} more labels: cannot tell ({gain.why_not})"
     way = sign(curve.metric)
     ends = sorted((way * gain.low, way * gain.high))
     low, high = (numbers.difference(curve.metric, end) for end in ends)
     middle = numbers.difference(curve.metric, way * gain.gain)
+    if gain.why_not:
+        return f"{gain.more:,} more labels: cannot tell ({gain.why_not}: {low} to {high})"
     return f"{gain.more:,} more labels: {middle} ({low} to {high})"
 
 
