@@ -87,33 +87,32 @@ def _with_arms(config: Config, task: TaskName) -> Config:
     names = arm_names(task)
     if RETRIEVAL in names:
         names.append(BEST)
-    wanted = config.compare.methods or tuple(names)
-    foreign = [name for name in wanted if name not in names]
+    arms = config.compare.methods or tuple(names)
+    foreign = [name for name in arms if name not in names]
     if foreign:
         raise UserError(
             f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}"
             f"{did_you_mean(foreign[0], names)}",
             f"choose among: {', '.join(names)}",
         )
-    config = config.model_copy(
-        update={"compare": config.compare.model_copy(update={"methods": wanted})}
-    )
-    _check_options(config, wanted)
+    compare = config.compare.model_copy(update={"methods": arms})
+    config = config.model_copy(update={"compare": compare})
+    _check_options(config, arms)
     return config
 
 
-def _check_options(config: Config, wanted: Sequence[str]) -> None:
-    given = set(config.method.model_dump(exclude={"name"}, exclude_none=True))
-    arms = [name for name in METHODS if name in wanted]
-    taken = {
+def _check_options(config: Config, arms: Sequence[str]) -> None:
+    options = set(config.method.model_dump(exclude={"name"}, exclude_none=True))
+    usable = {
         key
-        for name in arms
+        for name in METHODS
+        if name in arms
         for key in for_arm(config, name).method.model_dump(exclude={"name"}, exclude_none=True)
     }
-    if given - taken:
+    if foreign := sorted(f"method.{key}" for key in options - usable):
         raise UserError(
-            f"no arm has the option {', '.join(sorted(f'method.{key}' for key in given - taken))}",
-            f"leave it out; the arms are {', '.join(wanted)}",
+            f"no arm has the option {', '.join(foreign)}",
+            f"leave it out; the arms are {', '.join(arms)}",
         )
 
 
@@ -137,9 +136,9 @@ class _Bench:
         """Return every arm's report, and where those that succeeded were saved."""
         budget, seeds = self.config.compare.budget_minutes, self.config.compare.seeds
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
-        wanted = self.config.compare.methods or ()
+        arms = self.config.compare.methods or ()
         self.task = get_task(self.prepared.split.task)
-        names = [name for name in arm_names(self.task.name) if name in wanted]
+        names = [name for name in arm_names(self.task.name) if name in arms]
         count = seeds if isinstance(seeds, int) else 1
         took: dict[str, float] = {}
         for number, name in enumerate(names, 1):
@@ -155,7 +154,7 @@ class _Bench:
         for name, trainings in self.trainings.items():
             if len(trainings) > 1:
                 self._keep_best(name)
-        if BEST in wanted:
+        if BEST in arms:
             mix = self._mix_name()
             if mix is None:
                 why = f"needs the {RETRIEVAL} arm and a trained arm that succeeded"
@@ -184,8 +183,8 @@ class _Bench:
                 break
         if name in self.trainings:
             report = self._report(name)
-            made = duration(report.cost.train_seconds or 0.0)
-            log.say(f"{name}: {self._result(report)}, made in {made}")
+            seconds = duration(report.cost.train_seconds or 0.0)
+            log.say(f"{name}: {self._result(report)}, made in {seconds}")
 
     def _race(self) -> None:
         """Train again the arms in question, until what to recommend is settled.

@@ -12,10 +12,15 @@ from tailorbird.arms.questions.prompts import answer_of
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece, Sheet
 from tailorbird.config import Config
 from tailorbird.metrics.answer_match import Candidates, Outcome
-from tailorbird.metrics.clustered import cluster_ids, compare_clustered
 from tailorbird.metrics.intervals import Floats
-from tailorbird.metrics.question_scores import Judge, change_scores, hit_scores, renumbered
-from tailorbird.metrics.question_verdict import best_arm, break_evens, decide
+from tailorbird.metrics.question_scores import (
+    Judge,
+    change_scores,
+    cluster_ids,
+    hit_scores,
+    renumbered,
+)
+from tailorbird.metrics.question_verdict import best_arm, break_evens, compare_with_best, decide
 from tailorbird.models.builtin import without_place
 from tailorbird.records import (
     ChangeScores,
@@ -110,7 +115,8 @@ def _report(found: Found) -> tuple[QuestionsReport, dict[str, _Marked]]:
         reports.append(_arm_report(found, arm, answers, judge, marked[arm.name]))
     best = best_arm(reports, judge.headline)
     values = {name: each.values for name, each in marked.items()}
-    comparisons = compare_clustered(best.name, values, clusters) if best else ()
+    trained = [report.name for report in reports if report.method is not None]
+    comparisons = compare_with_best(best.name, values, clusters, trained) if best else ()
     facts, base = found.facts, marked.get("base")
     report = QuestionsReport(
         model=without_place(found.config.model.name),

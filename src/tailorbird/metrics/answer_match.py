@@ -111,24 +111,24 @@ class Candidates:
     @classmethod
     def of(cls, answers: Iterable[str]) -> "Candidates":
         """Return the candidates that some answers are."""
-        made = cls()
-        known = set()
+        candidates = cls()
+        word_sets = set()
         for answer in answers:
             words = frozenset(match_words(answer))
-            if words and words not in known:
-                known.add(words)
-                made._by_word[min(words)].append((words, answer_type(answer)))
-        return made
+            if words and words not in word_sets:
+                word_sets.add(words)
+                candidates._by_word[min(words)].append((words, answer_type(answer)))
+        return candidates
 
     def others(
-        self, written: frozenset[str], kind: AnswerType, besides: frozenset[str]
+        self, output_words: frozenset[str], kind: AnswerType, besides: frozenset[str]
     ) -> set[frozenset[str]]:
         """Return the candidates of a kind whose words all stand in `written`, `besides` apart."""
-        near = (entry for word in written for entry in self._by_word.get(word, ()))
+        near = (entry for word in output_words for entry in self._by_word.get(word, ()))
         return {
             words
             for words, its in near
-            if its == kind and words <= written and not words <= besides
+            if its == kind and words <= output_words and not words <= besides
         }
 
 
@@ -166,14 +166,14 @@ def answer_match(
 def _matches(
     output: str, gold: str, question: str, stale: Sequence[str], candidates: Candidates
 ) -> bool:
-    expected, written = frozenset(match_words(gold)), match_words(output)
+    expected, output_words = frozenset(match_words(gold)), match_words(output)
     if not expected:
         return normalise(output) == normalise(gold)
-    if not expected <= frozenset(written[:WINDOW]):
+    if not expected <= frozenset(output_words[:WINDOW]):
         return False
     if not expected & _NEGATIONS and _denies(output, expected, question):
         return False
-    whole = frozenset(written)
+    whole = frozenset(output_words)
     old = (frozenset(match_words(answer)) for answer in stale)
     if any(words and words <= whole and not words <= expected for words in old):
         return False
@@ -213,16 +213,20 @@ def outcome(
 
 def k_precision(output: str, passages: Sequence[str]) -> float:
     """Return the share of an answer's words that stand in the passages (arXiv 2307.16877, 4.2)."""
-    written = match_words(output)
-    known = frozenset(word for passage in passages for word in match_words(passage))
-    return sum(word in known for word in written) / len(written) if written else 1.0
+    output_words = match_words(output)
+    passage_words = frozenset(word for passage in passages for word in match_words(passage))
+    return (
+        sum(word in passage_words for word in output_words) / len(output_words)
+        if output_words
+        else 1.0
+    )
 
 
 def gold_recall(output: str, answers: Sequence[str]) -> float:
     """Return the largest share of a right answer's words that stand in an answer."""
-    written = frozenset(match_words(output))
+    output_words = frozenset(match_words(output))
     shares = [
-        sum(word in written for word in words) / len(words)
+        sum(word in output_words for word in words) / len(words)
         for words in map(match_words, answers)
         if words
     ]

@@ -45,31 +45,31 @@ def which_metrics(references: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in METRICS if name != "numeric_match" or holds_numbers(references))
 
 
-def headline_of(asked: str, references: Sequence[str]) -> str:
+def headline_of(metric: str, references: Sequence[str]) -> str:
     """Return the name of the score that decides, from ``evaluate.metric`` and the references.
 
     Raises:
         UserError: There is no such metric, or the references have no labels to choose among.
     """
-    if is_custom(asked):
-        return function_name(asked)
-    if asked == "auto":
+    if is_custom(metric):
+        return function_name(metric)
+    if metric == "auto":
         if holds_numbers(references):
             return "numeric_match"
         return CHOICE if label_set(references) else "token_f1"
-    known = (*METRICS, CHOICE)
-    if asked not in known:
+    names = (*METRICS, CHOICE)
+    if metric not in names:
         raise UserError(
-            f"evaluate.metric is {asked!r}{did_you_mean(asked, known)}",
-            f"use auto, {', '.join(known)}, or FILE.py:FUNCTION",
+            f"evaluate.metric is {metric!r}{did_you_mean(metric, names)}",
+            f"use auto, {', '.join(names)}, or FILE.py:FUNCTION",
         )
-    if asked == CHOICE and not label_set(references):
+    if metric == CHOICE and not label_set(references):
         raise UserError(
             f"evaluate.metric is {CHOICE}, but the answers are not a few repeated labels: there "
             f"are {len(set(references)):,} different among {len(references):,}",
             "use another metric; auto chooses one",
         )
-    return asked
+    return metric
 
 
 def score_texts(

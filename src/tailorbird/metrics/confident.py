@@ -25,7 +25,7 @@ class Doubt(NamedTuple):
     margin: float
 
 
-def label_errors(probabilities: Floats, given: Classes, least: float = 0.0) -> list[Doubt]:
+def label_errors(probabilities: Floats, labels: Classes, least: float = 0.0) -> list[Doubt]:
     """Return the examples that confident learning calls mislabelled, the surest first.
 
     A class is likely for an example if its probability is at least the mean probability of that
@@ -36,27 +36,27 @@ def label_errors(probabilities: Floats, given: Classes, least: float = 0.0) -> l
 
     Args:
         probabilities: ``[n, classes]``, each row by a model that was not trained on it.
-        given: Class ids ``[n]``.
+        labels: Class ids ``[n]``.
         least: Leave out doubts with a smaller margin: the joint counts every one, also those that
             are a weak model's own mistakes.
     """
     classes = probabilities.shape[1]
-    of_class = given[:, None] == np.arange(classes)
+    of_class = labels[:, None] == np.arange(classes)
     sizes = np.maximum(1, of_class.sum(axis=0))
     own = np.where(of_class, probabilities, 0.0).sum(axis=0) / sizes
     # No example is labelled so: nothing says how sure of it the model is when it is right.
     thresholds = np.where(of_class.any(axis=0), own, np.inf)
     likely = np.where(probabilities >= thresholds, probabilities, -1.0)
     suggested = likely.argmax(axis=1)
-    every = np.arange(len(given))
-    margins = probabilities[every, suggested] - probabilities[every, given]
+    every = np.arange(len(labels))
+    margins = probabilities[every, suggested] - probabilities[every, labels]
     counted = likely[every, suggested] >= 0
-    found = np.flatnonzero(counted & (suggested != given) & (margins >= least))
-    order = found[np.argsort(-margins[found], kind="stable")]
+    suspects = np.flatnonzero(counted & (suggested != labels) & (margins >= least))
+    order = suspects[np.argsort(-margins[suspects], kind="stable")]
     return [Doubt(int(i), int(suggested[i]), float(margins[i])) for i in order]
 
 
-def calibrated(probabilities: Floats, given: Classes) -> Floats:
+def calibrated(probabilities: Floats, labels: Classes) -> Floats:
     """Return the probabilities at the temperature that suits the labels best.
 
     Of little data a model is too sure of itself, of many classes too unsure; one number, fitted by
@@ -64,21 +64,21 @@ def calibrated(probabilities: Floats, given: Classes) -> Floats:
 
     Args:
         probabilities: ``[n, classes]``, each row by a model that was not trained on it.
-        given: Class ids ``[n]``.
+        labels: Class ids ``[n]``.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     logits = np.log(np.clip(probabilities, _SMALLEST, 1.0))
     # A class that a model was never shown has no probability, and would outweigh all others.
-    known = np.flatnonzero(probabilities[np.arange(len(given)), given] > _SMALLEST)
-    if not len(known):
+    usable = np.flatnonzero(probabilities[np.arange(len(labels)), labels] > _SMALLEST)
+    if not len(usable):
         return probabilities
 
     def loss(log_sharpness: float) -> float:
-        told = log_softmax(logits[known] * np.exp(log_sharpness), axis=1)
-        return -float(told[np.arange(len(known)), given[known]].mean())
+        log_shares = log_softmax(logits[usable] * np.exp(log_sharpness), axis=1)
+        return -float(log_shares[np.arange(len(usable)), labels[usable]].mean())
 
     best = minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded").x
-    found: Floats = np.exp(log_softmax(logits * np.exp(best), axis=1))
-    return found
+    sharpened: Floats = np.exp(log_softmax(logits * np.exp(best), axis=1))
+    return sharpened

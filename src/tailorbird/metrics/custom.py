@@ -46,8 +46,8 @@ class Custom:
             UserError: The function raised, or returned no finite number.
         """
         numbers = rows or range(1, len(outputs) + 1)
-        given = zip(outputs, references, prompts, numbers, strict=True)
-        return np.asarray([self._one(*each) for each in given], dtype=np.float64)
+        rows_of = zip(outputs, references, prompts, numbers, strict=True)
+        return np.asarray([self._one(*each) for each in rows_of], dtype=np.float64)
 
     def _one(self, output: str, reference: str, prompt: str, row: int) -> float:
         try:
@@ -68,27 +68,27 @@ class Custom:
         return float(value)
 
 
-def is_custom(asked: str) -> bool:
+def is_custom(metric: str) -> bool:
     """Say whether ``evaluate.metric`` names a file's function and not one of our metrics."""
-    return ":" in asked or asked.endswith(".py")
+    return ":" in metric or metric.endswith(".py")
 
 
-def function_name(asked: str) -> str:
+def function_name(metric: str) -> str:
     """Return the function's name in ``FILE.py:FUNCTION``, which is the name of its score."""
-    return asked.rpartition(":")[2]
+    return metric.rpartition(":")[2]
 
 
-def load_custom(asked: str) -> Custom:
+def load_custom(metric: str) -> Custom:
     """Return the function that ``FILE.py:FUNCTION`` names. Its file is run.
 
     Raises:
         UserError: There is no such file or function, the file cannot be run, or the name is
             that of another score.
     """
-    place, colon, name = asked.rpartition(":")
+    place, colon, name = metric.rpartition(":")
     path = Path(place).expanduser()
     if not colon or not place.endswith(".py") or not name.isidentifier():
-        raise UserError(f"evaluate.metric is {asked!r}", f"write FILE.py:FUNCTION, {_CALLED}")
+        raise UserError(f"evaluate.metric is {metric!r}", f"write FILE.py:FUNCTION, {_CALLED}")
     if name in _TAKEN:
         raise UserError(
             f"evaluate.metric names a function {name!r}, and there is a score of that name",
@@ -109,7 +109,7 @@ def load_custom(asked: str) -> Custom:
             f"{place} has no function {name!r}{did_you_mean(name, functions)}",
             f"it has {', '.join(sorted(functions)) or 'none'}; it is {_CALLED}",
         )
-    return Custom(name, function, asked)
+    return Custom(name, function, metric)
 
 
 def _run(path: Path) -> Any:

@@ -42,16 +42,16 @@ def types_of(labels: Sequence[str]) -> tuple[str, ...]:
 
 def entities(labels: Sequence[str], *, are_marked: bool = True) -> list[Entity]:
     """Return the entities of one sentence."""
-    found: list[Entity] = []
+    spans: list[Entity] = []
     mark, kind, first = OUTSIDE, "", 0
     for place, label in enumerate([*labels, OUTSIDE]):
         now, its_kind = _parts(label, are_marked) if place < len(labels) else (OUTSIDE, "")
         if mark != OUTSIDE and _ends(mark, now, kind != its_kind):
-            found.append(Entity(kind, first, place - 1))
+            spans.append(Entity(kind, first, place - 1))
         if now != OUTSIDE and _begins(mark, now, kind != its_kind):
             first = place
         mark, kind = now, its_kind
-    return found
+    return spans
 
 
 def _parts(label: str, are_marked: bool) -> tuple[str, str]:
@@ -71,17 +71,17 @@ def _begins(mark: str, now: str, changed: bool) -> bool:
     return now in "BS" or mark in "ESO" or changed
 
 
-def counts(said: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> Floats:
+def counts(predictions: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> Floats:
     """Return what each sentence adds to the counts ``[n, 3 * types + 2]``.
 
     Per type how many entities there are, were said, and both; then its words, and those right.
     """
-    every = sorted({label for sentence in (*truth, *said) for label in sentence})
-    return counts_of(said, truth, types_of(every), marked(every))
+    every = sorted({label for sentence in (*truth, *predictions) for label in sentence})
+    return counts_of(predictions, truth, types_of(every), marked(every))
 
 
 def counts_of(
-    said: Sequence[Sequence[str]],
+    predictions: Sequence[Sequence[str]],
     truth: Sequence[Sequence[str]],
     types: Sequence[str],
     are_marked: bool,
@@ -89,9 +89,9 @@ def counts_of(
     """Return `counts` for the given types of entities."""
     index = {name: i for i, name in enumerate(types)}
     rows = np.zeros((len(truth), 3 * len(types) + 2))
-    for row, ours, theirs in zip(rows, said, truth, strict=True):
-        given, is_there = (set(entities(x, are_marked=are_marked)) for x in (ours, theirs))
-        for part, group in enumerate((is_there, given, given & is_there)):
+    for row, ours, theirs in zip(rows, predictions, truth, strict=True):
+        predicted, is_there = (set(entities(x, are_marked=are_marked)) for x in (ours, theirs))
+        for part, group in enumerate((is_there, predicted, predicted & is_there)):
             for entity in group:
                 row[part * len(types) + index[entity.type]] += 1
         row[-2] = len(theirs)
@@ -101,8 +101,8 @@ def counts_of(
 
 def entity_f1(sums: Floats) -> Floats:
     """Return F1 over all entities ``[draws]`` from sums of `counts`: seqeval's micro average."""
-    there, given, both = (part.sum(axis=0) for part in np.split(sums[:-2], 3))
-    return divide(2 * both, there + given)
+    there, predicted, both = (part.sum(axis=0) for part in np.split(sums[:-2], 3))
+    return divide(2 * both, there + predicted)
 
 
 def score_all(runs: Sequence[Floats], groups: Groups | None = None) -> dict[str, Score]:
@@ -119,12 +119,12 @@ def _scorer(features: Floats) -> Weighted:
     def score(weights: Floats) -> Mapping[str, Floats]:
         sums = features.T @ weights
         each = np.split(sums[:-2], 3)
-        there, given, both = (part.sum(axis=0) for part in each)
+        there, predicted, both = (part.sum(axis=0) for part in each)
         occurs = (each[0] + each[1] > 0).sum(axis=0).astype(np.float64)
         return {
             "entity_f1": entity_f1(sums),
             "macro_f1": divide(divide(2 * each[2], each[0] + each[1]).sum(axis=0), occurs),
-            "entity_precision": divide(both, given),
+            "entity_precision": divide(both, predicted),
             "entity_recall": divide(both, there),
             "word_accuracy": divide(sums[-1], sums[-2]),
         }
@@ -134,13 +134,13 @@ def _scorer(features: Floats) -> Weighted:
 
 def type_scores(runs: Sequence[Floats], types: Sequence[str]) -> tuple[ClassScore, ...]:
     """Return how each type of entity fared, from the mean counts over seeds."""
-    there, given, both = np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3)
-    precision, recall = divide(both, given), divide(both, there)
+    there, predicted, both = np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3)
+    precision, recall = divide(both, predicted), divide(both, there)
     scores = []
     for i, name in enumerate(types):
-        union = float(there[i] + given[i] - both[i])
+        union = float(there[i] + predicted[i] - both[i])
         low, high = wilson(float(both[i]), union)
-        f1 = float(divide(2 * both[i : i + 1], (there + given)[i : i + 1])[0])
+        f1 = float(divide(2 * both[i : i + 1], (there + predicted)[i : i + 1])[0])
         interval = Score(f1, min(f1, 2 * low / (1 + low)), max(f1, 2 * high / (1 + high)))
         scores.append(
             ClassScore(name, float(precision[i]), float(recall[i]), interval, int(there[i]))

@@ -126,9 +126,9 @@ def interval_of(
     units = units or freedom + 1
     if _is_share(name):
         alone = value * (1 - value)
-        known = bool(freedom) and error > 0 and alone > 0
-        trials = alone / error**2 if known else float(units)
-        low, high = wilson(value * trials, trials, t_quantile(freedom) if known else Z)
+        is_spread = bool(freedom) and error > 0 and alone > 0
+        trials = alone / error**2 if is_spread else float(units)
+        low, high = wilson(value * trials, trials, t_quantile(freedom) if is_spread else Z)
         return Score(value, min(value, low), max(value, high))
     if not freedom:
         return Score(value, value, value)

@@ -91,8 +91,8 @@ def mcc(counts: Counts) -> Floats:
 
 def losses(probabilities: Numbers, target: Classes) -> Floats:
     """Return each example's loss ``[n]``, in nats, with probabilities clipped away from 0."""
-    given = probabilities[np.arange(len(target)), target].astype(np.float64)
-    return -np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0))
+    own = probabilities[np.arange(len(target)), target].astype(np.float64)
+    return -np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0))
 
 
 def log_loss(probabilities: Numbers, target: Classes) -> float:

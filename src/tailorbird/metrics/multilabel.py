@@ -33,42 +33,42 @@ _ODDS = np.log(THRESHOLDS / (1 - THRESHOLDS))
 _CAUTION = 0.5
 
 
-def given(probabilities: Numbers, thresholds: Thresholds) -> np.ndarray:
+def decisions(probabilities: Numbers, thresholds: Thresholds) -> np.ndarray:
     """Return which labels are given, as booleans ``[n, labels]``."""
     # In the format of the probabilities: 0.06 as fp32 is less than 0.06.
-    found: np.ndarray = probabilities >= np.asarray(thresholds, dtype=probabilities.dtype)
-    return found
+    decided: np.ndarray = probabilities >= np.asarray(thresholds, dtype=probabilities.dtype)
+    return decided
 
 
 def counts(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Floats:
     """Return what each example adds to the counts ``[n, 3 * labels]``: has, given, and both."""
-    said, has = given(probabilities, thresholds), target > 0.5
-    return np.concatenate([has, said, has & said], axis=1).astype(np.float64)
+    predicted, has = decisions(probabilities, thresholds), target > 0.5
+    return np.concatenate([has, predicted, has & predicted], axis=1).astype(np.float64)
 
 
 def micro_f1(sums: Floats) -> Floats:
     """Return F1 over all labels ``[draws]`` from sums ``[3 * labels, draws]`` of `counts`."""
-    has, said, both = (part.sum(axis=0) for part in np.split(sums, 3))
-    return divide(2 * both, has + said)
+    has, predicted, both = (part.sum(axis=0) for part in np.split(sums, 3))
+    return divide(2 * both, has + predicted)
 
 
 def macro_f1(sums: Floats) -> Floats:
     """Return the mean F1 of the labels ``[draws]``."""
-    has, said, both = np.split(sums, 3)
-    return np.asarray(divide(2 * both, has + said).mean(axis=0))
+    has, predicted, both = np.split(sums, 3)
+    return np.asarray(divide(2 * both, has + predicted).mean(axis=0))
 
 
 def hamming(sums: Floats, examples: Floats) -> Floats:
     """Return the share of all label decisions that are wrong ``[draws]``."""
-    has, said, both = (part.sum(axis=0) for part in np.split(sums, 3))
-    return np.asarray((has + said - 2 * both) / (examples * (len(sums) // 3)))
+    has, predicted, both = (part.sum(axis=0) for part in np.split(sums, 3))
+    return np.asarray((has + predicted - 2 * both) / (examples * (len(sums) // 3)))
 
 
 def losses(probabilities: Numbers, target: Numbers) -> Floats:
     """Return each example's mean binary cross-entropy over the labels ``[n]``, in nats."""
-    kept = np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
-    other = np.clip(1 - probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
-    each = -(target * np.log(kept) + (1 - target) * np.log(other))
+    yes = np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    no = np.clip(1 - probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    each = -(target * np.log(yes) + (1 - target) * np.log(no))
     return np.asarray(each.mean(axis=1), dtype=np.float64)
 
 
@@ -132,9 +132,9 @@ class _Ranking:
             sorted_weights = weights[self.order[:, label]]
             ends = np.flatnonzero(self.last[:, label])
             hits = np.cumsum(sorted_weights * self.has[:, label, None], axis=0)[ends]
-            seen = np.cumsum(sorted_weights, axis=0)[ends]
+            cumulated = np.cumsum(sorted_weights, axis=0)[ends]
             gained = np.diff(hits, axis=0, prepend=0.0)
-            average = divide((gained * divide(hits, seen)).sum(axis=0), hits[-1])
+            average = divide((gained * divide(hits, cumulated)).sum(axis=0), hits[-1])
             total += average
             occurs += hits[-1] > 0
         return divide(total, occurs)
@@ -156,7 +156,7 @@ def score_all(
     """
     pairs = list(zip(runs, thresholds, strict=True))
     scores = scores_of([_scorer(run, target, own) for run, own in pairs], len(target), groups)
-    right = np.mean([(given(run, t) == (target > 0.5)).all(axis=1) for run, t in pairs], axis=0)
+    right = np.mean([(decisions(run, t) == (target > 0.5)).all(axis=1) for run, t in pairs], axis=0)
     exact, trials = float(right.mean()), len(target) / design_effect(right, groups)
     low, high = wilson(exact * trials, trials)
     sums = np.mean([counts(run, target, t).sum(axis=0) for run, t in pairs], axis=0)
@@ -198,27 +198,27 @@ def label_scores(
         counts(run, target, t).sum(axis=0).reshape(3, -1)
         for run, t in zip(runs, thresholds, strict=True)
     ]
-    has, said, both = np.mean(each, axis=0)
-    precision, recall = divide(both, said), divide(both, has)
+    has, predicted, both = np.mean(each, axis=0)
+    precision, recall = divide(both, predicted), divide(both, has)
     own = np.asarray(thresholds[0])
     # Of several seeds, and of folds, there is not one to tell.
-    told = own.tolist() if len(runs) == own.ndim == 1 else [None] * len(labels)
+    common = own.tolist() if len(runs) == own.ndim == 1 else [None] * len(labels)
     return tuple(
         ClassScore(
             label=label,
             precision=float(precision[i]),
             recall=float(recall[i]),
-            f1=_f1(float(has[i]), float(said[i]), float(both[i])),
+            f1=_f1(float(has[i]), float(predicted[i]), float(both[i])),
             support=int(has[i]),
-            threshold=told[i],
+            threshold=common[i],
         )
         for i, label in enumerate(labels)
     )
 
 
-def _f1(has: float, said: float, both: float) -> Score:
+def _f1(has: float, predicted: float, both: float) -> Score:
     """Return an F1 with the interval of its Jaccard index (see `labels.class_scores`)."""
-    if has + said == 0:
+    if has + predicted == 0:
         return Score(0.0, 0.0, 1.0)
-    low, high = wilson(both, has + said - both)
-    return Score(2 * both / (has + said), 2 * low / (1 + low), 2 * high / (1 + high))
+    low, high = wilson(both, has + predicted - both)
+    return Score(2 * both / (has + predicted), 2 * low / (1 + low), 2 * high / (1 + high))

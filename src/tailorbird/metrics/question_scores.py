@@ -15,7 +15,7 @@ from tailorbird.metrics.answer_match import (
     match_words,
     outcome,
 )
-from tailorbird.metrics.clustered import cluster_mean
+from tailorbird.metrics.answers import mean_score
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.text import exact_match, token_f1
 from tailorbird.records import ChangeScores, Question, Score
@@ -95,14 +95,19 @@ class Judge:
         }
         scores = {name: cluster_mean(value, self.clusters) for name, value in each.items()}
         if sufficient is not None:
-            asked = np.asarray([q.answerable for q in self.questions])
-            parts = {"sufficient": sufficient & asked, "lacking": ~sufficient & asked}
+            answerable_ones = np.asarray([q.answerable for q in self.questions])
+            parts = {
+                "sufficient": sufficient & answerable_ones,
+                "lacking": ~sufficient & answerable_ones,
+            }
             for name, where in parts.items():
                 if where.any():
                     scores[name] = cluster_mean(right[where], renumbered(self.clusters[where]))
         if read is not None:
-            held = [k_precision(text, known) for text, known in zip(texts, read, strict=True)]
-            scores["k_precision"] = cluster_mean(np.asarray(held), self.clusters)
+            precisions = [
+                k_precision(text, passages) for text, passages in zip(texts, read, strict=True)
+            ]
+            scores["k_precision"] = cluster_mean(np.asarray(precisions), self.clusters)
         return scores
 
     def failures(self, outcomes: Sequence[Outcome], sufficient: np.ndarray | None) -> list[str]:
@@ -165,24 +170,36 @@ def change_scores(
         now = answer_match(text, question.answers, question.text, was, judge.candidates)
         current.append(now)
         old.append(not now and answer_match(text, was, question.text))
-    new, kept = np.asarray(current, dtype=np.float64), np.asarray(old, dtype=np.float64)
+    new, outdated = np.asarray(current, dtype=np.float64), np.asarray(old, dtype=np.float64)
     right = np.asarray([mark == "correct" for mark in before], dtype=np.float64)
-    parts = {"before": right, "current": new, "stale": kept, "other": 1 - new - kept}
+    parts = {"before": right, "current": new, "stale": outdated, "other": 1 - new - outdated}
     shares = {name: cluster_mean(part, judge.clusters) for name, part in parts.items()}
     return ChangeScores(**shares, control=cluster_mean(*control) if len(control[0]) else None)
 
 
+def cluster_ids(groups: Sequence[str]) -> np.ndarray:
+    """Return a number per question ``[n]``, the same for those of one document."""
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    return np.asarray([numbers[name] for name in groups], dtype=np.int64)
+
+
+def cluster_mean(values: Floats, clusters: np.ndarray) -> Score:
+    """Return the mean of ``values [n]`` with its 95 % interval over the choice of documents."""
+    if not len(values):
+        return Score(float("nan"), float("nan"), float("nan"))
+    return mean_score("difference", values[None], clusters)
+
+
 def renumbered(clusters: np.ndarray) -> np.ndarray:
     """Return the same clusters numbered from 0 without gaps."""
-    found: np.ndarray = np.unique(clusters, return_inverse=True)[1]
-    return found
+    return np.asarray(np.unique(clusters, return_inverse=True)[1])
 
 
-def hit_scores(found: Sequence[Sequence[bool]], clusters: np.ndarray, k: int) -> dict[str, Score]:
+def hit_scores(hits: Sequence[Sequence[bool]], clusters: np.ndarray, k: int) -> dict[str, Score]:
     """Return how often something right is among the first 1 and the first `k`."""
     return {
         f"hit@{n}": cluster_mean(
-            np.asarray([any(row[:n]) for row in found], dtype=np.float64), clusters
+            np.asarray([any(row[:n]) for row in hits], dtype=np.float64), clusters
         )
         for n in dict.fromkeys((1, k))
     }

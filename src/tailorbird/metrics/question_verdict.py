@@ -1,13 +1,15 @@
 """Which way to answer questions: the rule, and the sentences that say it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tailorbird.metrics.cost import PREDICTIONS
+from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.metrics.numbers import duration, percent
 from tailorbird.metrics.reasons import ALPHA
+from tailorbird.metrics.significance import compare, training_luck
+from tailorbird.metrics.verdict import MARGIN, not_inferior
 from tailorbird.records import BreakEven, Comparison, QuestionArmReport, QuestionsReport, Verdict
-
-MARGIN = 0.02
 
 
 def usable(arms: Sequence[QuestionArmReport]) -> list[QuestionArmReport]:
@@ -24,15 +26,33 @@ def best_arm(arms: Sequence[QuestionArmReport], headline: str) -> QuestionArmRep
     )
 
 
+def compare_with_best(
+    best: str, values: Mapping[str, Floats], clusters: Groups, trained: Sequence[str] = ()
+) -> tuple[Comparison, ...]:
+    """Test one arm against each other arm on the same questions, documents being what is drawn.
+
+    Args:
+        best: The arm to compare with, a key of `values`.
+        values: Per arm ``[n]``.
+        clusters: The document of each question ``[n]``.
+        trained: The arms in which a model was trained: once, so by luck.
+    """
+    trainings = [name for name in values if name in trained]
+    luck = training_luck(values, trainings, clusters)
+    pairs = [(best, name) for name in values if name != best]
+    tests = compare(values, pairs=pairs, groups=clusters, trained=trainings, luck=luck)
+    return tuple(replace(test, test=f"{test.test} of documents") for test in tests)
+
+
 def decide(
     arms: Sequence[QuestionArmReport],
     comparisons: Sequence[Comparison],
     headline: str,
 ) -> Verdict:
-    """Return the verdict: the cheapest of those that cannot be told from the best.
+    """Return the verdict: the cheapest of those that are not inferior to the best.
 
-    Tied with the best are usable arms whose paired test finds no difference (Holm-corrected) and
-    that are at most 2 points behind. Cheapest is what takes the fewest seconds to train and to
+    Tied with the best are usable arms that are, with 80 % confidence, behind by no more than 2
+    points (`verdict.not_inferior`). Cheapest is what takes the fewest seconds to train and to
     answer 10,000 questions.
     """
     best = best_arm(arms, headline)
@@ -44,13 +64,11 @@ def decide(
     tied = [
         arm
         for arm in usable(arms)
-        if arm.name in against
-        and against[arm.name].p_holm >= ALPHA
-        and against[arm.name].difference.value <= MARGIN + 1e-9
+        if arm.name in against and not_inferior(against[arm.name], MARGIN)
     ]
-    chosen = min([best, *tied], key=total_seconds)
-    reason = " ".join(_sentences(chosen, best, arms, against, headline))
-    return Verdict(best.name, chosen.name, tuple(arm.name for arm in tied), reason)
+    choice = min([best, *tied], key=total_seconds)
+    reason = " ".join(_sentences(choice, best, arms, against, headline))
+    return Verdict(best.name, choice.name, tuple(arm.name for arm in tied), reason)
 
 
 def total_seconds(arm: QuestionArmReport) -> float:
@@ -70,39 +88,41 @@ def advice(arm: QuestionArmReport) -> str:
 
 
 def _sentences(
-    chosen: QuestionArmReport,
+    choice: QuestionArmReport,
     best: QuestionArmReport,
     arms: Sequence[QuestionArmReport],
     against: dict[str, Comparison],
     headline: str,
 ) -> list[str]:
-    score = chosen.scores[headline]
-    told = [
-        f"{advice(chosen)}: {chosen.name} answers {percent(score.value)} rightly "
+    score = choice.scores[headline]
+    sentences = [
+        f"{advice(choice)}: {choice.name} answers {percent(score.value)} rightly "
         f"({percent(score.low)} to {percent(score.high)})"
         + (
             "."
-            if chosen is best
-            else f", not measurably less than the best ({best.name}, "
+            if choice is best
+            else f", within {100 * MARGIN:.0f} points of the best ({best.name}, "
             f"{percent(best.scores[headline].value)}), and costs less."
         )
     ]
-    rivals = [a for a in usable(arms) if a is not chosen and advice(a) != advice(chosen)]
+    rivals = [a for a in usable(arms) if a is not choice and advice(a) != advice(choice)]
     rival = best_arm(rivals, headline)
     if rival is not None:
-        told.append(_against(rival, against.get(rival.name), best, headline))
-    change = chosen.change
+        sentences.append(_against(rival, against.get(rival.name), best, headline))
+    change = choice.change
     if change is not None:
-        told.append(
+        sentences.append(
             f"After the documents changed it gave the new answer to "
             f"{percent(change.current.value)} of the changed questions and the old one to "
             f"{percent(change.stale.value)}, without training."
         )
     bound = next((arm for arm in arms if arm.bound and arm.status == "ok"), None)
-    if bound is not None and chosen.retrieves:
+    if bound is not None and choice.retrieves:
         gap = bound.scores[headline].value
-        told.append(f"With the right passage always found it would be {percent(gap)} (oracle).")
-    return told
+        sentences.append(
+            f"With the right passage always found it would be {percent(gap)} (oracle)."
+        )
+    return sentences
 
 
 def _against(

@@ -21,57 +21,57 @@ Judged = Mapping[str, int]
 """Grades by document; 0 and below: not relevant."""
 
 
-def recall(ranking: Sequence[str], judged: Judged, k: int) -> float:
+def recall(ranking: Sequence[str], grades: Judged, k: int) -> float:
     """Return the share of the relevant documents that stand among the first `k`."""
-    relevant = _relevant(judged)
+    relevant = _relevant(grades)
     return len(relevant & set(ranking[:k])) / len(relevant) if relevant else 0.0
 
 
-def precision(ranking: Sequence[str], judged: Judged, k: int) -> float:
+def precision(ranking: Sequence[str], grades: Judged, k: int) -> float:
     """Return the share of the first `k` places that hold a relevant document."""
-    return len(_relevant(judged) & set(ranking[:k])) / k
+    return len(_relevant(grades) & set(ranking[:k])) / k
 
 
-def reciprocal_rank(ranking: Sequence[str], judged: Judged, k: int | None = None) -> float:
+def reciprocal_rank(ranking: Sequence[str], grades: Judged, k: int | None = None) -> float:
     """Return 1 / the rank of the first relevant document (its mean is MRR), 0 without one."""
-    relevant = _relevant(judged)
+    relevant = _relevant(grades)
     ranks = (rank for rank, name in enumerate(ranking[:k], start=1) if name in relevant)
     return 1 / next(ranks, float("inf"))
 
 
-def average_precision(ranking: Sequence[str], judged: Judged) -> float:
+def average_precision(ranking: Sequence[str], grades: Judged) -> float:
     """Return the mean of the precision at each relevant document (its mean is MAP)."""
-    relevant = _relevant(judged)
+    relevant = _relevant(grades)
     if not relevant:
         return 0.0
-    found, total = 0, 0.0
+    hits, total = 0, 0.0
     for rank, name in enumerate(ranking, start=1):
         if name in relevant:
-            found += 1
-            total += found / rank
+            hits += 1
+            total += hits / rank
     return total / len(relevant)
 
 
-def ndcg(ranking: Sequence[str], judged: Judged, k: int) -> float:
+def ndcg(ranking: Sequence[str], grades: Judged, k: int) -> float:
     """Return the discounted gain of the first `k` over that of the best order (Järvelin 2002)."""
-    best = sorted((grade for grade in judged.values() if grade > 0), reverse=True)
+    best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
     ideal = _discounted(best[:k])
     if not ideal:
         return 0.0
-    return _discounted([max(0, judged.get(name, 0)) for name in ranking[:k]]) / ideal
+    return _discounted([max(0, grades.get(name, 0)) for name in ranking[:k]]) / ideal
 
 
 def rank_scores(
-    rankings: Sequence[Sequence[str]], judged: Sequence[Judged], ks: Sequence[int] = KS
+    rankings: Sequence[Sequence[str]], grades: Sequence[Judged], ks: Sequence[int] = KS
 ) -> dict[str, Floats]:
     """Return each query's scores ``[n]`` by name: ``ndcg@10``, ``recall@5``, ``mrr``, ``map`` ...
 
     Args:
         rankings: Per query the documents found, best first, none twice.
-        judged: Per query its judgements; a query without a relevant document scores 0.
+        grades: Per query its judgements; a query without a relevant document scores 0.
         ks: Depths.
     """
-    pairs = list(zip(rankings, judged, strict=True))
+    pairs = list(zip(rankings, grades, strict=True))
     scores: dict[str, list[float]] = {}
     for k in ks:
         scores[f"ndcg@{k}"] = [ndcg(ranking, right, k) for ranking, right in pairs]
@@ -87,14 +87,14 @@ def mean_scores(each: Mapping[str, Floats], groups: Groups | None = None) -> dic
     return score_answers(each, groups=groups)
 
 
-def rank_of(ranking: Sequence[str], judged: Judged) -> int | None:
+def rank_of(ranking: Sequence[str], grades: Judged) -> int | None:
     """Return the rank of the first relevant document, from 1; None where none was found."""
-    relevant = _relevant(judged)
+    relevant = _relevant(grades)
     return next((rank for rank, name in enumerate(ranking, start=1) if name in relevant), None)
 
 
-def _relevant(judged: Judged) -> set[str]:
-    return {name for name, grade in judged.items() if grade > 0}
+def _relevant(grades: Judged) -> set[str]:
+    return {name for name, grade in grades.items() if grade > 0}
 
 
 def _discounted(gains: Sequence[int]) -> float:

@@ -42,7 +42,7 @@ _FLOOR = {
 class Case(NamedTuple):
     """What the rule found; `against` says how far the best arm is ahead of each other one."""
 
-    chosen: ArmReport
+    choice: ArmReport
     best: ArmReport
     second: ArmReport | None
     tied: list[ArmReport]
@@ -79,13 +79,13 @@ def _at_floor(case: Case) -> str:
         f"({case.best.name}) at {_value(case, case.best)}."
     )
     for name in (n for n in _TELLING if n != case.headline):
-        known = sorted(
+        telling_arms = sorted(
             (arm for arm in case.scored if name in arm.test and isfinite(arm.test[name].value)),
             key=lambda arm: arm.test[name].value,
         )
-        if len(known) > 1:
+        if len(telling_arms) > 1:
             telling = case._replace(headline=name)
-            listed = _listed([f"{arm.name} ({_value(telling, arm)})" for arm in known])
+            listed = _listed([f"{arm.name} ({_value(telling, arm)})" for arm in telling_arms])
             return f"{words} What does tell them apart is {metric_words(name)}: {listed}."
     return f"{words} Get more data, or a larger model."
 
@@ -148,16 +148,16 @@ def nothing_to_use(arms: Sequence[ArmReport]) -> str:
 
 
 def _why(case: Case) -> str:
-    chosen, best = case.chosen, case.best
+    choice, best = case.choice, case.best
     if len(case.scored) == 1:
         return _only_one(case)
     if best.name in (*BLIND, NEAREST):
         return _floor_is_best(case)
     within = f"within {_gap(case, case.margin)}"
-    if chosen is not best:
+    if choice is not best:
         return (
-            f"Use {chosen.name}: {_score(case, chosen)}, the cheapest {within} of the best "
-            f"({best.name}, {_value(case, best)}){_saving(chosen, best)}. {_limit(case, [chosen])}"
+            f"Use {choice.name}: {_score(case, choice)}, the cheapest {within} of the best "
+            f"({best.name}, {_value(case, best)}){_saving(choice, best)}. {_limit(case, [choice])}"
         )
     equals = [arm for arm in case.tied if arm.name not in (*BLIND, NEAREST)]
     if equals:
@@ -171,7 +171,7 @@ def _why(case: Case) -> str:
 
 
 def _only_one(case: Case) -> str:
-    arm = case.chosen
+    arm = case.choice
     if arm.name in (*BLIND, NEAREST):
         does = {
             MAJORITY: "always gives the most frequent label and learns nothing",
@@ -185,15 +185,15 @@ def _only_one(case: Case) -> str:
 
 
 def _floor_is_best(case: Case) -> str:
-    chosen, best = case.chosen, case.best
-    found = f"{chosen.name}, {_reaches(case)} {_score(case, chosen)}"
+    choice, best = case.choice, case.best
+    words = f"{choice.name}, {_reaches(case)} {_score(case, choice)}"
     if best.name in BLIND:
         return (
-            f"No way beats {_FLOOR[best.name]} ({_value(case, best)}): the nearest, {found}. Look "
+            f"No way beats {_FLOOR[best.name]} ({_value(case, best)}): the nearest, {words}. Look "
             "at the labels or get more data before using it."
         )
     return (
-        f"No model beats {_FLOOR[NEAREST]} ({_value(case, best)}): the closest, {found}. Where "
+        f"No model beats {_FLOOR[NEAREST]} ({_value(case, best)}): the closest, {words}. Where "
         "prompts repeat, such a lookup is enough; else get more training pairs before using it."
     )
 
@@ -239,12 +239,12 @@ def _on(case: Case) -> str:
     return f"On these {_examples(case)}{worth}"
 
 
-def _saving(chosen: ArmReport, best: ArmReport) -> str:
-    (seconds, size), (best_seconds, best_size) = rank_cost(chosen), rank_cost(best)
+def _saving(choice: ArmReport, best: ArmReport) -> str:
+    (seconds, size), (best_seconds, best_size) = rank_cost(choice), rank_cost(best)
     if isfinite(best_seconds) and seconds * SAME_COST < best_seconds:
         share = 100 * seconds / best_seconds
         return f", at {'under 1' if share < 1 else f'{share:.0f}'} % of its cost"
-    if chosen.name == BASE and size == 0 < best_size:
+    if choice.name == BASE and size == 0 < best_size:
         return ", at the same cost and with nothing to train or keep"
     if isfinite(best_size) and size * SAME_COST < best_size:
         return (
@@ -255,10 +255,10 @@ def _saving(chosen: ArmReport, best: ArmReport) -> str:
 
 def _floor_doubts(case: Case) -> str:
     """Warn of what the best arm is not measurably above, though no training went into it."""
-    best, chosen = case.best.name, case.chosen.name
+    best, choice = case.best.name, case.choice.name
     if best in (*BLIND, NEAREST):
         return ""
-    floors = [n for n in _FLOOR if n in case.against and n not in (*BLIND, chosen)]
+    floors = [n for n in _FLOOR if n in case.against and n not in (*BLIND, choice)]
     names = [name for name in floors if case.against[name].p_holm >= ALPHA]
     if not names:
         return ""

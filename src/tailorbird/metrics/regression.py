@@ -46,7 +46,7 @@ def _scorer(predicted: Floats, truth: Floats) -> Weighted:
 
     def score(weights: Floats) -> Mapping[str, Floats]:
         each = [column.scores(weights) for column in columns]
-        return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
+        return {name: np.mean([scores[name] for scores in each], axis=0) for name in each[0]}
 
     return score
 

@@ -134,15 +134,15 @@ def compare(
     Raises:
         ValueError: Two arms were scored on different numbers of examples.
     """
-    chosen = list(combinations(values, 2) if pairs is None else pairs)
+    every_pair = list(combinations(values, 2) if pairs is None else pairs)
     each = []
-    for a, b in chosen:
-        found = difference((a, values[a]), (b, values[b]), trained, luck, groups)
+    for a, b in every_pair:
+        gap = difference((a, values[a]), (b, values[b]), trained, luck, groups)
         p, test = _sign_flip_of(values[a], values[b], groups, seed)
         if _luck_of((a, values[a]), (b, values[b]), trained, luck) > 0:
-            assert found.freedom is not None
-            p, test = max(p, _t_test(found)), f"{test}, and t with training luck"
-        each.append(replace(found, p=p, p_holm=p, test=test))
+            assert gap.freedom is not None
+            p, test = max(p, _t_test(gap)), f"{test}, and t with training luck"
+        each.append(replace(gap, p=p, p_holm=p, test=test))
     corrected = holm([comparison.p for comparison in each])
     return tuple(replace(c, p_holm=p) for c, p in zip(each, corrected, strict=True))
 
@@ -235,11 +235,11 @@ def _luck_of(a: Arm, b: Arm, trained: Collection[str], luck: Luck | None) -> flo
     return luck.deviation**2 * parts
 
 
-def _t_test(found: Comparison) -> float:
+def _t_test(gap: Comparison) -> float:
     from scipy.stats import t
 
-    freedom = inf if found.freedom is None else found.freedom
-    return float(2 * t.sf(abs(found.difference.value) / found.error, freedom))
+    freedom = inf if gap.freedom is None else gap.freedom
+    return float(2 * t.sf(abs(gap.difference.value) / gap.error, freedom))
 
 
 def _sign_flip_of(a: Floats, b: Floats, groups: Groups | None, seed: int) -> tuple[float, str]:

@@ -24,13 +24,13 @@ def slices(losses: Floats, parts: Mapping[str, np.ndarray]) -> tuple[Slice, ...]
         parts: By name, which examples are in it ``[n]``; those with fewer than 10 inside or
             outside are left out.
     """
-    kept = {
+    large = {
         name: inside
         for name, inside in parts.items()
         if FEWEST <= int(inside.sum()) <= len(losses) - FEWEST
     }
-    p_values = [_p_value(losses[inside], losses[~inside]) for inside in kept.values()]
-    found = [
+    p_values = [_p_value(losses[inside], losses[~inside]) for inside in large.values()]
+    ranked = [
         Slice(
             name=name,
             count=int(inside.sum()),
@@ -39,9 +39,9 @@ def slices(losses: Floats, parts: Mapping[str, np.ndarray]) -> tuple[Slice, ...]
             p_holm=p,
             worse=p < _ALPHA,
         )
-        for (name, inside), p in zip(kept.items(), holm(p_values), strict=True)
+        for (name, inside), p in zip(large.items(), holm(p_values), strict=True)
     ]
-    return tuple(sorted(found, key=lambda s: (not s.worse, s.rest - s.loss))[:_MOST])
+    return tuple(sorted(ranked, key=lambda s: (not s.worse, s.rest - s.loss))[:_MOST])
 
 
 def _p_value(inside: Floats, outside: Floats) -> float:

@@ -144,12 +144,19 @@ def _macro_f1(run: _Run, counts: "Counts", groups: Groups | None) -> Score:
     effect = design_effect(influences, groups)
     value = float(scoring.macro_f1(counts))
     jackknife = interval_of("macro_f1", value, influences, groups)
-    known = bool((influences != influences[0]).any())
-    return macro_f1_score(counts, jackknife, _f1_correlations(run, counts), effect, known=known)
+    is_telling = bool((influences != influences[0]).any())
+    return macro_f1_score(
+        counts, jackknife, _f1_correlations(run, counts), effect, is_telling=is_telling
+    )
 
 
 def macro_f1_score(
-    counts: "Counts", jackknife: Score, correlations: Floats, effect: float, *, known: bool = True
+    counts: "Counts",
+    jackknife: Score,
+    correlations: Floats,
+    effect: float,
+    *,
+    is_telling: bool = True,
 ) -> Score:
     """Return macro-F1 with the wider of two intervals.
 
@@ -161,7 +168,7 @@ def macro_f1_score(
         jackknife: The value with the jackknife's interval.
         correlations: Between the F1 of the classes ``[classes, classes]``.
         effect: See `intervals.design_effect`.
-        known: Whether the jackknife's says anything: it does not where no example matters.
+        is_telling: Whether the jackknife's says anything: it does not where no example matters.
     """
     union = (counts.target + counts.predicted - counts.hits) / effect
     jaccard = np.asarray([wilson(h, u) for h, u in zip(counts.hits / effect, union, strict=True)])
@@ -171,8 +178,8 @@ def macro_f1_score(
     value = jackknife.value
     return Score(
         value,
-        max(0.0, min(value, low, jackknife.low if known else low)),
-        min(1.0, max(value, high, jackknife.high if known else high)),
+        max(0.0, min(value, low, jackknife.low if is_telling else low)),
+        min(1.0, max(value, high, jackknife.high if is_telling else high)),
     )
 
 
@@ -215,9 +222,9 @@ def _mcc(run: _Run, counts: "Counts", groups: Groups | None) -> Score:
         every[run.cells[:, 0], run.cells[:, 1]] = table
         table = every.ravel()
     rng = np.random.default_rng(_SEED)
-    drawn = rng.standard_gamma(table + _IMAGINED / classes**2, size=(DRAWS, len(table))).T
+    draws = rng.standard_gamma(table + _IMAGINED / classes**2, size=(DRAWS, len(table))).T
     label, predicted = np.eye(classes)[:, cells[:, 0]], np.eye(classes)[:, cells[:, 1]]
-    sums = scoring.Counts(label @ drawn, predicted @ drawn, (label * predicted) @ drawn)
+    sums = scoring.Counts(label @ draws, predicted @ draws, (label * predicted) @ draws)
     low, high = np.percentile(scoring.mcc(sums), [2.5, 97.5])
     return Score(value, min(value, float(low)), max(value, float(high)))
 
@@ -239,8 +246,8 @@ def _log_loss(run: _Run, effect: float) -> Score:
     more = max(0.0, (float(wrong.mean()) if len(wrong) else float(if_wrong.mean())) - mean_right)
     spread = float(np.concatenate([wrong, if_wrong]).var(ddof=1)) if n > 1 else 0.0
     if len(wrong) > 1:
-        seen = len(wrong) - 1
-        spread = (seen * float(wrong.var(ddof=1)) + 4 * spread) / (seen + 4)
+        wrong_freedom = len(wrong) - 1
+        spread = (wrong_freedom * float(wrong.var(ddof=1)) + 4 * spread) / (wrong_freedom + 4)
     of_wrong = t_quantile(len(wrong) + 3) * (spread * effect / max(1, len(wrong))) ** 0.5
     of_right = 0.0
     if len(right) > 1:
@@ -289,8 +296,8 @@ def _calibration_error(run: _Run, target: "Classes", effect: float) -> Score:
     def likely(times: float) -> float:
         chance = np.clip(claimed - times * gaps, 0.0, 1.0)
         size = (CALIBRATION_DRAWS, len(trials))
-        drawn = np.random.default_rng(_SEED).binomial(trials, chance, size)
-        errors = np.abs(claimed - drawn / trials) @ (sizes / n)
+        draws = np.random.default_rng(_SEED).binomial(trials, chance, size)
+        errors = np.abs(claimed - draws / trials) @ (sizes / n)
         return float((errors <= value).mean())
 
     low, high = (_crossing(likely, level) * once for level in (0.975, 0.025))

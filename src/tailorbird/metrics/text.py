@@ -66,10 +66,10 @@ def token_f1(output: str, reference: str) -> float:
 
     As SQuAD's evaluation script v1.1, after `normalise`. Two empty answers are alike, as in v2.0.
     """
-    written, expected = normalise(output).split(), normalise(reference).split()
-    if not written or not expected:
-        return float(written == expected)
-    return _f_measure((Counter(written) & Counter(expected)).total(), written, expected)
+    output_words, expected = normalise(output).split(), normalise(reference).split()
+    if not output_words or not expected:
+        return float(output_words == expected)
+    return _f_measure((Counter(output_words) & Counter(expected)).total(), output_words, expected)
 
 
 def rouge_l(output: str, reference: str) -> float:
@@ -78,10 +78,10 @@ def rouge_l(output: str, reference: str) -> float:
     As google-research's ``rouge_score`` without stemming, but for two texts without words: these
     are alike, 1, when they are the same.
     """
-    written, expected = _words(output), _words(reference)
-    if not written or not expected:
+    output_words, expected = _words(output), _words(reference)
+    if not output_words or not expected:
         return float(output.split() == reference.split())
-    return _f_measure(common_subsequence(written, expected), written, expected)
+    return _f_measure(common_subsequence(output_words, expected), output_words, expected)
 
 
 def numeric_match(output: str, reference: str) -> float:
@@ -91,8 +91,8 @@ def numeric_match(output: str, reference: str) -> float:
     Thousands' commas, currency signs and a full stop after it do not matter, nor does 72 or 72.0.
     A comma before other than three digits is a decimal comma.
     """
-    written, expected = number_in(output), number_in(reference)
-    return float(written is not None and written == expected)
+    output_words, expected = number_in(output), number_in(reference)
+    return float(output_words is not None and output_words == expected)
 
 
 METRICS: dict[str, Callable[[str, str], float]] = {
@@ -110,8 +110,8 @@ def number_in(text: str) -> Decimal | None:
     _, mark, marked = text.rpartition(ANSWER_MARK)
     if mark and (first := _NUMBER.search(marked)):
         return _decimal(first)
-    found = list(_NUMBER.finditer(text))
-    return _decimal(found[-1]) if found else None
+    numbers = list(_NUMBER.finditer(text))
+    return _decimal(numbers[-1]) if numbers else None
 
 
 def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
@@ -130,16 +130,18 @@ def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
     return len(a) - row.bit_count()
 
 
-def _f_measure(common: int, written: Sequence[str], expected: Sequence[str]) -> float:
-    return 2 * common / (len(written) + len(expected))
+def _f_measure(common: int, output_words: Sequence[str], expected: Sequence[str]) -> float:
+    return 2 * common / (len(output_words) + len(expected))
 
 
 def _words(text: str) -> list[str]:
     bare = _folded(text).lower()
     if bare.isascii():
         return re.findall(r"[a-z0-9]+", bare)
-    kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in bare)
-    return _IDEOGRAPHS.sub(r" \1 ", kept).split()
+    bare_letters = "".join(
+        c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in bare
+    )
+    return _IDEOGRAPHS.sub(r" \1 ", bare_letters).split()
 
 
 def _folded(text: str) -> str:

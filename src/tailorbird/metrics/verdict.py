@@ -83,18 +83,18 @@ def verdict(
     ]
     usable = [arm for arm in scored if arm.name not in FLOORS]
     if best.name in FLOORS:
-        chosen = best_arm(usable, headline) or best
+        choice = best_arm(usable, headline) or best
     else:
-        chosen = cheapest([arm for arm in usable if arm is best or arm in tied], headline)
+        choice = cheapest([arm for arm in usable if arm is best or arm in tied], headline)
     second = best_arm([arm for arm in scored if arm is not best], headline)
     examples = evidence.examples or sum(c.support for c in best.per_class)
     case = Case(
-        chosen, best, second, tied, scored, against, comparisons, headline, examples,
+        choice, best, second, tied, scored, against, comparisons, headline, examples,
         evidence.effective, evidence.luck, margin,
     )  # fmt: skip
     return Verdict(
         best=best.name,
-        recommended=None if len(scored) > 1 and is_at_floor(case) else chosen.name,
+        recommended=None if len(scored) > 1 and is_at_floor(case) else choice.name,
         tied_with=tuple(arm.name for arm in tied),
         reason=reasons.reason(case, arms),
         open=tuple(name for name, lead in against.items() if lead.p_holm >= ALPHA),
@@ -137,16 +137,16 @@ def undecided(
         return frozenset()
     against = leads(comparisons, best.name, headline)
     near = [a for a in usable if a.name in against and not_inferior(against[a.name], margin)]
-    chosen = cheapest([best, *near], headline)
-    dearest = inf if chosen is best else SAME_COST * rank_cost(chosen)[0]
+    choice = cheapest([best, *near], headline)
+    dearest = inf if choice is best else SAME_COST * rank_cost(choice)[0]
     unclear = {
         arm.name
         for arm in usable
-        if arm.name in against and arm is not chosen and arm not in near
+        if arm.name in against and arm is not choice and arm not in near
         and against[arm.name].difference.value - SURE * error_of(against[arm.name]) < margin
         and rank_cost(arm)[0] <= dearest
     }  # fmt: skip
-    return frozenset(unclear | {best.name, chosen.name} if unclear else ())
+    return frozenset(unclear | {best.name, choice.name} if unclear else ())
 
 
 def error_of(comparison: Comparison) -> float:
@@ -191,7 +191,7 @@ def _negative(gap: Score) -> Score:
 
 
 def _order(arm: ArmReport, headline: str) -> tuple[float, float, tuple[float, float], str]:
-    known = [arm.validation[name].value for name in _VALIDATION_LOSSES if name in arm.validation]
-    loss = known[0] if known else inf
+    losses = [arm.validation[name].value for name in _VALIDATION_LOSSES if name in arm.validation]
+    loss = losses[0] if losses else inf
     # Rounded, so that the last bits of a mean over seeds do not decide.
     return -sign(headline) * round(arm.test[headline].value, 9), loss, rank_cost(arm), arm.name

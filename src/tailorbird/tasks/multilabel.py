@@ -79,7 +79,7 @@ class Multilabel(HeadTask):
 
     def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
         """See `HeadTask.changed`."""
-        before, after = (metrics.given(outputs, target.thresholds) for outputs in (a, b))
+        before, after = (metrics.decisions(outputs, target.thresholds) for outputs in (a, b))
         return int((before != after).any(axis=1).sum())
 
     def plain(self, example: Example, target: Target) -> Any:
@@ -107,7 +107,7 @@ class Multilabel(HeadTask):
         examples: Sequence[Example], target: Target,
     ) -> ArmReport:  # fmt: skip
         """Return the examples whose set of labels is wrong, the highest loss first."""
-        wrong = (metrics.given(outputs, target.thresholds) != (truth > 0.5)).any(axis=1)
+        wrong = (metrics.decisions(outputs, target.thresholds) != (truth > 0.5)).any(axis=1)
         errors = worst(
             examples,
             metrics.losses(outputs, truth),
@@ -129,5 +129,5 @@ TASK = Multilabel()
 
 def chosen_labels(outputs: np.ndarray, target: Target) -> tuple[str, ...]:
     """Return the labels whose probability reaches their threshold, the most likely first."""
-    reached = metrics.given(outputs, target.thresholds)
+    reached = metrics.decisions(outputs, target.thresholds)
     return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if reached[i])

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tailorbird.metrics.clustered import cluster_ids, cluster_mean, compare_clustered
 from tailorbird.metrics.intervals import wilson
+from tailorbird.metrics.question_scores import cluster_ids, cluster_mean
+from tailorbird.metrics.question_verdict import compare_with_best
 
 
 def test_ids_are_numbers_in_order() -> None:
@@ -36,15 +37,15 @@ def test_nothing_wrong_is_no_certainty() -> None:
 def test_of_two_documents_nothing_can_be_told() -> None:
     clusters = np.repeat([0, 1], 100)
     better = {"a": np.ones(200), "b": np.zeros(200)}
-    (test,) = compare_clustered("a", better, clusters)
+    (test,) = compare_with_best("a", better, clusters)
     # Of the four ways to choose two signs, two are as far from 0 as what was seen.
     assert test.p == pytest.approx(0.5) and test.difference.value == 1.0
-    (many,) = compare_clustered("a", better, np.repeat(np.arange(20), 10))
+    (many,) = compare_with_best("a", better, np.repeat(np.arange(20), 10))
     assert many.p < 1e-4
 
 
 def test_p_values_are_corrected_for_their_number() -> None:
     values = {"a": np.ones(8), "b": np.zeros(8), "c": np.zeros(8)}
-    tests = compare_clustered("a", values, np.arange(8))
+    tests = compare_with_best("a", values, np.arange(8))
     assert [t.b for t in tests] == ["b", "c"]
     assert tests[0].p == pytest.approx(2 / 2**8) and tests[0].p_holm == pytest.approx(4 / 2**8)
