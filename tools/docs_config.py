@@ -1,4 +1,4 @@
-"""Write docs/config.md, the defaults in docs/methods.md and the kinds in docs/documents.md.
+"""Write docs/config.md and the tables of other pages that are made from the tables of the code.
 
 Usage: python tools/docs_config.py [--check]; with --check nothing is written, and the exit code
 says whether a page is stale.
@@ -17,9 +17,11 @@ from pydantic.fields import FieldInfo
 
 from tailorbird.arms import BEST
 from tailorbird.arms import TABLE as ARMS
+from tailorbird.arms.questions import TABLE as QUESTION_ARMS
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.schema import Config, Section
 from tailorbird.documents.kinds import ARCHIVES, READERS, UNREAD
+from tailorbird.knowledge.backends import BACKENDS
 from tailorbird.records import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,7 +219,34 @@ def pages() -> dict[Path, str]:
         docs / "documents.md": _with_table(
             (docs / "documents.md").read_text(encoding="utf-8"), "kinds", _kinds()
         ),
+        ROOT / "CONTRIBUTING.md": _with_table(
+            (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "axes", _axes()
+        ),
     }
+
+
+def _axes() -> str:
+    """Return where the next leaf of each axis goes, and which leaves there are."""
+    readers = {name for _, _, module, name in READERS.values()}
+    rows = [
+        ("task", "one file in `tasks/`, named as its line in `records/tasks.py`, its plain facts",
+         "test_new_leaves.py", TASKS),
+        ("method", "one folder in `methods/`: what can be set (`__init__.py`), how it is done "
+         "(`method.py`), and its line in `config/method.py`", "test_methods_contract.py", METHODS),
+        ("way of answering (an arm)", "one file in `arms/` and a line in `arms/__init__.py`",
+         "test_arms_contract.py", ARMS),
+        ("way of answering questions from documents", "one file in `arms/questions/` and a line in "
+         "its `__init__.py`", "", QUESTION_ARMS),
+        ("store of knowledge bases", "one file in `knowledge/` and a line in "
+         "`knowledge/backends.py`", "test_store_contract.py", BACKENDS),
+        ("kind of document", "a reader in `documents/`, whose docstring says how it reads, and a "
+         "line in `documents/kinds.py`", "", sorted(readers)),
+    ]  # fmt: skip
+    lines = ["| what | where | what it must pass | there are |", "|---|---|---|---|"]
+    for what, where, contract, leaves in rows:
+        held = f"`tests/contracts/{contract}`" if contract else ""
+        lines.append(f"| a new {what} | {where} | {held} | {', '.join(leaves)} |")
+    return "\n".join([*lines, ""])
 
 
 def stale() -> list[str]:
