@@ -10,7 +10,7 @@ from tailorbird.arms.vectors import split_vectors
 from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shorten
 from tailorbird.metrics.confident import Doubt, calibrated, label_errors
-from tailorbird.records import Example, Finding, Split
+from tailorbird.records import TASKS, Example, Finding, Split
 from tailorbird.runs.csv_text import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks import head_task
@@ -34,7 +34,7 @@ def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
     fifths of all rows.
     """
     examples = (*split.train, *split.validation, *split.test)
-    if split.task != "classification" or not config.evaluate.label_errors:
+    if not TASKS[split.task].one_label or not config.evaluate.label_errors:
         return
     if not _FEWEST <= len(examples) <= _MOST:
         return

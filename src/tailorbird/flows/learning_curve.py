@@ -86,7 +86,7 @@ def learning_curve(config: Config, split: Split, folder: RunFolder, arm: str) ->
 
 def _sizes(split: Split) -> list[int]:
     rows = len(split.train)
-    least = max(_FEWEST, 2 * len(split.labels) if split.task == "classification" else 0)
+    least = max(_FEWEST, 2 * len(split.labels) if TASKS[split.task].one_label else 0)
     sizes = [round(share * rows) for share in _SHARES]
     sizes = [size for size in sizes if size >= least]
     if len(sizes) < _FEWEST_SIZES:
@@ -114,7 +114,7 @@ def _order(examples: Sequence[Example], task: TaskName, seed: int) -> list[int]:
         groups = list(dict.fromkeys(example.group for example in examples))
         rank = {groups[i]: n for n, i in enumerate(stratified_order([""] * len(groups), seed))}
         return sorted(range(len(examples)), key=lambda row: rank[examples[row].group])
-    by_class = task == "classification"
+    by_class = TASKS[task].one_label
     return stratified_order([str(e.label) if by_class else "" for e in examples], seed)
 
 

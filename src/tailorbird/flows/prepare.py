@@ -13,7 +13,7 @@ from tailorbird.data.sources import Source, tutor_folder
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
 from tailorbird.flows.output import say_folder
-from tailorbird.records import Split, has_head
+from tailorbird.records import TASKS, Split, has_head
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
 
@@ -96,7 +96,7 @@ def read_and_check(config: Config) -> Prepared:
         by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
-    several = len(split.labels) > 1 or split.task == "classification"
+    several = len(split.labels) > 1 or TASKS[split.task].one_label
     classes = f", {len(split.labels)} {_LABELS[split.task]}" if split.labels and several else ""
     log.say(
         f"{len(split.train):,} training, {len(split.validation):,} validation and "

@@ -20,6 +20,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.load import described
 from tailorbird.models.modules import plain_pooling, pool, read_modules, write_modules
+from tailorbird.records.tasks import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ def bi_encoder_class(shape: Any) -> Any:
             width = config.get_text_config().hidden_size * len(config.pair_pooling)
             # How alike two texts are does not depend on their order; how one follows from the other
             # does. SBERT's objectives differ in the same way.
-            self.ordered = config.problem_type != "regression"
+            self.ordered = config.problem_type != NUMBERS
             features = (4 if self.ordered else 2) * width + 1
             self.classifier = nn.Linear(features, config.num_labels)
             self.post_init()

@@ -210,7 +210,7 @@ def encoded_rows(
     if TASKS[target.task].per_word:
         firsts = [np.arange(width)] * rows
         targets: np.ndarray = np.zeros(rows * width, dtype=np.int64)
-    elif target.task == "classification":
+    elif TASKS[target.task].one_label:
         targets = np.zeros(rows, dtype=np.int64)
     else:
         targets = np.zeros((rows, len(target.labels)), dtype=np.float32)

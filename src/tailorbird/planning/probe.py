@@ -182,7 +182,7 @@ def _writing(
     method = get_method(config.method.name)
     if model is None:
         options = method.load_options(config.method, ("lm_head",), device)
-        whole = {} if method.name == "full" else {"dtype": device.dtype}
+        whole = {} if method.spec.trains_all else {"dtype": device.dtype}
         model = method.attach(load_writer(config.model, device, whole | options), config)
     ids = _rows_of_ids(work, max(2, work.length - virtual_tokens(config)))
     tokens = Tokens(ids, [np.arange(len(row)) > 0 for row in ids], [], np.arange(len(ids)))

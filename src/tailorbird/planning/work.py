@@ -75,7 +75,7 @@ def work_without_data(shape: "Shape", config: Config) -> tuple[Work, list[str]]:
         names = shape.plain.get("architectures") or []
         writes = any("CausalLM" in name or "ConditionalGeneration" in name for name in names)
         task = "generation" if writes else "classification"
-    writing = task in ("generation", "text")
+    writing = not has_head(task)
     length = _longest(shape, config, _USUAL_WRITING if writing else _USUAL)
     target = None if writing else Target(task, ("0", "1"))
     notes = [f"no data was given: {task}, every text as long as {length:,} tokens"]

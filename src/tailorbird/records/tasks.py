@@ -5,6 +5,8 @@ from typing import Literal
 
 from tailorbird.records.tuning import TaskName
 
+NUMBERS = "regression"
+"""What transformers calls the learning of numbers (``problem_type``)."""
 _WRITES = ("text-generation", "Text generation")
 
 
@@ -55,7 +57,7 @@ class TaskSpec:
     @property
     def numbers(self) -> bool:
         """Whether numbers are learnt."""
-        return self.problem == "regression"
+        return self.problem == NUMBERS
 
 
 TASKS: dict[TaskName, TaskSpec] = {

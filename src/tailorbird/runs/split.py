@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tailorbird.records import Example, Finding, Split, TaskName
+from tailorbird.records import TASKS, Example, Finding, Split, TaskName
 from tailorbird.runs.files import damaged, read_rows
 from tailorbird.runs.folder import DATA, RunFolder
 
@@ -70,17 +70,15 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
 
 def _check_labels(path: Path, rest: SplitFile, examples: Sequence[Example]) -> None:
     """Refuse examples whose answers are none of the labels, or as many numbers as there are."""
-    known = set(rest.labels)
-    for example in examples:
-        if rest.task in ("generation", "text"):
-            return
-        if rest.task == "regression":
+    labels, task = set(rest.labels), TASKS[rest.task]
+    for example in examples if task.head else ():
+        if task.numbers:
             fits = len(example.values) == len(rest.labels)
-        elif rest.task == "classification":
-            fits = example.label in known
+        elif task.one_label:
+            fits = example.label in labels
         else:
-            fits = known.issuperset(example.labels)
-        if rest.task == "tokens":
+            fits = labels.issuperset(example.labels)
+        if task.per_word:
             fits = fits and len(example.words) == len(example.labels)
         if not fits:
             raise damaged(path, f"the answer of row {example.row} does not fit {SPLIT}")

@@ -17,7 +17,7 @@ from tailorbird.data.batch import collate, token_batches
 from tailorbird.data.encode import Encoded
 from tailorbird.models.device import Device
 from tailorbird.models.linear import fit_labels, fit_values
-from tailorbird.records import TaskName
+from tailorbird.records import TASKS, TaskName
 
 _MOST_EXAMPLES = 20_000
 _TOKENS_PER_BATCH = 4096
@@ -47,13 +47,15 @@ def start_head(
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
     targets = train.targets[chosen]
-    if head is None or (task == "classification" and len(np.unique(targets)) < classes):
+    if head is None or (TASKS[task].one_label and len(np.unique(targets)) < classes):
         return 0.0
     features = _features(model, head, train, chosen, pad_id, device)
-    if task == "classification":
+    if TASKS[task].one_label:
         weights, bias = _fit_classes(features, targets, intercept=head.bias is not None)
     else:
-        weights, bias = (fit_labels if task == "multilabel" else fit_values)(features, targets)
+        weights, bias = (fit_labels if TASKS[task].several_labels else fit_values)(
+            features, targets
+        )
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         if head.bias is not None:
