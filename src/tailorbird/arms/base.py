@@ -1,4 +1,4 @@
-"""The untouched base model, asked as it is."""
+"""The untouched base model."""
 
 import json
 
@@ -15,7 +15,7 @@ from tailorbird.tasks.job import ArmJob
 
 
 class BaseArm(Arm):
-    """Asks the untouched model."""
+    """The untouched model answers."""
 
     key = "base"
 

@@ -22,7 +22,7 @@ FILE = "majority.json"
 
 
 class ConstantArm(Arm):
-    """Counts training examples and does not look at the text.
+    """Counts training examples; the text has no influence.
 
     The most frequent label (of multi-label data, each label as often as it is given, of labelled
     words each word's own), or the mean.

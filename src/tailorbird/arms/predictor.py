@@ -74,7 +74,7 @@ class Predictor(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to do
-        """Let go of what it holds; nothing can be predicted afterwards."""
+        """Free what it holds in memory; nothing can be predicted afterwards."""
 
     def __enter__(self) -> "Predictor":
         return self
@@ -100,11 +100,11 @@ class OutputSource(ABC):
         return [()] * len(texts)
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        """Learn labelled examples at once; return all labels that it now knows."""
+        """Add labelled examples that count at once; return all labels of the source."""
         raise NotImplementedError
 
     def remove(self, text: str, label: str) -> None:
-        """Forget the last example that was learnt with a text and a label."""
+        """Remove the last example that was added with a text and a label."""
         raise NotImplementedError
 
     def save(self) -> None:  # noqa: B027 - most have nothing to do
@@ -180,7 +180,7 @@ class HeadPredictor(Predictor):
             self.labels = self.source.add(texts, labels)
 
     def remove(self, text: str, label: str) -> None:
-        """Forget the last example that was added with a text and a label.
+        """Remove the last example that was added with a text and a label.
 
         Raises:
             ValueError: There is none.

@@ -46,7 +46,7 @@ def _look(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
 
 
 def _check(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
-    """Load a saved arm and ask it again what it was asked when it was saved."""
+    """Load a saved arm and repeat the predictions that were saved with it."""
     try:
         with open_arm(arm, trust=trust) as predictor:
             return get_task(split.task).reload_check(predictor, arm, split)

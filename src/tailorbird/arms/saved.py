@@ -148,7 +148,7 @@ def read_report(folder: RunFolder) -> Report:
 
 
 def run_config(folder: RunFolder, *, trust: bool) -> Config:
-    """Return the settings of a finished run, whose folder somebody else may have made.
+    """Return the settings of a finished run; the folder may come from another person.
 
     Args:
         folder: The run, or an arm of it.

@@ -39,7 +39,7 @@ def has_search(folder: RunFolder) -> bool:
 
 
 def with_best(job: ArmJob) -> tuple[ArmJob, Search | None]:
-    """Return the job with the best settings a search finds, if one is asked for or was begun."""
+    """Return the job with the best settings of its search, if it has one or is to have one."""
     if job.config.search.trials is None and not has_search(job.folder):
         return job, None
     # Once the search is over, the arm goes on from the best trial's checkpoint.
@@ -110,7 +110,7 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
 
 
 def _with_code_of(wishes: Config, saved: Config) -> Config:
-    """Return `saved` with what `wishes`, and nobody else, says about the code that may run."""
+    """Return `saved`, but what code may run as in `wishes`."""
     trust, metric = wishes.model.trust_remote_code, wishes.evaluate.metric
     model = saved.model.model_copy(update={"trust_remote_code": trust})
     evaluate = saved.evaluate.model_copy(update={"metric": metric})

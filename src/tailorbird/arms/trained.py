@@ -101,7 +101,7 @@ class TunedSource(OutputSource):
 
 
 def _early_note(trained: "Trained") -> list[str]:
-    """Return what is to be said about early stopping, if it happened."""
+    """Return the note on early stopping, if it happened."""
     if not trained.stopped_early:
         return []
     return [

@@ -37,7 +37,7 @@ from tailorbird.tasks.job import ArmJob, read_task
 from tailorbird.tasks.predictions import WrittenPrediction
 
 LONGEST_ANSWER = 256
-"""Tokens of an answer where neither the run nor the person says."""
+"""Tokens of an answer where neither the run nor a setting limits it."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Writer(Predictor):
         return other
 
     def encode(self, prompts: Sequence[Example]) -> list[np.ndarray]:
-        """Return the token ids of conversations as the model is asked them."""
+        """Return the token ids of conversations, with everything that stands before them."""
         return self._encoded(prompts, self._near(prompts))
 
     def close(self) -> None:

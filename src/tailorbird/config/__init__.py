@@ -1,4 +1,4 @@
-"""What was asked."""
+"""The settings of a run."""
 
 from tailorbird.config.load import dump_config, load_config
 from tailorbird.config.method import METHODS

@@ -1,4 +1,4 @@
-"""Which loss fits which task: a wrong pairing is told before anything is loaded."""
+"""Which loss fits which task; a wrong pairing is an error before anything is loaded."""
 
 from tailorbird.config.schema import Config, TrainConfig
 from tailorbird.config.search import choices

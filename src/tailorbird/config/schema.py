@@ -302,7 +302,7 @@ class CompareConfig(Section):
 
 
 class Config(Section):
-    """Everything a run was asked to do."""
+    """All settings of a run."""
 
     model: ModelConfig = ModelConfig()
     """The base model."""

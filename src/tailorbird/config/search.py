@@ -62,7 +62,7 @@ class SearchConfig(Section):
     """The search for settings; docs/search.md."""
 
     trials: int | None = Field(None, ge=1)
-    """Trainings to make; none: no search. The first has the settings as they were asked for."""
+    """Trainings to make; none: no search. The first has the settings without a search."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """tpe: draw where earlier trials went well (Bergstra et al. 2011). random. grid: every
     combination once; ranges need a step."""

@@ -101,11 +101,11 @@ class Embedder:
         return Embedded(vectors, time.perf_counter() - started)
 
     def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of questions, with the prompt that the model wants before them."""
+        """Return the vectors of questions, with the model's query prompt before them."""
         return self.embed(questions, title, self.modules.query or None)
 
     def embed_documents(self, texts: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of documents, with the prompt that the model wants before them."""
+        """Return the vectors of documents, with the model's document prompt before them."""
         return self.embed(texts, title, self.modules.document or None)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Encoded:

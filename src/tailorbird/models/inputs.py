@@ -1,4 +1,4 @@
-"""A causal LM made ready to be asked: padded prompts, virtual tokens, and its flags put back."""
+"""Inputs of a causal LM: padded prompts, virtual tokens, the model's flags while it generates."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -112,7 +112,7 @@ def quantise(path: Path, to: Path) -> None:
 
 @dataclass(frozen=True)
 class OnnxOutput:
-    """What transformers' own models return, as far as it is asked for."""
+    """The part of transformers' model output that predictions read."""
 
     logits: "torch.Tensor"
 

@@ -47,7 +47,7 @@ def converted_folder() -> Path:
 
 
 def smollm2_folder() -> tuple[Path, str]:
-    """Return the model's folder, converted when it is first asked for, and its weights' SHA-256.
+    """Return the model's folder, converted on first use, and its weights' SHA-256.
 
     Raises:
         UserError: The packages are missing, or the file is not the known one.

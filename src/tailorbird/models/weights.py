@@ -113,7 +113,7 @@ def keep_exact(model: Any) -> None:
 
 
 def hub_options(config: ModelConfig) -> dict[str, Any]:
-    """Return what every ``from_pretrained`` of a named model is told."""
+    """Return the arguments of every ``from_pretrained`` of a named model."""
     arguments = _trust(config)
     if config.revision:
         arguments["revision"] = config.revision

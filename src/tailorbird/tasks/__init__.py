@@ -1,4 +1,4 @@
-"""What is asked: one leaf file per task, named as in the table (`records/tasks.py`)."""
+"""The tasks: one leaf file each, named as in the table (`records/tasks.py`)."""
 
 from functools import cache
 from typing import TYPE_CHECKING, cast

@@ -1,4 +1,4 @@
-"""A model that answers in words, and what it says of a text outside its task."""
+"""A model that answers in words, and its loss on a text outside its task."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ _REFERENCE = "cache/reference.json"
 
 @dataclass(frozen=True)
 class Answering:
-    """A model that can be asked.
+    """A model that answers prompts.
 
     Attributes:
         limit: Tokens of a sequence at most.

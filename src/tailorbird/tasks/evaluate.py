@@ -97,7 +97,7 @@ def _evaluate_writing(
 
 
 def _scoring(task_file: WritingFile, wish: str | None, own: str, questions: PromptSet) -> Scoring:
-    """Return how answers are scored: as asked, else as the run's own test was.
+    """Return how answers are scored: by `wish`, else as the run's own test was.
 
     Never by what the new answers look like: then two files would be scored by two measures.
     """

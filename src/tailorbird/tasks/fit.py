@@ -131,7 +131,7 @@ class TaskFit(ABC):
         return place.size_bytes(MODEL)
 
     def described(self) -> dict[str, Any]:
-        """Return what the report says about how the arm was made."""
+        """Return the settings of the arm for the report."""
         config = self.job.config
         return {
             "model": config.model.name,

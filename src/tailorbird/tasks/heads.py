@@ -57,7 +57,7 @@ SMOOTHING = 0.02
 
 
 class HeadTask(Task):
-    """A task whose answers a head gives; a leaf says what they mean and how they are judged.
+    """A task whose answers a head gives; a leaf defines their meaning and their scores.
 
     Attributes:
         adds_labels: Whether examples can be added to a loaded run, with labels that it never saw.
@@ -139,7 +139,7 @@ class HeadTask(Task):
         return Target(self.name, split.labels, pairs=pairs)
 
     def training_targets(self, examples: Sequence[Example], target: Target) -> np.ndarray:
-        """Return what a head learns to put out."""
+        """Return the training targets of a head."""
         return self.truths(examples, target)
 
     def outputs(self, logits: np.ndarray, target: Target) -> np.ndarray:
@@ -169,7 +169,7 @@ class HeadTask(Task):
         return smoothed
 
     def constant(self, split: Split, target: Target) -> dict[str, Any]:
-        """Return what is learnt by who does not look at the text: output by label."""
+        """Return what the training labels alone predict: output by label."""
         shares = self.truths(split.train, target).mean(axis=0)
         return dict(zip(split.labels, shares.tolist(), strict=True))
 

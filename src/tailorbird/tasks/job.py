@@ -1,4 +1,4 @@
-"""What an arm is asked to do, the note that tells its process, and what it leaves behind."""
+"""An arm's job, the file that hands it to a process, and the files that the arm writes."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 @dataclass(frozen=True)
 class ArmJob:
-    """What an arm is given.
+    """An arm's job.
 
     Attributes:
         name: What it is called in the report.
@@ -64,7 +64,7 @@ class Check:
 
 @dataclass(frozen=True)
 class WritingFile:
-    """What `task.json` holds: what an arm that answers in words is asked, and how it is scored.
+    """What `task.json` holds: the test of an arm that answers in words, and its scoring.
 
     Attributes:
         metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None of older runs.

@@ -1,4 +1,4 @@
-"""What a run says about a text: a label, a set of labels, or numbers."""
+"""Predictions of a run: a label, a set of labels, numbers, labelled words or an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _ALL_LABELS = 20
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a run says about one text.
+    """A run's prediction for one text.
 
     Attributes:
         label: The most likely label.
@@ -31,7 +31,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What a multi-label run says about one text.
+    """A multi-label run's prediction for one text.
 
     Attributes:
         labels: Those whose probability reaches their threshold, the most likely first.
@@ -46,7 +46,7 @@ class LabelSet:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a regression run says about one text.
+    """A regression run's prediction for one text.
 
     Attributes:
         values: The number by target, in the data's own units.
@@ -59,7 +59,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """What a run of token classification says about one text.
+    """A token-classification run's prediction for one text.
 
     Attributes:
         words: The words.
@@ -76,7 +76,7 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class WrittenPrediction:
-    """What a run answers to one prompt.
+    """A run's answer to one prompt.
 
     Attributes:
         text: The answer.

@@ -1,4 +1,4 @@
-"""Outputs -> everything the report says about an arm's quality."""
+"""Outputs -> an arm's scores, slices and errors in the report."""
 
 from collections import Counter
 from collections.abc import Sequence

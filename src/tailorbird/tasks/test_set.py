@@ -1,4 +1,4 @@
-"""What every arm that answers in words is asked, and how its answers are scored."""
+"""The test of arms that answer in words, and the scoring of their answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class WritingTest:
-    """What every arm is asked, and how its answers are marked; the same for all of them.
+    """The test of every arm of a comparison, and its scoring; the same for all of them.
 
     Attributes:
         questions: The drawn test prompts and their references; empty for plain text.
@@ -184,7 +184,7 @@ def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
 
 
 def drawn(count: int, most: int, seed: int) -> np.ndarray:
-    """Return which of `count` prompts are asked, at most `most`, in their order.
+    """Return which of `count` prompts are in the test, at most `most`, in their order.
 
     The same of every arm: a function of its arguments only.
     """

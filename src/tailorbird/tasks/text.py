@@ -1,4 +1,4 @@
-"""Plain text that a model learns to read on: nothing is asked, its losses are what counts."""
+"""Continued pre-training on plain text: there are no prompts, the test is the loss."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -192,7 +192,7 @@ class TokenClassification(HeadTask):
     def fit_linear(
         self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Refuse: a vector of a whole text says nothing of one word."""
+        """Refuse: a vector of a whole text has no label for one word."""
         raise NotImplementedError("every word has a label, and a vector stands for a whole text")
 
 

@@ -1,4 +1,4 @@
-"""Tasks whose answers are words: what they share; a leaf says what is read and asked."""
+"""Tasks whose answers are words: their shared part; a leaf defines what is read and tested."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _ROUNDING = 1e-4
 
 
 class WritingTask(Task):
-    """What the tasks share in which a model writes; a leaf says what it reads and is asked."""
+    """The shared part of tasks in which a model writes; a leaf defines its inputs and its test."""
 
     joined_words = "answers"
     worst_field = "worst"
@@ -50,7 +50,7 @@ class WritingTask(Task):
     def test(
         self, split: Split, parts: "WritingParts", config: "Config", reads: int
     ) -> WritingTest:
-        """Return what every arm is asked, by data, settings and base model alone.
+        """Return the test of every arm; it depends on data, settings and base model alone.
 
         Args:
             split: The examples.
@@ -65,7 +65,7 @@ class WritingTask(Task):
 
     @abstractmethod
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
-        """Return every prompt of the test part, not scored yet; nothing where none is asked."""
+        """Return every prompt of the test part, not scored yet; none where a task has none."""
 
     def encode_parts(
         self, split: Split, reader: "Base | Answering", limit: int, config: "Config"

@@ -1,4 +1,4 @@
-"""Answers in words -> all that the report says about an arm's quality, and what it leaves."""
+"""Answers in words -> an arm's scores in the report, and the files that it writes."""
 
 import io
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ ANSWERED_AGAIN = 8
 
 @dataclass(frozen=True)
 class Marked:
-    """All that is known of an arm's answers.
+    """An arm's answers with their scores and losses.
 
     Attributes:
         check: The beginnings of the first answers, written by themselves: what a fresh process
@@ -51,7 +51,7 @@ def score_and_save(
     reference: Reference | None = None,
     validated: SequenceLosses | None = None,
 ) -> ArmReport:
-    """Ask the model everything, and leave its report and its answers in the arm's folder.
+    """Run the whole test, and write the report and the answers into the arm's folder.
 
     Args:
         report: Name, cost, settings and curve of the arm.
