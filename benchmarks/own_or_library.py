@@ -1,11 +1,13 @@
 """Own code beside the libraries that could take its place: results and seconds, on real files.
 
-Three parts, each in a process of its own and each one JSON line:
+Four parts, each in a process of its own and each one JSON line:
 
 chunking: documents cut for the embedder, by ours and by semantic-text-splitter with the same
     tokenizer, limit and overlap.
 loading: the files of `tests/bad_inputs.py`, and one good file, by ours and by datasets.
 workers: documents read in processes with limits, by ours and by pebble.
+processes: five processes, one after the other, that import what a trained arm imports: forked from
+    our nest, from multiprocessing's forkserver with the same preload, and started from nothing.
 
 The libraries lie in an environment or a folder of their own: `pip install --target FOLDER
 semantic-text-splitter datasets pebble`, then `--peers FOLDER`.
@@ -24,7 +26,7 @@ from typing import Any
 
 from harness import DATA, emit, fresh, parser, say
 
-PARTS = ("chunking", "loading", "workers")
+PARTS = ("chunking", "loading", "workers", "processes")
 _TOKENS, _OVERLAP = 256, 32
 
 
@@ -217,6 +219,38 @@ def workers(folder: Path) -> dict[str, Any]:
         "own": {"seconds": seconds, "documents": own},
         "pebble": {"seconds": peer_seconds, "documents": peer},
     }
+
+
+def processes(_: Path) -> dict[str, Any]:
+    """Start processes for arms in three ways: seconds of the first, and of each that follows."""
+    import multiprocessing
+    import subprocess
+
+    from tailorbird.arms.process import PRELOAD, Nest
+    from tailorbird.processes import computing
+
+    work = "def main() -> int:\n    import peft, tailorbird.arms.worker\n    return 0\n"
+    os.environ |= computing()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    with tempfile.TemporaryDirectory() as scratch, Nest() as nest:
+        Path(scratch, "arm_work.py").write_text(work)
+        sys.path.append(scratch)
+        from arm_work import main as target  # type: ignore[import-not-found]
+
+        def forked() -> None:
+            process = context.Process(target=target)
+            process.start()
+            process.join()
+
+        line = f"import sys; sys.path.append({scratch!r}); import arm_work; arm_work.main()"
+        ways: dict[str, Callable[[], Any]] = {
+            "nest": lambda: nest.run("arm_work"),
+            "forkserver": forked,
+            "fresh": lambda: subprocess.run([sys.executable, "-c", line], check=True),
+        }
+        seconds = {name: [timed(way)[0] for _ in range(5)] for name, way in ways.items()}
+    return {n: {"first": s[0], "next": sorted(s[1:])[len(s) // 2]} for n, s in seconds.items()}
 
 
 def _cap(memory_bytes: int) -> None:

@@ -30,7 +30,7 @@ QUESTION_ARM = "tailorbird.arms.questions.job"
 TRUST = "trust"
 """Tells the reload check that code may run that came with the model; else an empty word."""
 # What every trained arm imports; none of it starts a thread or looks for a GPU.
-_SHARED = (
+PRELOAD = (
     "torch",
     "transformers.modeling_utils",
     "transformers.modeling_layers",
@@ -149,7 +149,7 @@ def _answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
 def serve(requests: IO[str], replies: IO[str]) -> None:
     """Fork for every line of `requests`; tell the process's id, then its exit code, a line each."""
     log.quiet_libraries()
-    for name in _SHARED:
+    for name in PRELOAD:
         importlib.import_module(name)
     gc.freeze()  # a collection in the work would copy every page that it marks
     here = os.getpid()
