@@ -19,6 +19,8 @@ VERBS = (
     *("tune", "compare", "evaluate", "predict", "export"),
     *("index", "ask", "serve", "plan", "doctor"),
 )
+# What `ask` needs for a model or a server that writes, and not for quoting.
+BESIDE_QUOTING = ("tailorbird.flows.writer", "tailorbird.rag.endpoint")
 # Names of leaves that may stand as a string in their own leaf, in the table of the axis, in the
 # facts of tasks, and in the defaults and choices of the configuration.
 AXES = {
@@ -110,12 +112,13 @@ def _named_packages(tree: ast.Module) -> set[tuple[str, str]]:
     return places
 
 
-def reach(start: str) -> int:
-    """Return how many of our lines may be run from a module on."""
-    seen, todo = set(), [start]
+def reach(start: str, beside: tuple[str, ...] = ()) -> int:
+    """Return how many of our lines may be run from a module on, those `beside` left out."""
+    seen: set[str] = set()
+    todo = [start]
     while todo:
         name = todo.pop()
-        if name not in seen:
+        if name not in seen and name not in beside:
             seen.add(name)
             # A package's own file runs before its modules.
             todo += [*imports(name), *_packages(name)]
@@ -166,6 +169,7 @@ def participles() -> int:
 def figures() -> dict[str, int]:
     """Return every figure that is held."""
     found = {f"lines reached by tailor {verb}": reach(f"tailorbird.cli.{verb}") for verb in VERBS}
+    found["lines reached by quoting"] = reach("tailorbird.cli.ask", BESIDE_QUOTING)
     found |= {"lines of src": sum(map(lines, trees())), "files of src": len(trees())}
     found |= {f"names of {axis} compared with elsewhere": strangers(axis) for axis in AXES}
     return found | {"class names used twice": len(twice()), "participles as names": participles()}

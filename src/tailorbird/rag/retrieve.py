@@ -20,7 +20,7 @@ RERANKER = "reranker"
 """The setting that holds a published reranker's place in the knowledge base's folder."""
 
 
-class Ranks(Protocol):
+class PairScorer(Protocol):
     """What reads a question and texts together: `rerank.Reranker`."""
 
     def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
@@ -52,11 +52,11 @@ class Retriever:
         kb: The knowledge base.
         config: How; where the weight is None, the one chosen on judged queries and kept in the
             knowledge base is taken, else 0.5.
-        reranker: Ranks the best candidates again; default: the one that `reranker_name` says.
+        reranker: PairScorer the best candidates again; default: the one that `reranker_name` says.
     """
 
     def __init__(
-        self, kb: Knowledge, config: RetrieveConfig, reranker: Ranks | None = None
+        self, kb: Knowledge, config: RetrieveConfig, reranker: PairScorer | None = None
     ) -> None:
         self.kb, self.config = kb, config
         self.reranker = reranker or load_reranker(config, kb)
@@ -216,7 +216,7 @@ def _once(hits: Iterable[Hit]) -> list[Hit]:
     return unique
 
 
-def _reranked(reranker: Ranks, question: str, hits: list[Hit], most: int) -> list[Hit]:
+def _reranked(reranker: PairScorer, question: str, hits: list[Hit], most: int) -> list[Hit]:
     read, rest = hits[:most], hits[most:]
     scores = reranker.score(question, [contextual_text(hit.chunk) for hit in read])
     read = [
@@ -320,7 +320,7 @@ def reranker_name(config: RetrieveConfig, kb: Knowledge | None = None) -> str | 
     return None if published is None else str(kb.folder.resolve() / str(published))
 
 
-def load_reranker(config: RetrieveConfig, kb: Knowledge | None = None) -> Ranks | None:
+def load_reranker(config: RetrieveConfig, kb: Knowledge | None = None) -> PairScorer | None:
     """Return the cross-encoder that `reranker_name` says, None where it says none."""
     name = reranker_name(config, kb)
     if name is None:

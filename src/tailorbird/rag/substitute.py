@@ -141,31 +141,31 @@ def choose_substitutions(
         seed: Of the order and the choice.
     """
     rng = np.random.default_rng(seed)
-    known = [_Other.of(question) for question in pool if question.answers]
+    pool_answers = [_Other.of(question) for question in pool if question.answers]
     kinds: dict[frozenset[str], set[str | None]] = {}
-    for other in known:
+    for other in pool_answers:
         kinds.setdefault(other.words, set()).add(other.kind)
     # What different questions call different things is of no sure kind.
-    others = [other for other in known if other.kind and len(kinds[other.words]) == 1]
-    taken: dict[str, set[str]] = {}
-    chosen: list[Substitution] = []
+    others = [other for other in pool_answers if other.kind and len(kinds[other.words]) == 1]
+    words_in_use: dict[str, set[str]] = {}
+    substitutions: list[Substitution] = []
     for place in rng.permutation(len(questions)):
         question = questions[int(place)]
         source = sources.get(question.id, "")
-        if len(chosen) == most:
+        if len(substitutions) == most:
             break
         text = texts.get(source, "")
         words = {word for answer in question.answers for word in match_words(answer)}
-        if not _fits(question, source, text, words) or words & taken.get(source, set()):
+        if not _fits(question, source, text, words) or words & words_in_use.get(source, set()):
             continue
-        avoid = words | set(match_words(question.text)) | taken.get(source, set())
+        avoid = words | set(match_words(question.text)) | words_in_use.get(source, set())
         new = _new_answer(question, others, text, avoid, rng)
         if new is None:
             continue
         places = sum(len(pattern.findall(text)) for pattern in _patterns(question.answers))
-        taken.setdefault(source, set()).update(words, match_words(new))
-        chosen.append(Substitution(question.id, source, question.answers, new, places))
-    return chosen
+        words_in_use.setdefault(source, set()).update(words, match_words(new))
+        substitutions.append(Substitution(question.id, source, question.answers, new, places))
+    return substitutions
 
 
 def substituted(text: str, changes: Sequence[Substitution]) -> str:
@@ -241,13 +241,13 @@ class _Other:
     answer: str
     kind: str | None
     words: frozenset[str]
-    asked: frozenset[str]
+    asks: frozenset[str]
 
     @classmethod
     def of(cls, question: Question) -> "_Other":
         answer = question.answers[0]
-        words, asked = frozenset(match_words(answer)), frozenset(match_words(question.text))
-        return cls(answer, answer_kind(question.text, answer), words, asked)
+        words, asks = frozenset(match_words(answer)), frozenset(match_words(question.text))
+        return cls(answer, answer_kind(question.text, answer), words, asks)
 
 
 def _new_answer(
@@ -271,6 +271,6 @@ def _new_answer(
     ]
     if not fitting:
         return None
-    fitting.sort(key=lambda o: (-len(o.asked & own.asked) / len(o.asked | own.asked), o.answer))
+    fitting.sort(key=lambda o: (-len(o.asks & own.asks) / len(o.asks | own.asks), o.answer))
     answer = fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
     return re.sub(r"\s+(?=[.,])", "", answer).rstrip(".,")
