@@ -1,6 +1,6 @@
 """Own code beside the libraries that could take its place: results and seconds, on real files.
 
-Four parts, each in a process of its own and each one JSON line:
+Seven parts, each in a process of its own and each one JSON line:
 
 chunking: documents cut for the embedder, by ours and by semantic-text-splitter with the same
     tokenizer, limit and overlap.
@@ -8,9 +8,13 @@ loading: the files of `tests/bad_inputs.py`, and one good file, by ours and by d
 workers: documents read in processes with limits, by ours and by pebble.
 processes: five processes, one after the other, that import what a trained arm imports: forked from
     our nest, from multiprocessing's forkserver with the same preload, and started from nothing.
+conditions: conditions on metadata, read by ours and by sqlglot.
+endpoint: servers that behave badly, asked by ours and by the openai client.
+embedding: processor seconds until an embedder is there, by ours and by sentence-transformers
+    (`embed_speed.py` compares vectors and speed).
 
 The libraries lie in an environment or a folder of their own: `pip install --target FOLDER
-semantic-text-splitter datasets pebble`, then `--peers FOLDER`.
+semantic-text-splitter datasets pebble sqlglot openai`, then `--peers FOLDER`.
 """
 
 import contextlib
@@ -26,7 +30,9 @@ from typing import Any
 
 from harness import DATA, emit, fresh, parser, say
 
-PARTS = ("chunking", "loading", "workers", "processes")
+PARTS = (
+    *("chunking", "loading", "workers", "processes"), *("conditions", "endpoint", "embedding"),
+)  # fmt: skip
 _TOKENS, _OVERLAP = 256, 32
 
 
@@ -267,6 +273,144 @@ def _read(path: str) -> int:
         return len(read_file(Path(path), path, ReadOptions())[0])
     except Unreadable:
         return 0
+
+
+CONDITIONS = (
+    "year >= 2020 and team = 'billing'", "not team = 'a'", "year == 2024", "price < 0.1",
+    "title like 'Guide%'", "title contains 'merge'", "not (year < 2000 or team is null)",
+    "team in ('a', 'b')", "team not in ('a')", "`due date` > '2024-05-01'", 'team = "billing"',
+    "doc.lang = 'de'", "x-ray = true", "name <> 'O''Brien'", "page is not null", "n = 1e400",
+    "title not contains 'x'", "no > 12345678901234567890123",
+)  # fmt: skip
+BAD_CONDITIONS = (
+    "year >=", "team = 'a", "team = a", "(year = 1", "year = 1)", "and", "year = 1 2",
+    "select 1", "team like 3", "drop table x", "year + 1", "f(year) = 1", "1", "team = null",
+)  # fmt: skip
+
+
+def conditions(_: Path) -> dict[str, Any]:
+    """Read conditions in both ways: those that are good, and those that are none."""
+    seconds, sqlglot = timed(lambda: __import__("sqlglot"))
+
+    from tailorbird.knowledge.filter import parse
+
+    def peer(text: str) -> Any:
+        # Of its dialects the one that has backticks and texts in both quotes.
+        return sqlglot.parse_one(f"SELECT 1 WHERE {text}", dialect="mysql")
+
+    own: Any = parse.__wrapped__
+    counts: dict[str, Any] = {}
+    for name, read in (("own", own), ("sqlglot", peer)):
+        counts[name] = {
+            "good": sum(not _refusal(partial(read, text)) for text in CONDITIONS),
+            "bad_refused": sum(bool(_refusal(partial(read, text))) for text in BAD_CONDITIONS),
+            "microseconds": round(
+                timed(lambda read=read: [read(CONDITIONS[0]) for _ in range(2000)])[0] * 500, 1
+            ),
+        }
+    return counts | {
+        "of_good": len(CONDITIONS),
+        "of_bad": len(BAD_CONDITIONS),
+        "sqlglot_import_seconds": seconds,
+    }
+
+
+def _serve(behave: Callable[[Any], None]) -> str:
+    """Start a server on this machine that answers every connection in one way."""
+    import socket
+    import threading
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer(link: Any) -> None:
+        with contextlib.suppress(OSError), link:
+            link.recv(65536)
+            behave(link)
+
+    def accept() -> None:
+        while True:
+            threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def _drips(link: Any) -> None:
+    link.sendall(_HEAD)
+    for _ in range(600):
+        link.sendall(b":")
+        time.sleep(0.1)
+
+
+def _floods(link: Any) -> None:
+    link.sendall(_HEAD + b"data: ")
+    for _ in range(200):
+        link.sendall(b"x" * (1 << 20))
+
+
+def endpoint(_: Path) -> dict[str, Any]:
+    """Ask a server that drips and one that floods: seconds and memory until each way gives up."""
+    import resource
+    import threading
+
+    from tailorbird.config.knowledge import AskConfig
+    from tailorbird.rag.endpoint import Endpoint
+    from tailorbird.records import Message
+
+    os.environ["OPENAI_API_KEY"] = "none"
+    config = AskConfig(endpoint_model="m", timeout_seconds=2, answer_tokens=2)
+
+    def own(url: str) -> None:
+        "".join(Endpoint(url, config).stream([Message("user", "?")]))
+
+    def peer(url: str) -> None:
+        import openai
+
+        client = openai.OpenAI(base_url=url, timeout=2, max_retries=0)
+        asked: Any = [{"role": "user", "content": "?"}]
+        for _ in client.chat.completions.create(model="m", messages=asked, stream=True):
+            pass
+
+    results: dict[str, Any] = {}
+    for name, ask in (("own", own), ("openai", peer)):
+        for behave in (_drips, _floods):
+            url, started = _serve(behave), time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            thread = threading.Thread(target=_refusal, args=(partial(ask, url),), daemon=True)
+            thread.start()
+            thread.join(20)
+            results[f"{name}{behave.__name__}"] = {
+                "gave_up": not thread.is_alive(),
+                "seconds": round(time.perf_counter() - started, 1),
+                "more_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10,
+            }
+    return results
+
+
+def embedding(_: Path) -> dict[str, Any]:
+    """Load the bundled embedder in fresh processes; each way's processor seconds, best of three."""
+    import subprocess
+
+    ours = (
+        "from tailorbird.knowledge.embedders import load_embedder;"
+        "load_embedder('builtin:minilm').embed_queries(['a question'])"
+    )
+    theirs = (
+        "from sentence_transformers import SentenceTransformer;"
+        "from tailorbird.models.builtin import resolve;"
+        "SentenceTransformer(resolve('builtin:minilm'), device='cpu').encode(['a question'])"
+    )
+    seconds: dict[str, float] = {}
+    for name, code in (("own", ours), ("sentence-transformers", theirs)) * 3:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        after = os.times()
+        spent = sum(after[2:4]) - sum(before[2:4])
+        seconds[name] = round(min(spent, seconds.get(name, spent)), 2)
+    return {"processor_seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tailorbird.knowledge import resident as resident_module
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.resident import Resident
 
@@ -70,3 +71,26 @@ def test_nothing_held_finds_nothing() -> None:
     empty = Resident(D)
     assert [len(part) for part in empty.nearest(np.ones(D), 3)] == [0, 0]
     assert not empty.vectors(np.asarray([1, 2])).any()
+
+
+@pytest.mark.parametrize("k", [1, 10, 116])
+def test_many_vectors_as_bytes_rank_as_all_in_full(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident_module, "multiplies_bytes", lambda: True)
+    monkeypatch.setattr(resident_module, "_FEWEST_CODED", 1000)
+    rng = np.random.default_rng(k)
+    centres = rng.normal(size=(40, 96))
+    matrix = centres[rng.integers(40, size=4000)] + 0.3 * rng.normal(size=(4000, 96))
+    matrix[7] = 0.0
+    matrix = (matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-9)).astype("f4")
+    rows = np.arange(10, 4010)
+    early = Resident(96).grown(1, rows[:3000], matrix[:3000])
+    late = early.grown(2, rows[3000:], matrix[3000:]).without(rows[100:200])
+    first, rest = rows < rows[3000], ~np.isin(rows, rows[100:200])
+    for resident, here in ((early, first), (late, rest), (early, first)):
+        for _ in range(20):
+            query = centres[rng.integers(40)] + 0.3 * rng.normal(size=96)
+            query = (query / np.linalg.norm(query)).astype("f4")
+            exact = np.argsort(-(matrix[here] @ query), kind="stable")[:k]
+            found, scores = resident.nearest(query, k)
+            assert found.tolist() == rows[here][exact].tolist()
+            assert scores == pytest.approx((matrix[here] @ query)[exact], abs=1e-6)
