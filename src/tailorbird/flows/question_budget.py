@@ -52,12 +52,12 @@ def within_budget(
         seconds = expected_seconds(_amounts(sized, count, step), arms, rate, sized)
         if seconds <= _SHARE * 60 * minutes:
             break
-    said = (
+    words = (
         f"this machine reads {rate:,.0f} tokens a second now, so that about "
         f"{max(1, round(seconds / 60)):,} of the {minutes:g} minutes are expected with these "
         "amounts (compare.budget_minutes)"
     )
-    return sized, (said,)
+    return sized, (words,)
 
 
 def reading_rate(config: Config) -> float:
@@ -98,8 +98,8 @@ def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config
         # One passage of the usual four.
         "gold": amounts.passages / 4,
     }[arm.context]
-    asked = amounts.test + (2 * amounts.changed if context and arm.context != "shots" else 0)
-    tokens = asked * (_FRAME + context + _WRITING * amounts.answer)
+    questions = amounts.test + (2 * amounts.changed if context and arm.context != "shots" else 0)
+    tokens = questions * (_FRAME + context + _WRITING * amounts.answer)
     if arm.trains and arm.method is not None:
         epochs = config.train.epochs or get_method(arm.method).defaults.writing_epochs
         row = _FRAME + amounts.answer + (amounts.passages if arm.tuned == "raft" else 0)
@@ -109,20 +109,20 @@ def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config
 
 def _sized(config: Config, step: tuple[int, int, int]) -> Config:
     """Return the settings with the amounts of a step where the person gave none."""
-    asked = config.questions
+    settings = config.questions
     names = ("test", "train", "prompt_tokens")
-    given = asked.model_fields_set
-    change = {name: n for name, n in zip(names, step, strict=True) if name not in given}
-    return config.model_copy(update={"questions": asked.model_copy(update=change)})
+    explicit = settings.model_fields_set
+    change = {name: n for name, n in zip(names, step, strict=True) if name not in explicit}
+    return config.model_copy(update={"questions": settings.model_copy(update=change)})
 
 
 def _amounts(config: Config, count: int, step: tuple[int, int, int]) -> Amounts:
-    asked = config.questions
-    test = min(asked.test, round(0.4 * count))
+    settings = config.questions
+    test = min(settings.test, round(0.4 * count))
     return Amounts(
         test=test,
-        train=min(asked.train or step[1], count - test),
-        passages=asked.prompt_tokens or step[2],
-        answer=asked.answer_tokens,
-        changed=min(asked.substitutions, test // 5),
+        train=min(settings.train or step[1], count - test),
+        passages=settings.prompt_tokens or step[2],
+        answer=settings.answer_tokens,
+        changed=min(settings.substitutions, test // 5),
     )

@@ -71,14 +71,14 @@ def make_change(
         answers = {q.id: q.changed for q in test if q.changed}
         what = f"{done.added + done.changed:,} documents were edited: {config.questions.changed}"
     else:
-        chosen = _chosen(config, finder, test, gold, pool)
-        if not chosen:
+        changes = _choose(config, finder, test, gold, pool)
+        if not changes:
             return None
-        done = add_documents(kb, _edited(kb, chosen))
-        answers = {change.id: (change.new,) for change in chosen}
-        documents = len({change.source for change in chosen})
-        what = f"{len(chosen):,} answers were exchanged for others in {documents:,} documents"
-        run.write_rows("data/substitutions.jsonl", [_row(change) for change in chosen])
+        done = add_documents(kb, _edited(kb, changes))
+        answers = {change.id: (change.new,) for change in changes}
+        documents = len({change.source for change in changes})
+        what = f"{len(changes):,} answers were exchanged for others in {documents:,} documents"
+        run.write_rows("data/substitutions.jsonl", [_row(change) for change in changes])
     after = Finder(kb, config, finder.names)
     changed, dropped = _changed_items(after, test, answers, k)
     if dropped:
@@ -112,7 +112,7 @@ def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
     return done
 
 
-def _chosen(
+def _choose(
     config: Config,
     finder: Finder,
     test: Sequence[Question],
@@ -122,18 +122,18 @@ def _chosen(
     sources = {q.id: gold[q.id].source for q in test if q.id in gold}
     with finder.kb.reading() as view:
         texts = {source: view.text(source) for source in set(sources.values())}
-    asked = config.questions
-    return choose_substitutions(test, sources, texts, pool, asked.substitutions, asked.seed)
+    settings = config.questions
+    return choose_substitutions(test, sources, texts, pool, settings.substitutions, settings.seed)
 
 
-def _edited(kb: KnowledgeFolder, chosen: Sequence[Substitution]) -> list[Document]:
+def _edited(kb: KnowledgeFolder, changes: Sequence[Substitution]) -> list[Document]:
     edited = []
-    for source in dict.fromkeys(change.source for change in chosen):
-        known = kb.ledger.document(source)
-        assert known is not None
-        text = substituted(known[0].text, [c for c in chosen if c.source == source])
+    for source in dict.fromkeys(change.source for change in changes):
+        record = kb.ledger.document(source)
+        assert record is not None
+        text = substituted(record[0].text, [c for c in changes if c.source == source])
         # Offsets of pages and headings would be wrong by now.
-        document = replace(known[0], text=text, marks=())
+        document = replace(record[0], text=text, marks=())
         edited.append(replace(document, digest=document_digest(document)))
     return edited
 
@@ -148,13 +148,13 @@ def _row(change: Substitution) -> dict[str, object]:
 def _changed_items(
     after: Finder, test: Sequence[Question], answers: Mapping[str, tuple[str, ...]], k: int
 ) -> tuple[tuple[Item, ...], int]:
-    asked = [question for question in test if question.id in answers]
-    if not asked:
+    touched = [question for question in test if question.id in answers]
+    if not touched:
         return (), 0
-    found = after.found(asked, k, answers)
-    gold = after.gold(asked, answers)
+    passages = after.search(touched, k, answers)
+    gold = after.gold(touched, answers)
     items, dropped = [], 0
-    for question, pieces in zip(asked, found, strict=True):
+    for question, pieces in zip(touched, passages, strict=True):
         if any(holds(piece.text, question.answers) for piece in pieces):
             dropped += 1
             continue
@@ -173,13 +173,13 @@ def _unchanged_items(
     most: int,
 ) -> tuple[Item, ...]:
     """Return as many questions as were changed whose right passage is to the letter as it was."""
-    asked = [q for q in test if q.id in gold and q.id not in changed]
-    now = after.gold(asked)
-    same = [q for q in asked if q.id in now and now[q.id].text == gold[q.id].text][:most]
+    untouched = [q for q in test if q.id in gold and q.id not in changed]
+    now = after.gold(untouched)
+    same = [q for q in untouched if q.id in now and now[q.id].text == gold[q.id].text][:most]
     if not same:
         return ()
-    found = after.found(same, k)
+    passages = after.search(same, k)
     return tuple(
         Item(q.id, q.text, q.answers, True, pieces, piece_of(now[q.id], q.answers))
-        for q, pieces in zip(same, found, strict=True)
+        for q, pieces in zip(same, passages, strict=True)
     )

@@ -65,7 +65,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Found:
+class QuestionRun:
     """Everything that a comparison on questions left, before it is scored."""
 
     config: Config
@@ -89,43 +89,43 @@ class _Marked:
     failures: list[str]
 
 
-def write_report(found: Found, folder: RunFolder) -> QuestionsReport:
+def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
     """Score the answers, and leave report, page and predictions in the run folder."""
-    report, marked = _report(found)
-    folder.write_rows(PREDICTIONS, _rows(found, marked))
+    report, marked = _report(run)
+    folder.write_rows(PREDICTIONS, _rows(run, marked))
     folder.write(PAGE, render_questions(report))
     folder.write_json(REPORT, report.to_json())
     return report
 
 
-def _report(found: Found) -> tuple[QuestionsReport, dict[str, _Marked]]:
-    test = [found.questions[item.id] for item in found.sheet.test]
-    clusters = cluster_ids([found.groups[q.id] for q in test])
-    known = [answer for q in found.questions.values() for answer in q.answers]
-    judge = Judge(test, clusters, Candidates.of(known))
+def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
+    test = [run.questions[item.id] for item in run.sheet.test]
+    clusters = cluster_ids([run.groups[q.id] for q in test])
+    pool = [answer for q in run.questions.values() for answer in q.answers]
+    judge = Judge(test, clusters, Candidates.of(pool))
     marked: dict[str, _Marked] = {}
     reports = []
-    for arm in found.arms:
-        answers = found.answers[arm.name]
+    for arm in run.arms:
+        answers = run.answers[arm.name]
         if isinstance(answers, tuple):
             status, why = answers
             reports.append(_without(arm, "skipped" if status == "skipped" else "failed", why))
             continue
-        marked[arm.name] = _mark(judge, answers.test, _sufficient(found.sheet, arm, answers.test))
-        reports.append(_arm_report(found, arm, answers, judge, marked[arm.name]))
+        marked[arm.name] = _mark(judge, answers.test, _sufficient(run.sheet, arm, answers.test))
+        reports.append(_arm_report(run, arm, answers, judge, marked[arm.name]))
     best = best_arm(reports, judge.headline)
     values = {name: each.values for name, each in marked.items()}
     trained = [report.name for report in reports if report.method is not None]
     comparisons = compare_with_best(best.name, values, clusters, trained) if best else ()
-    facts, base = found.facts, marked.get("base")
+    facts, base = run.facts, marked.get("base")
     report = QuestionsReport(
-        model=without_place(found.config.model.name),
-        source=found.config.data.train or "",
-        store=found.sheet.store,
-        counts={part: len(getattr(found.sheet, part)) for part in ("train", "validation", "test")},
+        model=without_place(run.config.model.name),
+        source=run.config.data.train or "",
+        store=run.sheet.store,
+        counts={part: len(getattr(run.sheet, part)) for part in ("train", "validation", "test")},
         how=facts.how,
-        passages=found.sheet.passages,
-        hits=_hits(found, test, clusters),
+        passages=run.sheet.passages,
+        hits=_hits(run, test, clusters),
         contamination={"shared_answers": facts.shared_answers}
         | ({"base": float(base.values.mean())} if base else {}),
         budget=facts.budget,
@@ -135,15 +135,15 @@ def _report(found: Found) -> tuple[QuestionsReport, dict[str, _Marked]]:
         change_words=facts.change_words,
         reindex_seconds=facts.reindex_seconds,
         break_even=break_evens(reports),
-        disagreements=_disagreements(found, marked),
-        price_per_hour=found.config.questions.price_per_hour,
+        disagreements=_disagreements(run, marked),
+        price_per_hour=run.config.questions.price_per_hour,
         notes=(*_few_notes(clusters), *facts.notes, *_order_notes(reports, judge.headline)),
         headline=judge.headline,
-        command=found.command,
-        created=datetime.fromtimestamp(found.started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - found.started, 1),
+        command=run.command,
+        created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - run.started, 1),
         environment=describe(),
-        settings=found.config.model_dump(mode="json", exclude_defaults=True),
+        settings=run.config.model_dump(mode="json", exclude_defaults=True),
     )
     return report, marked
 
@@ -182,14 +182,14 @@ def _without(arm: QuestionArm, status: str, why: str) -> QuestionArmReport:
 
 
 def _arm_report(
-    found: Found, arm: QuestionArm, answers: ArmAnswers, judge: Judge, marked: _Marked
+    run: QuestionRun, arm: QuestionArm, answers: ArmAnswers, judge: Judge, marked: _Marked
 ) -> QuestionArmReport:
-    sufficient = _sufficient(found.sheet, arm, answers.test)
+    sufficient = _sufficient(run.sheet, arm, answers.test)
     read = None
     if sufficient is not None:
         read = [
-            [piece.text for piece in _read(found.sheet, arm, item, output)]
-            for item, output in zip(found.sheet.test, answers.test, strict=True)
+            [piece.text for piece in _read(run.sheet, arm, item, output)]
+            for item, output in zip(run.sheet.test, answers.test, strict=True)
         ]
     wrong = [why for why in marked.failures if why]
     return replace(
@@ -198,18 +198,18 @@ def _arm_report(
         scores=judge.scores(marked.texts, marked.outcomes, sufficient, read),
         mean_words=float(np.mean([len(text.split()) for text in marked.texts])),
         failures={why: wrong.count(why) for why in sorted(set(wrong))},
-        cost=_cost(found, arm, answers),
-        change=_change(found, arm, answers, marked),
+        cost=_cost(run, arm, answers),
+        change=_change(run, arm, answers, marked),
         settings=answers.settings,
         notes=answers.notes,
     )
 
 
-def _cost(found: Found, arm: QuestionArm, answers: ArmAnswers) -> QuestionCost:
+def _cost(run: QuestionRun, arm: QuestionArm, answers: ArmAnswers) -> QuestionCost:
     count = max(1, len(answers.test))
-    seconds = answers.seconds + (found.facts.retrieve_seconds if arm.retrieves else 0.0)
+    seconds = answers.seconds + (run.facts.retrieve_seconds if arm.retrieves else 0.0)
     trained, size = answers.train_seconds, answers.artifact_bytes
-    owner = found.answers.get(arm.weights) if arm.weights else None
+    owner = run.answers.get(arm.weights) if arm.weights else None
     if isinstance(owner, ArmAnswers):
         trained, size = owner.train_seconds, owner.artifact_bytes
     return QuestionCost(
@@ -223,10 +223,10 @@ def _cost(found: Found, arm: QuestionArm, answers: ArmAnswers) -> QuestionCost:
 
 
 def _change(
-    found: Found, arm: QuestionArm, answers: ArmAnswers, marked: _Marked
+    run: QuestionRun, arm: QuestionArm, answers: ArmAnswers, marked: _Marked
 ) -> ChangeScores | None:
     """Return how the arm answers after the change; one that reads nothing answers as before."""
-    sheet = found.sheet
+    sheet = run.sheet
     if not sheet.changed or arm.name in FLOORS:
         return None
     places = {item.id: i for i, item in enumerate(sheet.test)}
@@ -237,54 +237,54 @@ def _change(
         for i, place in enumerate(where)
     ]
     questions = [
-        replace(found.questions[item.id], answers=item.answers, answerable=True)
+        replace(run.questions[item.id], answers=item.answers, answerable=True)
         for item in sheet.changed
     ]
-    groups = cluster_ids([found.groups[q.id] for q in questions])
-    known = [answer for q in found.questions.values() for answer in q.answers]
-    judge = Judge(questions, groups, Candidates.of(known))
+    groups = cluster_ids([run.groups[q.id] for q in questions])
+    pool = [answer for q in run.questions.values() for answer in q.answers]
+    judge = Judge(questions, groups, Candidates.of(pool))
     return change_scores(
         [marked.outcomes[place] for place in where],
         texts,
         judge,
-        [found.questions[item.id].answers for item in sheet.changed],
-        _control(found, answers, marked, places),
+        [run.questions[item.id].answers for item in sheet.changed],
+        _control(run, answers, marked, places),
     )
 
 
 def _control(
-    found: Found, answers: ArmAnswers, marked: _Marked, places: Mapping[str, int]
+    run: QuestionRun, answers: ArmAnswers, marked: _Marked, places: Mapping[str, int]
 ) -> tuple[Floats, np.ndarray]:
     """Return by how much each untouched question's mark moved, and its document."""
-    items = found.sheet.unchanged
-    groups = cluster_ids([found.groups[item.id] for item in items])
+    items = run.sheet.unchanged
+    groups = cluster_ids([run.groups[item.id] for item in items])
     if not answers.unchanged:
         return np.zeros(len(items)), groups
-    questions = [found.questions[item.id] for item in items]
-    known = [answer for q in found.questions.values() for answer in q.answers]
-    judge = Judge(questions, groups, Candidates.of(known))
+    questions = [run.questions[item.id] for item in items]
+    pool = [answer for q in run.questions.values() for answer in q.answers]
+    judge = Judge(questions, groups, Candidates.of(pool))
     now = judge.outcomes([answer_of(output.text) for output in answers.unchanged])
     before = [marked.outcomes[places[item.id]] for item in items]
     gaps = [(a == "correct") - (b == "correct") for a, b in zip(now, before, strict=True)]
     return np.asarray(gaps, dtype=np.float64), groups
 
 
-def _hits(found: Found, test: Sequence[Question], clusters: np.ndarray) -> dict[str, Score]:
-    k = found.sheet.passages
-    asked = np.asarray([q.answerable for q in test])
-    held = [
+def _hits(run: QuestionRun, test: Sequence[Question], clusters: np.ndarray) -> dict[str, Score]:
+    k = run.sheet.passages
+    mask = np.asarray([q.answerable for q in test])
+    holding = [
         [piece.answers for piece in item.found[:k]]
-        for item, answerable in zip(found.sheet.test, asked, strict=True)
+        for item, answerable in zip(run.sheet.test, mask, strict=True)
         if answerable
     ]
     scores = {}
-    if held:
+    if holding:
         scores = {
-            f"answer {n}": s for n, s in hit_scores(held, renumbered(clusters[asked]), k).items()
+            f"answer {n}": s for n, s in hit_scores(holding, renumbered(clusters[mask]), k).items()
         }
-    named = np.asarray([q.id in found.facts.document_hits for q in test])
+    named = np.asarray([q.id in run.facts.document_hits for q in test])
     if named.any():
-        right = [found.facts.document_hits[q.id] for q in test if q.id in found.facts.document_hits]
+        right = [run.facts.document_hits[q.id] for q in test if q.id in run.facts.document_hits]
         each = hit_scores(right, renumbered(clusters[named]), k)
         scores |= {f"document {n}": score for n, score in each.items()}
     return scores
@@ -320,40 +320,40 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
     return tuple(notes)
 
 
-def _disagreements(found: Found, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
+def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
     """Return questions that some arms answer rightly and others do not, the most divided first."""
     divided = []
-    for i, item in enumerate(found.sheet.test):
+    for i, item in enumerate(run.sheet.test):
         right = sum(each.outcomes[i] == "correct" for each in marked.values())
         if 0 < right < len(marked):
             divided.append((abs(2 * right - len(marked)), i, item))
-    shown = []
+    examples = []
     for _, i, item in sorted(divided, key=lambda each: each[:2])[:_SHOWN]:
-        given = tuple(
+        outputs = tuple(
             ShownAnswer(name, each.texts[i][:400], each.outcomes[i], each.failures[i])
             for name, each in marked.items()
         )
         pieces = tuple(
             (piece.heading, piece.text[:600], piece.answers)
-            for piece in item.found[: found.sheet.passages]
+            for piece in item.found[: run.sheet.passages]
         )
         answers = item.answers if item.answerable else ("(the documents hold no answer)",)
-        shown.append(ShownQuestion(item.id, item.question, answers, pieces, given))
-    return tuple(shown)
+        examples.append(ShownQuestion(item.id, item.question, answers, pieces, outputs))
+    return tuple(examples)
 
 
-def _rows(found: Found, marked: Mapping[str, _Marked]) -> list[dict[str, object]]:
+def _rows(run: QuestionRun, marked: Mapping[str, _Marked]) -> list[dict[str, object]]:
     return [
         {
             "id": item.id,
             "question": item.question,
             "answers": list(item.answers),
             "answerable": item.answerable,
-            "found": [piece.answers for piece in item.found[: found.sheet.passages]],
+            "found": [piece.answers for piece in item.found[: run.sheet.passages]],
             "arms": {
                 name: {"answer": each.texts[i], "outcome": each.outcomes[i]}
                 for name, each in marked.items()
             },
         }
-        for i, item in enumerate(found.sheet.test)
+        for i, item in enumerate(run.sheet.test)
     ]

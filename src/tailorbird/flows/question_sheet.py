@@ -40,28 +40,28 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
     Raises:
         UserError: There is none, or it is embedded with another embedder than asked for.
     """
-    asked = config.questions
-    squad = is_squad(questions) and asked.store is None
-    if asked.store is not None and asked.documents is None:
-        kb = KnowledgeFolder.open(Path(asked.store))
+    settings = config.questions
+    squad = is_squad(questions) and settings.store is None
+    if settings.store is not None and settings.documents is None:
+        kb = KnowledgeFolder.open(Path(settings.store))
     else:
-        given = config.index
-        if given.chunk_tokens is None and asked.store is None:
+        index_settings = config.index
+        if index_settings.chunk_tokens is None and settings.store is None:
             # Short ones leave room for several before a question.
-            given = given.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
-        config = config.model_copy(update={"index": given})
-        kb = KnowledgeFolder.create(Path(asked.store or run.file(KNOWLEDGE)), given)
+            index_settings = index_settings.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
+        config = config.model_copy(update={"index": index_settings})
+        kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), index_settings)
     embedder = config.index.embedder
     if "embedder" in config.index.model_fields_set and not kb.adopts(embedder):
         raise UserError(
-            f"{asked.store} is embedded with {kb.settings.embedder}, not {embedder}",
-            f"leave index.embedder out, or embed it again: tailor index --store {asked.store} "
+            f"{settings.store} is embedded with {kb.settings.embedder}, not {embedder}",
+            f"leave index.embedder out, or embed it again: tailor index --store {settings.store} "
             f"--embedder {embedder}",
         )
-    if squad and (asked.documents is None or Path(asked.documents) == questions):
+    if squad and (settings.documents is None or Path(settings.documents) == questions):
         add_documents(kb, [_paragraph(p.id, p.title, p.text) for p in read_paragraphs(questions)])
-    elif asked.documents is not None:
-        paths = [part.strip() for part in asked.documents.split(",") if part.strip()]
+    elif settings.documents is not None:
+        paths = [part.strip() for part in settings.documents.split(",") if part.strip()]
         done = index(kb, paths, config.index)
         log.say(f"{done.added + done.changed:,} documents indexed, {done.chunks:,} chunks")
     if not kb.ledger.live_digests():
@@ -87,7 +87,7 @@ class Finder:
         self.retriever = Retriever(self.kb, alone)
         self.seconds = 0.0
 
-    def found(
+    def search(
         self, questions: Sequence[Question], k: int, answers: Mapping[str, tuple[str, ...]] = {}
     ) -> list[tuple[Piece, ...]]:
         """Return the best `k` passages of each question.
@@ -114,15 +114,15 @@ class Finder:
         """
         best: dict[str, Chunk] = {}
         with self.kb.reading() as view:
-            held: dict[str, list[str]] = {}
+            by_name: dict[str, list[str]] = {}
             for source in view.sources():
-                held.setdefault(self.names(source), []).append(source)
+                by_name.setdefault(self.names(source), []).append(source)
             cut = cache(view.chunks)
-            unnamed = [q for q in questions if q.answerable and not set(q.judged) & set(held)]
+            unnamed = [q for q in questions if q.answerable and not set(q.judged) & set(by_name)]
             near = self.retriever.many([q.text for q in unnamed], k=_SEEN) if unnamed else []
             nearby = {q.id: [h.chunk for h in hits] for q, hits in zip(unnamed, near, strict=True)}
             for question in questions:
-                named = [source for name in question.judged for source in held.get(name, ())]
+                named = [source for name in question.judged for source in by_name.get(name, ())]
                 chunks = nearby.get(question.id) or [c for source in named for c in cut(source)]
                 right = answers.get(question.id, question.answers)
                 holding = [chunk for chunk in chunks if holds(chunk.text, right)]
@@ -159,14 +159,14 @@ def _shared(text: str, question: str) -> int:
     return len(set(_spaced(text).split()) & set(_spaced(question).split()))
 
 
-def passages_that_fit(config: Config, found: Sequence[Sequence[Piece]], cpu: bool) -> int:
+def passages_that_fit(config: Config, probe: Sequence[Sequence[Piece]], cpu: bool) -> int:
     """Return how many passages stand before a question, within the budget of tokens."""
-    asked = config.questions
-    if asked.passages is not None:
-        return asked.passages
-    budget = asked.prompt_tokens or (_CPU_TOKENS if cpu else _GPU_TOKENS)
+    settings = config.questions
+    if settings.passages is not None:
+        return settings.passages
+    budget = settings.prompt_tokens or (_CPU_TOKENS if cpu else _GPU_TOKENS)
     # A word and the sign after it are some 1.4 tokens of most tokenizers.
-    lengths = [1.4 * len(f"{p.heading} {p.text}".split()) for of_one in found for p in of_one]
+    lengths = [1.4 * len(f"{p.heading} {p.text}".split()) for of_one in probe for p in of_one]
     mean = float(np.mean(lengths)) if lengths else 1.0
     return max(1, min(_MOST_PASSAGES, round(budget / max(mean, 1.0))))
 
@@ -175,13 +175,13 @@ def with_shots(
     kb: KnowledgeFolder, train: Sequence[Question], items: Sequence[Item], count: int
 ) -> tuple[Item, ...]:
     """Return the items with the training questions most like each, and their answers."""
-    known = [question for question in train if question.answerable and question.answers]
-    if not known or not items:
+    solved = [question for question in train if question.answerable and question.answers]
+    if not solved or not items:
         return tuple(items)
-    memory = kb.embedder.embed_queries([question.text for question in known]).vectors
-    asked = kb.embedder.embed_queries([item.question for item in items]).vectors
-    nearest = np.argsort(-(asked @ memory.T), axis=1, kind="stable")[:, :count]
+    memory = kb.embedder.embed_queries([question.text for question in solved]).vectors
+    queries = kb.embedder.embed_queries([item.question for item in items]).vectors
+    nearest = np.argsort(-(queries @ memory.T), axis=1, kind="stable")[:, :count]
     return tuple(
-        replace(item, shots=tuple((known[i].text, known[i].answers[0]) for i in row))
+        replace(item, shots=tuple((solved[i].text, solved[i].answers[0]) for i in row))
         for item, row in zip(items, nearest, strict=True)
     )

@@ -23,7 +23,7 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.output import reproduce, run_folder, saved_config
 from tailorbird.flows.question_budget import within_budget
 from tailorbird.flows.question_change import Change, make_change
-from tailorbird.flows.question_report import Facts, Found, write_report
+from tailorbird.flows.question_report import Facts, QuestionRun, write_report
 from tailorbird.flows.question_sheet import (
     Finder,
     open_store,
@@ -76,7 +76,7 @@ def compare_questions(
         arms = chosen_arms(config.compare.methods)
         with Nest() as nest:
             outcomes = _Bench(config, folder, nest).run(arms)
-        found = Found(
+        outcome = QuestionRun(
             config=config,
             sheet=read_sheet(folder),
             questions={q.id: q for q in facts.questions},
@@ -87,7 +87,7 @@ def compare_questions(
             command=command or reproduce("compare", folder),
             started=started,
         )
-        return write_report(found, folder)
+        return write_report(outcome, folder)
 
 
 def _prepare(config: Config, folder: RunFolder) -> None:
@@ -103,7 +103,7 @@ def _prepare(config: Config, folder: RunFolder) -> None:
     notes += _nowhere(questions, gold)
     config, cut = within_budget(config, chosen_arms(config.compare.methods), len(questions))
     split, config, budget = _split(config, questions, gold)
-    probe = finder.found(split.test[:_PROBED], 4)
+    probe = finder.search(split.test[:_PROBED], 4)
     cpu = choose(config.model.device, config.model.precision).kind == "cpu"
     k = passages_that_fit(config, probe, cpu)
     budget = (*cut, *budget, f"{k} passages before each question (questions.passages)")
@@ -147,12 +147,12 @@ def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, 
     named = {source for question in questions for source in question.judged}
     if not named:
         return ("the questions name no source: an answer counts as found wherever it stands",)
-    held = finder.sources()
-    lost = sorted(named - held)
+    sources = finder.sources()
+    lost = sorted(named - sources)
     if len(lost) == len(named):
         raise UserError(
             f"none of the {len(named):,} sources that the questions name is in the knowledge base: "
-            f"they say {lost[0]!r}, it says {min(held, default='nothing')!r}",
+            f"they say {lost[0]!r}, it says {min(sources, default='nothing')!r}",
             "name documents by their path, file name, row id or title as "
             f"`tailor index --store {finder.kb.folder} --list` shows them",
         )
@@ -163,12 +163,12 @@ def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, 
 
 
 def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str, ...]:
-    asked = [question for question in questions if question.answerable]
-    lost = [question for question in asked if question.id not in gold]
+    answerable = [question for question in questions if question.answerable]
+    lost = [question for question in answerable if question.id not in gold]
     if not lost:
         return ()
     note = (
-        f"the answers to {len(lost):,} of {len(asked):,} questions stand nowhere in their "
+        f"the answers to {len(lost):,} of {len(answerable):,} questions stand nowhere in their "
         f"documents word for word, e.g. {lost[0].answers[0]!r} to {lost[0].text[:60]!r}"
     )
     log.warn(note)
@@ -178,37 +178,37 @@ def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str
 def _split(
     config: Config, questions: Sequence[Question], gold: dict[str, Chunk]
 ) -> tuple[QuestionSplit, Config, tuple[str, ...]]:
-    asked = config.questions
+    settings = config.questions
     documents = {q.document or min(q.judged, default="") for q in questions}
     sourced = sum(bool(q.judged) for q in questions) >= _MOSTLY * len(questions)
-    by: SplitBy = asked.split or (
+    by: SplitBy = settings.split or (
         "document" if sourced and len(documents) >= _FEWEST_DOCUMENTS else "question"
     )
     cpu = choose(config.model.device, config.model.precision).kind == "cpu"
-    rows = asked.train or (_CPU_ROWS if cpu else None)
-    wanted = PartSizes(asked.test, rows, asked.validation)
+    rows = settings.train or (_CPU_ROWS if cpu else None)
+    sizes = PartSizes(settings.test, rows, settings.validation)
 
     def paragraph(question: Question) -> str:
         return gold[question.id].id if question.id in gold else ""
 
-    split = split_questions(questions, by, wanted, asked.seed, paragraph)
+    split = split_questions(questions, by, sizes, settings.seed, paragraph)
     counts = ", ".join(
         f"{len(getattr(split, part)):,} {part}" for part in ("train", "validation", "test")
     )
-    config = config.model_copy(update={"questions": asked.model_copy(update={"split": by})})
+    config = config.model_copy(update={"questions": settings.model_copy(update={"split": by})})
     return split, config, (f"{counts} questions (questions.train, questions.test)",)
 
 
 def _items(
     finder: Finder, questions: Sequence[Question], gold: dict[str, Chunk], k: int
 ) -> tuple[Item, ...]:
-    found = finder.found(questions, k)
+    passages = finder.search(questions, k)
     return tuple(
         Item(
             q.id, q.text, q.answers, q.answerable, pieces,
             piece_of(gold[q.id], q.answers) if q.id in gold else None,
         )
-        for q, pieces in zip(questions, found, strict=True)
+        for q, pieces in zip(questions, passages, strict=True)
     )  # fmt: skip
 
 
@@ -252,18 +252,18 @@ class _Bench:
         outcomes: dict[str, ArmAnswers | tuple[str, str]] = {}
         for arm in arms:
             outcomes[arm.name] = self._arm(arm, outcomes)
-            told = outcomes[arm.name]
-            if isinstance(told, tuple):
-                log.warn(f"{arm.name} {told[0]}: {told[1]}")
+            outcome = outcomes[arm.name]
+            if isinstance(outcome, tuple):
+                log.warn(f"{arm.name} {outcome[0]}: {outcome[1]}")
         return outcomes
 
     def _arm(
         self, arm: QuestionArm, before: dict[str, ArmAnswers | tuple[str, str]]
     ) -> ArmAnswers | tuple[str, str]:
         place = self.folder.arm(arm.name)
-        if (found := read_outputs(place)) is not None:
+        if (outputs := read_outputs(place)) is not None:
             log.say(f"{arm.name}: done before")
-            return found
+            return outputs
         if arm.weights is not None and isinstance(before[arm.weights], tuple):
             return "skipped", f"it takes the weights of {arm.weights}, which has none"
         if arm.method is not None and self.config.ask.endpoint:
@@ -274,9 +274,9 @@ class _Bench:
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, arm.name, self.config, self.deadline)
         code = self.nest.run(QUESTION_ARM, str(self.folder.path), str(place.path))
-        if (found := read_outputs(place)) is not None:
-            log.say(f"{arm.name}: {len(found.test):,} answers, {time.monotonic() - began:.0f} s")
-            return found
+        if (outputs := read_outputs(place)) is not None:
+            log.say(f"{arm.name}: {len(outputs.test):,} answers, {time.monotonic() - began:.0f} s")
+            return outputs
         if code == Interrupted.exit_code:
             raise Interrupted("the comparison was stopped")
         if place.file(OUTCOME).is_file():

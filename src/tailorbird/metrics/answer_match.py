@@ -40,7 +40,11 @@ _SAME = (
 )
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "nobody"})
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-_JOINED = re.compile(r"(?<=[^\W\d_])[-/\u2010-\u2015](?=[^\W\d_])")
+# Words that stand together: hyphens, and of code brackets, quotes and the dots of `text.encode`.
+_JOINED = re.compile(
+    r"(?<=[^\W\d_])[-/\u2010-\u2015](?=[^\W\d_])"
+    r"|(?<=[^\W\d_]{2})\.(?=[^\W\d_]{2})|[()\[\]{}\"=`<>]"
+)
 _NOT = re.compile(r"n['\u2019]t\b", re.IGNORECASE)
 _POSSESSIVE = re.compile(r"['\u2019]s\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")

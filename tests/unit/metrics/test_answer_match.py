@@ -36,6 +36,9 @@ CITIES = ["Oslo", "Bergen", "New York", "Kyoto", "Lima", "Cape Town", "Perth", "
         ("the vice-president", "vice president"),
         ("No, it never did.", "no"),
         ("Version 3.0", "version 3"),
+        ('Call `text.encode("utf-8")`.', "encode"),
+        ("It is `copy.deepcopy(grid)`", "copy.deepcopy"),
+        ("The U.S. Army", "US Army"),
     ],
 )
 def test_right(output: str, gold: str) -> None:

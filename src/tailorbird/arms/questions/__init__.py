@@ -91,16 +91,16 @@ def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
     Raises:
         UserError: There is no such arm.
     """
-    wanted = set(names or ("lora",))
-    if strange := sorted(wanted - {*TABLE, *METHODS, ALL_METHODS}):
+    keys = set(names or ("lora",))
+    if strange := sorted(keys - {*TABLE, *METHODS, ALL_METHODS}):
         raise UserError(
             f"there is no arm {', '.join(strange)} for questions{did_you_mean(strange[0], TABLE)}",
             f"choose among: {', '.join((*TABLE, ALL_METHODS))}",
         )
-    if ALL_METHODS in wanted:
-        wanted |= set(METHODS)
-        wanted.remove(ALL_METHODS)
-    if wanted <= set(METHODS):
-        wanted = {a.name for a in TABLE.values() if a.method is None or a.method in wanted}
-    wanted |= {a.weights for a in TABLE.values() if a.name in wanted and a.weights}
-    return tuple(arm for arm in TABLE.values() if arm.name in wanted)
+    if ALL_METHODS in keys:
+        keys |= set(METHODS)
+        keys.remove(ALL_METHODS)
+    if keys <= set(METHODS):
+        keys = {a.name for a in TABLE.values() if a.method is None or a.method in keys}
+    keys |= {a.weights for a in TABLE.values() if a.name in keys and a.weights}
+    return tuple(arm for arm in TABLE.values() if arm.name in keys)

@@ -44,19 +44,19 @@ def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
     read = Remembered(lambda texts: embedder.embed_documents(texts).vectors)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        asked = embedder.embed_queries(texts[:1]).vectors
-        return np.concatenate([asked, read(texts[1:])])
+        query = embedder.embed_queries(texts[:1]).vectors
+        return np.concatenate([query, read(texts[1:])])
 
     def look(item: Item) -> Output:
-        found = [
-            Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))
-            for n, piece in enumerate(item.found[:passages], start=1)
+        pieces = [
+            Passage(n, each.source, each.heading, each.text, 0, len(each.text), -float(n))
+            for n, each in enumerate(item.found[:passages], start=1)
         ]
-        if not found:
+        if not pieces:
             return Output("")
-        ranked = rank_sentences(item.question, found, embed)
-        quoted = (laid_out(piece.text) for piece in extract(ranked, most=1))
+        ranked = rank_sentences(item.question, pieces, embed)
+        quoted = (laid_out(each.text) for each in extract(ranked, most=1))
         words = best_span(item.question, ranked) or next(quoted, "")
-        return Output(words, shown=len(found))
+        return Output(words, shown=len(pieces))
 
     return look

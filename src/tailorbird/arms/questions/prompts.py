@@ -24,8 +24,8 @@ _MARK = re.compile(rf"\b{ANSWER}", re.IGNORECASE)
 
 def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
     """Return a question as the user's turn, the passages before it."""
-    shown = [f"{piece.heading}\n{piece.text.strip()}".strip() for piece in pieces]
-    return "\n\n".join([_FIRST, *shown, f"Question: {question}\n{_LAST}"])
+    context = [f"{piece.heading}\n{piece.text.strip()}".strip() for piece in pieces]
+    return "\n\n".join([_FIRST, *context, f"Question: {question}\n{_LAST}"])
 
 
 def conversation(
@@ -44,10 +44,10 @@ def conversation(
     """
     turns = [
         message
-        for asked, known in reversed(shots)
+        for question, solution in reversed(shots)
         for message in (
-            Message("user", prompt(asked)),
-            Message("assistant", known, trained=False),
+            Message("user", prompt(question)),
+            Message("assistant", solution, trained=False),
         )
     ]
     turns.append(Message("user", prompt(item.question, pieces)))
@@ -83,18 +83,18 @@ def target(item: Item, pieces: Sequence[Piece], config: RaftConfig) -> str:
 def quotation(text: str, answers: Sequence[str]) -> str:
     """Return the sentence that holds one of the answers, at most 25 words of it around that."""
     for answer in answers:
-        wanted = match_words(answer)
+        expected = match_words(answer)
         for sentence in split_sentences(text):
             words = plain(sentence.text).split()
-            if wanted and set(wanted) <= set(match_words(" ".join(words))):
-                return " ".join(_around(words, wanted))
+            if expected and set(expected) <= set(match_words(" ".join(words))):
+                return " ".join(_around(words, expected))
     return ""
 
 
-def _around(words: list[str], wanted: Sequence[str]) -> list[str]:
+def _around(words: list[str], expected: Sequence[str]) -> list[str]:
     if len(words) <= _QUOTE_WORDS:
         return words
-    first = next((i for i, w in enumerate(words) if set(match_words(w)) & set(wanted)), 0)
+    first = next((i for i, w in enumerate(words) if set(match_words(w)) & set(expected)), 0)
     start = max(0, min(first - _QUOTE_WORDS // 2, len(words) - _QUOTE_WORDS))
     return words[start : start + _QUOTE_WORDS]
 
@@ -110,7 +110,7 @@ def raft_pieces(
     others = [piece for piece in item.found if not piece.answers]
     right = next((piece for piece in item.found[:passages] if piece.answers), item.gold)
     if right is not None and rng.random() < share:
-        chosen = [right, *others[: passages - 1]]
+        pieces = [right, *others[: passages - 1]]
     else:
-        chosen = others[:passages]
-    return tuple(chosen[i] for i in rng.permutation(len(chosen)))
+        pieces = others[:passages]
+    return tuple(pieces[i] for i in rng.permutation(len(pieces)))

@@ -68,8 +68,8 @@ def tune_arm(job: QuestionJob) -> Tuning:
     if job.arm.tuned == "raft":
         settings["share with the right passage"] = best
     if len(losses) > 1:
-        told = ", ".join(f"{share:g}: {loss:.3f}" for share, loss in losses.items())
-        notes = (*notes, f"the share was chosen by the loss on validation ({told})")
+        words = ", ".join(f"{share:g}: {loss:.3f}" for share, loss in losses.items())
+        notes = (*notes, f"the share was chosen by the loss on validation ({words})")
     return Tuning(seconds, size, settings, notes)
 
 
@@ -93,16 +93,16 @@ def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Ex
     if job.arm.tuned != "raft":
         return tuple(conversation(item, (), _answer(item)) for item in items)
     rng = np.random.default_rng(job.config.questions.seed)
-    drawn = [(item, raft_pieces(item, job.sheet.passages, share, rng)) for item in items]
-    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in drawn)
+    pairs = [(item, raft_pieces(item, job.sheet.passages, share, rng)) for item in items]
+    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in pairs)
 
 
 def _validation(job: QuestionJob) -> tuple[Example, ...]:
     """Return validation as it will be asked: with what the retriever finds, whatever the share."""
     if job.arm.tuned != "raft":
         return _examples(job, job.sheet.validation, 1.0)
-    found = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
-    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in found)
+    pairs = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
+    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in pairs)
 
 
 def _answer(item: Item) -> str:

@@ -33,7 +33,7 @@ def answers(job: QuestionJob) -> ArmAnswers:
     test = asker.read(job.sheet.test, job.arm.name)
     seconds = time.perf_counter() - loaded
     moves = job.arm.context in ("passages", "gold")
-    found = ArmAnswers(
+    outputs = ArmAnswers(
         test=test,
         changed=asker.read(job.sheet.changed) if moves else (),
         unchanged=asker.read(job.sheet.unchanged) if moves else (),
@@ -43,10 +43,10 @@ def answers(job: QuestionJob) -> ArmAnswers:
         notes=asker.notes(test),
     )
     if tuning is None:
-        return found
+        return outputs
     return replace(
-        found, train_seconds=tuning.seconds, artifact_bytes=tuning.artifact_bytes,
-        settings=tuning.settings, notes=(*found.notes, *tuning.notes),
+        outputs, train_seconds=tuning.seconds, artifact_bytes=tuning.artifact_bytes,
+        settings=tuning.settings, notes=(*outputs.notes, *tuning.notes),
     )  # fmt: skip
 
 
@@ -74,8 +74,8 @@ class _Asker:
 
     def notes(self, test: Sequence[Output]) -> tuple[str, ...]:
         """Return what was left out for want of room, in words."""
-        wanted = self.wanted(self.job.sheet.test)
-        fewer = sum(o.shown < w for o, w in zip(test, wanted, strict=True))
+        wishes = self.counts_of(self.job.sheet.test)
+        fewer = sum(o.shown < w for o, w in zip(test, wishes, strict=True))
         if not fewer:
             return ()
         what = "solved questions" if self.job.arm.context == "shots" else "passages"
@@ -85,7 +85,7 @@ class _Asker:
             "questions were asked with fewer",
         )
 
-    def wanted(self, items: Sequence[Item]) -> list[int]:
+    def counts_of(self, items: Sequence[Item]) -> list[int]:
         """Return how much of what there is should stand before each question."""
         if self.job.arm.context == "shots":
             most = self.job.config.questions.shots
@@ -116,7 +116,7 @@ class _Served(_Asker):
         longest = {"answer_tokens": self.job.config.questions.answer_tokens}
         endpoint = Endpoint(config.endpoint or "", config.model_copy(update=longest))
         outputs = []
-        for item, count in zip(items, self.wanted(items), strict=True):
+        for item, count in zip(items, self.counts_of(items), strict=True):
             messages = self.example(item, count).messages
             text = "".join(endpoint.stream(messages)).strip()
             outputs.append(Output(text, endpoint.count(messages), 0, count))
@@ -139,11 +139,11 @@ class _Reader(_Asker):
         """Return an answer per question, many prompts read together."""
         if not items:
             return ()
-        shown, ids = self._fitted(items)
-        written = generate(self.model, self.tokenizer, ids, self.sampling, self.device, title)
+        counts, ids = self._fitted(items)
+        answers = generate(self.model, self.tokenizer, ids, self.sampling, self.device, title)
         return tuple(
             Output(w.text.strip(), len(i), w.tokens, s)
-            for w, i, s in zip(written, ids, shown, strict=True)
+            for w, i, s in zip(answers, ids, counts, strict=True)
         )
 
     def peak_memory_bytes(self) -> int | None:
@@ -156,15 +156,17 @@ class _Reader(_Asker):
         Raises:
             UserError: Not even the question fits, or passages are wanted and none ever does.
         """
-        shown = self.wanted(items)
-        wanted = list(shown)
+        counts = self.counts_of(items)
+        wishes = list(counts)
         ids: list[np.ndarray] = encode_prompts(
-            [self.example(i, n) for i, n in zip(items, shown, strict=True)], self.tokenizer
+            [self.example(i, n) for i, n in zip(items, counts, strict=True)], self.tokenizer
         )
-        while long := [i for i, row in enumerate(ids) if len(row) > self.room and shown[i]]:
+        while long := [i for i, row in enumerate(ids) if len(row) > self.room and counts[i]]:
             for i in long:
-                shown[i] -= 1
-            again = encode_prompts([self.example(items[i], shown[i]) for i in long], self.tokenizer)
+                counts[i] -= 1
+            again = encode_prompts(
+                [self.example(items[i], counts[i]) for i in long], self.tokenizer
+            )
             for i, row in zip(long, again, strict=True):
                 ids[i] = row
         longest = max(map(len, ids))
@@ -174,10 +176,10 @@ class _Reader(_Asker):
                 f"room for {self.room:,} beside the answer",
                 "take a model that reads more, or lower questions.answer_tokens",
             )
-        if sum(wanted) and not sum(shown) and self.job.arm.context != "shots":
+        if sum(wishes) and not sum(counts) and self.job.arm.context != "shots":
             raise UserError(
                 f"the context of {self.job.config.model.name} is too short for one passage",
                 "take a model that reads more, or cut documents shorter: --set "
                 "index.chunk_tokens=64",
             )
-        return shown, ids
+        return counts, ids
