@@ -14,16 +14,20 @@ from tailorbird.config import Config
 from tailorbird.metrics.answer_match import Candidates, Outcome
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.question_scores import (
+    LONG_HEADLINE,
     Judge,
     change_scores,
     cluster_ids,
+    cluster_mean,
     hit_scores,
     renumbered,
 )
 from tailorbird.metrics.question_verdict import best_arm, break_evens, compare_with_best, decide
 from tailorbird.models.builtin import without_place
+from tailorbird.rag.citations import check_answer
 from tailorbird.records import (
     ChangeScores,
+    Passage,
     Question,
     QuestionArmReport,
     QuestionCost,
@@ -188,14 +192,20 @@ def _arm_report(
     read = None
     if sufficient is not None:
         read = [
-            [piece.text for piece in _read(run.sheet, arm, item, output)]
+            _read(run.sheet, arm, item, output)
             for item, output in zip(run.sheet.test, answers.test, strict=True)
         ]
+    words = None if read is None else [[piece.text for piece in pieces] for pieces in read]
+    scores = judge.scores(marked.texts, marked.outcomes, sufficient, words)
+    if read is not None and judge.headline == LONG_HEADLINE:
+        least = run.config.ask.support
+        shares = [_supported(t, each, least) for t, each in zip(marked.texts, read, strict=True)]
+        scores["supported"] = cluster_mean(np.asarray(shares), judge.clusters)
     wrong = [why for why in marked.failures if why]
     return replace(
         _without(arm, "failed", ""),
         status="ok",
-        scores=judge.scores(marked.texts, marked.outcomes, sufficient, read),
+        scores=scores,
         mean_words=float(np.mean([len(text.split()) for text in marked.texts])),
         failures={why: wrong.count(why) for why in sorted(set(wrong))},
         cost=_cost(run, arm, answers),
@@ -203,6 +213,16 @@ def _arm_report(
         settings=answers.settings,
         notes=answers.notes,
     )
+
+
+def _supported(text: str, pieces: Sequence[Piece], least: float) -> float:
+    """Return the share of an answer's sentences that a passage holds, as citations are checked."""
+    passages = [
+        Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))
+        for n, piece in enumerate(pieces, 1)
+    ]
+    claims = check_answer(text, passages, least)[1]
+    return float(np.mean([claim.supported for claim in claims])) if claims else 1.0
 
 
 def _cost(run: QuestionRun, arm: QuestionArm, answers: ArmAnswers) -> QuestionCost:

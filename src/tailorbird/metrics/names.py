@@ -36,6 +36,7 @@ LABELS = {
     "gold_recall": "Words of the right answer",
     "net": "Right minus wrong",
     "k_precision": "Words from the passages",
+    "supported": "Sentences that the passages hold",
 }
 _CAPITALS = {
     "token_f1": "token F1",
@@ -61,7 +62,7 @@ LOWER_IS_BETTER = frozenset(
 SHARES = frozenset(
     {"accuracy", "balanced_accuracy", "exact_match", "numeric_match", "ece", "coverage"}
     | {"hamming", "exact_sets", "answer_match", "gold_recall", "wrong", "abstained", "net"}
-    | {"sufficient", "lacking", "k_precision"}
+    | {"sufficient", "lacking", "k_precision", "supported"}
 )
 _AT_MOST_ONE = frozenset(
     {"token_f1", "rouge_l", "f1", "macro_f1", "micro_f1", "weighted_f1", "mcc", "auroc", "r2"}

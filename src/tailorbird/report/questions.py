@@ -77,6 +77,12 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
         ("training", training),
         ("per 1,000", seconds),
     ]
+    if any("supported" in arm.scores for arm in report.arms):
+        # Of long answers: whether they come from what was read.
+        found[-2:-2] = [
+            ("words read", share("k_precision")),
+            ("sentences held", share("supported")),
+        ]
     if any(arm.change for arm in report.arms):
         found += [
             ("after: new", lambda a: numbers.percent(a.change.current.value) if a.change else ""),
@@ -93,7 +99,16 @@ def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
 
 
 # What a narrow terminal leaves out, first to last.
-_LEFT_OUT = ("where not", "words", "where found", "after: old", "don't know", "per 1,000", "wrong")
+_LEFT_OUT = (
+    "where not",
+    "words read",
+    "words",
+    "where found",
+    "after: old",
+    "don't know",
+    "per 1,000",
+    "wrong",
+)
 
 
 def question_table(report: QuestionsReport, width: int = 120) -> "Table":

@@ -1,0 +1,24 @@
+"""How long answers are held against the passages that were read."""
+
+import pytest
+
+from tailorbird.arms.questions.sheet import Piece
+from tailorbird.flows.question_report import _supported
+
+PIECES = [
+    Piece("a", "Rivers", "The Glen flows through Nesby. It freezes in most winters."),
+    Piece("b", "Bridges", "Nesby has seven bridges, the oldest of stone."),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("The Glen flows through Nesby.", 1.0),
+        ("Nesby has nine bridges.", 0.0),  # another figure
+        ("The Glen flows through Nesby. Its mayor plays chess on Sundays.", 0.5),
+        ("", 1.0),  # nothing is said, so nothing unfounded
+    ],
+)
+def test_share_of_sentences_that_a_passage_holds(text: str, share: float) -> None:
+    assert _supported(text, PIECES, 0.6) == share
