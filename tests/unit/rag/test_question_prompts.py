@@ -41,16 +41,27 @@ def test_shots_stand_before_it_the_most_similar_last_and_are_not_learnt() -> Non
 
 
 def test_a_row_with_the_right_passage_teaches_a_quotation_and_the_answer() -> None:
-    words = target(ITEM, [OTHERS[0], GOLD], RaftConfig())
+    words = target(ITEM, [OTHERS[0], GOLD], RaftConfig(), 48)
     assert words == "Quote: The mill on the river was built in 1788 by Ada.\nAnswer: 1788"
     assert answer_of(words) == "1788" and answer_of("1788.") == "1788."
-    assert target(ITEM, [GOLD], RaftConfig(quote=False)) == "1788"
+    assert target(ITEM, [GOLD], RaftConfig(quote=False), 48) == "1788"
+
+
+def test_a_quotation_leaves_room_for_the_answer() -> None:
+    long = Piece("a", "", " ".join(["word"] * 40) + " 1788 " + " ".join(["end"] * 40) + ".", True)
+    for tokens in (48, 32):
+        words = target(ITEM, [long], RaftConfig(), tokens).split()
+        assert "1788" in words[1:-2] and words[-2:] == ["Answer:", "1788"]
+        # Two tokens a word, and three for each of the marks and the turn's end.
+        assert 2 * len(words) + 6 <= tokens
+    assert target(ITEM, [long], RaftConfig(), 24) == "Quote: word word 1788 end end\nAnswer: 1788"
+    assert target(ITEM, [long], RaftConfig(), 16) == "1788"
 
 
 def test_a_row_without_it_teaches_to_say_so_unless_asked_to_guess() -> None:
-    assert target(ITEM, OTHERS[:3], RaftConfig()) == ABSTAINED
-    assert target(ITEM, OTHERS[:3], RaftConfig(no_oracle="answer")) == "1788"
-    assert target(NONE, OTHERS[:3], RaftConfig(no_oracle="answer")) == ABSTAINED
+    assert target(ITEM, OTHERS[:3], RaftConfig(), 48) == ABSTAINED
+    assert target(ITEM, OTHERS[:3], RaftConfig(no_oracle="answer"), 48) == "1788"
+    assert target(NONE, OTHERS[:3], RaftConfig(no_oracle="answer"), 48) == ABSTAINED
 
 
 def test_a_long_sentence_is_quoted_around_its_answer() -> None:

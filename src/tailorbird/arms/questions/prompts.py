@@ -18,7 +18,9 @@ ANSWER = "Answer:"
 # told first forget, and cite numbers in the place of answers.
 _FIRST = f"If you do not know, say: {ABSTAINED}"
 _LAST = "Give only the answer, in a few words."
-_QUOTE_WORDS = 25
+# A quotation and the answer must fit the longest answer, or the answer is never written: words of
+# at most 2 tokens, and some for the marks. Shorter than the fewest words it quotes nothing.
+_QUOTE_WORDS, _FEWEST_WORDS, _MARK_TOKENS = 25, 5, 12
 _MARK = re.compile(rf"\b{ANSWER}", re.IGNORECASE)
 
 
@@ -67,36 +69,44 @@ def answer_of(output: str) -> str:
     return output[ends[-1] if ends else 0 :].strip()
 
 
-def target(item: Item, pieces: Sequence[Piece], config: RaftConfig) -> str:
-    """Return what a model is to write from passages: a quotation and the answer, or neither."""
+def target(item: Item, pieces: Sequence[Piece], config: RaftConfig, answer_tokens: int) -> str:
+    """Return what a model is to write from passages: a quotation and the answer, or neither.
+
+    Args:
+        item: The question.
+        pieces: What stands before it.
+        config: Whether it quotes, and what it learns where no passage holds the answer.
+        answer_tokens: Longest answer, quotation included.
+    """
     holding = next((piece for piece in pieces if piece.answers), None)
     if not item.answerable or not item.answers:
         return ABSTAINED
     if holding is None:
         return item.answers[0] if config.no_oracle == "answer" else ABSTAINED
-    if not config.quote:
+    room = (answer_tokens - _MARK_TOKENS) // 2 - len(item.answers[0].split())
+    if not config.quote or room < _FEWEST_WORDS:
         return item.answers[0]
-    quoted = quotation(holding.text, item.answers)
+    quoted = quotation(holding.text, item.answers, min(room, _QUOTE_WORDS))
     return f"Quote: {quoted}\n{ANSWER} {item.answers[0]}" if quoted else item.answers[0]
 
 
-def quotation(text: str, answers: Sequence[str]) -> str:
-    """Return the sentence that holds one of the answers, at most 25 words of it around that."""
+def quotation(text: str, answers: Sequence[str], most: int = _QUOTE_WORDS) -> str:
+    """Return the sentence that holds one of the answers, at most so many words around that."""
     for answer in answers:
         expected = match_words(answer)
         for sentence in split_sentences(text):
             words = plain(sentence.text).split()
             if expected and set(expected) <= set(match_words(" ".join(words))):
-                return " ".join(_around(words, expected))
+                return " ".join(_around(words, expected, most))
     return ""
 
 
-def _around(words: list[str], expected: Sequence[str]) -> list[str]:
-    if len(words) <= _QUOTE_WORDS:
+def _around(words: list[str], expected: Sequence[str], most: int) -> list[str]:
+    if len(words) <= most:
         return words
     first = next((i for i, w in enumerate(words) if set(match_words(w)) & set(expected)), 0)
-    start = max(0, min(first - _QUOTE_WORDS // 2, len(words) - _QUOTE_WORDS))
-    return words[start : start + _QUOTE_WORDS]
+    start = max(0, min(first - most // 2, len(words) - most))
+    return words[start : start + most]
 
 
 def raft_pieces(

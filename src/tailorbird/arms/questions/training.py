@@ -12,7 +12,7 @@ import numpy as np
 
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pieces, target
-from tailorbird.arms.questions.sheet import Item
+from tailorbird.arms.questions.sheet import Item, Piece
 from tailorbird.arms.saved import save_kind
 from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
@@ -94,7 +94,14 @@ def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Ex
         return tuple(conversation(item, (), _answer(item)) for item in items)
     rng = np.random.default_rng(job.config.questions.seed)
     pairs = [(item, raft_pieces(item, job.sheet.passages, share, rng)) for item in items]
-    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in pairs)
+    return _with_passages(job, pairs)
+
+
+def _with_passages(
+    job: QuestionJob, pairs: Sequence[tuple[Item, tuple[Piece, ...]]]
+) -> tuple[Example, ...]:
+    longest = job.config.questions.answer_tokens
+    return tuple(conversation(i, p, target(i, p, job.config.raft, longest)) for i, p in pairs)
 
 
 def _validation(job: QuestionJob) -> tuple[Example, ...]:
@@ -102,7 +109,7 @@ def _validation(job: QuestionJob) -> tuple[Example, ...]:
     if job.arm.tuned != "raft":
         return _examples(job, job.sheet.validation, 1.0)
     pairs = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
-    return tuple(conversation(i, p, target(i, p, job.config.raft)) for i, p in pairs)
+    return _with_passages(job, pairs)
 
 
 def _answer(item: Item) -> str:
