@@ -9,7 +9,8 @@ clients share the machine's cores, as on loopback they must.
 classification: texts/s of 32 clients with 1 text a request and with 16, as shares of `predict` on
 the same texts; one client's p50 beside that of a direct call; p99 / p50 at 70 % of the load.
 overload: three times the clients that the queue has room for. chat: tokens/s of eight streams
-beside one.
+beside one. adapters: memory of a server of one run of LoRA and of one of four, on the same base;
+the four differ in every weight of their adapters. --only NAME measures one of these alone.
 """
 
 import asyncio
@@ -262,6 +263,41 @@ def chat(writer: str, rounds: int) -> dict[str, Any]:
         server.end()
 
 
+def adapters(place: Path) -> dict[str, Any]:
+    """Return what three more adapters on one base cost in memory."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    first = place / "lora0"
+    harness.tailor(
+        "tune", "--method", "lora", "--epochs", "1", "--set", "train.tensorboard=false",
+        "--output", str(first),
+    )  # fmt: skip
+    runs = [first]
+    for number in range(1, 4):
+        runs.append(place / f"lora{number}")
+        shutil.copytree(first, runs[-1])
+        path = runs[-1] / "model" / "adapter_model.safetensors"
+        torch.manual_seed(number)
+        weights = {k: v + 0.01 * torch.randn_like(v) for k, v in load_file(path).items()}
+        save_file(weights, path, metadata={"format": "pt"})
+    size = (first / "model" / "adapter_model.safetensors").stat().st_size / 2**20
+    held = []
+    for many in (1, 4):
+        server = Served(*(str(run) for run in runs[:many]))
+        try:
+            held.append(server.memory_mb())
+        finally:
+            server.end()
+    return {
+        "adapter_mb": round(size, 1), "server_of_1_mb": round(held[0], 1),
+        "server_of_4_mb": round(held[1], 1),
+        "each_more_mb": round((held[1] - held[0]) / 3, 1),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Print one JSON line."""
     parser = harness.parser(__doc__)
@@ -269,18 +305,22 @@ def main() -> None:
     parser.add_argument("--writer", default="builtin:tutor")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--only", choices=("classification", "overload", "chat", "adapters"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         run = options.run
-        if run is None:
+        if run is None and options.only not in ("chat", "adapters"):
             made = Path(place) / "run"
             harness.tailor("compare", "--methods", "probe", "--output", str(made))
             run = made / "arms" / "probe"
-        result = {
-            "classification": classification(run, options.rounds, options.seconds),
-            "overload": overload(run, options.seconds),
-            "chat": chat(options.writer, options.rounds),
+        parts = {
+            "classification": lambda: classification(run, options.rounds, options.seconds),
+            "overload": lambda: overload(run, options.seconds),
+            "chat": lambda: chat(options.writer, options.rounds),
+            "adapters": lambda: adapters(Path(place)),
         }
+        names = [options.only] if options.only else list(parts)
+        result = {name: parts[name]() for name in names}
     harness.emit("serve_load", result)
 
 

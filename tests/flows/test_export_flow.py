@@ -1,6 +1,7 @@
 """`tailor export`: what is written answers as the run does, and the drift is what was measured."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tailorbird.config import load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.export import export
 from tailorbird.flows.tune import tune
+from tailorbird.flows.vllm import vllm_command
 from tiny import saved_model
 
 TEXTS = [
@@ -105,6 +107,30 @@ def test_without_an_output_it_goes_into_the_run_and_forms_are_added(runs: dict[s
     told = json.loads((place / "export.json").read_text())["forms"]
     assert [form["form"] for form in told] == ["onnx", "merge"]
     assert told[0]["bytes"] == plain.bytes == (place / "model.onnx").stat().st_size
+
+
+def test_vllm_is_given_whole_weights_of_labels(runs: dict[str, Path], tmp_path: Path) -> None:
+    place = tmp_path / "lora"
+    shutil.copytree(runs["lora"], place)
+    shutil.rmtree(place / "export", ignore_errors=True)
+    with pytest.raises(UserError, match="tuned by lora") as refused:
+        vllm_command(place)
+    assert f"tailor export {place} --merge" in (refused.value.fix or "")
+    export(place, None, ["merge"])
+    command = vllm_command(place)
+    merged = place / "export" / "merged"
+    assert command.words == (
+        "vllm", "serve", str(merged), "--served-model-name", "lora", "--runner", "pooling",
+    )  # fmt: skip
+    assert command.notes == ()
+    for path in merged.glob("*.safetensors"):
+        path.unlink()
+    (merged / "tokenizer.json").unlink()
+    (merged / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match="2 problems"):
+        vllm_command(place)
+    with pytest.raises(UserError, match="tuned by adapter"):
+        vllm_command(runs["adapter"])
 
 
 def test_what_cannot_be_exported_leaves_no_folder(runs: dict[str, Path]) -> None:

@@ -166,7 +166,7 @@ def test_answers_written_together_are_those_written_alone(openai: Any) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"tools": [{"type": "function"}]}, {"logprobs": True}, {"response_format": {"type": "x"}},
+        {"tools": [{"type": "function"}]}, {"top_logprobs": 2}, {"response_format": {"type": "x"}},
         {"frequency_penalty": 0.5}, {"logit_bias": {"5": 1}}, {"max_tokens": 10**6}, {"n": 99},
         {"messages": [{"role": "assistant", "content": "hm"}]}, {"messages": []},
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},

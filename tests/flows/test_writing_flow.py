@@ -6,6 +6,8 @@ Within this process, but for the slow ones and the second look at saved models.
 import csv
 import io
 import json
+import shlex
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -511,3 +513,33 @@ def test_every_arm_on_a_model_that_can_write(
     for name in ("adapter", "lora", "qlora", "full"):
         assert arms[name]["test"]["loss"]["value"] < arms["base"]["test"]["loss"]["value"]
     assert arms["nearest"]["test"]["choice_accuracy"]["value"] > 0.6
+
+
+def test_the_command_that_serves_a_run_by_vllm(
+    inside: Tailor, compared: tuple[Path, dict[str, Any]], tiny_decoder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(compared[0], run)
+    lora = run / "arms" / "lora"
+    printed = inside("export", lora, "--vllm")
+    assert printed.returncode == 0, printed.stderr
+    model = lora / "model"
+    assert shlex.split(printed.stdout)[:8] == [
+        "vllm", "serve", str(tiny_decoder), "--enable-lora", "--max-lora-rank", "8",
+        "--lora-modules", f"lora={model}",
+    ]  # fmt: skip
+    settings = json.loads((model / "adapter_config.json").read_text())
+    # What its loader refuses, and a rank between the sizes that it takes.
+    for change, code, text in (
+        ({"rank_pattern": {"q_proj": 24}}, 0, "--max-lora-rank 32"),
+        ({"use_dora": True}, 2, "DoRA"), ({"modules_to_save": ["lm_head"]}, 2, "lm_head"),
+        ({"bias": "all", "r": 1000}, 2, "2 problems"),
+    ):  # fmt: skip
+        (model / "adapter_config.json").write_text(json.dumps(settings | change))
+        answer = inside("export", lora, "--vllm")
+        assert answer.returncode == code and text in answer.stdout + answer.stderr
+        assert code == 0 or "--merge" in answer.stderr
+    for name in ("nearest", "base", "rag", "prompt"):
+        refused = inside("export", run / "arms" / name, "--vllm")
+        assert refused.returncode == 2 and "vLLM" in refused.stderr, name
+    assert inside("export", lora, "--vllm", "--merge").returncode == 2

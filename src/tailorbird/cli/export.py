@@ -9,6 +9,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.errors import UserError
 
 
 def export(
@@ -24,6 +25,10 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX with 8-bit weights, for CPUs.")
     ] = False,
+    vllm: Annotated[
+        bool,
+        typer.Option("--vllm", help="Print the command by which vLLM serves it, once checked."),
+    ] = False,
     trust_remote_code: options.TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
@@ -31,10 +36,16 @@ def export(
     """Write a run in a form other programs load, and say how far it drifted.
 
     What was written is loaded again and answers the run's own test examples beside it. Without a
-    form, merged weights are written.
+    form, merged weights are written. `--vllm` alone writes nothing: it looks whether the folder has
+    what vLLM needs.
 
     Example: `tailor export RUN --onnx --int8`
     """
+    if vllm:
+        if merge or onnx or int8 or output:
+            raise UserError("--vllm writes nothing", "give it alone, after the other forms")
+        _vllm(run, trust_remote_code, json)
+        return
     from tailorbird.flows.export import Form
     from tailorbird.flows.export import export as flow
 
@@ -61,3 +72,18 @@ def export(
                 f"  losses of {drift.compared} test answers differ by at most {drift.most:.2g} "
                 f"nats per token; {drift.changed} greedy answers changed"
             )
+
+
+def _vllm(run: Path, trust: bool, json: bool) -> None:
+    import shlex
+
+    from tailorbird import log
+    from tailorbird.flows.vllm import vllm_command
+
+    command = vllm_command(run, trust=trust)
+    if json:
+        print(terminal.as_json(asdict(command)))
+        return
+    print(shlex.join(command.words))
+    for note in command.notes:
+        log.say(note)

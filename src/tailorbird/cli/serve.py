@@ -52,16 +52,16 @@ def serve(
     - `tailor serve keys add laptop --scope admin`
     """
     flags = {"serve.host": host, "serve.port": port, "serve.keys": keys}
-    chosen = options.make_config(config, settings, flags)
+    effective = options.make_config(config, settings, flags)
     if runs and runs[0] == "keys":
-        _keys(runs[1:], chosen.serve.keys, tuple(scope or ["ask"]), per_minute)
+        _keys(runs[1:], effective.serve.keys, tuple(scope or ["ask"]), per_minute)
         return
     from tailorbird.serve import server
     from tailorbird.serve.catalogue import Catalogue
     from tailorbird.serve.metrics import Metrics
 
-    known, bound = server.open_keys(chosen), server.listen(chosen)
-    catalogue = Catalogue(chosen, Metrics(), trust=trust_remote_code)
+    accepted_keys, bound = server.open_keys(effective), server.listen(effective)
+    catalogue = Catalogue(effective, Metrics(), trust=trust_remote_code)
     if runs or store or model or name:
         server.fill(
             catalogue,
@@ -71,7 +71,7 @@ def serve(
         )
     else:
         server.fill_example(catalogue)
-    server.serve(catalogue, known, bound)
+    server.serve(catalogue, accepted_keys, bound)
 
 
 def _keys(words: list[str], file: str, scopes: tuple[str, ...], per_minute: int) -> None:

@@ -12,7 +12,7 @@ from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
-from tailorbird.models.generate import stream
+from tailorbird.models.generate import Sampling, stream
 from tailorbird.models.inputs import context_length
 from tailorbird.records import Example, Message
 from tailorbird.runs.folder import REPORT, RunFolder
@@ -48,14 +48,16 @@ class LocalWriter:
         """Return the prompt's length by the model's own tokenizer and template."""
         return len(self.encode(messages))
 
+    @property
+    def sampling(self) -> Sampling:
+        """How an answer is written."""
+        own = self.answering.sampling(self.ask.answer_tokens)
+        return replace(own, max_new_tokens=min(own.max_new_tokens, self.ask.answer_tokens))
+
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         """Yield the answer as it is written."""
         a = self.answering
-        sampling = a.sampling(self.ask.answer_tokens)
-        sampling = replace(
-            sampling, max_new_tokens=min(sampling.max_new_tokens, self.ask.answer_tokens)
-        )
-        yield from stream(a.model, a.tokenizer, self.encode(messages), sampling, a.device)
+        yield from stream(a.model, a.tokenizer, self.encode(messages), self.sampling, a.device)
 
     def encode(self, messages: Sequence[Message]) -> np.ndarray:
         """Return a conversation's token ids as the model is asked it."""

@@ -15,7 +15,7 @@ from tailorbird.errors import UserError
 from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, rows_of, warpers
 from tailorbird.models.inputs import base_of, context_length, left_padded
-from tailorbird.models.writing import AnswerRow, draw_tokens
+from tailorbird.models.writing import AnswerRow, TokenOdds, draw_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,9 @@ class Together:
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
             if shape:
                 tokens[i] = draw_tokens([row], shape, ids, scores[i : i + 1], [len(row.tokens)])[0]
-        for row, token in zip(rows, tokens.tolist(), strict=True):
+        for i, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            if row.top is not None and not row.done:
+                row.odds.append(_odds(scores[i], token, row.top))
             row.take(token)
 
     def _put_beside(self, cache: Any, mask: "torch.Tensor") -> None:
@@ -153,3 +155,13 @@ class Together:
                 setattr(layer, name, states[..., start:, :])
         self.rows = [self.rows[i] for i in staying]
         self._warpers = [self._warpers[i] for i in staying]
+
+
+def _odds(scores: "torch.Tensor", token: int, top: int) -> TokenOdds:
+    """Return how likely a token was by its place's scores ``[vocabulary]``."""
+    import torch
+
+    logs = torch.log_softmax(scores, dim=-1)
+    best = logs.topk(top)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return TokenOdds(token, float(logs[token]), tuple(pairs))

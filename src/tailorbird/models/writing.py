@@ -77,6 +77,21 @@ def _overlap(text: str, stop: str) -> int:
     return next((size for size in sizes if text.endswith(stop[:size])), 0)
 
 
+@dataclass(frozen=True)
+class TokenOdds:
+    """How likely a token was, by the model's own distribution, before anything reshaped it.
+
+    Attributes:
+        token: Its id.
+        log: Natural logarithm of its probability.
+        best: The likeliest tokens with theirs, the likeliest first.
+    """
+
+    token: int
+    log: float
+    best: tuple[tuple[int, float], ...] = ()
+
+
 @dataclass
 class AnswerRow:
     """One prompt and what has been written after it so far.
@@ -85,6 +100,8 @@ class AnswerRow:
         limit: Tokens that may be written.
         chances: A number in [0, 1) for each of them, which decides the draw; empty when greedy.
         on_token: Called after every token.
+        top: Of how many of the likeliest tokens the odds are noted; None: of none at all.
+        odds: Those of every token that was written.
     """
 
     index: int
@@ -96,6 +113,8 @@ class AnswerRow:
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
     abandoned: bool = False
+    top: int | None = None
+    odds: list[TokenOdds] = field(default_factory=list)
 
     @property
     def done(self) -> bool:

@@ -19,18 +19,20 @@ from tailorbird.serve.metrics import Metrics
 from tailorbird.serve.models import (
     AnyModel,
     HeadModel,
-    Store,
     VectorModel,
     WritingModel,
     open_model,
     open_run,
 )
+from tailorbird.serve.store import Asking, ServedStore
 from tailorbird.serve.weights import SharedWeights
 
 Kind = TypeVar("Kind")
 _BATCH_TOKENS = {"cpu": 4096}
 _BATCH_TOKENS_GPU = 16_384
 _RETIRE_SECONDS = 10.0
+_ASKS = 4
+"""Questions to one knowledge base whose answers a model writes at the same time."""
 
 
 @dataclass
@@ -40,42 +42,37 @@ class Entry:
     Attributes:
         name: The name.
         model: What answers.
-        lane: Where its texts wait; of a knowledge base where its questions do.
+        lane: Where its texts wait.
         chats: Where answers that it writes wait.
+        asks: Where a knowledge base's questions wait.
         vectors: Where texts wait that a knowledge base's own model embeds.
         searches: Where a knowledge base's searches wait.
         ranks: Where pairs wait that its cross-encoder scores.
-        made: When it was opened, in seconds since 1970.
+        near: Where texts wait whose nearest training examples another arm retrieves.
+        created: When it was opened, in seconds since 1970.
     """
 
     name: str
-    model: AnyModel | Store
+    model: AnyModel | ServedStore
     lane: Lane | None = None
     chats: ChatLane | None = None
+    asks: tuple[Lane, ...] = ()
     vectors: Lane | None = None
     searches: Lane | None = None
     ranks: Lane | None = None
-    made: int = field(default_factory=lambda: int(time.time()))
+    near: Lane | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def lanes(self) -> list[Lane | ChatLane]:
         """All of its queues."""
-        return [
-            x
-            for x in (self.lane, self.chats, self.vectors, self.searches, self.ranks)
-            if x is not None
-        ]
+        single = (self.lane, self.chats, self.vectors, self.searches, self.ranks, self.near)
+        return [*self.asks, *(lane for lane in single if lane is not None)]
 
-
-@dataclass(frozen=True)
-class Asking:
-    """A question on its way to a knowledge base."""
-
-    question: str
-    history: tuple[tuple[str, str], ...] = ()
-    k: int | None = None
-    where: str | None = None
-    heard: Callable[[str], None] = lambda piece: None
+    @property
+    def shortest(self) -> Lane:
+        """Where the fewest questions wait for a knowledge base."""
+        return min(self.asks, key=lambda lane: lane.waiting)
 
 
 class Catalogue:
@@ -135,14 +132,23 @@ class Catalogue:
             UserError: The name is taken, or there is none.
         """
         self._need_free(name)
-        store = Store(folder, self.config, self.weights)
+        store = ServedStore(folder, self.config, self.weights)
         slow = self.limits.deadline_seconds
 
         def ask(questions: Sequence[Asking]) -> list[Answer]:
-            return [store.answer(q.question, q.history, q.k, q.where, q.heard) for q in questions]
+            return [store.answer(question) for question in questions]
 
         def search(questions: Sequence[Asking]) -> list[list[Passage]]:
-            return [store.search(q.question, q.k, q.where) for q in questions]
+            return [store.search(question) for question in questions]
+
+        # Where a model writes, that many answers are written together.
+        many, chats = 1, None
+        if store.writer is not None:
+            many, chats = (
+                min(_ASKS, self.limits.chats),
+                self._chat_lane(f"{name}/write", store.writer),
+            )
+            store.write_by(chats)
 
         ranks = None
         if store.reranker is not None:
@@ -152,7 +158,8 @@ class Catalogue:
             name,
             store,
             ranks=ranks,
-            lane=Lane(name, ask, self._room(1, slow), self.metrics),
+            chats=chats,
+            asks=tuple(Lane(name, ask, self._room(1, slow), self.metrics) for _ in range(many)),
             vectors=self._vector_lane(f"{name}/embed", store.vectors),
             searches=Lane(f"{name}/search", search, self._room(1, slow), self.metrics),
         )
@@ -181,23 +188,27 @@ class Catalogue:
         """
         entry = Entry(name, model)
         if isinstance(model, HeadModel):
-            entry.lane = Lane(name, model.predict, self._room(self._budget()), self.metrics)
+            room = self._room(self._budget())
+            entry.lane = Lane(name, model.predict, room, self.metrics)
+            if model.near is not None:
+                entry.near = Lane(f"{name}/near", model.near, room, self.metrics)
         elif isinstance(model, VectorModel):
             entry.lane = self._vector_lane(name, model)
         elif model.answering is not None:
-            a = model.answering
-            if not Together(a.model, a.device).possible:
-                raise UserError(
-                    f"{name} keeps a state and not every token's keys and values: answers cannot "
-                    "be written together",
-                    "serve another model",
-                )
-            entry.chats = ChatLane(
-                name, a.model, a.tokenizer, a.device, self.limits, self.metrics
-            )  # fmt: skip
+            entry.chats = self._chat_lane(name, model)
         before, self.entries[name] = self.entries.get(name), entry
         if before is not None:
             _retire(before)
+
+    def _chat_lane(self, name: str, writer: Any) -> ChatLane:
+        a = writer.answering
+        if not Together(a.model, a.device).possible:
+            raise UserError(
+                f"{name} keeps a state and not every token's keys and values: answers cannot "
+                "be written together",
+                "serve another model",
+            )
+        return ChatLane(name, a.model, a.tokenizer, a.device, self.limits, self.metrics)
 
     def _vector_lane(self, name: str, model: VectorModel) -> Lane:
         return Lane(name, model.embed, self._room(self._budget()), self.metrics)
@@ -205,9 +216,9 @@ class Catalogue:
     def _budget(self) -> int:
         from tailorbird.models.device import choose
 
-        given = self.limits.batch_tokens
+        limit = self.limits.batch_tokens
         kind = choose(self.config.model.device, self.config.model.precision).kind
-        return given or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
+        return limit or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
 
     def _room(self, budget: int, stall: float | None = None) -> Room:
         limits = self.limits
@@ -287,14 +298,14 @@ def writer_of(entry: Entry) -> WritingModel | None:
     return entry.model if isinstance(entry.model, WritingModel) else None
 
 
-def store_of(entry: Entry) -> Store | None:
+def store_of(entry: Entry) -> ServedStore | None:
     """Return an entry's knowledge base if it is one."""
-    return entry.model if isinstance(entry.model, Store) else None
+    return entry.model if isinstance(entry.model, ServedStore) else None
 
 
 def vectors_of(entry: Entry) -> tuple[VectorModel, Lane] | None:
     """Return what embeds of an entry, and where its texts wait."""
-    if isinstance(entry.model, Store):
+    if isinstance(entry.model, ServedStore):
         assert entry.vectors is not None
         return entry.model.vectors, entry.vectors
     if isinstance(entry.model, VectorModel):

@@ -6,10 +6,11 @@ takes nothing with them: their row is let go before the next token.
 
 import asyncio
 import contextlib
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from tailorbird import log
 from tailorbird.models.continuous import Together, make_row
 from tailorbird.models.generate import Sampling
-from tailorbird.models.writing import AnswerRow
+from tailorbird.models.writing import AnswerRow, TokenOdds
 from tailorbird.serve.faults import RequestFault
 from tailorbird.serve.lane import explain_failure
 from tailorbird.serve.metrics import Metrics
@@ -32,7 +33,7 @@ _SLOWEST_PROMPT = 50.0
 
 
 @dataclass(eq=False)
-class Written:
+class AnswerState:
     """An answer, or what of it is there.
 
     Attributes:
@@ -40,12 +41,14 @@ class Written:
         tokens: How many were written.
         ended: Whether the model ended it, or a stop string did; False: it reached a limit.
         done: Whether nothing more comes.
+        odds: How likely each token was, where that was asked for; without those that end it.
     """
 
     text: str
     tokens: int
     ended: bool = False
     done: bool = False
+    odds: Sequence[TokenOdds] = ()
 
 
 @dataclass(eq=False)
@@ -54,9 +57,27 @@ class Chat:
 
     row: AnswerRow
     sampling: Sampling
-    tell: Callable[[Written | BaseException], None]
+    tell: Callable[[AnswerState | BaseException], None]
     arrival: float = field(default_factory=time.monotonic)
     begun: bool = False
+
+
+def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
+    """Return what of an answer can be shown."""
+    text = row.text if done else row.ending.sure_text(row.tokens)
+    odds = [one for one in row.odds if one.token not in row.ending.ids]
+    return AnswerState(text, len(row.tokens), row.ended, done, odds)
+
+
+def _late(row: AnswerRow, seconds: float) -> AnswerState:
+    """Return what is there when the time is over.
+
+    Raises:
+        RequestFault: Nothing is.
+    """
+    if not row.tokens:
+        raise RequestFault(504, f"no answer within {seconds:g} s", code="deadline")
+    return _snapshot(row, done=True)
 
 
 class ChatLane:
@@ -88,14 +109,15 @@ class ChatLane:
         self._start()
 
     async def write(
-        self, prompt: np.ndarray, sampling: Sampling, seconds: float
-    ) -> AsyncGenerator[Written, None]:
+        self, prompt: np.ndarray, sampling: Sampling, seconds: float, top: int | None = None
+    ) -> AsyncGenerator[AnswerState, None]:
         """Yield the answer as it grows; the last one is done.
 
         Args:
             prompt: Token ids.
             sampling: How it is written.
             seconds: Time until what is there is all there will be.
+            top: Of how many of the likeliest tokens the odds are noted; None: of none.
 
         Raises:
             RequestFault: No room (429), no worker (503), nothing in time (504), or the model
@@ -103,16 +125,14 @@ class ChatLane:
             UserError: The prompt leaves no room for an answer.
         """
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[Written | BaseException] = asyncio.Queue()
+        pieces: asyncio.Queue[AnswerState | BaseException] = asyncio.Queue()
 
-        def tell(piece: Written | BaseException) -> None:
+        def tell(piece: AnswerState | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the server ended meanwhile
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        row = make_row(self._model, self._tokenizer, prompt, sampling)
-        chat = Chat(row, sampling, tell)
-        row.on_token = lambda: tell(Written(row.ending.sure_text(row.tokens), len(row.tokens)))
-        self._admit(chat)
+        chat = self._begin(prompt, sampling, tell, top)
+        row = chat.row
         end = loop.time() + seconds
         try:
             while True:
@@ -120,10 +140,7 @@ class ChatLane:
                     async with asyncio.timeout_at(end):
                         piece = await pieces.get()
                 except TimeoutError:
-                    if not row.tokens:
-                        why = f"no answer within {seconds:g} s"
-                        raise RequestFault(504, why, code="deadline") from None
-                    yield Written(row.text, len(row.tokens), False, done=True)
+                    yield _late(row, seconds)
                     return
                 if isinstance(piece, BaseException):
                     raise piece
@@ -131,15 +148,48 @@ class ChatLane:
                 if piece.done:
                     return
         finally:
-            row.abandoned = True
             self._withdraw(chat)
 
-    async def whole(self, prompt: np.ndarray, sampling: Sampling, seconds: float) -> Written:
+    async def whole(
+        self, prompt: np.ndarray, sampling: Sampling, seconds: float, top: int | None = None
+    ) -> AnswerState:
         """Return the answer when it is done; see `write`."""
-        async with contextlib.aclosing(self.write(prompt, sampling, seconds)) as pieces:
+        async with contextlib.aclosing(self.write(prompt, sampling, seconds, top)) as pieces:
             async for piece in pieces:
                 last = piece
         return last
+
+    def stream(
+        self, prompt: np.ndarray, sampling: Sampling, seconds: float
+    ) -> Iterator[AnswerState]:
+        """Yield the answer as it grows, for a thread that waits; see `write`."""
+        pieces: queue.SimpleQueue[AnswerState | BaseException] = queue.SimpleQueue()
+        end = time.monotonic() + seconds
+        chat = self._begin(prompt, sampling, pieces.put)
+        try:
+            while True:
+                try:
+                    piece = pieces.get(timeout=max(0.0, end - time.monotonic()))
+                except queue.Empty:
+                    piece = _late(chat.row, seconds)
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+                if piece.done:
+                    return
+        finally:
+            self._withdraw(chat)
+
+    def _begin(
+        self, prompt: np.ndarray, sampling: Sampling,
+        tell: Callable[[AnswerState | BaseException], None], top: int | None = None,
+    ) -> Chat:  # fmt: skip
+        row = make_row(self._model, self._tokenizer, prompt, sampling)
+        row.top = top
+        row.on_token = lambda: tell(_snapshot(row))
+        chat = Chat(row, sampling, tell)
+        self._admit(chat)
+        return chat
 
     def _admit(self, chat: Chat) -> None:
         limits = self._limits
@@ -163,6 +213,7 @@ class ChatLane:
             self._changed.notify()
 
     def _withdraw(self, chat: Chat) -> None:
+        chat.row.abandoned = True
         with self._changed:
             if chat in self._queue:
                 self._queue.remove(chat)
@@ -235,7 +286,7 @@ class ChatLane:
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
                 self._metrics.tokens(self.name, len(row.tokens))
-                chat.tell(Written(row.text, len(row.tokens), row.ended, done=True))
+                chat.tell(_snapshot(row, done=True))
         self._rows = [chat for chat in self._rows if not chat.row.done]
 
     # --- what watches it ----------------------------------------------------------------------

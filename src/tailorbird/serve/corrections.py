@@ -48,8 +48,8 @@ class Corrections:
             self._all[identity] = _Correction(model, line, text, label)
             while len(self._all) > MOST:
                 del self._all[next(iter(self._all))]
-        learnt = model.learn is not None
-        return {"id": identity, "model": name, "learnt": learnt, "message": message}
+        at_once = model.learn is not None
+        return {"id": identity, "model": name, "learnt": at_once, "message": message}
 
     def undo(self, identity: str) -> None:
         """Take a correction back.
@@ -58,13 +58,14 @@ class Corrections:
             RequestFault: It is not known, or undone already.
         """
         with self._guard:
-            kept = self._all.pop(identity, None)
-            if kept is None:
+            correction = self._all.pop(identity, None)
+            if correction is None:
                 raise RequestFault(404, "there is no such correction", "id", "no_correction")
-            if kept.model.unlearn is not None:
-                kept.model.unlearn(kept.text, kept.label)
+            model = correction.model
+            if model.unlearn is not None:
+                model.unlearn(correction.text, correction.label)
             else:
-                _without(kept.model.folder / CORRECTIONS, kept.line)
+                _without(model.folder / CORRECTIONS, correction.line)
 
 
 def _append(path: Path, line: str) -> None:
@@ -77,7 +78,7 @@ def _append(path: Path, line: str) -> None:
 
 
 def _without(path: Path, line: str) -> None:
-    lines = [kept for kept in path.read_text(encoding="utf-8").split("\n") if kept]
+    rows = [row for row in path.read_text(encoding="utf-8").split("\n") if row]
     fresh = path.with_name(f".{path.name}.part")
-    fresh.write_text("".join(f"{kept}\n" for kept in lines if kept != line), encoding="utf-8")
+    fresh.write_text("".join(f"{row}\n" for row in rows if row != line), encoding="utf-8")
     fresh.replace(path)

@@ -23,17 +23,17 @@ def evidence_of(arm: Path) -> dict[str, Any]:
     names = [a for a in report.arms if a.name == arm.name] if folder != arm else report.arms[:1]
     if not names:
         raise UserError(f"the report has no arm {arm.name}", "compare again")
-    found = names[0]
-    score = found.test.get(report.headline)
+    entry = names[0]
+    score = entry.test.get(report.headline)
     return {
         "headline": report.headline,
         "score": score and {"value": score.value, "low": score.low, "high": score.high},
         "calibration": [
             {"confidence": b.confidence, "accuracy": b.accuracy, "count": b.count}
-            for b in found.calibration
+            for b in entry.calibration
         ],
-        "ms_per_example": found.cost.predict_ms_per_example,
-        "train_seconds": found.cost.train_seconds,
+        "ms_per_example": entry.cost.predict_ms_per_example,
+        "train_seconds": entry.cost.train_seconds,
     }
 
 

@@ -77,9 +77,9 @@ def refuse(message: str, param: str | None = None, code: str | None = None) -> R
     return RequestFault(400, message, param, code)
 
 
-def no_model(known: Iterable[str]) -> RequestFault:
+def no_model(served: Iterable[str]) -> RequestFault:
     """Return the fault of a model that is not served."""
-    names = ", ".join(sorted(known)) or "none"
+    names = ", ".join(sorted(served)) or "none"
     message = f"there is no such model here; there are: {names}"
     return RequestFault(404, message, "model", "model_not_found")
 
@@ -110,10 +110,10 @@ def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) ->
         return refuse(f"there is a field that this route does not know{near}", code="unknown_field")
     if error["type"] == "json_invalid" or not place:
         return refuse("the body must be a JSON object (application/json)", code="invalid_json")
-    known = name if name in known_fields else None
+    param = name if name in known_fields else None
     where = ".".join(str(p) for p in place if isinstance(p, int) or p in known_fields)
     message = re.sub(r", input: .*", "", str(error["msg"]))
-    return refuse(f"{where or 'a field'}: {message}", known, str(error["type"]))
+    return refuse(f"{where or 'a field'}: {message}", param, str(error["type"]))
 
 
 def of_user_error(error: UserError) -> RequestFault:

@@ -89,9 +89,9 @@ class Keys:
         """Return what is known of a key; every one is compared, in constant time."""
         digest = hash_key(key)
         match = None
-        for known in self.all():
-            if compare_digest(known.digest, digest):
-                match = known
+        for entry in self.all():
+            if compare_digest(entry.digest, digest):
+                match = entry
         return match
 
     def take(self, key: Key) -> float:
@@ -120,7 +120,7 @@ class Keys:
                     f"there is no scope {scope!r}{did_you_mean(scope, SCOPES)}",
                     f"choose of: {', '.join(SCOPES)}",
                 )
-        if any(known.name == name for known in self.all()):
+        if any(entry.name == name for entry in self.all()):
             raise UserError(f"there is a key {name!r} already", "revoke it first, or name another")
         key = _PREFIX + secrets.token_urlsafe(32)
         new = Key(name, hash_key(key), scopes, per_minute, round(time.time(), 3))
@@ -133,11 +133,11 @@ class Keys:
         Raises:
             UserError: There is none of that name.
         """
-        known = self.all()
-        if name not in [key.name for key in known]:
-            near = did_you_mean(name, [key.name for key in known])
+        entries = self.all()
+        if name not in [key.name for key in entries]:
+            near = did_you_mean(name, [key.name for key in entries])
             raise UserError(f"there is no key {name!r}{near}", "see: tailor serve keys list")
-        self._write(tuple(key for key in known if key.name != name))
+        self._write(tuple(key for key in entries if key.name != name))
 
     def _write(self, keys: tuple[Key, ...]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

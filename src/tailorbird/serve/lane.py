@@ -44,7 +44,7 @@ class Room:
 
 
 @dataclass(eq=False)
-class Job:
+class LaneJob:
     """The texts of one request.
 
     Attributes:
@@ -67,13 +67,13 @@ class Job:
         self.outputs = [None] * self.missing
 
 
-Item = tuple[Job, int]
+Item = tuple[LaneJob, int]
 
 
 def cut(items: Sequence[Item], budget: int) -> list[list[Item]]:
     """Return batches of similar lengths, the shortest first, none over the budget but single ones.
 
-    >>> job = Job("abcd", [9, 1, 8, 2], 0.0, print)
+    >>> job = LaneJob("abcd", [9, 1, 8, 2], 0.0, print)
     >>> [[i for _, i in batch] for batch in cut([(job, i) for i in range(4)], 16)]
     [[1, 3], [2], [0]]
     """
@@ -143,7 +143,7 @@ class Lane:
             with contextlib.suppress(RuntimeError):  # the server ended meanwhile
                 loop.call_soon_threadsafe(settle, error)
 
-        job = Job(inputs, tokens, time.monotonic() + seconds, finish)
+        job = LaneJob(inputs, tokens, time.monotonic() + seconds, finish)
         if not inputs:
             return []
         self._admit(job)
@@ -175,7 +175,7 @@ class Lane:
                 429, "too much waits for this model", code="overloaded", retry_seconds=self._wait()
             )
 
-    def _admit(self, job: Job) -> None:
+    def _admit(self, job: LaneJob) -> None:
         size = sum(job.tokens)
         with self._changed:
             self.need_room(len(job.inputs), size)
@@ -192,7 +192,7 @@ class Lane:
         self._tokens += tokens
         self._metrics.waiting(self.name, self._inputs)
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, job: LaneJob) -> None:
         """Take what still waits of a job out of the queue."""
         job.abandoned = True
         if not job.missing:

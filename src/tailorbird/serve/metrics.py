@@ -44,7 +44,7 @@ class Metrics:
             Histogram, "time_to_first_token_seconds", "Until an answer begins.", model,
             buckets=_SECONDS,
         )  # fmt: skip
-        self._written = make(Counter, "written_tokens", "Tokens of answers.", model)
+        self._answer_tokens = make(Counter, "written_tokens", "Tokens of answers.", model)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request by its route's pattern."""
@@ -75,7 +75,7 @@ class Metrics:
 
     def tokens(self, model: str, count: int) -> None:
         """Count tokens that were written."""
-        self._written.labels(model).inc(count)
+        self._answer_tokens.labels(model).inc(count)
 
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""

@@ -1,11 +1,10 @@
 """Runs, base models and knowledge bases as the server uses them: the one place that opens them."""
 
 import copy
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,12 +12,9 @@ from tailorbird.config import Config
 from tailorbird.data.encode import Text, words_of
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
-from tailorbird.records import Answer, Example, Message, Passage
-from tailorbird.runs.folder import RunFolder
+from tailorbird.records import Example, Message, Neighbour
+from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.serve.weights import SharedWeights
-
-Outcome = TypeVar("Outcome")
-_MOST_READS = 4
 
 Purposed = tuple[Literal["", "query", "document"], str]
 """A text to embed, and what for: models may want other words before a question."""
@@ -39,6 +35,8 @@ class HeadModel:
         base: The base model's name.
         learn: Takes a text with its label at once; None: the run learns by training only.
         unlearn: Takes that back.
+        near: Texts -> the labelled examples of its training that are nearest to each, where another
+            arm of its comparison retrieves and this one does not.
     """
 
     task: str
@@ -51,6 +49,7 @@ class HeadModel:
     base: str
     learn: Callable[[str, str], None] | None = None
     unlearn: Callable[[str, str], None] | None = None
+    near: Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None = None
 
 
 @dataclass
@@ -81,6 +80,10 @@ class WritingModel:
             changes |= {"top_p": 1.0, "top_k": None, "min_p": 0.0}
         return replace(own, **changes)
 
+    def token(self, token: int) -> str:
+        """Return the text of one token; of a part of a character the sign for what is broken."""
+        return str(self.answering.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
     @property
     def context(self) -> int:
         """Tokens of prompt and answer together."""
@@ -95,6 +98,7 @@ class VectorModel:
         embed: Texts, each with what for -> unit vectors ``[n, dimension]``.
         count: Length of a text in tokens.
         decode: Token ids -> text.
+        vocabulary: How many tokens there are.
         longest: Tokens that it reads.
         dimension: Of its vectors.
     """
@@ -102,127 +106,10 @@ class VectorModel:
     embed: Callable[[Sequence[Purposed]], np.ndarray]
     count: Callable[[Any], int]
     decode: Callable[[Sequence[int]], str]
+    vocabulary: int
     longest: int
     dimension: int
     base: str
-
-
-class Store:
-    """A knowledge base.
-
-    Args:
-        folder: Where it is.
-        config: Settings; `retrieve` and `ask` are looked at.
-        weights: Of all that is served: what is equal is held once.
-
-    Raises:
-        UserError: There is none, or it is damaged.
-    """
-
-    def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
-        from tailorbird.flows.ask import open_answerer
-        from tailorbird.knowledge.base import KnowledgeFolder
-
-        self.folder, self.config = folder, config
-        self._answerer = open_answerer(folder, config)
-        self._kb = cast(KnowledgeFolder, self._answerer.kb)
-        self._writing = threading.Lock()
-        # Loaded now rather than by the first question.
-        self.vectors = _vector_model(self._kb.embedder, self._kb.settings.embedder)
-        weights.share(self._answerer)
-
-    def answer(
-        self, question: str, history: Sequence[tuple[str, str]] = (), k: int | None = None,
-        where: str | None = None, heard: Callable[[str], None] = lambda piece: None,
-    ) -> Answer:  # fmt: skip
-        """Return the answer to a question.
-
-        Args:
-            question: In words.
-            history: Questions and answers before it.
-            k: Passages to retrieve.
-            where: Condition on the documents' metadata.
-            heard: Called with each piece as a model writes it.
-        """
-        told = False
-
-        def write() -> Answer:
-            nonlocal told
-            for piece in self._answerer.stream(question, history, where, k):
-                if isinstance(piece, Answer):
-                    return piece
-                heard(piece)
-                told = True
-            raise AssertionError("a stream ends with its answer")
-
-        return self._steady(write, lambda: told)
-
-    def search(
-        self, question: str, k: int | None = None, where: str | None = None
-    ) -> list[Passage]:
-        """Return the best passages, best first, numbered."""
-        return self._steady(lambda: self._answerer.passages(question, where, k), lambda: False)
-
-    def _steady(self, read: Callable[[], Outcome], told: Callable[[], bool]) -> Outcome:
-        """Read again what was read while documents were replaced.
-
-        A search whose moment is before may find the index after, where the old text is gone.
-        """
-        outcome = None
-        for _ in range(_MOST_READS):
-            before = self._moment()
-            outcome = read()
-            if told() or self._moment() == before:
-                break
-        assert outcome is not None
-        return outcome
-
-    def _moment(self) -> tuple[int, int]:
-        with self._kb.reading() as view:
-            return view.moment()
-
-    @property
-    def reranker(self) -> Any:
-        """The cross-encoder that ranks its hits; None where there is none."""
-        return self._answerer.retriever.reranker
-
-    def text(self, source: str) -> str | None:
-        """Return a document's text; None where there is no such document."""
-        with self._kb.reading() as view:
-            return view.text(source) if source in view.sources() else None
-
-    def documents(self) -> list[dict[str, Any]]:
-        """Return every document: source, title, chunks, digest."""
-        from tailorbird.flows.upkeep import listed
-
-        with self._writing:
-            return listed(self._kb)
-
-    def put(self, path: Path, name: str) -> dict[str, Any]:
-        """Put a file in under a name, in place of what had it.
-
-        Returns:
-            What was done; `skipped` holds why it was not.
-        """
-        from tailorbird.flows.index import put_file
-
-        with self._writing:
-            return put_file(self._kb, path, name).to_json()
-
-    def remove(self, source: str) -> int:
-        """Delete a document, or all those of a file; return how many there were.
-
-        Raises:
-            UserError: There is none.
-        """
-        from tailorbird.flows.index import remove
-
-        with self._writing:
-            return remove(self._kb, [source])
-
-    def close(self) -> None:
-        """Close its files."""
-        self._kb.close()
 
 
 AnyModel = HeadModel | WritingModel | VectorModel
@@ -264,7 +151,26 @@ def open_run(
         base=_base_name(place),
         learn=(lambda text, label: loaded.add([text], [label])) if learns else None,
         unlearn=loaded.remove if learns else None,
+        near=None if learns else _examples_beside(place, weights, trust=trust),
     )
+
+
+def _examples_beside(
+    folder: RunFolder, weights: SharedWeights, *, trust: bool
+) -> Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None:
+    """Return what retrieves the training examples in the same comparison; None: no arm does."""
+    from tailorbird.arms import RETRIEVAL
+    from tailorbird.arms.predictor import HeadPredictor
+    from tailorbird.arms.saved import open_arm
+
+    other = RunFolder(folder.path.parent / RETRIEVAL)
+    if folder.path.parent.name != ARMS or not other.file(MODEL).is_dir():
+        return None
+    retrieval = open_arm(other, trust=trust)
+    if not isinstance(retrieval, HeadPredictor):
+        return None
+    weights.share(retrieval)
+    return retrieval.source.near
 
 
 def open_model(name: str, config: Config, weights: SharedWeights) -> WritingModel | VectorModel:
@@ -282,7 +188,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
         model = config.model.model_copy(update={"name": name})
         embedder = Embedder(model, choose(model.device, model.precision))
         weights.share(embedder)
-        return _vector_model(embedder, name)
+        return vector_model(embedder, name)
     writer = open_writer(name, config)
     weights.share(writer)
     return WritingModel(writer.answering, writer.encode, None, 256, name)
@@ -293,8 +199,8 @@ def _writing_run(writer: Any, folder: Path) -> WritingModel:
         return Example(messages[-1].content, messages=tuple(messages))
 
     def encode(messages: Sequence[Message]) -> np.ndarray:
-        asked = [example(messages)]
-        ids: np.ndarray = writer.encode(asked)[0]
+        prompts = [example(messages)]
+        ids: np.ndarray = writer.encode(prompts)[0]
         return ids
 
     def look_up(messages: Sequence[Message]) -> str:
@@ -311,7 +217,8 @@ def _writing_run(writer: Any, folder: Path) -> WritingModel:
     )
 
 
-def _vector_model(embedder: Any, name: str) -> VectorModel:
+def vector_model(embedder: Any, name: str) -> VectorModel:
+    """Return an embedder as the server uses it."""
     how = {"": embedder.embed, "query": embedder.embed_queries}
     how["document"] = embedder.embed_documents
 
@@ -327,6 +234,7 @@ def _vector_model(embedder: Any, name: str) -> VectorModel:
         embed=embed,
         count=_counter(embedder.tokenizer),
         decode=lambda ids: embedder.tokenizer.decode(ids, skip_special_tokens=True),
+        vocabulary=len(embedder.tokenizer),
         longest=embedder.max_length,
         dimension=embedder.dimension,
         base=name,

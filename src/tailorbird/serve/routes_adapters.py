@@ -63,11 +63,11 @@ def _root(catalogue: Catalogue) -> Path:
     return Path(root).expanduser().resolve()
 
 
-def _place(catalogue: Catalogue, given: str) -> Path:
+def _place(catalogue: Catalogue, folder: str) -> Path:
     """Return a folder below the one that is allowed, links followed."""
     root = _root(catalogue)
     try:
-        place = (root / given).resolve()
+        place = (root / folder).resolve()
         there = place.is_relative_to(root) and place != root and place.is_dir()
     except (OSError, ValueError):
         there = False

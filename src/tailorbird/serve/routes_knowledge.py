@@ -10,18 +10,18 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from tailorbird.errors import UserError
 from tailorbird.records import Answer, Passage
 from tailorbird.serve.app import catalogue_of, event, unless_gone
-from tailorbird.serve.catalogue import Asking, Entry, store_of
-from tailorbird.serve.chats import Written
+from tailorbird.serve.catalogue import Entry, store_of
+from tailorbird.serve.chats import AnswerState
 from tailorbird.serve.faults import RequestFault, of_user_error, refuse
-from tailorbird.serve.models import Store
 from tailorbird.serve.shapes import Body, ChatBody, Name, Words
-from tailorbird.serve.writing import one_piece, respond_whole, stream_of
+from tailorbird.serve.store import Asking, ServedStore
+from tailorbird.serve.writing import AnswerForm, one_piece, respond_whole, stream_of
 
 router = APIRouter()
 _MARK = re.compile(r"\[(\d+)\]")
@@ -46,13 +46,63 @@ class AskBody(Body):
     stream: StrictBool | None = None
 
 
+_SIGNS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+
+
+class MetadataFilter(Body):
+    """A filter on one key of the documents' metadata, as OpenAI's clients send it."""
+
+    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+    key: Annotated[Words, Field(min_length=1)]
+    value: Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=1000)]
+
+    def words(self) -> str:
+        """Return it as `tailor ask` takes conditions.
+
+        Raises:
+            RequestFault: One value where several are needed, or the other way round.
+        """
+        name = "`" + self.key.replace("`", "``") + "`"
+        if isinstance(self.value, list) != (self.type in ("in", "nin")):
+            raise refuse("a list of values goes with in and nin, one value with others", "filters")
+        if isinstance(self.value, list):
+            any_of = f"{name} in ({', '.join(map(_literal, self.value))})"
+            return any_of if self.type == "in" else f"not ({any_of})"
+        return f"{name} {_SIGNS[self.type]} {_literal(self.value)}"
+
+
+class CompoundFilter(Body):
+    """Filters of which all or any must hold."""
+
+    type: Literal["and", "or"]
+    filters: Annotated[list["MetadataFilter | CompoundFilter"], Field(min_length=1, max_length=100)]
+
+    def words(self) -> str:
+        """See `MetadataFilter.words`."""
+        return f" {self.type} ".join(f"({part.words()})" for part in self.filters)
+
+
+def _literal(value: str | bool | int | float) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value).lower()
+
+
 class SearchBody(Body):
     """`POST /v1/vector_stores/{id}/search`; `where` is the condition of `tailor ask`."""
 
     query: Words | Annotated[list[Words], Field(min_length=1, max_length=1)]
     max_num_results: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
     rewrite_query: Literal[False] | None = None
+    filters: MetadataFilter | CompoundFilter | None = None
     where: Words | None = None
+
+    def condition(self) -> str | None:
+        """Return `filters` and `where` as one condition; None where neither is given."""
+        parts = [] if self.where is None else [self.where]
+        parts += [] if self.filters is None else [self.filters.words()]
+        return " and ".join(f"({part})" for part in parts) or None
 
 
 # --- asking -----------------------------------------------------------------------------------
@@ -80,15 +130,17 @@ async def _answer(entry: Entry, asking: Asking, request: Request) -> Answer:
     catalogue = catalogue_of(request)
     if not asking.question.strip():
         raise refuse("the question is empty", "question", "empty")
-    assert entry.lane is not None
     length = _length(entry, asking.question)
     answer: Answer
-    (answer,) = await entry.lane.run([asking], [length], catalogue.limits.deadline_seconds)
+    try:
+        (answer,) = await entry.shortest.run([asking], [length], catalogue.limits.deadline_seconds)
+    finally:
+        asking.left.set()
     return answer
 
 
 def _length(entry: Entry, text: str) -> int:
-    assert isinstance(entry.model, Store)
+    assert isinstance(entry.model, ServedStore)
     return entry.model.vectors.count(text)
 
 
@@ -99,15 +151,14 @@ async def _ask_events(
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
-    def heard(piece: str) -> None:
+    def on_piece(piece: str) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
     if not body.question.strip():
         raise refuse("the question is empty", "question", "empty")
-    assert entry.lane is not None
-    asking = Asking(body.question, history, body.k, body.where, heard)
+    asking = Asking(body.question, history, body.k, body.where, on_piece)
     length = _length(entry, body.question)
-    task = asyncio.ensure_future(entry.lane.run([asking], [length], seconds))
+    task = asyncio.ensure_future(entry.shortest.run([asking], [length], seconds))
     task.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
         await asyncio.sleep(0)
@@ -125,6 +176,7 @@ async def _ask_events(
             yield event({"type": "answer", **shown_answer(answer, entry.name)})
         yield event("[DONE]")
     finally:
+        asking.left.set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -176,6 +228,8 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
     for name in ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens"):
         if getattr(body, name) is not None:
             raise refuse("a knowledge base answers as its settings say; leave this out", name)
+    if body.logprobs:
+        raise refuse("a knowledge base's answer has no odds of its tokens", "logprobs")
     if body.n not in (None, 1) or body.stream_options is not None:
         name = "n" if body.n not in (None, 1) else "stream_options"
         raise refuse("a knowledge base gives one answer and counts no tokens", name)
@@ -186,11 +240,11 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
     words = [message.content for message in messages]
     history = tuple(zip(words[0:-1:2], words[1::2], strict=True))
     answer = await unless_gone(request, _answer(entry, Asking(words[-1], history), request))
-    whole = Written(answer.text, 0, ended=True, done=True)
+    whole = AnswerState(answer.text, 0, ended=True, done=True)
     notes = annotations_of(answer, entry.name)
     if body.stream:
-        return stream_of(body, one_piece(whole), 0, annotations=notes)
-    return respond_whole(body, "chat", [whole], None, notes)
+        return stream_of(body, one_piece(whole), 0, AnswerForm(chat=True), notes)
+    return respond_whole(body, AnswerForm(chat=True), [whole], None, notes)
 
 
 # --- searching --------------------------------------------------------------------------------
@@ -205,7 +259,7 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
     if not query.strip():
         raise refuse("the question is empty", "query", "empty")
     assert entry.searches is not None
-    asking = Asking(query, k=body.max_num_results or 10, where=body.where)
+    asking = Asking(query, k=body.max_num_results or 10, where=body.condition())
     work = entry.searches.run([asking], [_length(entry, query)], catalogue.limits.deadline_seconds)
     passages: Sequence[Passage]
     (passages,) = await unless_gone(request, work)
@@ -224,7 +278,7 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
 # --- documents --------------------------------------------------------------------------------
 
 
-def _store(request: Request, name: str) -> Store:
+def _store(request: Request, name: str) -> ServedStore:
     _, store = catalogue_of(request).pick(name, store_of, "that is a knowledge base")
     return store
 
@@ -234,7 +288,7 @@ async def stores(request: Request) -> Response:
     """List the knowledge bases."""
     entries = [e for e in catalogue_of(request).entries.values() if store_of(e) is not None]
     data = [
-        {"id": e.name, "object": "vector_store", "name": e.name, "created_at": e.made}
+        {"id": e.name, "object": "vector_store", "name": e.name, "created_at": e.created}
         for e in entries
     ]
     return JSONResponse({"object": "list", "data": data, "has_more": False})

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from tailorbird.records import Neighbour
 from tailorbird.serve.app import catalogue_of, unless_gone
 from tailorbird.serve.catalogue import Entry, head_of
 from tailorbird.serve.faults import refuse
@@ -60,8 +61,8 @@ async def decide(body: DecisionBody, request: Request) -> Response:
     need_labels(model, ("classification", "multilabel"))
     for question in body.questions:
         _check_question(question, model)
-    given = body.input
-    text = given if isinstance(given, str) else "\n".join(turn.words for turn in given)
+    content = body.input
+    text = content if isinstance(content, str) else "\n".join(turn.words for turn in content)
     (answer,), (length,) = await answers_of(request, entry, model, [text], "input")
     answers = [_decision(question, answer.probabilities, model) for question in body.questions]
     usage = {
@@ -172,12 +173,12 @@ async def predict(body: PredictBody, request: Request) -> Response:
     return JSONResponse(rows if batch else rows[0], headers=headers)
 
 
-def _tei_inputs(given: Any, model: HeadModel) -> tuple[list[Any], bool]:
+def _tei_inputs(content: Any, model: HeadModel) -> tuple[list[Any], bool]:
     """Return texts or pairs, and whether they are a batch."""
-    batch = isinstance(given, list) and bool(given) and isinstance(given[0], list)
-    if isinstance(given, list) and not given:
+    batch = isinstance(content, list) and bool(content) and isinstance(content[0], list)
+    if isinstance(content, list) and not content:
         raise refuse("give at least one text", "inputs", "count")
-    items = [[given]] if isinstance(given, str) else given if batch else [given]
+    items = [[content]] if isinstance(content, str) else content if batch else [content]
     width = 2 if model.pairs else 1
     if any(len(item) != width for item in items):
         reads = "pairs of texts" if model.pairs else "single texts"
@@ -225,7 +226,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     ]
     near = [
         {"text": n.text, "label": n.label, "similarity": n.similarity}
-        for n in getattr(answers[0], "neighbours", ())
+        for n in await _neighbours(request, entry, model, body.input, answers[0])
     ]
     return JSONResponse(
         {
@@ -233,6 +234,20 @@ async def explain(body: ExplainBody, request: Request) -> Response:
             "probabilities": answers[0].probabilities, "words": words, "neighbours": near,
         }
     )  # fmt: skip
+
+
+async def _neighbours(
+    request: Request, entry: Entry, model: HeadModel, text: str, answer: Any
+) -> Sequence[Neighbour]:
+    """Return the training examples nearest to a text: those that voted, or another arm's."""
+    own: Sequence[Neighbour] = getattr(answer, "neighbours", ())
+    if own or entry.near is None:
+        return own
+    seconds = catalogue_of(request).limits.deadline_seconds
+    work = entry.near.run([text], [min(model.count(text), model.longest)], seconds)
+    (near,) = await unless_gone(request, work)
+    examples: Sequence[Neighbour] = near
+    return examples
 
 
 def _explained(label: str | None, model: HeadModel, answer: Any) -> str:

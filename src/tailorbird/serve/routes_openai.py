@@ -14,11 +14,12 @@ from tailorbird.models.generate import Sampling
 from tailorbird.records import Message
 from tailorbird.serve.app import catalogue_of, unless_gone
 from tailorbird.serve.catalogue import Catalogue, Entry, vectors_of, writer_of
-from tailorbird.serve.chats import Written
+from tailorbird.serve.chats import AnswerState
 from tailorbird.serve.faults import no_model, refuse
-from tailorbird.serve.models import HeadModel, Store, VectorModel, WritingModel
+from tailorbird.serve.models import HeadModel, VectorModel, WritingModel
 from tailorbird.serve.shapes import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
-from tailorbird.serve.writing import Answers, one_piece, respond_whole, stream_of
+from tailorbird.serve.store import ServedStore
+from tailorbird.serve.writing import AnswerBatch, AnswerForm, one_piece, respond_whole, stream_of
 
 router = APIRouter()
 
@@ -41,8 +42,8 @@ async def one_model(name: str, request: Request) -> Response:
 
 def _listed(entry: Entry) -> dict[str, Any]:
     model = entry.model
-    base = None if isinstance(model, Store) else model.base or None
-    about: dict[str, Any] = {"task": "answering" if isinstance(model, Store) else "embedding"}
+    base = None if isinstance(model, ServedStore) else model.base or None
+    about: dict[str, Any] = {"task": "answering" if isinstance(model, ServedStore) else "embedding"}
     longest: int | None = None
     if isinstance(model, HeadModel):
         about = {"task": model.task, "labels": list(model.labels), "pairs": model.pairs}
@@ -54,7 +55,7 @@ def _listed(entry: Entry) -> dict[str, Any]:
         longest = model.longest
     parent = base if base != entry.name and isinstance(model, HeadModel | WritingModel) else None
     return {
-        "id": entry.name, "object": "model", "created": entry.made, "owned_by": "tailorbird",
+        "id": entry.name, "object": "model", "created": entry.created, "owned_by": "tailorbird",
         "root": base.rpartition("/")[2] if base else entry.name,
         "parent": parent.rpartition("/")[2] if parent else None,
         "max_model_len": longest, **about,
@@ -70,9 +71,11 @@ async def chat(body: ChatBody, request: Request) -> Response:
     from tailorbird.serve.routes_knowledge import chat_with_store
 
     catalogue = catalogue_of(request)
-    if isinstance(getattr(catalogue.entries.get(body.model), "model", None), Store):
+    if isinstance(getattr(catalogue.entries.get(body.model), "model", None), ServedStore):
         return await chat_with_store(body, request)
     entry, model = catalogue.pick(body.model, writer_of, "that writes")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise refuse("top_logprobs needs logprobs", "top_logprobs")
     if body.max_tokens and body.max_completion_tokens:
         raise refuse("give max_tokens or max_completion_tokens, not both", "max_tokens")
     most = body.max_completion_tokens or body.max_tokens
@@ -80,8 +83,11 @@ async def chat(body: ChatBody, request: Request) -> Response:
     if model.copy is not None:
         return await _copied(model, messages, body, request)
     prompt = await asyncio.to_thread(model.encode, messages)
-    answers = Answers(catalogue, entry, body, [prompt], _sampling(model, body, most, catalogue))
-    return await answers.respond(request, "chat")
+    sampling = _sampling(model, body, most, catalogue)
+    answers = AnswerBatch(
+        catalogue, entry, body, [prompt], sampling, AnswerForm(chat=True, decode=model.token)
+    )
+    return await answers.respond(request)
 
 
 def conversation(turns: Sequence[Turn]) -> list[Message]:
@@ -105,24 +111,29 @@ async def complete(body: CompletionBody, request: Request) -> Response:
     entry, model = catalogue.pick(body.model, writer_of, "that writes")
     if model.copy is not None:
         raise refuse("this run looks its answers up and writes on after nothing", "model")
-    given: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
-    if given and isinstance(given[0], int):
-        given = [given]
-    if not 0 < len(given) <= catalogue.limits.request_inputs:
+    items: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
+    if items and isinstance(items[0], int):
+        items = [items]
+    if not 0 < len(items) <= catalogue.limits.request_inputs:
         raise refuse(f"give 1 to {catalogue.limits.request_inputs} prompts", "prompt")
     tokenizer = model.answering.tokenizer
+    size = model.answering.model.get_input_embeddings().weight.shape[0]
     arrays = [
-        np.asarray(tokenizer(p)["input_ids"] if isinstance(p, str) else _checked_ids(p, model))
-        for p in given
+        np.asarray(
+            tokenizer(p)["input_ids"] if isinstance(p, str) else _checked_ids(p, size, "prompt")
+        )
+        for p in items
     ]
     sampling = _sampling(model, body, body.max_tokens or 16, catalogue)
-    return await Answers(catalogue, entry, body, arrays, sampling).respond(request, "text")
+    answers = AnswerBatch(
+        catalogue, entry, body, arrays, sampling, AnswerForm(chat=False, decode=model.token)
+    )
+    return await answers.respond(request)
 
 
-def _checked_ids(ids: Sequence[int], model: WritingModel) -> Sequence[int]:
-    size = model.answering.model.get_input_embeddings().weight.shape[0]
+def _checked_ids(ids: Sequence[int], size: int, param: str) -> Sequence[int]:
     if any(not 0 <= token < size for token in ids):
-        raise refuse("a token is none of the model's", "prompt")
+        raise refuse("a token is none of the model's", param)
     return ids
 
 
@@ -147,12 +158,14 @@ async def _copied(
     for name in (*settings, "n"):
         if getattr(body, name) not in (None, 1):
             raise refuse("this run looks its answers up: nothing is drawn or cut", name)
+    if body.logprobs:
+        raise refuse("this run looks its answers up: its tokens have no odds", "logprobs")
     assert model.copy is not None
     text = await unless_gone(request, asyncio.to_thread(model.copy, messages))
-    answer = Written(text, 0, True, True)
-    return respond_whole(body, "chat", [answer], 0) if not body.stream else stream_of(
-        body, one_piece(answer), 0
-    )  # fmt: skip
+    answer = AnswerState(text, 0, True, True)
+    if body.stream:
+        return stream_of(body, one_piece(answer), 0, AnswerForm(chat=True))
+    return respond_whole(body, AnswerForm(chat=True), [answer], 0)
 
 
 # --- embeddings -------------------------------------------------------------------------------
@@ -166,23 +179,29 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
     if body.dimensions not in (None, model.dimension):
         why = f"its vectors have {model.dimension} dimensions and are not cut"
         raise refuse(why, "dimensions")
-    given: Any = body.input if isinstance(body.input, list) else [body.input]
-    if given and isinstance(given[0], int):
-        given = [given]
-    texts = [part if isinstance(part, str) else model.decode(part) for part in given]
+    items: Any = body.input if isinstance(body.input, list) else [body.input]
+    if items and isinstance(items[0], int):
+        items = [items]
+    texts = [
+        part
+        if isinstance(part, str)
+        else model.decode(_checked_ids(part, model.vocabulary, "input"))
+        for part in items
+    ]
     lane.need_room(len(texts))
     lengths = measure(texts, model, catalogue, "input")
     plain = [("", text) for text in texts]
     seconds = catalogue.limits.deadline_seconds
     vectors = await unless_gone(request, lane.run(plain, lengths, seconds))
 
-    def shown(vector: np.ndarray) -> Any:
+    def formatted(vector: np.ndarray) -> Any:
         if body.encoding_format == "base64":
             return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
         return [float(x) for x in vector]
 
     data = [
-        {"object": "embedding", "index": i, "embedding": shown(v)} for i, v in enumerate(vectors)
+        {"object": "embedding", "index": i, "embedding": formatted(v)}
+        for i, v in enumerate(vectors)
     ]
     total = sum(lengths)
     usage = {"prompt_tokens": total, "total_tokens": total}

@@ -75,8 +75,8 @@ def _corrections(request: Request) -> Corrections:
     state = request.app.state
     if not hasattr(state, "corrections"):
         state.corrections = Corrections()
-    kept: Corrections = state.corrections
-    return kept
+    corrections: Corrections = state.corrections
+    return corrections
 
 
 @router.post("/v1/corrections")

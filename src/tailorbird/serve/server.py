@@ -26,11 +26,11 @@ Named = tuple[str, str]
 """What clients call it, and where it is."""
 
 
-def named(given: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
+def named(places: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
     """Return what is served, each with a name: of a folder its last part, of an arm ``RUN/ARM``.
 
     Args:
-        given: Folders, or models' ids.
+        places: Folders, or models' ids.
         names: ``NAME=FOLDER``; what stands in it is served too.
 
     Raises:
@@ -42,8 +42,8 @@ def named(given: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
         if not (name.strip() and mark and place.strip()):
             raise UserError(f"--name {words} names nothing", "write --name NAME=RUN")
         pairs.append((name.strip(), place.strip()))
-    known = {place for _, place in pairs}
-    return [*pairs, *((_name(place), place) for place in given if place not in known)]
+    served = {place for _, place in pairs}
+    return [*pairs, *((_name(place), place) for place in places if place not in served)]
 
 
 def _name(place: str) -> str:

@@ -66,6 +66,11 @@ class Writing(Body):
     user: str | None = None
 
     @property
+    def top(self) -> int | None:
+        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        return None
+
+    @property
     def stops(self) -> tuple[str, ...] | None:
         """The stop strings; None where none are given."""
         if self.stop is None:
@@ -78,7 +83,8 @@ class ChatBody(Writing):
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=1000)]
     max_completion_tokens: StrictInt | None = Field(None, ge=1)
-    logprobs: Literal[False] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none"] | None = None
@@ -89,6 +95,11 @@ class ChatBody(Writing):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
+    @property
+    def top(self) -> int | None:
+        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
 
 class CompletionBody(Writing):
     """`POST /v1/completions`."""
@@ -96,7 +107,12 @@ class CompletionBody(Writing):
     prompt: Words | list[Words] | list[StrictInt] | list[list[StrictInt]]
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
-    logprobs: Literal[0] | None = None
+    logprobs: Annotated[StrictInt, Field(ge=0, le=5)] | None = None
+
+    @property
+    def top(self) -> int | None:
+        """Of how many of the likeliest tokens the odds are wanted; None: of none at all."""
+        return self.logprobs
 
 
 class EmbeddingBody(Body):
@@ -109,7 +125,7 @@ class EmbeddingBody(Body):
     user: str | None = None
 
 
-class Choice(Body):
+class ChoiceOption(Body):
     """An option of a question."""
 
     value: StrictStr | StrictBool
@@ -121,7 +137,7 @@ class ChoiceQuestion(Body):
 
     type: Literal["choice"]
     instructions: Any = None
-    choices: Annotated[list[Choice], Field(min_length=2, max_length=255)]
+    choices: Annotated[list[ChoiceOption], Field(min_length=2, max_length=255)]
     name: str | None = None
 
 

@@ -34,14 +34,14 @@ def entities_of(text: str, answer: Any) -> list[dict[str, Any]]:
     marked = any(label == "O" or label[:2] in ("B-", "I-") for label in answer.labels)
     if not rows and not marked:
         rows = [(label, i, i) for i, label in enumerate(answer.labels)]
-    shown = []
+    entities = []
     for kind, first, last in rows:
         start, end = places[first][0], places[last][1]
         scores = answer.confidences[first : last + 1]
-        shown.append(
+        entities.append(
             {
                 "entity_group": kind, "score": sum(scores) / len(scores), "word": text[start:end],
                 "start": start, "end": end,
             }
         )  # fmt: skip
-    return shown
+    return entities

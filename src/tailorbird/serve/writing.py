@@ -3,9 +3,10 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,70 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
+from tailorbird.models.writing import TokenOdds
 from tailorbird.serve.app import event, unless_gone
 from tailorbird.serve.catalogue import Catalogue, Entry
-from tailorbird.serve.chats import Written
+from tailorbird.serve.chats import AnswerState
 from tailorbird.serve.faults import RequestFault, of_user_error
 from tailorbird.serve.shapes import Writing
 
 _KEEP_ALIVE_SECONDS = 10.0
 
 
-class Answers:
+@dataclass(frozen=True)
+class AnswerForm:
+    """How an answer is shaped.
+
+    Attributes:
+        chat: As a chat's message; else as a completion's text.
+        decode: A token's id -> its text, for the odds of tokens.
+    """
+
+    chat: bool
+    decode: Callable[[int], str] = str
+
+    def odds(self, odds: Sequence[TokenOdds], top: int | None, start: int = 0) -> Any:
+        """Return the odds of tokens as OpenAI's clients read them; None where nobody asked.
+
+        Args:
+            odds: Of the tokens.
+            top: How many of the likeliest are listed; None: nobody asked.
+            start: Characters before the first of them.
+        """
+        if top is None:
+            return None
+        texts = [self.decode(one.token) for one in odds]
+        if self.chat:
+            return {
+                "content": [
+                    self._token(one.token, one.log)
+                    | {"top_logprobs": [self._token(*pair) for pair in one.best]}
+                    for one in odds
+                ],
+                "refusal": None,
+            }
+        ends = accumulate(map(len, texts), initial=start)
+        return {
+            "tokens": texts, "token_logprobs": [one.log for one in odds],
+            "top_logprobs": [{self.decode(t): log for t, log in one.best} for one in odds],
+            "text_offset": list(ends)[:-1],
+        }  # fmt: skip
+
+    def _token(self, token: int, log: float) -> dict[str, Any]:
+        text = self.decode(token)
+        return {"token": text, "logprob": log, "bytes": list(text.encode("utf-8", "replace"))}
+
+
+class AnswerBatch:
     """The answers of one request: `n` of each of its prompts."""
 
     def __init__(
         self, catalogue: Catalogue, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
-        sampling: Sampling,
+        sampling: Sampling, form: AnswerForm,
     ) -> None:  # fmt: skip
         assert entry.chats is not None
         self.body, self.lane, self.prompts = body, entry.chats, prompts
+        self.form = form
         self.seconds = catalogue.limits.deadline_seconds
         many = range(body.n or 1)
         self.work = [
@@ -40,24 +87,26 @@ class Answers:
             for i in many
         ]
 
-    async def respond(self, request: Request, form: str) -> Response:
+    async def respond(self, request: Request) -> Response:
         """Return all of them, or a stream."""
         total = sum(map(len, self.prompts))
         if self.body.stream:
-            return await begin_stream(self.body, self._pieces(), total, form)
+            return await begin_stream(self.body, self._pieces(), total, self.form)
+        top, seconds = self.body.top, self.seconds
         whole = asyncio.gather(
-            *(self.lane.whole(prompt, sampling, self.seconds) for prompt, sampling in self.work)
+            *(self.lane.whole(prompt, sampling, seconds, top) for prompt, sampling in self.work)
         )
-        return respond_whole(self.body, form, await unless_gone(request, whole), total)
+        return respond_whole(self.body, self.form, await unless_gone(request, whole), total)
 
-    async def _pieces(self) -> AsyncGenerator[tuple[int, Written], None]:
+    async def _pieces(self) -> AsyncGenerator[tuple[int, AnswerState], None]:
         """Yield which answer grew and how it stands."""
-        queue: asyncio.Queue[tuple[int, Written | BaseException]] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[int, AnswerState | BaseException]] = asyncio.Queue()
 
         async def follow(index: int) -> None:
             prompt, sampling = self.work[index]
+            stream = self.lane.write(prompt, sampling, self.seconds, self.body.top)
             try:
-                async with aclosing(self.lane.write(prompt, sampling, self.seconds)) as pieces:
+                async with aclosing(stream) as pieces:
                     async for piece in pieces:
                         queue.put_nowait((index, piece))
             except Exception as error:
@@ -78,11 +127,9 @@ class Answers:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _head(body: Writing, form: str, chunk: bool = False) -> dict[str, Any]:
-    prefix, kind = (
-        ("chatcmpl", "chat.completion") if form == "chat" else ("cmpl", "text_completion")
-    )
-    if chunk and form == "chat":
+def _head(body: Writing, form: AnswerForm, chunk: bool = False) -> dict[str, Any]:
+    prefix, kind = ("chatcmpl", "chat.completion") if form.chat else ("cmpl", "text_completion")
+    if chunk and form.chat:
         kind = "chat.completion.chunk"
     return {
         "id": f"{prefix}-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()),
@@ -90,34 +137,34 @@ def _head(body: Writing, form: str, chunk: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def usage_of(prompt: int, written: int) -> dict[str, int]:
+def usage_of(prompt: int, completion: int) -> dict[str, int]:
     """Return OpenAI's count of tokens."""
-    return {
-        "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written,
-    }  # fmt: skip
+    total = prompt + completion
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 
 
-def _reason(answer: Written) -> str:
+def _reason(answer: AnswerState) -> str:
     return "stop" if answer.ended else "length"
 
 
 def respond_whole(
-    body: Writing, form: str, answers: Sequence[Written], prompt_tokens: int | None,
+    body: Writing, form: AnswerForm, answers: Sequence[AnswerState], prompt_tokens: int | None,
     annotations: Sequence[Any] = (),
 ) -> Response:  # fmt: skip
     """Return finished answers as one body.
 
     Args:
         body: What was asked.
-        form: ``chat`` or ``text``.
+        form: How they are shaped.
         answers: Its answers.
         prompt_tokens: Of the prompts; None: nobody counted.
         annotations: Citations.
     """
     choices: list[dict[str, Any]] = []
     for index, answer in enumerate(answers):
-        common = {"index": index, "finish_reason": _reason(answer), "logprobs": None}
-        if form == "chat":
+        common = {"index": index, "finish_reason": _reason(answer)}
+        common["logprobs"] = form.odds(answer.odds, body.top)
+        if form.chat:
             message = {"role": "assistant", "content": answer.text, "refusal": None}
             choices.append({**common, "message": message | {"annotations": list(annotations)}})
         else:
@@ -129,7 +176,10 @@ def respond_whole(
 
 
 async def begin_stream(
-    body: Writing, pieces: AsyncGenerator[tuple[int, Written], None], prompt_tokens: int, form: str
+    body: Writing,
+    pieces: AsyncGenerator[tuple[int, AnswerState], None],
+    prompt_tokens: int,
+    form: AnswerForm,
 ) -> Response:
     """Return a stream once its first piece is there: what is refused has its status until then."""
     try:
@@ -138,7 +188,7 @@ async def begin_stream(
         await pieces.aclose()
         raise
 
-    async def all_pieces() -> AsyncGenerator[tuple[int, Written], None]:
+    async def all_pieces() -> AsyncGenerator[tuple[int, AnswerState], None]:
         try:
             yield first
             async for piece in pieces:
@@ -150,8 +200,8 @@ async def begin_stream(
 
 
 def stream_of(
-    body: Writing, pieces: AsyncGenerator[tuple[int, Written], None], prompt_tokens: int,
-    form: str = "chat", annotations: Sequence[Any] = (),
+    body: Writing, pieces: AsyncGenerator[tuple[int, AnswerState], None], prompt_tokens: int,
+    form: AnswerForm, annotations: Sequence[Any] = (),
 ) -> Response:  # fmt: skip
     """Return a stream of events, as OpenAI's clients read it."""
     lines = _lines(body, pieces, prompt_tokens, form, annotations)
@@ -159,23 +209,26 @@ def stream_of(
     return StreamingResponse(_kept_alive(lines), headers=headers, media_type="text/event-stream")
 
 
-async def one_piece(answer: Written) -> AsyncGenerator[tuple[int, Written], None]:
+async def one_piece(answer: AnswerState) -> AsyncGenerator[tuple[int, AnswerState], None]:
     """Yield an answer that is there already, as `stream_of` takes it."""
     yield 0, answer
 
 
 async def _lines(
-    body: Writing, pieces: AsyncGenerator[tuple[int, Written], None], prompt_tokens: int,
-    form: str, annotations: Sequence[Any],
+    body: Writing, pieces: AsyncGenerator[tuple[int, AnswerState], None], prompt_tokens: int,
+    form: AnswerForm, annotations: Sequence[Any],
 ) -> AsyncGenerator[str, None]:  # fmt: skip
     head = _head(body, form, chunk=True)
-    shown: dict[int, int] = {}
-    written: dict[int, int] = {}
+    lengths: dict[int, int] = {}
+    noted: dict[int, int] = {}
+    counts: dict[int, int] = {}
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
 
-    def choice(index: int, text: str | None, reason: str | None = None, **first: Any) -> str:
-        part: dict[str, Any] = {"index": index, "finish_reason": reason, "logprobs": None}
-        if form == "chat":
+    def choice(
+        index: int, text: str | None, reason: str | None = None, odds: Any = None, **first: Any
+    ) -> str:
+        part: dict[str, Any] = {"index": index, "finish_reason": reason, "logprobs": odds}
+        if form.chat:
             part["delta"] = first if text is None else {**first, "content": text}
         else:
             part["text"] = text or ""
@@ -183,18 +236,20 @@ async def _lines(
 
     try:
         async for index, piece in pieces:
-            if index not in shown and form == "chat":
+            if index not in lengths and form.chat:
                 yield choice(index, "", role="assistant")
-            start = shown.setdefault(index, 0)
-            written[index] = piece.tokens
+            start = lengths.setdefault(index, 0)
+            counts[index] = piece.tokens
+            fresh = piece.odds[noted.get(index, 0) :]
             if len(piece.text) > start:
-                yield choice(index, piece.text[start:])
-                shown[index] = len(piece.text)
+                yield choice(index, piece.text[start:], odds=form.odds(fresh, body.top, start))
+                lengths[index], noted[index], fresh = len(piece.text), len(piece.odds), ()
             if piece.done:
                 notes = {"annotations": list(annotations)} if annotations else {}
-                yield choice(index, None, _reason(piece), **notes)
+                odds = form.odds(fresh, body.top, start) if fresh else None
+                yield choice(index, None, _reason(piece), odds, **notes)
         if with_usage:
-            usage = usage_of(prompt_tokens, sum(written.values()))
+            usage = usage_of(prompt_tokens, sum(counts.values()))
             yield event({**head, "choices": [], "usage": usage})
     except (RequestFault, UserError) as error:
         fault = of_user_error(error) if isinstance(error, UserError) else error

@@ -173,3 +173,62 @@ def test_no_more_wait_than_there_is_room_for(tiny_decoder: Path) -> None:
             if line.startswith("tailor_time_to_first_token_seconds_count")
         ]
         assert counted == [statuses.count(200) + 1]
+
+
+def test_odds_of_tokens_are_the_models_own(http: httpx2.Client, writer: Writer) -> None:
+    """Beside the distribution that one forward pass over prompt and answer gives."""
+    import torch
+
+    answering = writer.model.answering
+    tokenizer = answering.tokenizer
+    prompt = [int(token) for token in tokenizer("the moon is")["input_ids"]]
+    body = {
+        "model": "writer", "prompt": prompt, "max_tokens": 6, "temperature": 0.9, "seed": 4,
+        "logprobs": 3,
+    }  # fmt: skip
+    choice = http.post("/v1/completions", json=body).json()["choices"][0]
+    odds = choice["logprobs"]
+    spelt = odds["tokens"]
+    assert 0 < len(spelt) <= 6
+    ids = [next(i for i in range(len(tokenizer)) if writer.model.token(i) == t) for t in spelt]
+    with torch.no_grad():
+        scores = answering.model(input_ids=torch.tensor([prompt + ids])).logits[0].float()
+    logs = torch.log_softmax(scores, dim=-1)[len(prompt) - 1 : -1]
+    for place, token in enumerate(ids):
+        assert odds["token_logprobs"][place] == pytest.approx(float(logs[place, token]), abs=1e-4)
+        likeliest = logs[place].topk(3)
+        names = [writer.model.token(i) for i in likeliest.indices.tolist()]
+        assert list(odds["top_logprobs"][place]) == names
+        values = list(odds["top_logprobs"][place].values())
+        assert values == pytest.approx(likeliest.values.tolist(), abs=1e-4)
+    starts = [sum(map(len, spelt[:place])) for place in range(len(spelt))]
+    assert odds["text_offset"] == starts
+
+
+def test_odds_of_a_chat_come_with_its_words_and_with_its_stream(http: httpx2.Client) -> None:
+    from openai import OpenAI
+
+    client = OpenAI(base_url=str(http.base_url.join("/v1")), api_key="none", max_retries=0)
+    request: Any = {
+        "model": "writer", "messages": [{"role": "user", "content": "tell of a goal"}],
+        "max_tokens": 10, "temperature": 0, "logprobs": True, "top_logprobs": 2,
+    }  # fmt: skip
+    choice = client.chat.completions.create(**request).choices[0]
+    assert choice.logprobs is not None and choice.logprobs.content is not None
+    whole = [(one.token, one.logprob) for one in choice.logprobs.content]
+    assert len(whole) == 10 or choice.finish_reason == "stop"
+    for one in choice.logprobs.content:
+        assert one.logprob <= 0 and len(one.top_logprobs) == 2
+        # Without temperature the likeliest is written.
+        assert one.token == one.top_logprobs[0].token
+        assert bytes(one.bytes or []).decode() == one.token
+    pieces: list[tuple[str, float]] = []
+    for chunk in client.chat.completions.create(**request, stream=True):
+        odds = chunk.choices[0].logprobs
+        pieces += [(one.token, one.logprob) for one in (odds and odds.content) or []]
+    assert [token for token, _ in pieces] == [token for token, _ in whole]
+    assert [log for _, log in pieces] == pytest.approx([log for _, log in whole], abs=1e-5)
+    plain = ask(http, "tell of a goal").json()["choices"][0]
+    assert plain["logprobs"] is None
+    for change in ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 21}, {"logprobs": 1}):
+        assert ask(http, "x", **change).status_code == 400

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from small_serving import LABELS, catalogue_of, count_labels, head_model, running
-from tailorbird.records import Target
+from tailorbird.records import Neighbour, Target
 from tailorbird.serve.keys import Keys
 
 CANARY = "canary7f3a"
@@ -216,6 +216,16 @@ def test_words_that_matter(http: httpx2.Client) -> None:
         "/v1/explain", json={"model": "topic", "input": text, "max_words": 2, "label": "food"}
     ).json()
     assert [word["text"] for word in capped["words"]] == ["the soup and", "moon moon"]
+
+
+def test_training_examples_near_a_text_come_from_the_arm_that_retrieves() -> None:
+    model = head_model(ONE)
+    model.near = lambda texts: [(Neighbour(f"like {text}", "food", 0.9),) for text in texts]
+    with running(catalogue_of({"topic": model})) as address:
+        body = {"model": "topic", "input": "soup"}
+        answer = httpx2.post(f"{address}/v1/explain", json=body).json()
+        assert answer["neighbours"] == [{"text": "like soup", "label": "food", "similarity": 0.9}]
+        assert 'model="topic/near"' in httpx2.get(f"{address}/metrics").text
 
 
 def test_many_clients_get_their_own_answers_and_share_batches(http: httpx2.Client) -> None:

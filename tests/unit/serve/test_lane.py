@@ -10,7 +10,7 @@ import pytest
 
 from tailorbird.errors import UserError
 from tailorbird.serve.faults import RequestFault
-from tailorbird.serve.lane import Job, Lane, Room, cut
+from tailorbird.serve.lane import Lane, LaneJob, Room, cut
 from tailorbird.serve.metrics import Metrics
 
 
@@ -37,7 +37,7 @@ class Recorder:
 
 def test_batches_fit_the_budget_and_hold_like_lengths() -> None:
     lengths = [3, 100, 5, 4, 30, 6, 29, 1]
-    job = Job(range(8), lengths, 0.0, lambda error: None)
+    job = LaneJob(range(8), lengths, 0.0, lambda error: None)
     batches = [[lengths[i] for _, i in batch] for batch in cut([(job, i) for i in range(8)], 32)]
     # 100 is over the budget: alone. 5 x 6 = 30 fits, 6 with them (36) would not.
     assert batches == [[1, 3, 4, 5, 6], [29], [30], [100]]

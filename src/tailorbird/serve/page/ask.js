@@ -1,12 +1,12 @@
 import { events, post, stream } from "./api.js";
 import { asCurl, asOpenAI, copies } from "./copy.js";
-import { chooser, difference, field, h, note, percent, show } from "./dom.js";
+import { chooser, difference, field, h, note, show } from "./dom.js";
 
-export function ask({ stores }) {
+export function ask({ stores, example }) {
   if (!stores.length) return note("No knowledge base is served. Start with: tailor serve --store KB");
   const names = chooser("Knowledge base", stores.map((m) => m.id), stores[0].id);
   const question = h("input", { type: "text", autocomplete: "off" });
-  question.value = "How do I look at variables in the middle of a program?";
+  if (example) question.value = "How do I look at variables in the middle of a program?";
   const button = h("button", { class: "main", type: "submit" }, "Ask");
   const result = h("section", { class: "card", "aria-live": "polite", "aria-label": "Answer" },
     h("p", { class: "soft" }, "The answer appears here, each sentence with the place that holds it."));
@@ -51,7 +51,7 @@ export function ask({ stores }) {
       const options = { method: "PUT", body: file, headers: { accept: "text/event-stream" } };
       for await (const event of events(path, options)) {
         if (event.type === "reading") show(stages, note(`Reading ${file.name} …`));
-        if (event.type === "published") show(stages, note(`${file.name} is there: ${event.chunks} passages in ${event.seconds.toFixed(1)} s.`));
+        if (event.type === "published") show(stages, note(`${file.name} is there: ${event.chunks} ${event.chunks === 1 ? "passage" : "passages"} in ${event.seconds.toFixed(1)} s.`));
       }
     } catch (fault) {
       show(stages, note(fault.message, true));
@@ -70,7 +70,7 @@ function shown(answer, body) {
   const parts = answer.refused
     ? [h("h2", {}, answer.text), note(`Why there is no answer: ${answer.why}.`)]
     : [h("h2", {}, "Answer"), h("div", {}, answer.claims.map(claimed))];
-  const heading = answer.refused ? "The nearest that was found" : "Passages";
+  const heading = answer.refused ? "Nearest passages" : "Passages";
   return [...parts, h("p", { class: "soft" }, `${answer.seconds.toFixed(2)} s, ${answer.generator}`),
     h("h3", {}, heading), answer.passages.map((passage) => passed(passage, cited)),
     copies({
@@ -117,7 +117,7 @@ function passed(passage, cited) {
   }
   parts.push(characters.slice(at).join(""));
   const trail = [passage.title, ...passage.headings.filter((x) => x !== passage.title)].join(" › ");
-  const about = [passage.page && `page ${passage.page}`, passage.dense !== null && `likeness ${percent(passage.dense)}`].filter(Boolean);
+  const about = [passage.page && `page ${passage.page}`, passage.dense !== null && `similarity ${passage.dense.toFixed(2)}`].filter(Boolean);
   return h("details", { class: "passage", id: `passage-${passage.number}`, open: spans.length > 0 },
     h("summary", {}, `[${passage.number}] ${trail}`), h("p", {}, parts),
     h("p", { class: "soft" }, h("a", { href: passage.url, target: "_blank", rel: "noopener" }, passage.source), about.length ? `, ${about.join(", ")}` : ""));

@@ -2,7 +2,7 @@ import { stream } from "./api.js";
 import { asCurl, asOpenAI, copies } from "./copy.js";
 import { chooser, field, h, note, show } from "./dom.js";
 
-export function chat({ writers, stores }) {
+export function chat({ writers, stores, example }) {
   const models = [...writers, ...stores];
   if (!models.length) return note("Nothing that writes is served. Start with: tailor serve RUN, or --model NAME");
   const names = chooser("Model", models.map((m) => m.id), models[0].id, adapt);
@@ -11,6 +11,7 @@ export function chat({ writers, stores }) {
   const seed = h("input", { type: "number", min: "0", value: "1" });
   const settings = h("div", { class: "row" }, field("Temperature", temperature), field("Longest answer", tokens), field("Seed", seed));
   const words = h("textarea", {});
+  if (example) words.value = "Why does my loop run one time too often?";
   const send = h("button", { class: "main", type: "submit" }, "Send");
   const stop = h("button", { type: "button", disabled: true, click: () => running?.abort() }, "Stop");
   const clear = h("button", { type: "button", click: forget }, "New conversation");
@@ -63,7 +64,7 @@ export function chat({ writers, stores }) {
           text += choice.delta.content;
           place.textContent = text;
         }
-        if (choice?.finish_reason) reason = choice.finish_reason === "length" ? "cut at the longest answer" : "";
+        if (choice?.finish_reason) reason = choice.finish_reason === "length" ? "cut: the longest answer or the server's time is reached" : "";
       }
     } catch (fault) {
       if (fault.name !== "AbortError") { log.append(note(fault.message, true)); reason = "failed"; }

@@ -4,7 +4,7 @@ import { bars, chooser, field, h, note, percent, show } from "./dom.js";
 
 const EXAMPLE = "for i in range(len(names)):\n    print(names[i + 1])\nIndexError: list index out of range";
 
-export function classify({ heads }) {
+export function classify({ heads, example }) {
   if (!heads.length) return note("No run of labels or numbers is served. Start with: tailor serve RUN");
   const byName = Object.fromEntries(heads.map((m) => [m.id, m]));
   const names = chooser("Model", heads.map((m) => m.id), heads[0].id, adapt);
@@ -13,7 +13,7 @@ export function classify({ heads }) {
   const secondField = field("Second text", second);
   const button = h("button", { class: "main", type: "submit" }, "Classify");
   const result = h("section", { class: "card", "aria-live": "polite", "aria-label": "Answer" });
-  text.value = heads[0].labels.includes("off_by_one") ? EXAMPLE : "";
+  if (example) text.value = EXAMPLE;
   show(result, h("p", { class: "soft" }, "The answer appears here."));
   const form = h("form", { class: "card", submit: (event) => { event.preventDefault(); run(); } },
     names.element, field("Text", text), secondField, h("div", { class: "row" }, button));

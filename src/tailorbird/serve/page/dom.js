@@ -51,19 +51,33 @@ export function show(place, ...children) {
   place.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
 }
 
-/** Return both texts' words as one line of what stayed, went and came (longest common subsequence). */
+/** Return what went and what came between two texts, word by word (longest common subsequence). */
 export function difference(before, after) {
-  const a = before.split(/(\s+)/).slice(0, 600), b = after.split(/(\s+)/).slice(0, 600);
+  const a = words(before), b = words(after);
   const table = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--)
     for (let j = b.length - 1; j >= 0; j--)
-      table[i][j] = a[i] === b[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      table[i][j] = same(a[i], b[j]) ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+  // Of two answers that share next to nothing, scattered words would say less than both of them.
+  if (table[0][0] < Math.max(a.length, b.length) / 2)
+    return h("div", {}, h("p", {}, h("del", {}, before)), h("p", {}, h("ins", {}, after)));
   const parts = [];
   let i = 0, j = 0;
   while (i < a.length || j < b.length) {
-    if (i < a.length && j < b.length && a[i] === b[j]) { parts.push(a[i]); i++; j++; }
-    else if (j < b.length && (i === a.length || table[i][j + 1] >= table[i + 1][j])) parts.push(h("ins", {}, b[j++]));
-    else parts.push(h("del", {}, a[i++]));
+    const start = j;
+    while (i < a.length && j < b.length && same(a[i], b[j])) { i++; j++; }
+    parts.push(b.slice(start, j).join(""));
+    const gone = i, come = j;
+    while ((i < a.length || j < b.length) && !(i < a.length && j < b.length && same(a[i], b[j]))) {
+      if (j === b.length || (i < a.length && table[i + 1][j] >= table[i][j + 1])) i++;
+      else j++;
+    }
+    if (i > gone) parts.push(h("del", {}, a.slice(gone, i).join("").trimEnd()), " ");
+    if (j > come) parts.push(h("ins", {}, b.slice(come, j).join("").trimEnd()), " ");
   }
-  return h("p", { class: "text" }, parts);
+  return h("p", {}, parts);
 }
+
+function words(text) { return (text.match(/\S+\s*/g) ?? []).slice(0, 600); }
+
+function same(one, other) { return one.trimEnd() === other.trimEnd(); }

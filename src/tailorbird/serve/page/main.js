@@ -21,6 +21,8 @@ async function open() {
     heads: models.filter((m) => HEADS.includes(m.task)),
     writers: models.filter((m) => m.task === "generation"),
     stores: models.filter((m) => m.task === "answering"),
+    // The bundled example brings something to ask.
+    example: models.some((m) => m.labels?.includes("off_by_one")),
   };
   const made = {};
   const first = served.heads.length ? "classify" : served.writers.length ? "chat" : "ask";
