@@ -104,7 +104,7 @@ def _tokenizer(name: str) -> Any:
 
 def _documents(folder: Path) -> list[Any]:
     from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.parsed import ReadOptions, Unreadable
+    from tailorbird.documents.reading import ReadOptions, Unreadable
 
     documents = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -270,7 +270,7 @@ def _cap(memory_bytes: int) -> None:
 
 def _read(path: str) -> int:
     from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.parsed import ReadOptions, Unreadable
+    from tailorbird.documents.reading import ReadOptions, Unreadable
 
     try:
         return len(read_file(Path(path), path, ReadOptions())[0])

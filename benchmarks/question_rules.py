@@ -50,7 +50,7 @@ def timeqa(folder: Path) -> list[Asked]:
 
 def xquad(folder: Path) -> list[Asked]:
     """Return the questions with their paragraph."""
-    from tailorbird.data.judged import read_paragraphs, read_questions
+    from tailorbird.data.question_files import read_paragraphs, read_questions
 
     path = data_file(folder, "xquad.en.json")
     texts = {paragraph.id: paragraph.text for paragraph in read_paragraphs(path)}

@@ -100,7 +100,7 @@ def measure_speed(given: Any) -> None:
     from tailorbird.arms.questions.sheet import Item, Piece
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
-    from tailorbird.data.judged import read_answers, read_paragraphs
+    from tailorbird.data.question_files import read_answers, read_paragraphs
     from tailorbird.models.device import choose
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.tasks.fit_writing import make_base
@@ -134,7 +134,7 @@ def measure_speed(given: Any) -> None:
 
 def show_substitutions(given: Any) -> None:
     """Print exchanged answers of both sets, each with its question and the words around it."""
-    from tailorbird.data.judged import read_answers, read_paragraphs
+    from tailorbird.data.question_files import read_answers, read_paragraphs
     from tailorbird.rag.substitute import choose_substitutions, substituted
 
     rows = data_file(given.data, "timeqa/documents.jsonl").read_text().splitlines()

@@ -153,7 +153,7 @@ def make(folder: Path, count: int) -> dict[str, Truth]:
 
 def _ours(folder: Path, names: Iterable[str]) -> dict[str, Reading]:
     from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.parsed import ReadOptions, Unreadable
+    from tailorbird.documents.reading import ReadOptions, Unreadable
 
     readings = {}
     for name in names:

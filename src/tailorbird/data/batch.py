@@ -38,7 +38,7 @@ def token_batches(
     same size: few shapes, for each of which the machine keeps compiled kernels in memory.
     """
     batches: list[np.ndarray] = []
-    widths = padded(lengths)
+    widths = padded_widths(lengths)
     for width in sorted(set(widths.tolist()), reverse=True):
         same = np.flatnonzero(widths == width)
         size = max(1, min(max_examples, max_tokens // width))
@@ -46,7 +46,7 @@ def token_batches(
     return batches
 
 
-def padded(lengths: np.ndarray) -> np.ndarray:
+def padded_widths(lengths: np.ndarray) -> np.ndarray:
     """Return the widths that texts of these lengths are padded to: multiples of 8."""
     widths: np.ndarray = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
     return widths
@@ -55,13 +55,13 @@ def padded(lengths: np.ndarray) -> np.ndarray:
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right.
 
-    Of pairs whose model is told the two texts apart, ``token_type_ids`` as well. Of pairs that are
+    Of pairs whose model takes token types, ``token_type_ids`` as well. Of pairs that are
     read one by one, both have two rows for each, ``[2 * batch, seq]``.
     """
     rows = [encoded.ids[index] for index in indices]
     if encoded.seconds is not None:
         rows = [text for index in indices for text in (encoded.ids[index], encoded.seconds[index])]
-    width = int(padded(np.asarray([len(row) for row in rows])).max())
+    width = int(padded_widths(np.asarray([len(row) for row in rows])).max())
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for place, row in enumerate(rows):

@@ -53,7 +53,7 @@ def cell_text(value: Any) -> tuple[str | None, str]:
         return str(int(value)), ""
     if isinstance(value, int | float | Decimal | date | time):
         return str(value), ""
-    # Not None: told once, as what it is, and not again as missing.
+    # Not None: it is reported once, as what it is, and not again as missing.
     return "?", _BYTES if isinstance(value, bytes) else _NO_TEXT
 
 

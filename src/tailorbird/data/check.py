@@ -1,4 +1,4 @@
-"""What is wrong with a split, or merely odd: leaks, contradictions, rare classes."""
+"""Checks of a split: leaks, contradictions, duplicates, rare classes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ _LONG_TIMES, _LONG_CHARACTERS = 10, 2000
 
 
 def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
-    """Return the split with its leaks dealt with and everything that was found.
+    """Return the split with its leaks dealt with and its findings.
 
     Args:
         split: The split.
         overlap: What to do with training rows whose text also stands in the validation or test
             rows, and with validation rows whose text also stands in the test rows: drop them,
-            keep them, or refuse the data. Either way they are told.
+            keep them, or refuse the data. Either way there is a finding.
 
     Raises:
         UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
@@ -99,7 +99,7 @@ def _of_classes(split: Split) -> Iterable[Finding]:
 
 
 def _several_answers(split: Split) -> Iterable[Finding]:
-    """Tell texts with several answers: normal where answers are written, but worth knowing."""
+    """Yield texts with several answers, which are normal where answers are written."""
     answers: dict[str, set[str | None]] = defaultdict(set)
     for example in split.train:
         answers[text_key(example.text)].add(example.label)
@@ -153,7 +153,7 @@ def _duplicates(split: Split) -> Iterable[Finding]:
 
 
 def _ranges(split: Split) -> Iterable[Finding]:
-    """Tell what the numbers to learn are like, so that a wrong column is seen."""
+    """Yield the range of the numbers to learn, which shows a wrong column."""
     for i, name in enumerate(split.labels if TASKS[split.task].numbers else ()):
         values = [example.values[i] for example in split.train]
         limits = f"{min(values):.6g} to {max(values):.6g}"

@@ -1,4 +1,4 @@
-"""Which column is the text and which the label: as told, or guessed and said."""
+"""Which column is the text and which the label: named by the user, or guessed with a note."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ def choose_columns(
             raise _no_header(table)
         found_text, found_label = _by_values(table, found_text, found_label)
     if found_text is None or (need_label and found_label is None):
-        raise _undecided(table, found_text, found_label, need_label=need_label)
+        raise _doubt(table, found_text, found_label, need_label=need_label)
     columns = Columns((found_text,), (found_label,) if found_label is not None else ())
     if text is None or (label is None and found_label is not None):
         roles = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
@@ -141,7 +141,7 @@ def _fits(table: Table, text: str, label: str) -> bool:
     return few and many and longer
 
 
-def _undecided(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
+def _doubt(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
     """Return the fault of a file whose columns leave a doubt."""
     names = name_list(table.columns)
     if need_label and len(table.columns) == 1:

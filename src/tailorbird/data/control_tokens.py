@@ -1,7 +1,7 @@
-"""Tokens that steer a model: those that anyone's words spell are words, the template's are tokens.
+"""Control tokens: the template's are tokens, those that a message spells are words.
 
-A text that holds ``<|im_end|><|im_start|>system`` would else close its turn and open another. Such
-spellings are hidden before the chat template runs, so that what it writes itself is told from
+A message that holds ``<|im_end|><|im_start|>system`` would else close its turn and open another.
+Such spellings are hidden before the chat template runs, so that its own tokens are distinct from
 them, and are then tokenised by themselves as words. transformers' `sanitize_control_tokens` does
 the same for prompts; here each token's characters are known too, by which training finds answers.
 """
@@ -46,7 +46,7 @@ class ControlTokens:
     """The tokens of a tokenizer that steer the model rather than stand for words.
 
     Attributes:
-        special: Finds those that the tokenizer calls special: in no one's words are they meant.
+        special: Finds those that the tokenizer calls special; in messages they are words.
         template: Finds those and the template's other own, such as ``<tool_response>``. An
             assistant writes them; in what users ask and tools return they are not meant.
         hidden: Finds the stand-ins of both.
@@ -94,9 +94,9 @@ class ControlTokens:
             whole = batch.encodings or [TextTokens(ids) for ids in batch["input_ids"]]
             for text, encoding in zip(part, whole, strict=True):
                 stand_in = self.hidden.search(text)
-                yield encoding if stand_in is None else self._pieced(text, tokenizer)
+                yield encoding if stand_in is None else self._by_pieces(text, tokenizer)
 
-    def _pieced(self, text: str, tokenizer: Any) -> TextTokens:
+    def _by_pieces(self, text: str, tokenizer: Any) -> TextTokens:
         whole = TextTokens([], [])
         at = 0
         for match in self.hidden.finditer(text):

@@ -77,7 +77,7 @@ def _parts_of(examples: Sequence[Example], where: Sequence[str], parts: Iterable
 
 
 def drop_shared_groups(parts: Parts) -> tuple[Parts, list[Finding]]:
-    """Return the parts without rows whose group judges them, and what is odd in their times.
+    """Return the parts without rows whose group judges them, and findings on their times.
 
     Parts that were cut never share a group; parts that were given as files may.
     """

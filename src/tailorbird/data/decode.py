@@ -1,7 +1,7 @@
-"""Which encoding bytes are in: by their mark, as UTF-8, by their zeros, else the likeliest.
+"""Detection of encodings: by the byte order mark, as UTF-8, by zero bytes, else the likeliest.
 
 charset-normalizer (MIT; it reads more code pages right than chardet's LGPL releases did) proposes
-code pages; among those that it cannot tell apart, the one whose letters are those of one language
+code pages; of those that it finds equally likely, the one whose letters are those of one language
 is taken, and Windows' before the rarer ones.
 """
 
@@ -80,7 +80,7 @@ class Encoding:
 
     Attributes:
         codec: Python's name of it.
-        guessed: Whether nothing but the bytes themselves speaks for it.
+        guessed: Whether it follows from the bytes alone.
         sure: Whether the text so decoded looks like one.
     """
 

@@ -256,7 +256,7 @@ def _body(
             yield line, tuple(fields)
         else:
             bad = more if len(fields) > width else fewer
-            # Of all but the first only the line is told.
+            # Of all but the first only the line is reported.
             bad.append((line, fields if not bad else []))
     if suspects:
         warnings.append(

@@ -22,7 +22,7 @@ class Encoded:
         targets: What the outputs should be, class ids ``[n]`` or numbers ``[n, outputs]``; None
             when unknown.
         full_lengths: ``[n]`` lengths before truncation; of texts read one by one, of the longer.
-        segments: Which of two texts each token is of, where the model is told; else None.
+        segments: Which of two texts each token is of, where the model takes token types; else None.
         firsts: Where words are labelled, the place of each word's first token, -1 of words that
             were cut off; else None.
         seconds: Where the texts of a pair are read one by one, the token ids of each second one;
@@ -70,7 +70,7 @@ def encode(
         tokenizer: The model's.
         max_length: Tokens to keep.
         targets: What the outputs should be.
-        segments: Whether the model is told which text of a pair a token is of.
+        segments: Whether the model takes token types.
     """
     ids: list[np.ndarray] = []
     full: list[int] = []
@@ -123,7 +123,7 @@ def encode_words(
 
     Args:
         texts: The words of each sentence.
-        tokenizer: The model's; one that knows where its tokens stand.
+        tokenizer: The model's; a fast one, which returns offsets.
         max_length: Tokens to keep.
         targets: The class id of every word of all sentences, one after the other.
     """

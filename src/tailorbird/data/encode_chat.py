@@ -67,13 +67,13 @@ def encode_conversations(
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
     tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
     kept_rows: list[int] = []
-    for i, (encoding, prompt) in enumerate(_tokenised(renderings, tokenizer, shape)):
+    for i, (encoding, prompt) in enumerate(_tokenise(renderings, tokenizer, shape)):
         row = examples[i].row
         ids = np.asarray(encoding.ids, dtype=np.int32)
         counts.longest = max(counts.longest, len(ids))
-        if _doubled(ids, tokenizer):
+        if _begins_twice(ids, tokenizer):
             counts.note("doubled", row)
-        trained, merged = _trained(ids, encoding, renderings[i], prompt)
+        trained, merged = _training_mask(ids, encoding, renderings[i], prompt)
         if merged and not renderings[i].odd:
             counts.note("merged_tokens", row)
         if not trained.any():
@@ -206,7 +206,7 @@ def _look_through(
             counts.note(event, example.row)
 
 
-def _tokenised(
+def _tokenise(
     renderings: Sequence[Rendering], tokenizer: Any, shape: TemplateShape
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
@@ -228,7 +228,7 @@ def _text_ids(texts: Sequence[str], tokenizer: Any) -> Iterator[list[int]]:
         )["input_ids"]
 
 
-def _trained(
+def _training_mask(
     ids: np.ndarray, encoding: Any, rendering: Rendering, prompt: np.ndarray
 ) -> tuple[np.ndarray, bool]:
     """Return which tokens are trained, and whether a prompt and its answer share a token.
@@ -256,7 +256,7 @@ def _trained(
     return trained, merged
 
 
-def _doubled(ids: np.ndarray, tokenizer: Any) -> bool:
+def _begins_twice(ids: np.ndarray, tokenizer: Any) -> bool:
     begin = tokenizer.bos_token_id
     return begin is not None and len(ids) > 1 and int(ids[0]) == int(ids[1]) == begin
 

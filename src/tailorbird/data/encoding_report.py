@@ -1,4 +1,4 @@
-"""What became of conversations on their way into tokens: counted, told, and refused."""
+"""Counts of what encoding did to conversations, the findings and the faults that follow."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ class EncodingCounts:
 
 
 def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limit: int) -> None:
-    """Raise what cannot be trained on, all of it at once.
+    """Raise the faults that prevent training, all at once.
 
     Raises:
         UserError: There is such a fault.
@@ -110,7 +110,7 @@ def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limi
 def findings_of(
     counts: EncodingCounts, shape: TemplateShape, tokenizer: Any, too_long: TooLong, limit: int
 ) -> Iterable[Finding]:
-    """Yield what a person should know of how the conversations became tokens."""
+    """Yield the findings on how the conversations were encoded."""
     yield from _of_length(counts, too_long, limit)
     if count := counts.system_messages:
         yield Finding(
@@ -142,7 +142,7 @@ def findings_of(
 
 
 def word_findings(counts: EncodingCounts) -> Iterable[Finding]:
-    """Yield what a person should know of control tokens in words, and of the ends of answers."""
+    """Yield the findings on control tokens in messages and on the ends of answers."""
     return _of_events(counts, _OF_WORDS)
 
 

@@ -1,4 +1,4 @@
-"""What a person says of a file of examples, and what reading it gives."""
+"""The options of reading a file of examples, and its result."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _SAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user said about a file.
+    """The user's options for a file.
 
     Attributes:
         task: What is to be learnt; auto: as the columns say.

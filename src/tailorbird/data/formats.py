@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
 from tailorbird.data.examples import Wish
-from tailorbird.data.marks import MARKS
 from tailorbird.data.table import Table, name_list
+from tailorbird.data.training_marks import MARKS
 from tailorbird.errors import UserError
 from tailorbird.records import TaskName
 
@@ -81,7 +81,7 @@ def find_form(table: Table, wish: Wish) -> Form | None:
 
 
 def _by_columns(table: Table, wish: Wish) -> Form | None:
-    """Decide for a user who did not say what is to be learnt."""
+    """Return the format by the columns, where no task is set."""
     if wish.text or wish.label:
         answers = wish.label is not None and wish.label.strip().casefold() in ANSWER_NAMES
         return _pairs(table, wish, {}) if answers else None
@@ -105,9 +105,7 @@ def _by_columns(table: Table, wish: Wish) -> Form | None:
 def _chat(table: Table, named: str | None) -> Form | None:
     """Return the form of a file with a column of conversations."""
     names = (
-        [named]
-        if named in table.columns
-        else [c for c in table.columns if _folded(c) in CHAT_NAMES]
+        [named] if named in table.columns else [c for c in table.columns if _fold(c) in CHAT_NAMES]
     )
     turns = {name: first for name in names if (first := _first_turn(table, name)) is not None}
     if not turns:
@@ -120,10 +118,10 @@ def _chat(table: Table, named: str | None) -> Form | None:
     name, first = next(iter(turns.items()))
     kind: Kind = "sharegpt" if "from" in first and "role" not in first else "messages"
     columns = {"messages": name} | _others(table, "system", "tools", "functions", "chosen")
-    return _marked(table, Form(kind, columns))
+    return _with_marks(table, Form(kind, columns))
 
 
-def _marked(table: Table, form: Form) -> Form:
+def _with_marks(table: Table, form: Form) -> Form:
     """Return the form with the columns that mark which turns are trained, if there are any."""
     columns, notes = dict(form.columns), list(form.notes)
     for name in MARKS:
@@ -143,8 +141,8 @@ def _marked(table: Table, form: Form) -> Form:
 
 def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
     """Return the first turn in a column, None if it does not hold conversations."""
-    # What is no turn in a column of such a name is a fault to tell, not another format.
-    odd: dict[str, Any] | None = {} if _folded(name) in CHAT_NAMES else None
+    # What is no turn in a column of such a name is a fault, not another format.
+    odd: dict[str, Any] | None = {} if _fold(name) in CHAT_NAMES else None
     for value in table.column(name):
         turns = value
         if isinstance(value, str) and value.lstrip().startswith("[{"):
@@ -168,12 +166,12 @@ def _alpaca(table: Table, wish: Wish) -> Form | None:
     answer = table.named("output", "response", "completion", "answer")
     if instruction is None or (answer is None and (wish.need_label or context is None)):
         return None
-    if context is None and _folded(answer or "") != "output":
+    if context is None and _fold(answer or "") != "output":
         return None  # instruction and response: a prompt and its answer
     columns = {"instruction": instruction} | ({"input": context} if context else {})
     columns |= {"output": answer} if answer else {}
     others = _others(table, "history", "system", "tools", "functions")
-    return _marked(table, Form("alpaca", columns | others))
+    return _with_marks(table, Form("alpaca", columns | others))
 
 
 def _named_pair(table: Table) -> Form | None:
@@ -218,7 +216,7 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
     )
     others = _others(table, "system", "tools", "functions")
     columns |= {k: v for k, v in others.items() if v != prompt}
-    return _marked(table, Form("pairs", columns, (note,) if guessed else ()))
+    return _with_marks(table, Form("pairs", columns, (note,) if guessed else ()))
 
 
 def _plain_text(table: Table, wish: Wish) -> Form:
@@ -242,5 +240,5 @@ def _others(table: Table, *names: str) -> dict[str, str]:
     return {name: column for name in names if (column := table.named(name)) is not None}
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return name.strip().casefold()

@@ -1,4 +1,4 @@
-"""Columns beside text and label: whose a row is, and when it was."""
+"""Columns beside text and label: the group of a row, and its time."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tailorbird.data.cells import cell_text
-from tailorbird.data.near import NEAR, clusters
+from tailorbird.data.near_duplicates import NEAR, clusters
 from tailorbird.data.sources import Source
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, did_you_mean
@@ -17,12 +17,12 @@ _DATES = "write dates as 2024-05-31 or 2024-05-31T14:30, or as numbers (years, U
 
 
 def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> tuple[Example, ...]:
-    """Return the examples with their group and their time, where these were asked for.
+    """Return the examples with their group and their time, where the source names columns of them.
 
     Args:
         examples: Of the table; their row is its row's number, from 1.
         table: The rows.
-        source: What was asked for.
+        source: Names the columns.
 
     Raises:
         UserError: There is no such column, or cells that cannot be used.

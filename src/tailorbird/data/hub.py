@@ -38,7 +38,7 @@ def hub_address(name: str) -> Address | None:
 def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split, fetched into the hub's own cache.
 
-    With no network, what was fetched before is taken and said.
+    Without a network, the copy in the cache is used, with a message.
 
     Raises:
         UserError: There is no such set, it may not be read, or there is no network and no copy.
@@ -109,12 +109,12 @@ def _download(address: Address) -> dict[str, tuple[Path, ...]]:
         card = Path(path).read_text(encoding="utf-8", errors="replace")
     if data_files(names):
         splits = split_files(address.repo, names, card, address.subset)
-        return _placed(splits, lambda files: get(files, address.revision))
+        return _fetch(splits, lambda files: get(files, address.revision))
     splits = _parquet_splits(address, listed(_CONVERTED))
-    return _placed(splits, lambda files: get(files, _CONVERTED))
+    return _fetch(splits, lambda files: get(files, _CONVERTED))
 
 
-def _placed(
+def _fetch(
     splits: dict[str, tuple[str, ...]], get: Callable[[Sequence[str]], Path]
 ) -> dict[str, tuple[Path, ...]]:
     every = [name for files in splits.values() for name in files]

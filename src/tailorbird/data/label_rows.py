@@ -9,7 +9,7 @@ from tailorbird.data.examples import BadRows, Loaded, Wish, settle
 from tailorbird.data.formats import Form
 from tailorbird.data.table import Table, name_list
 from tailorbird.data.targets import Reading, infer, read_cells
-from tailorbird.data.words import find_words, read_words
+from tailorbird.data.word_rows import find_words, read_words
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, has_head
 
@@ -36,7 +36,7 @@ def read_labels(table: Table, wish: Wish) -> Loaded:
     """Return texts with their labels or numbers.
 
     Raises:
-        UserError: The columns or the cells have faults; all of them are told.
+        UserError: The columns or the cells have faults, all of which are named.
     """
     form = find_words(table, wish)
     if form is not None:

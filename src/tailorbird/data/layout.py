@@ -1,4 +1,4 @@
-"""Which files of a folder belong to which split: by what it says, or by their names.
+"""Which files of a folder belong to which split: by its card, or by their names.
 
 The rules are those of Hugging Face's datasets, so that a folder means the same to both; what they
 would settle by a silent choice is an error here.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tailorbird.data.conll import ENDINGS as CONLL
+from tailorbird.data.line_files import ENDINGS as CONLL
 from tailorbird.data.textfile import PACKED, kind_of
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.yaml_text import YamlFault, parse_yaml
@@ -22,8 +22,20 @@ KEYWORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 CARD = "README.md"
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", *CONLL)
+FORMATS = {
+    ".csv": "CSV",
+    ".tsv": "TSV",
+    **dict.fromkeys((".jsonl", ".ndjson"), "JSON Lines"),
+    ".json": "JSON",
+    **dict.fromkeys((".parquet", ".arrow"), "Parquet"),
+    **dict.fromkeys(CONLL, "CoNLL"),
+    ".txt": "text",
+    ".md": "Markdown",
+}
+"""What training data may be written in, by the ending of a file's name; most are documents too."""
+
 PROSE = (".txt", ".md")
+TABLES = tuple(ending for ending in FORMATS if ending not in PROSE)
 _ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json", "readme.md"}
 _SHARD = re.compile(r"^data/([^/]*)-\d{5}-of-\d{5}[^/]*\.[^/]*$")
 
@@ -123,7 +135,7 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
         packed = ", ".join(PACKED)
         raise UserError(
             f"{where}: there is no file of data in this folder",
-            f"name a file or folder with {', '.join((*TABLES, *PROSE))} (or packed: {packed})",
+            f"name a file or folder with {', '.join(FORMATS)} (or packed: {packed})",
         )
     if len(kinds) > 1:
         raise UserError(

@@ -1,11 +1,11 @@
-"""Texts that a part has in common with the part that judges it: the same, and almost the same."""
+"""Texts shared by training, validation and test rows: equal ones and near-duplicates."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from tailorbird.data.near import NEAR, NearTexts, clusters
+from tailorbird.data.near_duplicates import NEAR, NearTexts, clusters
 from tailorbird.data.normalise import outer_key, rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
@@ -23,7 +23,7 @@ class _Part(NamedTuple):
 
 
 def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
-    """Find, and if asked drop, rows whose text also stands in a part that judges them.
+    """Find, and drop unless they are kept, rows whose text also stands in a later part.
 
     Raises:
         UserError: There are such rows and ``overlap`` is ``error``, or too few rows are left.
@@ -55,7 +55,7 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
 def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
     """Yield what two parts share, counted in different texts.
 
-    Texts that differ in the white space between words only are told apart from those that are
+    Texts that differ in the white space between words only are counted apart from those that are
     the same but for case and surrounding white space, as other tools count the latter alone.
     """
     keys = {text_key(e.text) for e in judge.examples}

@@ -14,7 +14,7 @@ _WRITTEN = re.compile(
     rf"(?P<sign>[-+\u2212]?) ?(?P<before>{_UNIT})?[{_SPACES}]?(?P<inner>[-+\u2212]?)"
     rf"(?P<digits>\d[\d.,'\u2019{_SPACES}]*|[.,]\d+)(?:[{_SPACES}]?(?P<after>{_UNIT}))?"
 )
-# Longer cells hold words, or digits beyond what floats tell apart.
+# Longer cells hold words, or more digits than a float has.
 _MOST_CHARACTERS = 60
 
 
@@ -32,7 +32,7 @@ class Notation:
     """How the numbers of a column are written.
 
     Attributes:
-        decimal: Their decimal mark; empty when both are used, and each number tells its own.
+        decimal: Their decimal mark; empty when both are used, and each number shows its own.
         example: The first that Python does not take for a number: with a decimal comma, a unit ...
         clash: Why the column cannot be read as numbers, in words; else empty.
     """

@@ -20,7 +20,7 @@ from tailorbird.records import TASKS
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """What else the user said about the rows.
+    """Further options of reading.
 
     Attributes:
         system: System message put before conversations that have none.
@@ -52,7 +52,7 @@ def read_examples(
         drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
         like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
         task: What is to be learnt; auto: as the columns say.
-        more: What else the user said.
+        more: Further options.
 
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.

@@ -110,8 +110,8 @@ def free_bytes() -> int:
     most, now = (_number(group / name) for name in ("memory.max", "memory.current"))
     if most is None or now is None:
         return free
-    # Pages of files that were read count as used, and are given back as soon as they are wanted.
-    return min(free, most - now + _cached(group / "memory.stat"))
+    # Pages of files that were read count as used, and are freed under pressure.
+    return min(free, most - now + _cache_bytes(group / "memory.stat"))
 
 
 def _address_space() -> int:
@@ -128,7 +128,7 @@ def _address_space() -> int:
     return max(0, most - int(psutil.Process().memory_info().vms))
 
 
-def _cached(path: Path) -> int:
+def _cache_bytes(path: Path) -> int:
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -96,14 +96,14 @@ def _ask(question: bytes) -> dict[str, Any]:
     return {"problem": problem, "limit": True}
 
 
-def _forked() -> None:
+def _renew_lock() -> None:
     """Give a forked process a lock that no thread of its parent holds."""
     global _guard
     _guard = Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _running() -> Worker:

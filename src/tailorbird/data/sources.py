@@ -7,11 +7,10 @@ from pathlib import Path
 
 from tailorbird.data.delimited import delimiter_of
 from tailorbird.data.hub import hub_address, hub_splits
-from tailorbird.data.layout import KEYWORDS, PROSE, TABLES, folder_splits, saved_splits
+from tailorbird.data.layout import FORMATS, KEYWORDS, folder_splits, saved_splits
 from tailorbird.data.textfile import PACKED, kind_of, open_text
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 
-ENDINGS = (*TABLES, *PROSE)
 _HEAD = 1 << 16
 
 
@@ -124,7 +123,7 @@ def _find_splits(name: str) -> dict[str, tuple[Path, ...]]:
             raise UserError(f"{name}: no file fits this pattern", "check the pattern and folder")
         return {"": tuple(map(_check_kind, hits))}
     address = hub_address(name)
-    if address is not None and kind_of(path) not in ENDINGS and not path.parent.is_dir():
+    if address is not None and kind_of(path) not in FORMATS and not path.parent.is_dir():
         return hub_splits(address)
     raise _missing(path)
 
@@ -149,12 +148,12 @@ def _check_kind(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: this is not a regular file", "write the data to a file first")
     kind = kind_of(path)
-    if kind in ENDINGS or (not kind and kind_in(path)):
+    if kind in FORMATS or (not kind and kind_in(path)):
         return path
     what = f"files in {kind}" if kind else "files whose name has no ending, and no rows in them,"
     raise UserError(
-        f"{path}: {what} cannot be read{did_you_mean(kind, ENDINGS)}",
-        f"save it as one of: {', '.join(ENDINGS)} (packed too: {', '.join(PACKED)})",
+        f"{path}: {what} cannot be read{did_you_mean(kind, FORMATS)}",
+        f"save it as one of: {', '.join(FORMATS)} (packed too: {', '.join(PACKED)})",
     )
 
 

@@ -37,7 +37,7 @@ def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
 
     columns = np.asarray(values, dtype=np.float64)
     cuts = np.quantile(columns, np.arange(1, _BINS) / _BINS, axis=0)
-    # A value that so many rows have that it is a cut itself is told from those on either side.
+    # A value that so many rows have that it is a cut itself is apart from those on either side.
     tenths = [
         np.searchsorted(cut, own, "left") + np.searchsorted(cut, own, "right")
         for cut, own in zip(cuts.T, columns.T, strict=True)
@@ -91,12 +91,12 @@ def deal(
 
 
 class _PartShares:
-    """What each part has and still lacks while groups are dealt out."""
+    """The rows and labels of each part while groups are dealt out."""
 
     def __init__(
         self, groups: Sequence[Counter[str]], rows: int, shares: Mapping[str, float]
     ) -> None:
-        self.wanted, self.groups_left = shares, len(groups)
+        self.shares, self.groups_left = shares, len(groups)
         self.totals = Counter({_ALL: rows})
         self.left: Counter[str] = Counter()
         """How many groups with a label are still to be dealt out."""
@@ -122,17 +122,17 @@ class _PartShares:
 
     def _open(self, counts: Counter[str], size: int) -> Sequence[str]:
         """Return the parts that may get a group, by what would otherwise go without."""
-        empty = [part for part in self.wanted if not self.have[part]]
-        parts: Sequence[str] = list(self.wanted)
+        empty = [part for part in self.shares if not self.have[part]]
+        parts: Sequence[str] = list(self.shares)
         # As soon as there are only as many groups as empty parts, each gets one.
         if len(empty) >= self.groups_left:
             parts = empty
         # A part that has its rows takes no more for the sake of a label: of thousands of rare
         # labels each would bring it one.
         rows = self.totals[_ALL]
-        room = [p for p in parts if self.have[p][_ALL] + size <= max(size, self.wanted[p] * rows)]
+        room = [p for p in parts if self.have[p][_ALL] + size <= max(size, self.shares[p] * rows)]
         for label in sorted(counts, key=lambda x: (self.totals[x], x)):
-            lacking = [part for part in self.wanted if not self.have[part][label]]
+            lacking = [part for part in self.shares if not self.have[part][label]]
             # A label of one group cannot be measured; where many groups have one, the largest
             # would all train.
             alone = self.groups[label] == 1 and size > 1
@@ -150,7 +150,7 @@ class _PartShares:
         The change of the squared distance, each label by its size: negative while the part still
         lacks rows with these labels.
         """
-        share, have, change = self.wanted[part], self.have[part], 0.0
+        share, have, change = self.shares[part], self.have[part], 0.0
         for label, count in moved.items():
             expected = share * self.totals[label]
             change += (count * count - 2 * count * (expected - have[label])) / expected

@@ -1,4 +1,4 @@
-"""Rows as they stand in a file, before anyone says which column is what."""
+"""Rows as they stand in a file, before columns have roles."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.data.conll import ENDINGS, read_conll
 from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
+from tailorbird.data.line_files import ENDINGS, read_conll, read_prose
 from tailorbird.data.parquet import read_arrow, read_parquet
-from tailorbird.data.prose import read_prose
 from tailorbird.data.reservoir import Reservoir
 from tailorbird.data.sources import Source, files_of, kind_in
 from tailorbird.data.table import (

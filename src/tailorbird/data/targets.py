@@ -1,4 +1,4 @@
-"""Label cells to targets: which task they speak of, and their labels or numbers."""
+"""Label cells to targets: the task that they imply, and their labels or numbers."""
 
 import ast
 import json
@@ -54,7 +54,7 @@ def infer(
         columns: Their cells, by name.
         spec: The task; None: as the cells say.
         separator: What stands between labels in a cell, or the decimal mark of numbers, if the
-            user said so, or the training rows did.
+            user or the training rows name it.
 
     Raises:
         UserError: The labels may be numbers with a decimal comma as well as lists of labels.
@@ -281,7 +281,7 @@ def _joins(texts: Sequence[str], separator: str) -> bool:
     whole: dict[str, set[str]] = defaultdict(set)
     joined: set[str] = set()
     for text in set(texts):
-        # What reads as a number says nothing of a comma.
+        # A number is no evidence for a comma.
         parts = [text] if notation([text]).example else _cut(text, separator)
         for part in parts:
             whole[part].add(text)

@@ -15,9 +15,9 @@ from tailorbird.data.conversations import (
 )
 from tailorbird.data.examples import BadRows, Loaded, Wish, settle
 from tailorbird.data.formats import Form
-from tailorbird.data.marks import Unusable
 from tailorbird.data.normalise import rows
 from tailorbird.data.table import RowPlace, Table, place_list
+from tailorbird.data.training_marks import Unusable
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding
 
@@ -30,7 +30,7 @@ def read_texts(table: Table, form: Form, wish: Wish) -> Loaded:
     """Return a table's conversations, or its plain texts.
 
     Raises:
-        UserError: Rows cannot be used; every kind of fault is told once, with the rows.
+        UserError: Rows cannot be used; each kind of fault once, with the rows.
     """
     prompts = TASKS[form.task].prompts
     examples: list[Example] = []

@@ -1,4 +1,4 @@
-"""A training file's text, bit by bit: unpacked, decoded and bounded on the way."""
+"""A training file's text as a stream: unpacked, decoded and bounded."""
 
 import codecs
 import io
@@ -87,7 +87,7 @@ def open_text(
 
     Raises:
         UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
-            or it cannot be told which encoding it is in.
+            or its encoding cannot be detected.
     """
     with _open_bytes(path) as packed:
         checked = io.BufferedReader(_Utf8Stream(path, packed, notes), _CHUNK)

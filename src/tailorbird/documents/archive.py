@@ -23,11 +23,11 @@ from posixpath import normpath
 from typing import IO, Any, cast
 
 from tailorbird.data.decode import NotText, encoding_of
-from tailorbird.documents.build import LONGEST_TEXT
 from tailorbird.documents.decode import clean
 from tailorbird.documents.ignore import is_clutter
-from tailorbird.documents.parsed import Notes, ReadOptions, Unreadable, failure
-from tailorbird.documents.zipped import MOST_BYTES, open_zip
+from tailorbird.documents.reading import Notes, ReadOptions, Unreadable, failure
+from tailorbird.documents.text_builder import LONGEST_TEXT
+from tailorbird.documents.zip_xml import MOST_BYTES, open_zip
 from tailorbird.records import Document
 
 MOST_MEMBERS = 10_000
@@ -47,7 +47,7 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
 
 
 class TooMuch(Unreadable):
-    """An archive as a whole is refused: part of it would be read, and nobody asked for a part."""
+    """Why an archive is refused as a whole, rather than read in part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ Members = dict[str, Member]
 
 @dataclass
 class Allowance:
-    """What a file may unpack to, with the archives within it.
+    """Limits of what a file may unpack to, with the archives within it.
 
     Attributes:
         depth: Archives around what is read now.
@@ -147,7 +147,7 @@ def read_archive(
         raise Unreadable(failure(error, "an archive")) from error
     finally:
         allowance.depth -= 1
-    notes = reading.told()
+    notes = reading.summary()
     if not reading.documents:
         raise Unreadable("; ".join(["nothing in it is read", *notes]))
     return reading.documents, notes
@@ -176,7 +176,7 @@ def read_compressed(
 
 @dataclass
 class _Reading:
-    """What the members of an archive gave."""
+    """The results of an archive's members."""
 
     documents: list[Document] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
@@ -200,7 +200,7 @@ class _Reading:
             self.notes += (f"{member.name}: {note}" for note in notes)
             allowance.take(letters=sum(len(document.text) for document in documents))
 
-    def told(self) -> Notes:
+    def summary(self) -> Notes:
         notes = [f"left out: {_name_list(names)}: {why}" for why, names in self.left_out.items()]
         more = len(self.notes) - _MOST_NOTES
         notes += self.notes[:_MOST_NOTES]
@@ -308,7 +308,7 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _why_not(name: str, regular: bool) -> str:
-    """Say why a member is not read; nothing if it is."""
+    """Return why a member is not read; empty if it is."""
     if not regular:
         return "a link or a device, no file"
     if name.startswith(("/", "../")) or name in ("..", ".") or re.match("[a-zA-Z]:", name):

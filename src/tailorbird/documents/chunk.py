@@ -1,4 +1,4 @@
-"""Documents to chunks: cut where the text itself pauses, by the embedder's own count of tokens.
+"""Documents to chunks: cut at the pauses of the text, by the embedder's count of tokens.
 
 A chunk ends before a heading once it is a quarter full, so that sections stay apart and small ones
 are not left alone; else at the last paragraph, item, sentence, line or word that fits. Where a
@@ -253,7 +253,7 @@ class _Window:
             return heading
         if most == count:
             return count
-        most = self._halved(first, most, room)
+        most = self._even_end(first, most, room)
         half = (first + most) // _PAUSE_FROM
         low = max(half, done + 1, first + 1)
         for level in (PARAGRAPH, PARAGRAPH - 1, SENTENCE, LINE, WORD):
@@ -262,7 +262,7 @@ class _Window:
                 return place
         return max(most, first + 1)
 
-    def _halved(self, first: int, most: int, room: int) -> int:
+    def _even_end(self, first: int, most: int, room: int) -> int:
         """Return a nearer end where the rest of the section would else be a stub."""
         total = self.words.total
         section = self.levels.find(HEADING, most + 1)

@@ -1,11 +1,11 @@
-"""Bytes to text: the encoding is told by the bytes, and text is made fit to be kept."""
+"""Bytes to text: detection of the encoding, and removal of what no database stores."""
 
 import contextlib
 import re
 from pathlib import Path
 
 from tailorbird.data.decode import Encoding, NotText, by_mark, codec_of, encoding_of
-from tailorbird.documents.parsed import Notes, Unreadable
+from tailorbird.documents.reading import Notes, Unreadable
 
 _MAGIC = (
     (b"%PDF-", "a PDF"),
@@ -87,7 +87,7 @@ def encoding_notes(data: bytes, encoding: Encoding, text: str) -> Notes:
 
 
 def clean(text: str) -> str:
-    r"""Return text with ``\n`` alone as line end and nothing that no database keeps."""
+    r"""Return text with ``\n`` alone as line end and without what no database stores."""
     text = _CONTROL.sub("", _BREAKS.sub("\n", text))
     try:
         text.encode("utf-8")

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.docx_styles import TITLE, Lists, Styles, outline_level, value
 from tailorbird.documents.docx_tables import table_caption, table_rows
 from tailorbird.documents.drawing import Drawings, formula_mark
 from tailorbird.documents.grid import table_lines
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
-from tailorbird.documents.zipped import (
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
+from tailorbird.documents.zip_xml import (
     Relation,
     child,
     local,
@@ -74,7 +74,7 @@ class _DocxParts:
 
 
 def _tell(parts: _DocxParts, root: Any, body: "_DocxWriter", notes: Notes) -> None:
-    """Tell what of a document is left out."""
+    """Note what of a document is left out."""
     comments = sum(local(e) == "comment" for one in parts.roots("comments") for e in one)
     if comments:
         notes.append(f"{comments} comments are left out")
@@ -201,7 +201,7 @@ class _DocxWriter:
 def _page_breaks(root: Any) -> frozenset[Any]:
     """Return the elements that begin a page.
 
-    Word notes every one when it lays the text out, those asked for included, which must then not
+    Word notes every one when it lays the text out, manual ones included, which must then not
     be counted again; other programs note none.
     """
     noted = list(root.iter("{*}lastRenderedPageBreak"))

@@ -1,4 +1,4 @@
-"""What the styles and lists of a DOCX say: levels of headings, numbers of items, bold words."""
+"""The styles and lists of a DOCX: levels of headings, numbers of items, bold words."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tailorbird.documents.grid import whole_number
 from tailorbird.documents.numbering import ListCounter, ListLevel
-from tailorbird.documents.zipped import attribute, child, local
+from tailorbird.documents.zip_xml import attribute, child, local
 
 _HEADING = re.compile(r"heading (\d)$", re.I)
 TITLE = 0
@@ -88,7 +88,7 @@ def _heading_level(style: Any) -> int | None:
 
 
 class Lists:
-    """Numbers the items of a document's lists; items are to be asked for in their order."""
+    """Numbers the items of a document's lists; items must come in their order."""
 
     def __init__(self, root: Any | None, styles: Styles) -> None:
         self.styles = styles
@@ -119,7 +119,7 @@ class Lists:
         number, depth = self.styles.numbers.get(style, ("", ""))
         own_number, own_depth = value(numbering, "numId"), value(numbering, "ilvl")
         number, depth = own_number or number, own_depth or depth
-        if number not in self._nums:  # 0 says that it is none, whatever its style
+        if number not in self._nums:  # 0 stands for none, whatever its style
             return None
         counter = self._counter(number)
         if counter is None:

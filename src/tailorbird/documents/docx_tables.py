@@ -6,7 +6,7 @@ from typing import Any
 
 from tailorbird.documents.docx_styles import Styles, is_on, value
 from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.zipped import attribute, child, local
+from tailorbird.documents.zip_xml import attribute, child, local
 
 _WRAPPERS = frozenset({"sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag"})
 _FIRST_ROW_BIT = 0x20

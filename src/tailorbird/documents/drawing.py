@@ -1,4 +1,4 @@
-"""What Office files draw: charts with their numbers, SmartArt, text boxes and formulas."""
+"""Drawings of Office files: charts with their numbers, SmartArt, text boxes and formulas."""
 
 import datetime
 import re
@@ -6,11 +6,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.numbering import number_label
-from tailorbird.documents.parsed import Notes, Unreadable
-from tailorbird.documents.zipped import Relation, attribute, child, local, relation_id, xml_part
+from tailorbird.documents.reading import Notes, Unreadable
+from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
+from tailorbird.documents.zip_xml import Relation, attribute, child, local, relation_id, xml_part
 
 _DAY_ZERO = datetime.datetime(1899, 12, 30)
 _LAST_DAY = 2_958_465
@@ -37,7 +37,7 @@ class Drawings:
         builder: Where to write.
         archive: The Office file.
         targets: What the part refers to, by the relation's id.
-        notes: Where to tell what is left out.
+        notes: Takes what is left out.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tailorbird.documents.build import squeeze, superscript
+from tailorbird.documents.text_builder import squeeze, superscript
 
 _MARK = re.compile(r"\[?(?:\d{1,3}|[*†‡§¶#]{1,3}|[a-z]|[ivx]{1,4}|note \d{1,3})\]?", re.I)
 _NOTE_CLASS = re.compile(r"\b(?:footnote|noteref|reference|fn-?ref|endnote|citation)", re.I)

@@ -64,7 +64,7 @@ _Place = tuple[int, int]
 def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[Cell]]:
     """Return rows whose first is marked, and those below it that name parts of its groups.
 
-    Bold words in it are believed more than ``data``.
+    Bold words in it count more than ``data``.
     """
     marked = [list(row) for row in rows]
     if not rows or (header == "data" and all(cell.strong for cell in rows[0] if cell.text)):
@@ -114,7 +114,7 @@ class TableGrid:
     def cells(self, row: int) -> dict[_Place, str]:
         """Return the texts of a row's cells by where they begin, empty ones left out.
 
-        Long texts that began above are left out too: they are told once.
+        Long texts that began above are left out too: they are written once.
         """
         places = ((self.origin(row, c), text) for c, text in enumerate(self.values[row]) if text)
         return {p: text for p, text in places if p[0] == row or len(text) <= _LONGEST_REPEATED}
@@ -231,7 +231,7 @@ def _marked_heads(grid: TableGrid, first: int) -> set[int]:
 
 
 def _is_marked_head(grid: TableGrid, row: int) -> bool:
-    # A corner says nothing: it may be an empty cell, the name of the row heads or of the columns.
+    # A corner is no evidence: it may be an empty cell, the name of the row heads or of the columns.
     columns = [c for c in range(grid.width) if grid.values[row][c] and (c or grid.width == 1)]
     return (
         bool(columns)
@@ -285,7 +285,7 @@ def _unnamed_line(grid: TableGrid, row: int) -> str:
             heads.append(text.removesuffix(":"))
         else:
             values.append(text)
-    if not heads and grid.width == 2 and len(values) == 2:  # pairs, whichever way they are meant
+    if not heads and grid.width == 2 and len(values) == 2:  # pairs, in either direction
         heads, values = [values[0].removesuffix(":")], values[1:]
     if heads and values:
         return f"{' / '.join(heads)}: {' | '.join(values)}"

@@ -1,4 +1,4 @@
-"""The main part of a web page: what stands around it is told by roles, names and links."""
+"""The main part of a web page: roles, names and links identify what stands around it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailorbird.documents.html_words import is_block, is_heading, is_unseen, name_of, visible_text
-from tailorbird.documents.parsed import Notes
+from tailorbird.documents.reading import Notes
 
 _ROLES = frozenset(
     ("navigation", "search", "menu", "menubar", "banner", "contentinfo", "toolbar", "tablist")
@@ -20,7 +20,7 @@ _AROUND_NAMES = """
     tagcloud catlinks editsection printfooter noprint backlink
 """
 _AROUND = frozenset(_AROUND_NAMES.split())
-# Site builders also name parts of the content so; links tell which is which.
+# Site builders also name parts of the content so; links distinguish them.
 _MAYBE_NAMES = """
     menu submenu sidebar masthead related trending popular promo promotion toolbar teaser teasers
     widget widgets popup modal overlay banner tags copyright
@@ -33,7 +33,7 @@ _HOLDER_NAMES = (
 _HOLDERS = frozenset(_HOLDER_NAMES.split())
 _WRAPPER_NAMES = "body div section article main form table tbody tr td center span"
 _WRAPPERS = frozenset(_WRAPPER_NAMES.split())
-_LEAST_PROSE = 50  # letters of a paragraph that says something: some eight words
+_LEAST_PROSE = 50  # letters of a paragraph of prose: some eight words
 _LEAST_REST = 20
 _LEAST_TEXT = 200
 _LARGEST_SHARE = 0.3
@@ -266,7 +266,7 @@ def _bare_headings(lists: set[Any], left_out: set[Any]) -> Iterator[Any]:
 
 
 def _densest(part: Any, sizes: _Sizes, left_out: set[Any]) -> Any:
-    """Return the innermost element that holds nearly all that is told in paragraphs."""
+    """Return the innermost element that holds nearly all paragraphs."""
     whole = sizes[part]
     if whole.prose < 2 * _LEAST_TEXT:
         return part

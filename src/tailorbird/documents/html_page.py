@@ -6,7 +6,6 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.formula import all_words
 from tailorbird.documents.html_table import HtmlTable
 from tailorbird.documents.html_words import (
@@ -21,7 +20,8 @@ from tailorbird.documents.html_words import (
 )
 from tailorbird.documents.numbering import number_label
 from tailorbird.documents.outline import DEEPEST_ITEM
-from tailorbird.documents.parsed import Notes
+from tailorbird.documents.reading import Notes
+from tailorbird.documents.text_builder import TextBuilder, squeeze
 
 _LISTS = ("ul", "ol", "menu", "dir")
 _CODE = ("pre", "listing", "xmp")
@@ -87,7 +87,7 @@ class PageWriter:
         self._leave_term()
 
     def tell(self, notes: Notes) -> None:
-        """Name what stands on the page and is no text."""
+        """Note what stands on the page and is no text."""
         if self.embedded:
             items = (f"{_EMBEDDED[name]} ({count})" for name, count in self.embedded.items())
             notes.append(f"left out: {', '.join(items)}")
@@ -132,7 +132,7 @@ class PageWriter:
         return True
 
     def _table(self, element: Any) -> bool:
-        # Each looks at all that lies in it; no page nests tables for its layout deeper in earnest.
+        # Each looks at all that lies in it; no page nests tables for its layout deeper.
         table = HtmlTable(element, self.left_out) if self._layouts < _DEEPEST_LAYOUT else None
         if table is None or not table.holds_data:
             self._layouts += 1

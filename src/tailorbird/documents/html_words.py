@@ -4,8 +4,8 @@ import re
 from collections.abc import Container
 from typing import Any
 
-from tailorbird.documents.build import squeeze
 from tailorbird.documents.formula import all_words, formula, lowered_words, raised_words
+from tailorbird.documents.text_builder import squeeze
 
 _UNSEEN_NAMES = (
     "script style noscript template svg head iframe object button select input textarea canvas "
@@ -62,7 +62,7 @@ def is_block(element: Any, name: str) -> bool:
 
 
 def is_unseen(element: Any, name: str) -> bool:
-    """Whether a reader of the page does not see the element, or it is a control."""
+    """Whether an element is invisible or a control."""
     if name in _UNSEEN:
         # What opens a part of the page is that part's heading.
         return not (name == "button" and "aria-expanded" in element.attrib) and not (

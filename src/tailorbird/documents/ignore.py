@@ -18,7 +18,7 @@ _LINES_AT_ONCE = 500
 _ALWAYS = ("__pycache__/", "node_modules/", "__MACOSX/", "*.pyc", "~$*", "*.egg-info/")
 # What no pattern names: one that takes it takes all that lies in its folder.
 _ANY_NAME = "\x07"
-# A knowledge base may stand in a folder of documents: one of these files tells that it does.
+# A knowledge base may stand in a folder of documents: it has one of these files.
 _LEDGERS = "ledger.sqlite", "ledger.json"
 _KNOWLEDGE = ("/ledger.sqlite*", "/ledger.json", "/lock", "/index/", "/embedders/", "/rerankers/")
 
@@ -66,7 +66,7 @@ class Rules:
     def __init__(self, exclude: Globs, root: Path) -> None:
         self._exclude = exclude
         self._root = root
-        self._found: dict[Path, list[tuple[Path, Globs]]] = {}
+        self._rules_of: dict[Path, list[tuple[Path, Globs]]] = {}
 
     def ignored(self, path: Path, *, is_folder: bool) -> bool:
         """Whether a file or a folder is left out."""
@@ -82,11 +82,11 @@ class Rules:
 
     def _of(self, folder: Path) -> list[tuple[Path, Globs]]:
         """Return the rules of a folder and of those above it that belong to it."""
-        if folder not in self._found:
+        if folder not in self._rules_of:
             inside = folder != self._root and self._root in folder.parents
             above = self._of(folder.parent) if inside else _above(folder)
-            self._found[folder] = [*above, *_own(folder)]
-        return self._found[folder]
+            self._rules_of[folder] = [*above, *_own(folder)]
+        return self._rules_of[folder]
 
 
 def _above(folder: Path) -> list[tuple[Path, Globs]]:
@@ -102,7 +102,7 @@ def _above(folder: Path) -> list[tuple[Path, Globs]]:
 
 
 def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
-    """Return the rules that lie in a folder itself; what cannot be followed is told.
+    """Return the rules that lie in a folder itself; what cannot be followed is logged.
 
     Args:
         folder: The folder.
@@ -124,7 +124,7 @@ def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
 
 
 def _without(rules: list[Globs], named: Path, file: Path) -> list[Globs]:
-    """Return rules without the patterns that leave out a named folder, which is told."""
+    """Return rules without the patterns that leave out a named folder, which is logged."""
     inside = _place(named / _ANY_NAME, file.parent, is_folder=False)
     if not any(globs.verdict(inside) for globs in rules):
         return rules

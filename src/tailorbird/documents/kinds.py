@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tailorbird.data.layout import FORMATS
 from tailorbird.documents.archive import Allowance, read_archive, read_compressed
-from tailorbird.documents.parsed import (
+from tailorbird.documents.reading import (
     Notes,
     Parsed,
     Reader,
@@ -30,66 +31,47 @@ def _all(suffixes: str, value: _T) -> dict[str, _T]:
     return dict.fromkeys(suffixes.split(), value)
 
 
-_PLAIN = ("plain", "text", "markup", "read_plain")
-_CODE = ("code", "code", "markup", "read_plain")
-_MARKDOWN = ("markdown", "Markdown", "markdown", "read_markdown")
-_HTML = ("html", "HTML", "web", "read_html")
-_ADOC = ("asciidoc", "AsciiDoc", "asciidoc", "read_asciidoc")
-_TEX = ("tex", "LaTeX", "tex", "read_tex")
-_SUBTITLES = ("subtitles", "subtitles", "subtitles", "read_subtitles")
-_XML = ("xml", "XML", "xml_page", "read_xml")
-_COLUMNS = ("parquet", "Parquet", "rows", "read_columns")
-_SHEETS = ("xlsx", "a workbook", "sheets", "read_sheets")
-
 # Modules are named, not imported: a worker that reads Markdown need not wait for PDFium.
 READERS: dict[str, tuple[str, str, str, str]] = {
-    ".txt": _PLAIN,
-    ".text": _PLAIN,
-    ".log": _PLAIN,
-    ".md": _MARKDOWN,
-    ".markdown": _MARKDOWN,
-    ".mdx": _MARKDOWN,
-    ".qmd": _MARKDOWN,
-    ".rmd": _MARKDOWN,
-    ".rst": ("rst", "reStructuredText", "markup", "read_rst"),
-    ".ipynb": ("notebook", "a notebook", "markdown", "read_notebook"),
-    ".html": _HTML,
-    ".htm": _HTML,
-    ".xhtml": _HTML,
-    **_all(".tex .latex .ltx", _TEX),
-    **_all(".srt .vtt", _SUBTITLES),
-    **_all(".adoc .asciidoc", _ADOC),
-    ".org": ("org", "an Org file", "org", "read_org"),
-    **_all(".xml .nxml .jats .dbk .docbook .fb2", _XML),
-    ".epub": ("epub", "an EPUB", "web", "read_epub"),
-    ".pdf": ("pdf", "a PDF", "pdf", "read_pdf"),
-    **_all(".docx .docm .dotx .dotm", ("docx", "a DOCX", "docx", "read_docx")),
-    **_all(".pptx .pptm .ppsx .ppsm .potx .potm", ("pptx", "a PPTX", "pptx", "read_pptx")),
-    **_all(".odt .ott", ("odt", "an ODT", "odt", "read_odt")),
-    **_all(".odp .otp .odg", ("odp", "an ODP", "odt", "read_odp")),
-    **_all(".ods .ots", ("xlsx", "an ODS", "odt", "read_ods")),
-    ".rtf": ("rtf", "an RTF", "rtf", "read_rtf"),
-    **_all(".xlsx .xlsm .xltx .xltm .xlsb .xls .xlt", _SHEETS),
-    ".csv": ("csv", "CSV", "rows", "read_delimited"),
-    ".tsv": ("csv", "TSV", "rows", "read_delimited"),
-    ".tab": ("csv", "TSV", "rows", "read_delimited"),
-    ".jsonl": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
-    ".ndjson": ("jsonl", "JSON Lines", "rows", "read_jsonl"),
-    ".json": ("json", "JSON", "rows", "read_json"),
-    ".parquet": _COLUMNS,
-    ".arrow": _COLUMNS,
-    ".feather": _COLUMNS,
-    ".eml": ("eml", "an e-mail", "mail", "read_eml"),
-    **_all(".mbox .mbx", ("mbox", "a mailbox", "mail", "read_mbox")),
-    ".msg": ("msg", "an Outlook message", "mail", "read_msg"),
-    **_all(
-        ".py .pyi .js .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php "
-        ".swift .r .jl .lua .pl .sh .bash .zsh .fish .ps1 .sql .toml .yaml .yml .ini .cfg .conf "
-        ".css .scss .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
-        ".svelte .cmake .gradle .make .mk",
-        _CODE,
-    ),
+    suffix: (kind, FORMATS.get(suffix, words), module, reader)
+    for suffixes, kind, words, module, reader in (
+        (".txt .text .log", "plain", "text", "markup", "read_plain"),
+        (".md .markdown .mdx .qmd .rmd", "markdown", "Markdown", "markdown", "read_markdown"),
+        (".rst", "rst", "reStructuredText", "markup", "read_rst"),
+        (".ipynb", "notebook", "a notebook", "markdown", "read_notebook"),
+        (".html .htm .xhtml", "html", "HTML", "web", "read_html"),
+        (".tex .latex .ltx", "tex", "LaTeX", "tex", "read_tex"),
+        (".srt .vtt", "subtitles", "subtitles", "subtitles", "read_subtitles"),
+        (".adoc .asciidoc", "asciidoc", "AsciiDoc", "asciidoc", "read_asciidoc"),
+        (".org", "org", "an Org file", "org", "read_org"),
+        (".xml .nxml .jats .dbk .docbook .fb2", "xml", "XML", "xml_page", "read_xml"),
+        (".epub", "epub", "an EPUB", "web", "read_epub"),
+        (".pdf", "pdf", "a PDF", "pdf", "read_pdf"),
+        (".docx .docm .dotx .dotm", "docx", "a DOCX", "docx", "read_docx"),
+        (".pptx .pptm .ppsx .ppsm .potx .potm", "pptx", "a PPTX", "pptx", "read_pptx"),
+        (".odt .ott", "odt", "an ODT", "odt", "read_odt"),
+        (".odp .otp .odg", "odp", "an ODP", "odt", "read_odp"),
+        (".ods .ots", "xlsx", "an ODS", "odt", "read_ods"),
+        (".rtf", "rtf", "an RTF", "rtf", "read_rtf"),
+        (".xlsx .xlsm .xltx .xltm .xlsb .xls .xlt", "xlsx", "a workbook", "sheets", "read_sheets"),
+        (".csv .tsv .tab", "csv", "TSV", "row_files", "read_delimited"),
+        (".jsonl .ndjson", "jsonl", "", "row_files", "read_jsonl"),
+        (".json", "json", "", "row_files", "read_json"),
+        (".parquet .arrow .feather", "parquet", "Parquet", "row_files", "read_columns"),
+        (".eml", "eml", "an e-mail", "mail", "read_eml"),
+        (".mbox .mbx", "mbox", "a mailbox", "mail", "read_mbox"),
+        (".msg", "msg", "an Outlook message", "mail", "read_msg"),
+        (
+            ".py .pyi .js .jsx .ts .tsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php "
+            ".swift .r .jl .lua .pl .sh .bash .zsh .fish .ps1 .sql .toml .yaml .yml .ini .cfg "
+            ".conf .css .scss .bib .proto .graphql .tf .dart .ex .exs .erl .hs .ml .clj .vue "
+            ".svelte .cmake .gradle .make .mk",
+            *("code", "code", "markup", "read_plain"),
+        ),
+    )
+    for suffix in suffixes.split()
 }
+"""Kind, its words, module and function of what reads a file, by the ending of its name."""
 
 # What holds files of other kinds.
 ARCHIVES = {
@@ -108,27 +90,23 @@ _OLD_KINDS = {
     **_all(".xls .xlt", ".xlsx"),
 }
 UNREAD: dict[str, str] = {
-    ".doc": _OLD.format("DOCX"),
-    ".dot": _OLD.format("DOCX"),
+    **_all(".doc .dot", _OLD.format("DOCX")),
     **_all(".ppt .pps .pot", _OLD.format("PPTX")),
     ".pages": "an Apple Pages document: export it as DOCX first",
     ".key": "an Apple Keynote presentation: export it as PPTX first",
     ".numbers": "an Apple Numbers sheet: export it as XLSX first",
-    ".mobi": "a Kindle book: convert it to EPUB first",
-    ".azw3": "a Kindle book: convert it to EPUB first",
+    **_all(".mobi .azw3", "a Kindle book: convert it to EPUB first"),
     ".ps": "PostScript: convert it to PDF first",
     **_all(".png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .svg .ico", _PICTURE),
     **_all(".mp3 .wav .flac .ogg .m4a .mp4 .mkv .mov .avi .webm", _SOUND),
     **_all(".7z .rar .zst", _ARCHIVE),
     **_all(
-        (
-            ".exe .dll .so .dylib .o .a .bin .dat .db .sqlite .pkl .npy .npz .pt .onnx "
-            ".safetensors .woff .woff2 .ttf .otf .class .jar .whl .lance"
-        ),
+        ".exe .dll .so .dylib .o .a .bin .dat .db .sqlite .pkl .npy .npz .pt .onnx .safetensors "
+        ".woff .woff2 .ttf .otf .class .jar .whl .lance",
         _BINARY,
     ),
 }
-
+"""Why files of other kinds are not read, by the ending of their name."""
 
 RESERVED = {
     "path": "the file",
@@ -162,7 +140,7 @@ def read_file(
         raise Unreadable(UNREAD[suffix])
     if suffix in ARCHIVES:
         return ARCHIVES[suffix](path, source, options, allowance or Allowance(), read_file)
-    kind, words, module, name = READERS.get(suffix, _PLAIN)
+    kind, words, module, name = READERS.get(suffix, READERS[".txt"])
     reader: Reader = leaf("tailorbird.documents", module, name)
     notes: Notes = []
     facts: dict[str, Value] = {"path": source, "kind": kind}
@@ -171,7 +149,7 @@ def read_file(
         facts["modified"] = changed.isoformat(timespec="seconds")
     # Not `path.name`: bytes of it that are no UTF-8 are no words.
     title = "" if kind in ("csv", "jsonl", "parquet") else source.rpartition("/")[2]
-    parsed = _texts(lambda: reader(path, options, notes), f"{words}", suffix not in READERS)
+    parsed = _texts(lambda: reader(path, options, notes), words, suffix not in READERS)
     _check_growth(parsed, path.stat().st_size)
     parsed = _with_own_names([one for one in parsed if one.text.strip()], notes)
     documents = [_document(one, source, title, facts) for one in parsed]

@@ -1,4 +1,4 @@
-"""E-mail: EML, mailboxes and Outlook's MSG; who wrote when to whom, then the words."""
+"""E-mail: EML, mailboxes and Outlook's MSG; sender, recipients and date, then the text."""
 
 import email
 import re
@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode_part
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import html
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 class _MessageWriter:
-    """What a message's parts say, and the names of those that are not read."""
+    """The text of a message's parts, and the names of those that are not read."""
 
     def __init__(self, notes: Notes) -> None:
         self.builder = TextBuilder()
@@ -95,7 +95,7 @@ class _MessageWriter:
             self._alternative(part, depth)
         elif kind in ("message/rfc822", "message/global") and part.is_multipart():
             for inner in _within(part):
-                self._forwarded(inner, depth)
+                self._write_forwarded(inner, depth)
         elif kind.startswith("message/") and part.is_multipart():
             self.block(
                 "\n".join(
@@ -127,7 +127,7 @@ class _MessageWriter:
             if stop:
                 break
 
-    def _forwarded(self, message: Message, depth: int) -> None:
+    def _write_forwarded(self, message: Message, depth: int) -> None:
         head, subject = _head(message, self.notes)
         self.builder.heading(subject or "Forwarded message", min(6, 2 + depth))
         self.builder.block("\n".join(f"{name}: {words}" for name, words in head.items()))
@@ -196,7 +196,7 @@ def _words(value: str, charset: str | None, notes: Notes) -> str:
     Args:
         value: The header as the parser kept it.
         charset: Encoding of the message's text, which bare bytes most likely have, too.
-        notes: What to tell.
+        notes: Takes what should be reported.
     """
     text = _bare(value, charset, notes)
     try:

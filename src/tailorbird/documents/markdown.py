@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder
 from tailorbird.documents.decode import read_text, squeeze
 from tailorbird.documents.grid import Cell, table_lines
 from tailorbird.documents.markup import plain_value, trails
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import TextBuilder
 
 _FRONT = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)\n(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.S)
 _LONGEST_FRONT = 1 << 16
@@ -82,7 +82,7 @@ class _Page:
         self._notes = notes
         self._tokens = parser.parse(text, environment)
         self._links: dict[str, dict[str, Any]] = environment.get("references", {})
-        self._resolved: set[str] = set()
+        self._used_links: set[str] = set()
         self._starts = [0]
         for line in text.split("\n"):
             self._starts.append(self._starts[-1] + len(line) + 1)
@@ -124,7 +124,7 @@ class _Page:
             elif token.type == "heading_open" and not token.level and end - start <= _LONGEST_LINE:
                 words = heading_words(self._tokens[i + 1].content)
                 self._headings.append((start, int(token.tag[1]), words))
-        for label in self._resolved:
+        for label in self._used_links:
             self._edit(*self._place(self._links[label]["map"]), "")
 
     def _edit(self, start: int, end: int, words: str) -> None:
@@ -220,7 +220,7 @@ class _Page:
         link = None if label.startswith("^") else self._links.get(label)
         if link is None:
             return match.group()
-        self._resolved.add(label)
+        self._used_links.add(label)
         title = f' "{link["title"]}"' if link["title"] else ""
         return f"[{match.group(1)}]({link['href']}{title})"
 

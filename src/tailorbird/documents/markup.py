@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import squeeze
 from tailorbird.documents.decode import clean, read_text
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Value
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Value
+from tailorbird.documents.text_builder import squeeze
 from tailorbird.records import Mark
 
 _ADORNED = re.compile(r"([!-/:-@\[-`{-~])\1{2,}[ \t]*$")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tailorbird.documents.grid import Cell, Header, whole_number
 from tailorbird.documents.numbering import ListCounter, ListLevel
-from tailorbird.documents.zipped import attribute, local
+from tailorbird.documents.zip_xml import attribute, local
 
 _FORMS = {
     "1": "decimal",

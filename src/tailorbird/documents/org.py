@@ -7,7 +7,7 @@ from pathlib import Path
 from tailorbird.documents.decode import read_text
 from tailorbird.documents.grid import Cell, Header
 from tailorbird.documents.outline import Outline, until
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions
 
 _HEADING = re.compile(r"(\*{1,12})[ \t]+(\S.*)$")
 _EXTRAS = re.compile(

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from tailorbird.documents.build import TextBuilder
 from tailorbird.documents.grid import Cell
-from tailorbird.documents.parsed import Parsed, Value
+from tailorbird.documents.reading import Parsed, Value
+from tailorbird.documents.text_builder import TextBuilder
 
 DEEPEST_ITEM = 12
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import squeeze, tidy
-from tailorbird.documents.layout import Line, Word, read_lines
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.pdf_heads import PdfPage
+from tailorbird.documents.pdf_layout import Line, Word, read_lines
 from tailorbird.documents.pdf_text import Bookmarks, write_pages
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import squeeze, tidy
 
 _LETTERS = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00a0": " ", "\x02": "-"}
@@ -36,7 +36,7 @@ _NO_TITLE = re.compile(
 _DEEPEST_OUTLINE = 4
 _MOST_BOOKMARKS = 20_000
 _MOST_ANNOTATIONS = 10_000
-# Past this, places of words are not asked for: they would take longer than the words are worth.
+# Past this, words are read without their places, which would take too long.
 _MOST_CHARACTERS = 100_000
 _MOST_IN_ALL = 6_000_000
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from tailorbird.documents.layout import Line
+from tailorbird.documents.pdf_layout import Line
 
 # Running heads stand at the same end of this many pages,
 _FEW_PAGES = 3
@@ -63,7 +63,7 @@ class RunningHeads:
 
     Attributes:
         lines: For each page the ids of its lines that are such.
-        names: What to tell about them.
+        names: Their words, for a note.
     """
 
     def __init__(self, pages: Sequence[PdfPage]) -> None:

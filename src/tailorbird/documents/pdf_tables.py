@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tailorbird.documents.grid import Cell, Rows
-from tailorbird.documents.layout import Line
+from tailorbird.documents.pdf_layout import Line
 
 _FEW_ROWS = 2
 _MOST_HEADS = 3

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-from tailorbird.documents.build import TextBuilder
-from tailorbird.documents.layout import Line
-from tailorbird.documents.parsed import Notes
 from tailorbird.documents.pdf_heads import PdfPage, RunningHeads, body_size, line_pitch
+from tailorbird.documents.pdf_layout import Line
 from tailorbird.documents.pdf_tables import PdfTable, read_table
+from tailorbird.documents.reading import Notes
+from tailorbird.documents.text_builder import TextBuilder
 from tailorbird.records import Mark
 
 Bookmarks = dict[int, list[tuple[int, str]]]
@@ -94,14 +94,14 @@ class _Writer:
     def _block(self, lines: list[Line]) -> None:
         """Write a paragraph."""
         texts = [_LEADERS.sub(" ... ", line.text) for line in lines]
-        self.builder.block(join_lines(texts, self._known))
+        self.builder.block(join_lines(texts, self._is_word))
 
     def _complete(self, last: Line, following: int) -> None:
         """Take the rest of a word that was parted at the end of a page from the next one."""
         if following >= len(self.pages) or not self.pages[following].lines:
             return
         after = self.pages[following].lines[0]
-        joint = hyphen_joint(last.text, after.text, self._known)
+        joint = hyphen_joint(last.text, after.text, self._is_word)
         if joint is not None:
             word, _, rest = after.text.partition(" ")
             last.cells = (*last.cells[:-1], last.cells[-1][:-1] + joint + word)
@@ -121,7 +121,7 @@ class _Writer:
             return distance > 0 or not goes_on
         return ended and 0.8 * line.size < line.left - before.left < 6 * line.size
 
-    def _known(self, word: str) -> bool:
+    def _is_word(self, word: str) -> bool:
         return word in self._words
 
     @cached_property
@@ -134,14 +134,14 @@ class _Writer:
     ) -> dict[int, "_Heading | PdfTable"]:
         """Return the headings and tables of a page by the place of their first line."""
         parts: dict[int, _Heading | PdfTable] = {}
-        waiting, at, tries = [(level, name) for level, name in bookmarks if _folded(name)], 0, 0
+        waiting, at, tries = [(level, name) for level, name in bookmarks if _letters(name)], 0, 0
         while at < len(page.lines):
             part: _Heading | PdfTable | None = _bookmark_heading(page.lines, at, waiting)
             tries = tries + 1 if len(page.lines[at].cells) > 1 else 0
             if part is None and not page.crowded:
                 # Where no table begins with one of the first rows, none begins further down.
                 table = read_table(page.lines[at : at + _LONGEST_TABLE]) if tries < 5 else None
-                part = table or self._styled(
+                part = table or self._font_heading(
                     page.lines, at, isinstance(parts.get(at - 1), _Heading)
                 )
             if part is not None:
@@ -149,7 +149,7 @@ class _Writer:
             at += 1 if part is None else part.lines
         return parts
 
-    def _styled(self, lines: list[Line], at: int, after_heading: bool) -> "_Heading | None":
+    def _font_heading(self, lines: list[Line], at: int, after_heading: bool) -> "_Heading | None":
         """Return a heading that its font makes one."""
         first = lines[at]
         large = first.size >= _LARGER * self.size
@@ -217,15 +217,15 @@ def _bookmark_heading(
     """Return the heading that a bookmark leads to; those before it in the list are passed."""
     words = ""
     for count, line in enumerate(lines[at : at + _HEADING_LINES], 1):
-        words += _folded(line.text)
+        words += _letters(line.text)
         for place, (level, name) in enumerate(waiting[:_WAITING]):
-            if _folded(name) == words:
+            if _letters(name) == words:
                 del waiting[: place + 1]
                 return _Heading(count, _style(lines[at]), level, name)
     return None
 
 
-def _folded(text: str) -> str:
+def _letters(text: str) -> str:
     """Return the letters alone: numbering and spacing differ between bookmark and page."""
     return re.sub(r"[\W\d_]+", "", text[: 2 * _LONGEST_HEADING]).casefold()
 

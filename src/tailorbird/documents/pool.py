@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.documents.parsed import FileResult, FileVersion, ReadOptions
+from tailorbird.documents.reading import FileResult, FileVersion, ReadOptions
 from tailorbird.documents.walk import source_of
 from tailorbird.documents.worker import out_of_memory
 from tailorbird.processes import Worker, cores
@@ -87,7 +87,7 @@ class _FileWorker(Worker):
         return answer
 
     def end(self, patience: float = 0.0) -> int:
-        # One that has closed its answers is about to end by itself, and says how.
+        # One that has closed its answers is about to end by itself, with an exit status.
         return super().end(0.2 if self.deadline > time.monotonic() else 0)
 
 

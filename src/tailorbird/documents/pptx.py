@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.drawing import Drawings, paragraphs
 from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
-from tailorbird.documents.zipped import (
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.text_builder import TextBuilder, squeeze
+from tailorbird.documents.zip_xml import (
     attribute,
     local,
     main_part,

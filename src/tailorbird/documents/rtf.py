@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from tailorbird.documents.build import TextBuilder, squeeze, superscript
 from tailorbird.documents.grid import Cell, whole_number
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 
 # striprtf gives the words alone, so what has to be known besides goes through it as characters
 # that no text has.

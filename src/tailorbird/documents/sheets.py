@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import LONGEST_TEXT, TextBuilder
 from tailorbird.documents.drawing import number_text
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
-from tailorbird.documents.regions import SheetCells, sheet_tables
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
+from tailorbird.documents.text_builder import LONGEST_TEXT, TextBuilder
 from tailorbird.documents.workbook import Workbook
-from tailorbird.documents.zipped import office_facts, open_zip
+from tailorbird.documents.zip_xml import office_facts, open_zip
 
 _OLE_KINDS = (".xls", ".xlt")
 

@@ -1,13 +1,13 @@
-"""Subtitles (SubRip, WebVTT): what is said, in paragraphs that begin with their time."""
+"""Subtitles (SubRip, WebVTT): the speech in paragraphs that begin with their time."""
 
 import html
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tailorbird.documents.build import TextBuilder
 from tailorbird.documents.decode import read_text, squeeze
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.text_builder import TextBuilder
 
 _TIMES = re.compile(
     r"\s*((?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tailorbird.documents.decode import read_text, squeeze
 from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.outline import Outline, until
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions
 
 _LEVELS = {
     name: level
@@ -132,7 +132,7 @@ class _Tex:
         self._lists: list[str] = []
 
     def title(self, text: str) -> None:
-        """Take what the text calls itself."""
+        """Read title, author and date."""
         for name in ("title", "author", "date"):
             if match := re.search(rf"\\{name}(?:\[[^\]]{{0,500}}\])?(?=\{{)", text):
                 words = squeeze(self.words(_THANKS.sub("", _in_braces(text, match.end())[0])))
@@ -157,11 +157,11 @@ class _Tex:
             elif name in ("item", "bibitem"):
                 self._item(line[len(name) + 1 :].strip())
             elif name in _LEVELS or name == "caption":
-                self._titled(name, line, lines)
+                self._heading(name, line, lines)
             elif words := self.words(line).strip():
                 self.outline.line(words)
 
-    def _titled(self, name: str, line: str, lines: Iterator[str]) -> None:
+    def _heading(self, name: str, line: str, lines: Iterator[str]) -> None:
         """Read a command whose argument is a heading or a caption, which may take some lines."""
         while line.count("{") > line.count("}") and (more := next(lines, None)) is not None:
             line += f" {more.strip()}"
@@ -260,7 +260,7 @@ class _Tex:
     def _plain(self, text: str) -> str:
         text = _ACCENT.sub(_accent, text)
         text = _LINK.sub(r"[\2](\1)", _WITH_NAME.sub("", _DROPPED.sub("", text)))
-        text = _NAME.sub(self._named, _KEYED.sub(r"[\1]", text))
+        text = _NAME.sub(self._name, _KEYED.sub(r"[\1]", text))
         for _ in range(_NESTED):
             shorter = _ARGUMENT.sub(r"\1", _NOTE.sub(r" [\1]", text))
             if shorter == text:
@@ -271,7 +271,7 @@ class _Tex:
             text = text.replace(source, sign)
         return re.sub(r"\\([&%$#_{}])", r"\1", text).replace("\u29f5", "\\")
 
-    def _named(self, match: re.Match[str]) -> str:
+    def _name(self, match: re.Match[str]) -> str:
         name = match.group(1)
         return self._macros.get(name) or _LETTERS.get(name, "")
 

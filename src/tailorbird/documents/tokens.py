@@ -34,7 +34,7 @@ class TokenCounter:
 
     def __init__(self, tokenizer: Any) -> None:
         self._fast = tokenizer.backend_tokenizer
-        self._known: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
         self.special = tokenizer.num_special_tokens_to_add(pair=False)
         settings = json.loads(self._fast.to_str())
         steps = settings.get("pre_tokenizer") or {}
@@ -45,11 +45,11 @@ class TokenCounter:
 
     def of_text(self, text: str) -> int:
         """Return a text's count, special tokens included."""
-        return len(self._unlimited([text], special=True)[0])
+        return len(self._encode_whole([text], special=True)[0])
 
     def of_words(self, words: Sequence[str]) -> list[int]:
         """Return each word's count, without special tokens."""
-        counts = self._known
+        counts = self._counts
         try:
             return list(map(counts.__getitem__, words))
         except KeyError:
@@ -59,11 +59,11 @@ class TokenCounter:
             new = list(set(words))
         for at in range(0, len(new), _BATCH):
             batch = new[at : at + _BATCH]
-            encoded = self._unlimited([self._before + word for word in batch], special=False)
+            encoded = self._encode_whole([self._before + word for word in batch], special=False)
             counts.update(zip(batch, map(len, encoded), strict=True))
         return list(map(counts.__getitem__, words))
 
-    def _unlimited(self, texts: list[str], *, special: bool) -> list[Any]:
+    def _encode_whole(self, texts: list[str], *, special: bool) -> list[Any]:
         """Encode without the tokenizer's own cutting and padding, which stay as they were."""
         truncation, padding = self._fast.truncation, self._fast.padding
         self._fast.no_truncation()
@@ -80,7 +80,7 @@ class TokenCounter:
 
 @lru_cache(maxsize=4)
 def counter(tokenizer: Any) -> TokenCounter:
-    """Return the counter of a fast tokenizer; what it has learnt is kept between documents."""
+    """Return the counter of a fast tokenizer; its counts are shared by documents."""
     return TokenCounter(tokenizer)
 
 

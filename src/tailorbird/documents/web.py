@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.html_main import main_part
 from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.html_words import is_unseen, name_of, visible_text
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
-from tailorbird.documents.zipped import attribute, local, member, open_zip, required_part
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import TextBuilder, squeeze
+from tailorbird.documents.zip_xml import attribute, local, member, open_zip, required_part
 
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.I)
 _WORDS = ".//text()[not(parent::script or parent::style or parent::noscript or parent::template)]"

@@ -1,4 +1,4 @@
-"""What the XML of a workbook says beyond its cells: bold, long numbers, tables, charts."""
+"""The XML of a workbook beyond its cells: bold, long numbers, tables, charts."""
 
 import io
 import re
@@ -6,12 +6,12 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, superscript
 from tailorbird.documents.drawing import Drawings, format_value, paragraphs
 from tailorbird.documents.grid import whole_number
-from tailorbird.documents.parsed import Notes, Unreadable
-from tailorbird.documents.regions import SheetCells
-from tailorbird.documents.zipped import (
+from tailorbird.documents.reading import Notes, Unreadable
+from tailorbird.documents.sheet_tables import SheetCells
+from tailorbird.documents.text_builder import TextBuilder, superscript
+from tailorbird.documents.zip_xml import (
     Relation,
     attribute,
     local,
@@ -31,7 +31,7 @@ _PERCENT_IDS = ("9", "10")
 
 
 class Workbook:
-    """An XLSX file's parts, by the names of its sheets; of other kinds it knows nothing."""
+    """An XLSX file's parts, by the names of its sheets; empty for other kinds."""
 
     def __init__(self, archive: zipfile.ZipFile, notes: Notes) -> None:
         self.archive = archive
@@ -55,7 +55,7 @@ class Workbook:
                 self._read_strings(target.place)
 
     def complete(self, name: str, sheet: SheetCells) -> None:
-        """Add to a sheet's cells what their XML says and calamine does not."""
+        """Add to a sheet's cells what calamine leaves out of their XML."""
         if name not in self.places:
             return
         try:
@@ -63,7 +63,7 @@ class Workbook:
             if self.bold or self.percent or self.raised or _WORTH_A_LOOK.search(data):
                 self._look_at_cells(name, sheet, data)
             self._read_relations(name, relations(self.archive, self.places[name]), sheet)
-        except Unreadable as error:  # calamine minds less
+        except Unreadable as error:  # calamine reads more
             self.notes.append(f"sheet {name!r}: read without its looks: {error}")
 
     def _look_at_cells(self, name: str, sheet: SheetCells, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""The process that reads files: told one per line on stdin, answers with one JSON object each.
+"""The process that reads files: takes one per line on stdin, returns one JSON object each.
 
 It is a process of its own so that a file that hangs, eats memory or crashes a library ends it and
 nothing else. Answers are JSON, not pickles: what a damaged file made of this process must not be
-run by the one that asked.
+run by its parent.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions, Unreadable, failure
+from tailorbird.documents.reading import ReadOptions, Unreadable, failure
 from tailorbird.processes import answer_questions, cap_memory
 from tailorbird.records import Document
 

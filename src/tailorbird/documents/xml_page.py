@@ -1,4 +1,4 @@
-"""XML made for reading: JATS, DocBook and FictionBook, each told in the words of a web page."""
+"""XML made for reading: JATS, DocBook and FictionBook, translated to the elements of HTML."""
 
 import html
 import re
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.formula import all_words
 from tailorbird.documents.grid import whole_number
 from tailorbird.documents.html_page import PageWriter
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import read_html
-from tailorbird.documents.zipped import attribute, local
+from tailorbird.documents.zip_xml import attribute, local
 
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _OWN_ENTITIES = ("amp", "lt", "gt", "quot", "apos")
@@ -320,7 +320,7 @@ class _Translation:
             first.text = f"{name.capitalize()}: {first.text or ''}"
 
     def _spans(self, entry: Any) -> None:
-        """Say as HTML does how far a cell of a DocBook table reaches."""
+        """Set the spans of a cell of a DocBook table as HTML names them."""
         entry.set("rowspan", str(whole_number(entry.get("morerows"), 0) + 1))
         group = next((e for e in entry.iterancestors() if self._names.get(e) == "tgroup"), ())
         columns = [spec.get("colname") for spec in group if local(spec) == "colspec"]
@@ -330,7 +330,7 @@ class _Translation:
 
 
 def _link(element: Any) -> None:
-    """Say as HTML does where a link leads, and which is the mark of a note."""
+    """Set the target of a link as HTML names it, and the role of a note's mark."""
     target = attribute(element, "rid") or attribute(element, "linkend")
     address = attribute(element, "href") or attribute(element, "url") or ""
     element.set("href", f"#{target}" if target else address)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.data.judged import read_questions
+from tailorbird.data.question_files import read_questions
 from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
 from tailorbird.flows.judge_answers import Answers, score_all

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import load_config
-from tailorbird.documents.parsed import document_digest
+from tailorbird.documents.reading import document_digest
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 from tailorbird.flows import index as indexing
 from tailorbird.flows import upkeep

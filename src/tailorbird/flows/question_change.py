@@ -8,7 +8,7 @@ from pathlib import Path
 from tailorbird import log
 from tailorbird.arms.questions.sheet import Item
 from tailorbird.config import Config
-from tailorbird.documents.parsed import document_digest
+from tailorbird.documents.reading import document_digest
 from tailorbird.documents.walk import source_of
 from tailorbird.flows.index import Indexed, add_documents, index, remove
 from tailorbird.flows.question_sheet import Finder, holds, piece_of

@@ -11,8 +11,8 @@ import numpy as np
 from tailorbird import log
 from tailorbird.arms.questions.sheet import Item, Piece
 from tailorbird.config import Config
-from tailorbird.data.judged import is_squad, read_paragraphs
-from tailorbird.documents.parsed import document_digest
+from tailorbird.data.question_files import is_squad, read_paragraphs
+from tailorbird.documents.reading import document_digest
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index
 from tailorbird.knowledge.base import KnowledgeFolder

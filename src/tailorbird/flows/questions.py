@@ -17,7 +17,7 @@ from tailorbird.arms.questions.sheet import (
     read_sheet,
 )
 from tailorbird.config import Config, dump_config, load_config
-from tailorbird.data.judged import read_answers
+from tailorbird.data.question_files import read_answers
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.output import reproduce, run_folder, saved_config

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.data.batch import padded
+from tailorbird.data.batch import padded_widths
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.shape import Shape, depths, empty_base, with_depth
@@ -178,7 +178,7 @@ def _label_step(
     target = work.target
     assert target is not None
     most = min(settings.micro_batch_size, settings.batch_size)
-    width = int(padded(np.asarray([work.length]))[0])
+    width = int(padded_widths(np.asarray([work.length]))[0])
     # What `max_length` of an arm leaves: virtual tokens take their share of the limit.
     virtual = virtual_tokens(config)
     text: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from tailorbird.data import leaks, near
+from tailorbird.data import leaks, near_duplicates
 from tailorbird.data.check import check_split, summarise, truncation_finding
-from tailorbird.data.near import NearTexts
+from tailorbird.data.near_duplicates import NearTexts
 from tailorbird.data.normalise import shorten, text_key
 from tailorbird.data.read import read_parts
 from tailorbird.data.split import make_split
@@ -192,7 +192,7 @@ def test_large_data_is_sampled_and_said(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_texts_that_are_all_alike_end_the_search_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "_MOST_CANDIDATES", 100)
+    monkeypatch.setattr(near_duplicates, "_MOST_CANDIDATES", 100)
     texts = [f"Order {i:03} is late, please help me find out where it is" for i in range(60)]
     pairs, looked = NearTexts(texts).search([f"{text} now" for text in texts])
     assert 2 <= looked < 10
@@ -331,9 +331,9 @@ COPIES = [f"the parcel with number {i} was left at the wrong door of our house" 
 
 def test_clusters_are_chains_of_near_texts() -> None:
     texts = ["what is this about", COPIES[0], "WHAT is this  about", COPIES[1], "alone", COPIES[2]]
-    a, b, c, d, alone, f = near.clusters(texts)
+    a, b, c, d, alone, f = near_duplicates.clusters(texts)
     assert a == c != "" and b == d == f != "" and a != b and alone == ""
-    assert near.clusters(["alone"]) == [""]
+    assert near_duplicates.clusters(["alone"]) == [""]
 
 
 def test_near_test_rows_are_offered_as_groups() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.prose import BLOCK_CHARACTERS
+from tailorbird.data.line_files import BLOCK_CHARACTERS
 from tailorbird.data.read import read_examples
 from tailorbird.data.tables import read_table
 from tailorbird.errors import UserError

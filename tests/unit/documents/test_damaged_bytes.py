@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailorbird.documents.kinds import ARCHIVES, READERS, read_file
-from tailorbird.documents.parsed import ReadOptions, Unreadable
+from tailorbird.documents.reading import ReadOptions, Unreadable
 
 SECONDS, MEMORY_BYTES = 5, 1 << 30
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tailorbird.documents.build import TextBuilder
 from tailorbird.documents.grid import Cell, Header, lay_out, table_lines
+from tailorbird.documents.text_builder import TextBuilder
 
 
 def lines(*rows: list[Any]) -> list[str]:

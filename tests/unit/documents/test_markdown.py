@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tailorbird.documents.markdown import markdown, read_notebook
-from tailorbird.documents.parsed import ReadOptions
+from tailorbird.documents.reading import ReadOptions
 
 
 def text(source: str) -> str:

@@ -16,8 +16,8 @@ import pytest
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import archive
 from tailorbird.documents.kinds import ARCHIVES, read_file
-from tailorbird.documents.parsed import FileResult, ReadOptions, Unreadable
 from tailorbird.documents.pool import read_files
+from tailorbird.documents.reading import FileResult, ReadOptions, Unreadable
 from tailorbird.documents.walk import source_of
 
 PAGE = "# Otters\n\nOtters eat urchins.\n"

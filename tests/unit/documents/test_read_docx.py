@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions
+from tailorbird.documents.reading import ReadOptions
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.parsed import FileResult
 from tailorbird.documents.pool import read_files
+from tailorbird.documents.reading import FileResult
 from tailorbird.documents.walk import find_files
 from tailorbird.records import Document
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import Notes, ReadOptions, Unreadable
+from tailorbird.documents.reading import Notes, ReadOptions, Unreadable
 from tailorbird.records import Document
 
 Read = Callable[[str, str], tuple[Document, Notes]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions, Unreadable
+from tailorbird.documents.reading import ReadOptions, Unreadable
 
 NS = "urn:oasis:names:tc:opendocument:xmlns"
 NAMES = " ".join(

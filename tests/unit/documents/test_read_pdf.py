@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tailorbird.documents.layout import Word, read_lines
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions
 from tailorbird.documents.pdf import read_pdf
+from tailorbird.documents.pdf_layout import Word, read_lines
 from tailorbird.documents.pdf_text import hyphen_joint
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions
 
 LEFT = (
     "The ferry leaves the old harbour",

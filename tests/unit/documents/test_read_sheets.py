@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions, Unreadable
-from tailorbird.documents.regions import SheetCells, sheet_tables
+from tailorbird.documents.reading import ReadOptions, Unreadable
+from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
 
 Fill = Callable[[Any], None]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tailorbird.documents.kinds import read_file
-from tailorbird.documents.parsed import ReadOptions
+from tailorbird.documents.reading import ReadOptions
 
 Fill = Callable[[Any], None]
 A = "http://schemas.openxmlformats.org/drawingml/2006/main"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from tailorbird.data.batch import collate, padded, shuffled_batches, token_batches
+from tailorbird.data.batch import collate, padded_widths, shuffled_batches, token_batches
 from tailorbird.data.encode import Encoded, encode
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
@@ -82,8 +82,8 @@ def test_token_batches_hold_every_index_once_within_the_bound(
     for batch in batches:
         assert len(batch) <= examples
         assert len(batch) == 1 or int(lengths[batch].max()) * len(batch) <= most
-        assert len(set(padded(lengths[batch]).tolist())) == 1
-    widths = [int(padded(lengths[batch])[0]) for batch in batches]
+        assert len(set(padded_widths(lengths[batch]).tolist())) == 1
+    widths = [int(padded_widths(lengths[batch])[0]) for batch in batches]
     assert widths == sorted(widths, reverse=True), "the largest batch first: it fits or fails early"
 
 

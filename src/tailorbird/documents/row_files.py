@@ -17,10 +17,10 @@ from tailorbird.data.delimited import (
     swallowed_lines,
 )
 from tailorbird.data.table import RowPlace, duplicates, name_list, place_list, unique_names
-from tailorbird.documents.build import TextBuilder, squeeze
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.markup import plain_value
-from tailorbird.documents.parsed import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Mark
 
@@ -119,7 +119,7 @@ def _fitting(
 def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]:
     """Read one object per line.
 
-    Each line is a document; see "Rows". Lines that are no objects are left out and told.
+    Each line is a document; see "Rows". Lines that are no objects are left out with a note.
     """
     rows: list[Row] = []
     bad: list[int | RowPlace] = []

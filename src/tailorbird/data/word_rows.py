@@ -5,9 +5,9 @@ from typing import Any
 
 from tailorbird.data.cells import cell_text
 from tailorbird.data.columns import check_named
-from tailorbird.data.conll import ENDINGS
 from tailorbird.data.examples import Wish
 from tailorbird.data.formats import Form
+from tailorbird.data.line_files import ENDINGS
 from tailorbird.data.table import RowPlace, Table, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example
@@ -86,7 +86,7 @@ def read_words(table: Table, text: str, label: str | None, faults: Faults) -> li
         elif label is not None and len(words) != len(word_labels):
             uneven.append(place)
         if words is None or word_labels is None:
-            examples.append(Example("?"))  # told as what it is, not again as missing
+            examples.append(Example("?"))  # reported as what it is, not again as missing
             continue
         if not words:
             examples.append(None)

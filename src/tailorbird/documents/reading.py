@@ -1,4 +1,4 @@
-"""What reading a file gives: texts with their marks, or the reason why not."""
+"""The result of reading a file: texts with their marks, or why there are none."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ Value = str | int | float | bool | None
 READ_VERSION = 2
 
 
-class Unreadable(Exception):  # noqa: N818 - a finding about a file, told and not raised to users
+class Unreadable(Exception):  # noqa: N818 - a finding about a file, which users never see raised
     """Why a file gives no text, in words for the person who gave it."""
 
 
 def failure(error: Exception, words: str) -> str:
-    """Return why a file is left out that something stumbled over, as `words` name its kind."""
+    """Return why a file is left out after an error; `words` name its kind."""
     line = (str(error).strip().splitlines() or [""])[0][:200]
     return f"cannot be read as {words}: {type(error).__name__}{': ' * bool(line)}{line}"
 
@@ -31,8 +31,8 @@ class Parsed:
     Attributes:
         text: The words.
         marks: Where pages and headings begin.
-        title: Title, if the file says one.
-        metadata: What the file says about itself.
+        title: Title, if the file states one.
+        metadata: Facts that the file states about itself.
         id: What the text is known by in a file of many; empty for the file's only one.
     """
 
@@ -45,7 +45,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a worker is told once.
+    """The options of a worker.
 
     Attributes:
         text: Column of the text in files of rows.
@@ -71,7 +71,7 @@ class ReadOptions:
 
 
 Notes = list[str]
-"""What a reader wants to tell about a file that it did read."""
+"""What should be reported of a file that was read."""
 
 Reader = Callable[[Path, ReadOptions, Notes], Iterable[Parsed]]
 """A file's texts.
@@ -98,7 +98,7 @@ class FileVersion:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
         path: The file.
@@ -111,7 +111,7 @@ class FileResult:
         size: In bytes.
         mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
             grain, so that it must be looked at again.
-        notes: What to tell about it, such as a guessed encoding.
+        notes: What should be reported of it, such as a guessed encoding.
     """
 
     path: Path
@@ -126,7 +126,7 @@ class FileResult:
 
 
 def document_digest(document: Document) -> str:
-    """Return a hash of all that a document says, but not of when its file was changed.
+    """Return a hash of a document's content, without its file's time of change.
 
     A table of many rows is changed as one file; only the rows that differ are new documents.
     """

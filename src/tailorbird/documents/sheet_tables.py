@@ -18,7 +18,7 @@ class SheetCells:
         rows: Their words, each row from column `left` on.
         left: Number of the first column, from 0.
         merged: First and last place of each merged cell.
-        headers: What the file says of cells, by their place.
+        headers: Headers that the file marks, by their place.
         strong: Places of cells in bold.
     """
 

@@ -1,4 +1,4 @@
-"""CoNLL files: a word per line, its label last, and an empty line after a sentence."""
+"""Text files without columns: CoNLL's words with their labels, and prose in blocks to read on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,9 @@ from tailorbird.errors import UserError
 
 ENDINGS = (".conll", ".iob", ".iob2", ".bio")
 _MOST_FAULTS = 5
+
+BLOCK_CHARACTERS = 2000
+"""Some 500 tokens of English: enough to learn from, short enough that many can be held out."""
 
 
 def read_conll(path: Path) -> Stream:
@@ -60,3 +63,50 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
         )
     if words:
         yield start, (words, labels)
+
+
+def read_prose(path: Path) -> Stream:
+    """Read a text file as blocks of whole paragraphs.
+
+    Paragraphs, which blank lines part, are joined as long as a block stays within 2,000
+    characters. A longer paragraph is a block of its own.
+
+    Raises:
+        UserError: While the blocks pass: the file is empty or cannot be read.
+    """
+    note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
+    note += "paragraphs; blocks are what is held out"
+    warnings: list[str] = []
+    return Stream(path, _blocks(path, warnings), ["text"], notes=[note], warnings=warnings)
+
+
+def _blocks(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
+    block: list[str] = []
+    start, size = 1, 0
+    for line, paragraph in _paragraphs(path, warnings):
+        if block and size + 2 + len(paragraph) > BLOCK_CHARACTERS:
+            yield start, ("\n\n".join(block),)
+            block, size = [], 0
+        if not block:
+            start = line
+        block.append(paragraph)
+        size += len(paragraph) + 2
+    if not block:
+        raise UserError(f"{path}: the file is empty", "give a file that has text")
+    yield start, ("\n\n".join(block),)
+
+
+def _paragraphs(path: Path, warnings: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield each paragraph and the line it starts in."""
+    lines: list[str] = []
+    start = 1
+    with open_text(path, None, warnings) as file:  # any line break, as "\n"
+        for number, line in enumerate(lines_of(path, file), 1):
+            if line.strip():
+                start = start if lines else number
+                lines.append(line.rstrip())
+            elif lines:
+                yield start, "\n".join(lines)
+                lines = []
+    if lines:
+        yield start, "\n".join(lines)

@@ -5,7 +5,7 @@ import re
 from tailorbird.documents.decode import clean
 from tailorbird.documents.decode import squeeze as squeeze
 from tailorbird.documents.grid import Rows, table_lines
-from tailorbird.documents.parsed import Unreadable
+from tailorbird.documents.reading import Unreadable
 from tailorbird.records import Mark
 
 _SPACES = re.compile(r"[ \t\u00a0]+")

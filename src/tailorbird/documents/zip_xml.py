@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.parsed import Unreadable, Value
+from tailorbird.documents.reading import Unreadable, Value
 
 MOST_BYTES = 1 << 30
 _MOST_XML_BYTES = 256 << 20
@@ -67,7 +67,7 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
         return archive.read(entry)
     except MemoryError:
         raise
-    except Exception as error:  # zlib, CRC, an unknown compression: the archive lies
+    except Exception as error:  # zlib, CRC, an unknown compression: a damaged archive
         raise Unreadable(f"damaged: its part {name}: {error}") from error
 
 

@@ -308,7 +308,7 @@ def _prose(rows: list[Row]) -> bool:
     if len(words) < 3 * len(rows) or 3 * numbers > len(words):
         return False
     widths = [max(p.right for p in row) - min(p.left for p in row) for row in rows]
-    # The last line of a paragraph says nothing about how far lines go.
+    # The last line of a paragraph is no evidence for the width of lines.
     full = median(widths) / max(widths)
     following = [text[:1].islower() for text in texts[1:]]
     goes_on = sum(following) >= 0.3 * len(following)
