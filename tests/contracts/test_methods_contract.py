@@ -246,7 +246,7 @@ def _head_types(model: Any, head: tuple[str, ...]) -> set[str]:
 def _in_one_batch(model: Any, encoded: Encoded, pad: int, device: Any) -> np.ndarray:
     import torch
 
-    from tailorbird.data.batch import collate
+    from tailorbird.data.encode import collate
 
     arrays = collate(encoded, np.arange(len(encoded)), pad)
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -466,7 +466,7 @@ def test_peft_alone_gives_the_same_logits(case: Case, made: Callable[[Case], Mad
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from tailorbird.data.batch import collate
+    from tailorbird.data.encode import collate
 
     seen = made(case)
     plain = AutoModelForSequenceClassification.from_pretrained(seen.base_name, num_labels=3)

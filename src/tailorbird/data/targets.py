@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tailorbird.data.cells import cell_text, missing_label
 from tailorbird.data.numbers import CLASH, Notation, notation, number
-from tailorbird.data.table import RowPlace, Table, place_list
+from tailorbird.data.table import RowPlace, Table, cell_text, missing_label, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 

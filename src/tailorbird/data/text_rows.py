@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any
 
-from tailorbird.data.cells import cell_text
 from tailorbird.data.conversations import (
     FIXES,
     as_example,
@@ -16,7 +15,7 @@ from tailorbird.data.conversations import (
 from tailorbird.data.examples import BadRows, Loaded, Wish, settle
 from tailorbird.data.formats import Form
 from tailorbird.data.normalise import rows
-from tailorbird.data.table import RowPlace, Table, place_list
+from tailorbird.data.table import RowPlace, Table, cell_text, place_list
 from tailorbird.data.training_marks import Unusable
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding

@@ -5,8 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.docx_styles import TITLE, Lists, Styles, outline_level, value
-from tailorbird.documents.docx_tables import table_caption, table_rows
+from tailorbird.documents.docx_styles import (
+    TITLE,
+    Lists,
+    Styles,
+    outline_level,
+    table_caption,
+    table_rows,
+    value,
+)
 from tailorbird.documents.drawing import Drawings, formula_mark
 from tailorbird.documents.grid import table_lines
 from tailorbird.documents.reading import Notes, Parsed, ReadOptions

@@ -6,10 +6,10 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.documents.formula import all_words
 from tailorbird.documents.html_table import HtmlTable
 from tailorbird.documents.html_words import (
     BREAK,
+    all_words,
     inline,
     is_block,
     is_heading,

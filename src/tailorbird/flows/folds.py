@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config import Config
-from tailorbird.data.folds import make_folds
+from tailorbird.data.cuts import make_folds
 from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared
 from tailorbird.metrics.names import metric_words

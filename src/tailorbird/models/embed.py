@@ -14,8 +14,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.batch import collate, token_batches
-from tailorbird.data.encode import Encoded, encode
+from tailorbird.data.encode import Encoded, collate, encode, token_batches
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
 from tailorbird.models.inputs import check_ids

@@ -18,8 +18,7 @@ import torch
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.pack import PackedBatch, pack, token_groups
-from tailorbird.data.tokens import Tokens
+from tailorbird.data.tokens import PackedBatch, Tokens, pack, token_groups
 from tailorbird.models.device import Device
 from tailorbird.models.packed_attention import NAME, Rows, pad, register
 from tailorbird.models.target_loss import Head, plain_head, target_loss, target_scores

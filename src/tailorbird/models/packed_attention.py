@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.pack import PackedBatch
+from tailorbird.data.tokens import PackedBatch
 
 NAME = "tailorbird_packed"
 

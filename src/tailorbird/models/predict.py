@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from tailorbird import log
-from tailorbird.data.batch import collate, token_batches
-from tailorbird.data.encode import Encoded
+from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.metrics.labels import softmax
 from tailorbird.models.device import Device
 

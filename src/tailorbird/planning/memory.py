@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.data.batch import padded_widths
+from tailorbird.data.encode import padded_widths
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.shape import Shape, depths, empty_base, with_depth

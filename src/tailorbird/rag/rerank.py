@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.batch import token_batches
+from tailorbird.data.encode import token_batches
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.batch import token_batches
+from tailorbird.data.encode import token_batches
 from tailorbird.data.tokens import Tokens
 from tailorbird.models.device import Device
 from tailorbird.models.inputs import left_padded, ready_to_write

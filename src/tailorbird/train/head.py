@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from tailorbird import log
-from tailorbird.data.batch import collate, token_batches
-from tailorbird.data.encode import Encoded
+from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.models.device import Device
 from tailorbird.models.linear import fit_labels, fit_values
 from tailorbird.records import TASKS, TaskName

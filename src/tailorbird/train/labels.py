@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.batch import collate, shuffled_batches
-from tailorbird.data.encode import Encoded
+from tailorbird.data.encode import Encoded, collate, shuffled_batches
 from tailorbird.models.device import Device
 from tailorbird.train.attention import fastest_attention
 from tailorbird.train.loss import LossSum, cross_entropy_sum

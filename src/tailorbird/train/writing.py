@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailorbird.data.batch import shuffled_batches
-from tailorbird.data.pack import token_groups
-from tailorbird.data.tokens import Tokens
+from tailorbird.data.encode import shuffled_batches
+from tailorbird.data.tokens import Tokens, token_groups
 from tailorbird.models.device import Device
 from tailorbird.models.packed import Reader, tokens_at_once
 from tailorbird.train.settings import Settings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.folds import make_folds
+from tailorbird.data.cuts import make_folds
 from tailorbird.data.normalise import text_key
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Split

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.batch import collate, shuffled_batches, token_batches
-from tailorbird.data.encode import Encoded
+from tailorbird.data.encode import Encoded, collate, shuffled_batches, token_batches
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailorbird.data.pack import PackedBatch, pack, token_groups
-from tailorbird.data.tokens import Tokens
+from tailorbird.data.tokens import PackedBatch, Tokens, pack, token_groups
 
 
 @st.composite

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from tailorbird.data.folds import make_folds
+from tailorbird.data.cuts import make_folds
 from tailorbird.data.read import Loaded
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.records import Example, Split, TaskName

@@ -13,8 +13,7 @@ from transformers import Gemma3TextConfig, T5Config
 
 from tailorbird.config import METHODS, Config
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.batch import collate, token_batches
-from tailorbird.data.encode import encode_apart
+from tailorbird.data.encode import collate, encode_apart, token_batches
 from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tailorbird.data.pack import pack
-from tailorbird.data.tokens import Tokens
+from tailorbird.data.tokens import Tokens, pack
 from tailorbird.models import packed as room
 from tailorbird.models import target_loss
 from tailorbird.models.device import choose

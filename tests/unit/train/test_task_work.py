@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.batch import collate
-from tailorbird.data.encode import Encoded, encode, encode_words
+from tailorbird.data.encode import Encoded, collate, encode, encode_words
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, reads_segments

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from tailorbird.data.batch import collate, padded_widths, shuffled_batches, token_batches
-from tailorbird.data.encode import Encoded, encode
+from tailorbird.data.encode import (
+    Encoded,
+    collate,
+    encode,
+    padded_widths,
+    shuffled_batches,
+    token_batches,
+)
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import choose
 from tailorbird.train.dropout import _ByteDropout, set_dropout
