@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tailorbird.data.normalise import rows
+from tailorbird.data.normalise import listing, rows
 from tailorbird.data.stratify import deal
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Example, Finding, Split, TaskName
 
 Parts = dict[str, tuple[Example, ...]]
 _SAMPLES = 5
-_LISTED = 5
 
 
 def cut_groups(
@@ -179,9 +178,8 @@ def _check(fold: Split, count: int) -> None:
     there = {example.label for example in fold.train}
     lost = [label for label in fold.labels if label not in there]
     if lost:
-        more = f" and {len(lost) - _LISTED:,} more" if len(lost) > _LISTED else ""
         raise UserError(
             f"classes too small for {count} folds: all rows of "
-            f"{', '.join(map(repr, lost[:_LISTED]))}{more} are in one fold or in validation",
+            f"{listing([*map(repr, lost)])} are in one fold or in validation",
             "add rows to these classes, merge or remove them",
         )

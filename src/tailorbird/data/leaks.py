@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from tailorbird.data.near_duplicates import NEAR, NearTexts, clusters
-from tailorbird.data.normalise import outer_key, rows, shorten, text_key
+from tailorbird.data.normalise import listing, outer_key, rows, shorten, text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding, Split
@@ -97,10 +97,9 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
     classes = split.labels if spec.one_label or spec.several_labels else ()
     gone = [label for label in classes if label not in left]
     if gone:
-        more = f" and {len(gone) - _SAMPLES:,} more" if len(gone) > _SAMPLES else ""
         raise UserError(
             "dropping the training rows whose text also stands in the validation or test rows "
-            f"leaves no training row with the label {', '.join(map(repr, gone[:_SAMPLES]))}{more}",
+            f"leaves no training row with the label {listing([*map(repr, gone)])}",
             "give validation and test rows that are not in the training file, or say "
             "--overlap keep and do not trust the scores",
         )

@@ -1,6 +1,7 @@
 """When two texts count as the same one."""
 
 import unicodedata
+from collections.abc import Sequence
 
 
 def text_key(text: str) -> str:
@@ -22,3 +23,9 @@ def shorten(text: str, width: int = 80) -> str:
 def rows(count: int, kind: str = "") -> str:
     """Return ``"1 row"`` or ``"2,000 training rows"``."""
     return f"{count:,} {kind}{' ' if kind else ''}{'row' if count == 1 else 'rows'}"
+
+
+def listing(names: Sequence[object], most: int = 5) -> str:
+    """Return ``"4, 9 and 12 more"``: the first names for a message, and how many follow."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more

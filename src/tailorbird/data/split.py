@@ -7,7 +7,7 @@ from random import Random
 
 from tailorbird.data.cuts import cut_groups, cut_time, drop_shared_groups
 from tailorbird.data.examples import Loaded
-from tailorbird.data.normalise import rows, text_key
+from tailorbird.data.normalise import listing, rows, text_key
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import TASKS, Example, Split, TaskName
@@ -107,10 +107,9 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
     there = {example.label for example in left}
     lost = [label for label in labels if label not in there]
     if TASKS[train.task].one_label and lost:
-        more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
         raise UserError(
             f"{train.path}: no row to train on is left of the label "
-            f"{', '.join(map(repr, lost[:_LISTED]))}{more}: all of them are in other parts",
+            f"{listing([*map(repr, lost)])}: all of them are in other parts",
             "set smaller data.test_share and data.validation_share, or merge or remove the label",
         )
 
@@ -196,10 +195,9 @@ def _check_labels(
         unknown = sorted(set(counts) - set(labels))
         names = [f"{x!r} ({rows(counts[x])}){did_you_mean(x, labels)}" for x in unknown[:_LISTED]]
         if loaded and unknown:
-            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
             faults.add(
                 f"{loaded.path}: labels in the {part} rows that no training row has: "
-                f"{', '.join(names)}{more}",
+                f"{listing(names + unknown[_LISTED:], _LISTED)}",
                 f"correct them, add training rows for them, or remove them from the {part} file",
             )
 
@@ -278,8 +276,7 @@ def _check_sizes(
     small = [x for x in labels if shares and texts[x] <= len(shares)]
     if not small:
         return
-    names = ", ".join(f"{x!r} ({texts[x]})" for x in small[:_LISTED])
-    more = f" and {len(small) - _LISTED:,} more" if len(small) > _LISTED else ""
+    names = listing([f"{x!r} ({texts[x]})" for x in small])
     files = " and ".join(f"--{part}" for part in shares)
     fix = f"add rows to these classes, merge or remove them, or give {files} as files of their own"
     if len(small) > len(labels) / 2:
@@ -287,7 +284,7 @@ def _check_sizes(
         fix += ", or say --task regression for values or --task multilabel for several labels"
     raise UserError(
         f"{train.path}: classes too small to cut {' and '.join(shares)} rows off: a class needs "
-        f"{len(shares) + 1} different texts, and these have fewer: {names}{more}",
+        f"{len(shares) + 1} different texts, and these have fewer: {names}",
         fix,
     )
 

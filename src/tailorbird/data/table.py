@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tailorbird.data.normalise import listing
 from tailorbird.errors import Faults, UserError
 
 MAX_CELL_CHARACTERS = 1_000_000
@@ -15,7 +16,6 @@ MAX_CELL_CHARACTERS = 1_000_000
 
 MAX_COLUMNS = 10_000
 MAX_NAME_CHARACTERS = 1_000
-_LISTED = 5
 _NAMED = 20
 _BRIEF = 80
 Row = tuple[Any, ...]
@@ -111,9 +111,7 @@ class Table:
 
 def place_list(unit: str, numbers: Sequence[int | str | RowPlace]) -> str:
     """Return ``"line 4"`` or ``"lines 4, 9 and 12 more"``."""
-    first = ", ".join(str(number) for number in numbers[:_LISTED])
-    more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
-    return f"{unit}{'s' if len(numbers) > 1 else ''} {first}{more}"
+    return f"{unit}{'s' if len(numbers) > 1 else ''} {listing(numbers)}"
 
 
 def duplicates(names: Sequence[str]) -> list[str]:
@@ -143,8 +141,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def name_list(names: Sequence[str]) -> str:
     """Return names for a message, not more than a person reads."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(repr(brief(name)) for name in names[:_NAMED]) + more
+    return listing([repr(brief(name)) for name in names], _NAMED)
 
 
 def brief(text: str) -> str:

@@ -23,6 +23,7 @@ from posixpath import normpath
 from typing import IO, Any, cast
 
 from tailorbird.data.decode import NotText, encoding_of
+from tailorbird.data.normalise import listing
 from tailorbird.documents.decode import clean
 from tailorbird.documents.ignore import is_clutter
 from tailorbird.documents.reading import Notes, ReadOptions, Unreadable, failure
@@ -33,7 +34,6 @@ from tailorbird.records import Document
 MOST_MEMBERS = 10_000
 DEEPEST = 3
 _PIECE = 1 << 20
-_SHOWN = 5
 _MOST_NOTES = 10
 _ENDING = re.compile(r"\.[a-z0-9]{1,12}", re.I)
 _OPENERS: dict[str, Callable[[Path], Any]] = {
@@ -201,15 +201,10 @@ class _Reading:
             allowance.take(letters=sum(len(document.text) for document in documents))
 
     def summary(self) -> Notes:
-        notes = [f"left out: {_name_list(names)}: {why}" for why, names in self.left_out.items()]
+        notes = [f"left out: {listing(names)}: {why}" for why, names in self.left_out.items()]
         more = len(self.notes) - _MOST_NOTES
         notes += self.notes[:_MOST_NOTES]
         return notes + [f"{more:,} more notes of its files"] * (more > 0)
-
-
-def _name_list(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _unpack(

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from tailorbird.data.normalise import listing
 from tailorbird.documents.decode import clean, decode_part
 from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
@@ -21,7 +22,6 @@ _HEAD = ("From", "To", "Cc", "Date")
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 _SEALS = ("application/pgp-signature", "application/pkcs7-signature", "application/pgp-encrypted")
 _DEEPEST, _MOST_PARTS = 20, 2000
-_SHOWN = 5
 # A line of the box between its messages, with a time; "From" begins sentences, too.
 _BETWEEN = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\d\d:\d\d[^\n]*\n")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
@@ -163,8 +163,7 @@ def _result(body: _MessageWriter, head: dict[str, str], subject: str) -> Parsed:
         metadata["date"] = date
     if names := body.attachments:
         metadata["attachments"] = ", ".join(names)
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        body.notes.append(f"attachments are not read: {', '.join(names[:_SHOWN])}{more}")
+        body.notes.append(f"attachments are not read: {listing(names)}")
     return Parsed(*body.builder.result(), subject, metadata)
 
 

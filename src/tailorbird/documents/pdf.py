@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tailorbird.data.normalise import listing
 from tailorbird.documents.pdf_heads import PdfPage
 from tailorbird.documents.pdf_layout import Line, Word, read_lines
 from tailorbird.documents.pdf_text import Bookmarks, write_pages
@@ -100,10 +101,10 @@ def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
         subject = "its only page is a picture" if len(pages) == 1 else subject
         raise Unreadable(f"no text layer: {subject}; run OCR first, such as ocrmypdf")
     if empty:
-        notes.append(f"no text layer on pages {_some(empty)}")
+        notes.append(f"no text layer on pages {listing(empty, 10)}")
     crowded = [number for number, page in enumerate(pages, 1) if page.crowded]
     if crowded:
-        notes.append(f"too many characters to look at their places on pages {_some(crowded)}")
+        notes.append(f"too many characters to look at their places on pages {listing(crowded, 10)}")
     if pdf.get_formtype() in (2, 3):
         notes.append("an XFA form: what only its program shows is left out")
     added = sum(len(page.added) for page in pages)
@@ -115,11 +116,6 @@ def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
         notes.append(f"attachments are not read: {', '.join(map(squeeze, names))}")
     text, marks = write_pages(pages, _bookmarks(pdf, notes), notes)
     return text, marks, len(pages)
-
-
-def _some(numbers: list[int]) -> str:
-    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-    return ", ".join(map(str, numbers[:10])) + more
 
 
 def _read_page(pdf: Any, number: int, form: Any, most: int) -> PdfPage:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailorbird import log
+from tailorbird.data.normalise import listing
 from tailorbird.documents.ignore import Globs, Rules
 from tailorbird.errors import Faults
 
 if TYPE_CHECKING:
     from tailorbird.config.knowledge import IndexConfig
-
-_SHOWN = 5
 
 
 def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]:
@@ -106,10 +105,9 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 yield path
         waiting.extend(reversed(inner))
     if strays:
-        more = f" and {len(strays) - _SHOWN:,} more" if len(strays) > _SHOWN else ""
         log.warn(
             f"links that lead out of {source_of(root)} or to hidden files are left out "
-            f"(index.follow_links): {', '.join(strays[:_SHOWN])}{more}"
+            f"(index.follow_links): {listing(strays)}"
         )
 
 
