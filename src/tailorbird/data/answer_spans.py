@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tailorbird.data.control_tokens import ControlTokens
-from tailorbird.data.sandbox import Span
-from tailorbird.data.template import render, render_marked, tail, template_of
+from tailorbird.data.sandbox import Span, run_template
+from tailorbird.data.template import as_dicts, render, tail, template_of
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import THOUGHTS, Example, Message
 
@@ -243,7 +243,9 @@ def _generation_spans(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
 ) -> list[Span]:
     """Return the answers that the template itself marks with ``{% generation %}``, if it does."""
-    if not _MARKED.search(template_of(tokenizer, tools)):
+    template = template_of(tokenizer, tools)
+    if not _MARKED.search(template):
         return []
-    text, spans = render_marked(tokenizer, messages, tools, marks=True)
+    tokens = tokenizer.special_tokens_map
+    text, spans = run_template(template, as_dicts(messages), tools, tokens, marks=True)
     return [(start, start + len(text[start:stop].rstrip())) for start, stop in spans]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.control_tokens import any_of, special_tokens
-from tailorbird.data.sandbox import Span, run_template
+from tailorbird.data.sandbox import run_template
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Message
 
@@ -69,30 +69,9 @@ def render(
     Raises:
         UserError: The template refuses the conversation.
     """
-    return render_marked(tokenizer, messages, tools, generation_prompt=generation_prompt)[0]
-
-
-def render_marked(
-    tokenizer: Any,
-    messages: Sequence[Message],
-    tools: Sequence[dict[str, Any]] = (),
-    *,
-    generation_prompt: bool = False,
-    marks: bool = False,
-) -> tuple[str, list[Span]]:
-    """Return `render`'s words, and the spans marked by ``{% generation %}`` where `marks` is set.
-
-    Raises:
-        UserError: The template refuses the conversation.
-    """
-    return run_template(
-        template_of(tokenizer, tools),
-        as_dicts(messages),
-        tools,
-        tokenizer.special_tokens_map,
-        generation_prompt=generation_prompt,
-        marks=marks,
-    )
+    spoken = as_dicts(messages)
+    template, tokens = template_of(tokenizer, tools), tokenizer.special_tokens_map
+    return run_template(template, spoken, tools, tokens, generation_prompt=generation_prompt)[0]
 
 
 def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
