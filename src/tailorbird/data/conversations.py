@@ -11,23 +11,15 @@ from tailorbird.errors import did_you_mean
 from tailorbird.records import THOUGHTS, Example, Message
 
 ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "chatgpt": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "ipython": "tool",
-    "observation": "tool",
-    "tool_response": "tool",
-    "function_call": "call",
-    "tool_call": "call",
+    name: role
+    for role, names in (
+        ("system", "system developer"),
+        ("user", "user human prompter"),
+        ("assistant", "assistant gpt model bot chatgpt"),
+        ("tool", "tool function ipython observation tool_response"),
+        ("call", "function_call tool_call"),
+    )
+    for name in names.split()
 }
 """What the formats call a turn's author, and what chat templates do; ``call`` is an assistant's."""
 

@@ -33,20 +33,7 @@ _WRAPPERS = frozenset(
     {"section", "index-body", "bibliography", "list-header", "numbered-paragraph"}
 )
 _SHAPES = frozenset(
-    [
-        "frame",
-        "custom-shape",
-        "rect",
-        "g",
-        "text-box",
-        "ellipse",
-        "circle",
-        "polygon",
-        "path",
-        "line",
-        "connector",
-        "caption",
-    ]
+    "frame custom-shape rect g text-box ellipse circle polygon path line connector caption".split()
 )
 _UNSAID = frozenset({"page-number", "date-time", "footer", "header"})
 

@@ -105,16 +105,15 @@ FICTIONBOOK = _vocabulary_of(
     "description binary image empty-line",
 )
 _NUMBERED = {
-    "order": "1",
-    "arabic": "1",
-    "alpha-lower": "a",
-    "loweralpha": "a",
-    "alpha-upper": "A",
-    "upperalpha": "A",
-    "roman-lower": "i",
-    "lowerroman": "i",
-    "roman-upper": "I",
-    "upperroman": "I",
+    name: style
+    for style, names in (
+        ("1", "order arabic"),
+        ("a", "alpha-lower loweralpha"),
+        ("A", "alpha-upper upperalpha"),
+        ("i", "roman-lower lowerroman"),
+        ("I", "roman-upper upperroman"),
+    )
+    for name in names.split()
 }
 _WORDLESS = ("math", "graphic", "table", "tex-math", "alternatives")
 _ADMONITIONS = ("note", "tip", "warning", "caution", "important")
