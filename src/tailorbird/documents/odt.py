@@ -33,7 +33,8 @@ _WRAPPERS = frozenset(
     {"section", "index-body", "bibliography", "list-header", "numbered-paragraph"}
 )
 _SHAPES = frozenset(
-    "frame custom-shape rect g text-box ellipse circle polygon path line connector caption".split()
+    ("frame", "custom-shape", "rect", "g", "text-box", "ellipse", "circle", "polygon", "path")
+    + ("line", "connector", "caption")
 )
 _UNSAID = frozenset({"page-number", "date-time", "footer", "header"})
 
