@@ -21,7 +21,7 @@ _GUESS_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class TextColumns:
     """The columns to read: one or two texts, and no, one or several labels."""
 
     texts: tuple[str, ...]
@@ -51,7 +51,7 @@ def choose_columns(
     *,
     need_label: bool,
     like: Mapping[str, str] | None = None,
-) -> Columns:
+) -> TextColumns:
     """Return the columns the user named, or the ones their names and values point to.
 
     Args:
@@ -78,7 +78,7 @@ def choose_columns(
         found_text, found_label = _by_values(table, found_text, found_label)
     if found_text is None or (need_label and found_label is None):
         raise _doubt(table, found_text, found_label, need_label=need_label)
-    columns = Columns((found_text,), (found_label,) if found_label is not None else ())
+    columns = TextColumns((found_text,), (found_label,) if found_label is not None else ())
     if text is None or (label is None and found_label is not None):
         roles = ", ".join(f"{role}={name!r}" for role, name in columns.as_dict().items())
         note = f"{table.path}: columns guessed: {roles}; say --text/--label for others"

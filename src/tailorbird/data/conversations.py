@@ -59,9 +59,8 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
     """
     if kind in ("messages", "sharegpt"):
         messages = [_message(turn) for turn in _turns(row["messages"])]
-        chosen = row.get("chosen") or []
-        turns = chosen if isinstance(chosen, list) else [chosen]
-        messages += [_message(turn) for turn in turns]
+        better = row.get("chosen") or []
+        messages += map(_message, better if isinstance(better, list) else [better])
     elif kind == "alpaca":
         context = _text(row.get("input"), "prompt")
         instruction = _text(row["instruction"], "prompt")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tailorbird.data.columns import LABEL_NAMES, Columns, by_name, check_named, choose_columns
+from tailorbird.data.columns import LABEL_NAMES, TextColumns, by_name, check_named, choose_columns
 from tailorbird.data.examples import BadRows, Loaded, Wish, settle
 from tailorbird.data.formats import Form
 from tailorbird.data.line_files import ENDINGS
@@ -112,7 +112,7 @@ def _words(table: Table, form: Form, wish: Wish) -> Loaded:
     return Loaded(examples, form.columns, notes, findings, table.path, form.task)
 
 
-def _columns(table: Table, wish: Wish) -> Columns:
+def _columns(table: Table, wish: Wish) -> TextColumns:
     texts, labels = names_in(table, wish.text), names_in(table, wish.label)
     other = [
         tuple(wish.like[role] for role in ("text", "pair") if role in wish.like),
@@ -137,7 +137,7 @@ def _columns(table: Table, wish: Wish) -> Columns:
                 "say --label NAME",
             )
         labels = (label,)
-    return Columns(texts, labels)
+    return TextColumns(texts, labels)
 
 
 def _check(table: Table, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -174,7 +174,7 @@ def _texts(table: Table, name: str, faults: Faults, *, paragraphs: bool) -> list
 
 
 def _targets(
-    table: Table, columns: Columns, reading: Reading, faults: Faults
+    table: Table, columns: TextColumns, reading: Reading, faults: Faults
 ) -> list[Example | None]:
     if reading.way != "label":
         names = _target_names(columns)
@@ -185,7 +185,7 @@ def _targets(
     return [None if c is None or missing_label(c) else Example("", c.strip()) for c in cells]
 
 
-def _target_names(columns: Columns) -> tuple[str, ...]:
+def _target_names(columns: TextColumns) -> tuple[str, ...]:
     """Return what the targets are called: a lone column without a name is the value."""
     if len(columns.labels) == 1 and columns.labels[0].isdigit():
         return ("value",)

@@ -135,7 +135,7 @@ def read_cells(
         rows = [reader.numbers(columns, row) for row in zip(*cells, strict=True)]
     else:
         rows = [reader.labels(cell) for cell in cells[0]]
-    reader.tell(columns, rows)
+    reader.tell(columns)
     return rows
 
 
@@ -192,7 +192,7 @@ class _TargetCells:
     def _note(self, fault: str) -> None:
         self.bad[fault].append(self.table.places[self.row - 1])
 
-    def tell(self, columns: Sequence[str], rows: list[Example | None]) -> None:
+    def tell(self, columns: Sequence[str]) -> None:
         for fault, places in self.bad.items():
             where = place_list(self.table.unit, places)
             names = ", ".join(map(repr, columns))

@@ -100,9 +100,9 @@ def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
     sizes = _sizes(root, set())
     marked = _marked_part(root, sizes)
     part = root if marked is None else marked
-    left_out = set(_around(part, sizes))
+    left_out = set(_outermost(part, sizes, lambda e: _is_around(e, sizes[e], sizes[part])))
     sizes = _sizes(part, left_out)
-    lists = set(_link_lists(part, sizes, left_out, inside=marked is not None))
+    lists = set(_link_lists(part, sizes, inside=marked is not None))
     if sum(sizes[e].letters for e in lists) <= sizes[part].letters / 2:  # else it is an index
         left_out |= lists
         left_out |= set(_bare_headings(lists, left_out))
@@ -179,11 +179,6 @@ def _within(element: Any, *names: str) -> bool:
     return next(element.iterancestors(*names), None) is not None
 
 
-def _around(part: Any, sizes: _Sizes) -> Iterator[Any]:
-    """Yield what the markup says is no part of the page's own text."""
-    yield from _outermost(part, sizes, lambda e: _is_around(e, sizes[e], sizes[part]))
-
-
 def _outermost(part: Any, sizes: _Sizes, condition: Callable[[Any], bool]) -> Iterator[Any]:
     """Yield the elements below a part that are wanted, none within another."""
     from lxml import etree
@@ -238,7 +233,7 @@ def _names(element: Any) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", names)}
 
 
-def _link_lists(part: Any, sizes: _Sizes, left_out: set[Any], inside: bool) -> Iterator[Any]:
+def _link_lists(part: Any, sizes: _Sizes, inside: bool) -> Iterator[Any]:
     """Yield what holds links and next to nothing else."""
     least, share = _LINK_LIST_INSIDE if inside else _LINK_LIST
 

@@ -53,11 +53,12 @@ class PageWriter:
 
     Args:
         builder: Where the text goes.
+        notes: Takes what stands on the page and is no text.
         left_out: Elements that are passed over.
     """
 
-    def __init__(self, builder: TextBuilder, left_out: Container[Any] = ()) -> None:
-        self.builder = builder
+    def __init__(self, builder: TextBuilder, notes: Notes, left_out: Container[Any] = ()) -> None:
+        self.builder, self.notes = builder, notes
         self.left_out = left_out
         self.embedded: Counter[str] = Counter()
         self._words: list[str] = []
@@ -85,12 +86,9 @@ class PageWriter:
                 self._words.append(tail(element))
         self._flush()
         self._leave_term()
-
-    def tell(self, notes: Notes) -> None:
-        """Note what stands on the page and is no text."""
         if self.embedded:
             items = (f"{_EMBEDDED[name]} ({count})" for name, count in self.embedded.items())
-            notes.append(f"left out: {', '.join(items)}")
+            self.notes.append(f"left out: {', '.join(items)}")
 
     def _start(self, element: Any, name: str) -> bool:
         """Write what stands before an element's words; return whether to pass over the element."""

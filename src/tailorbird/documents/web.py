@@ -33,9 +33,7 @@ def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     builder = TextBuilder()
     if heading is not None:
         builder.heading(visible_text(heading), 1)
-    page = PageWriter(builder, left_out)
-    page.write(part)
-    page.tell(notes)
+    PageWriter(builder, notes, left_out).write(part)
     yield _result(builder, root, text)
 
 
@@ -47,9 +45,7 @@ def html(text: str, notes: Notes) -> Parsed:
     """
     root = _tree(text, notes)
     builder = TextBuilder()
-    page = PageWriter(builder)
-    page.write(root)
-    page.tell(notes)
+    PageWriter(builder, notes).write(root)
     return _result(builder, root, text)
 
 
@@ -168,9 +164,7 @@ def _chapter(builder: TextBuilder, data: bytes | None, place: str, notes: Notes)
     except Unreadable as error:
         notes.append(f"its chapter {place}: {error}")
     else:
-        page = PageWriter(builder, set(root.iter("nav")))
-        page.write(root)
-        page.tell(notes)
+        PageWriter(builder, notes, set(root.iter("nav"))).write(root)
 
 
 def _book(package: Any) -> tuple[str, dict[str, Value]]:

@@ -231,9 +231,7 @@ def _write(root: Any, vocabulary: _Vocabulary, title: str, notes: Notes) -> Text
         _part_words(element)
     builder = TextBuilder()
     builder.heading(title, 1)
-    page = PageWriter(builder, translation.left_out)
-    page.write(root)
-    page.tell(notes)
+    PageWriter(builder, notes, translation.left_out).write(root)
     return builder
 
 
