@@ -21,7 +21,7 @@ QUESTIONS_START, QUESTIONS_END = "<!-- questions-table -->\n", "<!-- /questions-
 # README's columns are few: these say what a person asks first.
 _COLUMNS = (
     "arm",
-    "answer match",
+    "right answers",
     "95 %",
     "wrong",
     "training",
@@ -40,12 +40,9 @@ def as_markdown(heading: list[str], rows: list[list[str]]) -> str:
 
 
 def machine_words(report: Report | QuestionsReport) -> str:
-    """Return where a report was made, and in what time."""
+    """Return where a report was made."""
     machine = report.environment["machine"]
-    return (
-        f"Measured on {machine['processor']}, {machine['cores']} cores, in "
-        f"{duration(report.seconds)}"
-    )
+    return f"measured on {machine['processor']}, {machine['cores']} cores"
 
 
 def table(report: Report) -> str:
@@ -53,8 +50,8 @@ def table(report: Report) -> str:
     counts = report.data.counts
     return (
         as_markdown(*table_rows(report))
-        + f"\n\n{report.verdict.reason}\n\n{machine_words(report)}: "
-        + f"{counts['train']:,} training, {counts['validation']:,} "
+        + f"\n\n{report.verdict.reason} Training and testing {machine_words(report)}, in "
+        + f"{duration(report.seconds)}: {counts['train']:,} training, {counts['validation']:,} "
         + f"validation and {counts['test']:,} test examples, {len(report.data.labels)} classes.\n"
     )
 
@@ -67,8 +64,8 @@ def questions_table(report: QuestionsReport) -> str:
     counts = report.counts
     return (
         as_markdown([heading[place] for place in places], rows)
-        + f"\n\n{report.verdict.reason} {becoming_current(report)}\n\n{machine_words(report)}: "
-        + f"{counts['train']:,} questions to train on, {counts['test']:,} to test.\n"
+        + f"\n\n{report.verdict.reason} {becoming_current(report)} {counts['train']:,} questions to "
+        + f"train on, {counts['test']:,} to test, {machine_words(report)}.\n"
     )
 
 

@@ -99,3 +99,4 @@ def test_readme_is_short_and_has_its_places(root: Path) -> None:
     assert len(page.splitlines()) <= 150
     marks = tool(root, "readme_table")
     assert page.index(marks.START) < page.index(marks.END)
+    assert page.index(marks.QUESTIONS_START) < page.index(marks.QUESTIONS_END)
