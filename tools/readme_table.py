@@ -64,8 +64,8 @@ def questions_table(report: QuestionsReport) -> str:
     counts = report.counts
     return (
         as_markdown([heading[place] for place in places], rows)
-        + f"\n\n{report.verdict.reason} {becoming_current(report)} {counts['train']:,} questions to "
-        + f"train on, {counts['test']:,} to test, {machine_words(report)}.\n"
+        + f"\n\n{report.verdict.reason} {becoming_current(report)} "
+        + f"{counts['train']:,} questions to train on, {counts['test']:,} to test, {machine_words(report)}.\n"
     )
 
 

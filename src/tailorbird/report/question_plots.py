@@ -36,7 +36,7 @@ def _key(left: float, wide: bool) -> str:
     parts, at = [], left if wide else 0.0
     for _, words, css in (*_PARTS, ("other", "another answer", "bar-other")):
         parts.append(svg.box(at, 6, 11, 11, css) + svg.text(at + 16, 16, words, css="tick"))
-        at += (7.5 if wide else 5.8) * len(words) + (26 if wide else 20)
+        at += (7.5 if wide else 7.2) * len(words) + (26 if wide else 24)
     return "".join(parts)
 
 
