@@ -65,7 +65,8 @@ def questions_table(report: QuestionsReport) -> str:
     return (
         as_markdown([heading[place] for place in places], rows)
         + f"\n\n{report.verdict.reason} {becoming_current(report)} "
-        + f"{counts['train']:,} questions to train on, {counts['test']:,} to test, {machine_words(report)}.\n"
+        + f"{counts['train']:,} questions to train on, {counts['test']:,} to test, "
+        + f"{machine_words(report)}.\n"
     )
 
 
