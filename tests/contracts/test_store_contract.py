@@ -10,7 +10,7 @@ import pytest
 from stores import STORES, place_of
 from tailorbird.errors import UserError
 from tailorbird.knowledge.backends import backend_of
-from tailorbird.knowledge.protocols import Store
+from tailorbird.knowledge.protocols import ChunkIndex
 
 D = 16
 WORDS = [f"term{n}" for n in range(60)]
@@ -49,7 +49,7 @@ def rows_of(count: int, seed: int, start: int = 1) -> tuple[np.ndarray, np.ndarr
     return np.arange(start, start + count), vectors, texts
 
 
-def put(store: Store, oracle: Oracle, count: int, seed: int, start: int = 1) -> None:
+def put(store: ChunkIndex, oracle: Oracle, count: int, seed: int, start: int = 1) -> None:
     rows, vectors, texts = rows_of(count, seed, start)
     store.add(rows, vectors, texts)
     oracle.held |= {int(r): (v, t.split()) for r, v, t in zip(rows, vectors, texts, strict=True)}
@@ -61,7 +61,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def pair(address: str, tmp_path: Path) -> Iterator[tuple[Store, Oracle]]:
+def pair(address: str, tmp_path: Path) -> Iterator[tuple[ChunkIndex, Oracle]]:
     backend = backend_of(tmp_path, address)
     link = backend.connect(create=True)
     store, oracle = backend.open(1, D, create=True), Oracle()
@@ -70,7 +70,7 @@ def pair(address: str, tmp_path: Path) -> Iterator[tuple[Store, Oracle]]:
     link.close()
 
 
-def check(store: Store, oracle: Oracle, close: float = 0.02) -> None:
+def check(store: ChunkIndex, oracle: Oracle, close: float = 0.02) -> None:
     _, queries, _ = rows_of(5, seed=9)
     assert store.rows().tolist() == sorted(oracle.held)
     for query in queries:
@@ -86,18 +86,18 @@ def check(store: Store, oracle: Oracle, close: float = 0.02) -> None:
         assert scores == pytest.approx([wanted_scores[r] for r in rows.tolist()], rel=close)
 
 
-def test_finds_what_was_added(pair: tuple[Store, Oracle]) -> None:
+def test_finds_what_was_added(pair: tuple[ChunkIndex, Oracle]) -> None:
     check(*pair)
 
 
-def test_finds_the_same_when_optimized(pair: tuple[Store, Oracle]) -> None:
+def test_finds_the_same_when_optimized(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     store.optimize()
     assert not store.due(0)
     check(store, oracle)
 
 
-def test_finds_words_of_rows_that_are_not_indexed_yet(pair: tuple[Store, Oracle]) -> None:
+def test_finds_words_of_rows_that_are_not_indexed_yet(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     store.optimize()
     put(store, oracle, 40, seed=2, start=1000)
@@ -108,7 +108,7 @@ def test_finds_words_of_rows_that_are_not_indexed_yet(pair: tuple[Store, Oracle]
     check(store, oracle)
 
 
-def test_deleted_rows_are_gone_at_once(pair: tuple[Store, Oracle]) -> None:
+def test_deleted_rows_are_gone_at_once(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     query = rows_of(1, seed=9)[1][0]
     before = store.nearest(query, 3)[0]
@@ -120,7 +120,7 @@ def test_deleted_rows_are_gone_at_once(pair: tuple[Store, Oracle]) -> None:
 
 
 @pytest.mark.parametrize("few", [1, 7, 200])
-def test_among_is_exact(pair: tuple[Store, Oracle], few: int) -> None:
+def test_among_is_exact(pair: tuple[ChunkIndex, Oracle], few: int) -> None:
     store, oracle = pair
     among = np.sort(np.random.default_rng(few).choice(np.arange(1, 301), few, replace=False))
     query = rows_of(1, seed=9)[1][0]
@@ -133,14 +133,14 @@ def test_among_is_exact(pair: tuple[Store, Oracle], few: int) -> None:
     assert len(store.nearest(query, 5, none)[0]) == len(store.matching("term5", 5, none)[0]) == 0
 
 
-def test_vectors_come_in_the_order_asked(pair: tuple[Store, Oracle]) -> None:
+def test_vectors_come_in_the_order_asked(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     found = store.vectors(np.array([7, 3, 9999, 250]))
     wanted = [oracle.held[7][0], oracle.held[3][0], np.zeros(D), oracle.held[250][0]]
     assert np.array_equal(found, np.stack(wanted).astype(np.float32))
 
 
-def test_many_small_changes_are_tidied(pair: tuple[Store, Oracle]) -> None:
+def test_many_small_changes_are_tidied(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     for number in range(70):
         put(store, oracle, 2, seed=number, start=1000 + 3 * number)
@@ -159,7 +159,7 @@ def test_many_small_changes_are_tidied(pair: tuple[Store, Oracle]) -> None:
     check(store, oracle)
 
 
-def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracle]) -> None:
+def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, _ = pair
     store.add(np.array([900]), np.eye(D, dtype=np.float32)[:1], ["The runner was running"])
     assert store.matching("runs", 5)[0].tolist() == [900]
@@ -168,7 +168,7 @@ def test_words_are_stemmed_and_odd_questions_do_no_harm(pair: tuple[Store, Oracl
 
 
 def test_another_opening_sees_every_change(
-    pair: tuple[Store, Oracle], address: str, tmp_path: Path
+    pair: tuple[ChunkIndex, Oracle], address: str, tmp_path: Path
 ) -> None:
     store, oracle = pair
     other = backend_of(tmp_path, address).open(1, D)
@@ -180,7 +180,7 @@ def test_another_opening_sees_every_change(
     check(other, oracle)
 
 
-def test_rows_come_back_as_a_repair_adds_them(pair: tuple[Store, Oracle]) -> None:
+def test_rows_come_back_as_a_repair_adds_them(pair: tuple[ChunkIndex, Oracle]) -> None:
     store, oracle = pair
     store.delete(np.arange(20, 30))
     put(store, oracle, 10, seed=4, start=20)

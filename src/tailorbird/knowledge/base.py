@@ -17,7 +17,7 @@ from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import backend_of, remember
 from tailorbird.knowledge.embedders import Embedders, LoadEmbedder, load_embedder
 from tailorbird.knowledge.ledger import Generation, Ledger, PendingDocument, text_hash
-from tailorbird.knowledge.protocols import Store
+from tailorbird.knowledge.protocols import ChunkIndex
 from tailorbird.knowledge.snapshot import Snapshot
 from tailorbird.knowledge.sqlite import make_folder
 from tailorbird.records import Document
@@ -53,7 +53,7 @@ class KnowledgeFolder:
         check_utf8(str(self.folder.absolute()), "the knowledge base's folder")
         self.backend = backend_of(self.folder, store)
         self._embedders = Embedders(self.folder, load)
-        self._stores: dict[int, Store] = {}
+        self._stores: dict[int, ChunkIndex] = {}
         self._idle: list[Ledger] = []
         self._guard = threading.Lock()
         if fresh := config is not None and not self.backend.exists:
@@ -293,7 +293,7 @@ class KnowledgeFolder:
         self.switch(int(previous))
         return int(previous)
 
-    def store(self, generation: Generation, create: bool = False) -> Store:
+    def store(self, generation: Generation, create: bool = False) -> ChunkIndex:
         """Return a generation's index.
 
         Raises:

@@ -135,7 +135,7 @@ class WordIndex(Protocol):
         ...
 
 
-class Store(Index, VectorIndex, WordIndex, Protocol):
+class ChunkIndex(Index, VectorIndex, WordIndex, Protocol):
     """An index of both; one that has only one side is searched by that side alone."""
 
 
@@ -237,7 +237,7 @@ class Backend(Protocol):
         """
         ...
 
-    def open(self, number: int, dimension: int, create: bool = False) -> Store:
+    def open(self, number: int, dimension: int, create: bool = False) -> ChunkIndex:
         """Open the index of a generation.
 
         Raises:

@@ -19,7 +19,7 @@ import numpy as np
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, PendingDocument, text_hash
-from tailorbird.knowledge.protocols import Store
+from tailorbird.knowledge.protocols import ChunkIndex
 
 _BLOCK = 2000
 MOVED = "moved"
@@ -45,7 +45,9 @@ class Batch:
     gone: tuple[str, ...] = ()
 
 
-def commit(ledger: Ledger, generation: Generation, store: Store, batch: Batch) -> tuple[int, int]:
+def commit(
+    ledger: Ledger, generation: Generation, store: ChunkIndex, batch: Batch
+) -> tuple[int, int]:
     """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
     with ledger.link.explained(), ledger.link.together():
         check_place(ledger)
@@ -89,7 +91,7 @@ def check_place(ledger: Ledger) -> None:
         )
 
 
-def recover(ledger: Ledger, generation: Generation, store: Store) -> None:
+def recover(ledger: Ledger, generation: Generation, store: ChunkIndex) -> None:
     """Finish what a killed writer left; the write lock is held."""
     with ledger.link.explained(), ledger.link.together():
         pending = ledger.versions("pending")
@@ -106,7 +108,7 @@ def unsettled(ledger: Ledger) -> bool:
     return bool(ledger.count("SELECT count(*) FROM documents WHERE state <> 'live'"))
 
 
-def align(ledger: Ledger, generation: Generation, store: Store) -> tuple[int, int]:
+def align(ledger: Ledger, generation: Generation, store: ChunkIndex) -> tuple[int, int]:
     """Make the index hold the live rows and nothing else; return how many were added and deleted.
 
     The write lock is held, and every vector is in the ledger.
@@ -138,7 +140,7 @@ def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray
         ledger.insert_vectors(number, vectors)
 
 
-def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarray) -> None:
+def _index(ledger: Ledger, generation: Generation, store: ChunkIndex, rows: np.ndarray) -> None:
     if not len(rows):
         return
     listed = list(ledger.chunks_at(rows))
@@ -156,7 +158,7 @@ def _index(ledger: Ledger, generation: Generation, store: Store, rows: np.ndarra
     )
 
 
-def _bury(ledger: Ledger, store: Store) -> None:
+def _bury(ledger: Ledger, store: ChunkIndex) -> None:
     dead = ledger.versions("dead")
     if dead:
         store.delete(ledger.rows("dead"))
