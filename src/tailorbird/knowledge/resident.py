@@ -19,6 +19,7 @@ Read = Callable[[np.ndarray], Ranking]
 
 _NONE = np.empty(0, dtype=np.int64)
 _PIECE = 1024
+_BLOCK = 32
 _FEWEST_CODED = 10_000
 _SLACK = 8.0
 
@@ -71,7 +72,7 @@ class Resident:
         if among is not None:
             places = self._places(among)
             return best(rows[places], matrix[places] @ query, k)
-        if len(rows) >= max(_FEWEST_CODED, 8 * k) and multiplies_bytes():
+        if len(rows) >= max(_FEWEST_CODED, 2 * _BLOCK * k) and multiplies_bytes():
             places = self._near(query, k)
             return best(rows[places], matrix[places] @ query, k)
         scores = np.empty(len(rows), dtype=np.float32)
@@ -103,7 +104,10 @@ class Resident:
             self._codes = _Codes(self._buffer[1].shape[1])
         scores, slack = self._codes.products(self._buffer[1][: self._count], query)
         scores[self._gone] = -np.inf
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        # The k-th best of the blocks' maxima: at least k vectors reach it, and few others do.
+        whole = len(scores) // _BLOCK * _BLOCK
+        tops = scores[:whole].reshape(-1, _BLOCK).max(axis=1)
+        least = np.partition(tops, len(tops) - k)[len(tops) - k]
         # Where fewer than `k` are here, the least is that of what is gone.
         return np.flatnonzero(scores >= max(least - slack, np.finfo(np.float32).min))
 

@@ -1,8 +1,9 @@
 """Questions into passages: both sides asked, fused, ranked again, joined."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -106,12 +107,13 @@ class Retriever:
                 for question, vector in zip(questions, vectors, strict=True)
             ]
 
-    def fuse(self, sides: Sides, weight: float | None = None) -> list[Hit]:
+    def fuse(self, sides: Sides, weight: float | None = None, most: int | None = None) -> list[Hit]:
         """Return both sides' hits fused, best first, each text once.
 
         Args:
             sides: What was found.
             weight: Of the dense side; default: the retriever's.
+            most: How many; default: all.
         """
         share = self.weight if weight is None else weight
         hits = {hit.chunk.id: hit for hit in (*sides.words, *sides.dense)}
@@ -131,14 +133,13 @@ class Retriever:
                 {keys[hit.chunk.id]: hit.words or 0.0 for hit in sides.words},
                 share,
             )
-        fused = []
-        for key in best_first(scores):
-            hit, name = hits[names[key]], names[key]
-            # Not by `replace`, which takes several times as long, for 200 hits of every question.
-            fused.append(
-                Hit(hit.chunk, scores[key], hit.dense, matches.get(name), None, hit.metadata)
-            )
-        return _once(fused)
+        fused = (
+            # Not by `replace`, which takes several times as long.
+            Hit(hit.chunk, scores[key], hit.dense, matches.get(names[key]), None, hit.metadata)
+            for key in best_first(scores)
+            for hit in (hits[names[key]],)
+        )
+        return list(islice(_once(fused), most))
 
     def rerank(self, question: str, hits: list[Hit]) -> list[Hit]:
         """Return the hits with the best of them in the order of the reranker, if there is one."""
@@ -195,7 +196,9 @@ class Retriever:
         return Sides(question, tuple(dense), tuple(words), by_vector)
 
     def _ranked(self, view: View, sides: Sides, count: int) -> list[Hit]:
-        hits = self.rerank(sides.question, self.fuse(sides))
+        # Who ranks again looks at all.
+        most = None if self.reranker or self.config.diversity else count
+        hits = self.rerank(sides.question, self.fuse(sides, most=most))
         if self.config.diversity and len(hits) > 1:
             near = hits[: max(4 * count, 20)]
             scores = np.asarray([hit.score for hit in near])
@@ -204,16 +207,14 @@ class Retriever:
         return hits[:count]
 
 
-def _once(hits: Iterable[Hit]) -> list[Hit]:
-    """Return the hits without those whose text stood in a better one."""
+def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Yield the hits without those whose text stood in a better one."""
     texts: set[str] = set()
-    unique = []
     for hit in hits:
         words = " ".join(hit.chunk.text.split())
         if words not in texts:
             texts.add(words)
-            unique.append(hit)
-    return unique
+            yield hit
 
 
 def _reranked(reranker: PairScorer, question: str, hits: list[Hit], most: int) -> list[Hit]:
