@@ -4,6 +4,10 @@ Importing torch, transformers and PEFT takes a process several seconds, and ever
 own. `Nest` starts a process of this module, which imports them, computes nothing, and forks for
 each piece of work: its memory is still its own, and a crash still ends it alone. Where
 forking a process that has torch loaded is not safe (all but Linux), each starts from nothing.
+
+multiprocessing's forkserver with the same preload starts them as fast
+(`benchmarks/own_or_library.py processes`). It is not used, since work that it started keeps it
+alive when we are killed, imports our main module anew, and leaves output and signals to us.
 """
 
 import contextlib
