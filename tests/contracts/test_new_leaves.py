@@ -204,7 +204,7 @@ def copy(models: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         env=os.environ | {"PYTHONPATH": str(place)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=290,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

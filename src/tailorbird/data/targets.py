@@ -61,14 +61,14 @@ def infer(
     cells = [c for column in columns.values() for c in column if not _missing(c)]
     several_labels = spec is not None and spec.several_labels
     if spec is not None and spec.one_label:
-        return Reading("classification", "label")
+        return Reading(spec.name, "label")
     if spec is not None and spec.numbers:
         mark = _mark(columns.values(), separator)
-        return Reading("regression", "number", mark, _read_as(cells, mark))
+        return Reading(spec.name, "number", mark, _read_as(cells, mark))
 
     def labels(way: Way, separator: str = "", why: str = "") -> Reading:
         note = f"multilabel, as {why}" if spec is None and why else ""
-        return Reading("multilabel", way, separator, note)
+        return Reading(spec.name if spec else "multilabel", way, separator, note)
 
     if len(columns) > 1:
         if several_labels or all(number(c) in (0.0, 1.0) for c in cells):

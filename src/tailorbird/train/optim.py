@@ -114,7 +114,6 @@ def rate_factor(step: int, total: int, settings: Settings) -> float:
     warm = round(settings.warmup * total)
     if step < warm:
         return (step + 1) / warm
-    if settings.schedule == "constant":
-        return 1.0
     done = (step - warm) / max(1, total - warm)
-    return 1.0 - done if settings.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    falling = {"linear": 1.0 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return falling.get(settings.schedule, 1.0)
