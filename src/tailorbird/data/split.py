@@ -10,19 +10,12 @@ from tailorbird.data.examples import Loaded
 from tailorbird.data.normalise import listing, rows, text_key
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean
-from tailorbird.records import TASKS, Example, Split, TaskName
+from tailorbird.records import TASKS, Example, Split
 
 Group = list[int]
 """Rows with the same text; they stay together, so that the cut itself leaks nothing."""
 
 _LISTED = 5
-_WAYS: dict[TaskName, str] = {
-    "multilabel": "stratified by label",
-    "tokens": "stratified by label",
-    "regression": "stratified by value",
-    "generation": "at random",
-    "text": "at random",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +90,10 @@ def _parts(
         parts = cut_time(train.examples, shares, f"{train.path}: column {by.time!r}")
         _check_trained(train, labels, parts["train"])
         return parts, f"the latest by {by.time!r}"
-    if not TASKS[train.task].one_label:
-        return _cut_texts(train, shares, seed), _WAYS[train.task]
+    task = TASKS[train.task]
+    if not task.one_label:
+        by_target = f"stratified by {'value' if task.numbers else 'label'}"
+        return _cut_texts(train, shares, seed), by_target if task.head else "at random"
     return _cut(train, labels, shares, seed), "stratified by label"
 
 

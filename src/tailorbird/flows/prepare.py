@@ -20,10 +20,6 @@ from tailorbird.runs.split import has_split, load_split, save_split
 WRITER = "builtin:tutor"
 """The model of those who name none and want answers written."""
 
-_EXAMPLES = {"generation": "conversations", "text": "texts"}
-_LABELS = {"classification": "classes", "multilabel": "labels", "regression": "targets",
-           "tokens": "labels"}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -96,11 +92,13 @@ def read_and_check(config: Config) -> Prepared:
         by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
-    several = len(split.labels) > 1 or TASKS[split.task].one_label
-    classes = f", {len(split.labels)} {_LABELS[split.task]}" if split.labels and several else ""
+    task = TASKS[split.task]
+    several = len(split.labels) > 1 or task.one_label
+    examples = "examples" if task.head else "conversations" if task.prompts else "texts"
+    classes = f", {len(split.labels)} {task.label_words}" if split.labels and several else ""
     log.say(
         f"{len(split.train):,} training, {len(split.validation):,} validation and "
-        f"{len(split.test):,} test {_EXAMPLES.get(split.task, 'examples')}{classes} ({split.how})"
+        f"{len(split.test):,} test {examples}{classes} ({split.how})"
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)

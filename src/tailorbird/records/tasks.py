@@ -59,6 +59,11 @@ class TaskSpec:
         """Whether numbers are learnt."""
         return self.problem == NUMBERS
 
+    @property
+    def label_words(self) -> str:
+        """What the labels are called, in words."""
+        return "classes" if self.one_label else "targets" if self.numbers else "labels"
+
 
 TASKS: dict[TaskName, TaskSpec] = {
     "classification": TaskSpec(
