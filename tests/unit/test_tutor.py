@@ -204,6 +204,16 @@ def test_the_pages_for_python_2_hold_the_changed_answers() -> None:
     assert {(r["answers"][0], r["changed_answers"][0]) for r in halves} == {("3.5", "3")}
 
 
+def test_what_the_demo_asks_is_a_configuration_and_names_arms_and_pages_that_there_are() -> None:
+    from tailorbird.arms.questions import chosen_arms
+    from tailorbird.config import load_config
+
+    config = load_config(TUTOR / "questions.yaml")
+    arms = [arm.name for arm in chosen_arms(config.compare.methods)]
+    assert arms == ["nearest", "quote", "base", "rag", "lora", "rag+lora"]
+    assert (ROOT / str(config.questions.changed)).is_dir()
+
+
 def test_facts_that_do_not_hold_or_stand_in_no_page_are_refused(
     tools: Callable[[str], ModuleType],
 ) -> None:
