@@ -26,7 +26,7 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.fit_writing import make_base
-    from tailorbird.train.loop import Job, train
+    from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
 
@@ -58,7 +58,7 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     settings = replace(settings, evaluate_every=10**9)
     with tempfile.TemporaryDirectory() as folder, quiet():
         work = Watched(tokens, model, device, settings)
-        job = Job(work, settings, device, RunFolder(folder), validate, keep="loss")
+        job = TrainJob(work, settings, device, RunFolder(folder), validate, keep="loss")
         trained = train(model, job)
     result: dict[str, Any] = clock.result(trained.curve[0].train_loss, model)
     return result | {"way": work.reader.way}

@@ -162,7 +162,7 @@ def _tailorbird(
     from tailorbird.tasks.fit import max_length
     from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.labels import LabelWork
-    from tailorbird.train.loop import Job, train
+    from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
 
     log.quiet_libraries()
@@ -185,7 +185,7 @@ def _tailorbird(
 
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(resolve(config, how, len(rows)), evaluate_every=10**9)
-        job = Job(
+        job = TrainJob(
             work=LabelWork(encoded, base.tokenizer.pad_token_id, device, settings.micro_batch_size),
             settings=settings,
             device=device,

@@ -23,7 +23,7 @@ from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.fit_head import make_model
 from tailorbird.tasks.fit_writing import make_base
 from tailorbird.train.labels import LabelWork
-from tailorbird.train.loop import Job, train
+from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import resolve, resolve_writing
 from tailorbird.train.writing import WritingWork
 
@@ -61,7 +61,7 @@ def run(folder: str, model: str, method: str, writes: bool, more: dict[str, Any]
     part.rename(Path(folder) / DONE)
 
 
-def _labels(config: Config, folder: str) -> tuple[Any, Job]:
+def _labels(config: Config, folder: str) -> tuple[Any, TrainJob]:
     from tailorbird.models.predict import loss_and_accuracy, predict
 
     method, device = get_method(config.method.name), choose("cpu", "bf16")
@@ -80,7 +80,7 @@ def _labels(config: Config, folder: str) -> tuple[Any, Job]:
     return model, _job(work, settings, device, folder, validate, "accuracy")
 
 
-def _writing(config: Config, folder: str) -> tuple[Any, Job]:
+def _writing(config: Config, folder: str) -> tuple[Any, TrainJob]:
     method, device = get_method(config.method.name), choose("cpu", "bf16")
     base = make_base(config, device, method)
     rng = np.random.default_rng(8)
@@ -98,7 +98,7 @@ def _writing(config: Config, folder: str) -> tuple[Any, Job]:
     return model, _job(work, settings, device, folder, validate, "loss")
 
 
-def _job(work: Any, settings: Any, device: Any, folder: str, validate: Any, keep: Any) -> Job:
+def _job(work: Any, settings: Any, device: Any, folder: str, validate: Any, keep: Any) -> TrainJob:
     place = RunFolder(folder)
     place.path.mkdir(parents=True, exist_ok=True)
-    return Job(work, settings, device, place, validate, keep=keep, resume=True)
+    return TrainJob(work, settings, device, place, validate, keep=keep, resume=True)

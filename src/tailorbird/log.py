@@ -1,5 +1,6 @@
 """Words and progress for the person at the terminal; everything goes to stderr."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -66,7 +67,6 @@ def last_folder() -> Path | None:
 def quiet_libraries() -> None:
     """Keep the words of other libraries from the person; `--debug` leaves them on."""
     import logging
-    import os
     import warnings
 
     warnings.filterwarnings("ignore")
@@ -113,7 +113,8 @@ class Progress:
 @contextmanager
 def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Progress]:
     """Show a bar with rate and time left; plain lines now and then where there is no terminal."""
-    shown = _Bar(title, total, unit) if sys.stderr.isatty() else _Lines(title, total, unit)
+    moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shown = _Bar(title, total, unit) if moves else _Lines(title, total, unit)
     with shown:
         if done:
             shown.skip(done)

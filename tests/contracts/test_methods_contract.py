@@ -148,7 +148,7 @@ def _base(case: Case, config: Config) -> Any:
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.train.labels import LabelWork
-    from tailorbird.train.loop import Job, train
+    from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
 
     config, method = _config(case, model_folder), get_method(case.method)
@@ -165,7 +165,7 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     started = _bytes_of(model, trained=True)
     folder = RunFolder(place)
     settings = resolve(config, method, len(TEXTS))
-    job = Job(
+    job = TrainJob(
         work=LabelWork(encoded, pad, base.device, settings.micro_batch_size),
         settings=settings,
         device=base.device,

@@ -192,7 +192,7 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.models.generate import Sampling, generate
     from tailorbird.tasks.answering import Answering
-    from tailorbird.train.loop import Job, train
+    from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
 
@@ -211,7 +211,7 @@ def _make(case: Case, model_folder: Path, place: Path) -> Made:
     settings = resolve_writing(config, method, len(tokens), 32)
     work = WritingWork(tokens, model, base.device, settings)
     assert work.reader.notes == []
-    job = Job(work, settings, base.device, folder, lambda _: (0.5, 1.0), keep="loss")
+    job = TrainJob(work, settings, base.device, folder, lambda _: (0.5, 1.0), keep="loss")
     train(model, job)
     ended = _bytes_of(model, trained=True)
     after_frozen = _bytes_of(model, trained=False)

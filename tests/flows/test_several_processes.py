@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
 LAUNCHER = [
     *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
@@ -29,7 +29,7 @@ def command(start: list[str], data: Path, model: Path, output: Path, *more: str)
 
 
 def report(words: list[str]) -> tuple[dict[str, Any], str]:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 

@@ -90,7 +90,7 @@ def test_training_lowers_the_loss(models: Any, method: str, tmp_path: Path) -> N
 
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.loop import Job, train
+    from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
 
@@ -104,7 +104,7 @@ def test_training_lowers_the_loss(models: Any, method: str, tmp_path: Path) -> N
         found = sequence_losses(work.reader, tokens, base.device)
         return found.per_token, found.accuracy
 
-    train(model, Job(work, settings, base.device, RunFolder(tmp_path), validate, keep="loss"))
+    train(model, TrainJob(work, settings, base.device, RunFolder(tmp_path), validate, keep="loss"))
     after = sequence_losses(model, tokens, base.device).per_token
     assert after < before - 0.1
 

@@ -40,7 +40,6 @@ APART = {
 DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
     "bitsandbytes": ("methods/", "train/optim.py"),
-    "accelerate": "train/",
     "optuna": "train/search.py",
     "typer": "cli/",
     "click": "cli/",

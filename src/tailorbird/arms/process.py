@@ -51,10 +51,15 @@ class Nest:
 
     Whatever ends this process ends the nest and the work in it: what nobody waits for must not go
     on writing to a run that somebody may resume.
+
+    Args:
+        environment: Variables that the processes have beside ours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
         self._process: subprocess.Popen[str] | None = None
+        self._ids: list[int] = []
 
     def __enter__(self) -> "Nest":
         return self
@@ -71,11 +76,14 @@ class Nest:
         """
         if not _FORKS:
             command = python(module, *arguments)
-            alone = subprocess.Popen(command, stdout=sys.stderr.fileno(), env=computing())
-            return _patiently([alone.pid], alone.wait)
+            environment = computing() | self._environment
+            alone = subprocess.Popen(command, stdout=sys.stderr.fileno(), env=environment)
+            self._ids = [alone.pid]
+            return _patiently(self._ids, alone.wait)
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         replies = process.stdout
+        self._ids = []
 
         def line() -> int:
             if text := replies.readline():
@@ -85,9 +93,23 @@ class Nest:
         try:
             process.stdin.write(json.dumps([module, *arguments]) + "\n")
             process.stdin.flush()
-            return _patiently([], line)
+            return _patiently(self._ids, line)
         except (BrokenPipeError, EOFError):  # the nest itself has ended
             return process.wait()
+
+    def start(self) -> None:
+        """Start the process that forks, for work that other threads will run.
+
+        It ends with the thread that starts it.
+        """
+        if _FORKS:
+            self._started()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the work, if there is any; for other threads than the one that waits."""
+        if len(self._ids) == 1:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._ids[0], number)
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
@@ -96,7 +118,7 @@ class Nest:
             try:
                 self._process = subprocess.Popen(
                     python(_NEST, str(os.getpid())),
-                    env=computing(),
+                    env=computing() | self._environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -124,7 +146,7 @@ def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
             send(signal.SIGINT)
         raise KeyboardInterrupt
 
-    with _answering_sigterm(terminated):
+    with answering_sigterm(terminated):
         while len(numbers) < 2:
             try:
                 numbers.append(line())
@@ -138,7 +160,8 @@ def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
 
 
 @contextlib.contextmanager
-def _answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
+def answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
+    """Answer SIGTERM in this way within it, where we are the main thread."""
     try:
         before = signal.signal(signal.SIGTERM, answer)
     except ValueError:  # not the main thread: whoever owns it answers

@@ -70,8 +70,8 @@ def search(job: ArmJob) -> tuple[Config, Search]:
     _tell(job, study)
     _adopt(study.place(best.number), job.folder)
     result = Search(
-        sampler=study.asked.sampler,
-        pruner=study.asked.pruner,
+        sampler=study.options.sampler,
+        pruner=study.options.pruner,
         metric=study.metric,
         best=best.number,
         space={name: words(entry) for name, entry in study.space.items()},
@@ -194,7 +194,7 @@ def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | Non
         if not isinstance(error, UserError) and not is_out_of_memory(error):
             raise
         study.tell(draw, None, seconds(), str(error).splitlines()[0])
-        if draw.asked and _is_of_all(error, study.space):
+        if draw.default and _is_of_all(error, study.space):
             raise
         log.warn(f"{job.name}: trial {draw.number + 1} failed: {error}")
     else:
@@ -215,7 +215,7 @@ def _drawn(draw: Draw) -> str:
         else f"{name.partition('.')[2]} {value}"
         for name, value in draw.values.items()
     )  # fmt: skip
-    return f"as asked ({values})" if draw.asked and values else values or "as asked"
+    return f"as asked ({values})" if draw.default and values else values or "as asked"
 
 
 def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:

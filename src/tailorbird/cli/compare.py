@@ -53,6 +53,7 @@ def compare(
         str | None,
         typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
     ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None,
     search: options.Search = None,
     overlap: options.Overlap = None,
     drop_missing: options.DropMissing = False,
@@ -90,6 +91,7 @@ def compare(
         "questions.documents": documents,
         "questions.split": split,
         "questions.changed": changed,
+        "compare.jobs": jobs,
         "search.trials": search,
         "output": output,
     }

@@ -8,6 +8,7 @@ import typer
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
 from tailorbird.config.method import MethodConfig
+from tailorbird.processes import launched
 
 
 def tune(
@@ -76,7 +77,8 @@ def tune(
     chosen = {"epochs": epochs, "seed": seed}
     flags: dict[str, Any] = {"model.name": model, "output": output}
     if retriever or reranker:
-        options.refuse(rows | {"search": search}, "a retriever", "leave that out: see --queries")
+        several = {"search": search, "processes": processes or launched() or None}
+        options.refuse(rows | several, "a retriever", "leave that out: see --queries")
         flags |= {"retriever.method": method}
         flags |= {f"retriever.{name}": value for name, value in chosen.items()}
         asked = options.make_config(config, settings, flags)

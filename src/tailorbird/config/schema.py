@@ -284,6 +284,9 @@ class CompareConfig(Section):
     score that reaches 1 (0.02 is 2 points), else of the best score."""
     budget_minutes: float | None = Field(None, gt=0)
     """Wall-clock minutes for all arms together; arms that do not fit are marked skipped."""
+    jobs: int = Field(1, ge=1, le=256)
+    """Arms that run at once on this machine, each on its part of the cores or a GPU of its own, as
+    far as memory allows (docs/scale.md)."""
 
     @field_validator("seeds", mode="before")
     @classmethod

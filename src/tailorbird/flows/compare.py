@@ -8,7 +8,7 @@ from math import inf
 from tailorbird import log
 from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.process import ARM as ARM_PROCESS
-from tailorbird.arms.process import Nest
+from tailorbird.arms.schedule import Scheduler
 from tailorbird.config import METHODS, Config, dump_config, for_arm
 from tailorbird.errors import Interrupted, UserError, did_you_mean
 from tailorbird.flows.finish import Story, finish
@@ -58,7 +58,7 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         prepared = prepare(config, folder, _fits)
         config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
         folder.write(CONFIG, dump_config(config))
-        with Nest() as nest:
+        with Scheduler(config.compare.jobs) as nest:
             arms, folders = _Bench(config, prepared, folder, nest).run()
             story = Story(
                 kind="compare",
@@ -118,7 +118,7 @@ def _check_options(config: Config, arms: Sequence[str]) -> None:
 
 @dataclass
 class _Bench:
-    """Runs the arms one after the other, each training in a process of its own.
+    """Runs the arms, `compare.jobs` at once, each training in a process of its own.
 
     Attributes:
         trainings: Of each arm the reports and folders of its trainings, the first seed's first.
@@ -128,7 +128,7 @@ class _Bench:
     config: Config
     prepared: Prepared
     folder: RunFolder
-    nest: Nest
+    nest: Scheduler
     trainings: dict[str, list[tuple[ArmReport, RunFolder]]] = field(default_factory=dict)
     ends: dict[str, ArmReport] = field(default_factory=dict)
 
@@ -141,14 +141,19 @@ class _Bench:
         names = [name for name in arm_names(self.task.name) if name in arms]
         count = seeds if isinstance(seeds, int) else 1
         took: dict[str, float] = {}
-        for number, name in enumerate(names, 1):
+
+        def run_arm(name: str) -> None:
             began = time.monotonic()
             self._arm(name, count)
-            if name in METHODS and name in self.trainings:
+            if name in METHODS and name in self.trainings and self.nest.jobs == 1:
                 # Of an arm that was done before the clock knows nothing.
                 took[name] = max(self._seconds(name) * count, time.monotonic() - began)
-                if left := names[number:]:
+                if left := names[names.index(name) + 1 :]:
                     log.say(time_left(left, took))
+
+        self.nest.map(run_arm, names)
+        # Side by side they end in any order; nothing may depend on it.
+        self.trainings = {n: self.trainings[n] for n in names if n in self.trainings}
         if count == 1 and seeds != 1:
             self._race()
         for name, trainings in self.trainings.items():
@@ -203,11 +208,16 @@ class _Bench:
             if not names or limit < 0:
                 return
             log.say(f"in question, so trained again: {', '.join(names)}")
-            for name in names:
-                if not self._once(name):
-                    return
-                log.say(f"{name}: {self._result(self._report(name))}, the mean of "
-                        f"{len(self.trainings[name])} trainings")  # fmt: skip
+            if not all(self.nest.map(self._again, names)):
+                return
+
+    def _again(self, name: str) -> bool:
+        """Train an arm once more and tell the mean; say whether that succeeded."""
+        if not self._once(name):
+            return False
+        log.say(f"{name}: {self._result(self._report(name))}, the mean of "
+                f"{len(self.trainings[name])} trainings")  # fmt: skip
+        return True
 
     def _in_question(self) -> frozenset[str]:
         places = {name: self._places(name) for name in self.trainings}

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
-from tailorbird.arms.process import SECOND_LOOK, TRUST, Nest
+from tailorbird.arms.process import SECOND_LOOK, TRUST
+from tailorbird.arms.schedule import Runner
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
@@ -62,7 +63,7 @@ class Story:
     started: float
 
 
-def finish(story: Story, nest: Nest) -> Report:
+def finish(story: Story, nest: Runner) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
     arms = _look_again(story, nest)
     task = get_task(story.prepared.split.task)
@@ -112,7 +113,7 @@ def _data(story: Story, task: Task) -> DataSummary:
     return replace(found, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
-def _look_again(story: Story, nest: Nest) -> list[ArmReport]:
+def _look_again(story: Story, nest: Runner) -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of what they got wrong."""
     folders = {name: places[0] for name, places in story.folders.items()}
     if not folders:

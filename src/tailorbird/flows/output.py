@@ -10,6 +10,9 @@ from tailorbird.errors import Faults, UserError
 from tailorbird.metrics.custom import is_custom
 from tailorbird.runs.folder import CONFIG, RunFolder
 
+_WHERE = {"train": ("processes",), "compare": ("jobs",)}
+"""Settings of where a run goes on, which change nothing in what it comes to."""
+
 
 def run_folder(config: Config, verb: str, *, resume: bool, tell: bool = True) -> RunFolder:
     """Return the run's folder, made and not in use.
@@ -54,7 +57,7 @@ def _short_name(data: str) -> str:
 
 
 def saved_config(folder: RunFolder, asked: Config) -> Config:
-    """Return the settings that a run began with; a resumed run keeps all but `train.processes`.
+    """Return the settings that a run began with; a resumed run keeps all but where it runs.
 
     Raises:
         UserError: They are damaged, or name code to run that `asked` does not.
@@ -64,11 +67,17 @@ def saved_config(folder: RunFolder, asked: Config) -> Config:
     ignored = _differences(asked, saved)
     if ignored:
         log.warn(f"going on with the run's own settings; ignored: {', '.join(ignored)}")
-    # How many processes train is a matter of where a run goes on, not of what it learns.
-    train = saved.train
-    if "processes" in asked.train.model_fields_set:
-        train = train.model_copy(update={"processes": asked.train.processes})
-    return saved.model_copy(update={"output": asked.output, "train": train})
+    sections = {
+        section: getattr(saved, section).model_copy(
+            update={
+                name: getattr(getattr(asked, section), name)
+                for name in names
+                if name in getattr(asked, section).model_fields_set
+            }
+        )
+        for section, names in _WHERE.items()
+    }
+    return saved.model_copy(update={"output": asked.output, **sections})
 
 
 def _check_code(folder: RunFolder, saved: Config, asked: Config) -> None:
@@ -94,7 +103,7 @@ def _differences(asked: Config, saved: Config) -> list[str]:
         for section, values in given.items()
         if isinstance(values, dict)
         for name, value in values.items()
-        if kept[section][name] != value and name != "processes"
+        if kept[section][name] != value and name not in _WHERE.get(section, ())
     ]
 
 

@@ -11,7 +11,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import curve_arm, learning_curve
 from tailorbird.flows.output import run_folder
 from tailorbird.flows.prepare import read_and_check, with_default_model
-from tailorbird.planning.devices import Place, place_of, table_places
+from tailorbird.planning.devices import PlannedDevice, place_of, table_places
 from tailorbird.planning.fits import Planner, peers
 from tailorbird.planning.serving import plan_serving
 from tailorbird.planning.shape import read_shape
@@ -131,7 +131,7 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
 
 
 def _times(
-    planner: Planner, memory: Sequence[MemoryPlan], place: Place, wishes: Wishes
+    planner: Planner, memory: Sequence[MemoryPlan], place: PlannedDevice, wishes: Wishes
 ) -> tuple[TimePlan, ...]:
     times = []
     for each in memory:
@@ -153,7 +153,7 @@ def _methods(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _memory(
-    planner: Planner, methods: Sequence[str], place: Place
+    planner: Planner, methods: Sequence[str], place: PlannedDevice
 ) -> tuple[list[MemoryPlan], dict[str, str]]:
     """Return what each method takes, and why some cannot be.
 
@@ -182,7 +182,7 @@ def _memory(
     return plans, why_not
 
 
-def _workload(planner: Planner, work: Work, place: Place) -> dict[str, object]:
+def _workload(planner: Planner, work: Work, place: PlannedDevice) -> dict[str, object]:
     from tailorbird.methods.table import get_method
     from tailorbird.planning.work import settings_for
 

@@ -67,6 +67,12 @@ def compare_questions(
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
+    if config.compare.jobs > 1:
+        raise UserError(
+            "--jobs is for labelled data and written answers: arms that answer questions run one "
+            "after the other",
+            "leave it out",
+        )
     folder = run_folder(config, "compare", resume=resume)
     with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
         config = saved_config(folder, config) if resume and folder.exists else config

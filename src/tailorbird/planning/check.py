@@ -5,7 +5,7 @@ from dataclasses import replace
 from tailorbird import log
 from tailorbird.errors import DoesNotFit, UserError
 from tailorbird.models.device import Device, choose
-from tailorbird.planning.devices import HEADROOM, Place
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.fits import Planner
 from tailorbird.planning.shape import read_shape
 from tailorbird.planning.terms import plan_memory
@@ -52,7 +52,7 @@ def within_memory(job: ArmJob) -> ArmJob:
     return _decided(job, fit, planner, place, words)
 
 
-def _decided(job: ArmJob, fit: Fit, planner: Planner, place: Place, words: str) -> ArmJob:
+def _decided(job: ArmJob, fit: Fit, planner: Planner, place: PlannedDevice, words: str) -> ArmJob:
     need = f"{job.name}: needs about {gib(fit.bytes)} of the {words}"
     if fit.fits:
         log.say(need)
@@ -70,7 +70,7 @@ def _decided(job: ArmJob, fit: Fit, planner: Planner, place: Place, words: str) 
     raise DoesNotFit(need, _way_out(job.config.method.name, planner, place))
 
 
-def _way_out(method: str, planner: Planner, place: Place) -> str:
+def _way_out(method: str, planner: Planner, place: PlannedDevice) -> str:
     """Return what would make it fit."""
     fit = planner.fit(method, place)
     last = "or, where you know better, --set train.check_memory=false"
@@ -79,7 +79,7 @@ def _way_out(method: str, planner: Planner, place: Place) -> str:
     return f"{' '.join(fit.change)} needs about {gib(fit.changed_bytes)}; {last}"
 
 
-def _room(device: Device, processes: int = 1) -> tuple[Place, str]:
+def _room(device: Device, processes: int = 1) -> tuple[PlannedDevice, str]:
     """Return the memory that this process may come to, and whose it is in words.
 
     Args:
@@ -90,14 +90,14 @@ def _room(device: Device, processes: int = 1) -> tuple[Place, str]:
         import torch
 
         total = int(torch.cuda.get_device_properties(device.name).total_memory)
-        return Place(device.name, device, total, True), f"{gib(total)} of {device.name}"
+        return PlannedDevice(device.name, device, total, True), f"{gib(total)} of {device.name}"
     limit = memory_limit()
     capacity = max(0, limit.bytes - (started_by_us() if limit.shared else 0))
     words = f"{gib(capacity)} {limit.words}"
     if processes > 1:
         capacity //= processes
         words = f"{gib(capacity)}, its part of the {words}"
-    return Place("here", device, capacity, True), words
+    return PlannedDevice("here", device, capacity, True), words
 
 
 def gib(size: float) -> str:

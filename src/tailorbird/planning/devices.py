@@ -38,7 +38,7 @@ _OLD = ("t4", "v100")
 
 
 @dataclass(frozen=True)
-class Place:
+class PlannedDevice:
     """A device to plan for.
 
     Attributes:
@@ -58,7 +58,7 @@ class Place:
     bandwidth: float | None = None
 
 
-def place_of(name: str | None, device: str = "auto", precision: str = "auto") -> Place:
+def place_of(name: str | None, device: str = "auto", precision: str = "auto") -> PlannedDevice:
     """Return the device that a word means.
 
     Args:
@@ -70,8 +70,8 @@ def place_of(name: str | None, device: str = "auto", precision: str = "auto") ->
         UserError: It means none.
     """
     if name is None or name.lower() in ("auto", "cpu", "cuda", "mps"):
-        chosen = choose(device if name is None else name.lower(), precision)
-        return Place(_title(chosen), chosen, _capacity(chosen), here=True)
+        actual = choose(device if name is None else name.lower(), precision)
+        return PlannedDevice(_title(actual), actual, _capacity(actual), here=True)
     word = re.sub(r"[\s_]|(?<=[a-z])-", "", name.lower())
     gb, flops, bandwidth = _CARDS.get(word, (0.0, 0.0, 0.0))
     if not gb:
@@ -85,11 +85,11 @@ def place_of(name: str | None, device: str = "auto", precision: str = "auto") ->
     usual = "fp16" if word in _OLD else "bf16"
     format_ = usual if precision == "auto" else precision
     there = Device("cuda", format_, f"{name} in {format_}")
-    known = (flops * 1e12 or None, bandwidth * 1e9 or None)
-    return Place(name, there, round(gb * GIB * _LEFT), False, *known)
+    rates = (flops * 1e12 or None, bandwidth * 1e9 or None)
+    return PlannedDevice(name, there, round(gb * GIB * _LEFT), False, *rates)
 
 
-def table_places() -> tuple[Place, ...]:
+def table_places() -> tuple[PlannedDevice, ...]:
     """Return the devices of the table, by size."""
     return tuple(place_of(f"{size}GB") for size in SIZES)
 

@@ -9,7 +9,7 @@ from tailorbird.config import Config, for_arm
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
-from tailorbird.planning.devices import HEADROOM, Place
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.shape import Shape
 from tailorbird.planning.terms import FIXED, plan_memory
 from tailorbird.planning.work import Work, settings_for
@@ -32,7 +32,7 @@ class Planner:
         self._plans: dict[tuple[Any, ...], MemoryPlan] = {}
 
     def memory(
-        self, method: str, place: Place, changes: tuple[tuple[str, Any], ...] = ()
+        self, method: str, place: PlannedDevice, changes: tuple[tuple[str, Any], ...] = ()
     ) -> MemoryPlan:
         """Return what a method takes, the settings changed.
 
@@ -54,7 +54,9 @@ class Planner:
             self._plans[key] = plan_memory(self.shape, config, work, place.device)
         return self._plans[key]
 
-    def needed(self, method: str, place: Place, changes: tuple[tuple[str, Any], ...]) -> int:
+    def needed(
+        self, method: str, place: PlannedDevice, changes: tuple[tuple[str, Any], ...]
+    ) -> int:
         """Return the bytes that a method takes at most, the settings changed.
 
         The peak is the highest of several lines in the size of a micro-batch (the end of the
@@ -76,7 +78,7 @@ class Planner:
         settings = settings_for(self.shape, self.config, get_method(method), self.work)
         return min(settings.micro_batch_size, settings.batch_size)
 
-    def fit(self, method: str, place: Place, *, harmless: bool = False) -> Fit:
+    def fit(self, method: str, place: PlannedDevice, *, harmless: bool = False) -> Fit:
         """Return whether a method fits a device, and the smallest change that makes it.
 
         Args:
@@ -84,9 +86,9 @@ class Planner:
             place: The device.
             harmless: Only changes after which the same is learnt.
         """
-        asked = self.memory(method, place).bytes
-        fits = asked * HEADROOM <= place.capacity_bytes
-        fit = Fit(method, place.name, place.capacity_bytes, asked, fits)
+        need = self.memory(method, place).bytes
+        fits = need * HEADROOM <= place.capacity_bytes
+        fit = Fit(method, place.name, place.capacity_bytes, need, fits)
         if fits:
             return fit
         for name, changes in self._changes(method, harmless):
@@ -103,7 +105,7 @@ class Planner:
                 return replace(fit, change=words, changed_bytes=needed, values=values)
         return fit
 
-    def _floor(self, method: str, place: Place) -> int:
+    def _floor(self, method: str, place: PlannedDevice) -> int:
         """Return the bytes that no smaller micro-batch and no shorter text saves."""
         plan = self.memory(method, place)
         fixed = sum(term.bytes for term in plan.terms if term.name in FIXED)

@@ -39,9 +39,9 @@ def estimate(
     if work.target is None:
         tokens = min(tokens, max(work.length, tokens_at_once(device)))
     layer = tokens * hidden * _ACTIVATIONS * wide / 2
-    kept = layers * layer
+    activations = layers * layer
     if settings.gradient_checkpointing:
-        kept = layers * tokens * hidden * _BOUNDARY * wide / 2 + layer
+        activations = layers * tokens * hidden * _BOUNDARY * wide / 2 + layer
     quantised = spec.quantises or bool(shape.stored_bits)
     each = shape.stored_bits / 8 if shape.stored_bits else NF4
     frozen = 0.0 if spec.trains_all else embedding * 4 + (0 if quantised else matrices * wide)
@@ -56,12 +56,12 @@ def estimate(
         "states": trained * STATES[settings.optimizer],
         "load": (matrices + embedding) * (4 if work.target is not None else wide),
         "flops": 6.0 * (matrices + embedding) * settings.batch_size * work.length,
-        "train.activations": kept,
+        "train.activations": activations,
         "train.logits": logits,
         "train.casts": 2 * matrices if spec.trains_all and wide == 2 else 0.0,
         "train.gradients": 4 * trained,
         "train.temporary": layer / 2,
-        "train.peak": kept + logits + 4 * trained,
+        "train.peak": activations + logits + 4 * trained,
         "evaluate.activations": layer / 2,
         "evaluate.logits": logits / 2,
         "evaluate.casts": 0.0,

@@ -24,7 +24,7 @@ from tailorbird.planning.work import Work, settings_for
 if TYPE_CHECKING:
     from torch import nn
 
-    from tailorbird.train.loop import Job
+    from tailorbird.train.loop import TrainJob
 
 # Operations of a step that are tried at most: a few seconds on a laptop.
 _MOST_FLOPS = 2e12
@@ -116,7 +116,7 @@ def _pace(config: Config, work: Work, device: Device, rows: int, place: Path) ->
 
 def synthetic_job(
     config: Config, work: Work, device: Device, place: Path, model: "nn.Module | None" = None
-) -> tuple["nn.Module", "Job"]:
+) -> tuple["nn.Module", "TrainJob"]:
     """Return a model with its method attached and the loop's job on random tokens.
 
     Args:
@@ -137,12 +137,12 @@ def _rows_of_ids(work: Work, length: int) -> list[np.ndarray]:
 
 def _labels(
     config: Config, work: Work, device: Device, place: Path, model: Any
-) -> tuple["nn.Module", "Job"]:
+) -> tuple["nn.Module", "TrainJob"]:
     from tailorbird.config.losses import loss_name
     from tailorbird.models.classifier import load_classifier
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks import head_task
-    from tailorbird.train.loop import Job
+    from tailorbird.train.loop import TrainJob
     from tailorbird.train.loss import make_loss
     from tailorbird.train.settings import resolve
 
@@ -165,17 +165,17 @@ def _labels(
 
     labels = task.work(encoded, 0, device, settings.micro_batch_size, loss)
     title = f"measuring {method.name}"
-    return model, Job(labels, settings, device, RunFolder(place), validate, title=title)
+    return model, TrainJob(labels, settings, device, RunFolder(place), validate, title=title)
 
 
 def _writing(
     config: Config, work: Work, device: Device, place: Path, model: Any
-) -> tuple["nn.Module", "Job"]:
+) -> tuple["nn.Module", "TrainJob"]:
     from tailorbird.data.tokens import Tokens
     from tailorbird.models.load import load_writer
     from tailorbird.models.packed import sequence_losses
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.train.loop import Job
+    from tailorbird.train.loop import TrainJob
     from tailorbird.train.settings import resolve_writing
     from tailorbird.train.writing import WritingWork
 
@@ -195,7 +195,7 @@ def _writing(
         return losses.per_token, losses.accuracy
 
     title = f"measuring {method.name}"
-    job = Job(training, settings, device, RunFolder(place), validate, keep="loss", title=title)
+    job = TrainJob(training, settings, device, RunFolder(place), validate, keep="loss", title=title)
     return model, job
 
 

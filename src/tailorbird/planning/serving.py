@@ -3,7 +3,7 @@
 import time
 
 from tailorbird.models.device import Device
-from tailorbird.planning.devices import HEADROOM, Place
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.shape import Shape
 from tailorbird.records.planning import ServingPlan
 
@@ -15,7 +15,7 @@ SHARE = 0.6
 _PROBE_BYTES, _REPEATS = 256 * 2**20, 5
 
 
-def plan_serving(shape: Shape, parameters: int, place: Place) -> tuple[ServingPlan, ...]:
+def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[ServingPlan, ...]:
     """Return what serving takes; empty of a model that transformers does not know.
 
     To write a token, all weights are read once for everybody, and the keys and values of each
@@ -85,7 +85,7 @@ def _experts(shape: Shape, users: int) -> float:
     return (of_experts * chosen + rest) / (of_experts + rest)
 
 
-def _bandwidth(place: Place) -> float | None:
+def _bandwidth(place: PlannedDevice) -> float | None:
     """Return bytes of weights a second: measured here, else by the data sheet."""
     if not place.here:
         return SHARE * place.bandwidth if place.bandwidth else None

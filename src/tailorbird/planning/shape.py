@@ -87,8 +87,8 @@ def read_shape(model: ModelConfig) -> Shape:
     _check_sizes(model.name, plain)
     bits, note = _stored_bits(plain.get("quantization_config") or {})
     notes = [note] if note else []
-    known = plain.get("model_type") in _known_types()
-    if not known and "auto_map" not in plain:
+    supported = plain.get("model_type") in _known_types()
+    if not supported and "auto_map" not in plain:
         notes.append(
             f"transformers does not know the architecture {plain.get('model_type')!r}: the figures "
             "follow a formula for plain transformers, and may be off by a third"

@@ -68,15 +68,15 @@ def plan_memory(
     machine = MACHINES[device.kind]
     slack = machine.slack_again if settings.gradient_checkpointing else machine.slack
     context = MemoryTerm("context", machine.context, "Python, torch and kernels before a model")
-    held = _weights(values, device, method.name)
+    weights = _weights(values, device, method.name)
     states = MemoryTerm(
         "optimizer", round(values["states"]), f"{settings.optimizer}, per trained parameter"
     )
     unpacked = _unpacked(values, device, work)
     phases: dict[Phase, list[MemoryTerm]] = {
         "load": [MemoryTerm("weights", _loading(values, device), "as they are read")],
-        "train": [*held, states, *_step("train", values), *unpacked],
-        "evaluate": _evaluate(shape, values, held, states, unpacked, work, device),
+        "train": [*weights, states, *_step("train", values), *unpacked],
+        "evaluate": _evaluate(shape, values, weights, states, unpacked, work, device),
     }
     for name, terms in phases.items():
         loose = sum(t.bytes for t in terms if t.name in LOOSE)
@@ -186,14 +186,14 @@ def _loading(values: dict[str, float], device: Device) -> int:
 def _evaluate(
     shape: Shape,
     values: dict[str, float],
-    held: list[MemoryTerm],
+    weights: list[MemoryTerm],
     states: MemoryTerm,
     unpacked: list[MemoryTerm],
     work: Work,
     device: Device,
 ) -> list[MemoryTerm]:
     """Return what validation holds, or the writing of answers where that is more."""
-    validating = [*held, states, *_step("evaluate", values), *unpacked]
+    validating = [*weights, states, *_step("evaluate", values), *unpacked]
     if work.target is not None:
         return validating
     rows, tokens = _written_at_once(work, device)
@@ -203,7 +203,7 @@ def _evaluate(
     width = 2 * shape.size("hidden_size") + 2 * shape.size("intermediate_size")
     hidden = rows * work.length * wide * width
     writing = [
-        *held,
+        *weights,
         *unpacked,
         MemoryTerm("keys and values", round(cache), f"of {rows} answers of {tokens:,} tokens"),
         MemoryTerm("logits", logits, f"of {rows} answers"),

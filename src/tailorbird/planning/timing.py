@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tailorbird.config import for_arm
 from tailorbird.methods.table import get_method
-from tailorbird.planning.devices import HEADROOM, Place
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.work import settings_for
 from tailorbird.records.planning import MemoryPlan, TimePlan
 
@@ -20,7 +20,7 @@ _READING = 1 / 3
 
 
 def plan_time(
-    planner: "Planner", memory: MemoryPlan, place: Place, price_per_hour: float | None
+    planner: "Planner", memory: MemoryPlan, place: PlannedDevice, price_per_hour: float | None
 ) -> TimePlan | None:
     """Return how long a method trains; None where no rate is known or it would not fit.
 

@@ -58,11 +58,11 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._vocabulary = vocabulary
         self._alive = 0
         self._by_kind = dict.fromkeys(KINDS, 0)
-        self._known: dict[int, tuple[int, str]] = {}
+        self._sizes: dict[int, tuple[int, str]] = {}
         self._shapes: set[tuple[int, ...]] = set()
         self._hooks: list[Any] = []
         for tensor in (*model.parameters(), *model.buffers()):
-            self._known[_key(tensor)] = (0, "activations")
+            self._sizes[_key(tensor)] = (0, "activations")
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 self._shapes.add(tuple(parameter.shape))
@@ -74,24 +74,24 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Run an operation and count what it made."""
-        made = function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
         count = flop_registry.get(function._overloadpacket)
         if count is not None:
-            self.account.flops += count(*args, **(kwargs or {}), out_val=made)
-        for tensor in made if isinstance(made, tuple | list) else (made,):
+            self.account.flops += count(*args, **(kwargs or {}), out_val=result)
+        for tensor in result if isinstance(result, tuple | list) else (result,):
             if isinstance(tensor, torch.Tensor):
                 self.count(tensor)
-        return made
+        return result
 
     def count(self, tensor: torch.Tensor, kind: str | None = None) -> None:
         """Count a tensor's storage, if it is a new one."""
         key = _key(tensor)
-        if key in self._known:
+        if key in self._sizes:
             return
         storage = tensor.untyped_storage()
         size = storage.nbytes()
         kind = kind or self._kind(tensor)
-        self._known[key] = (size, kind)
+        self._sizes[key] = (size, kind)
         self._by_kind[kind] += size
         self._alive += size
         weakref.finalize(storage, self._forget, key)
@@ -112,17 +112,17 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.kind
 
     def _forget(self, key: int) -> None:
-        size, kind = self._known.pop(key)
+        size, kind = self._sizes.pop(key)
         self._by_kind[kind] -= size
         self._alive -= size
 
     def _is_gradient(self, parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
         key = _key(parameter.grad)
-        size, kind = self._known.get(key, (0, "gradients"))
+        size, kind = self._sizes.get(key, (0, "gradients"))
         self._by_kind[kind] -= size
         self._by_kind["gradients"] += size
-        self._known[key] = (size, "gradients")
+        self._sizes[key] = (size, "gradients")
 
 
 def _key(tensor: torch.Tensor) -> int:

@@ -116,13 +116,13 @@ def work_of(
 
 def _longest(shape: "Shape", config: Config, usual: int) -> int:
     limit = shape.size("max_position_embeddings") or usual
-    wanted = config.data.max_length
-    if wanted is not None and wanted > limit:
+    length = config.data.max_length
+    if length is not None and length > limit:
         raise UserError(
-            f"data.max_length is {wanted}, but {config.model.name} reads at most {limit} tokens",
+            f"data.max_length is {length}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
-    return min(limit, wanted or usual)
+    return min(limit, length or usual)
 
 
 def _lengths(split: Split, config: Config) -> tuple[list[int], str]:

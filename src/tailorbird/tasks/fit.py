@@ -23,8 +23,8 @@ from tailorbird.tasks.job import ArmJob
 if TYPE_CHECKING:
     from torch import nn
 
-    from tailorbird.train.loop import Job, Trained
-    from tailorbird.train.ranks import Ranks
+    from tailorbird.train.loop import Trained, TrainJob
+    from tailorbird.train.ranks import RankGroup
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
 
@@ -49,7 +49,7 @@ class TaskFit(ABC):
         limit: Tokens of a text at most.
         settings: How it is trained, defaults filled in.
         notes: What a person should know of the model and the data.
-        kept_by: What the loop keeps the best validation by, as arguments of its `Job`.
+        kept_by: What the loop keeps the best validation by, as arguments of its `TrainJob`.
     """
 
     base: Base
@@ -100,11 +100,11 @@ class TaskFit(ABC):
             trained = train(self.model, self._loop_job(work, ranks))
         return replace(trained, seconds=trained.seconds + before)
 
-    def _loop_job(self, work: "Workload", ranks: "Ranks") -> "Job":
-        from tailorbird.train.loop import Job
+    def _loop_job(self, work: "Workload", ranks: "RankGroup") -> "TrainJob":
+        from tailorbird.train.loop import TrainJob
 
         job = self.job
-        return Job(
+        return TrainJob(
             work=work,
             settings=self.settings,
             device=self.base.device,
@@ -143,7 +143,7 @@ class TaskFit(ABC):
         }
 
 
-def train_along(ranks: "Ranks", name: str, config: Config, split: Split, folder: Path) -> None:
+def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, folder: Path) -> None:
     """Train with the leading rank, which validates, writes and scores."""
     from tailorbird.tasks import get_task
     from tailorbird.train.loop import train

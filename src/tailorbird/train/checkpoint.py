@@ -113,8 +113,8 @@ class Checkpoints:
         try:
             self._best, self._unsaved = self._write_best(name, weights), None
         except NoSpace as error:
-            kept = {key: value.clone() for key, value in weights.items()}
-            self._best, self._unsaved = None, (name, kept)
+            copies = {key: value.clone() for key, value in weights.items()}
+            self._best, self._unsaved = None, (name, copies)
             log.warn(f"{self._title}: {error.problem}; the best weights are kept in memory")
 
     def restore_best(self, model: nn.Module) -> None:
@@ -156,8 +156,8 @@ class Checkpoints:
                 _save_weights(_weights(model), part / _WEIGHTS)
                 torch.save(rest, part / _STATE)
                 sums = {file: _digest(part / file) for file in (_WEIGHTS, _STATE)}
-                found = {"files": sums, "best": self._best}
-                (part / _SUMS).write_text(json.dumps(found, indent=2) + "\n")
+                manifest = {"files": sums, "best": self._best}
+                (part / _SUMS).write_text(json.dumps(manifest, indent=2) + "\n")
         except NoSpace as error:
             shutil.rmtree(self._file(f".step-{state.step:08d}.part"), ignore_errors=True)
             last = f"the one of step {_step(self._all()[0])} is" if self._all() else "none is"
@@ -171,15 +171,15 @@ class Checkpoints:
 
     def find(self) -> Path | None:
         """Return the newest whole checkpoint; damaged ones are told and removed."""
-        told = False
+        damaged = False
         for path in self._all():
             fault = self._fault(path)
             if not fault:
                 return path
-            told = True
+            damaged = True
             shutil.rmtree(path, ignore_errors=True)
             log.warn(f"{self._title}: the checkpoint of step {_step(path)} is damaged ({fault})")
-        if told:
+        if damaged:
             log.warn(f"{self._title}: no other checkpoint: starting from the beginning")
         return None
 
@@ -245,12 +245,12 @@ class Checkpoints:
         """Remove checkpoints but the last two, and best weights that none of them refers to."""
         for path in self._all()[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
-        wanted = {self._best[0]} if self._best else set()
+        needed = {self._best[0]} if self._best else set()
         for path in self._all():
             best = json.loads((path / _SUMS).read_text())["best"]
-            wanted |= {best[0]} if best else set()
+            needed |= {best[0]} if best else set()
         for file in self._file("").glob("best-*"):
-            if file.name not in wanted:
+            if file.name not in needed:
                 file.unlink(missing_ok=True)
 
 

@@ -57,15 +57,15 @@ class _ByteDropout(torch.autograd.Function):
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
         # from/to: without them random_() leaves the sign bit, and so every 8th byte's, at zero.
         words.random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-        ctx.save_for_backward(kept)
+        mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        ctx.save_for_backward(mask)
         ctx.scale = 256 / (256 - threshold)
         dropped: torch.Tensor = torch.ops.aten.native_dropout_backward(
-            x.contiguous(), kept, ctx.scale
+            x.contiguous(), mask, ctx.scale
         )
         return dropped
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        (kept,) = ctx.saved_tensors
-        return torch.ops.aten.native_dropout_backward(grads[0].contiguous(), kept, ctx.scale), None
+        (mask,) = ctx.saved_tensors
+        return torch.ops.aten.native_dropout_backward(grads[0].contiguous(), mask, ctx.scale), None

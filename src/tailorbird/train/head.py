@@ -44,11 +44,11 @@ def start_head(
     started = time.monotonic()
     head = _head(model, classes)
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
-    targets = train.targets[chosen]
+    picks = np.sort(rng.permutation(len(train))[:_MOST_EXAMPLES])
+    targets = train.targets[picks]
     if head is None or (TASKS[task].one_label and len(np.unique(targets)) < classes):
         return 0.0
-    features = _features(model, head, train, chosen, pad_id, device)
+    features = _features(model, head, train, picks, pad_id, device)
     if TASKS[task].one_label:
         weights, bias = _fit_classes(features, targets, intercept=head.bias is not None)
     else:
@@ -91,38 +91,38 @@ def _features(
     model: nn.Module,
     head: nn.Linear,
     train: Encoded,
-    chosen: np.ndarray,
+    picks: np.ndarray,
     pad_id: int,
     device: Device,
 ) -> np.ndarray:
     """Return what the head is given for each chosen example: ``[n, features]`` float32."""
-    features = np.empty((len(chosen), head.in_features), dtype=np.float32)
-    seen: list[torch.Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    features = np.empty((len(picks), head.in_features), dtype=np.float32)
+    inputs_of_head: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, states: inputs_of_head.append(states[0]))
     model.eval()
     try:
         with (
-            log.quiet_progress("fitting the head", len(chosen), "examples") as bar,
+            log.quiet_progress("fitting the head", len(picks), "examples") as bar,
             torch.inference_mode(),
             device.autocast(),
         ):
-            for indices in token_batches(train.lengths[chosen], _TOKENS_PER_BATCH):
-                seen.clear()
-                arrays = collate(train, chosen[indices], pad_id)
+            for indices in token_batches(train.lengths[picks], _TOKENS_PER_BATCH):
+                inputs_of_head.clear()
+                arrays = collate(train, picks[indices], pad_id)
                 inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
                 model(**inputs)
-                features[indices] = _per_example(seen[-1], inputs["attention_mask"])
+                features[indices] = _per_example(inputs_of_head[-1], inputs["attention_mask"])
                 bar.advance(len(indices))
     finally:
         hook.remove()
     return features
 
 
-def _per_example(given: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
+def _per_example(states: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
     """Return ``[batch, features]``; a decoder's head is given every token and read at the last."""
-    if given.ndim == 3:
+    if states.ndim == 3:
         # Virtual tokens stand before the text and are not in the mask.
-        last = given.shape[1] - mask.shape[1] + mask.sum(dim=1) - 1
-        given = given[torch.arange(len(given), device=given.device), last]
-    features: np.ndarray = given.float().cpu().numpy()
+        last = states.shape[1] - mask.shape[1] + mask.sum(dim=1) - 1
+        states = states[torch.arange(len(states), device=states.device), last]
+    features: np.ndarray = states.float().cpu().numpy()
     return features

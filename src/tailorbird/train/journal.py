@@ -31,8 +31,10 @@ class Journal:
         self._folder = folder
         # A resumed run takes back what was written after its checkpoint.
         rows = folder.read_rows(JOURNAL)
-        kept = [row for row in rows if checked(folder.file(JOURNAL), row, _Line).step <= after_step]
-        folder.write_rows(JOURNAL, kept)
+        lines = [
+            row for row in rows if checked(folder.file(JOURNAL), row, _Line).step <= after_step
+        ]
+        folder.write_rows(JOURNAL, lines)
         self._path = folder.file(JOURNAL)
         self._whole = self._path.stat().st_size  # bytes of whole lines
         self._file = self._path.open("ab", buffering=0)
@@ -81,8 +83,8 @@ class Journal:
         self._unsaved += line
         try:
             with writing(self._path):
-                written = self._file.write(self._unsaved) or 0
-                if written < len(self._unsaved):  # the disk filled up within it
+                count = self._file.write(self._unsaved) or 0
+                if count < len(self._unsaved):  # the disk filled up within it
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except NoSpace as error:
             os.truncate(self._path, self._whole)  # no half line

@@ -21,7 +21,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from tailorbird import log
 from tailorbird.errors import ProcessLost, UserError
 from tailorbird.processes import choose_threads, launched, python
-from tailorbird.train.ranks import ALONE, Ranks
+from tailorbird.train.ranks import ALONE, RankGroup
 
 # Ranks that end are noticed at once: their connections close. Others may validate for hours.
 _PATIENCE = timedelta(days=7)
@@ -38,7 +38,7 @@ class Crew:
         self._started: list[subprocess.Popen[bytes]] = []
         self._store: Any = None
 
-    def join(self) -> Ranks:
+    def join(self) -> RankGroup:
         """Join the ranks that a launcher started.
 
         Raises:
@@ -55,10 +55,10 @@ class Crew:
                 "give the launcher a free port (torchrun --master-port 29501), and the address of "
                 "a host that all can reach",
             ) from error
-        self.ranks = Ranks(count, index)
+        self.ranks = RankGroup(count, index)
         return self.ranks
 
-    def start(self, count: int) -> Ranks:
+    def start(self, count: int) -> RankGroup:
         """Start `count` - 1 processes beside this one.
 
         Raises:
@@ -91,7 +91,7 @@ class Crew:
         except BaseException:
             self.abandon()
             raise
-        self.ranks = Ranks(count, 0, threads)
+        self.ranks = RankGroup(count, 0, threads)
         return self.ranks
 
     def _await(self, count: int) -> None:
@@ -110,7 +110,7 @@ class Crew:
         return ""
 
     @contextlib.contextmanager
-    def whole(self) -> Iterator[Ranks]:
+    def whole(self) -> Iterator[RankGroup]:
         """Yield the ranks; one that ends within it is named, and the others are ended too."""
         try:
             yield self.ranks
@@ -146,7 +146,7 @@ _crew = Crew()
 
 
 @contextlib.contextmanager
-def crew(count: int = 1) -> Iterator[Ranks]:
+def crew(count: int = 1) -> Iterator[RankGroup]:
     """Yield the ranks to train with: those of a launcher, else `count`, started at first use.
 
     They are kept for the next training of this process, and end with it.
@@ -182,7 +182,7 @@ def led() -> Iterator[None]:
         _crew.close()
 
 
-def follow(ranks: Ranks) -> None:
+def follow(ranks: RankGroup) -> None:
     """Do what the leading rank calls for until there is nothing more."""
     log.mute()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # but while it trains, where the leader hears
@@ -217,7 +217,7 @@ def main() -> int:
         store = TCPStore(address, port, None, False, _CONNECTING)
         store.set(_HERE.format(index), "1")
         _connect(count, index, store)
-        follow(Ranks(count, index))
+        follow(RankGroup(count, index))
     except ProcessLost:
         return ProcessLost.exit_code  # the leader has ended: nobody is left to be told
     return 0

@@ -25,7 +25,7 @@ from tailorbird.train.dropout import set_dropout
 from tailorbird.train.journal import Journal
 from tailorbird.train.optim import make_optimizer, rate_factor, set_rate
 from tailorbird.train.randomness import random_state, seed_rank
-from tailorbird.train.ranks import ALONE, Ranks
+from tailorbird.train.ranks import ALONE, RankGroup
 from tailorbird.train.settings import Settings
 from tailorbird.train.step import Step, Stepper, Workload
 
@@ -36,7 +36,7 @@ _GO, _SAVE, _END = "go", "save", "end"
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """What the loop is given.
 
     Attributes:
@@ -60,7 +60,7 @@ class Job:
     resume: bool = False
     deadline: float | None = None
     observe: Callable[[int, float], None] = lambda number, score: None
-    ranks: Ranks = ALONE
+    ranks: RankGroup = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def train(model: nn.Module, job: Job) -> Trained:
+def train(model: nn.Module, job: TrainJob) -> Trained:
     """Train `model` in place and leave the best validated weights in it.
 
     On ranks other than 0 nothing is validated or written, and the last weights are left.
@@ -91,10 +91,10 @@ def train(model: nn.Module, job: Job) -> Trained:
     Raises:
         TrainingDiverged: The loss became NaN or infinite.
         Interrupted: Ctrl-C; a checkpoint was written.
-        OverBudget: The remaining work would not end before `Job.deadline`.
+        OverBudget: The remaining work would not end before `TrainJob.deadline`.
         OutOfMemory: Not even one example fits.
         ProcessLost: Another rank has ended.
-        Hopeless: `Job.observe` said so.
+        Hopeless: `TrainJob.observe` said so.
     """
     settings, ranks = job.settings, job.ranks
     set_dropout(model, settings.dropout)
@@ -120,7 +120,7 @@ def train(model: nn.Module, job: Job) -> Trained:
     return _trained(state, total, job)
 
 
-def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: Job) -> State:
+def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: TrainJob) -> State:
     """Put every rank where training begins or goes on, and return where that is."""
     ranks, seed = job.ranks, job.settings.seed
     saved = None
@@ -140,7 +140,7 @@ def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: Jo
     return saved.state
 
 
-def _facts(model: nn.Module, job: Job) -> dict[str, str]:
+def _facts(model: nn.Module, job: TrainJob) -> dict[str, str]:
     """Return what must be the same on all ranks, by name."""
     from importlib.metadata import version
 
@@ -168,7 +168,7 @@ class _Lead:
     model: nn.Module
     stepper: Stepper
     checkpoints: Checkpoints
-    job: Job
+    job: TrainJob
     total: int
     every: int
     interrupted: Callable[[], bool]
@@ -179,7 +179,7 @@ class _Lead:
         with (
             Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
             log.progress(
-                job.title, total * settings.batch_size, "examples", _seen(state, job)
+                job.title, total * settings.batch_size, "examples", _examples(state, job)
             ) as bar,
         ):
             self.journal, self.saved = journal, time.monotonic()
@@ -226,7 +226,7 @@ class _Lead:
 
 
 def _follow(
-    model: nn.Module, stepper: Stepper, state: State, job: Job, interrupted: Callable[[], bool]
+    model: nn.Module, stepper: Stepper, state: State, job: TrainJob, interrupted: Callable[[], bool]
 ) -> None:
     """Take part in every step until the leading rank ends it."""
     ranks, settings = job.ranks, job.settings
@@ -244,7 +244,7 @@ def _follow(
 
 
 def _step(
-    stepper: Stepper, batch: np.ndarray, rate: float, state: State, job: Job, *, stop: bool
+    stepper: Stepper, batch: np.ndarray, rate: float, state: State, job: TrainJob, *, stop: bool
 ) -> Step:
     set_rate(stepper.optimizer, rate)
     started = time.monotonic()
@@ -254,7 +254,7 @@ def _step(
     return step
 
 
-def _trained(state: State, total: int, job: Job) -> Trained:
+def _trained(state: State, total: int, job: TrainJob) -> Trained:
     return Trained(
         steps=state.step,
         best_step=state.best_step,
@@ -268,7 +268,7 @@ def _trained(state: State, total: int, job: Job) -> Trained:
     )
 
 
-def _notes(state: State, job: Job) -> tuple[str, ...]:
+def _notes(state: State, job: TrainJob) -> tuple[str, ...]:
     notes = []
     if job.ranks.count > 1:
         notes.append(f"trained by {job.ranks.count} processes together")
@@ -287,25 +287,25 @@ def _is_due(settings: Settings, step: int, saved: float) -> bool:
     return time.monotonic() - saved > _CHECKPOINT_SECONDS
 
 
-def plan_steps(job: Job) -> tuple[int, int]:
+def plan_steps(job: TrainJob) -> tuple[int, int]:
     """Return the number of optimizer steps, and how many lie between validations."""
     per_epoch = len(job.work.batches(job.settings.batch_size, job.settings.seed, 0))
     total = max(1, round(per_epoch * job.settings.epochs))
     return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
 
 
-def batches_from(step: int, total: int, job: Job) -> Iterator[np.ndarray]:
+def batches_from(step: int, total: int, job: TrainJob) -> Iterator[np.ndarray]:
     """Return the batches of steps `step` to `total`; a batch depends on seed and step only."""
     size, seed = job.settings.batch_size, job.settings.seed
     passes = (job.work.batches(size, seed, epoch) for epoch in count())
     return islice((batch for batches in passes for batch in batches), step, total)
 
 
-def _seen(state: State, job: Job) -> int:
+def _examples(state: State, job: TrainJob) -> int:
     return state.step * job.settings.batch_size
 
 
-def _count(state: State, batch: np.ndarray, loss: float, job: Job) -> None:
+def _count(state: State, batch: np.ndarray, loss: float, job: TrainJob) -> None:
     state.step += 1
     state.examples += len(batch)
     state.tokens += int(job.work.lengths[batch].sum())
@@ -318,7 +318,7 @@ def _validate(
     model: nn.Module,
     state: State,
     rate: float,
-    job: Job,
+    job: TrainJob,
     journal: Journal,
     checkpoints: Checkpoints,
 ) -> bool:
@@ -337,25 +337,25 @@ def _validate(
     state.curve.append(point)
     state.loss_sum, state.loss_count = 0.0, 0.0
     journal.write("validation", state.step, loss=loss, accuracy=accuracy)
-    found = (accuracy, -loss) if job.keep == "accuracy" else (-loss, accuracy)
-    if found > state.best:
-        state.best, state.best_step, state.bad = found, state.step, 0
+    figures = (accuracy, -loss) if job.keep == "accuracy" else (-loss, accuracy)
+    if figures > state.best:
+        state.best, state.best_step, state.bad = figures, state.step, 0
         checkpoints.save_best(model, state.step)
     else:
         state.bad += 1
     log.say(
         f"{job.title}: epoch {point.epoch:.2f}, training loss {point.train_loss:.3f}, validation "
-        f"loss {loss:.3f}, {_told(job.figure, accuracy)}{'' if state.bad else ' (best)'}"
+        f"loss {loss:.3f}, {_figure(job.figure, accuracy)}{'' if state.bad else ' (best)'}"
     )
-    job.observe(len(state.curve), found[0])
+    job.observe(len(state.curve), figures[0])
     return state.bad >= job.settings.patience
 
 
-def _told(name: str, value: float) -> str:
+def _figure(name: str, value: float) -> str:
     return f"{metric_words(name)} {f'{100 * value:.1f} %' if is_share(name) else f'{value:.3f}'}"
 
 
-def _check_deadline(state: State, total: int, job: Job) -> None:
+def _check_deadline(state: State, total: int, job: TrainJob) -> None:
     if job.deadline is None or state.step < _STEPS_BEFORE_FORECAST:
         return
     left = job.deadline - time.monotonic()

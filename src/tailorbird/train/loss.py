@@ -38,9 +38,9 @@ def weighted_cross_entropy_sum(
     smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Return the summed cross-entropy with class weights ``[classes]`` and label smoothing."""
-    given = None if weights is None else weights.to(logits.device)
+    weight = None if weights is None else weights.to(logits.device)
     return functional.cross_entropy(
-        logits.float(), targets, weight=given, label_smoothing=smoothing, reduction="sum"
+        logits.float(), targets, weight=weight, label_smoothing=smoothing, reduction="sum"
     )
 
 
@@ -69,9 +69,9 @@ def bce_sum(
         targets: ``[batch, labels]`` 0 and 1.
         positive: ``[labels]``: how much more a label counts where it is given.
     """
-    given = None if positive is None else positive.to(logits.device)
+    weight = None if positive is None else positive.to(logits.device)
     each = functional.binary_cross_entropy_with_logits(
-        logits.float(), targets.float(), pos_weight=given, reduction="none"
+        logits.float(), targets.float(), pos_weight=weight, reduction="none"
     )
     return each.mean(dim=-1).sum()
 
@@ -85,58 +85,62 @@ def distance_sum(
     return each(logits.float(), targets.float(), reduction="none").mean(dim=-1).sum()
 
 
-def make_loss(name: str, asked: TrainConfig, target: Target, learnt: np.ndarray) -> LossSum:
+def make_loss(name: str, options: TrainConfig, target: Target, outputs: np.ndarray) -> LossSum:
     """Return the loss called `name` with the options of the configuration.
 
     Args:
         name: A loss that fits the task (`config.losses.check_loss`).
-        asked: Weights, smoothing and the like.
+        options: Weights, smoothing and the like.
         target: The labels.
-        learnt: What the training examples' outputs should be, for balanced weights.
+        outputs: What the training examples' outputs should be, for balanced weights.
     """
     if name in ("cross_entropy", "focal"):
         weights = None
-        if asked.class_weights is not None:
-            weights = class_weights(asked.class_weights, target, learnt)
+        if options.class_weights is not None:
+            weights = class_weights(options.class_weights, target, outputs)
         if name == "focal":
-            return partial(focal_sum, weights=weights, gamma=asked.focal_gamma)
-        if weights is None and not asked.label_smoothing:
+            return partial(focal_sum, weights=weights, gamma=options.focal_gamma)
+        if weights is None and not options.label_smoothing:
             return cross_entropy_sum
-        return partial(weighted_cross_entropy_sum, weights=weights, smoothing=asked.label_smoothing)
+        return partial(
+            weighted_cross_entropy_sum, weights=weights, smoothing=options.label_smoothing
+        )
     if name == "bce":
-        if asked.positive_weights is None:
+        if options.positive_weights is None:
             return bce_sum
-        return partial(bce_sum, positive=positive_weights(asked.positive_weights, target, learnt))
+        return partial(
+            bce_sum, positive=positive_weights(options.positive_weights, target, outputs)
+        )
     by_name: dict[str, Callable[..., torch.Tensor]] = {
         "mse": functional.mse_loss,
         "mae": functional.l1_loss,
-        "huber": partial(functional.huber_loss, delta=asked.huber_delta),
+        "huber": partial(functional.huber_loss, delta=options.huber_delta),
     }
     return partial(distance_sum, each=by_name[name])
 
 
 def class_weights(
-    asked: str | Mapping[str, float], target: Target, learnt: np.ndarray
+    options: str | Mapping[str, float], target: Target, outputs: np.ndarray
 ) -> torch.Tensor:
     """Return a weight per class: as given, or ``n / (classes * rows of the class)``."""
-    if isinstance(asked, Mapping):
-        return torch.tensor([float(asked.get(label, 1.0)) for label in target.labels])
-    rows = np.bincount(learnt, minlength=len(target.labels)).clip(min=1)
-    return torch.from_numpy((len(learnt) / (len(rows) * rows)).astype(np.float32))
+    if isinstance(options, Mapping):
+        return torch.tensor([float(options.get(label, 1.0)) for label in target.labels])
+    rows = np.bincount(outputs, minlength=len(target.labels)).clip(min=1)
+    return torch.from_numpy((len(outputs) / (len(rows) * rows)).astype(np.float32))
 
 
 def positive_weights(
-    asked: str | Mapping[str, float], target: Target, learnt: np.ndarray
+    options: str | Mapping[str, float], target: Target, outputs: np.ndarray
 ) -> torch.Tensor:
     """Return a weight per label: as given, or rows without it per row with it, at most 100."""
-    if isinstance(asked, Mapping):
-        return torch.tensor([float(asked.get(label, 1.0)) for label in target.labels])
-    rows = learnt.sum(axis=0).clip(min=1)
-    return torch.from_numpy(np.clip((len(learnt) - rows) / rows, None, _MOST_POSITIVE)).float()
+    if isinstance(options, Mapping):
+        return torch.tensor([float(options.get(label, 1.0)) for label in target.labels])
+    rows = outputs.sum(axis=0).clip(min=1)
+    return torch.from_numpy(np.clip((len(outputs) - rows) / rows, None, _MOST_POSITIVE)).float()
 
 
-def mean_loss(loss: LossSum, logits: np.ndarray, learnt: np.ndarray) -> float:
+def mean_loss(loss: LossSum, logits: np.ndarray, outputs: np.ndarray) -> float:
     """Return the mean loss of logits that were already computed ``[n, outputs]``."""
     with torch.inference_mode():
-        total = loss(torch.from_numpy(logits), torch.from_numpy(learnt))
+        total = loss(torch.from_numpy(logits), torch.from_numpy(outputs))
     return float(total) / max(1, len(logits))

@@ -21,7 +21,7 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
 from tailorbird.records.retriever import RankingPair, RetrieverPoint
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.train.loop import Job, train
+from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import Settings
 from tailorbird.train.step import Workload
 
@@ -232,7 +232,7 @@ def fit_ranking(
     try:
         done = train(
             model,
-            Job(
+            TrainJob(
                 work, loop_settings, device, folder, missed,
                 figure="ndcg@10", title=title, resume=resume,
             ),

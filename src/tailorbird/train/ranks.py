@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class RankGroup:
     """The processes of one training; the default is this one alone.
 
     Attributes:
@@ -188,7 +188,7 @@ class Ranks:
             torch.set_num_threads(before)
 
 
-ALONE = Ranks()
+ALONE = RankGroup()
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -31,12 +31,12 @@ class Draw:
 
     Attributes:
         values: The settings it tries, by name.
-        asked: Whether it has the settings as they were asked for.
+        default: Whether it has the settings as they were asked for.
     """
 
     number: int
     values: dict[str, Any]
-    asked: bool
+    default: bool
     folder: RunFolder
     trial: Any
 
@@ -47,7 +47,7 @@ class Draw:
             Hopeless: The trial is clearly behind.
         """
         self.trial.report(score, number)
-        if not self.asked and self.trial.should_prune():
+        if not self.default and self.trial.should_prune():
             raise Hopeless(f"given up after validation {number}: clearly behind")
 
 
@@ -56,19 +56,19 @@ class Study:
 
     Args:
         folder: Where the search is kept.
-        asked: How to search; `asked.trials` is set.
+        options: How to search; `options.trials` is set.
         space: What to search.
         whole: Names of settings that are whole numbers.
         metric: What trials are judged by; decides what is better in `trials`.
     """
 
     def __init__(
-        self, folder: RunFolder, asked: SearchConfig, space: Space, whole: set[str], metric: str
+        self, folder: RunFolder, options: SearchConfig, space: Space, whole: set[str], metric: str
     ) -> None:
-        self.folder, self.asked, self.space = folder, asked, space
+        self.folder, self.options, self.space = folder, options, space
         self._whole, self.metric = whole, metric
-        self.count = asked.trials or 1
-        if asked.sampler == "grid":
+        self.count = options.trials or 1
+        if options.sampler == "grid":
             self.count = min(self.count, 1 + combinations(space))
 
     def begin(self, defaults: Mapping[str, Any]) -> None:
@@ -87,9 +87,9 @@ class Study:
     @contextmanager
     def claim(self) -> Iterator[Draw | None]:
         """Yield a trial for this process alone: one that was killed, else a new one, else None."""
-        with ExitStack() as held:
+        with ExitStack() as locks:
             with self.folder.locked(wait=True):
-                draw = self._abandoned(held) or self._new(held)
+                draw = self._abandoned(locks) or self._new(locks)
             if draw is not None and draw.trial.user_attrs.get(_ASKED) != "outside":
                 # After the lock, which a slow sampler would hold for long.
                 draw.values = {name: self._suggest(draw.trial, name) for name in self.space}
@@ -133,26 +133,26 @@ class Study:
         """Return every finished trial, in the order they were begun."""
         states = {"COMPLETE": "ok", "PRUNED": "pruned", "FAIL": "failed"}
         better = sign(self.metric)
-        found = []
+        trials = []
         for trial in self._study().trials:
             state = states.get(trial.state.name)
             if state is None:
                 continue
-            seen = sorted(trial.intermediate_values.items())
-            value = trial.value if state == "ok" else max((v for _, v in seen), default=None)
-            found.append(
+            scores = sorted(trial.intermediate_values.items())
+            value = trial.value if state == "ok" else max((v for _, v in scores), default=None)
+            trials.append(
                 Trial(
                     number=trial.number,
                     state=state,  # type: ignore[arg-type]
                     values=dict(trial.params),
                     score=None if value is None else better * value,
                     seconds=float(trial.user_attrs.get(_SECONDS, 0.0)),
-                    seen=tuple((number, better * value) for number, value in seen),
+                    seen=tuple((number, better * value) for number, value in scores),
                     asked=_ASKED in trial.user_attrs,
                     why=str(trial.user_attrs.get(_WHY, "")),
                 )
             )
-        return found
+        return trials
 
     def best(self) -> Trial | None:
         """Return the best trial; of equals the first, which may be the one as asked."""
@@ -169,10 +169,10 @@ class Study:
             return {}
         try:
             evaluator = FanovaImportanceEvaluator(seed=0)
-            found = get_param_importances(self._study(), evaluator=evaluator)
+            shares = get_param_importances(self._study(), evaluator=evaluator)
         except (ValueError, RuntimeError):  # settings that never varied
             return {}
-        return {name: float(share) for name, share in found.items()}
+        return {name: float(share) for name, share in shares.items()}
 
     def place(self, number: int) -> RunFolder:
         """Return the folder of a trial."""
@@ -185,7 +185,7 @@ class Study:
         # Told the last trial, a grid's sampler wants to stop Optuna's own loop, which is not used.
         sampler = optuna.samplers.RandomSampler()
         if number is not None:
-            sampler = self._sampler(self.asked.seed * 100_003 + number)
+            sampler = self._sampler(self.options.seed * 100_003 + number)
 
         path = self.folder.file(_STUDY)
         try:
@@ -203,35 +203,35 @@ class Study:
     def _sampler(self, seed: int) -> Any:
         from optuna import samplers
 
-        if self.asked.sampler == "random":
+        if self.options.sampler == "random":
             return samplers.RandomSampler(seed=seed)
-        if self.asked.sampler == "grid":
+        if self.options.sampler == "grid":
             values = {name: choices(entry) or [] for name, entry in self.space.items()}
-            return samplers.GridSampler(values, seed=self.asked.seed)
+            return samplers.GridSampler(values, seed=self.options.seed)
         return samplers.TPESampler(seed=seed, n_startup_trials=max(3, min(10, self.count // 3)))
 
     def _pruner(self) -> Any:
         from optuna import pruners
 
-        if self.asked.pruner == "none":
+        if self.options.pruner == "none":
             return pruners.NopPruner()
-        if self.asked.pruner == "hyperband":
+        if self.options.pruner == "hyperband":
             return pruners.HyperbandPruner(min_resource=_VALIDATIONS_BEFORE_PRUNING)
         return pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING)
 
-    def _abandoned(self, held: ExitStack) -> Draw | None:
+    def _abandoned(self, locks: ExitStack) -> Draw | None:
         """Take over a trial whose process was killed."""
         for trial in self._study().trials:
             if trial.state.name != "RUNNING":
                 continue
             try:
-                held.enter_context(self.place(trial.number).locked())
+                locks.enter_context(self.place(trial.number).locked())
             except UserError:
                 continue  # its process lives
             return self._draw(_reopened(self._study(trial.number), trial))
         return None
 
-    def _new(self, held: ExitStack) -> Draw | None:
+    def _new(self, locks: ExitStack) -> Draw | None:
         trials = self._study().trials
         begun = [trial for trial in trials if trial.state.name != "WAITING"]
         if len(begun) >= self.count:
@@ -239,12 +239,12 @@ class Study:
         trial = self._study(len(begun)).ask()
         place = self.place(trial.number)
         place.path.mkdir(parents=True, exist_ok=True)
-        held.enter_context(place.locked())
+        locks.enter_context(place.locked())
         return self._draw(trial)
 
     def _draw(self, trial: Any) -> Draw:
-        asked = _ASKED in trial.user_attrs
-        return Draw(trial.number, {}, asked, self.place(trial.number), trial)
+        default = _ASKED in trial.user_attrs
+        return Draw(trial.number, {}, default, self.place(trial.number), trial)
 
     def _suggest(self, trial: Any, name: str) -> Any:
         entry = self.space[name]

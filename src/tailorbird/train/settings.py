@@ -63,12 +63,12 @@ def resolve(
         classes: How many classes.
         bi_encoder: The texts of pairs are read one by one.
     """
-    asked, tuned = config.train, method.defaults
-    batch_size = asked.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
+    options, tuned = config.train, method.defaults
+    batch_size = options.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
     fewest = max(_FEWEST_STEPS, _STEPS_PER_CLASS * classes)
     enough = math.ceil(fewest / math.ceil(examples / batch_size))
-    epochs = asked.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
-    dropout = asked.dropout
+    epochs = options.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
+    dropout = options.dropout
     rate = tuned.bi_encoder_rate if bi_encoder else None
     # What two vectors say of likeness is there before training: a fit finds it, steps would take
     # their time to.
@@ -80,31 +80,31 @@ def resolve(
     return Settings(
         epochs=epochs,
         batch_size=batch_size,
-        micro_batch_size=min(asked.micro_batch_size or batch_size, batch_size),
-        learning_rate=asked.learning_rate or rate or tuned.learning_rate,
-        optimizer=asked.optimizer,
-        weight_decay=tuned.weight_decay if asked.weight_decay is None else asked.weight_decay,
-        schedule=asked.schedule,
-        warmup=asked.warmup,
-        max_grad_norm=asked.max_grad_norm,
-        head_start=fitted if asked.head_start is None else asked.head_start,
+        micro_batch_size=min(options.micro_batch_size or batch_size, batch_size),
+        learning_rate=options.learning_rate or rate or tuned.learning_rate,
+        optimizer=options.optimizer,
+        weight_decay=tuned.weight_decay if options.weight_decay is None else options.weight_decay,
+        schedule=options.schedule,
+        warmup=options.warmup,
+        max_grad_norm=options.max_grad_norm,
+        head_start=fitted if options.head_start is None else options.head_start,
         dropout=dropout,
-        evaluate_every=asked.evaluate_every,
-        patience=asked.patience,
-        seed=asked.seed,
-        gradient_checkpointing=asked.gradient_checkpointing,
-        tensorboard=asked.tensorboard,
-        micro_batch_tokens=asked.micro_batch_tokens,
-        packing=asked.packing,
-        checkpoint_every=asked.checkpoint_every,
-        layer_decay=_layer_decay(asked.layer_decay, method),
+        evaluate_every=options.evaluate_every,
+        patience=options.patience,
+        seed=options.seed,
+        gradient_checkpointing=options.gradient_checkpointing,
+        tensorboard=options.tensorboard,
+        micro_batch_tokens=options.micro_batch_tokens,
+        packing=options.packing,
+        checkpoint_every=options.checkpoint_every,
+        layer_decay=_layer_decay(options.layer_decay, method),
         b_rate_factor=method.options(config.method).get("loraplus"),
     )
 
 
-def _layer_decay(asked: float | None, method: Method) -> float | None:
-    if asked is None or method.spec.trains_all:
-        return asked
+def _layer_decay(decay: float | None, method: Method) -> float | None:
+    if decay is None or method.spec.trains_all:
+        return decay
     log.warn(f"train.layer_decay is ignored by {method.name}: it is for full fine-tuning")
     return None
 

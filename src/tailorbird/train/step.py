@@ -15,7 +15,7 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
 from tailorbird.train.checkpoint import State
 from tailorbird.train.randomness import random_state, restore_random
-from tailorbird.train.ranks import ALONE, Ranks
+from tailorbird.train.ranks import ALONE, RankGroup
 from tailorbird.train.settings import Settings
 
 
@@ -83,7 +83,7 @@ class Stepper:
     settings: Settings
     title: str
     scaler: torch.amp.GradScaler
-    ranks: Ranks = ALONE
+    ranks: RankGroup = ALONE
 
     def step(self, batch: np.ndarray, state: State, *, stop: bool = False) -> Step:
         """Do one step on `batch`.

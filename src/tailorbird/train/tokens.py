@@ -36,10 +36,10 @@ class TokenWork(LabelWork):
         # Virtual tokens stand before the text.
         logits = logits[:, logits.shape[1] - inputs["input_ids"].shape[1] :]
         firsts = [self.train.firsts[i] for i in indices]
-        kept = [np.flatnonzero(each >= 0) for each in firsts]
-        rows = np.concatenate([np.full(len(words), row) for row, words in enumerate(kept)])
-        columns = np.concatenate([p[words] for p, words in zip(firsts, kept, strict=True)])
-        places = [self.starts[i] + words for i, words in zip(indices, kept, strict=True)]
+        labelled = [np.flatnonzero(each >= 0) for each in firsts]
+        rows = np.concatenate([np.full(len(words), row) for row, words in enumerate(labelled)])
+        columns = np.concatenate([p[words] for p, words in zip(firsts, labelled, strict=True)])
+        places = [self.starts[i] + words for i, words in zip(indices, labelled, strict=True)]
         targets = self.train.targets[np.concatenate(places)]
-        chosen = logits[torch.from_numpy(rows), torch.from_numpy(columns)]
-        return self.loss(chosen, torch.from_numpy(targets).to(self.device.name))
+        picked = logits[torch.from_numpy(rows), torch.from_numpy(columns)]
+        return self.loss(picked, torch.from_numpy(targets).to(self.device.name))

@@ -9,6 +9,7 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.errors import DoesNotFit
+from tailorbird.models.device import Device
 from tailorbird.planning import check
 from tailorbird.planning.devices import place_of
 from tailorbird.planning.fits import Planner
@@ -90,3 +91,12 @@ def test_not_asked_not_planned(
     train = job.config.train.model_copy(update={"check_memory": False})
     off = replace(job, config=job.config.model_copy(update={"train": train}))
     assert check.within_memory(off) is off and lines == []
+
+
+def test_processes_that_train_together_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "memory_limit", lambda: MemoryLimit(12 << 30, "here", False))
+    cpu = Device("cpu", "fp32", "")
+    alone, _ = check._room(cpu)
+    third, words = check._room(cpu, processes=3)
+    assert (alone.capacity_bytes, third.capacity_bytes) == (12 << 30, 4 << 30)
+    assert words == "4.0 GiB, its part of the 12.0 GiB here"

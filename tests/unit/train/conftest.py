@@ -30,7 +30,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
         from tailorbird.methods.table import get_method
         from tailorbird.tasks.fit_head import make_model
         from tailorbird.train.labels import LabelWork
-        from tailorbird.train.loop import Job
+        from tailorbird.train.loop import TrainJob
         from tailorbird.train.settings import resolve
 
         torch.manual_seed(99)  # whatever ran before must not matter
@@ -48,7 +48,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
         targets = [tiny.LABELS.index(label) for label in labels]
         encoded = encode(texts, base.tokenizer, 64, targets)
         settings = resolve(config, found, len(texts))
-        job = Job(
+        job = TrainJob(
             work=LabelWork(encoded, base.tokenizer.pad_token_id, device, settings.micro_batch_size),
             settings=settings,
             device=device,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,14 +16,14 @@ from torch import nn
 
 import tiny
 from tailorbird.config import Config
-from tailorbird.errors import Interrupted, ProcessLost
+from tailorbird.errors import Interrupted, ProcessLost, UserError
 from tailorbird.methods.base import trained_parameters
 from tailorbird.records import Example, Message, Split
 from tailorbird.runs.folder import CHECKPOINTS, JOURNAL, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import ArmJob
 from tailorbird.train import launch, loop
-from tailorbird.train.ranks import ALONE, Ranks
+from tailorbird.train.ranks import ALONE, RankGroup
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -215,9 +216,8 @@ def test_memory_that_runs_out_on_one_rank_halves_on_all(make_fit: MakeFit) -> No
 def test_ranks_with_other_data_are_told(make_fit: MakeFit) -> None:
     """What a launcher's ranks could differ in: here the leader changes its data on the way."""
     both = make_fit("lora", processes=2)
-    both.train_part = replace(both.train_part, ids=both.train_part.ids[::-1])
-    from tailorbird.errors import UserError
-
+    split = both.job.split
+    both.job = replace(both.job, split=replace(split, train=split.train[1:]))
     with pytest.raises(UserError, match="process 1 has another data than process 0"):
         both.train()
 
@@ -225,7 +225,7 @@ def test_ranks_with_other_data_are_told(make_fit: MakeFit) -> None:
 def test_one_rank_is_all_there_is() -> None:
     assert ALONE.leads and ALONE.share(3) == 3 and ALONE.gather("a") == ["a"]
     batch = np.arange(7)
-    parts = [Ranks(3, i).share_of(batch).tolist() for i in range(3)]
+    parts = [RankGroup(3, i).share_of(batch).tolist() for i in range(3)]
     assert sorted(sum(parts, [])) == batch.tolist()
     parameter = nn.Parameter(torch.ones(2))
     parameter.grad = torch.full((2,), 3.0)
@@ -243,3 +243,39 @@ def test_deadlines_are_the_leaders(make_fit: MakeFit) -> None:
     with pytest.raises(OverBudget):
         both.train()
     assert loop.plan_steps(both._loop_job(both.work(), ALONE))[0] == 2000
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            ({"version of torch": "2.0"}, ""),
+            "process 1 has another version of torch than process 0",
+        ),
+        ((None, "no model is there"), "process 1 of 2 cannot begin: no model is there"),
+        (({"version of torch": "2.1"}, ""), ""),
+    ],
+)
+def test_what_ranks_must_share_is_compared(
+    other: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RankGroup, "gather", lambda _, own: [own, other])
+    if not words:
+        RankGroup(2, 0).agree({"version of torch": "2.1"})
+        return
+    with pytest.raises(UserError, match=words):
+        RankGroup(2, 0).agree({"version of torch": "2.1"})
+
+
+def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        for name, value in {
+            "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"cannot join the others at 127.0.0.1:{port}") as told:
+            launch.Crew().join()
+    assert "--master-port" in told.value.fix

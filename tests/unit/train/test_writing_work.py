@@ -21,7 +21,7 @@ from tailorbird.models.packed import sequence_losses, tokens_at_once
 from tailorbird.runs.folder import JOURNAL, RunFolder
 from tailorbird.tasks.fit import HEADS
 from tailorbird.train import loop
-from tailorbird.train.loop import Job, train
+from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import resolve_writing, writing_rate
 from tailorbird.train.writing import WritingWork
 
@@ -34,7 +34,7 @@ OWN = {
 }
 EXAMPLES = 32
 
-MakeWork = Callable[..., tuple[nn.Module, WritingWork, Job]]
+MakeWork = Callable[..., tuple[nn.Module, WritingWork, TrainJob]]
 
 
 def uneven() -> Tokens:
@@ -59,7 +59,7 @@ def make_work(models: Any, tmp_path: Path) -> MakeWork:
         precision: str = "fp32",
         name: str = "run",
         **train_options: Any,
-    ) -> tuple[nn.Module, WritingWork, Job]:
+    ) -> tuple[nn.Module, WritingWork, TrainJob]:
         torch.manual_seed(99)  # whatever ran before must not matter
         config = Config.model_validate(
             {
@@ -75,7 +75,7 @@ def make_work(models: Any, tmp_path: Path) -> MakeWork:
         settings = resolve_writing(config, how, EXAMPLES, 32)
         work = WritingWork(TOKENS, model, device, settings)
         folder = RunFolder(tmp_path / name)
-        return model, work, Job(work, settings, device, folder, _counting(), keep="loss")
+        return model, work, TrainJob(work, settings, device, folder, _counting(), keep="loss")
 
     return make
 
@@ -344,7 +344,7 @@ def test_validation_within_training_changes_nothing(make_work: MakeWork) -> None
         )
 
         def validate(
-            _: nn.Module, work: WritingWork = work, job: Job = job, reads: bool = reads
+            _: nn.Module, work: WritingWork = work, job: TrainJob = job, reads: bool = reads
         ) -> tuple[float, float]:
             if reads:
                 sequence_losses(work.reader, TOKENS, job.device)

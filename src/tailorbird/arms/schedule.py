@@ -1,0 +1,175 @@
+"""Arms side by side: as many processes at once as cores and memory allow.
+
+A flow says what to do and in which order; `Scheduler.map` does it for several arms at once, each in
+a thread that waits for a process. What the threads share is who may start: nothing starts once
+Ctrl-C was pressed, and an arm waits until what it needs is free beside those that run.
+"""
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Condition
+from typing import Protocol, TypeVar
+
+from tailorbird import log
+from tailorbird.arms.process import ARM, Nest, answering_sigterm
+from tailorbird.errors import Interrupted
+from tailorbird.planning.check import gib
+from tailorbird.processes import choose_threads, cores
+from tailorbird.runs.memory_limit import memory_limit
+
+NEEDS, NEED = "tailorbird.arms.needs", "need.json"
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+class Runner(Protocol):
+    """Runs a module in a process of its own and returns its exit code, as `Nest` does."""
+
+    def run(self, module: str, *arguments: str) -> int:
+        """Run `module`'s ``main`` with `arguments`."""
+        ...
+
+
+class Scheduler:
+    """Runs the arms of a comparison, `jobs` at once; a context manager.
+
+    Args:
+        jobs: How many at once; fewer where there are fewer cores or GPUs.
+    """
+
+    def __init__(self, jobs: int = 1) -> None:
+        places = self._places(jobs)
+        self.jobs = len(places)
+        self._nests = [Nest(**place) for place in places]
+        self._free: SimpleQueue[Nest] = SimpleQueue()
+        for nest in self._nests:
+            self._free.put(nest)
+        self._stopped = False
+        self._room = Condition()
+        self._needs: list[int] = []
+
+    def __enter__(self) -> "Scheduler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for nest in self._nests:
+            nest.__exit__()
+
+    def _places(self, jobs: int) -> list[dict[str, str]]:
+        """Return the environment of each process."""
+        if jobs == 1:
+            return [{}]
+        gpus, usable = _gpus(), cores()
+        count = min(jobs, len(gpus) or usable)
+        if count < jobs:
+            what = "GPUs" if gpus else "cores"
+            how = f"{count} arms run at once" if count > 1 else "one arm runs after the other"
+            log.say(f"--jobs {jobs}, but {count} {what}: {how}")
+        if count == 1:
+            return [{}]
+        # Bars of several arms would overwrite each other: lines say which arm they are of.
+        common = {
+            "TERM": "dumb",
+            "OMP_NUM_THREADS": str(max(1, choose_threads().count // count)),
+        }
+        if not gpus:
+            return [common] * count
+        return [common | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:count]]
+
+    def map(self, work: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
+        """Do `work` for every item, `jobs` at once; return the results in the items' order.
+
+        Raises:
+            Interrupted: Ctrl-C; what ran was told and has ended.
+        """
+        if self.jobs == 1 or len(items) < 2:
+            return [work(item) for item in items]
+        for nest in self._nests:
+            nest.start()
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            self._await(futures)
+        return [future.result() for future in futures]
+
+    def run(self, module: str, *arguments: str) -> int:
+        """Run `module`'s ``main`` in a process of its own, when there is room for it.
+
+        Returns:
+            Its exit code; `Interrupted.exit_code` where nothing is to start any more.
+        """
+        if self._stopped:
+            return Interrupted.exit_code
+        nest = self._free.get()
+        try:
+            need = self._need(nest, *arguments) if module == ARM and self.jobs > 1 else 0
+            with self._admitted(need, arguments[-1] if arguments else ""):
+                return Interrupted.exit_code if self._stopped else nest.run(module, *arguments)
+        finally:
+            self._free.put(nest)
+
+    def _need(self, nest: Runner, *arguments: str) -> int:
+        """Return the memory in bytes that an arm is planned to need."""
+        nest.run(NEEDS, *arguments)
+        path = Path(arguments[-1]) / NEED
+        if not path.is_file():
+            return 0
+        need: int = json.loads(path.read_text("utf-8"))["bytes"]
+        path.unlink()
+        return need
+
+    @contextlib.contextmanager
+    def _admitted(self, need: int, place: str) -> Iterator[None]:
+        """Wait until `need` bytes are free beside what runs; alone anything is admitted."""
+        capacity = memory_limit().bytes
+        with self._room:
+            if self._needs and sum(self._needs) + need > capacity:
+                log.say(
+                    f"{Path(place).name}: waits for memory: it needs about {gib(need)}, and "
+                    f"{gib(sum(self._needs))} of {gib(capacity)} are taken"
+                )
+            self._room.wait_for(lambda: not self._needs or sum(self._needs) + need <= capacity)
+            self._needs.append(need)
+        try:
+            yield
+        finally:
+            with self._room:
+                self._needs.remove(need)
+                self._room.notify_all()
+
+    def _await(self, futures: Sequence[Future[Value]]) -> None:
+        with answering_sigterm(self._terminate):
+            while not all(future.done() for future in futures):
+                try:
+                    wait(futures)
+                except KeyboardInterrupt:
+                    if self._stopped:  # pressed again
+                        self._send(signal.SIGKILL)
+                    self._stopped = True
+                    for future in futures:
+                        future.cancel()
+        if self._stopped:
+            raise Interrupted("the comparison was stopped")
+
+    def _terminate(self, *_: object) -> None:
+        self._send(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    def _send(self, number: int) -> None:
+        for nest in self._nests:
+            nest.send(number)
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that are there for us, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    return [str(i) for i, _ in enumerate(_NVIDIA.iterdir())] if _NVIDIA.is_dir() else []

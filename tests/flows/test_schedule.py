@@ -1,0 +1,155 @@
+"""Arms side by side: how many at once, within which memory, and the same report as one by one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tailorbird.arms import schedule
+from tailorbird.arms.process import ARM
+from tailorbird.arms.schedule import NEED, NEEDS, Scheduler
+from tailorbird.errors import Interrupted, UserError
+
+TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
+
+
+class ToyNest:
+    """Does "work" of a given length in the thread that asks, and notes who ran beside it."""
+
+    running: set[str] = set()
+    beside: list[frozenset[str]] = []
+    needs: dict[str, int] = {}
+    guard = threading.Lock()
+
+    def __init__(self, **environment: str) -> None:
+        self.environment = environment
+
+    def start(self) -> None: ...
+
+    def send(self, number: int) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, module: str, *arguments: str) -> int:
+        place = Path(arguments[-1])
+        if module == NEEDS:
+            (place / NEED).write_text(json.dumps({"bytes": self.needs.get(place.name, 0)}))
+            return 0
+        with self.guard:
+            self.running.add(place.name)
+            self.beside.append(frozenset(self.running))
+        time.sleep(0.1)
+        with self.guard:
+            self.running.remove(place.name)
+        return int(place.name)
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(schedule, "Nest", ToyNest)
+    monkeypatch.setattr(schedule, "cores", lambda: 3)
+    monkeypatch.setattr(schedule, "_gpus", lambda: [])
+    ToyNest.beside, ToyNest.needs = [], {}
+    yield
+
+
+def run_all(count: int, jobs: int, place: Path) -> list[int]:
+    places = [place / str(number) for number in range(count)]
+    for one in places:
+        one.mkdir()
+    with Scheduler(jobs) as nests:
+        return nests.map(lambda one: nests.run(ARM, str(place), str(one)), places)
+
+
+@pytest.mark.parametrize(("jobs", "most"), [(1, 1), (2, 2), (8, 3)])
+def test_no_more_at_once_than_asked_for_and_than_cores(
+    jobs: int, most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_all(6, jobs, tmp_path) == list(range(6)), "in the items' order"
+    assert max(map(len, ToyNest.beside)) == most
+    assert ("--jobs 8, but 3 cores" in capsys.readouterr().err) == (jobs == 8)
+
+
+def test_each_has_its_part_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tailorbird.processes import Threads
+
+    monkeypatch.setattr(schedule, "choose_threads", lambda: Threads(3, "3"))
+    with Scheduler(3) as nests:
+        assert [nest.environment["OMP_NUM_THREADS"] for nest in nests._nests] == ["1"] * 3
+    monkeypatch.setattr(schedule, "_gpus", lambda: ["0", "2"])
+    with Scheduler(3) as nests:
+        assert [nest.environment["CUDA_VISIBLE_DEVICES"] for nest in nests._nests] == ["0", "2"]
+
+
+def test_what_does_not_fit_beside_others_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tailorbird.runs.memory_limit import MemoryLimit
+
+    monkeypatch.setattr(schedule, "memory_limit", lambda: MemoryLimit(100 << 30, "here", True))
+    # Two of 60 never at once; one of 30 beside either; one of 200 alone, and it is not refused.
+    ToyNest.needs = {"0": 60 << 30, "1": 60 << 30, "2": 30 << 30, "3": 200 << 30}
+    assert run_all(4, 3, tmp_path) == [0, 1, 2, 3]
+    assert any(len(names) == 2 for names in ToyNest.beside)
+    for names in ToyNest.beside:
+        assert not {"0", "1"} <= names
+        assert "3" not in names or names == {"3"}
+    assert "waits for memory" in capsys.readouterr().err
+
+
+def test_nothing_starts_after_ctrl_c(tmp_path: Path) -> None:
+    timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(Interrupted):
+        run_all(40, 2, tmp_path)
+    timer.join()
+    assert len(ToyNest.beside) < 10
+
+
+def test_arms_of_questions_refuse_to_run_at_once() -> None:
+    from tailorbird.config import Config
+    from tailorbird.flows.questions import compare_questions
+
+    with pytest.raises(UserError, match="--jobs is for labelled data"):
+        compare_questions(Config.model_validate({"compare": {"jobs": 2}}))
+
+
+# --- whole comparisons ------------------------------------------------------------------------
+
+
+def compare(data: Path, model: Path, output: Path, *more: str) -> dict[str, Any]:
+    words = [
+        *(*TAILOR, "compare", str(data), "--model", str(model), "--output", str(output), "--json"),
+        *("--methods", "majority,probe,lora,rag,rag+best", "--seeds", "1"),
+        *("--set", "train.epochs=2", "--set", "evaluate.label_errors=false", *more),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, timeout=900, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def scores(report: dict[str, Any]) -> list[Any]:
+    return [(arm["name"], arm["status"], arm["test"]) for arm in report["arms"]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_at_once_give_the_report_of_one_after_the_other(
+    tiny_csv: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    one = compare(tiny_csv, tiny_encoder, tmp_path / "one")
+    two = compare(tiny_csv, tiny_encoder, tmp_path / "two", "--jobs", "2")
+    assert scores(two) == scores(one)
+    assert two["verdict"]["best"] == one["verdict"]["best"]
