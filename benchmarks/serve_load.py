@@ -270,9 +270,14 @@ def adapters(place: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file, save_file
 
-    first = place / "lora0"
+    from tailorbird.data.sources import tutor_folder
+
+    first, folder = place / "lora0", tutor_folder()
+    if folder is None:
+        harness.stop("the bundled example is not installed", "install from a clone")
     harness.tailor(
-        "tune", "--method", "lora", "--epochs", "1", "--set", "train.tensorboard=false",
+        "tune", str(folder / "train.csv"),
+        "--method", "lora", "--epochs", "1", "--set", "train.tensorboard=false",
         "--output", str(first),
     )  # fmt: skip
     runs = [first]

@@ -187,9 +187,14 @@ async def labels(side: Side, texts: Sequence[str], seconds: float, clients: int,
 
 def make_run(place: Path) -> Path:
     """Tune all weights for one epoch, so that there is a plain folder of transformers."""
-    run = place / "run"
+    from tailorbird.data.sources import tutor_folder
+
+    run, folder = place / "run", tutor_folder()
+    if folder is None:
+        harness.stop("the bundled example is not installed", "give a run of full: --run RUN")
     harness.tailor(
-        "tune", "--method", "full", "--epochs", "1", "--set", "model.precision=fp32",
+        "tune", str(folder / "train.csv"),
+        "--method", "full", "--epochs", "1", "--set", "model.precision=fp32",
         "--set", "train.tensorboard=false", "--output", str(run),
     )  # fmt: skip
     return run

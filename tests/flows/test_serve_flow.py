@@ -53,11 +53,11 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def store(tailor: Tailor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(inside: Tailor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pages")
     for name, text in PAGES.items():
         (place / name).write_text(text, encoding="utf-8")
-    made = tailor("index", ".", "--store", "kb", cwd=place)
+    made = inside("index", *(place / name for name in PAGES), "--store", place / "kb")
     assert made.returncode == 0, made.stderr
     return place / "kb"
 
@@ -72,6 +72,7 @@ def server(
     served = Server(
         "--name", f"topic={run}", "--store", store, "--model", tiny_decoder,
         "--set", f"serve.keys={keys}", "--set", "model.precision=fp32",
+        "--set", f"serve.adapters={run.parent}",
     )  # fmt: skip
     yield served
     if served.process.poll() is None:
@@ -108,6 +109,26 @@ def test_a_run_answers_as_it_does_alone(http: httpx2.Client, tuned: tuple[Path, 
     assert [max(p, key=p.__getitem__) for p in served] == [max(p, key=p.__getitem__) for p in alone]
     for one, other in zip(served, alone, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_run_is_loaded_and_unloaded_while_others_answer(
+    http: httpx2.Client, tuned: tuple[Path, Any]
+) -> None:
+    def ask(model: str) -> httpx2.Response:
+        return http.post("/predict", json={"model": model, "inputs": "the moon again"})
+
+    body = {"lora_name": "second", "lora_path": tuned[0].name}
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(ask, "topic") for _ in range(40)]
+        assert "added successfully" in http.post("/v1/load_lora_adapter", json=body).text
+        assert {one.result().status_code for one in others} == {200}
+    assert http.post("/v1/load_lora_adapter", json=body).status_code == 400
+    assert ask("second").json() == ask("topic").json()
+    names = [row["id"] for row in http.get("/v1/models").json()["data"]]
+    assert "second" in names
+    gone = http.post("/v1/unload_lora_adapter", json={"lora_name": "second"})
+    assert "removed successfully" in gone.text
+    assert ask("second").status_code == 404 and ask("topic").status_code == 200
 
 
 def test_chats_stream_what_they_answer_whole(openai: Any) -> None:
@@ -310,7 +331,7 @@ def test_nothing_taken_is_lost_at_the_end(server: Server, http: httpx2.Client) -
         "model": "llama", "messages": [{"role": "user", "content": "go on and on"}],
         "max_tokens": 100, "stream": True,
     }  # fmt: skip
-    begun = threading.Barrier(5)
+    begun, working = threading.Barrier(5), threading.Barrier(5)
 
     def ask() -> str:
         url = f"{server.address}/v1/chat/completions"
@@ -320,11 +341,34 @@ def test_nothing_taken_is_lost_at_the_end(server: Server, http: httpx2.Client) -
             begun.wait(60 * PATIENCE)
             return "\n".join([first, *lines])
 
-    with ThreadPoolExecutor(4) as pool:
+    def classify() -> list[int | None]:
+        """Ask for labels until nobody answers; return what each request came to."""
+        statuses: list[int | None] = []
+        with httpx2.Client(base_url=server.address, timeout=60 * PATIENCE) as client:
+            while not statuses or statuses[-1] is not None:
+                try:
+                    body = {"model": "topic", "input": "the moon"}
+                    answer = client.post("/classify", json=body)
+                except httpx2.TransportError:
+                    statuses.append(None)
+                    continue
+                assert answer.status_code == 200 or "retry-after" in answer.headers
+                if not statuses:
+                    working.wait(60 * PATIENCE)
+                statuses.append(answer.status_code)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
         asking = [pool.submit(ask) for _ in range(4)]
         begun.wait(60 * PATIENCE)
+        classifying = [pool.submit(classify) for _ in range(4)]
+        working.wait(60 * PATIENCE)
         server.process.send_signal(signal.SIGTERM)
         texts = [one.result() for one in asking]
+        labels = [one.result() for one in classifying]
+    # Until the last moment: answered, refused with the time to come again, or nobody there.
+    assert {status for statuses in labels for status in statuses} <= {200, 503, None}
+    assert all(200 in statuses for statuses in labels)
     assert all(text.rstrip().endswith("data: [DONE]") for text in texts)
     assert all('"finish_reason":"length"' in text or '"stop"' in text for text in texts)
     assert not any('"error"' in text for text in texts)
@@ -336,21 +380,21 @@ def test_nothing_taken_is_lost_at_the_end(server: Server, http: httpx2.Client) -
     assert "go on" not in told and "moon" not in told and os.sep + "etc" not in told
 
 
-def test_a_key_is_needed_for_others(tailor: Tailor, tmp_path: Path) -> None:
+def test_a_key_is_needed_for_others(inside: Tailor, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    refused = tailor("serve", "--host", "0.0.0.0", "--keys", keys, "--model", "builtin:minilm")
+    refused = inside("serve", "--host", "0.0.0.0", "--keys", keys, "--model", "builtin:minilm")
     assert refused.returncode == 2
     assert "tailor serve keys add" in refused.stderr
-    made = tailor("serve", "keys", "add", "laptop", "--keys", keys, "--scope", "admin")
+    made = inside("serve", "keys", "add", "laptop", "--keys", keys, "--scope", "admin")
     assert made.returncode == 0 and made.stdout.startswith("tb-")
-    listed = tailor("serve", "keys", "list", "--keys", keys)
+    listed = inside("serve", "keys", "list", "--keys", keys)
     assert listed.stdout == "laptop\tadmin\tno limit\n"
-    assert tailor("serve", "keys", "revoke", "laptop", "--keys", keys).returncode == 0
-    assert tailor("serve", "keys", "list", "--keys", keys).stdout == ""
+    assert inside("serve", "keys", "revoke", "laptop", "--keys", keys).returncode == 0
+    assert inside("serve", "keys", "list", "--keys", keys).stdout == ""
 
 
-def test_faults_are_all_told_before_anything_listens(tailor: Tailor, tmp_path: Path) -> None:
-    refused = tailor("serve", tmp_path / "one", tmp_path / "two", "--port", "0",
+def test_faults_are_all_told_before_anything_listens(inside: Tailor, tmp_path: Path) -> None:
+    refused = inside("serve", tmp_path / "one", tmp_path / "two", "--port", "0",
                      "--keys", tmp_path / "keys.json")  # fmt: skip
     assert refused.returncode == 2
     assert "one" in refused.stderr and "two" in refused.stderr

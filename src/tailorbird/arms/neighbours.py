@@ -101,16 +101,21 @@ class NeighboursSource(OutputSource):
             labels += sorted({str(e.label) for e in examples} - set(labels))
         with reading(self.place / EXAMPLES):
             self.memory = LabelledVectors(vectors, examples, labels, task.votes(examples, target))
+        self._last: tuple[tuple[Text, ...], np.ndarray] = ((), vectors[:0])
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """See `OutputSource.probabilities`."""
         vectors = embed(self.embedder, texts, title).vectors
+        self._last = tuple(texts), vectors
         # As the scores were computed: in the format that outputs are kept in.
         return self.memory.probabilities(vectors, self.settings).astype(np.float32)
 
     def near(self, texts: Sequence[Text]) -> list[tuple[Neighbour, ...]]:
         """Return the three nearest examples of each text."""
-        vectors = embed(self.embedder, texts).vectors
+        (last, vectors), self._last = self._last, ((), self._last[1][:0])
+        # A prediction asks about the texts whose probabilities it has: they are embedded already.
+        if last != tuple(texts):
+            vectors = embed(self.embedder, texts).vectors
         return [self.memory.neighbours(vector, 3) for vector in vectors]
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
