@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of, wilson
-from tailorbird.metrics.labels import divide
+from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of
+from tailorbird.metrics.labels import divide, f1_score
 from tailorbird.records import ClassScore, Score
 
 OUTSIDE = "O"
@@ -138,11 +138,6 @@ def type_scores(runs: Sequence[Floats], types: Sequence[str]) -> tuple[ClassScor
     precision, recall = divide(both, predicted), divide(both, there)
     scores = []
     for i, name in enumerate(types):
-        union = float(there[i] + predicted[i] - both[i])
-        low, high = wilson(float(both[i]), union)
-        f1 = float(divide(2 * both[i : i + 1], (there + predicted)[i : i + 1])[0])
-        interval = Score(f1, min(f1, 2 * low / (1 + low)), max(f1, 2 * high / (1 + high)))
-        scores.append(
-            ClassScore(name, float(precision[i]), float(recall[i]), interval, int(there[i]))
-        )
+        f1 = f1_score(*(float(part[i]) for part in (there, predicted, both)))
+        scores.append(ClassScore(name, float(precision[i]), float(recall[i]), f1, int(there[i])))
     return tuple(scores)

@@ -147,18 +147,26 @@ def class_scores(
             label=label,
             precision=float(precision[i]),
             recall=float(recall[i]),
-            f1=_f1_score(*(float(part[i]) for part in counts)),
+            f1=f1_score(*(float(part[i]) for part in counts)),
             support=int(counts.target[i]),
         )
         for i, label in enumerate(labels)
     )
 
 
-def _f1_score(target: float, predicted: float, hits: float) -> Score:
+def f1_score(target: float, predicted: float, hits: float) -> Score:
+    """Return a class's F1 with the interval of its Jaccard index, see `class_scores`.
+
+    Args:
+        target: How many examples are of the class.
+        predicted: How many were called so.
+        hits: How many are both.
+    """
     if target + predicted == 0:
         return Score(0.0, 0.0, 1.0)
+    value = 2 * hits / (target + predicted)
     low, high = wilson(hits, target + predicted - hits)
-    return Score(2 * hits / (target + predicted), 2 * low / (1 + low), 2 * high / (1 + high))
+    return Score(value, min(value, 2 * low / (1 + low)), max(value, 2 * high / (1 + high)))
 
 
 def calibration(probabilities: Numbers, target: Classes) -> tuple[CalibrationBin, ...]:

@@ -14,11 +14,13 @@ from tailorbird.metrics.intervals import (
     Floats,
     Groups,
     Weighted,
+    combine,
     design_effect,
+    interval_of,
     scores_of,
     wilson,
 )
-from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Counts, Numbers, divide
+from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Counts, Numbers, divide, f1_score
 from tailorbird.metrics.stats import macro_f1_score
 from tailorbird.records import ClassScore, Score
 
@@ -126,8 +128,12 @@ class _Ranking:
 
     def mean(self, weights: Floats) -> Floats:
         """Return the mean average precision of the labels that occur ``[draws]``."""
-        total = np.zeros(weights.shape[1])
-        occurs = np.zeros(weights.shape[1])
+        precisions, occurs = self.each(weights)
+        return divide(precisions.sum(axis=0), occurs.sum(axis=0).astype(np.float64))
+
+    def each(self, weights: Floats) -> tuple[Floats, np.ndarray]:
+        """Return each label's average precision, and whether it occurs, ``[labels, draws]``."""
+        precisions, occurs = [], []
         for label in range(self.order.shape[1]):
             sorted_weights = weights[self.order[:, label]]
             ends = np.flatnonzero(self.last[:, label])
@@ -135,9 +141,9 @@ class _Ranking:
             cumulated = np.cumsum(sorted_weights, axis=0)[ends]
             gained = np.diff(hits, axis=0, prepend=0.0)
             average = divide((gained * divide(hits, cumulated)).sum(axis=0), hits[-1])
-            total += average
-            occurs += hits[-1] > 0
-        return divide(total, occurs)
+            precisions.append(average)
+            occurs.append(hits[-1] > 0)
+        return np.stack(precisions), np.stack(occurs)
 
 
 def score_all(
@@ -166,7 +172,51 @@ def score_all(
         np.eye(target.shape[1]),
         len(target) / trials,
     )
-    return scores | {"exact_sets": Score(exact, low, high)}
+    return scores | {
+        "exact_sets": Score(exact, low, high),
+        "mean_average_precision": _mean_precision(
+            scores["mean_average_precision"], runs, target, len(target) / trials
+        ),
+        "log_loss": _log_loss(scores["log_loss"].value, runs, target, groups),
+    }
+
+
+def _mean_precision(
+    jackknife: Score, runs: Sequence[Numbers], target: Numbers, effect: float
+) -> Score:
+    """Return mean average precision with the wider of two intervals, as `macro_f1_score`.
+
+    A label's average precision is a mean over the examples that have it, so its own interval is
+    Wilson's with so many trials; a label that no example has may have any.
+    """
+    ones = np.ones((len(target), 1))
+    each = np.mean([_Ranking(run, target).each(ones)[0][:, 0] for run in runs], axis=0)
+    trials = target.sum(axis=0) / effect
+    bounds = np.asarray([wilson(p * m, m) for p, m in zip(each, trials, strict=True)])
+    parts = np.where(trials > 0, each, 0.5)
+    low, high = combine(parts, bounds[:, 0], bounds[:, 1], np.eye(len(parts)))
+    value = jackknife.value
+    return Score(
+        value, max(0.0, min(value, low, jackknife.low)), min(1.0, max(value, high, jackknife.high))
+    )
+
+
+def _log_loss(
+    value: float, runs: Sequence[Numbers], target: Numbers, groups: Groups | None
+) -> Score:
+    """Return the mean loss with Student's interval on its logarithm.
+
+    Rare labels are most of the loss, and few examples may show none of them. So the variance is at
+    least what it would be if the probabilities were right: ``p (1 - p) logit(p)^2`` per decision.
+    """
+    each = np.mean([losses(run, target) for run in runs], axis=0)
+    shares = np.mean(runs, axis=0, dtype=np.float64)
+    shares = np.clip(shares, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    implied = (shares * (1 - shares) * (np.log(shares) - np.log1p(-shares)) ** 2).sum(axis=1)
+    expected = -(shares * np.log(shares) + (1 - shares) * np.log1p(-shares)).mean(axis=1)
+    least = float(implied.mean()) / target.shape[1] ** 2 + float(expected.var())
+    widen = max(1.0, (least / max(float(each.var()), 1e-300)) ** 0.5) if each.var() > 0 else 1.0
+    return interval_of("log_loss", value, value + (each - each.mean()) * widen, groups)
 
 
 def _scorer(probabilities: Numbers, target: Numbers, thresholds: Thresholds) -> Weighted:
@@ -208,17 +258,9 @@ def label_scores(
             label=label,
             precision=float(precision[i]),
             recall=float(recall[i]),
-            f1=_f1(float(has[i]), float(predicted[i]), float(both[i])),
+            f1=f1_score(float(has[i]), float(predicted[i]), float(both[i])),
             support=int(has[i]),
             threshold=common[i],
         )
         for i, label in enumerate(labels)
     )
-
-
-def _f1(has: float, predicted: float, both: float) -> Score:
-    """Return an F1 with the interval of its Jaccard index (see `labels.class_scores`)."""
-    if has + predicted == 0:
-        return Score(0.0, 0.0, 1.0)
-    low, high = wilson(both, has + predicted - both)
-    return Score(2 * both / (has + predicted), 2 * low / (1 + low), 2 * high / (1 + high))

@@ -47,7 +47,7 @@ def scatter(report: Report) -> str:
 
 
 def machine(report: Report) -> str:
-    """Say in which precision and on what the trainings ran: elsewhere they turn out otherwise."""
+    """Say in which precision and on what the trainings ran."""
     settings = [arm.settings for arm in report.arms if arm.settings.get("precision")]
     formats = sorted({str(each["precision"]) for each in settings})
     if not formats:
@@ -55,10 +55,7 @@ def machine(report: Report) -> str:
     devices = {str(each.get("device", "cpu")) for each in settings}
     processor = report.environment.get("machine", {}).get("processor", "")
     where = f"on {processor}" if devices == {"cpu"} and processor else f"on {', '.join(devices)}"
-    return (
-        f"Trained in {' and '.join(formats)} {where}. In another precision or on another machine "
-        "the same seed turns out as another seed would."
-    )
+    return f"Trained in {' and '.join(formats)} {where}."
 
 
 def learning(arm: ArmReport, task: str = "classification") -> str:

@@ -117,5 +117,5 @@ def test_precision_and_processor_are_told() -> None:
             environment={"machine": {"processor": "Some CPU 9000"}},
         )
     )
-    assert told.startswith("Trained in bf16 on Some CPU 9000.")
+    assert told == "Trained in bf16 on Some CPU 9000."
     assert captions.machine(replace(sample_report(), arms=(ArmReport("probe", "ok"),))) == ""
