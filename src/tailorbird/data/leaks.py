@@ -14,6 +14,7 @@ from tailorbird.records import TASKS, Example, Finding, Split
 Overlap = Literal["drop", "keep", "error"]
 
 _SAMPLES = 5
+_SHARE_ALIKE = 0.05
 _MOST_ROWS, _MOST_CHARACTERS = 20_000, 3_000_000
 
 
@@ -148,8 +149,8 @@ def near_groups(split: Split) -> Iterable[Finding]:
     if any(example.group for example in sample):
         return
     sizes = Counter(filter(None, clusters([example.text for example in sample])))
-    if sizes:
-        count = sum(sizes.values())
+    count = sum(sizes.values())
+    if sizes and count >= _SHARE_ALIKE * len(sample):
         yield Finding(
             "near_groups",
             "info",

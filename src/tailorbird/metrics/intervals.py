@@ -132,6 +132,9 @@ def interval_of(
         return Score(value, min(value, low), max(value, high))
     if not freedom:
         return Score(value, value, value)
+    # Few examples seldom show how far the tail goes: one more as far out as the farthest.
+    farthest = float(np.abs(group_sums(influences - influences.mean(), groups)).max())
+    error = float(np.hypot(error, farthest / len(influences)))
     error = error if error > 0 else (abs(value) or scale) / units
     low, high = _on_its_scale(name, value, t_quantile(freedom) * error)
     return Score(value, min(value, low), max(value, high))

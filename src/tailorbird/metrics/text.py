@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 # An article stands before a word: the last word of "hepatitis A" and of "the answer is A" is none.
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?=\W+\w|\s+\S)")
 _IDEOGRAPHS = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 _THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3}){1,40}(?![\d,])")
 # Part of a number: a minus and a point before its digits, and what stands between two of them.

@@ -46,7 +46,9 @@ def test_loss_is_per_token_and_perplexity_its_exponential() -> None:
         method="percentile",
         rng=5,
     ).confidence_interval
-    assert (loss.low, loss.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+    # An imagined example as far out as the farthest makes ours a little wider.
+    assert loss.low - 0.01 < theirs.low < theirs.high < loss.high + 0.01
+    assert (loss.low, loss.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
     expected = np.exp([loss.value, loss.low, loss.high])
     got = scores["perplexity"]
     assert (got.value, got.low, got.high) == pytest.approx(tuple(expected))
