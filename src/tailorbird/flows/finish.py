@@ -72,8 +72,11 @@ def finish(story: Story, nest: Runner) -> Report:
     if len(story.folders) > 1:  # one arm alone is compared with nothing
         outcomes = task.outcomes(story.folders, story.prepared.split, headline)
     tested = task.answered(story.folders) or task.tested(story.prepared.split)
+    looks = 1
+    if not isinstance(story.config.compare.seeds, int):
+        looks = max((len(places) for places in story.folders.values()), default=1)
     arms, comparisons, verdict = judge(
-        arms, outcomes, headline, tested, story.config.compare.margin
+        arms, outcomes, headline, tested, story.config.compare.margin, looks
     )
     report = Report(
         kind=story.kind,

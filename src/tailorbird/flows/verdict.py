@@ -12,7 +12,7 @@ from tailorbird.records import ArmReport, Comparison, Luck, Verdict
 
 def judge(
     arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, examples: int = 0,
-    margin: float = MARGIN,
+    margin: float = MARGIN, looks: int = 1,
 ) -> tuple[list[ArmReport], tuple[Comparison, ...], Verdict]:  # fmt: skip
     """Return the arms with the intervals of their methods, all comparisons, and the verdict.
 
@@ -22,13 +22,16 @@ def judge(
         headline: The metric of the verdict.
         examples: How many test examples there are; 0 to count those of the classes.
         margin: By how much an arm may be behind and still do, as a share of the scale.
+        looks: How often it was looked whether to train again.
     """
     best = best_arm(arms, headline)
     if best is None or len(outcomes.values) < 2:
         return list(arms), (), verdict(arms, (), headline, Evidence(examples, margin=margin))
     luck = outcomes.luck(unit(headline, best.test[headline].value))
     values = dict(sorted(outcomes.values.items(), key=lambda item: item[0] != best.name))
-    comparisons = compare(values, trained=outcomes.trained, luck=luck, groups=outcomes.groups)
+    comparisons = compare(
+        values, trained=outcomes.trained, luck=luck, groups=outcomes.groups, looks=looks
+    )
     widened = [
         _of_method(arm, luck, headline) if luck and arm.name in outcomes.trained else arm
         for arm in arms

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of
-from tailorbird.metrics.labels import divide, f1_score
+from tailorbird.metrics.intervals import Floats, Groups, Weighted, design_effect, scores_of
+from tailorbird.metrics.labels import Counts, divide, f1_score
+from tailorbird.metrics.stats import macro_f1_score
 from tailorbird.records import ClassScore, Score
 
 OUTSIDE = "O"
@@ -112,7 +113,12 @@ def score_all(runs: Sequence[Floats], groups: Groups | None = None) -> dict[str,
         runs: The `counts` of each training of an arm.
         groups: Which sentences belong together.
     """
-    return scores_of([_scorer(run) for run in runs], len(runs[0]), groups)
+    scores = scores_of([_scorer(run) for run in runs], len(runs[0]), groups)
+    counted = Counts(*np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3))
+    right = np.mean([divide(run[:, -1], run[:, -2]) for run in runs], axis=0)
+    correlations = np.eye(len(counted.target))
+    effect = design_effect(right, groups)
+    return scores | {"macro_f1": macro_f1_score(counted, scores["macro_f1"], correlations, effect)}
 
 
 def _scorer(features: Floats) -> Weighted:

@@ -24,6 +24,8 @@ PRIOR = 0.02
 """Standard deviation over trainings, as a share of the scale, before any was repeated."""
 PRIOR_FREEDOM = 8.0
 """How many degrees of freedom `PRIOR` weighs: by simulation, see benchmarks/verdict.py."""
+# Pocock (1977), table 1: so much below 5 % each of so many looks must be for 5 % in all.
+_LOOKS = (1.0, 0.05 / 0.0294, 0.05 / 0.0221, 0.05 / 0.0182, 0.05 / 0.0158)
 # Differences up to whose number all signs are tried: 65,536 ways.
 _EXACT = 16
 # Whole-numbered differences up to this sum have their distribution computed.
@@ -111,6 +113,7 @@ def compare(
     luck: Luck | None = None,
     groups: Groups | None = None,
     pairs: Iterable[tuple[str, str]] | None = None,
+    looks: int = 1,
     seed: int = 13,
 ) -> tuple[Comparison, ...]:
     """Test arms against each other by their values of the same examples.
@@ -118,7 +121,9 @@ def compare(
     The p-value is the larger of two: of the paired sign-flip test of the examples (Fisher 1935,
     section 21; with one training and values of 0 and 1 it is McNemar's exact test), which holds
     for any number of rows; and, where an arm is trained, of the t-test whose variance has the luck
-    of training in it (`difference`). Two-sided, and Holm-corrected (1979) over all pairs.
+    of training in it (`difference`). Two-sided, and Holm-corrected (1979) over all pairs. Where
+    arms were trained again because of what the trainings before had shown, that is corrected too,
+    by Pocock's constants (1977).
 
     Args:
         values: Per arm ``[n]`` or ``[trainings, n]``.
@@ -126,6 +131,7 @@ def compare(
         luck: By how much.
         groups: Which rows belong together: their differences change sign together.
         pairs: Which arms to compare; default: all, as `values` orders them.
+        looks: How often it was looked whether to train again, the last time included.
         seed: Seed of the draws of signs.
 
     Returns:
@@ -144,7 +150,11 @@ def compare(
             p, test = max(p, _t_test(gap)), f"{test}, and t with training luck"
         each.append(replace(gap, p=p, p_holm=p, test=test))
     corrected = holm([comparison.p for comparison in each])
-    return tuple(replace(c, p_holm=p) for c, p in zip(each, corrected, strict=True))
+    factor = _LOOKS[min(looks, len(_LOOKS)) - 1]
+    return tuple(
+        replace(c, p_holm=min(1.0, p * (factor if {c.a, c.b} & set(trained) else 1.0)))
+        for c, p in zip(each, corrected, strict=True)
+    )
 
 
 Arm = tuple[str, Floats]
