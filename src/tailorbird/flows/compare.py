@@ -90,9 +90,12 @@ def _with_arms(config: Config, task: TaskName) -> Config:
     arms = config.compare.methods or tuple(names)
     foreign = [name for name in arms if name not in names]
     if foreign:
+        everywhere = {BEST, *(name for other in TASKS for name in arm_names(other))}
+        typo = next((name for name in foreign if name not in everywhere), None)
         raise UserError(
-            f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}"
-            f"{did_you_mean(foreign[0], names)}",
+            f"there is no arm {typo!r}{did_you_mean(typo, names)}"
+            if typo
+            else f"there is no arm {', '.join(foreign)} for {TASKS[task].answers}",
             f"choose among: {', '.join(names)}",
         )
     compare = config.compare.model_copy(update={"methods": arms})

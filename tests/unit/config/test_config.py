@@ -154,9 +154,9 @@ def test_arms_run_once_in_a_fixed_order() -> None:
     for task in ("classification", "regression", "generation", "text"):
         assert set(METHODS) < set(arm_names(task))
         unknown = load_config(None, [], {"compare.methods": ["lorra"]})
-        with pytest.raises(UserError, match="no arm lorra .*did you mean 'lora'"):
+        with pytest.raises(UserError, match="no arm 'lorra'.*did you mean 'lora'"):
             _with_arms(unknown, task)
-    with pytest.raises(UserError, match="no arm rga .*did you mean 'rag'"):
+    with pytest.raises(UserError, match="no arm 'rga'.*did you mean 'rag'"):
         chosen_arms(["rga"])
     with pytest.raises(UserError, match="at least one arm"):
         load_config(None, [], {"compare.methods": []})

@@ -94,7 +94,7 @@ def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
     keys = set(names or ("lora",))
     if strange := sorted(keys - {*TABLE, *METHODS, ALL_METHODS}):
         raise UserError(
-            f"there is no arm {', '.join(strange)} for questions{did_you_mean(strange[0], TABLE)}",
+            f"there is no arm {strange[0]!r} for questions{did_you_mean(strange[0], TABLE)}",
             f"choose among: {', '.join((*TABLE, ALL_METHODS))}",
         )
     if ALL_METHODS in keys:
