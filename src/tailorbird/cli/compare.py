@@ -85,7 +85,7 @@ def compare(
         "data.drop_missing": drop_missing,
         "model.name": model,
         "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
-        "compare.seeds": seeds,
+        "compare.seeds": int(seeds) if seeds and seeds.isdecimal() else seeds,
         "compare.budget_minutes": budget,
         "questions.store": store,
         "questions.documents": documents,
