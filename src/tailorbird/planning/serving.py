@@ -58,15 +58,16 @@ def kept_bytes(shape: Shape, context: int, wide: float) -> float:
         context: Tokens of the conversation.
         wide: Bytes of a number.
     """
-    text = shape.text
+    text = shape.text if shape.config is not None else None
     heads = shape.size("num_attention_heads", 1)
     shared = shape.size("num_key_value_heads", heads)
-    head = int(getattr(text, "head_dim", None) or shape.size("hidden_size", 768) // heads)
+    head = shape.size("head_dim") or shape.size("hidden_size", 768) // heads
     latent = int(getattr(text, "kv_lora_rank", None) or 0)
     token = 2.0 * shared * head
     if latent:
         token = latent + float(getattr(text, "qk_rope_head_dim", 0))
-    kinds = getattr(text, "layer_types", None) or ["full_attention"] * shape.layers
+    layers = shape.size("num_hidden_layers", 12)
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * layers
     window = int(getattr(text, "sliding_window", None) or context)
     tokens = sum(min(context, window) if "sliding" in kind else context for kind in kinds)
     return token * tokens * wide

@@ -8,6 +8,7 @@ from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.formula import estimate
+from tailorbird.planning.serving import kept_bytes
 from tailorbird.planning.shape import Shape
 from tailorbird.planning.work import Work, settings_for
 from tailorbird.records.planning import MemoryPlan, MemoryTerm, Phase
@@ -25,8 +26,8 @@ class Machine:
     Attributes:
         context: Bytes of the process before a model is there: Python, torch and its kernels.
         slack: What the allocator holds beyond live tensors, as a share of those of a step.
-        slack_again: The same with gradient checkpointing, where the heap is taken and given back
-            layer by layer.
+        slack_again: The same of a training step with gradient checkpointing, where the heap is
+            taken and given back layer by layer.
         how: Where these come from.
     """
 
@@ -38,7 +39,7 @@ class Machine:
 
 # Of a GPU: CUDA's context and the workspaces of its libraries; blocks that are rounded up.
 MACHINES = {
-    "cpu": Machine(565 * MIB, 0.28, 0.9, "fitted to runs of builtin:minilm"),
+    "cpu": Machine(520 * MIB, 0.33, 1.1, "fitted to runs of builtin models"),
     "cuda": Machine(600 * MIB, 0.08, 0.15, "usual figures; not checked against a GPU"),
     "mps": Machine(600 * MIB, 0.10, 0.15, "usual figures; not checked against a GPU"),
 }
@@ -66,7 +67,6 @@ def plan_memory(
     else:
         values, why = _traced(shape, config, work, settings, device)
     machine = MACHINES[device.kind]
-    slack = machine.slack_again if settings.gradient_checkpointing else machine.slack
     context = MemoryTerm("context", machine.context, "Python, torch and kernels before a model")
     weights = _weights(values, device, method.name)
     states = MemoryTerm(
@@ -80,6 +80,8 @@ def plan_memory(
     }
     for name, terms in phases.items():
         loose = sum(t.bytes for t in terms if t.name in LOOSE)
+        again = settings.gradient_checkpointing and name == "train"
+        slack = machine.slack_again if again else machine.slack
         terms += [
             context,
             MemoryTerm(
@@ -128,8 +130,6 @@ def _traced(
 
 FIXED = ("trained weights", "frozen weights", "packed weights", "optimizer", "context")
 """Terms that do not depend on what is read."""
-FITTED = ("context", "allocator")
-"""Terms that come from `MACHINES`."""
 LOOSE = (
     "activations",
     "logits",
@@ -199,7 +199,7 @@ def _evaluate(
     rows, tokens = _written_at_once(work, device)
     wide = 4 if device.precision == "fp32" else 2
     logits = rows * shape.size("vocab_size") * 4 * 2
-    cache = rows * tokens * cache_bytes_per_token(shape, wide)
+    cache = rows * kept_bytes(shape, tokens, wide)
     width = 2 * shape.size("hidden_size") + 2 * shape.size("intermediate_size")
     hidden = rows * work.length * wide * width
     writing = [
@@ -218,16 +218,3 @@ def _written_at_once(work: Work, device: Device) -> tuple[int, int]:
     tokens = work.length + work.answer
     rows = min(MOST_ROWS[device.kind], max(1, MOST_TOKENS[device.kind] // tokens), work.answers)
     return rows, tokens
-
-
-def cache_bytes_per_token(shape: Shape, wide: int) -> int:
-    """Return the bytes of a token's keys and values in all layers.
-
-    Args:
-        shape: The model.
-        wide: Bytes of a number.
-    """
-    heads = shape.size("num_attention_heads", 1)
-    groups = shape.size("num_key_value_heads", heads)
-    size = shape.size("head_dim") or shape.size("hidden_size") // max(1, heads)
-    return 2 * shape.size("num_hidden_layers") * groups * size * wide
