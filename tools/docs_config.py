@@ -15,8 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tailorbird.arms import BEST
-from tailorbird.arms import TABLE as ARMS
+from tailorbird.arms import BEST, TABLE as ARMS
 from tailorbird.arms.questions import TABLE as QUESTION_ARMS
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.schema import Config, Section

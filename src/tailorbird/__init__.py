@@ -107,8 +107,7 @@ def evaluate(
 ) -> "Report":
     """Score a run, on its own test or on labelled `data`; see ``tailor evaluate --help``."""
     check_utf8([str(run), str(data), *columns.values()], "an argument")
-    from tailorbird.flows.evaluate import Columns
-    from tailorbird.flows.evaluate import evaluate as flow
+    from tailorbird.flows.evaluate import Columns, evaluate as flow
 
     return flow(run, data, Columns(**columns), trust=trust_remote_code)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 
 _HALF = re.compile("[\ud800-\udfff]")
 """What Python reads bytes as that are no UTF-8, and halves of characters; no file holds them."""
@@ -48,9 +49,9 @@ class Faults:
             raise UserError(f"{len(self._faults)} problems:\n{lines}")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest known name, else an empty string."""
-    names = list(known)
+    names = list(candidates)
     same = [other for other in names if other.lower() == name.lower()]
     near = same or get_close_matches(name, names, n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
@@ -69,9 +70,9 @@ def check_utf8(value: object, name: str) -> None:
         UserError: Some of it is not UTF-8.
     """
     if isinstance(value, str) and _HALF.search(value):
-        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+        excerpt = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
         raise UserError(
-            f"{name} is {shown!r}, which holds bytes that are no UTF-8",
+            f"{name} is {excerpt!r}, which holds bytes that are no UTF-8",
             "write it in UTF-8; a file or folder of such a name: rename it",
         )
     if isinstance(value, Mapping):
@@ -84,9 +85,14 @@ def check_utf8(value: object, name: str) -> None:
 
 
 class Interrupted(Exception):  # noqa: N818 - not a fault: the user asked for it
-    """Ctrl-C was pressed and the run was left resumable."""
+    """Ctrl-C was pressed and the run was left resumable.
+
+    Attributes:
+        folder: Where the run can be gone on with; None until that is known.
+    """
 
     exit_code = 130
+    folder: Path | None = None
 
 
 class TrainingDiverged(UserError):
@@ -116,8 +122,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = str(error).lower()
-    told = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
-    return isinstance(error, RuntimeError) and any(phrase in words for phrase in told)
+    phrases = (
+        "out of memory",
+        "not enough memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+    )
+    return isinstance(error, RuntimeError) and any(phrase in words for phrase in phrases)
 
 
 class Hopeless(Exception):  # noqa: N818 - not a fault: others are clearly better

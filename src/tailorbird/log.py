@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
@@ -49,19 +48,6 @@ def _between_words(message: str) -> str:
         fill.subsequent_indent = line[: len(line) - len(line.lstrip())]
         lines.append(fill.fill(line))
     return "\n".join(lines)
-
-
-_folders: list[Path] = []
-
-
-def note_folder(folder: Path) -> None:
-    """Remember the run folder, to name it in the closing words."""
-    _folders.append(folder)
-
-
-def last_folder() -> Path | None:
-    """Return the run folder that was noted last."""
-    return _folders[-1] if _folders else None
 
 
 def quiet_libraries() -> None:
@@ -114,11 +100,11 @@ class Progress:
 def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Progress]:
     """Show a bar with rate and time left; plain lines now and then where there is no terminal."""
     moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    shown = _Bar(title, total, unit) if moves else _Lines(title, total, unit)
-    with shown:
+    bar = _Bar(title, total, unit) if moves else _Lines(title, total, unit)
+    with bar:
         if done:
-            shown.skip(done)
-        yield shown
+            bar.skip(done)
+        yield bar
 
 
 def _rate(rate: float) -> str:

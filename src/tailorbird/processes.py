@@ -47,6 +47,11 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def follows() -> bool:
+    """Say whether this is a process of `launched` ones that does what the leading one decides."""
+    return launched() and os.environ["RANK"] != "0"
+
+
 @cache
 def choose_threads() -> Threads:
     """Return how many threads to use; measured once in a process.

@@ -83,8 +83,8 @@ class _Guard:
     def write(self, text: str) -> int:
         """Write text, escaped; a bar's moves are kept on stderr, where no data is written."""
         moves = _BAR.match(text) if self.stream is sys.__stderr__ else None
-        kept = moves.end() if moves else 0
-        self.stream.write(text[:kept] + escape(text[kept:]))
+        moves_end = moves.end() if moves else 0
+        self.stream.write(text[:moves_end] + escape(text[moves_end:]))
         return len(text)
 
     def writelines(self, lines: Any) -> None:

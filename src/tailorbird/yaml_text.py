@@ -89,11 +89,11 @@ for _kind in ("int", "float"):
 
 def _weigh(node: yaml.Node, weights: dict[int, int]) -> int:
     """Return the characters a node stands for, each alias counted as all that it repeats."""
-    known = weights.get(id(node))
-    if known is not None:
-        if not known:
+    weight = weights.get(id(node))
+    if weight is not None:
+        if not weight:
             raise YamlFault("a value contains itself")
-        return known
+        return weight
     weights[id(node)] = 0
     children: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):

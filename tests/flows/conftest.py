@@ -39,8 +39,7 @@ def inside() -> Iterator[Tailor]:
 
     Each process takes seconds to import what it needs.
     """
-    from tailorbird.arms import process as nest
-    from tailorbird.arms import worker as child
+    from tailorbird.arms import process as nest, worker as child
     from tailorbird.arms.questions import job as asking
     from tailorbird.cli.main import run as verb
 

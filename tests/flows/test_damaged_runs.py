@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import tiny
 from tailorbird.arms import run_arm
@@ -30,7 +29,8 @@ from tailorbird.flows.evaluate import evaluate
 from tailorbird.flows.predict import predict_file
 from tailorbird.flows.prepare import prepare
 from tailorbird.metrics.verdict import verdict
-from tailorbird.records import Report
+from tailorbird.records import Report, TuningSections
+from tailorbird.report.table import print_report
 from tailorbird.runs.folder import REPORT, RunFolder
 from tailorbird.tasks.job import ArmJob, read_arm
 from tailorbird.train.journal import Journal
@@ -81,7 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, models: Any) -> Runs:
     report.append(run_arm(mix))
     whole = Report(
         kind="compare",
-        data=summarise(prepared.split, prepared.source, prepared.columns),
+        sections=TuningSections(summarise(prepared.split, prepared.source, prepared.columns)),
         arms=tuple(report),
         verdict=verdict(report, (), "accuracy"),
     )
@@ -108,7 +108,7 @@ def _ask(run: Path) -> None:
 def _report(run: Path) -> None:
     arm_folder(run)
     with redirect_stdout(io.StringIO()):
-        show_report(evaluate(run), False, run)
+        show_report(evaluate(run), False, run, print_report)
 
 
 def _journal(run: Path) -> None:

@@ -46,13 +46,13 @@ def judged(kb: SmallKnowledge, *, train: Any = None, test: Any = None, **flags: 
 def test_sides_weight_and_threshold(tmp_path: Path) -> None:
     kb = knowledge()
     report = judged(kb, output=str(tmp_path / "report"))
-    assert {side.name for side in report.sides} == {"words", "dense", "hybrid"}
-    assert all(side.scores["recall@100"].value == 1 for side in report.sides)
-    assert "folds" in report.how
-    assert kb.kept["weight"] == report.weight
-    assert kb.kept["threshold"] == report.threshold.value
-    assert report.threshold.refused <= 0.05
-    assert report.threshold.caught > 0.9, "without its page, a question finds less like it"
+    assert {side.name for side in report.arms} == {"words", "dense", "hybrid"}
+    assert all(side.scores["recall@100"].value == 1 for side in report.arms)
+    assert "folds" in report.sections.how
+    assert kb.kept["weight"] == report.sections.weight
+    assert kb.kept["threshold"] == report.sections.threshold.value
+    assert report.sections.threshold.refused <= 0.05
+    assert report.sections.threshold.caught > 0.9, "without its page, a question finds less like it"
     rows = [json.loads(x) for x in (tmp_path / "report" / "predictions.jsonl").open()]
     assert len(rows) == 30
     for row in rows[:5]:
@@ -66,22 +66,26 @@ def test_sides_weight_and_threshold(tmp_path: Path) -> None:
 
 def test_the_weight_is_chosen_on_the_training_questions() -> None:
     report = judged(knowledge(), train=questions(0, 4), test=questions(4))
-    assert "12 training questions" in report.how
-    assert report.questions == 18
+    assert "12 training questions" in report.sections.how
+    assert report.sections.questions == 18
 
 
 def test_a_given_weight_is_kept_out_of_the_settings() -> None:
     kb = knowledge()
     report = judged(kb, **{"retrieve.weight": 0.2})
-    assert (report.weight, report.how, report.by_weight) == (0.2, "as given", {})
+    assert (report.sections.weight, report.sections.how, report.sections.by_weight) == (
+        0.2,
+        "as given",
+        {},
+    )
     assert "weight" not in kb.kept
 
 
 def test_few_questions_choose_nothing() -> None:
     kb = knowledge()
     report = judged(kb, test=questions(0, 1))
-    assert "too few" in report.how
-    assert report.threshold is None
+    assert "too few" in report.sections.how
+    assert report.sections.threshold is None
     assert "is as good" in verdict(report)  # every question finds its page, whoever ranks
     assert kb.kept == {}
     kb.kept["weight"] = 0.8
@@ -95,9 +99,9 @@ def test_few_questions_choose_nothing() -> None:
 def test_what_is_not_found_is_explained() -> None:
     lost = Question("lost", "where is the red moon", {"nowhere.md": 1})
     report = judged(knowledge(), test=[*questions(), lost])
-    assert [(f.id, set(f.ranks.values())) for f in report.failures] == [("lost", {None})]
-    assert "not in the knowledge base" in report.failures[0].why
-    assert "1 of 31 right documents are not in the knowledge base" in report.notes[0]
+    assert [(f.id, set(f.ranks.values())) for f in report.sections.failures] == [("lost", {None})]
+    assert "not in the knowledge base" in report.sections.failures[0].why
+    assert "1 of 31 right documents are not in the knowledge base" in report.sections.notes[0]
     assert "lost" not in (told := failure_lines(report))[0] and "nowhere.md; it is" in told[1]
     (missed,) = failures([lost], {"words": [[]], "dense": [["x"]], "hybrid": [["x"]]}, "hybrid")
     assert "neither side" in missed.why
@@ -105,7 +109,7 @@ def test_what_is_not_found_is_explained() -> None:
 
 def test_other_names_are_noticed() -> None:
     strange = [Question("1", "where is the red moon", {"elsewhere": 1})]
-    assert "named alike" in judged(knowledge(), test=strange).notes[0]
+    assert "named alike" in judged(knowledge(), test=strange).sections.notes[0]
 
 
 def test_questions_may_not_choose_and_be_scored(tmp_path: Path) -> None:

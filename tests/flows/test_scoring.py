@@ -60,12 +60,13 @@ def test_rows_of_a_fold_are_judged_by_its_own_thresholds(tmp_path: Path) -> None
     split = Split(rows[:60], rows[60:75], rows[75:], ("a", "b", "c"), task="multilabel")
     flags = {"data.folds": 2, "output": str(tmp_path)}
     config = load_config(flags=flags)
-    prepared, run = Prepared(split, "rows", {"text": "text", "label": "label"}), RunFolder(tmp_path)
-    _, _, places = run_folds(config, prepared, run, get_arm("constant").run)
+    columns, run = {"text": "text", "label": "label"}, RunFolder(tmp_path)
+    prepared = Prepared(config, split, "rows", columns)
+    _, _, places = run_folds(prepared, run, get_arm("constant").run)
     first = replace(load_target(places[0]), thresholds=(0.005, 0.95, 0.95))
     save_target(places[0], first)
     save_target(places[1], replace(first, thresholds=(0.95, 0.005, 0.95)))
-    pooled, arm, _ = run_folds(config, prepared, run, get_arm("constant").run)
+    pooled, arm, _ = run_folds(prepared, run, get_arm("constant").run)
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     said = {row["row"]: row["predicted"] for row in map(json.loads, lines)}
     half = sum(1 for _ in pooled.split.test) // 2

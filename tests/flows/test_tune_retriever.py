@@ -19,8 +19,7 @@ from tailorbird.flows.tune_retriever import Tuned
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.models.device import PROCESSOR_SWITCH, choose
 from tailorbird.models.embed import Embedder
-from tailorbird.records import Chunk, Hit
-from tailorbird.records.retriever import RetrieverReport
+from tailorbird.records import Chunk, Hit, RetrieverReport
 
 LEARNS = {"pairs": "given", "epochs": 12, "batch_size": 16, "patience": 9, "evaluate_every": 20}
 
@@ -120,12 +119,12 @@ def better(
 
 def test_a_better_embedder_is_published(better: tuple[Store, RetrieverReport, Path]) -> None:
     store, report, run = better
-    assert report.published and report.tests[0].p_holm < 0.05
-    assert report.after["dense"].value > report.before["dense"].value + 0.1
-    assert report.queries == {"train": 58, "validation": 14, "held out": 24}
+    assert report.sections.published and report.comparisons[0].p_holm < 0.05
+    assert report.sections.after["dense"].value > report.sections.before["dense"].value + 0.1
+    assert report.sections.queries == {"train": 58, "validation": 14, "held out": 24}
     # The model in use lies in the knowledge base: the run may be thrown away.
     assert store.current == 1 and Path(store.embedder.name).parent == store.folder / "embedders"
-    assert store.kept["weight"] == report.weights[1]  # type: ignore[index]
+    assert store.kept["weight"] == report.sections.weights[1]  # type: ignore[index]
     # What the gate embedded is the shadow index: nothing is embedded twice.
     wanted = store.vectors([Hit(chunk, 0.0) for chunk in store.all])
     given = [store.given[text_hash(text)] for text in store.corpus.texts]
@@ -133,7 +132,7 @@ def test_a_better_embedder_is_published(better: tuple[Store, RetrieverReport, Pa
     written = json.loads((run / "report.json").read_text())
     assert written["kind"] == "retriever" and written["published"] is True
     page = (run / "report.html").read_text()
-    assert "<h1>Published</h1>" in page and report.changes[0].text in page
+    assert "<h1>Published</h1>" in page and report.sections.changes[0].text in page
     assert not (run / "checkpoints").exists()
 
 
@@ -142,8 +141,8 @@ def test_a_ruined_embedder_is_not(
 ) -> None:
     store = Store(tmp_path / "kb", tiny_encoder)
     report = tuned(store, judged, tmp_path / "run", learning_rate=10.0, epochs=1, averages=(1.0,))
-    assert not report.published and store.current == 0 and store.kept == {}
-    assert "not shown to be better" in report.words and "nDCG@10" in report.words
+    assert not report.sections.published and store.current == 0 and store.kept == {}
+    assert "not shown to be better" in report.sections.words and "nDCG@10" in report.sections.words
     assert "it is not published" in capsys.readouterr().err
     assert "<h1>Not published</h1>" in (tmp_path / "run" / "report.html").read_text()
 
@@ -168,7 +167,7 @@ def test_lora_is_merged_into_a_plain_folder(
     report = tuned(store, judged, tmp_path / "run", method="lora", learning_rate=3e-3, epochs=2)
     names = {path.name for path in (tmp_path / "run" / "model").iterdir()}
     assert "modules.json" in names and not any("adapter" in name for name in names)
-    assert report.steps > 0
+    assert report.sections.steps > 0
 
 
 @pytest.mark.slow
@@ -179,13 +178,13 @@ def test_a_reranker_is_tuned_and_judged(judged: Any, tiny_encoder: Path, tmp_pat
         retriever=asked, output=str(tmp_path / "run"), model=ModelConfig(name=str(tiny_encoder))
     )
     report = tune_store(store, config, *judged, reranker=True)
-    assert report.kind == "reranker" and set(report.before) == {"none"}
+    assert report.sections.tuned == "reranker" and set(report.sections.before) == {"none"}
     assert (tmp_path / "run" / "report.html").is_file()
     from tailorbird.rag.tune import load_reranker
 
     model = load_reranker(str(tmp_path / "run" / "model"), choose("cpu", "fp32"), 64)
     assert np.isfinite(model.predict([("dog price", "house animal")])).all()
-    assert report.published == ("reranker" in store.kept)
+    assert report.sections.published == ("reranker" in store.kept)
 
 
 def test_faults_are_told_before_anything_is_learnt(tiny_encoder: Path, tmp_path: Path) -> None:

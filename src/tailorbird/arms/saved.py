@@ -2,13 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tailorbird.arms import TABLE, get_arm
 from tailorbird.arms.predictor import Predictor
 from tailorbird.config import Config, load_config
 from tailorbird.errors import UserError
-from tailorbird.records import Report, TaskName, has_head
-from tailorbird.runs.files import damaged, inner
+from tailorbird.records import ArmReport, Report, TaskName, has_head, report_from_json
+from tailorbird.runs.files import damaged, inner, reading
 from tailorbird.runs.folder import ARMS, CONFIG, KIND, MODEL, REPORT, TASK, RunFolder
 from tailorbird.tasks.job import read_task
 from tailorbird.tasks.scoring import load_target
@@ -105,8 +106,9 @@ def arm_folder(path: Path) -> RunFolder:
     if folder.file(MODEL).is_dir():
         return folder
     if (path / ARMS).is_dir():
-        _refuse_questions(folder)
-        name = read_report(folder).verdict.recommended
+        report = read_report(folder)
+        _refuse_questions(folder, report)
+        name = report.verdict.recommended
         if name is None:
             raise UserError(
                 f"{path} recommends no arm: none succeeded, or all scored next to nothing",
@@ -120,10 +122,9 @@ def arm_folder(path: Path) -> RunFolder:
     )
 
 
-def _refuse_questions(folder: RunFolder) -> None:
+def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
     """Refuse to choose an arm that may need documents to answer."""
-    report = folder.read_json(REPORT) if folder.file(REPORT).is_file() else None
-    if isinstance(report, dict) and report.get("kind") == "questions":
+    if report.kind == "questions":
         raise UserError(
             f"{folder.path} compared answers to questions, and has no one model",
             f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "
@@ -131,18 +132,21 @@ def _refuse_questions(folder: RunFolder) -> None:
         )
 
 
-def read_report(folder: RunFolder) -> Report:
-    """Read the report of a run.
+def read_report(folder: RunFolder) -> Report[Any, Any]:
+    """Read the report of a run, of whatever kind.
 
     Raises:
         UserError: It is missing or damaged.
     """
-    report, path = folder.read_as(REPORT, Report), folder.file(REPORT)
+    plain, path = folder.read_json(REPORT), folder.file(REPORT)
+    with reading(path):
+        report = report_from_json(plain)
     names = {arm.name for arm in report.arms}
     if {report.verdict.recommended, report.verdict.best} - names - {None}:
         raise damaged(path, "its verdict names an arm that it does not have")
     for arm in report.arms:
-        if arm.status == "ok" and report.headline not in arm.test:
+        tested = isinstance(arm, ArmReport) and arm.status == "ok"
+        if tested and report.headline not in arm.test:
             raise damaged(path, f"arm {arm.name!r} has no {report.headline}")
     return report
 

@@ -49,12 +49,12 @@ def ask(
     """
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
-    given = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
-    asked = options.make_config(config, settings, given)
+    flags = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
+    settled = options.make_config(config, settings, flags)
     from tailorbird.flows.ask import open_answerer
     from tailorbird.rag.answerer import Conversation
 
-    conversation = Conversation(open_answerer(store, asked))
+    conversation = Conversation(open_answerer(store, settled))
     tell = _find if retrieve_only else _answer
     if question is not None:
         tell(conversation, question, where, json)

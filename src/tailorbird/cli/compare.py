@@ -7,7 +7,6 @@ import typer
 from tailorbird.arms import names_in_words
 from tailorbird.cli import options
 from tailorbird.cli.show import show_report
-from tailorbird.cli.show_questions import show_questions
 
 
 def compare(
@@ -95,13 +94,20 @@ def compare(
         "search.trials": search,
         "output": output,
     }
-    asked = options.make_config(config, settings, flags)
-    from tailorbird.flows.questions import asks_questions, compare_questions
+    settled = options.make_config(config, settings, flags)
+    from tailorbird.flows.output import run_folder
+    from tailorbird.flows.questions import asks_questions
 
-    if asks_questions(asked, resume):
-        found = compare_questions(asked, resume=resume, command=options.command_line())
-        show_questions(found, json)
+    folder, command = run_folder(settled, "compare", resume=resume), options.command_line()
+    if asks_questions(settled, resume):
+        from tailorbird.flows.questions import compare_questions
+        from tailorbird.report.questions import print_questions
+
+        answers = compare_questions(settled, folder, resume=resume, command=command)
+        show_report(answers, json, folder.path, print_questions)
         return
     from tailorbird.flows.compare import compare as flow
+    from tailorbird.report.table import print_report
 
-    show_report(flow(asked, resume=resume, command=options.command_line()), json)
+    report = flow(settled, folder, resume=resume, command=command)
+    show_report(report, json, folder.path, print_report)

@@ -66,50 +66,33 @@ def evaluate(
             raise UserError("--store needs questions", "add --queries FILE")
         _judge(store, (queries, qrels, qrels_train), output, settings, json)
         return
-    judged = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
-    options.refuse(judged, "a run", "add --store KB")
+    judgements = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
+    options.refuse(judgements, "a run", "add --store KB")
     if run is None:
         raise UserError("there is nothing to evaluate", "give a run folder, or --store KB")
     if grade is not None:
         options.refuse({"data": data} | rows, "--grade", "leave that out")
         grade_answers(run, grade, json)
         return
-    from tailorbird.flows.evaluate import Columns
-    from tailorbird.flows.evaluate import evaluate as flow
+    from tailorbird.flows.evaluate import Columns, evaluate as flow
+    from tailorbird.report.table import print_report
 
     columns = Columns(text, label, drop_missing, metric)
     report = flow(run, data, columns, output, options.command_line(), trust=trust_remote_code)
-    show_report(report, json, Path(output) if output else (run if data is None else None))
+    place = Path(output) if output else (run if data is None else None)
+    show_report(report, json, place, print_report)
 
 
 def _judge(
     store: Path,
-    given: tuple[Path, Path | None, Path | None],
+    files: tuple[Path, Path | None, Path | None],
     output: str | None,
     settings: list[str] | None,
     json: bool,
 ) -> None:
-    from tailorbird import log, terminal
     from tailorbird.flows.judge import Files, judge
-    from tailorbird.report.retrieval_page import (
-        answer_lines,
-        failure_lines,
-        score_table,
-        threshold_words,
-        verdict,
-        weight_words,
-    )
+    from tailorbird.report.retrieval_page import print_judged
 
     config = options.make_config(None, settings, {"output": output})
-    report = judge(store, Files(*given), config, command=options.command_line())
-    if json:
-        print(terminal.as_json(report.to_json()))
-    else:
-        console = terminal.console(stderr=False)
-        console.print("", score_table(report), "", sep="\n")
-        for words in (verdict(report), weight_words(report), threshold_words(report)):
-            console.print(words)
-        for line in (*answer_lines(report), *failure_lines(report)):
-            console.print(line)
-    if output is not None:
-        log.say(f"report: {Path(output) / 'report.html'}")
+    report = judge(store, Files(*files), config, command=options.command_line())
+    show_report(report, json, Path(output) if output else None, print_judged)

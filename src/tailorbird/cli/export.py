@@ -46,26 +46,25 @@ def export(
             raise UserError("--vllm writes nothing", "give it alone, after the other forms")
         _vllm(run, trust_remote_code, json)
         return
-    from tailorbird.flows.export import Form
-    from tailorbird.flows.export import export as flow
+    from tailorbird.flows.export import Form, export as flow
 
-    asked: dict[Form, bool] = {"merge": merge, "onnx": onnx, "int8": int8}
-    forms = [form for form, wanted in asked.items() if wanted] or ["merge"]
-    found = flow(run, output, forms, trust=trust_remote_code)
+    choices: dict[Form, bool] = {"merge": merge, "onnx": onnx, "int8": int8}
+    forms = [form for form, on in choices.items() if on] or ["merge"]
+    drifts = flow(run, output, forms, trust=trust_remote_code)
     if json:
-        print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in found]}))
+        print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in drifts]}))
         return
     from tailorbird.metrics.numbers import metric
 
-    for drift in found:
+    for drift in drifts:
         print(f"{drift.file}: {drift.bytes / 1e6:.1f} MB")
         if drift.before is not None and drift.after is not None:
-            told = partial(metric, drift.figure)
+            write = partial(metric, drift.figure)
             print(
                 f"  {drift.changed} of {drift.compared} test predictions changed, outputs by "
                 f"at most {drift.most:.2g}\n"
-                f"  {drift.figure} {told(drift.before.value)} before, {told(drift.after.value)} "
-                f"({told(drift.after.low)} to {told(drift.after.high)}) after"
+                f"  {drift.figure} {write(drift.before.value)} before, {write(drift.after.value)} "
+                f"({write(drift.after.low)} to {write(drift.after.high)}) after"
             )
         else:
             print(

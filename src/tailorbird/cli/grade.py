@@ -20,28 +20,27 @@ def grade_answers(run: Path, count: int, as_json: bool) -> None:
     pairs = draw(folder, count)
     log.say("right? y: yes, n: no, s: skip, q: stop; marks are kept in grades.jsonl")
     for number, pair in enumerate(pairs, start=1):
-        known = "; ".join(map(one_line, pair.answers)) or "(the documents hold no answer)"
+        right = "; ".join(map(one_line, pair.answers)) or "(the documents hold no answer)"
         log.say(f"\n{number} of {len(pairs)}  {one_line(pair.question)}")
-        log.say(f"  known:  {known}")
+        log.say(f"  known:  {right}")
         log.say(f"  answer: {one_line(pair.answer) or '(nothing)'}")
         mark = _mark()
         if mark == "q":
             break
         if mark != "s":
             keep(folder, pair, mark == "y")
-    found = grades(folder)
-    if found is None:
+    result = grades(folder)
+    if result is None:
         log.say("nothing was graded")
     elif as_json:
-        print(terminal.as_json(grades_json(found)))
+        print(terminal.as_json(grades_json(result)))
     else:
-        told = found.agreement
-        span = metric_range("accuracy", told.same)
-        print(
-            f"\nThe metric agrees with you on {percent(told.same.value)} of {told.count} ({span})."
-        )
-        print(f"Only it calls {told.only_metric} right, only you {told.only_person}.")
-        for name, (by_metric, score) in found.arms.items():
+        agreement = result.agreement
+        span = metric_range("accuracy", agreement.same)
+        share = percent(agreement.same.value)
+        print(f"\nThe metric agrees with you on {share} of {agreement.count} ({span}).")
+        print(f"Only it calls {agreement.only_metric} right, only you {agreement.only_person}.")
+        for name, (by_metric, score) in result.arms.items():
             yours = f"{percent(score.value)} ({metric_range('accuracy', score)}) by you"
             print(f"  {name}: {percent(by_metric)} by the metric, {yours}")
 

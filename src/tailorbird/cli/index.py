@@ -51,67 +51,65 @@ def index(
     Example: `tailor index docs/ --store KB`
     """
     from tailorbird.errors import UserError
-    from tailorbird.flows import index as flow
-    from tailorbird.flows import upkeep
+    from tailorbird.flows import index as flow, upkeep
     from tailorbird.knowledge.base import KnowledgeFolder
 
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
-    asked = paths or remove or list_ or verify or repair or stats or rollback or move_to
+    work = paths or remove or list_ or verify or repair or stats or rollback or move_to
     whole = options.make_config(config, settings, {"index.embedder": embedder})
-    given, place = whole.index, whole.knowledge.store
-    embedder = given.embedder if "embedder" in given.model_fields_set else None
-    if not (asked or embedder):
+    own, place = whole.index, whole.knowledge.store
+    embedder = own.embedder if "embedder" in own.model_fields_set else None
+    if not (work or embedder):
         raise UserError("there is nothing to index", "name files or folders: tailor index docs/")
     # A folder that does not exist yet is made only when there is something to put in.
-    made = given if paths else None
-    with KnowledgeFolder(Path(store), made, repairing=repair, store=place) as kb:
-        told = _change(kb, repair, rollback, embedder, remove)
+    start = own if paths else None
+    with KnowledgeFolder(Path(store), start, repairing=repair, store=place) as kb:
+        result = _change(kb, repair, rollback, embedder, remove)
         if paths:
-            told["indexed"] = flow.index(kb, paths, _asked(kb, given), sync).to_json()
-        told |= _look(kb, list_, stats, verify)
+            result["indexed"] = flow.index(kb, paths, _settings(kb, own), sync).to_json()
+        result |= _look(kb, list_, stats, verify)
         if move_to:
-            told["moved"] = upkeep.move_to(kb, move_to)
-    print(terminal.as_json(told)) if json else show_index(told)
-    if not told.get("verified", {}).get("ok", True):
+            result["moved"] = upkeep.move_to(kb, move_to)
+    print(terminal.as_json(result)) if json else show_index(result)
+    if not result.get("verified", {}).get("ok", True):
         raise typer.Exit(1)
 
 
 def _change(
     kb: Any, repair: bool, rollback: bool, embedder: str | None, remove: list[str] | None
 ) -> dict[str, Any]:
-    from tailorbird.flows import index as flow
-    from tailorbird.flows import upkeep
+    from tailorbird.flows import index as flow, upkeep
 
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if repair:
-        told["repaired"] = {"chunks": upkeep.repair(kb)}
+        result["repaired"] = {"chunks": upkeep.repair(kb)}
     if rollback:
-        told["generation"] = kb.rollback()
+        result["generation"] = kb.rollback()
     if embedder and not kb.adopts(embedder):
-        told["generation"] = upkeep.change_embedder(kb, embedder)
+        result["generation"] = upkeep.change_embedder(kb, embedder)
     if remove:
-        told["removed"] = flow.remove(kb, remove)
-    return told
+        result["removed"] = flow.remove(kb, remove)
+    return result
 
 
 def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
     from tailorbird.flows import upkeep
 
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if list_:
-        told["documents"] = upkeep.listed(kb)
+        result["documents"] = upkeep.listed(kb)
     if stats:
-        told["stats"] = upkeep.stats(kb)
+        result["stats"] = upkeep.stats(kb)
     if verify:
-        found = upkeep.verify(kb)
-        told["verified"] = {
-            "ok": not found.problems, "documents": found.documents, "chunks": found.chunks,
-            "problems": found.problems,
+        check = upkeep.verify(kb)
+        result["verified"] = {
+            "ok": not check.problems, "documents": check.documents, "chunks": check.chunks,
+            "problems": check.problems,
         }  # fmt: skip
-    return told
+    return result
 
 
-def _asked(kb: Any, given: Any) -> Any:
-    """Settings that were given, over those that the knowledge base has."""
-    return kb.settings.model_copy(update={n: getattr(given, n) for n in given.model_fields_set})
+def _settings(kb: Any, own: Any) -> Any:
+    """Return the settings of this call over those that the knowledge base has."""
+    return kb.settings.model_copy(update={n: getattr(own, n) for n in own.model_fields_set})

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -46,8 +47,8 @@ for _module in (compare, tune, plan, evaluate, predict, ask, export, index, serv
     app.command(_name)(_guarded(getattr(_module, _name)))
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(version: bool) -> None:
+    if version:
         print(f"tailorbird {__version__}")
         raise typer.Exit
 
@@ -75,7 +76,7 @@ def run() -> None:
         code = app(standalone_mode=False)
         # Typer makes this of Ctrl-C, without a word.
         if code == Interrupted.exit_code:
-            log.say(f"stopped{_how_to_go_on()}")
+            log.say(f"stopped{_how_to_go_on(None)}")
         sys.exit(code)
     except typer.TyperException as error:
         # Not by Typer: a name among the arguments may be anyone's where a shell put it for a star.
@@ -84,12 +85,9 @@ def run() -> None:
             path = context.command_path if context else app.info.name
             log.say(f"error: {words}\n  fix: see {path} --help")
         sys.exit(error.exit_code)
-    except (UserError, Interrupted) as error:
-        if debug:
-            log.failure(error)
-        interrupted = isinstance(error, Interrupted)
-        log.say(f"{error}{_how_to_go_on()}" if interrupted else f"error: {error}")
-        sys.exit(error.exit_code)
+    except Interrupted as stop:
+        log.say(f"{stop}{_how_to_go_on(stop.folder)}")
+        sys.exit(stop.exit_code)
     except BrokenPipeError:
         # The reader of our stdout has gone (`| head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,21 +95,21 @@ def run() -> None:
     except Exception as error:
         if debug:
             log.failure(error)
+        if isinstance(error, UserError):
+            log.say(f"error: {error}")
+            sys.exit(error.exit_code)
         log.say(f"error: {type(error).__name__}: {error}")
         log.say("this is a fault of tailorbird; run again with --debug for the details")
         sys.exit(1)
 
 
-def _how_to_go_on() -> str:
+def _how_to_go_on(folder: Path | None) -> str:
     """Return what to do about a command that was stopped, where it left anything."""
     import shlex
 
-    from tailorbird import log
-
-    verb, folder = sys.argv[1] if len(sys.argv) > 1 else "", log.last_folder()
-    if verb == "index":
+    if sys.argv[1:2] == ["index"]:
         return "; what was written stays: the same command goes on"
-    if verb in ("tune", "compare") and folder is not None and folder.is_dir():
+    if folder is not None and folder.is_dir():
         return f"; go on with --resume --output {shlex.quote(str(folder))}"
     return ""
 

@@ -82,8 +82,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and librar
 def make_config(file: Path | None, settings: list[str] | None, flags: dict[str, Any]) -> Config:
     """Return the configuration; flags that were not given (None or False) change nothing."""
     # Not `in (None, False)`: 0 equals False, and `--seed 0` is a seed.
-    given = {name: v for name, v in flags.items() if v is not None and v is not False}
-    return load_config(file, settings or [], given)
+    set_flags = {name: v for name, v in flags.items() if v is not None and v is not False}
+    return load_config(file, settings or [], set_flags)
 
 
 _ARGUMENTS = {"train": "DATA", "data": "DATA", "run": "RUN"}
@@ -100,14 +100,14 @@ def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
     Raises:
         UserError: One of them is given.
     """
-    given = [
+    names = [
         _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         for name, value in flags.items()
         if value is not None and value is not False
     ]
-    if given:
-        are = "is" if len(given) == 1 else "are"
-        raise UserError(f"{', '.join(given)} {are} not for {because}", fix)
+    if names:
+        are = "is" if len(names) == 1 else "are"
+        raise UserError(f"{', '.join(names)} {are} not for {because}", fix)
 
 
 def joined(data: list[str] | None) -> str | None:

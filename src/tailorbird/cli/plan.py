@@ -75,8 +75,7 @@ def plan(
         "output": output,
     }
     asked = options.make_config(config, settings, flags)
-    from tailorbird.flows.plan import Wishes
-    from tailorbird.flows.plan import plan as flow
+    from tailorbird.flows.plan import Wishes, plan as flow
 
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
     wishes = Wishes(names, device, target, time, price_per_hour, curve, arm)

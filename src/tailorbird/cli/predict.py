@@ -49,48 +49,32 @@ def predict(
     - `tailor predict RUN new.csv -o answers.csv`
     - `cat lines.txt | tailor predict RUN`
     """
-    from tailorbird.flows.predict import named_file, pairs_in, predict_file, predict_lines, writes
+    from tailorbird.flows import predict as flow
 
     piped = text is None or text == "-"
-    file = None if text is None or piped or pair is not None else named_file(text)
+    file = None if text is None or piped or pair is not None else flow.named_file(text)
     texts = [line.rstrip("\n") for line in sys.stdin] if piped else [text or ""]
-    shown = file is None and not piped and not json and output is None
-    answers: list[dict[str, Any]]
-    if writes(run):
-        settings: dict[str, Any] = {"trust": trust_remote_code, "seed": seed}
-        settings |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
-        answers = _written(run, texts, file, column, settings, shown=shown)
+    live = file is None and not piped and not json and output is None
+    how: dict[str, Any] = {"trust": trust_remote_code, "seed": seed}
+    how |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
+    writes = flow.writes(run)
+    if writes:
+        options.refuse({"pair": pair}, "a run that writes answers", "leave it out")
+    if live and writes:
+        for piece in flow.stream_answer(run, texts[0], **how):
+            print(piece, end="", flush=True)
+        print()
+        return
+    if file is not None:
+        answers = flow.predict_file(run, file, column, **how)
     else:
-        if file is not None:
-            answers = predict_file(run, file, column, trust=trust_remote_code)
-        else:
-            read = pairs_in(run, texts) if piped else texts if pair is None else [(texts[0], pair)]
-            answers = predict_lines(run, read, trust=trust_remote_code)
-        if shown:
-            say_one(answers[0])
+        inputs = (
+            flow.pairs_in(run, texts) if piped else texts if pair is None else [(texts[0], pair)]
+        )
+        answers = flow.predict_texts(run, inputs, **how)
     if json:
         print(terminal.as_json({"run": str(run), "predictions": answers}))
-    elif not shown:
+    elif live:
+        say_one(answers[0])
+    else:
         write_answers(answers, output, raw=raw)
-
-
-def _written(
-    run: Path,
-    texts: list[str],
-    file: Path | None,
-    column: str | None,
-    settings: dict[str, Any],
-    *,
-    shown: bool,
-) -> list[dict[str, Any]]:
-    """Return the answers; what is shown piece by piece as it is written is printed instead."""
-    from tailorbird.flows.predict import stream_answer, written_file, written_lines
-
-    if file is not None:
-        return written_file(run, file, column, **settings)
-    if not shown:
-        return written_lines(run, texts, **settings)
-    for piece in stream_answer(run, texts[0], **settings):
-        print(piece, end="", flush=True)
-    print()
-    return []

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tailorbird import log, terminal
 from tailorbird.cli import options
+from tailorbird.cli.show import show_report
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.records.retriever import RetrieverReport
 
 
 def tune_retriever(
@@ -24,26 +23,15 @@ def tune_retriever(
         raise UserError("which knowledge base is it for?", "add --store KB")
     if qrels is not None and queries is None:
         raise UserError("--qrels needs the queries they judge", "add --queries FILE")
+    from tailorbird.flows.output import run_folder
     from tailorbird.flows.publish_retriever import tune_store
     from tailorbird.knowledge.base import KnowledgeFolder
+    from tailorbird.report.retriever import print_retriever
 
     opened = KnowledgeFolder.open(store)
-    command = options.command_line()
+    folder = run_folder(config, "reranker" if reranker else "retriever", resume=resume)
     report = tune_store(
-        opened, config, queries, qrels, reranker=reranker, resume=resume, command=command
-    )
-    show(report, as_json)
-
-
-def show(report: RetrieverReport, as_json: bool) -> None:
-    """Print the report as JSON, or before and after as lines."""
-    if as_json:
-        print(terminal.as_json(report.to_json()))
-    else:
-        for when, scores in (("before", report.before), ("after", report.after)):
-            for name, score in scores.items():
-                interval = f"[{score.low:.4f}, {score.high:.4f}]"
-                print(f"{when:<7} {name:<7} nDCG@10 {score.value:.4f} {interval}")
-        print("published" if report.published else "not published")
-    if place := log.last_folder():
-        log.say(f"report: {place / 'report.html'}")
+        opened, config, queries, qrels, folder,
+        reranker=reranker, resume=resume, command=options.command_line(),
+    )  # fmt: skip
+    show_report(report, as_json, folder.path, print_retriever)

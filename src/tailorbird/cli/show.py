@@ -1,7 +1,7 @@
 """How a report reaches the person: a table, or one JSON object."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,19 @@ from tailorbird import log, terminal
 from tailorbird.records import Report
 from tailorbird.terminal import one_line
 
+Printer = Callable[[Any, Any], None]
+"""Prints a report on a console."""
 
-def show_report(report: Report, as_json: bool, folder: Path | None = None) -> None:
-    """Print the JSON on stdout, or the table on stdout with the verdict below."""
+
+def show_report(
+    report: Report[Any, Any], as_json: bool, folder: Path | None, print_report: Printer
+) -> None:
+    """Print a report as JSON, or as `print_report` does; say where its page is, if in a folder."""
     if as_json:
         print(terminal.as_json(report.to_json()))
     else:
-        from tailorbird.report.table import print_report
-
         print_report(report, terminal.console(stderr=False))
-    place = folder or log.last_folder()
-    if place is not None and (page := place / "report.html").is_file():
+    if folder is not None and (page := folder / "report.html").is_file():
         log.say(f"report: {page}")
 
 
@@ -35,12 +37,12 @@ def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bo
     from tailorbird.runs.csv_text import csv_text
 
     own = [answer.get("row") or _input(answer) for answer in answers]
-    made = [_columns(answer) for answer in answers]
+    cells = [_columns(answer) for answer in answers]
     columns = list(dict.fromkeys(name for row in own for name in row))
-    names = _free_names(dict.fromkeys(name for row in made for name in row), columns)
+    names = _free_names(dict.fromkeys(name for row in cells for name in row), columns)
     rows = [
         [*(row.get(name) for name in columns), *(answer.get(name) for name in names)]
-        for row, answer in zip(own, made, strict=True)
+        for row, answer in zip(own, cells, strict=True)
     ]
     text = csv_text([*columns, *names.values()], rows, raw=raw) if answers else ""
     if output is None:
@@ -84,37 +86,29 @@ def _columns(answer: dict[str, Any]) -> dict[str, Any]:
     return head | {f"p({name})": f"{share:.6f}" for name, share in shares.items()}
 
 
-def say_one(answer: dict[str, object]) -> None:
+def say_one(answer: dict[str, Any]) -> None:
     """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
     from tailorbird.metrics.numbers import percent
 
     values, words = answer.get("values"), answer.get("words")
-    if isinstance(words, list | tuple):
-        labels = answer["labels"]
-        assert isinstance(labels, list | tuple)
+    if words is not None:
         words = list(map(one_line, words))
         width = max(map(len, words))
-        for word, label in zip(words, labels, strict=True):
+        for word, label in zip(words, answer["labels"], strict=True):
             print(f"{word:<{width}}  {one_line(label)}")
-    elif isinstance(values, dict):
+    elif values is not None:
         for name, value in values.items():
             print(f"{value:.6g}" if len(values) == 1 else f"{one_line(name)}: {value:.6g}")
     else:
         if "label" in answer:
-            print(
-                f"{one_line(str(answer['label']))}  ({percent(float(str(answer['confidence'])))})"
-            )
+            print(f"{one_line(str(answer['label']))}  ({percent(answer['confidence'])})")
         else:
-            labels = answer["labels"]
-            assert isinstance(labels, list | tuple)
-            print(one_line(", ".join(labels)) or "(none of the labels)")
-        probabilities = answer["probabilities"]
-        assert isinstance(probabilities, dict)
-        shares = [(one_line(name), share) for name, share in probabilities.items()]
+            print(one_line(", ".join(answer["labels"])) or "(none of the labels)")
+        shares = [(one_line(name), share) for name, share in answer["probabilities"].items()]
         ranked = sorted(shares, key=lambda item: -item[1])
         width = max(len(name) for name, _ in ranked[:5])
         for name, share in ranked[:5]:
             print(f"  {name:<{width}}  {percent(share):>7}  {'#' * round(30 * share)}")
-    for near in answer.get("neighbours", ()):  # type: ignore[attr-defined]
+    for near in answer.get("neighbours", ()):
         label, text = one_line(near["label"]), one_line(near["text"])
         print(f"  near ({near['similarity']:.2f}, {label}): {text[:60]}")

@@ -51,10 +51,10 @@ def _show_source(citations: Sequence[Citation]) -> None:
         print(_quoted(citation.quote))
 
 
-def _place(found: Citation | Passage) -> str:
-    page = f", page {found.page}" if found.page is not None else ""
-    trail = " > ".join(dict.fromkeys(part for part in (found.title, *found.headings) if part))
-    return one_line(f"{found.source}{page}" + (f": {trail}" if trail else ""))
+def _place(source: Citation | Passage) -> str:
+    page = f", page {source.page}" if source.page is not None else ""
+    trail = " > ".join(dict.fromkeys(part for part in (source.title, *source.headings) if part))
+    return one_line(f"{source.source}{page}" + (f": {trail}" if trail else ""))
 
 
 def _similarity(passage: Passage) -> str:
@@ -72,14 +72,14 @@ def _quoted(quote: str) -> str:
     """Return a quote's beginning in one paragraph, or with its code line by line."""
     if not any(_is_fence(line) for line in quote.splitlines()):
         return _wrapped(f'"{_short(quote)}"', "     ", "    ")
-    kept, room = [], _QUOTE
+    pieces, room = [], _QUOTE
     for line in quote.splitlines():
         if room < 0:
-            kept.append("...")
+            pieces.append("...")
             break
-        kept.append(line)
+        pieces.append(line)
         room -= len(line)
-    return _laid_out('"' + "\n".join(kept) + '"', "     ", "    ")
+    return _laid_out('"' + "\n".join(pieces) + '"', "     ", "    ")
 
 
 def _is_fence(line: str) -> bool:
@@ -102,8 +102,8 @@ def _wrapped(line: str, indent: str = "", first: str = "") -> str:
     """Return a line in 80 columns; what begins with spaces is code and stays."""
     if not first and line.startswith((" ", "\t", "```")):
         return line
-    kept = "\n" * (len(line) - len(line.lstrip("\n")))
-    return kept + textwrap.fill(
+    blank = "\n" * (len(line) - len(line.lstrip("\n")))
+    return blank + textwrap.fill(
         line.lstrip("\n"), _WIDTH, initial_indent=first, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip

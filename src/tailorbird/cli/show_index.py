@@ -5,11 +5,11 @@ from typing import Any
 from tailorbird.terminal import one_line
 
 
-def show_index(told: dict[str, Any]) -> None:
+def show_index(result: dict[str, Any]) -> None:
     """Print the documents, then a line for each thing that was done."""
-    for document in told.pop("documents", []):
+    for document in result.pop("documents", []):
         print(f"{document['chunks']:>6}  {one_line(document['source'])}")
-    for name, value in told.items():
+    for name, value in result.items():
         if not isinstance(value, dict):
             print(f"{name}: {value}")
             continue

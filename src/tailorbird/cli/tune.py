@@ -74,24 +74,29 @@ def tune(
         "overlap": overlap,
         "drop_missing": drop_missing,
     }
-    chosen = {"epochs": epochs, "seed": seed}
+    training = {"epochs": epochs, "seed": seed}
     flags: dict[str, Any] = {"model.name": model, "output": output}
     if retriever or reranker:
         several = {"search": search, "processes": processes or launched() or None}
         options.refuse(rows | several, "a retriever", "leave that out: see --queries")
         flags |= {"retriever.method": method}
-        flags |= {f"retriever.{name}": value for name, value in chosen.items()}
-        asked = options.make_config(config, settings, flags)
+        flags |= {f"retriever.{name}": value for name, value in training.items()}
+        settled = options.make_config(config, settings, flags)
         from tailorbird.cli.retriever import tune_retriever as story
 
-        story(asked, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
+        story(settled, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
         return
-    judged = {"store": store, "queries": queries, "qrels": qrels}
-    options.refuse(judged, "a model of labelled data", "add --retriever or --reranker")
+    judgements = {"store": store, "queries": queries, "qrels": qrels}
+    options.refuse(judgements, "a model of labelled data", "add --retriever or --reranker")
     flags |= {"method.name": method, "search.trials": search, "train.processes": processes}
     flags |= {f"data.{name}": value for name, value in rows.items()}
-    flags |= {f"train.{name}": value for name, value in chosen.items()}
-    asked = options.make_config(config, settings, flags)
+    flags |= {f"train.{name}": value for name, value in training.items()}
+    settled = options.make_config(config, settings, flags)
+    from tailorbird.flows.output import run_folder
     from tailorbird.flows.tune import tune as flow
+    from tailorbird.processes import follows
+    from tailorbird.report.table import print_report
 
-    show_report(flow(asked, resume=resume, command=options.command_line()), json)
+    folder = None if follows() else run_folder(settled, "tune", resume=resume)
+    report = flow(settled, folder, resume=resume, command=options.command_line())
+    show_report(report, json, folder.path if folder else None, print_report)

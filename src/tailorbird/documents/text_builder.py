@@ -2,8 +2,7 @@
 
 import re
 
-from tailorbird.documents.decode import clean
-from tailorbird.documents.decode import squeeze as squeeze
+from tailorbird.documents.decode import clean, squeeze as squeeze
 from tailorbird.documents.grid import Rows, table_lines
 from tailorbird.documents.reading import Unreadable
 from tailorbird.records import Mark

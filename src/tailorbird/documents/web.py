@@ -77,8 +77,7 @@ def _tree(text: str, notes: Notes) -> Any:
     Raises:
         Unreadable: There is none.
     """
-    from lxml import etree
-    from lxml import html as parser
+    from lxml import etree, html as parser
 
     reader = parser.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True

@@ -9,17 +9,17 @@ from tailorbird import log
 from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.arms.schedule import Scheduler
-from tailorbird.config import METHODS, Config, dump_config, for_arm
+from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import Interrupted, UserError, did_you_mean
 from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.output import reproduce, run_folder, saved_config
-from tailorbird.flows.prepare import Prepared, bundled_example, prepare, with_default_model
+from tailorbird.flows.output import opened, reproduce, run_folder
+from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.verdict import in_question
 from tailorbird.methods.table import get_method
 from tailorbird.metrics.names import what_is_right
 from tailorbird.metrics.numbers import duration, metric, metric_label
 from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
-from tailorbird.runs.folder import ARM, ARMS, CONFIG, JOURNAL, SEEDS, RunFolder
+from tailorbird.runs.folder import ARM, ARMS, JOURNAL, SEEDS, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import OUTCOME, read_arm, write_job
 
@@ -30,13 +30,16 @@ RACE_SHARE = 0.25
 """What further trainings may take of the time of the first ones, unless they were asked for."""
 
 
-def compare(config: Config, *, resume: bool = False, command: str = "") -> Report:
+def compare(
+    config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
+) -> Report:
     """Run every arm on the same split and leave the report in the run folder.
 
     Args:
         config: What to do; `config.compare` says which arms, how many seeds, how long. Without
             `config.data.train` the bundled example is taken.
-        resume: Go on with the comparison in `config.output`; finished arms are not run again.
+        folder: The run's; None: as `run_folder` names it.
+        resume: Go on with the comparison in it; finished arms are not run again.
         command: The command line, for the report.
 
     Raises:
@@ -45,9 +48,8 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
-    folder = run_folder(config, "compare", resume=resume, tell=False)
-    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
-        config = saved_config(folder, config) if resume and folder.exists else config
+    folder = folder or run_folder(config, "compare", resume=resume)
+    with opened(config, folder, resume=resume) as config:
         if config.data.folds is not None:
             raise UserError(
                 f"data.folds={config.data.folds} is for `tailor tune`", "leave it out, or tune"
@@ -55,14 +57,11 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
         if config.data.train is None:
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
-        prepared = prepare(config, folder, _fits)
-        config = _with_arms(with_default_model(config, prepared.split), prepared.split.task)
-        folder.write(CONFIG, dump_config(config))
+        prepared = prepare(config, folder, _settle)
         with Scheduler(config.compare.jobs) as nest:
-            arms, folders = _Bench(config, prepared, folder, nest).run()
+            arms, folders = _Bench(prepared.config, prepared, folder, nest).run()
             story = Story(
                 kind="compare",
-                config=config,
                 prepared=prepared,
                 folder=folder,
                 arms=arms,
@@ -73,9 +72,9 @@ def compare(config: Config, *, resume: bool = False, command: str = "") -> Repor
             return finish(story, nest)
 
 
-def _fits(config: Config, split: Split) -> None:
+def _settle(config: Config, split: Split) -> Config:
     get_task(split.task).check(config, split.labels)
-    _with_arms(config, split.task)
+    return _with_arms(config, split.task)
 
 
 def _with_arms(config: Config, task: TaskName) -> Config:

@@ -16,7 +16,7 @@ _NEEDED_DISK, _NEEDED_MEMORY = 2e9, 3e9
 
 
 def examine() -> list[dict[str, Any]]:
-    """Return checks: ``name``, ``ok``, ``found``, ``fix`` (empty when all is well)."""
+    """Return checks: ``name``, ``ok``, ``version``, ``fix`` (empty when all is well)."""
     facts = describe()
     machine = facts["machine"]
     free = shutil.disk_usage(".").free
@@ -35,7 +35,7 @@ def examine() -> list[dict[str, Any]]:
         _check(
             "packages",
             not missing,
-            ", ".join(f"{name} {found}" for name, found in facts["packages"].items()),
+            ", ".join(f"{name} {version}" for name, version in facts["packages"].items()),
             f"pip install {' '.join(missing)}",
         ),
         _device(),
@@ -46,8 +46,8 @@ def examine() -> list[dict[str, Any]]:
     ]
 
 
-def _check(name: str, ok: bool, found: str, fix: str = "") -> dict[str, Any]:
-    return {"name": name, "ok": ok, "found": found, "fix": "" if ok else fix}
+def _check(name: str, ok: bool, value: str, fix: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": value, "fix": "" if ok else fix}
 
 
 def _waiting() -> str:
@@ -84,8 +84,8 @@ def _products() -> dict[str, Any]:
         if device.kind == "cuda":
             torch.cuda.synchronize()
         rates[name] = count * 2 * 1024**3 / (time.perf_counter() - started) / 1e9
-    found = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in rates.items())
-    return _check("products", True, found)
+    words = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in rates.items())
+    return _check("products", True, words)
 
 
 def _quantisation() -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _builtin(name: str) -> dict[str, Any]:
     if name == SMOLLM2 and not converted_folder().is_dir():
         # Everything works without it, and what is asked what there is should not convert it.
         there = package_file() is not None
-        found = "installed, converted at its first use" if there else f"optional: {INSTALL}"
-        return _check(name, True, found)
+        words = "installed, converted at its first use" if there else f"optional: {INSTALL}"
+        return _check(name, True, words)
     try:
         return _check(name, True, f"verified, {resolve(name)}")
     except UserError as error:
@@ -112,6 +112,6 @@ def _hub() -> dict[str, Any]:
     from tailorbird.models.load import hub_reachable
 
     why = hub_reachable()
-    found = why or "reachable"
+    words = why or "reachable"
     # Not having a hub is a way of working, not a fault: local folders and the builtins remain.
-    return _check("model hub", True, found if not why else f"{why}; local folders and builtin work")
+    return _check("model hub", True, words if not why else f"{why}; local folders and builtin work")

@@ -3,23 +3,22 @@
 import shlex
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from tailorbird import log
 from tailorbird.arms.saved import arm_folder, open_arm, read_report, run_config, saved_kind
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import More, read_examples
 from tailorbird.errors import UserError
-from tailorbird.flows.output import run_folder
+from tailorbird.flows.output import circumstances, write_report
 from tailorbird.flows.predict import trained_as
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
-from tailorbird.records import ArmReport, Report
+from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.page import render_page
-from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import ARMS, CONFIG, PAGE, REPORT, RunFolder
+from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.evaluate import evaluate_rows
@@ -71,35 +70,32 @@ def evaluate(
         name = predictor.name
     report = Report(
         kind="tune",
-        data=summarise(result.split, str(data), loaded.columns),
+        sections=TuningSections(summarise(result.split, str(data), loaded.columns)),
         arms=(result.arm,),
         verdict=verdict([result.arm], (), result.headline),
         headline=result.headline,
         model=name,
-        command=command,
-        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - started, 1),
-        environment=describe(),
+        **circumstances(Config(), command, started),
     )
     if output is not None:
-        place = run_folder(Config(output=output), "evaluate", resume=False)
+        place = RunFolder(output)
+        log.say(f"run folder: {output}")
         result.save(place)
-        place.write(PAGE, render_page(report))
-        place.write_json(REPORT, report.to_json())
+        write_report(report, render_page(report), place)
     return report
 
 
 def _read(run: Path, data: str, columns: Columns, task: Task) -> Loaded:
     """Return labelled rows, read as those that the run was trained on."""
-    known = trained_as(run) if task.spec.head else {}
+    trained = trained_as(run) if task.spec.head else {}
     return read_examples(
         data,
         text=columns.text,
         label=columns.label,
         drop_missing=columns.drop_missing,
         task=task.name,
-        like=known.get("columns"),
-        more=More(separator=known.get("separator")),
+        like=trained.get("columns"),
+        more=More(separator=trained.get("separator")),
     )
 
 
@@ -144,7 +140,7 @@ def _own_report(path: Path, columns: Columns) -> Report:
     if path.resolve().parent.name == ARMS and (above / REPORT).is_file():
         report = read_report(RunFolder(above))
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
-        judged = verdict(arms, (), report.headline)
-        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=judged)
+        decision = verdict(arms, (), report.headline)
+        return replace(report, kind="tune", arms=arms, comparisons=(), verdict=decision)
     arm_folder(path)  # says what is wrong with the path
     raise UserError(f"{path} has no {REPORT}", "give labelled DATA to score it on")

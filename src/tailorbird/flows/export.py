@@ -96,17 +96,17 @@ def export(
         place.path.mkdir(parents=True, exist_ok=True)
     try:
         if is_written(folder):
-            found = [_merge_writer(folder, place, forms, trust)]
+            drifts = [_merge_writer(folder, place, forms, trust)]
         else:
-            found = _export_labels(folder, place, forms, trust)
+            drifts = _export_labels(folder, place, forms, trust)
     finally:
         if _is_empty(place.path):
             place.path.rmdir()
     earlier = place.read_as(TOLD, _Told).forms if place.file(TOLD).is_file() else []
-    kept = [told for told in earlier if told.get("form") not in forms]
-    entries = [asdict(drift) | {"file": Path(drift.file).name} for drift in found]
-    place.write_json(TOLD, {"run": Path(run).resolve().name, "forms": kept + entries})
-    return found
+    others = [entry for entry in earlier if entry.get("form") not in forms]
+    entries = [asdict(drift) | {"file": Path(drift.file).name} for drift in drifts]
+    place.write_json(TOLD, {"run": Path(run).resolve().name, "forms": others + entries})
+    return drifts
 
 
 def _is_empty(path: Path) -> bool:
@@ -141,12 +141,12 @@ def _export_labels(
     task = head_task(target.task)
     before = task.predict(tuned.model, texts, pad, tuned.device, target).logits
     compared = _Compared(target, task.truths(test, target), before)
-    found = []
+    drifts = []
     if translated:
-        found += _onnx(tuned, texts, compared, place, forms)
+        drifts += _onnx(tuned, texts, compared, place, forms)
     if "merge" in forms:
-        found.append(_merge(tuned, texts, compared, place, config.model))
-    return found
+        drifts.append(_merge(tuned, texts, compared, place, config.model))
+    return drifts
 
 
 @dataclass(frozen=True)
@@ -201,15 +201,15 @@ def _onnx(
         again = head_task(target.task).predict(OnnxClassifier(part), texts, pad, device, target)
         return compared.drift(form, replace_file(part, place.file(name)), again.logits)
 
-    found = []
+    drifts = []
     with writing(place.path):
         plain, small = part_file(place.file(ONNX)), part_file(place.file(INT8))
     log.say("translating the model to ONNX ...")
     try:
         with writing(place.path):
             # Of single texts every segment is 0, which a model takes for granted.
-            told = any(kinds.any() for kinds in texts.segments or ())
-            names = (*INPUTS, SEGMENTS) if told else INPUTS
+            segments = any(kinds.any() for kinds in texts.segments or ())
+            names = (*INPUTS, SEGMENTS) if segments else INPUTS
             rows = 2 if target.bi_encoder else 1
             write_onnx(tuned.model.float().cpu().eval(), names, plain, rows)
             tokenizer = deepcopy(tuned.tokenizer)
@@ -219,13 +219,13 @@ def _onnx(
             save_target(place, target)
             if "int8" in forms:
                 quantise(plain, small)
-                found.append(kept("int8", small, INT8))
+                drifts.append(kept("int8", small, INT8))
             if "onnx" in forms:
-                found.insert(0, kept("onnx", plain, ONNX))
+                drifts.insert(0, kept("onnx", plain, ONNX))
     finally:
         plain.unlink(missing_ok=True)
         small.unlink(missing_ok=True)
-    return found
+    return drifts
 
 
 def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], trust: bool) -> Drift:
@@ -244,7 +244,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     tokens = writing_task(split.task).encode(split.test, tokenizer, limit, config.data.too_long)
     tokens = tokens.take(np.arange(min(_MOST_COMPARED, len(tokens))))
     prompts = _prompts(split.test, tokenizer)
-    old, said = answering.losses(tokens), answering.check(prompts, limit)
+    old, before = answering.losses(tokens), answering.check(prompts, limit)
     merged: Any = get_method(config.method.name).merge(answering.model)
     with place.new_folder(MERGED) as into:
         merged.save_pretrained(into)
@@ -254,7 +254,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
     plain = replace(answering, model=again.to(answering.device.name).eval())
     new, says = plain.losses(tokens), plain.check(prompts, limit)
     apart = np.abs(old.loss_sums - new.loss_sums) / np.maximum(1, old.counts)
-    changed = sum(a != b for a, b in zip(said, says, strict=True))
+    changed = sum(a != b for a, b in zip(before, says, strict=True))
     return Drift(
         "merge", str(path), place.size_bytes(MERGED), len(tokens), float(apart.max()), changed
     )
@@ -262,12 +262,12 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
 
 def _loaded(kind: Any, path: Path, model: ModelConfig) -> Any:
     """Return what was merged, as other programs load it."""
-    written = ModelConfig(name=str(path), trust_remote_code=model.trust_remote_code)
-    return pretrained(kind, path, written, dtype="float32")[0]
+    source = ModelConfig(name=str(path), trust_remote_code=model.trust_remote_code)
+    return pretrained(kind, path, source, dtype="float32")[0]
 
 
 def _prompts(test: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:
     from tailorbird.data.encode_chat import encode_prompts
 
-    asked = [e for e in test if e.messages][:_GREEDY]
-    return encode_prompts(asked, tokenizer) if asked else []
+    chats = [e for e in test if e.messages][:_GREEDY]
+    return encode_prompts(chats, tokenizer) if chats else []

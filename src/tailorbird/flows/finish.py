@@ -2,10 +2,8 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +11,8 @@ from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
 from tailorbird.arms.process import SECOND_LOOK, TRUST
 from tailorbird.arms.schedule import Runner
-from tailorbird.config import Config
 from tailorbird.data.check import summarise
+from tailorbird.flows.output import circumstances, write_report
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.verdict import judge
 from tailorbird.metrics.significance import Outcomes
@@ -26,16 +24,14 @@ from tailorbird.records import (
     Piece,
     ReloadCheck,
     Report,
+    TuningSections,
 )
 from tailorbird.report.card import model_card
 from tailorbird.report.page import render_page
-from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import (
     CARD,
     ENVIRONMENT,
     MODEL,
-    PAGE,
-    REPORT,
     SHOWN,
     RunFolder,
 )
@@ -54,7 +50,6 @@ class Story:
     """
 
     kind: Literal["tune", "compare"]
-    config: Config
     prepared: Prepared
     folder: RunFolder
     arms: Sequence[ArmReport]
@@ -73,24 +68,20 @@ def finish(story: Story, nest: Runner) -> Report:
         outcomes = task.outcomes(story.folders, story.prepared.split, headline)
     tested = task.answered(story.folders) or task.tested(story.prepared.split)
     looks = 1
-    if not isinstance(story.config.compare.seeds, int):
+    if not isinstance(story.prepared.config.compare.seeds, int):
         looks = max((len(places) for places in story.folders.values()), default=1)
     arms, comparisons, verdict = judge(
-        arms, outcomes, headline, tested, story.config.compare.margin, looks
+        arms, outcomes, headline, tested, story.prepared.config.compare.margin, looks
     )
     report = Report(
         kind=story.kind,
-        data=_data(story, task),
+        sections=TuningSections(_data(story, task)),
         arms=tuple(arms),
         verdict=verdict,
         headline=headline,
         comparisons=comparisons,
-        model=story.config.model.name,
-        command=story.command,
-        created=datetime.fromtimestamp(story.started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - story.started, 1),
-        environment=describe(),
-        settings=story.config.model_dump(mode="json", exclude_defaults=True),
+        model=story.prepared.config.model.name,
+        **circumstances(story.prepared.config, story.command, story.started),
     )
     story.folder.write_json(ENVIRONMENT, report.environment)
     for arm in arms:
@@ -99,21 +90,20 @@ def finish(story: Story, nest: Runner) -> Report:
             place.write(CARD, card)
             if place.file(MODEL).is_dir():
                 place.write(f"{MODEL}/{CARD}", card)
-    story.folder.write(PAGE, render_page(report))
-    story.folder.write_json(REPORT, report.to_json())
+    write_report(report, render_page(report), story.folder)
     return report
 
 
 def _data(story: Story, task: Task) -> DataSummary:
-    found = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    summary = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
     if story.folder.file(DOUBTS).is_file():
         doubts = story.folder.read_as(DOUBTS, Finding)
-        found = replace(found, findings=(*found.findings, doubts))
+        summary = replace(summary, findings=(*summary.findings, doubts))
     if answered := task.answered(story.folders):
-        found = replace(found, counts=found.counts | {"answered": answered})
+        summary = replace(summary, counts=summary.counts | {"answered": answered})
     if not story.folder.file(SHOWN).is_file():
-        return found
-    return replace(found, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
+        return summary
+    return replace(summary, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
 def _look_again(story: Story, nest: Runner) -> list[ArmReport]:
@@ -123,25 +113,25 @@ def _look_again(story: Story, nest: Runner) -> list[ArmReport]:
         return list(story.arms)
     log.say("loading every saved model in a fresh process ...")
     with tempfile.TemporaryDirectory() as scratch:
-        told = Path(scratch) / "seen.json"
+        result = Path(scratch) / "seen.json"
         places = [str(place.path) for place in folders.values()]
-        trust = TRUST if story.config.model.trust_remote_code else ""
-        code = nest.run(SECOND_LOOK, str(told), str(story.folder.path), trust, *places)
-        seen = json.loads(told.read_text(encoding="utf-8")) if code == 0 else {}
+        trust = TRUST if story.prepared.config.model.trust_remote_code else ""
+        code = nest.run(SECOND_LOOK, str(result), str(story.folder.path), trust, *places)
+        checks = json.loads(result.read_text(encoding="utf-8")) if code == 0 else {}
     if code:
         why = f"the fresh process ended with exit code {code}"
         log.warn(f"the saved models could not be checked: {why}")
         check = ReloadCheck(False, 0, float("nan"), why)
         return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
-    return [_with_look(arm, folders.get(arm.name), seen, story) for arm in story.arms]
+    return [_with_look(arm, folders.get(arm.name), checks, story) for arm in story.arms]
 
 
 def _with_look(
-    arm: ArmReport, place: RunFolder | None, seen: dict[str, Any], story: Story
+    arm: ArmReport, place: RunFolder | None, checks: dict[str, Any], story: Story
 ) -> ArmReport:
     if place is None:
         return arm
-    check = ReloadCheck(**seen["reload"][str(place.path)])
+    check = ReloadCheck(**checks["reload"][str(place.path)])
     if not check.identical:
         log.warn(
             f"{arm.name}: the saved model does not predict what the trained one did "
@@ -150,7 +140,9 @@ def _with_look(
     index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
 
     def near(row: int) -> tuple[Neighbour, ...]:
-        return tuple(Neighbour(**found) for found in seen["nearest"].get(index.get(row, ""), []))
+        return tuple(
+            Neighbour(**neighbour) for neighbour in checks["nearest"].get(index.get(row, ""), [])
+        )
 
     return replace(
         arm,

@@ -45,7 +45,7 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
             f"data.folds={data.folds} is for labels and numbers, not for written answers",
             "leave --folds out",
         )
-    for flag, given, why, fix in (
+    for flag, value, why, fix in (
         ("--test", data.test, "every row is tested in its fold", "leave --test out"),
         ("--time", data.time, "a fold would be tested by what came after it", "leave one out"),
         (
@@ -55,18 +55,17 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
             "search without --folds first, then take what it found with -c",
         ),
     ):
-        if given is not None:
+        if value is not None:
             raise UserError(f"--folds and {flag} exclude each other: {why}", fix)
 
 
 def run_folds(
-    config: Config, prepared: Prepared, folder: RunFolder, run: Callable[[ArmJob], ArmReport]
+    prepared: Prepared, folder: RunFolder, run: Callable[[ArmJob], ArmReport]
 ) -> tuple[Prepared, ArmReport, list[RunFolder]]:
     """Train and test the method once per fold; folds that are done are not done again.
 
     Args:
-        config: What to do.
-        prepared: The checked rows, however they are split.
+        prepared: The checked rows, however they are split, and what to do.
         folder: The run's.
         run: Trains and tests one arm.
 
@@ -74,7 +73,7 @@ def run_folds(
         The data as the report shows it, the arm with the scores of all folds, and where the folds
         lie, the first first.
     """
-    data = config.data
+    config, data = prepared.config, prepared.config.data
     assert data.folds is not None
     folds = make_folds(
         prepared.split,
@@ -111,7 +110,7 @@ def run_folds(
     save_predictions(folder, pooled, {"test": tests}, target)
     scored = score_arm(reports[0], None, tests, pooled, config.train.seed, target)
     arm = _pooled(reports, scored, pooled)
-    return Prepared(pooled, prepared.source, prepared.columns), arm, places
+    return replace(prepared, split=pooled), arm, places
 
 
 def _target(places: Sequence[RunFolder], folds: Sequence[Split]) -> Target:

@@ -16,7 +16,7 @@ _FEWEST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class MarkableAnswer:
     """A question with one arm's answer to it; a person does not see whose."""
 
     id: str
@@ -41,19 +41,19 @@ class Grades:
     arms: dict[str, tuple[float, Score]]
 
 
-def draw(run: RunFolder, count: int, seed: int = 1) -> list[Pair]:
+def draw(run: RunFolder, count: int, seed: int = 1) -> list[MarkableAnswer]:
     """Return so many answers that were not graded yet, of all arms alike, in a seeded order.
 
     Raises:
         UserError: The folder holds no finished comparison on questions.
     """
-    known = {(row["id"], row["arm"]) for row in _graded(run)}
-    pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in known]
-    order = np.random.default_rng(seed + len(known)).permutation(len(pairs))
+    done = {(row["id"], row["arm"]) for row in _graded(run)}
+    pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in done]
+    order = np.random.default_rng(seed + len(done)).permutation(len(pairs))
     return [pairs[int(place)] for place in order[:count]]
 
 
-def keep(run: RunFolder, pair: Pair, right: bool) -> None:
+def keep(run: RunFolder, pair: MarkableAnswer, right: bool) -> None:
     """Keep a person's mark."""
     row = {"id": pair.id, "arm": pair.arm, "metric": pair.right, "person": right}
     run.write_rows(GRADES, [*_graded(run), row | {"answer": pair.answer}])
@@ -75,16 +75,16 @@ def grades(run: RunFolder) -> Grades | None:
     return Grades(agreement(*_both(rows)), arms)
 
 
-def grades_json(found: Grades) -> dict[str, object]:
+def grades_json(result: Grades) -> dict[str, object]:
     """Return grades as plain values."""
     arms = {
         name: {"metric": share, "person": asdict(score)}
-        for name, (share, score) in found.arms.items()
+        for name, (share, score) in result.arms.items()
     }
-    return {"agreement": asdict(found.agreement), "arms": arms}
+    return {"agreement": asdict(result.agreement), "arms": arms}
 
 
-def _pairs(run: RunFolder) -> list[Pair]:
+def _pairs(run: RunFolder) -> list[MarkableAnswer]:
     rows = run.read_rows(PREDICTIONS) if run.file(PREDICTIONS).is_file() else []
     if not rows or "arms" not in rows[0]:
         raise UserError(
@@ -92,12 +92,12 @@ def _pairs(run: RunFolder) -> list[Pair]:
             "--grade marks the answers of `tailor compare QUESTIONS --store KB`",
         )
     return [
-        Pair(
-            row["id"], row["question"], tuple(row["answers"]), given["answer"], arm,
-            given["outcome"] == "correct",
+        MarkableAnswer(
+            row["id"], row["question"], tuple(row["answers"]), answer["answer"], arm,
+            answer["outcome"] == "correct",
         )
         for row in rows
-        for arm, given in row["arms"].items()
+        for arm, answer in row["arms"].items()
     ]  # fmt: skip
 
 

@@ -77,11 +77,11 @@ def index(
     _recut(kb, config, done)
     files = find_files(paths, config)
     work = _Ingest(kb, config, done)
-    known = kb.ledger.files()
+    notes = kb.ledger.files()
     with log.quiet_progress("index" if files else "", len(files), "files") as bar:
-        before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in known.items()}
+        before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in notes.items()}
         for result in read_files(files, config, before):
-            work.take(result, known)
+            work.take(result, notes)
             bar.advance(1, f"{done.chunks:,} chunks")
         work.write()
     if sync:
@@ -141,30 +141,30 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
     Raises:
         UserError: A source that is not there.
     """
-    wanted: list[str] = []
+    doomed: list[str] = []
     gone: list[str] = []
-    for given in sources:
-        for plain in (given, source_of(Path(given))):
+    for name in sources:
+        for plain in (name, source_of(Path(name))):
             if of_file := kb.ledger.live_digests(plain):
-                wanted.extend(of_file)
+                doomed.extend(of_file)
                 gone.append(plain)
                 break
             if document := kb.ledger.live(plain):
-                wanted.append(plain)
+                doomed.append(plain)
                 # Its file is as it was: without this it would count as unchanged from now on.
                 gone.append(document[1])
                 break
             if below := [path for path in kb.ledger.paths() if _below(path, [plain])]:
-                wanted += [source for path in below for source in kb.ledger.live_digests(path)]
+                doomed += [source for path in below for source in kb.ledger.live_digests(path)]
                 gone += below
                 break
         else:
-            known = [*kb.ledger.live_digests(), *kb.ledger.paths()]
+            candidates = [*kb.ledger.live_digests(), *kb.ledger.paths()]
             raise UserError(
-                f"{given} is not in the knowledge base{did_you_mean(given, known)}",
+                f"{name} is not in the knowledge base{did_you_mean(name, candidates)}",
                 f"tailor index --store {kb.folder} --list",
             )
-    _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(wanted)), gone=tuple(gone)))
+    _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(doomed)), gone=tuple(gone)))
     kb.optimize()
     return deleted
 
@@ -183,24 +183,24 @@ class _Ingest:
         self.gone: list[str] = []
         self.count, self.wrote = 0, time.monotonic()
 
-    def take(self, result: FileResult, known: dict[str, FileNote]) -> None:
+    def take(self, result: FileResult, notes: dict[str, FileNote]) -> None:
         """Take what became of one file."""
         path = result.source
         if result.notes:
             self.done.notes[path] = list(result.notes)
             log.warn(f"{one_line(path)}: {'; '.join(result.notes)}")
         if result.why:
-            before = " (what was indexed of it before stays)" if path in known else ""
+            before = " (what was indexed of it before stays)" if path in notes else ""
             self.done.skipped[path] = result.why + before
             log.warn(f"{one_line(path)} is left out: {result.why}{before}")
             return
         note = FileNote(path, result.size, result.mtime_ns, result.digest)
         if result.unchanged:
             self.done.unchanged += 1
-            if known.get(path) != note:
+            if notes.get(path) != note:
                 self.notes.append(note)
             return
-        moved = self._drop_moved(note, known)
+        moved = self._drop_moved(note, notes)
         documents = [d for d in result.documents or () if self._owner(d.source) in (None, path)]
         for document in documents:
             self.add(document, path, counted=not moved)
@@ -252,14 +252,13 @@ class _Ingest:
     def _tell_collision(self, result: FileResult) -> None:
         """Tell that documents of a file would take the place of another file's."""
         path = result.source
-        taken = [d.source for d in result.documents or () if self._owner(d.source) != path]
-        why = (
-            f"{taken[0]} is a document of {self._owner(taken[0])} already: rename one of the files"
-        )
-        if len(taken) == len(result.documents or ()):
+        others = [d.source for d in result.documents or () if self._owner(d.source) != path]
+        owner = self._owner(others[0])
+        why = f"{others[0]} is a document of {owner} already: rename one of the files"
+        if len(others) == len(result.documents or ()):
             self.done.skipped[path] = why
         else:
-            why = f"{len(taken)} documents are left out: {why}"
+            why = f"{len(others)} documents are left out: {why}"
             self.done.notes.setdefault(path, []).append(why)
         log.warn(f"{path}: {why}")
 
@@ -303,11 +302,11 @@ class _Ingest:
                 self.done.changed -= 1
             log.warn(f"{source} is left out: {error.problem}")
 
-    def _drop_moved(self, note: FileNote, known: dict[str, FileNote]) -> bool:
+    def _drop_moved(self, note: FileNote, notes: dict[str, FileNote]) -> bool:
         """Delete what is known under a path that is gone, with the same content as this file."""
-        if note.path in known:
+        if note.path in notes:
             return False
-        for other in known.values():
+        for other in notes.values():
             if other.digest == note.digest and not os.path.exists(other.path):
                 # One document still: counted as moved, neither as added nor as deleted.
                 left = self.kb.ledger.live_digests(other.path)
@@ -315,7 +314,7 @@ class _Ingest:
                 self.moving |= set(left)
                 self.gone.append(other.path)
                 self.done.moved += 1
-                known.pop(other.path)
+                notes.pop(other.path)
                 return True
         return False
 
@@ -330,9 +329,9 @@ def _recut(kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
     log.say(f"other chunk settings than before: {len(old):,} documents are cut again")
     work = _Ingest(kb, config, Indexed())
     for source in old:
-        found = kb.ledger.document(source)
-        if found is not None:
-            document, path = found
+        stored = kb.ledger.document(source)
+        if stored is not None:
+            document, path = stored
             work.add(document, path, again=True)
     work.write()
     done.changed += len(old)
@@ -379,8 +378,8 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern:
         return True
     if pattern[0] == "**":
-        seen = len(list(takewhile(lambda part: not part.startswith("."), parts)))
-        return any(_matches(parts[n:], pattern[1:]) for n in range(seen + 1))
+        visible = len(list(takewhile(lambda part: not part.startswith("."), parts)))
+        return any(_matches(parts[n:], pattern[1:]) for n in range(visible + 1))
     if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
         return False
     fits = parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0])

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,36 +13,21 @@ from tailorbird.config import Config
 from tailorbird.data.question_files import read_questions
 from tailorbird.errors import UserError
 from tailorbird.flows.ask import make_writer
-from tailorbird.flows.judge_answers import Answers, score_all
-from tailorbird.flows.output import run_folder
+from tailorbird.flows.judge_answers import AnswerFunction, score_all
+from tailorbird.flows.output import circumstances, write_report
 from tailorbird.knowledge.base import KnowledgeFolder
-from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
 from tailorbird.metrics.significance import compare
 from tailorbird.rag.answerer import Answerer
 from tailorbird.rag.judge import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.retrieve import Retriever, Sides
-from tailorbird.records import Answer, Hit, JudgeReport, Question, SideReport
+from tailorbird.records import Answer, Hit, JudgeReport, Question, RankingSections, SideReport
 from tailorbird.report.retrieval_page import render_judged
-from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT
+from tailorbird.runs.folder import PREDICTIONS, RunFolder
 
 _DEPTH = 100
 _FAILURES = 200
-
-
-class Keeps(Knowledge, Protocol):
-    """A knowledge base in which calibrated values are kept."""
-
-    @property
-    def read_only(self) -> bool:
-        """Whether nothing can be kept in it."""
-        ...
-
-    def set_setting(self, name: str, value: Any) -> None:
-        """Keep a value."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +63,7 @@ def judge(
     store: Path | str,
     files: Files,
     config: Config,
-    answerer: Answers | None = None,
+    answerer: AnswerFunction | None = None,
     command: str = "",
 ) -> JudgeReport:
     """Score a knowledge base, and keep the weight and the threshold that were chosen.
@@ -97,13 +81,13 @@ def judge(
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
     _check_apart(test, train)
-    kb: Keeps = KnowledgeFolder.open(store)
+    kb = KnowledgeFolder.open(store)
     if answerer is None and any(question.answers for question in test):
         answerer = as_asked(kb, config)
     return judge_open(kb, str(store), (test, train), config, answerer, command)
 
 
-def as_asked(kb: Keeps, config: Config) -> Answers:
+def as_asked(kb: KnowledgeFolder, config: Config) -> AnswerFunction:
     """Return what `tailor ask` would say to each question, asked by itself."""
     answerers: list[Answerer] = []
 
@@ -116,65 +100,67 @@ def as_asked(kb: Keeps, config: Config) -> Answers:
 
 
 def judge_open(
-    kb: Keeps,
+    kb: KnowledgeFolder,
     store: str,
     questions: tuple[Sequence[Question], Sequence[Question] | None],
     config: Config,
-    answerer: Answers | None = None,
+    answerer: AnswerFunction | None = None,
     command: str = "",
 ) -> JudgeReport:
     """As `judge`, of an open knowledge base; `questions` are those scored and those that choose."""
     started = time.time()
     test, train = questions
-    asked = config.retrieve.model_copy(
+    retrieval = config.retrieve.model_copy(
         update={"candidates": max(_DEPTH, config.retrieve.candidates)}
     )
-    retriever = Retriever(kb, asked)
-    found = judge_questions(retriever, test, train)
-    best = list(found.each)[-1]
-    threshold = calibrate(test, found.hits, found.names, asked.k)
+    retriever = Retriever(kb, retrieval)
+    result = judge_questions(retriever, test, train)
+    best = list(result.each)[-1]
+    threshold = calibrate(test, result.hits, result.names, retrieval.k)
     if kb.read_only:
         log.warn(f"{store} may only be read: the weight and the threshold chosen are not kept")
     else:
-        if found.weighed.choice.scores:
-            kb.set_setting("weight", found.weighed.choice.weight)
+        if result.weighed.choice.scores:
+            kb.set_setting("weight", result.weighed.choice.weight)
         if threshold is not None:
             kb.set_setting("threshold", threshold.value)
-    lost = failures(test, found.rankings, best, found.absent)
+    lost = failures(test, result.rankings, best, result.absent)
     answers, answer_rows = (
-        score_all(answerer, test, found.names) if answerer is not None else ({}, [])
+        score_all(answerer, test, result.names) if answerer is not None else ({}, [])
     )
-    values = {name: each[HEADLINE] for name, each in found.each.items()}
+    values = {name: each[HEADLINE] for name, each in result.each.items()}
     pairs = [(best, name) for name in values if name != best]
     groups = by_document(test)
     comparisons = compare(values, pairs=pairs, groups=groups)
-    report = JudgeReport(
+    sections = RankingSections(
         store=store,
         questions=len(test),
         judged_documents=len({name for q in test for name in q.judged}),
-        weight=found.weighed.choice.weight,
-        how=found.weighed.how,
-        by_weight=found.weighed.choice.scores,
+        weight=result.weighed.choice.weight,
+        how=result.weighed.how,
+        by_weight=result.weighed.choice.scores,
         threshold=threshold,
-        sides=tuple(SideReport(n, mean_scores(each, groups)) for n, each in found.each.items()),
-        comparisons=comparisons,
         failures=lost[:_FAILURES],
         answers=answers,
         answered_by=next((row["generator"] for row in answer_rows), ""),
-        notes=_notes(found, best),
-        command=command,
-        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - started, 1),
-        environment=describe(),
-        settings=config.model_dump(mode="json", exclude_defaults=True),
+        notes=_notes(result, best),
     )
-    for note in report.notes:
+    report = JudgeReport(
+        kind="rag",
+        arms=tuple(SideReport(n, mean_scores(each, groups)) for n, each in result.each.items()),
+        sections=sections,
+        comparisons=comparisons,
+        headline=HEADLINE,
+        **circumstances(config, command, started),
+    )
+    for note in sections.notes:
         log.warn(note)
     if config.output is not None:
-        folder = run_folder(config, "evaluate", resume=False)
-        folder.write_rows(PREDICTIONS, _rows(found, answer_rows))
-        folder.write(PAGE, render_judged(report))
-        folder.write_json(REPORT, report.to_json())
+        folder = RunFolder(config.output)
+        folder.check_free(resume=False)
+        log.say(f"run folder: {folder.path}")
+        folder.write_rows(PREDICTIONS, _rows(result, answer_rows))
+        write_report(report, render_judged(report), folder)
     return report
 
 
@@ -183,49 +169,49 @@ def judge_questions(
 ) -> Judged:
     """Rank the documents for every question in every way, the best way last."""
     names = Names(name for q in (*test, *(train or ())) for name in q.judged)
-    found = retriever.sides([question.text for question in test])
+    sides = retriever.sides([question.text for question in test])
     chosen_on = None
     if train is not None and retriever.config.mode == "hybrid" and retriever.config.weight is None:
         log.say(f"choosing the weight on {len(train):,} training questions")
         chosen_on = (train, retriever.sides([question.text for question in train]))
-    weighed = weigh(retriever, names, (test, found), chosen_on)
-    hits = _by_side(retriever, found, weighed)
+    weighed = weigh(retriever, names, (test, sides), chosen_on)
+    hits = _by_side(retriever, sides, weighed)
     if retriever.reranker is not None:
-        hits["reranked"] = _reranked(retriever, found, hits)
+        hits["reranked"] = _reranked(retriever, sides, hits)
     rankings = {
         side: [names.documents(each)[:_DEPTH] for each in by_question]
         for side, by_question in hits.items()
     }
-    judged = [question.judged for question in test]
-    each = {side: rank_scores(ranked, judged) for side, ranked in rankings.items()}
+    grades = [question.judged for question in test]
+    each = {side: rank_scores(ranked, grades) for side, ranked in rankings.items()}
     with retriever.kb.reading() as view:
-        held = {names(source) for source in view.sources()}
-    absent = frozenset(name for q in test for name in q.judged) - held
+        sources = {names(source) for source in view.sources()}
+    absent = frozenset(name for q in test for name in q.judged) - sources
     return Judged(test, rankings, each, list(hits.values())[-1], weighed, names, absent)
 
 
 def _by_side(
-    retriever: Retriever, found: Sequence[Sides], weighed: Weighed
+    retriever: Retriever, results: Sequence[Sides], weighed: Weighed
 ) -> dict[str, list[list[Hit]]]:
     mode = retriever.config.mode
     hits: dict[str, list[list[Hit]]] = {}
     if mode != "dense":
-        hits["words"] = [list(sides.words) for sides in found]
+        hits["words"] = [list(sides.words) for sides in results]
     if mode != "words":
-        hits["dense"] = [list(sides.dense[: sides.dense_count]) for sides in found]
+        hits["dense"] = [list(sides.dense[: sides.dense_count]) for sides in results]
     if mode == "hybrid":
-        pairs = zip(found, weighed.weights, strict=True)
+        pairs = zip(results, weighed.weights, strict=True)
         hits["hybrid"] = [retriever.fuse(sides, weight) for sides, weight in pairs]
     return hits
 
 
 def _reranked(
-    retriever: Retriever, found: Sequence[Sides], hits: dict[str, list[list[Hit]]]
+    retriever: Retriever, results: Sequence[Sides], hits: dict[str, list[list[Hit]]]
 ) -> list[list[Hit]]:
     before = list(hits.values())[-1]
-    with log.progress("reranking", len(found), "questions") as bar:
+    with log.progress("reranking", len(results), "questions") as bar:
         ranked = []
-        for sides, candidates in zip(found, before, strict=True):
+        for sides, candidates in zip(results, before, strict=True):
             ranked.append(retriever.rerank(sides.question, candidates))
             bar.advance()
     return ranked
@@ -252,40 +238,40 @@ def _check_apart(test: Sequence[Question], train: Sequence[Question] | None) -> 
         )
 
 
-def _notes(found: Judged, best: str) -> tuple[str, ...]:
+def _notes(result: Judged, best: str) -> tuple[str, ...]:
     notes = []
-    seen = {name for each in found.rankings.values() for ranked in each for name in ranked}
-    judged = {n for q in found.questions for n, grade in q.judged.items() if grade > 0}
-    if judged and not judged & seen:
+    ranked_names = {name for each in result.rankings.values() for ranked in each for name in ranked}
+    right = {n for q in result.questions for n, grade in q.judged.items() if grade > 0}
+    if right and not right & ranked_names:
         notes.append(
-            f"no judged document was ever found: judgements say {min(judged)!r}, the knowledge "
-            f"base {min(seen, default='nothing')!r}; are they named alike?"
+            f"no judged document was ever found: judgements say {min(right)!r}, the knowledge "
+            f"base {min(ranked_names, default='nothing')!r}; are they named alike?"
         )
-    elif lost := sorted(judged & found.absent):
+    elif lost := sorted(right & result.absent):
         notes.append(
-            f"{len(lost):,} of {len(judged):,} right documents are not in the knowledge base "
+            f"{len(lost):,} of {len(right):,} right documents are not in the knowledge base "
             f"under their names, e.g. {lost[0]!r}"
         )
-    weight = found.weighed.choice.weight
-    if best == "hybrid" and found.weighed.choice.scores and weight in (0.0, 1.0):
+    weight = result.weighed.choice.weight
+    if best == "hybrid" and result.weighed.choice.scores and weight in (0.0, 1.0):
         dropped = "the vectors" if weight == 0.0 else "words"
         notes.append(f"{dropped} made the ranking worse on the questions that chose: left out")
     return tuple(notes)
 
 
-def _rows(found: Judged, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(result: Judged, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
-    for i, question in enumerate(found.questions):
+    for i, question in enumerate(result.questions):
         row: dict[str, Any] = {
             "id": question.id,
             "question": question.text,
             "judged": question.judged,
-            "weight": found.weighed.weights[i],
+            "weight": result.weighed.weights[i],
         }
-        for side, ranked in found.rankings.items():
+        for side, ranked in result.rankings.items():
             scores = {
                 name: round(float(values[i]), 6)
-                for name, values in found.each[side].items()
+                for name, values in result.each[side].items()
                 if name in (HEADLINE, "recall@5", "recall@100", "mrr", "map")
             }
             row[side] = {"documents": ranked[i][:20], **scores}

@@ -1,7 +1,7 @@
 """Written answers to questions with known ones: how right, how well cited, how often refused."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,16 +25,12 @@ COLUMNS = (
 )
 
 
-class Answers(Protocol):
-    """What answers a question from the knowledge base that is judged."""
-
-    def __call__(self, question: str) -> Answer:
-        """Return the answer, its citations checked."""
-        ...
+AnswerFunction = Callable[[str], Answer]
+"""What answers a question from the knowledge base that is judged."""
 
 
 def score_all(
-    answerer: Answers, questions: Sequence[Question], names: Names
+    answerer: AnswerFunction, questions: Sequence[Question], names: Names
 ) -> tuple[dict[str, Score], list[dict[str, Any]]]:
     """Return the scores of the answers with their intervals, and a row per question.
 
@@ -86,23 +82,23 @@ def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any
     }
 
 
-def _likeness(text: str, known: Sequence[str]) -> dict[str, float | None]:
-    if not known:
+def _likeness(text: str, answers: Sequence[str]) -> dict[str, float | None]:
+    if not answers:
         return {"exact_match": None, "token_f1": None, "holds_answer": None}
-    said = f" {normalise(text)} "
+    padded = f" {normalise(text)} "
     return {
-        "exact_match": max(exact_match(text, one) for one in known),
-        "token_f1": max(token_f1(text, one) for one in known),
-        "holds_answer": float(any(f" {normalise(one)} " in said for one in known)),
+        "exact_match": max(exact_match(text, one) for one in answers),
+        "token_f1": max(token_f1(text, one) for one in answers),
+        "holds_answer": float(any(f" {normalise(one)} " in padded for one in answers)),
     }
 
 
-def _short_likeness(answer: Answer, known: Sequence[str]) -> dict[str, float | None]:
-    if not known or answer.generator != EXTRACTIVE:
+def _short_likeness(answer: Answer, answers: Sequence[str]) -> dict[str, float | None]:
+    if not answers or answer.generator != EXTRACTIVE:
         return {"short_exact_match": None, "short_token_f1": None}
     return {
-        "short_exact_match": max(exact_match(answer.short, one) for one in known),
-        "short_token_f1": max(token_f1(answer.short, one) for one in known),
+        "short_exact_match": max(exact_match(answer.short, one) for one in answers),
+        "short_token_f1": max(token_f1(answer.short, one) for one in answers),
     }
 
 

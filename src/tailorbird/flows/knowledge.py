@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.config import load_config
 from tailorbird.documents.reading import document_digest
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
-from tailorbird.flows import index as indexing
-from tailorbird.flows import upkeep
+from tailorbird.flows import index as indexing, upkeep
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.records import Answer, Document, Passage
 

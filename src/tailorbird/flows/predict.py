@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tailorbird.arms.predictor import HeadPredictor
-from tailorbird.arms.saved import arm_folder, load
+from tailorbird.arms.predictor import Predictor, PredictorSpec
+from tailorbird.arms.saved import arm_folder, load, saved_kind
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.examples import TaskChoice
 from tailorbird.data.layout import PROSE, TABLES
@@ -17,41 +17,48 @@ from tailorbird.data.tables import read_table
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.kinds import READERS, UNREAD
 from tailorbird.errors import UserError
-from tailorbird.records import TASKS, Target
+from tailorbird.records import TASKS
 from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import SPLIT, SplitFile
 from tailorbird.tasks.job import is_written
 from tailorbird.tasks.scoring import load_target
 
-if TYPE_CHECKING:
-    from tailorbird.arms.writer import Writer
-
 _MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
 
 
-def predict_lines(run: Path, texts: Sequence[Text], *, trust: bool = False) -> list[dict[str, Any]]:
-    """Return one answer per text, or per pair of texts, and what it was given.
+def predict_texts(
+    run: Path, texts: Sequence[Text], *, trust: bool = False, **sampling: Any
+) -> list[dict[str, Any]]:
+    """Return one answer per text, pair of texts or prompt, with what it answers.
 
     Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
-    values.
+    values; of prompts text, tokens, ended, neighbours.
 
     Raises:
         UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
-    predictor = load(run, trust=trust)
-    assert isinstance(predictor, HeadPredictor)
-    found = predictor.predict(list(texts))
+    predictor = _opened(run, trust, sampling)
+    title = "answers" if predictor.spec.streams and len(texts) > 1 else ""
+    answers = predictor.predict(list(texts), title)
     return [
-        _told(text, predictor.target) | asdict(prediction)
-        for text, prediction in zip(texts, found, strict=True)
+        _input(text, predictor.spec) | asdict(answer)
+        for text, answer in zip(texts, answers, strict=True)
     ]
 
 
-def _told(text: Text, target: Target) -> dict[str, Any]:
+def _opened(run: Path, trust: bool, sampling: dict[str, Any]) -> Predictor:
+    """Return the loaded run; one that writes draws its answers as `sampling` says."""
+    from tailorbird.arms.writer import Writer
+
+    predictor = load(run, trust=trust)
+    return predictor.sampled(**sampling) if isinstance(predictor, Writer) else predictor
+
+
+def _input(text: Text, spec: PredictorSpec) -> dict[str, Any]:
     if isinstance(text, str):
-        return {"text": text}
-    return {"text": text[0], "pair": text[1]} if target.pairs else {"text": " ".join(text)}
+        return {"prompt" if spec.streams else "text": text}
+    return {"text": text[0], "pair": text[1]} if spec.pairs else {"text": " ".join(text)}
 
 
 def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
@@ -115,56 +122,14 @@ def writes(run: Path) -> bool:
     return is_written(arm_folder(run))
 
 
-def written_lines(
-    run: Path, texts: Sequence[str], *, trust: bool = False, **settings: Any
-) -> list[dict[str, Any]]:
-    """Return one answer per prompt: prompt, text, tokens, ended, neighbours.
-
-    Raises:
-        UserError: No such run, or an empty prompt.
-    """
-    _check_texts(texts)
-    writer = _writer(run, trust, settings)
-    found = writer.predict(list(texts), "answers" if len(texts) > 1 else "")
-    return [{"prompt": text} | asdict(answer) for text, answer in zip(texts, found, strict=True)]
-
-
-def written_file(
-    run: Path, path: Path, column: str | None, *, trust: bool = False, **settings: Any
-) -> list[dict[str, Any]]:
-    """Return one answer per row of a file, with the row's own columns under ``row``.
-
-    Raises:
-        UserError: No such run, or a file that cannot be read.
-    """
-    loaded = read_examples(path, text=column, need_label=False, task="generation")
-    table = read_table(path)
-    writer = _writer(run, trust, settings)
-    found = writer.predict(loaded.examples, "answers")
-    return [
-        {"prompt": example.text}
-        | asdict(answer)
-        | {"row": dict(zip(table.columns, table.rows[example.row - 1], strict=True))}
-        for example, answer in zip(loaded.examples, found, strict=True)
-    ]
-
-
-def stream_answer(run: Path, text: str, *, trust: bool = False, **settings: Any) -> Iterator[str]:
+def stream_answer(run: Path, text: str, *, trust: bool = False, **sampling: Any) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece as it is written.
 
     Raises:
         UserError: No such run, or an empty prompt.
     """
     _check_texts([text])
-    yield from _writer(run, trust, settings).stream(text)
-
-
-def _writer(run: Path, trust: bool, settings: dict[str, Any]) -> "Writer":
-    from tailorbird.arms.writer import Writer
-
-    predictor = load(run, trust=trust)
-    assert isinstance(predictor, Writer)
-    return predictor.sampled(**settings)
+    yield from _opened(run, trust, sampling).stream(text)
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -175,34 +140,38 @@ def _check_texts(texts: Sequence[str]) -> None:
 
 
 def predict_file(
-    run: Path, path: Path, column: str | None, *, trust: bool = False
+    run: Path, path: Path, column: str | None, *, trust: bool = False, **sampling: Any
 ) -> list[dict[str, Any]]:
     """Return one answer per row of a file, with the row's own columns under ``row``.
 
     Raises:
         UserError: No such run, or a file that cannot be read.
     """
-    like = None if column else trained_columns(run)
+    task = saved_kind(arm_folder(run)).task
+    spec = TASKS[task]
+    # The user's other files likely share the columns that the run was trained on.
+    like = trained_as(run).get("columns") if spec.head and not column else None
     if like is not None:
         like = {role: name for role, name in like.items() if role != "label"}
-    task = load_target(arm_folder(run)).task
-    # Only words are read otherwise than texts.
-    words: TaskChoice = task if TASKS[task].per_word else "classification"
-    loaded = read_examples(path, text=column, need_label=False, like=like, task=words)
+    # Only words and conversations are read otherwise than texts.
+    form: TaskChoice = task if spec.per_word else "classification" if spec.head else "generation"
+    loaded = read_examples(path, text=column, need_label=False, like=like, task=form)
     table = read_table(path, named_columns(column, None, like))
-    rows = {
-        e.row: dict(zip(table.columns, table.rows[e.row - 1], strict=True)) for e in loaded.examples
-    }
-    answers = predict_lines(run, [as_read(e) for e in loaded.examples], trust=trust)
+    predictor = _opened(run, trust, sampling)
+    examples = loaded.examples
+    if spec.head:
+        inputs: list[Any] = [as_read(example) for example in examples]
+        _check_texts([example.text for example in examples])
+        answers = predictor.predict(inputs)
+    else:
+        inputs = [example.text for example in examples]
+        answers = predictor.predict(list(examples), "answers")
     return [
-        answer | {"row": rows[example.row]}
-        for answer, example in zip(answers, loaded.examples, strict=True)
+        _input(text, predictor.spec)
+        | asdict(answer)
+        | {"row": dict(zip(table.columns, table.rows[example.row - 1], strict=True))}
+        for text, example, answer in zip(inputs, examples, answers, strict=True)
     ]
-
-
-def trained_columns(run: Path) -> dict[str, str] | None:
-    """Return the columns the run was trained on, which its user's other files likely share."""
-    return trained_as(run).get("columns")
 
 
 def trained_as(run: Path) -> dict[str, Any]:

@@ -1,20 +1,19 @@
 """The first part of every story: files -> examples -> checked split."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.config import Config
+from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.check import check_split
 from tailorbird.data.read import More, read_parts
 from tailorbird.data.sources import Source, tutor_folder
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
-from tailorbird.flows.output import say_folder
 from tailorbird.records import TASKS, Split, has_head
-from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
 
 WRITER = "builtin:tutor"
@@ -23,8 +22,9 @@ WRITER = "builtin:tutor"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked split and where it came from."""
+    """A checked split, where it came from, and the settings with what the data decided."""
 
+    config: Config
     split: Split
     source: str
     columns: dict[str, str]
@@ -33,27 +33,29 @@ class Prepared:
 def prepare(
     config: Config,
     folder: RunFolder,
-    fits: Callable[[Config, Split], object] = lambda config, split: None,
+    settle: Callable[[Config, Split], Config] = lambda config, split: config,
 ) -> Prepared:
-    """Read, split and check the data, say what was found, and keep the split in the run folder.
+    """Read, split and check the data, say what there is, and keep split and settings in the folder.
 
     Args:
         config: What to do.
-        folder: Where the split is kept; it stays as it was when anything is wrong.
-        fits: Refuses settings that do not fit the data.
+        folder: Where both are kept; it stays as it was when anything is wrong.
+        settle: Refuses settings that do not fit the data, and fills in what the data decide.
 
     Raises:
         UserError: Anything wrong with the files, their columns or their rows, or with settings
             for them.
     """
-    kept = has_split(folder)
-    prepared = Prepared(*load_split(folder)) if kept else read_and_check(config)
-    _check_pairs(config, prepared.split)
-    fits(config, prepared.split)
-    if not kept:
-        save_split(folder, prepared.split, prepared.source, prepared.columns)
-    say_folder(folder)
-    return prepared
+    saved = has_split(folder)
+    prepared = Prepared(config, *load_split(folder)) if saved else read_and_check(config)
+    split = prepared.split
+    _check_pairs(config, split)
+    settled = with_default_model(settle(config, split), split)
+    if not saved:
+        save_split(folder, split, prepared.source, prepared.columns)
+    log.say(f"run folder: {folder.path}")
+    folder.write(CONFIG, dump_config(settled))
+    return replace(prepared, config=settled)
 
 
 def _check_pairs(config: Config, split: Split) -> None:
@@ -92,20 +94,18 @@ def read_and_check(config: Config) -> Prepared:
         by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
-    task = TASKS[split.task]
-    several = len(split.labels) > 1 or task.one_label
-    examples = "examples" if task.head else "conversations" if task.prompts else "texts"
-    classes = f", {len(split.labels)} {task.label_words}" if split.labels and several else ""
+    spec, count = TASKS[split.task], len(split.labels)
+    classes = f", {count} {spec.label[1]}" if count > 1 or (count and spec.one_label) else ""
     log.say(
         f"{len(split.train):,} training, {len(split.validation):,} validation and "
-        f"{len(split.test):,} test {examples}{classes} ({split.how})"
+        f"{len(split.test):,} test {spec.examples}{classes} ({split.how})"
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
     folder = tutor_folder()
     bundled = folder is not None and data.train == str(folder / "train.csv")
     source = "the bundled example (debugging tutor)" if bundled else data.train
-    return Prepared(split, source, train.columns)
+    return Prepared(config, split, source, train.columns)
 
 
 def with_default_model(config: Config, split: Split) -> Config:

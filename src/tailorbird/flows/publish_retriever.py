@@ -1,6 +1,7 @@
 """The story of `tailor tune --retriever` and `--reranker`: store -> tuned -> gate -> published."""
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,15 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.flows.output import run_folder, saved_config
-from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder, write_report
+from tailorbird.flows.output import circumstances, opened, run_folder, write_report
+from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.knowledge.protocols import Knowledge
 from tailorbird.rag.pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
-from tailorbird.records import Hit
-from tailorbird.records.retriever import RetrieverReport
-from tailorbird.runs.folder import RunFolder
+from tailorbird.records import Hit, RetrieverReport
+from tailorbird.report.retriever import render_retriever
+from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 
 class SwitchableKnowledge(Knowledge, Protocol):
@@ -51,6 +52,7 @@ def tune_store(
     config: Config,
     queries: Path | None,
     qrels: Path | None,
+    folder: RunFolder | None = None,
     *,
     reranker: bool = False,
     resume: bool = False,
@@ -63,20 +65,22 @@ def tune_store(
         config: `config.retriever` says how.
         queries: Judged queries, see `read_queries`; None: pairs are made from the documents.
         qrels: BEIR's judgements.
+        folder: The run's; None: as `run_folder` names it.
         reranker: Tune the cross-encoder instead of the embedder.
-        resume: Go on with the run in `config.output`.
+        resume: Go on with the run in it.
         command: The command line, for the report.
 
     Raises:
         UserError: Anything wrong with the queries or the settings; the store is as it was.
         Interrupted: Ctrl-C; the run can be resumed and the store is as it was.
     """
+    started = time.time()
     judged = read_queries(queries, qrels) if queries else None
     if reranker and judged is None:
         raise UserError("a reranker is tuned on judged queries", "add --queries FILE")
-    folder = run_folder(config, "reranker" if reranker else "retriever", resume=resume)
-    with folder.locked(forget=True):
-        config = saved_config(folder, config) if resume and folder.exists else config
+    folder = folder or run_folder(config, "reranker" if reranker else "retriever", resume=resume)
+    with opened(config, folder, resume=resume) as config:
+        log.say(f"run folder: {folder.path}")
         grounds = grounds_of(kb)
         if reranker:
             assert judged is not None
@@ -84,11 +88,13 @@ def tune_store(
         else:
             tuned = tune_embedder(grounds, judged, config, folder, resume=resume)
             report = tuned.report
-        report = replace(report, command=command)
-        if not reranker and report.published:
+        run = circumstances(config, command, started) | {"seconds": report.seconds}
+        report = replace(report, **run)
+        if not reranker and report.sections.published:
             publish(kb, tuned, grounds.corpus.texts)
         # Last: a report says "published" only once that is so.
-        write_report(report, folder)
+        write_report(report, render_retriever(report), folder)
+        shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
     return report
 
 
@@ -158,7 +164,7 @@ def _reranker(
     in_use = config.retrieve.model_copy(update={"reranker": reranker_name(config.retrieve, kb)})
     config = config.model_copy(update={"retrieve": in_use})
     report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
-    if report.published:
+    if report.sections.published:
         kept = _kept(kb, model, "rerankers")
         kb.set_setting(RERANKER, kept.relative_to(kb.folder.resolve()).as_posix())
         log.say(f"searches use it from now on: {kept}; without: --set retrieve.reranker=none")

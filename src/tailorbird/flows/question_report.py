@@ -1,9 +1,7 @@
 """Answers of all arms into scores, verdict, report and page."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -11,6 +9,7 @@ from tailorbird.arms.questions import QuestionArm
 from tailorbird.arms.questions.prompts import answer_of
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece, Sheet
 from tailorbird.config import Config
+from tailorbird.flows import output
 from tailorbird.metrics.answer_match import Candidates, Outcome
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.question_scores import (
@@ -31,14 +30,14 @@ from tailorbird.records import (
     Question,
     QuestionArmReport,
     QuestionCost,
+    QuestionSections,
     QuestionsReport,
     Score,
     ShownAnswer,
     ShownQuestion,
 )
 from tailorbird.report.questions import render_questions
-from tailorbird.runs.environment import describe
-from tailorbird.runs.folder import PAGE, PREDICTIONS, REPORT, RunFolder
+from tailorbird.runs.folder import PREDICTIONS, RunFolder
 
 _SHOWN = 40
 _FEWEST_DOCUMENTS = 10
@@ -97,8 +96,7 @@ def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
     """Score the answers, and leave report, page and predictions in the run folder."""
     report, marked = _report(run)
     folder.write_rows(PREDICTIONS, _rows(run, marked))
-    folder.write(PAGE, render_questions(report))
-    folder.write_json(REPORT, report.to_json())
+    output.write_report(report, render_questions(report), folder)
     return report
 
 
@@ -122,8 +120,7 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
     trained = [report.name for report in reports if report.method is not None]
     comparisons = compare_with_best(best.name, values, clusters, trained) if best else ()
     facts, base = run.facts, marked.get("base")
-    report = QuestionsReport(
-        model=without_place(run.config.model.name),
+    sections = QuestionSections(
         source=run.config.data.train or "",
         store=run.sheet.store,
         counts={part: len(getattr(run.sheet, part)) for part in ("train", "validation", "test")},
@@ -133,21 +130,22 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
         contamination={"shared_answers": facts.shared_answers}
         | ({"base": float(base.values.mean())} if base else {}),
         budget=facts.budget,
-        arms=tuple(reports),
-        comparisons=comparisons,
-        verdict=decide(reports, comparisons, judge.headline),
         change_words=facts.change_words,
         reindex_seconds=facts.reindex_seconds,
         break_even=break_evens(reports),
         disagreements=_disagreements(run, marked),
         price_per_hour=run.config.questions.price_per_hour,
         notes=(*_few_notes(clusters), *facts.notes, *_order_notes(reports, judge.headline)),
+    )
+    report = QuestionsReport(
+        kind="questions",
+        arms=tuple(reports),
+        sections=sections,
+        verdict=decide(reports, comparisons, judge.headline),
+        comparisons=comparisons,
+        model=without_place(run.config.model.name),
         headline=judge.headline,
-        command=run.command,
-        created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - run.started, 1),
-        environment=describe(),
-        settings=run.config.model_dump(mode="json", exclude_defaults=True),
+        **output.circumstances(run.config, run.command, run.started),
     )
     return report, marked
 

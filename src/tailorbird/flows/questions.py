@@ -20,7 +20,7 @@ from tailorbird.config import Config, dump_config, load_config
 from tailorbird.data.question_files import read_answers
 from tailorbird.data.question_split import PartSizes, QuestionSplit, SplitBy, split_questions
 from tailorbird.errors import Interrupted, UserError
-from tailorbird.flows.output import reproduce, run_folder, saved_config
+from tailorbird.flows.output import opened, reproduce, run_folder
 from tailorbird.flows.question_budget import within_budget
 from tailorbird.flows.question_change import Change, make_change
 from tailorbird.flows.question_report import Facts, QuestionRun, write_report
@@ -52,13 +52,14 @@ def asks_questions(config: Config, resume: bool) -> bool:
 
 
 def compare_questions(
-    config: Config, *, resume: bool = False, command: str = ""
+    config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
 ) -> QuestionsReport:
     """Ask every arm the same questions and leave the report in the run folder.
 
     Args:
         config: `data.train` names the questions, `questions` the documents and how much of both.
-        resume: Go on with the comparison in `config.output`; finished arms are not asked again.
+        folder: The run's; None: as `run_folder` names it.
+        resume: Go on with the comparison in it; finished arms are not asked again.
         command: The command line, for the report.
 
     Raises:
@@ -73,9 +74,9 @@ def compare_questions(
             "after the other",
             "leave it out",
         )
-    folder = run_folder(config, "compare", resume=resume)
-    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
-        config = saved_config(folder, config) if resume and folder.exists else config
+    folder = folder or run_folder(config, "compare", resume=resume)
+    with opened(config, folder, resume=resume) as config:
+        log.say(f"run folder: {folder.path}")
         if not folder.file(SHEET).is_file():
             _prepare(config, folder)
         facts = folder.read_as(FACTS, Facts)

@@ -5,26 +5,30 @@ from dataclasses import replace
 
 from tailorbird import log
 from tailorbird.arms.process import Nest
+from tailorbird.arms.saved import read_report
 from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.arms.worker import run_planned
-from tailorbird.config import Config, check_method, dump_config
+from tailorbird.config import Config, check_method
 from tailorbird.flows.finish import Story, finish
 from tailorbird.flows.folds import check_folds, run_folds
-from tailorbird.flows.output import reproduce, run_folder, saved_config
-from tailorbird.flows.prepare import prepare, with_default_model
+from tailorbird.flows.output import opened, reproduce, run_folder
+from tailorbird.flows.prepare import Prepared, prepare
 from tailorbird.processes import launched
 from tailorbird.records import ArmReport, Report, Split
-from tailorbird.runs.folder import ARM, CONFIG, REPORT
+from tailorbird.runs.folder import ARM, REPORT, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import ArmJob, read_arm
 
 
-def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
+def tune(
+    config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
+) -> Report:
     """Train one model and leave it, its scores and its report in the run folder.
 
     Args:
         config: What to do; `config.method.name` says how.
-        resume: Go on with the run in `config.output`.
+        folder: The run's; None: as `run_folder` names it.
+        resume: Go on with the run in it.
         command: The command line, for the report.
 
     Raises:
@@ -35,77 +39,52 @@ def tune(config: Config, *, resume: bool = False, command: str = "") -> Report:
         from tailorbird.train.launch import led
 
         with led():
-            return _tune(config, resume=resume, command=command)
-    return _tune(config, resume=resume, command=command)
+            return _tune(config, folder, resume, command)
+    return _tune(config, folder, resume, command)
 
 
-def _tune(config: Config, *, resume: bool, command: str) -> Report:
+def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -> Report:
     started = time.time()
     check_method(config)
     check_folds(config)
-    folder = run_folder(config, "tune", resume=resume, tell=False)
+    folder = place or run_folder(config, "tune", resume=resume)
+    command = command or reproduce("tune", folder)
+
+    def finished(prepared: Prepared, arm: ArmReport, place: RunFolder) -> Report:
+        folders = {arm.name: [place]}
+        story = Story("tune", prepared, folder, [arm], folders, command, started)
+        with Nest() as nest:
+            return finish(story, nest)
+
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None or has_search(folder)
-    kept = resume or together
-    with (
-        folder.locked(wait=together, forget=not together),
-        folder.emptied_when_refused(unless=kept),
-    ):
+    with opened(config, folder, resume=resume, together=together) as config:
         if resume and folder.file(REPORT).is_file():
             log.say("this run is finished")
-            return folder.read_as(REPORT, Report)
-        config = saved_config(folder, config) if resume and folder.exists else config
-        prepared = prepare(config, folder, _fits)
-        config = with_default_model(config, prepared.split)
-        folder.write(CONFIG, dump_config(config))
+            return read_report(folder)
+        prepared = prepare(config, folder, _settle)
         if config.data.folds is not None:
-            prepared, arm, places = run_folds(config, prepared, folder, _run)
             # The others are folds of the same arm, tested on other rows.
-            story = Story(
-                kind="tune",
-                config=config,
-                prepared=prepared,
-                folder=folder,
-                arms=[arm],
-                folders={arm.name: places[:1]},
-                command=command or reproduce("tune", folder),
-                started=started,
-            )
-            return _told(story)
-    job = ArmJob(config.method.name, config, prepared.split, folder, resume=resume)
-    job, found = with_best(job)
+            prepared, arm, places = run_folds(prepared, folder, _run)
+            return finished(prepared, arm, places[0])
+    job = ArmJob(config.method.name, prepared.config, prepared.split, folder, resume=resume)
+    job, search = with_best(job)
     with (
-        folder.locked(wait=found is not None, forget=found is None),
-        folder.emptied_when_refused(unless=kept),
+        folder.locked(wait=together, forget=not together),
+        folder.emptied_when_refused(unless=resume or together),
     ):
         if folder.file(REPORT).is_file():
-            return folder.read_as(REPORT, Report)
+            return read_report(folder)
         arm = replace(_run(job), run=".")
-        if found is not None:
-            arm = searched(arm, found, folder)
-        story = Story(
-            kind="tune",
-            config=job.config,
-            prepared=prepared,
-            folder=folder,
-            arms=[arm],
-            folders={arm.name: [folder]},
-            command=command or reproduce("tune", folder),
-            started=started,
-        )
-        report = _told(story)
-        folder.file(ARM).unlink()  # the report holds it; arm.json is for the arms of comparisons
-        return report
+        if search is not None:
+            arm = searched(arm, search, folder)
+        return finished(replace(prepared, config=job.config), arm, folder)
 
 
-def _fits(config: Config, split: Split) -> None:
+def _settle(config: Config, split: Split) -> Config:
     get_task(split.task).check(config, split.labels)
     check_folds(config, split.task)
-
-
-def _told(story: Story) -> Report:
-    with Nest() as nest:
-        return finish(story, nest)
+    return config
 
 
 def _run(job: ArmJob) -> ArmReport:

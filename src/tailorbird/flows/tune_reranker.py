@@ -13,6 +13,7 @@ from tailorbird.flows.tune_retriever import (
     in_common,
     prepare_pairs,
     query_changes,
+    retriever_report,
     sides_of,
     with_rate,
 )
@@ -24,7 +25,7 @@ from tailorbird.rag.pairs import Queries
 from tailorbird.rag.publish_gate import NEW, judge
 from tailorbird.rag.rerank import Reranker
 from tailorbird.rag.tune import DEPTH, RerankCandidates, load_reranker
-from tailorbird.records.retriever import RetrieverReport
+from tailorbird.records import RetrieverReport, RetrieverSections
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ def tune_reranker(
     gate = judge(values, settings.significance)
     words = f"the tuned reranker is {gate.words}{'' if gate.passed else '; it is not published'}"
     log.say(words)
-    report = RetrieverReport(
-        kind="reranker",
-        base=base,
+    sections = RetrieverSections(
+        tuned="reranker",
         published=gate.passed,
         words=words,
         before=mean_scores({name: values[name] for name in orders if name != NEW}),
@@ -89,6 +89,7 @@ def tune_reranker(
         **in_common(data, gate, fit),
         changes=query_changes(tested.queries, values[NONE], values[NEW], orders[NEW]),
     )
+    report = retriever_report(base, sections, gate, fit)
     return report, folder.file(MODEL).resolve()
 
 

@@ -36,8 +36,8 @@ from tailorbird.rag.tune import (
     make_pool,
     mine,
 )
-from tailorbird.records.retriever import QueryChange, RankingPair, RetrieverReport
-from tailorbird.runs.folder import CHECKPOINTS, CONFIG, MODEL, PAGE, REPORT, RunFolder
+from tailorbird.records import QueryChange, RankingPair, RetrieverReport, RetrieverSections
+from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 
 if TYPE_CHECKING:
     from tailorbird.train.ranking import RankingFit
@@ -133,9 +133,8 @@ def tune_embedder(
     published, words = _decide(gate, fused)
     log.say(words)
     found = [after.test.documents(place, 1.0) for place in range(len(values[NEW]))]
-    report = RetrieverReport(
-        kind="embedder",
-        base=grounds.embedder,
+    sections = RetrieverSections(
+        tuned="embedder",
         published=published,
         words=words,
         before=mean_scores({"dense": values[OLD_DENSE], "hybrid": fused["before"]}),
@@ -144,6 +143,7 @@ def tune_embedder(
         **in_common(data, gate, fit),
         changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], found),
     )
+    report = retriever_report(grounds.embedder, sections, gate, fit)
     weight = after.weight if data.words else None
     return Tuned(report, folder.file(MODEL).resolve(), vectors, weight)
 
@@ -151,7 +151,6 @@ def tune_embedder(
 def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
     """Return what the reports of embedders and rerankers tell alike, by the report's names."""
     return {
-        "tests": gate.tests,
         "wins": gate.wins,
         "losses": gate.losses,
         "ties": gate.ties,
@@ -162,20 +161,22 @@ def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, A
         "averages": {f"{share:g}": value for share, value in fit.averages.items()},
         "steps": fit.steps,
         "best_step": fit.best_step,
-        "seconds": fit.seconds,
         "curve": fit.curve,
     }
 
 
-def write_report(report: RetrieverReport, folder: RunFolder) -> None:
-    """Write report.json and report.html; what training needed is cleared away."""
-    import shutil
-
-    from tailorbird.report.retriever import render_retriever
-
-    folder.write_json(REPORT, report.to_json())
-    folder.write(PAGE, render_retriever(report))
-    shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
+def retriever_report(
+    base: str, sections: RetrieverSections, gate: Gate, fit: "RankingFit"
+) -> RetrieverReport:
+    """Return the report of a tuned embedder or reranker, but for how it was run."""
+    return RetrieverReport(
+        kind="retriever",
+        sections=sections,
+        comparisons=gate.tests,
+        model=base,
+        headline="ndcg@10",
+        seconds=fit.seconds,
+    )
 
 
 class _Ranked:

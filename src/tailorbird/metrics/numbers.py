@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable
 
-from tailorbird.metrics.names import is_share as is_share
-from tailorbird.metrics.names import metric_label as metric_label
-from tailorbird.metrics.names import metric_words as metric_words
+from tailorbird.metrics.names import (
+    is_share as is_share,
+    metric_label as metric_label,
+    metric_words as metric_words,
+)
 from tailorbird.records import Score
 
 ABSENT = "–"

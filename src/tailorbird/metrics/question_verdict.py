@@ -161,14 +161,15 @@ def break_evens(arms: Sequence[QuestionArmReport]) -> tuple[BreakEven, ...]:
 
 def becoming_current(report: QuestionsReport) -> str:
     """Return what it takes to answer from changed documents: indexing, or training again."""
-    if report.reindex_seconds is None:
+    seconds_again = report.sections.reindex_seconds
+    if seconds_again is None:
         return ""
     trained = [
         (arm.name, arm.cost.train_seconds)
         for arm in report.arms
         if arm.cost is not None and arm.cost.train_seconds and arm.status == "ok"
     ]
-    words = f"Becoming current took {duration(report.reindex_seconds)} of indexing again"
+    words = f"Becoming current took {duration(seconds_again)} of indexing again"
     if trained:
         name, seconds = max(trained, key=lambda pair: pair[1])
         words += f"; training {name} again would take {duration(seconds)}"
@@ -177,8 +178,8 @@ def becoming_current(report: QuestionsReport) -> str:
 
 
 def _price(report: QuestionsReport, seconds: float) -> str:
-    rate = report.price_per_hour
-    if rate is None or report.reindex_seconds is None:
+    rate, index_again = report.sections.price_per_hour, report.sections.reindex_seconds
+    if rate is None or index_again is None:
         return ""
-    index, train = (rate * s / 3600 for s in (report.reindex_seconds, seconds))
+    index, train = (rate * s / 3600 for s in (index_again, seconds))
     return f" (at {rate:g} an hour: {index:.4f} against {train:.4f})"

@@ -10,7 +10,7 @@ from tailorbird.planning.fits import Planner
 from tailorbird.planning.shape import read_shape
 from tailorbird.planning.terms import plan_memory
 from tailorbird.planning.work import work_of
-from tailorbird.records.planning import Fit
+from tailorbird.records.planning import DeviceFit
 from tailorbird.runs.memory_limit import memory_limit, started_by_us
 from tailorbird.tasks.job import ArmJob
 
@@ -52,7 +52,9 @@ def within_memory(job: ArmJob) -> ArmJob:
     return _decided(job, fit, planner, place, words)
 
 
-def _decided(job: ArmJob, fit: Fit, planner: Planner, place: PlannedDevice, words: str) -> ArmJob:
+def _decided(
+    job: ArmJob, fit: DeviceFit, planner: Planner, place: PlannedDevice, words: str
+) -> ArmJob:
     need = f"{job.name}: needs about {gib(fit.bytes)} of the {words}"
     if fit.fits:
         log.say(need)

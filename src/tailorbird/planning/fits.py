@@ -13,7 +13,7 @@ from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.shape import Shape
 from tailorbird.planning.terms import FIXED, plan_memory
 from tailorbird.planning.work import Work, settings_for
-from tailorbird.records.planning import Fit, MemoryPlan
+from tailorbird.records.planning import DeviceFit, MemoryPlan
 
 _SHORTEST, _SHORTER = 64, 2
 
@@ -78,7 +78,7 @@ class Planner:
         settings = settings_for(self.shape, self.config, get_method(method), self.work)
         return min(settings.micro_batch_size, settings.batch_size)
 
-    def fit(self, method: str, place: PlannedDevice, *, harmless: bool = False) -> Fit:
+    def fit(self, method: str, place: PlannedDevice, *, harmless: bool = False) -> DeviceFit:
         """Return whether a method fits a device, and the smallest change that makes it.
 
         Args:
@@ -88,7 +88,7 @@ class Planner:
         """
         need = self.memory(method, place).bytes
         fits = need * HEADROOM <= place.capacity_bytes
-        fit = Fit(method, place.name, place.capacity_bytes, need, fits)
+        fit = DeviceFit(method, place.name, place.capacity_bytes, need, fits)
         if fits:
             return fit
         for name, changes in self._changes(method, harmless):

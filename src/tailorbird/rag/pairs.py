@@ -8,8 +8,7 @@ import numpy as np
 
 from tailorbird.data.question_files import read_questions
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.records import Chunk
-from tailorbird.records.retriever import RankingPair
+from tailorbird.records import Chunk, RankingPair
 
 SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
 """Words that a generated query and its text have at least: less says nothing about meaning."""

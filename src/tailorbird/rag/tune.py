@@ -12,7 +12,7 @@ from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
 from tailorbird.models.weights import explained, keep_exact
 from tailorbird.rag.pairs import Corpus, Queries
-from tailorbird.records.retriever import RankingPair
+from tailorbird.records import RankingPair
 
 DEPTH = 10
 

@@ -53,7 +53,7 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class DeviceFit:
     """Whether a method fits a device, and the smallest change that makes it.
 
     Attributes:
@@ -205,7 +205,7 @@ class Plan:
     capacity_bytes: int
     workload: dict[str, Any]
     memory: tuple[MemoryPlan, ...]
-    fits: tuple[Fit, ...]
+    fits: tuple[DeviceFit, ...]
     why_not: dict[str, str] = field(default_factory=dict)
     peers: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -1,10 +1,10 @@
 """What a comparison on questions found: documents, fine-tuning, or both."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tailorbird.records.scores import Score
-from tailorbird.records.tuning import Comparison, Status, Verdict
+from tailorbird.records.tuning import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ class BreakEven:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionsReport:
-    """Everything a comparison on questions found.
+class QuestionSections:
+    """What the report of a comparison on questions has of its own.
 
     Attributes:
         counts: Questions per part.
@@ -134,7 +134,6 @@ class QuestionsReport:
         change_words: What was changed, in words.
     """
 
-    model: str
     source: str
     store: str
     counts: dict[str, int]
@@ -143,24 +142,9 @@ class QuestionsReport:
     hits: dict[str, Score]
     contamination: dict[str, float]
     budget: tuple[str, ...]
-    arms: tuple[QuestionArmReport, ...]
-    comparisons: tuple[Comparison, ...]
-    verdict: Verdict
     change_words: str = ""
     reindex_seconds: float | None = None
     break_even: tuple[BreakEven, ...] = ()
     disagreements: tuple[ShownQuestion, ...] = ()
     price_per_hour: float | None = None
     notes: tuple[str, ...] = ()
-    headline: str = "answer_match"
-    command: str = ""
-    created: str = ""
-    seconds: float = 0.0
-    environment: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    schema_version: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, ``schema_version`` and ``kind`` first."""
-        plain = asdict(self)
-        return {"schema_version": plain.pop("schema_version"), "kind": "questions"} | plain

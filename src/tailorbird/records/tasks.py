@@ -24,6 +24,10 @@ class TaskSpec:
         headline: The metric of the verdict; validations are judged by it too, where a head answers.
         second: The metric shown beside it.
         baseline: The arm that does not look at the text.
+        purpose: What a model of it does, for its card; of a ``{noun}`` or ``{what}``, ``{count}``
+            labels with their noun, or by ``{data}``.
+        caveat: What to beware of in its answers, for its card.
+        label: What a label is called, one and several.
         head: Whether a head answers, with labels or numbers, and not the model in words.
         prompts: Whether prompts are answered in words.
         per_word: Whether there is an answer for each word, and not one for the text.
@@ -39,6 +43,9 @@ class TaskSpec:
     headline: str
     second: str
     baseline: str
+    purpose: str
+    caveat: str
+    label: tuple[str, str] = ("label", "labels")
     head: bool = True
     prompts: bool = False
     per_word: bool = False
@@ -60,86 +67,57 @@ class TaskSpec:
         return self.problem == NUMBERS
 
     @property
-    def label_words(self) -> str:
-        """What the labels are called, in words."""
-        return "classes" if self.one_label else "targets" if self.numbers else "labels"
+    def examples(self) -> str:
+        """What its rows are called where they are counted."""
+        return "examples" if self.head else "conversations" if self.prompts else "texts"
 
 
-TASKS: dict[TaskName, TaskSpec] = {
-    "classification": TaskSpec(
-        "classification",
-        "Classification",
-        "one label",
-        "labels",
-        "single_label_classification",
-        ("cross_entropy", "focal"),
-        "accuracy",
-        "macro_f1",
-        "majority",
+_FLUENT = (
+    "It writes as fluently when it is wrong as when it is right: check what it says before acting "
+    "on it."
+)
+TASKS: dict[TaskName, TaskSpec] = {spec.name: spec for spec in (
+    TaskSpec(
+        "classification", "Classification", "one label", "labels", "single_label_classification",
+        ("cross_entropy", "focal"), "accuracy", "macro_f1", "majority",
+        "Tells {count} of {noun} apart.",
+        "It always answers with one of its {count}, also for a text that belongs to none.",
+        ("class", "classes"),
     ),
-    "multilabel": TaskSpec(
-        "multilabel",
-        "Multi-label classification",
-        "any number of labels",
-        "several labels",
-        "multi_label_classification",
-        ("bce",),
-        "macro_f1",
-        "micro_f1",
-        "majority",
+    TaskSpec(
+        "multilabel", "Multi-label classification", "any number of labels", "several labels",
+        "multi_label_classification", ("bce",), "macro_f1", "micro_f1", "majority",
+        "Gives {what} any number of {count}.",
+        "It gives the labels whose probability reaches their threshold (`target.json`, chosen on "
+        "validation), which may be none.",
     ),
-    "regression": TaskSpec(
-        "regression",
-        "Regression",
-        "numbers",
-        "numbers",
-        "regression",
-        ("mse", "mae", "huber"),
-        "r2",
-        "spearman",
-        "mean",
+    TaskSpec(
+        "regression", "Regression", "numbers", "numbers", "regression",
+        ("mse", "mae", "huber"), "r2", "spearman", "mean",
+        "Gives {what} {numbers}.",
+        "It gives a number for every text, also for one unlike all it was trained on.",
+        ("target", "targets"),
     ),
-    "tokens": TaskSpec(
-        "tokens",
-        "Token classification",
-        "a label per word",
-        "a label per word",
-        "single_label_classification",
-        ("cross_entropy", "focal"),
-        "entity_f1",
-        "macro_f1",
-        "majority",
-        per_word=True,
-        pipeline=("token-classification", "Token classification"),
+    TaskSpec(
+        "tokens", "Token classification", "a label per word", "a label per word",
+        "single_label_classification", ("cross_entropy", "focal"), "entity_f1", "macro_f1",
+        "majority", "Gives each word of a text one of {count}.",
+        "It labels every word, also in texts unlike all it was trained on; words beyond its "
+        "longest input are left outside.",
+        per_word=True, pipeline=("token-classification", "Token classification"),
     ),
-    "generation": TaskSpec(
-        "generation",
-        "Instructions and chats",
-        "written answers",
-        "written answers",
-        "",
-        (),
-        "token_f1",
-        "perplexity",
-        "nearest",
-        head=False,
-        prompts=True,
-        pipeline=_WRITES,
+    TaskSpec(
+        "generation", "Instructions and chats", "written answers", "written answers", "", (),
+        "token_f1", "perplexity", "nearest",
+        "Writes answers to prompts like those of {data}.", _FLUENT,
+        head=False, prompts=True, pipeline=_WRITES,
     ),
-    "text": TaskSpec(
-        "text",
-        "Language modelling",
-        "plain text",
-        "plain text",
-        "",
-        (),
-        "loss",
-        "perplexity",
-        "base",
-        head=False,
-        pipeline=_WRITES,
+    TaskSpec(
+        "text", "Language modelling", "plain text", "plain text", "", (),
+        "loss", "perplexity", "base", "Reads on in texts like those of {data}.", _FLUENT,
+        head=False, pipeline=_WRITES,
     ),
-}
+)}  # fmt: skip
 
 
 def has_head(task: str) -> bool:

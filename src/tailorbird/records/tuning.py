@@ -1,6 +1,6 @@
 """Examples, scores and reports: what tuning and comparing hand on."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
@@ -307,41 +307,7 @@ class DataSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Everything a run found; `report.json` is this, `report.html` draws it.
+class TuningSections:
+    """What reports of `tailor tune` and `tailor compare` have of their own."""
 
-    Attributes:
-        headline: The metric that the verdict is decided on, a key of every arm's scores.
-    """
-
-    kind: Literal["tune", "compare", "rag"]
     data: DataSummary
-    arms: tuple[ArmReport, ...]
-    verdict: Verdict
-    comparisons: tuple[Comparison, ...] = ()
-    model: str = ""
-    command: str = ""
-    created: str = ""
-    seconds: float = 0.0
-    environment: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    headline: str = "accuracy"
-    schema_version: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, ``schema_version`` and ``kind`` first."""
-        plain = asdict(self)
-        head = {"schema_version": plain.pop("schema_version"), "kind": plain.pop("kind")}
-        return head | plain
-
-
-def report_from_json(plain: dict[str, Any]) -> Report:
-    """Rebuild a `Report` from what `Report.to_json` made.
-
-    Raises:
-        KeyError: A required key is missing.
-        TypeError: A key is not known.
-    """
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Report).validate_python(plain)

@@ -9,7 +9,7 @@ from tailorbird.metrics.cost import rank_cost
 from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.numbers import ABSENT
 from tailorbird.metrics.verdict import FLOORS
-from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, has_head
+from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def second_metric(report: Report) -> str | None:
     headline = headline_metric(report)
     same = {"loss", "perplexity"} if headline in ("loss", "perplexity") else {headline}
     names = [name for arm in report.arms for name in arm.test if name not in same]
-    own = [TASKS[report.data.task].second] if has_head(report.data.task) else []
+    own = [spec_of(report).second] if spec_of(report).head else []
     usual = next((name for name in (*own, "macro_f1", "perplexity", "loss") if name in names), None)
     return usual or next(iter(names), None)
 
@@ -69,14 +69,19 @@ def by_score(report: Report) -> list[ArmReport]:
 
 def reads_labels(report: Report) -> bool:
     """Tell whether the answers are labels or numbers, and not words that a model writes."""
-    return has_head(report.data.task)
+    return spec_of(report).head
+
+
+def spec_of(report: Report) -> TaskSpec:
+    """Return the facts of the task."""
+    return TASKS[report.data.task]
 
 
 def noun(report: Report) -> str:
     """Return what one test example is called: a text (or two) to read, or a prompt to answer."""
     if "pair" in report.data.columns and reads_labels(report):
         return "pair"
-    return "prompt" if report.data.task == "generation" else "text"
+    return "prompt" if spec_of(report).prompts else "text"
 
 
 def answered(report: Report) -> int:
@@ -87,9 +92,9 @@ def answered(report: Report) -> int:
 
 def only_read(report: Report) -> int:
     """Return how many test prompts the losses are of, where those are more than were answered."""
-    known = any({"loss", "perplexity"} & arm.test.keys() for arm in report.arms)
+    has_loss = any({"loss", "perplexity"} & arm.test.keys() for arm in report.arms)
     tests = report.data.counts.get("test", 0)
-    return tests if known and tests > answered(report) else 0
+    return tests if has_loss and tests > answered(report) else 0
 
 
 def label(report: Report, name: str) -> str:
@@ -101,8 +106,8 @@ def label(report: Report, name: str) -> str:
 
 def words(report: Report, name: str) -> str:
     """Return a metric's name for the middle of a sentence."""
-    told = label(report, name)
-    return told.lower() if told != metric_label(name) else metric_words(name)
+    heading = label(report, name)
+    return heading.lower() if heading != metric_label(name) else metric_words(name)
 
 
 def by_interest(report: Report) -> list[ArmReport]:
@@ -142,8 +147,8 @@ def trainings(report: Report, arm: ArmReport) -> list[tuple[int, float]]:
 def make_seconds(arm: ArmReport) -> float | None:
     """Return search and training time together; None where nothing was trained."""
     parts = [arm.cost.search_seconds, arm.cost.train_seconds]
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    seconds = [part for part in parts if part is not None]
+    return sum(seconds) if seconds else None
 
 
 def total_seconds(arm: ArmReport) -> float | None:
@@ -220,16 +225,16 @@ def score_domain(
     """
     # The perplexity of a run that came apart is infinite, and no axis reaches there.
     finite = [s for s in scores if all(map(math.isfinite, (s.low, s.value, s.high)))]
-    kept = finite
+    visible = finite
     if narrow and finite:
         way = sign(metric)
         top = max(way * score.value for score in finite)
         # Of what goes up to 1, a quarter is far; a loss or a perplexity is far at twice the best.
         reach = 0.25 if is_at_most_one(metric) else abs(top if scale is None else scale)
         near = [score for score in finite if way * score.value > top - reach]
-        kept = near if len(near) >= 3 else finite
-    low = min((score.low for score in kept), default=0.0)
-    high = max((score.high for score in kept), default=1.0)
+        visible = near if len(near) >= 3 else finite
+    low = min((score.low for score in visible), default=0.0)
+    high = max((score.high for score in visible), default=1.0)
     margin = 0.06 * (high - low) or 0.05
     return low - margin, high + margin
 

@@ -13,6 +13,7 @@ from tailorbird.report.arms import (
     headline_metric,
     noun,
     score_domain,
+    spec_of,
     total_seconds,
     trainings,
     words,
@@ -27,23 +28,25 @@ def scatter(report: Report) -> str:
     """Say how to read quality against cost, and what fell off the axis."""
     name = headline_metric(report)
     up = "Higher is better" if sign(name) > 0 else "Up is better (lower numbers)"
-    told = [f"{up}, further left is cheaper; the line joins the arms that no other beats on both."]
+    sentences = [
+        f"{up}, further left is cheaper; the line joins the arms that no other beats on both."
+    ]
     best = arm_named(report, report.verdict.best)
     if best is not None:
-        told.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
+        sentences.append(f"The shaded band is the 95 % interval of the best score ({best.name}).")
     if any(trainings(report, arm) for arm in report.arms):
-        told.append("A small ring is one training of an arm that was trained more than once.")
-    told.append(
+        sentences.append("A small ring is one training of an arm that was trained more than once.")
+    sentences.append(
         f"Time is search, training and answering {PREDICTIONS:,} {noun(report)}s together, "
         "on this machine."
     )
-    drawn = [arm for arm in finished(report) if total_seconds(arm) is not None]
-    domain = score_domain([arm.test[name] for arm in drawn], narrow=True, metric=name)
+    timed = [arm for arm in finished(report) if total_seconds(arm) is not None]
+    domain = score_domain([arm.test[name] for arm in timed], narrow=True, metric=name)
     worst = domain[0] if sign(name) > 0 else domain[1]
-    below = [arm.name for arm in drawn if sign(name) * (arm.test[name].value - worst) < 0]
+    below = [arm.name for arm in timed if sign(name) * (arm.test[name].value - worst) < 0]
     if below:
-        told.append(f"Far below the axis: {', '.join(below)}.")
-    return " ".join(told)
+        sentences.append(f"Far below the axis: {', '.join(below)}.")
+    return " ".join(sentences)
 
 
 def machine(report: Report) -> str:
@@ -60,8 +63,8 @@ def machine(report: Report) -> str:
 
 def learning(arm: ArmReport, task: str = "classification") -> str:
     """Say whether training stopped too early, too late, or about right."""
-    if told := overfitting(arm, task):
-        return told
+    if words := overfitting(arm, task):
+        return words
     points = [p for p in arm.curve if math.isfinite(p.validation_loss)]
     if len(points) < 2:
         return ""
@@ -108,8 +111,10 @@ def per_class(arm: ArmReport) -> str:
 
 def slice_loss(report: Report) -> str:
     """Name what slices are compared by."""
-    named = {"classification": "Wrong", "regression": "Distance in standard deviations"}
-    return named.get(report.data.task, "Loss in nats")
+    spec = spec_of(report)
+    if spec.numbers:
+        return "Distance in standard deviations"
+    return "Wrong" if spec.one_label else "Loss in nats"
 
 
 def slices(arm: ArmReport) -> str:
@@ -140,7 +145,7 @@ def unlearnt(report: Report) -> str:
         return "Always giving the mean of the test numbers would reach an R² of 0."
     counts = report.data.class_counts
     tests = sum(count.get("test", 0) for count in counts.values())
-    if headline_metric(report) != "accuracy" or report.data.task != "classification" or not tests:
+    if headline_metric(report) != "accuracy" or not spec_of(report).one_label or not tests:
         return ""
     most = max(counts, key=lambda name: counts[name].get("train", 0))
     share = numbers.percent(counts[most].get("test", 0) / tests)

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from tailorbird.metrics import numbers
-from tailorbird.records import TASKS, ArmReport, Report
+from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions
 from tailorbird.report.arms import (
     answered,
@@ -15,11 +15,16 @@ from tailorbird.report.arms import (
     model_scores,
     noun,
     only_read,
-    reads_labels,
+    spec_of,
 )
-from tailorbird.report.card_use import HUB_NAMES as HUB_NAMES
-from tailorbird.report.card_use import base_name, how_to_use, is_on_hub, library_of
-from tailorbird.report.card_use import method_of as method_of
+from tailorbird.report.card_use import (
+    HUB_NAMES as HUB_NAMES,
+    base_name,
+    how_to_use,
+    is_on_hub,
+    library_of,
+    method_of as method_of,
+)
 from tailorbird.report.confusion import confused_pairs
 from tailorbird.report.places import without_places
 from tailorbird.terminal import one_line
@@ -67,7 +72,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
     front: dict[str, Any] = {"library_name": library_of(arm)}
     if is_on_hub(report):
         front["base_model"] = base_name(report)
-    front["pipeline_tag"] = TASKS[report.data.task].pipeline[0]
+    front["pipeline_tag"] = spec_of(report).pipeline[0]
     front["tags"] = ["tailorbird", method]
     if arm.test:
         front["metrics"] = sorted({HUB_METRICS.get(name, name) for name, _ in model_scores(arm)})
@@ -77,7 +82,7 @@ def _front_matter(report: Report, arm: ArmReport) -> str:
 
 def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
     name = _dataset(report)
-    kind, words = TASKS[report.data.task].pipeline
+    kind, words = spec_of(report).pipeline
     return {
         "name": f"{arm.name}-{PurePath(name).stem}",
         "results": [
@@ -100,7 +105,7 @@ def _model_index(report: Report, arm: ArmReport) -> dict[str, Any]:
 def _summary(report: Report, arm: ArmReport) -> str:
     data = report.data
     name = headline_metric(report)
-    rows = f"training {'pair' if data.task == 'generation' else noun(report)}"
+    rows = f"training {'pair' if spec_of(report).prompts else noun(report)}"
     words = [
         f"{_purpose(report)} Made from {_line(base_name(report)) or 'an unnamed base model'} by "
         f"{_line(method_of(arm))} with tailorbird, on "
@@ -133,19 +138,15 @@ def _of_method(name: str, arm: ArmReport) -> str:
 
 
 def _purpose(report: Report) -> str:
-    if report.data.task == "generation":
-        return f"Writes answers to prompts like those of {_line(_dataset(report))}."
-    if report.data.task == "text":
-        return f"Reads on in texts like those of {_line(_dataset(report))}."
-    count, what = len(report.data.labels), f"{noun(report)}s"
-    if report.data.task == "multilabel":
-        return f"Gives {what} any number of {numbers.plural(count, 'label')}."
-    if report.data.task == "tokens":
-        return f"Gives each word of a text one of {numbers.plural(count, 'label')}."
-    if report.data.task == "regression":
-        names = ", ".join(_line(name) for name in report.data.labels[:5])
-        return f"Gives {what} {'a number' if count == 1 else 'numbers'}: {names}."
-    return f"Tells {numbers.plural(count, 'class', 'classes')} of {noun(report)} apart."
+    names = ", ".join(_line(name) for name in report.data.labels[:5])
+    several = "a number" if len(report.data.labels) == 1 else "numbers"
+    facts = {"count": _count(report), "data": _line(_dataset(report))}
+    facts |= {"noun": noun(report), "what": f"{noun(report)}s", "numbers": f"{several}: {names}"}
+    return spec_of(report).purpose.format(**facts)
+
+
+def _count(report: Report) -> str:
+    return numbers.plural(len(report.data.labels), *spec_of(report).label)
 
 
 def _scores(report: Report, arm: ArmReport) -> str:
@@ -187,10 +188,10 @@ def _trained(arm: ArmReport) -> str:
 
 def _limits(report: Report, arm: ArmReport) -> str:
     name = _line(_dataset(report))
-    known = [
+    limits = [
         f"- Meant for {noun(report)}s like those of {name}; its scores say nothing about other "
         f"{noun(report)}s, other languages or later times.",
-        *_manner(report),
+        f"- {spec_of(report).caveat.format(count=_count(report))}",
         *_forgotten(arm),
         *_weak_classes(arm),
         *_mistakes(report, arm),
@@ -201,25 +202,7 @@ def _limits(report: Report, arm: ArmReport) -> str:
             if f.level == "warning"
         ),
     ]
-    return "\n".join(["## Intended use and limits\n", *known, ""])
-
-
-def _manner(report: Report) -> list[str]:
-    if not reads_labels(report):
-        return [
-            "- It writes as fluently when it is wrong as when it is right: check what it says "
-            "before acting on it."
-        ]
-    if report.data.task == "regression":
-        return ["- It gives a number for every text, also for one unlike all it was trained on."]
-    if report.data.task == "tokens":
-        return ["- It labels every word, also in texts unlike all it was trained on; words beyond "
-                "its longest input are left outside."]  # fmt: skip
-    if report.data.task == "multilabel":
-        return ["- It gives the labels whose probability reaches their threshold (`target.json`, "
-                "chosen on validation), which may be none."]  # fmt: skip
-    classes = numbers.plural(len(report.data.labels), "class", "classes")
-    return [f"- It always answers with one of its {classes}, also for a text that belongs to none."]
+    return "\n".join(["## Intended use and limits\n", *limits, ""])
 
 
 def _forgotten(arm: ArmReport) -> list[str]:
@@ -265,7 +248,7 @@ def _confidence(arm: ArmReport) -> list[str]:
 def _data(report: Report) -> str:
     data = report.data
     counts = ", ".join(f"{part} {count:,}" for part, count in data.counts.items())
-    shown = ", ".join(_line(label) for label in data.labels[:30])
+    labels = ", ".join(_line(label) for label in data.labels[:30])
     more = f" and {len(data.labels) - 30} more" if len(data.labels) > 30 else ""
     lines = [
         f"{_line(_dataset(report))}: {counts}{f' ({_line(data.how)})' if data.how else ''}.",
@@ -273,11 +256,8 @@ def _data(report: Report) -> str:
     ]
     if data.form:
         lines += [f"The rows were {_line(data.form)}.", ""]
-    if shown:
-        what = {"multilabel": "Labels", "regression": "Targets", "tokens": "Labels"}.get(
-            data.task, "Classes"
-        )
-        lines += [f"{what}: {shown}{more}.", ""]
+    if labels:
+        lines += [f"{spec_of(report).label[1].capitalize()}: {labels}{more}.", ""]
     return "\n".join(["## What it was trained on\n", *lines])
 
 

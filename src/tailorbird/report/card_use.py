@@ -5,7 +5,7 @@ from pathlib import Path
 from tailorbird.config.method import METHODS, PEFT, PLAIN, method_library, method_spec
 from tailorbird.metrics.cost import BASE
 from tailorbird.records import ArmReport, Report
-from tailorbird.report.arms import flatten, noun, reads_labels
+from tailorbird.report.arms import flatten, noun, reads_labels, spec_of
 
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 NEW_TOKENS = 256
@@ -57,7 +57,7 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
         snippet = _classifier(report, arm, f"{run}/model")
     else:
         snippet = _writer(report, arm, f"{run}/model")
-        parts += [_TEMPLATE, ""] if report.data.task == "generation" else []
+        parts += [_TEMPLATE, ""] if spec_of(report).prompts else []
     if snippet:
         by_itself = "import tailorbird" not in snippet
         parts += ["Without tailorbird:\n" if by_itself else "In Python:\n"]
@@ -78,22 +78,21 @@ _TEMPLATE = (
 
 def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     """Return plain transformers or PEFT code where these can load it; else tailorbird's, or ''."""
-    library, pairs = method_library(method_of(arm)), noun(report) == "pair"
-    words = report.data.task == "tokens"
+    library, pairs, spec = method_library(method_of(arm)), noun(report) == "pair", spec_of(report)
     if _is_bi_encoder(arm):
-        given = {"regression": "values", "multilabel": "labels"}.get(report.data.task, "label")
+        attribute = "values" if spec.numbers else "labels" if spec.several_labels else "label"
         return (
             "import tailorbird\n\n"
             f'model = tailorbird.load("{folder.removesuffix("/model")}")\n'
-            f'print(model.predict([("a text", "another")])[0].{given})'
+            f'print(model.predict([("a text", "another")])[0].{attribute})'
         )
-    if library == PLAIN and words:
+    if library == PLAIN and spec.per_word:
         return (
             "from transformers import pipeline\n\n"
             f'label = pipeline("token-classification", model="{folder}")\n'
             'print(label("a text"))'
         )
-    if library == PLAIN and (pairs or report.data.task != "classification"):
+    if library == PLAIN and (pairs or not spec.one_label):
         return (
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
             f'model = AutoModelForSequenceClassification.from_pretrained("{folder}").eval()\n'
@@ -108,7 +107,7 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
         )
     if library != PEFT:
         return ""
-    kind = f"AutoModelFor{'Token' if words else 'Sequence'}Classification"
+    kind = f"AutoModelFor{'Token' if spec.per_word else 'Sequence'}Classification"
     more = f", num_labels={len(report.data.labels)}"
     return f"{_peft_model(report, arm, folder, kind, more)}\n{_logits(report, folder)}"
 
@@ -122,13 +121,13 @@ def _logits(report: Report, folder: str) -> str:
     texts = '"a text", "another"' if noun(report) == "pair" else '"a text"'
     code = f'logits = model(**tokenizer({texts}, return_tensors="pt").to(model.device)).logits'
     read = f'import json\n\ntarget = json.load(open("{folder.removesuffix("model")}target.json"))'
-    if report.data.task == "multilabel":
+    if spec_of(report).several_labels:
         return (
             f"{read}\n{code}\n"
             'answers = zip(target["labels"], logits.sigmoid()[0].tolist(), target["thresholds"])\n'
             "labels = [label for label, probability, least in answers if probability >= least]"
         )
-    if report.data.task == "regression":
+    if spec_of(report).numbers:
         return (
             f"{read}\n{code}\n"
             "values = [x * d + m for x, d, m in zip("
@@ -162,7 +161,7 @@ def _ask(report: Report, arm: ArmReport) -> str:
     settings = dict(flatten(report.settings)) | dict(flatten(arm.settings))
     tokens = settings.get("generate.max_new_tokens", "")
     most = tokens if tokens.isdigit() else NEW_TOKENS
-    if report.data.task == "text":
+    if not spec_of(report).prompts:
         read = 'inputs = tokenizer("a text", return_tensors="pt").to(model.device)\n'
     else:
         read = (

@@ -8,7 +8,7 @@ LEVELS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Mistake:
     """Test texts of one class that were taken for another."""
 
     label: str
@@ -23,7 +23,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class HeatCell:
     """One cell of the heat map; ``level`` is 0 for none to 9 for the whole row."""
 
     count: int
@@ -34,10 +34,10 @@ class Cell:
 Matrix = Sequence[Sequence[int]]
 
 
-def confused_pairs(labels: Sequence[str], confusion: Matrix, most: int = 20) -> list[Pair]:
+def confused_pairs(labels: Sequence[str], confusion: Matrix, most: int = 20) -> list[Mistake]:
     """Return the most frequent mistakes, largest first."""
     pairs = [
-        Pair(labels[i], labels[j], count, sum(row))
+        Mistake(labels[i], labels[j], count, sum(row))
         for i, row in enumerate(confusion[: len(labels)])
         for j, count in enumerate(row[: len(labels)])
         if i != j and count
@@ -45,12 +45,15 @@ def confused_pairs(labels: Sequence[str], confusion: Matrix, most: int = 20) -> 
     return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:most]
 
 
-def heat_map(labels: Sequence[str], confusion: Matrix) -> list[tuple[str, list[Cell]]]:
+def heat_map(labels: Sequence[str], confusion: Matrix) -> list[tuple[str, list[HeatCell]]]:
     """Return one row per true class, or nothing when there are too many to read."""
     if not confusion or len(labels) != len(confusion) or len(labels) > HEAT_MAP_CLASSES:
         return []
     return [
-        (labels[i], [Cell(count, _level(count, sum(row)), i == j) for j, count in enumerate(row)])
+        (
+            labels[i],
+            [HeatCell(count, _level(count, sum(row)), i == j) for j, count in enumerate(row)],
+        )
         for i, row in enumerate(confusion)
     ]
 

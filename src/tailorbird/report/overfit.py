@@ -3,7 +3,7 @@
 import math
 
 from tailorbird.metrics import numbers
-from tailorbird.records import ArmReport, CurvePoint, Report
+from tailorbird.records import ArmReport, CurvePoint, Report, has_head
 
 RISE = 0.02
 """Validation losses move by a hundredth or so from one look to the next."""
@@ -45,15 +45,15 @@ def chosen_overfitting(report: Report) -> str:
 
 
 def _done(arm: ArmReport, points: list[CurvePoint], task: str) -> str:
-    if task in ("generation", "text"):
-        kept = max(points, key=lambda p: (-p.validation_loss, p.validation_accuracy))
+    if not has_head(task):
+        best = max(points, key=lambda p: (-p.validation_loss, p.validation_accuracy))
     else:
-        kept = max(points, key=lambda p: (p.validation_accuracy, -p.validation_loss))
-    words = f"the weights of epoch {_epoch(kept)}, the best on validation, are the ones kept"
-    asked = arm.settings.get("train", {}).get("epochs")
-    if asked is None or points[-1].epoch > asked - 0.01:
+        best = max(points, key=lambda p: (p.validation_accuracy, -p.validation_loss))
+    words = f"the weights of epoch {_epoch(best)}, the best on validation, are the ones kept"
+    epochs = arm.settings.get("train", {}).get("epochs")
+    if epochs is None or points[-1].epoch > epochs - 0.01:
         return words
-    return f"training was stopped early, at epoch {_epoch(points[-1])} of {asked:g}, and {words}"
+    return f"training was stopped early, at epoch {_epoch(points[-1])} of {epochs:g}, and {words}"
 
 
 def _epoch(point: CurvePoint) -> str:

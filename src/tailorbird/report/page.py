@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tailorbird.metrics import numbers
 from tailorbird.metrics.names import LOWER_IS_BETTER
 from tailorbird.records import (
-    TASKS,
     ArmReport,
     ClassScore,
     Neighbour,
@@ -19,9 +18,8 @@ from tailorbird.records import (
     WrongExample,
     has_head,
 )
-from tailorbird.report import arms, captions
-from tailorbird.report import search as looks
-from tailorbird.report.confusion import Cell, Pair, confused_pairs, heat_map
+from tailorbird.report import arms, captions, search as looks
+from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
 from tailorbird.report.document import TEMPLATES, moment, page_environment
 from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.places import without_places
@@ -31,7 +29,7 @@ from tailorbird.report.scatter import cost_scatter
 from tailorbird.report.written import (
     ROWS_OPEN,
     WORST_OPEN,
-    Written,
+    ShownText,
     clip,
     leading,
     shown_examples,
@@ -68,12 +66,12 @@ class ArmView:
     loss: str = ""
     accuracy: str = ""
     calibration: str = ""
-    heat: list[tuple[str, list[Cell]]] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
+    heat: list[tuple[str, list[HeatCell]]] = field(default_factory=list)
+    pairs: list[Mistake] = field(default_factory=list)
     classes: list[ClassScore] = field(default_factory=list)
     errors: list[WrongExample] = field(default_factory=list)
     residuals: list[str] = field(default_factory=list)
-    worst: list[Written] = field(default_factory=list)
+    worst: list[ShownText] = field(default_factory=list)
     says: dict[str, str] = field(default_factory=dict)
     scores: list[tuple[str, str, Score]] = field(default_factory=list)
     costs: list[tuple[str, str]] = field(default_factory=list)
@@ -90,13 +88,13 @@ def _context(report: Report) -> dict[str, Any]:
     name = arms.headline_metric(report)
     ranked = arms.by_score(report)
     scored = arms.finished(report)
-    chosen = arms.arm_named(report, report.verdict.recommended or report.verdict.best)
+    pick = arms.arm_named(report, report.verdict.recommended or report.verdict.best)
     return {
         "report": report,
         "metric": name,
         "second": arms.second_metric(report),
         "ranked": ranked,
-        "chosen": chosen if chosen and chosen.test else None,
+        "chosen": pick if pick and pick.test else None,
         "views": [_view(report, arm) for arm in arms.by_interest(report)],
         "ids": {arm.name: _id(report, arm) for arm in report.arms},
         "several": len(report.arms) > 1,
@@ -151,7 +149,8 @@ def _environment(report: Report) -> "Environment":
     environment.globals["says"] = captions
     environment.globals["looks"] = looks
     environment.globals["kind"] = _head_spec(report)
-    environment.globals["share_loss"] = report.data.task == "classification"
+    environment.globals["spec"] = arms.spec_of(report)
+    environment.globals["share_loss"] = arms.spec_of(report).one_label
     environment.globals["noun"] = arms.noun(report)
     environment.globals["reads_labels"] = arms.reads_labels(report)
     environment.globals["answered"] = arms.answered(report)
@@ -164,8 +163,8 @@ def _environment(report: Report) -> "Environment":
 
 def _mean(seeds: Sequence[SeedScore], part: str, name: str) -> float | None:
     scores = [getattr(seed, part) for seed in seeds]
-    known = [score[name] for score in scores if name in score]
-    return sum(known) / len(known) if known else None
+    values = [score[name] for score in scores if name in score]
+    return sum(values) / len(values) if values else None
 
 
 def _unbroken(write: Any) -> Any:
@@ -192,7 +191,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
     labels = report.data.labels
     is_chosen = arm.name == report.verdict.recommended
     heat = heat_map(labels, arm.confusion)
-    single = report.data.task == "classification"
+    single = arms.spec_of(report).one_label
     surest = sorted(arm.errors, key=lambda e: -e.confidence if single else -e.loss)
     # A text that stands in the test more than once is shown once.
     surest = list({(e.text, e.label, e.predicted): e for e in reversed(surest)}.values())[::-1]
@@ -212,7 +211,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
         ],
         residuals=residual_plots(arm.residuals),
         worst=worst(report, arm),
-        says={name: told.replace(" %", "\u00a0%") for name, told in _says(report, arm).items()},
+        says={name: words.replace(" %", "\u00a0%") for name, words in _says(report, arm).items()},
         scores=_scores(report, arm),
         costs=[
             (part.heading, part.write(value))
@@ -238,7 +237,7 @@ def _says(report: Report, arm: ArmReport) -> dict[str, str]:
 def _curve_name(report: Report) -> str:
     if not arms.reads_labels(report):
         return "Next-token accuracy, validation"
-    return f"Validation {numbers.metric_words(TASKS[report.data.task].headline)}"
+    return f"Validation {numbers.metric_words(arms.spec_of(report).headline)}"
 
 
 def _curve_is_share(report: Report) -> bool:
@@ -248,7 +247,7 @@ def _curve_is_share(report: Report) -> bool:
 
 def _head_spec(report: Report) -> TaskSpec | None:
     """Return the facts of the task where a head answers."""
-    return TASKS[report.data.task] if has_head(report.data.task) else None
+    return arms.spec_of(report) if has_head(report.data.task) else None
 
 
 def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
@@ -258,8 +257,8 @@ def _scores(report: Report, arm: ArmReport) -> list[tuple[str, str, Score]]:
     if headline in arm.model_test:
         words = f"{arms.label(report, headline)}, saved model"
         scores.insert(1, (headline, words, arm.model_test[headline]))
-    told = [arms.headline_metric(report)] if arms.reads_labels(report) else list(arm.validation)
-    for name in told:
+    names = [arms.headline_metric(report)] if arms.reads_labels(report) else list(arm.validation)
+    for name in names:
         if name in arm.validation:
             heading = f"Validation {arms.words(report, name)}"
             scores.append((name, heading, arm.validation[name]))
@@ -307,5 +306,5 @@ def _costs(report: Report) -> list[CostPart]:
 
 def _parts(report: Report) -> list[str]:
     """Return the data parts in reading order."""
-    known = [part for part in ("train", "validation", "test") if part in report.data.counts]
-    return known + [part for part in report.data.counts if part not in known]
+    usual = [part for part in ("train", "validation", "test") if part in report.data.counts]
+    return usual + [part for part in report.data.counts if part not in usual]

@@ -46,7 +46,7 @@ class Rect:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NamePlace:
     """Where a name stands; ``foot`` is the end of the line from its dot."""
 
     rect: Rect
@@ -64,7 +64,7 @@ class Place:
 
 def place_names(
     dots: Sequence[tuple[float, float, str]], obstacles: Sequence[Rect], bounds: Rect
-) -> list[Place]:
+) -> list[NamePlace]:
     """Choose a place per name, in a few rounds so that early names may give way to later ones.
 
     Args:
@@ -87,7 +87,7 @@ def place_names(
     return places
 
 
-def _candidates(x: float, y: float, name: str) -> list[Place]:
+def _candidates(x: float, y: float, name: str) -> list[NamePlace]:
     width = GLYPH * len(name)
     places = []
     for distance in DISTANCES:
@@ -100,16 +100,18 @@ def _candidates(x: float, y: float, name: str) -> list[Place]:
             rect = Rect(left, middle - HALF_LINE, left + width, middle + HALF_LINE)
             anchor = {0: "middle", 1: "start", -1: "end"}[int(side)]
             gap = math.copysign(2, side) if side else 0
-            places.append(Place(rect, anchor, foot[0] + gap, foot, distance, rank))
+            places.append(NamePlace(rect, anchor, foot[0] + gap, foot, distance, rank))
     return places
 
 
-def _cost_on_paper(at: Place, obstacles: Sequence[Rect], bounds: Rect) -> float:
+def _cost_on_paper(at: NamePlace, obstacles: Sequence[Rect], bounds: Rect) -> float:
     covered = sum(at.rect.overlap(box) for box in obstacles)
     return 3 * covered + 60 * at.rect.outside(bounds) + 1.5 * at.distance + 0.5 * at.rank
 
 
-def _cost_of_doubt(at: Place, own: Point, others: Sequence[Point], names: Sequence[Place]) -> float:
+def _cost_of_doubt(
+    at: NamePlace, own: Point, others: Sequence[Point], names: Sequence[NamePlace]
+) -> float:
     """Charge for covering dots and names, and for a name that could belong to another dot."""
     cost = sum(4 * at.rect.overlap(name.rect) for name in names)
     for dot in others:

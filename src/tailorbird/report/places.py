@@ -36,9 +36,9 @@ def _names(report: Any) -> Iterator[tuple[str, str]]:
         command = shlex.split(report.command)
     except ValueError:  # someone else's report
         command = report.command.split()
-    data = getattr(report, "data", None)
-    named = [getattr(report, name, "") for name in ("settings", "model", "store", "base")]
-    named += [data.source if data else "", *(a.settings for a in getattr(report, "arms", ()))]
+    data = getattr(report.sections, "data", None)
+    named = [report.settings, report.model, getattr(report.sections, "store", "")]
+    named += [data.source if data else "", *(getattr(a, "settings", "") for a in report.arms)]
     for text in (*command, *_strings(named)):
         for word in (text, *_WORDS.split(text)):
             if _is_place(word):

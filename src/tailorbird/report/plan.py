@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from tailorbird.metrics import numbers
 from tailorbird.metrics.names import sign
-from tailorbird.records.planning import Fit, Gain, LearningCurve, MemoryPlan, Plan, ServingPlan
+from tailorbird.records.planning import (
+    DeviceFit,
+    Gain,
+    LearningCurve,
+    MemoryPlan,
+    Plan,
+    ServingPlan,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +88,7 @@ def _fits(plan: Plan) -> Grid:
     return Grid(title, heading, tuple(rows), tuple(notes))
 
 
-def _cell(fit: Fit, changes: list[str]) -> str:
+def _cell(fit: DeviceFit, changes: list[str]) -> str:
     if fit.fits:
         return _short(fit.bytes)
     if fit.changed_bytes is None:

@@ -18,20 +18,20 @@ _FEWEST = 10
 def loss_curve(curve: Sequence[CurvePoint]) -> str:
     """Draw training and validation loss over the steps; empty without two validations."""
     train = _finite([(p.step, p.train_loss) for p in curve])
-    held = _finite([(p.step, p.validation_loss) for p in curve])
-    if len(held) < 2:
+    validation = _finite([(p.step, p.validation_loss) for p in curve])
+    if len(validation) < 2:
         return ""
-    values = [value for _, value in train + held]
-    x = _steps(held + train, NAMED)
+    values = [value for _, value in train + validation]
+    x = _steps(validation + train, NAMED)
     y = svg.Scale(0.0, max(values) * 1.05 or 1.0, BOTTOM, TOP)
-    low = min(held, key=lambda point: point[1])
+    low = min(validation, key=lambda point: point[1])
     parts = [
-        _frame(x, y, "Loss", share=False, right=NAMED),
+        step_axes(x, y, "Loss", share=False, right=NAMED),
         _series(train, x, y, "train"),
-        _series(held, x, y, "held"),
+        _series(validation, x, y, "held"),
         svg.line(x(low[0]), y(low[1]), x(low[0]), BOTTOM, "drop"),
         svg.circle(x(low[0]), y(low[1]), 4, "dot pick", f"lowest, {low[1]:.3f} at step {low[0]}"),
-        *_series_names(train, held, x, y),
+        *_series_names(train, validation, x, y),
     ]
     return svg.frame(WIDTH, HEIGHT, "Training and validation loss by step", parts)
 
@@ -46,23 +46,23 @@ def accuracy_curve(
         name: What the figure is called.
         share: Whether it is written in percent.
     """
-    held = _finite([(p.step, p.validation_accuracy) for p in curve])
-    if len(held) < 2:
+    validation = _finite([(p.step, p.validation_accuracy) for p in curve])
+    if len(validation) < 2:
         return ""
-    values = [value for _, value in held]
+    values = [value for _, value in validation]
     # A twentieth above and below at least: the wobble of a few examples is no rise or fall.
     margin = max(0.08 * (max(values) - min(values)), 0.05)
-    x = _steps(held)
+    x = _steps(validation)
     least = max(0.0, min(values) - margin) if share else min(values) - margin
     y = svg.Scale(least, min(1.0, max(values) + margin), BOTTOM, TOP)
-    top = max(held, key=lambda point: point[1])
+    top = max(validation, key=lambda point: point[1])
     words = numbers.percent(top[1]) if share else numbers.decimal(top[1])
     # A name over the end of the axis would run out of the picture.
     at = x(top[0])
     anchor = "end" if at > RIGHT - 60 else "start" if at < LEFT + 30 else "middle"
     parts = [
-        _frame(x, y, name, share=share),
-        _series(held, x, y, "held"),
+        step_axes(x, y, name, share=share),
+        _series(validation, x, y, "held"),
         svg.circle(x(top[0]), y(top[1]), 4, "dot pick", f"highest, {words} at step {top[0]}"),
         svg.text(x(top[0]), y(top[1]) - 9, words, anchor=anchor, css="label pick"),
     ]
@@ -138,19 +138,9 @@ def _steps(points: list[tuple[int, float]], right: float = RIGHT) -> svg.Scale:
     return svg.Scale(min(steps), max(steps), LEFT + 6, right - 6)
 
 
-def _frame(x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT) -> str:
-    marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
-    levels = svg.ticks(y.low, y.high, 4)
-    return (
-        svg.grid(y, levels, LEFT, right, svg.evenly(levels, share=share))
-        + svg.line(LEFT, BOTTOM, right, BOTTOM, "axis")
-        + "".join(
-            svg.text(x(step), BOTTOM + 18, f"{step:,.0f}", anchor="middle", css="tick")
-            for step in marks
-        )
-        + svg.text(0, 12, name, css="name")
-        + svg.text(right, BOTTOM + 38, "training step →", anchor="end", css="name")
-    )
+def step_axes(x: svg.Scale, y: svg.Scale, name: str, *, share: bool, right: float = RIGHT) -> str:
+    """Return the axes of what is drawn by training step."""
+    return svg.axes(x, y, (LEFT, right), (name, "training step →"), svg.whole(x), share=share)
 
 
 def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: str) -> str:
@@ -158,12 +148,12 @@ def _series(points: list[tuple[int, float]], x: svg.Scale, y: svg.Scale, css: st
 
 
 def _series_names(
-    train: list[tuple[int, float]], held: list[tuple[int, float]], x: svg.Scale, y: svg.Scale
+    train: list[tuple[int, float]], validation: list[tuple[int, float]], x: svg.Scale, y: svg.Scale
 ) -> list[str]:
     """Name both lines beyond their right end, pushed apart where the names would collide."""
     if not train:
         return []
-    own, other = y(held[-1][1]) + 4, y(train[-1][1]) + 4
+    own, other = y(validation[-1][1]) + 4, y(train[-1][1]) + 4
     if abs(own - other) < 15:
         middle, up = (own + other) / 2, 1 if own > other else -1
         own, other = middle + 7.5 * up, middle - 7.5 * up

@@ -47,11 +47,11 @@ def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> st
     at = 0.0
     for name, words, colour in (*_PARTS, ("other", "another answer", "bar-other")):
         score = getattr(arm.change, name)
-        told = f"{arm.name}, {words}: {numbers.percent(score.value)}"
+        title = f"{arm.name}, {words}: {numbers.percent(score.value)}"
         if span := numbers.metric_range("accuracy", score):
-            told += f" ({span})"
+            title += f" ({span})"
         left, right = x(at), x(min(1.0, at + score.value))
-        parts.append(svg.box(left, top, right - left, _BAR, colour, told))
+        parts.append(svg.box(left, top, right - left, _BAR, colour, title))
         at += score.value
     current = arm.change.current
     middle = top + _BAR / 2

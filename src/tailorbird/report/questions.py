@@ -12,6 +12,7 @@ from tailorbird.records import (
     QuestionArmReport,
     QuestionsReport,
     Report,
+    TuningSections,
 )
 from tailorbird.report.arms import flatten
 from tailorbird.report.document import TEMPLATES, moment, page_environment
@@ -20,6 +21,7 @@ from tailorbird.report.question_plots import break_even_plot, change_plot
 from tailorbird.report.scatter import cost_scatter
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 DISAGREEMENTS_OPEN = 6
@@ -66,7 +68,7 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
     def training(arm: QuestionArmReport) -> str:
         return numbers.duration(arm.cost.train_seconds) if arm.cost and arm.method else ""
 
-    found: list[tuple[str, Cell]] = [
+    cells: list[tuple[str, Cell]] = [
         (numbers.metric_label(name).lower(), share(name)),
         ("95 %", lambda arm: numbers.metric_range(name, arm.scores.get(name))),
         ("wrong", share("wrong")),
@@ -79,23 +81,23 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
     ]
     if any("supported" in arm.scores for arm in report.arms):
         # Of long answers: whether they come from what was read.
-        found[-2:-2] = [
+        cells[-2:-2] = [
             ("words read", share("k_precision")),
             ("sentences held", share("supported")),
         ]
     if any(arm.change for arm in report.arms):
-        found += [
+        cells += [
             ("after: new", lambda a: numbers.percent(a.change.current.value) if a.change else ""),
             ("after: old", lambda a: numbers.percent(a.change.stale.value) if a.change else ""),
         ]
-    return [*found, ("", lambda arm: standing(report, arm))]
+    return [*cells, ("", lambda arm: standing(report, arm))]
 
 
 def table_rows(report: QuestionsReport) -> tuple[list[str], list[list[str]]]:
     """Return the heading and the rows as plain words, best arm first."""
-    shown = columns(report)
-    heading = ["arm", *(title for title, _ in shown)]
-    return heading, [[arm.name, *(write(arm) for _, write in shown)] for arm in by_score(report)]
+    cells = columns(report)
+    heading = ["arm", *(title for title, _ in cells)]
+    return heading, [[arm.name, *(write(arm) for _, write in cells)] for arm in by_score(report)]
 
 
 # What a narrow terminal leaves out, first to last.
@@ -136,30 +138,41 @@ def question_table(report: QuestionsReport, width: int = 120) -> "Table":
     return table
 
 
+def print_questions(report: QuestionsReport, console: "Console") -> None:
+    """Print the arms side by side with the verdict below."""
+    console.print(question_table(report, console.width))
+    for sentence in sentences(report):
+        console.print(f"\n{sentence}", markup=False, highlight=False)
+
+
 def sentences(report: QuestionsReport) -> list[str]:
     """Return what stands below the table: the verdict, the change, and what to beware of."""
-    told = [report.verdict.reason]
-    if report.change_words:
-        told.append(f"The documents changed: {report.change_words}. {becoming_current(report)}")
-    if report.hits:
-        told.append(f"The retriever: {_hit_words(report)}.")
-    told += [f"Note: {note}." for note in report.notes]
-    told += [f"{a.name} {a.status}: {a.why}" for a in report.arms if a.status != "ok"]
-    return [sentence for sentence in told if sentence.strip()]
+    lines = [report.verdict.reason]
+    if report.sections.change_words:
+        lines.append(
+            f"The documents changed: {report.sections.change_words}. {becoming_current(report)}"
+        )
+    if report.sections.hits:
+        lines.append(f"The retriever: {_hit_words(report)}.")
+    lines += [f"Note: {note}." for note in report.sections.notes]
+    lines += [f"{a.name} {a.status}: {a.why}" for a in report.arms if a.status != "ok"]
+    return [sentence for sentence in lines if sentence.strip()]
 
 
 def _hit_words(report: QuestionsReport) -> str:
-    return ", ".join(f"{name} {numbers.percent(s.value)}" for name, s in report.hits.items())
+    return ", ".join(
+        f"{name} {numbers.percent(s.value)}" for name, s in report.sections.hits.items()
+    )
 
 
 def contamination_words(report: QuestionsReport) -> str:
     """Return what may make an arm look better than it is."""
-    shared = report.contamination.get("shared_answers", 0.0)
+    shared = report.sections.contamination.get("shared_answers", 0.0)
     words = f"{numbers.percent(shared)} of the test answers are also the answer of a training "
     words += "question"
-    if "base" in report.contamination:
-        known = numbers.percent(report.contamination["base"])
-        words += f", and the untouched model knows {known} without documents"
+    if "base" in report.sections.contamination:
+        share = numbers.percent(report.sections.contamination["base"])
+        words += f", and the untouched model knows {share} without documents"
     return f"{words}: what is right there need not have been read or learnt."
 
 
@@ -173,13 +186,13 @@ def render_questions(report: QuestionsReport) -> str:
     ):  # fmt: skip
         environment.filters[write.__name__] = write
     environment.filters["points"] = numbers.points
-    chosen = next((a for a in report.arms if a.name == report.verdict.recommended), None)
+    pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
     heading, _ = table_rows(report)
     costs = [arm for arm in by_score(report) if arm.cost is not None]
     return environment.get_template("questions.html.j2").render(
         report=report,
-        chosen=chosen,
-        advice=advice(chosen) if chosen else "Nothing could be tried",
+        chosen=pick,
+        advice=advice(pick) if pick else "Nothing could be tried",
         heading=heading,
         columns=columns(report),
         arms=by_score(report),
@@ -206,22 +219,22 @@ def render_questions(report: QuestionsReport) -> str:
 
 def _money(report: QuestionsReport, arms: Sequence[QuestionArmReport]) -> dict[str, str]:
     """Return by arm what training and 10,000 answers cost, where a price was given."""
-    rate = report.price_per_hour
+    rate = report.sections.price_per_hour
     return {} if rate is None else {a.name: f"{rate * total_seconds(a) / 3600:.2f}" for a in arms}
 
 
 def _break_even_words(report: QuestionsReport) -> list[str]:
     best = {report.verdict.best, report.verdict.recommended, "rag", "base"}
-    told = []
-    for pair in report.break_even:
+    lines = []
+    for pair in report.sections.break_even:
         if pair.trained not in best and pair.untrained not in best:
             continue
         if pair.questions is None:
-            told.append(f"{pair.trained} never costs less than {pair.untrained}")
+            lines.append(f"{pair.trained} never costs less than {pair.untrained}")
         else:
             count = f"{pair.questions:,.0f}"
-            told.append(f"{pair.trained} costs less than {pair.untrained} from {count} questions")
-    return told
+            lines.append(f"{pair.trained} costs less than {pair.untrained} from {count} questions")
+    return lines
 
 
 def _as_compared(report: QuestionsReport) -> Report:
@@ -240,5 +253,12 @@ def _as_compared(report: QuestionsReport) -> Report:
         for arm in report.arms
         if arm.cost is not None and arm.scores
     )
-    data = DataSummary(report.source, {}, (), report.counts, {}, report.how, task="generation")
-    return Report("compare", data, arms, report.verdict, headline=report.headline)
+    own = report.sections
+    data = DataSummary(own.source, {}, (), own.counts, {}, own.how, task="generation")
+    return Report(
+        kind="compare",
+        arms=arms,
+        sections=TuningSections(data),
+        verdict=report.verdict,
+        headline=report.headline,
+    )

@@ -11,6 +11,7 @@ from tailorbird.report.document import TEMPLATES, moment, page_environment
 from tailorbird.report.places import without_places
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 COLUMNS = ("ndcg@10", "recall@5", "recall@10", "recall@100", "mrr", "map")
@@ -40,12 +41,12 @@ def heading(name: str) -> str:
 
 def shown_columns(report: JudgeReport) -> list[str]:
     """Return the scores that the table shows."""
-    return [name for name in COLUMNS if all(name in side.scores for side in report.sides)]
+    return [name for name in COLUMNS if all(name in side.scores for side in report.arms)]
 
 
 def by_score(report: JudgeReport) -> list[SideReport]:
     """Return the ways of ranking, best first."""
-    return sorted(report.sides, key=lambda side: -side.scores[report.headline].value)
+    return sorted(report.arms, key=lambda side: -side.scores[report.headline].value)
 
 
 def verdict(report: JudgeReport) -> str:
@@ -54,63 +55,77 @@ def verdict(report: JudgeReport) -> str:
     score = best.scores[report.headline]
     words = (
         f"{best.name} is best: {heading(report.headline)} {score.value:.3f} "
-        f"({score.low:.3f} to {score.high:.3f}) on {report.questions:,} questions."
+        f"({score.low:.3f} to {score.high:.3f}) on {report.sections.questions:,} questions."
     )
-    told = {frozenset((c.a, c.b)): c for c in report.comparisons}
+    tests = {frozenset((c.a, c.b)): c for c in report.comparisons}
     for other in others:
-        found = told.get(frozenset((best.name, other.name)))
-        if found is not None and found.difference.value == 0:
+        test = tests.get(frozenset((best.name, other.name)))
+        if test is not None and test.difference.value == 0:
             words += f" {other.name} is as good."
-        elif found is not None:
-            sure = "surely" if found.p_holm < 0.05 else "not surely"
+        elif test is not None:
+            sure = "surely" if test.p_holm < 0.05 else "not surely"
             words += (
                 f" {sure.capitalize()} better than {other.name} (by "
-                f"{abs(found.difference.value):.3f}, p {numbers.p_value(found.p_holm)})."
+                f"{abs(test.difference.value):.3f}, p {numbers.p_value(test.p_holm)})."
             )
     return words
 
 
 def weight_words(report: JudgeReport) -> str:
     """Say how the weight of the dense side was come by."""
-    how = f", chosen {report.how}" if report.by_weight else f": {report.how}"
-    return f"Weight of the vectors {report.weight:g}{how}."
+    how = (
+        f", chosen {report.sections.how}"
+        if report.sections.by_weight
+        else f": {report.sections.how}"
+    )
+    return f"Weight of the vectors {report.sections.weight:g}{how}."
 
 
 def threshold_words(report: JudgeReport) -> str:
     """Say what the threshold does; empty where there is none."""
-    found = report.threshold
-    if found is None:
+    threshold = report.sections.threshold
+    if threshold is None:
         return ""
     return (
-        f"“I don't know” below {found.value:.3f}: that refuses {numbers.percent(found.refused)} "
-        f"of the questions whose answer was found, and {numbers.percent(found.caught)} of the "
-        "same questions with their right documents taken away."
+        f"“I don't know” below {threshold.value:.3f}: that refuses "
+        f"{numbers.percent(threshold.refused)} of the questions whose answer was found, and "
+        f"{numbers.percent(threshold.caught)} of the same questions with their right documents "
+        "taken away."
     )
 
 
 def answer_lines(report: JudgeReport) -> list[str]:
     """Return the scores of the answers with their intervals, a line each, for the terminal."""
-    if not report.answers:
+    if not report.sections.answers:
         return []
-    width = max(len(heading(name)) for name in report.answers)
+    width = max(len(heading(name)) for name in report.sections.answers)
     scores = [
         f"  {heading(name):<{width}}  {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
-        for name, score in report.answers.items()
+        for name, score in report.sections.answers.items()
     ]
-    return [f"Answers ({report.answered_by}):", *scores]
+    return [f"Answers ({report.sections.answered_by}):", *scores]
 
 
 def failure_lines(report: JudgeReport) -> list[str]:
     """Return the questions whose documents ranked lowest, with the reason, for the terminal."""
-    if not report.failures:
+    if not report.sections.failures:
         return []
-    told = [
+    lines = [
         f"  {lost.question}  Right: {', '.join(lost.right[:2])}; {lost.why}."
-        for lost in report.failures[:_FAILURES_TOLD]
+        for lost in report.sections.failures[:_FAILURES_TOLD]
     ]
-    count = len(report.failures)
+    count = len(report.sections.failures)
     more = f", {_FAILURES_TOLD} of them" if count > _FAILURES_TOLD else ""
-    return [f"Not among the first ten ({numbers.plural(count, 'question')}{more}):", *told]
+    return [f"Not among the first ten ({numbers.plural(count, 'question')}{more}):", *lines]
+
+
+def print_judged(report: JudgeReport, console: "Console") -> None:
+    """Print the ways of ranking, the verdict, the answers' scores and what was not found."""
+    console.print("", score_table(report), "", sep="\n")
+    for words in (verdict(report), weight_words(report), threshold_words(report)):
+        console.print(words)
+    for line in (*answer_lines(report), *failure_lines(report)):
+        console.print(line)
 
 
 def score_table(report: JudgeReport) -> "Table":
@@ -194,13 +209,10 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
         for i, side in enumerate(sides)
         for k in ks
     ]  # fmt: skip
-    levels = svg.ticks(y.low, y.high, 5)
+    across = "Right documents found", "among the first →"
+    marks = {float(k): str(k) for k in ks}
     parts = [
-        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=True)),
-        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        *(svg.text(x(k), BOTTOM + 18, str(k), anchor="middle", css="tick") for k in ks),
-        svg.text(0, 12, "Right documents found", css="name"),
-        svg.text(RIGHT, BOTTOM + 38, "among the first →", anchor="end", css="name"),
+        svg.axes(x, y, (LEFT, RIGHT), across, marks, share=True, about=5),
         *lines,
         *dots,
         *names,
@@ -210,22 +222,26 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
 
 def weight_chart(report: JudgeReport) -> str:
     """Draw the score by the weight of the dense side; empty where none was chosen."""
-    if len(report.by_weight) < 2:
+    scores, best = report.sections.by_weight, report.sections.weight
+    if len(scores) < 2:
         return ""
-    points = sorted(report.by_weight.items())
+    points = sorted(scores.items())
     values = [score for _, score in points]
     margin = 0.08 * (max(values) - min(values)) or 0.05
     x = svg.Scale(0.0, 1.0, LEFT + 6, RIGHT - 6)
     y = svg.Scale(max(0.0, min(values) - margin), max(values) + margin, BOTTOM, TOP)
-    at = report.by_weight.get(report.weight, max(values))
-    levels, marks = svg.ticks(y.low, y.high, 4), (0.0, 0.25, 0.5, 0.75, 1.0)
+    at = scores.get(best, max(values))
+    marks = {value: f"{value:g}" for value in (0.0, 0.25, 0.5, 0.75, 1.0)}
+    names = f"{heading(report.headline)} of the questions that chose", "words ← weight → vectors"
     parts = [
-        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=False)),
-        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        *(svg.text(x(v), BOTTOM + 18, f"{v:g}", anchor="middle", css="tick") for v in marks),
-        svg.text(0, 12, f"{heading(report.headline)} of the questions that chose", css="name"),
-        svg.text(RIGHT, BOTTOM + 38, "words ← weight → vectors", anchor="end", css="name"),
+        svg.axes(x, y, (LEFT, RIGHT), names, marks, share=False),
         svg.path([(x(weight), y(score)) for weight, score in points], "series held"),
-        svg.circle(x(report.weight), y(at), 4, "dot pick", f"chosen, {report.weight:g}: {at:.3f}"),
+        svg.circle(
+            x(report.sections.weight),
+            y(at),
+            4,
+            "dot pick",
+            f"chosen, {report.sections.weight:g}: {at:.3f}",
+        ),
     ]
     return svg.frame(WIDTH, HEIGHT, "Score by weight", parts)

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from tailorbird.metrics import numbers
-from tailorbird.records import Score
-from tailorbird.records.retriever import QueryChange, RetrieverPoint, RetrieverReport
+from tailorbird.records import QueryChange, RetrieverPoint, RetrieverReport, Score
 from tailorbird.report import svg
 from tailorbird.report.document import TEMPLATES, page_environment
 from tailorbird.report.places import without_places
+from tailorbird.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, step_axes
 
-WIDTH, HEIGHT = 420.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
+if TYPE_CHECKING:
+    from rich.console import Console
+
 QUERIES = 10
 
 
@@ -26,13 +28,22 @@ def render_retriever(report: RetrieverReport) -> str:
         report=report,
         css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         rows=_rows(report),
-        curve=curve_plot(report.curve),
-        loss=curve_plot(report.curve, "loss"),
-        changes=change_plot(report.changes),
-        won=_largest(report.changes, 1),
-        lost=_largest(report.changes, -1),
-        first=report.tests[0] if report.tests else None,
+        curve=curve_plot(report.sections.curve),
+        loss=curve_plot(report.sections.curve, "loss"),
+        changes=change_plot(report.sections.changes),
+        won=_largest(report.sections.changes, 1),
+        lost=_largest(report.sections.changes, -1),
     )
+
+
+def print_retriever(report: RetrieverReport, console: "Console") -> None:
+    """Print before and after as lines, and whether it is in use."""
+    for when, scores in (("before", report.sections.before), ("after", report.sections.after)):
+        for name, score in scores.items():
+            interval = f"[{score.low:.4f}, {score.high:.4f}]"
+            words = f"{when:<7} {name:<7} nDCG@10 {score.value:.4f} {interval}"
+            console.print(words, markup=False, highlight=False)
+    console.print("published" if report.sections.published else "not published")
 
 
 def curve_plot(curve: Sequence[RetrieverPoint], what: str = "nDCG@10") -> str:
@@ -47,17 +58,11 @@ def curve_plot(curve: Sequence[RetrieverPoint], what: str = "nDCG@10") -> str:
     margin = 0.1 * (max(values) - min(values)) or 0.02
     x = svg.Scale(points[0][0], points[-1][0], LEFT + 6, RIGHT - 6)
     y = svg.Scale(max(0.0, min(values) - margin), max(values) + margin, BOTTOM, TOP)
-    levels = svg.ticks(y.low, y.high, 4)
-    marks = [step for step in svg.ticks(x.low, x.high, 5) if step == int(step)]
     pick = min if what == "loss" else max
     best = pick(points, key=lambda point: point[1])
     name = "Training loss" if what == "loss" else "nDCG@10 on validation"
     parts = [
-        svg.grid(y, levels, LEFT, RIGHT, svg.evenly(levels, share=False)),
-        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        *(svg.text(x(m), BOTTOM + 18, f"{m:,.0f}", anchor="middle", css="tick") for m in marks),
-        svg.text(0, 12, name, css="name"),
-        svg.text(RIGHT, BOTTOM + 38, "training step →", anchor="end", css="name"),
+        step_axes(x, y, name, share=False),
         svg.path([(x(step), y(value)) for step, value in points], "series held"),
         svg.circle(
             x(best[0]), y(best[1]), 4, "dot pick", f"{numbers.decimal(best[1])} at step {best[0]}"
@@ -91,10 +96,13 @@ def _dot(change: QueryChange, x: svg.Scale, y: svg.Scale) -> str:
 
 def _rows(report: RetrieverReport) -> list[tuple[str, Score, Score | None]]:
     """Return what stood before beside what stands after, by name."""
-    if report.kind == "embedder":
-        return [(name, score, report.after.get(name)) for name, score in report.before.items()]
-    tuned = next(iter(report.after.values()))
-    return [(name, score, tuned) for name, score in report.before.items()]
+    if report.sections.tuned == "embedder":
+        return [
+            (name, score, report.sections.after.get(name))
+            for name, score in report.sections.before.items()
+        ]
+    tuned = next(iter(report.sections.after.values()))
+    return [(name, score, tuned) for name, score in report.sections.before.items()]
 
 
 def _largest(changes: Sequence[QueryChange], sign: int) -> list[QueryChange]:

@@ -19,7 +19,7 @@ from tailorbird.report.arms import (
     total_seconds,
     trainings,
 )
-from tailorbird.report.placement import Place, Point, Rect, place_names
+from tailorbird.report.placement import NamePlace, Point, Rect, place_names
 
 ROUND_TIMES = {
     0.1: "0.1 s", 1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h",
@@ -75,8 +75,8 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
     worst, best = domain[:: sign(name)]
     y = svg.Scale(worst, best, plot.bottom, plot.top)
     seconds = {arm.name: _floored(total_seconds(arm) or 0.0) for arm in arms}
-    shown = [arm for arm in arms if not _is_off(arm.test[name], y, name)]
-    x = _time_scale([seconds[arm.name] for arm in shown], plot)
+    visible = [arm for arm in arms if not _is_off(arm.test[name], y, name)]
+    x = _time_scale([seconds[arm.name] for arm in visible], plot)
     dots = [_dot(report, arm, x.clamped(seconds[arm.name]), y) for arm in arms]
     frontier = _frontier(dots)
     parts = [
@@ -92,8 +92,8 @@ def cost_scatter(report: Report, *, wide: bool = True) -> str:
             for at, title in dot.trainings
         ),
     ]
-    told = f"{label(report, name)} of each arm against the time it takes"
-    return svg.frame(*size, told, parts, "wide" if wide else "narrow")
+    title = f"{label(report, name)} of each arm against the time it takes"
+    return svg.frame(*size, title, parts, "wide" if wide else "narrow")
 
 
 def _is_off(score: Score, y: svg.Scale, name: str) -> bool:
@@ -166,8 +166,8 @@ def _time_marks(x: svg.Scale) -> dict[float, str]:
         return marks
     unit = 3600 if x.low >= 7200 else 60 if x.low >= 120 else 1
     # Few, unless only more of them are whole minutes or hours.
-    found = [svg.ticks(x.low / unit, x.high / unit, about) for about in (3, 4, 6, 8)]
-    whole = next((times for times in found if all(t == int(t) for t in times)), found[0])
+    choices = [svg.ticks(x.low / unit, x.high / unit, about) for about in (3, 4, 6, 8)]
+    whole = next((times for times in choices if all(t == int(t) for t in times)), choices[0])
     return {unit * t: numbers.duration(unit * t) for t in whole}
 
 
@@ -182,11 +182,11 @@ def _best_band(report: Report, arms: list[ArmReport], y: svg.Scale, plot: Rect) 
 
 def _frontier(dots: list[Dot]) -> list[Point]:
     """Return the arms that no other beats on both quality and time, cheapest first."""
-    kept: list[Point] = []
+    points: list[Point] = []
     for dot in sorted(dots, key=lambda dot: (dot.x, dot.y)):
-        if "below" not in dot.css and (not kept or dot.y < kept[-1][1]):
-            kept.append((dot.x, dot.y))
-    return kept
+        if "below" not in dot.css and (not points or dot.y < points[-1][1]):
+            points.append((dot.x, dot.y))
+    return points
 
 
 def _whisker(dot: Dot) -> str:
@@ -213,7 +213,7 @@ def _along(points: list[Point]) -> list[Point]:
     ]
 
 
-def _label(dot: Dot, at: Place) -> str:
+def _label(dot: Dot, at: NamePlace) -> str:
     leader = svg.line(dot.x, dot.y, *at.foot, "leader") if at.needs_line else ""
     y = (at.rect.top + at.rect.bottom) / 2 + 4.5
     return leader + svg.text(at.x, y, dot.label, anchor=at.anchor, css=f"label {dot.css}")

@@ -28,14 +28,10 @@ def history(search: Search) -> str:
     for trial, score in done:
         best = max(best, better * (score or 0.0))
         line.append((x(trial.number + 1), y(better * best)))
-    levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 4)
-    marks = [n for n in svg.ticks(1, x.high, 6) if n == int(n)]
+    names = f"{metric_words(search.metric)} on validation", "trial →"
+    share = numbers.is_share(search.metric)
     parts = [
-        svg.grid(y, levels, LEFT, RIGHT, _writer(search, levels)),
-        svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        *(svg.text(x(n), BOTTOM + 18, f"{n:.0f}", anchor="middle", css="tick") for n in marks),
-        svg.text(0, 12, f"{metric_words(search.metric)} on validation", css="name"),
-        svg.text(RIGHT, BOTTOM + 38, "trial →", anchor="end", css="name"),
+        svg.axes(x, y, (LEFT, RIGHT), names, svg.whole(x, 6), share=share),
         svg.path(_stairs(line), "series held"),
         *(
             svg.circle(x(t.number + 1), y(score or 0.0), 4, _dot(search, t), _title(search, t))
@@ -52,8 +48,8 @@ def importance(search: Search) -> str:
         return ""
     height = 30 + _BAR * len(shares)
     x = svg.Scale(0.0, max(share for _, share in shares) or 1.0, 170, 370)
-    told = "Share of the differences in score that a setting explains"
-    parts = [svg.text(0, 12, told, css="name")]
+    title = "Share of the differences in score that a setting explains"
+    parts = [svg.text(0, 12, title, css="name")]
     for row, (name, share) in enumerate(shares):
         y = 26 + _BAR * row
         parts += [
@@ -106,15 +102,15 @@ def told(search: Search) -> str:
     if count["failed"]:
         words += f", {count['failed']} failed"
     best = next(t for t in search.trials if t.number == search.best)
-    asked = next((t for t in search.trials if t.asked), None)
+    plain_trial = next((t for t in search.trials if t.asked), None)
     score = numbers.metric(search.metric, best.score or math.nan)
     name = metric_words(search.metric)
     if best.asked:
         same = "No trial was better on validation than the settings as asked"
         return f"{words}. {same} ({name} {score})."
-    if asked is None or asked.score is None or asked.state != "ok":
+    if plain_trial is None or plain_trial.score is None or plain_trial.state != "ok":
         return f"{words}. The best one has {name} {score} on validation."
-    plain = numbers.metric(search.metric, asked.score)
+    plain = numbers.metric(search.metric, plain_trial.score)
     return (
         f"{words}. The best one has {name} {score} on validation, against {plain} with the "
         "settings as asked. Being the best of many, it looks better there than it is; the test was "
@@ -127,12 +123,12 @@ def rows(search: Search) -> list[tuple[Trial, str, list[str]]]:
     better = sign(search.metric)
 
     def order(trial: Trial) -> tuple[bool, float]:
-        known = _is_number(trial.score)
-        return (trial.state != "ok", -better * (trial.score or 0.0) if known else math.inf)
+        finite = _is_number(trial.score)
+        return (trial.state != "ok", -better * (trial.score or 0.0) if finite else math.inf)
 
     def score(trial: Trial) -> str:
-        known = _is_number(trial.score)
-        return numbers.metric(search.metric, trial.score or 0.0) if known else numbers.ABSENT
+        finite = _is_number(trial.score)
+        return numbers.metric(search.metric, trial.score or 0.0) if finite else numbers.ABSENT
 
     return [
         (
@@ -197,11 +193,11 @@ def _places(values: Sequence[Any]) -> dict[str, float]:
 def _marked(places: dict[str, float], values: Sequence[Any]) -> list[tuple[str, float]]:
     """Return the values to write beside an axis: as many as do not touch."""
     named = {_key(value): _value(value) for value in values}
-    kept: list[tuple[str, float]] = []
+    marks: list[tuple[str, float]] = []
     for key, at in sorted(places.items(), key=lambda item: item[1]):
-        if not kept or at - kept[-1][1] >= 14:
-            kept.append((named[key], at))
-    return kept
+        if not marks or at - marks[-1][1] >= 14:
+            marks.append((named[key], at))
+    return marks
 
 
 def _key(value: Any) -> str:

@@ -6,7 +6,7 @@ the reader's light or dark theme, and is the same byte for byte on every machine
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tailorbird import terminal
@@ -111,6 +111,40 @@ def grid(y: Scale, values: Sequence[float], left: float, right: float, write: Wr
         + text(left - 8, y(v) + 4, write(v), anchor="end", css="tick")
         for v in values
     )
+
+
+def axes(
+    x: Scale, y: Scale, span: tuple[float, float], names: tuple[str, str],
+    marks: Mapping[float, str], *, share: bool, about: int = 4,
+) -> str:  # fmt: skip
+    """Return the axes of a plot with their numbers and names.
+
+    Args:
+        x: The scale across.
+        y: The scale upwards; the lower axis lies where it starts.
+        span: From where to where the lower axis and the rules go, in pixels.
+        names: What is drawn upwards, and across.
+        marks: The words at values of `x`.
+        share: Whether the values of `y` are written in percent.
+        about: How many rules.
+    """
+    (left, right), levels = span, ticks(min(y.low, y.high), max(y.low, y.high), about)
+    return (
+        grid(y, levels, left, right, evenly(levels, share=share))
+        + line(left, y.start, right, y.start, "axis")
+        + "".join(
+            text(x(value), y.start + 18, words, anchor="middle", css="tick")
+            for value, words in marks.items()
+        )
+        + text(0, 12, names[0], css="name")
+        + text(right, y.start + 38, names[1], anchor="end", css="name")
+    )
+
+
+def whole(scale: Scale, about: int = 5) -> dict[float, str]:
+    """Return the round whole numbers of a scale with their words."""
+    values = ticks(scale.low, scale.high, about)
+    return {value: f"{value:,.0f}" for value in values if value == int(value)}
 
 
 def frame(width: float, height: float, name: str, parts: Iterable[str], css: str = "") -> str:

@@ -14,6 +14,7 @@ from tailorbird.report.arms import (
     make_seconds,
     reads_labels,
     second_metric,
+    spec_of,
     standing,
     words,
 )
@@ -51,9 +52,9 @@ def render_table(report: Report) -> "ReportTable":
 
 def table_rows(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return the table's heading and its rows as plain strings, best arm first."""
-    shown = _columns(report)
-    heading = [_flat(column.title) for column in shown]
-    return heading, [[_cell(column, arm) for column in shown] for arm in by_score(report)]
+    columns = _columns(report)
+    heading = [_flat(column.title) for column in columns]
+    return heading, [[_cell(column, arm) for column in columns] for arm in by_score(report)]
 
 
 class ReportTable:
@@ -69,19 +70,19 @@ class ReportTable:
 
         table, dropped = self._table(options.max_width)
         lines = [*self._legend(), *self._troubles(), Text(""), self._verdict()]
-        if told := unlearnt(self.report):
-            lines.append(Text(told))
+        if sentence := unlearnt(self.report):
+            lines.append(Text(sentence))
         if caution(self.report):
             lines.append(Text(f"Beware: {caution(self.report)}"))
-        if told := chosen_overfitting(self.report):
-            lines.append(Text(told))
+        if sentence := chosen_overfitting(self.report):
+            lines.append(Text(sentence))
         if dropped:
             lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
         yield ""
         yield _plain_ascii(table) if options.ascii_only else table
         for line in lines:
-            shown = Text(str(line).translate(ASCII)) if options.ascii_only else line
-            yield Padding(shown, (0, 0, 0, GAP), expand=False)
+            text = Text(str(line).translate(ASCII)) if options.ascii_only else line
+            yield Padding(text, (0, 0, 0, GAP), expand=False)
         yield ""
 
     def _table(self, width: int) -> tuple["Table", list[str]]:
@@ -90,10 +91,10 @@ class ReportTable:
         from rich.text import Text
 
         arms = by_score(self.report)
-        shown, dropped = _fitting(_columns(self.report), arms, width)
+        columns, dropped = _fitting(_columns(self.report), arms, width)
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("", width=1)
-        for column in shown:
+        for column in columns:
             justify = "right" if column.right else "left"
             fold = column.rank == _NAME and _name_width(arms) + 20 > width
             table.add_column(
@@ -104,7 +105,7 @@ class ReportTable:
                 overflow="fold",
             )
         for arm in arms:
-            cells = [Text(_cell(column, arm)) for column in shown]
+            cells = [Text(_cell(column, arm)) for column in columns]
             table.add_row(Text(self._mark(arm)), *cells, style=self._style(arm))
         return table, [_flat(column.title) for column in dropped]
 
@@ -152,8 +153,8 @@ class ReportTable:
         tied = "   ~ could equal the best" if equal and not reads_labels(self.report) else ""
         if verdict.best in (None, verdict.recommended):
             return [Text(f"→ recommended, and the best score{tied}", style="dim")]
-        told = "closest model" if verdict.best in FLOORS else "recommended"
-        return [Text(f"→ {told}   * best score{tied}", style="dim")]
+        role = "closest model" if verdict.best in FLOORS else "recommended"
+        return [Text(f"→ {role}   * best score{tied}", style="dim")]
 
 
 _NAME = 9
@@ -186,10 +187,10 @@ def _columns(report: Report) -> list[Column]:
 
 def _title(report: Report, name: str) -> str:
     """Return a metric's heading, narrow enough that eighty columns hold every number."""
-    if report.data.task == "classification":
+    if spec_of(report).one_label:
         return numbers.metric_label(name).lower().replace("-f1", "\nF1")
-    told = words(report, name).replace("perplexity", "per-\nplexity").replace("-F1", "\nF1")
-    return told.replace(" ", "\n")
+    title = words(report, name).replace("perplexity", "per-\nplexity").replace("-F1", "\nF1")
+    return title.replace(" ", "\n")
 
 
 def _flat(title: str) -> str:
@@ -216,11 +217,11 @@ def _fitting(
     columns: list[Column], arms: list[ArmReport], width: int
 ) -> tuple[list[Column], list[Column]]:
     """Drop the least important columns until the rest fits; the name and its score stay."""
-    kept = list(columns)
-    while _total_width(kept, arms) > width and len(kept) > 2:
-        kept.remove(min(kept, key=lambda column: column.rank))
-    dropped = [column for column in columns if column not in kept and column.title]
-    return kept, dropped
+    fitting = list(columns)
+    while _total_width(fitting, arms) > width and len(fitting) > 2:
+        fitting.remove(min(fitting, key=lambda column: column.rank))
+    dropped = [column for column in columns if column not in fitting and column.title]
+    return fitting, dropped
 
 
 def _total_width(columns: list[Column], arms: list[ArmReport]) -> int:

@@ -70,7 +70,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ShownText:
     """One arm's answer, ready to draw; ``level`` is its score in percent, if it has a scale."""
 
     arm: str
@@ -82,14 +82,14 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptRow:
     """One test prompt: the answers that are always in view, and the others."""
 
     prompt: str
     reference: str
     row: int
-    first: list[Written]
-    others: list[Written]
+    first: list[ShownText]
+    others: list[ShownText]
 
 
 def shown_examples(report: Report) -> list[Shown]:
@@ -97,7 +97,7 @@ def shown_examples(report: Report) -> list[Shown]:
     return [_shown(example) for example in report.data.shown[:EXAMPLES]]
 
 
-def side_by_side(report: Report) -> list[Row]:
+def side_by_side(report: Report) -> list[PromptRow]:
     """Return the test prompts that the arms answered, in the order of the data.
 
     In view are the untouched model and the recommended arm; where those are one, or the first
@@ -108,20 +108,20 @@ def side_by_side(report: Report) -> list[Row]:
     first = leading(report)
     rows = []
     for row, prompt in keys:
-        found = {
+        answers = {
             arm.name: written(report, arm, answer)
             for arm in arms
             for answer in arm.answers
             if (answer.row, answer.prompt) == (row, prompt)
         }
-        reference = next(iter(found.values())).answer.reference
+        reference = next(iter(answers.values())).answer.reference
         rows.append(
-            Row(
+            PromptRow(
                 prompt=clip(prompt, PROMPT_CHARACTERS),
                 reference=clip(reference, ANSWER_CHARACTERS),
                 row=row,
-                first=[found[name] for name in first if name in found],
-                others=[cell for name, cell in found.items() if name not in first],
+                first=[answers[name] for name in first if name in answers],
+                others=[cell for name, cell in answers.items() if name not in first],
             )
         )
     return rows
@@ -136,7 +136,7 @@ def leading(report: Report) -> list[str]:
     return names[:2]
 
 
-def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> Written:
+def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
     """Return one answer, clipped, with what agrees with the reference marked."""
     name = headline_metric(report)
     scaled = is_at_most_one(name) and 0 <= answer.score <= 1
@@ -149,7 +149,7 @@ def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> Written:
         for n in answer.nearest
     )
     prompt = clip(answer.prompt, PROMPT_CHARACTERS)
-    return Written(
+    return ShownText(
         arm=arm.name,
         standing=standing(report, arm),
         output=agreement(output, reference),
@@ -159,7 +159,7 @@ def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> Written:
     )
 
 
-def worst(report: Report, arm: ArmReport) -> list[Written]:
+def worst(report: Report, arm: ArmReport) -> list[ShownText]:
     """Return an arm's worst answers; more of the recommended arm's."""
     most = WORST_OF_CHOSEN if arm.name == report.verdict.recommended else WORST_OF_OTHERS
     return [written(report, arm, answer) for answer in arm.worst[:most]]
@@ -170,12 +170,12 @@ def agreement(output: str, reference: str) -> list[Stretch]:
 
     A single short word that happens to match (``the``, a comma) says nothing and is left alone.
     """
-    said, meant = list(_WORD.finditer(output)), _WORD.findall(reference.lower())
-    matcher = SequenceMatcher(None, [m.group().lower() for m in said], meant, autojunk=False)
+    spans, expected = list(_WORD.finditer(output)), _WORD.findall(reference.lower())
+    matcher = SequenceMatcher(None, [m.group().lower() for m in spans], expected, autojunk=False)
     stretches: list[Stretch] = []
     end = 0
     for block in matcher.get_matching_blocks():
-        run = said[block.a : block.a + block.size]
+        run = spans[block.a : block.a + block.size]
         while run and run[0].group() in ",.;:)":
             run = run[1:]
         words = [m.group() for m in run if m.group()[0].isalnum()]

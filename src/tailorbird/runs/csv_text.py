@@ -27,13 +27,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool
     """
     buffer = io.StringIO()
     # With this line end a carriage return in a cell is quoted too; else it would end the row.
-    writer = csv.writer(_Lines(buffer), lineterminator="\r\n")
+    writer = csv.writer(_LineEnds(buffer), lineterminator="\r\n")
     for row in (columns, *rows):
         writer.writerow(row if raw else [_inert(cell) for cell in row])
     return buffer.getvalue()
 
 
-class _Lines:
+class _LineEnds:
     """Takes the csv module's rows, and ends them as the system's other tools do."""
 
     def __init__(self, buffer: io.StringIO) -> None:

@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
     return {
         "tailorbird": __version__,
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := installed(name))},
+        "packages": {name: number for name in PACKAGES if (number := installed(name))},
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "processor": _processor(),

@@ -45,8 +45,18 @@ def reading(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except _STUMBLES as error:
-        plain = isinstance(error, ValueError | OSError)
-        raise damaged(path, error if plain else f"{type(error).__name__}: {error}") from error
+        raise damaged(path, _fault_of(error)) from error
+
+
+def _fault_of(error: Exception) -> object:
+    """Return what a parser or pydantic found wrong, in a line."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return error if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def read_json(path: Path) -> Any:
@@ -91,17 +101,9 @@ def checked(path: Path, value: Any, kind: type[Kind]) -> Kind:
     Raises:
         UserError: It is something else.
     """
-    from pydantic import ValidationError
-
     with reading(path):
-        try:
-            found: Kind = _adapter(cast(Any, kind)).validate_python(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            why = f"{where}: {first['msg']}" if where else first["msg"]
-            raise damaged(path, why) from error
-    return found
+        value = _adapter(cast(Any, kind)).validate_python(value)
+    return cast(Kind, value)
 
 
 @cache
@@ -171,8 +173,8 @@ def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None
     import numpy as np
 
     if array.shape != shape or array.dtype.kind != "f":
-        told = f"{array.dtype} {list(array.shape)}"
-        raise damaged(path, f"it holds {told}, where numbers {list(shape)} belong")
+        shape_words = f"{array.dtype} {list(array.shape)}"
+        raise damaged(path, f"it holds {shape_words}, where numbers {list(shape)} belong")
     if not np.isfinite(array).all():
         raise damaged(path, "it holds values that are no numbers")
 

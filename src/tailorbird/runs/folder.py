@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tailorbird.errors import UserError
+from tailorbird.errors import Interrupted, UserError
 from tailorbird.runs.atomic import (
     append_to,
     remove,
@@ -78,16 +78,16 @@ class RunFolder:
         """
         if self.path.is_file():
             raise UserError(f"output {self.path} is a file", "give a folder: --output FOLDER")
-        held = [item.name for item in self.path.iterdir()] if self.path.is_dir() else []
-        held = [name for name in held if name != LOCK]
-        if held and not resume:
-            what = "a run" if self.exists else f"other files ({', '.join(sorted(held)[:3])})"
+        names = [item.name for item in self.path.iterdir()] if self.path.is_dir() else []
+        names = [name for name in names if name != LOCK]
+        if names and not resume:
+            what = "a run" if self.exists else f"other files ({', '.join(sorted(names)[:3])})"
             raise UserError(
                 f"output folder {self.path} is in use: it holds {what}",
                 "give another --output"
                 + (", or --resume to go on with it" if self.exists else ", or empty it"),
             )
-        if resume and held and not self.exists:
+        if resume and names and not self.exists:
             raise UserError(f"{self.path} holds no run to resume", "check --output")
 
     @contextmanager
@@ -100,6 +100,7 @@ class RunFolder:
 
         Raises:
             UserError: Another process holds it.
+            Interrupted: Ctrl-C, with the folder in it.
         """
         import fcntl
 
@@ -121,6 +122,10 @@ class RunFolder:
             handle.close()
         try:
             yield
+        except (Interrupted, KeyboardInterrupt) as stop:
+            where = stop if isinstance(stop, Interrupted) else Interrupted("stopped")
+            where.folder = self.path
+            raise where from None
         finally:
             path.unlink(missing_ok=True)
             handle.close()
@@ -141,8 +146,8 @@ class RunFolder:
         try:
             yield
         except UserError:
-            learnt = (JOURNAL, ARM, MODEL, CHECKPOINTS)
-            if not unless and not any(any(self.path.rglob(name)) for name in learnt):
+            traces = (JOURNAL, ARM, MODEL, CHECKPOINTS)
+            if not unless and not any(any(self.path.rglob(name)) for name in traces):
                 for item in self.path.iterdir():
                     if item.name != LOCK:
                         shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -66,22 +66,22 @@ def cgroup_limit(root: Path, membership: Path) -> int | None:
     Version 2 keeps it in ``memory.max``, version 1 in ``memory.limit_in_bytes``; inside a container
     the group itself is mounted at the root.
     """
-    found = []
+    limits = []
     for folder, name in _files(root, membership):
         with contextlib.suppress(OSError, ValueError):
             limit = int((folder / name).read_text())
             if limit < _NO_LIMIT:
-                found.append(limit)
-    return min(found, default=None)
+                limits.append(limit)
+    return min(limits, default=None)
 
 
 def _files(root: Path, membership: Path) -> list[tuple[Path, str]]:
     """Return the folders that may hold a limit, and the file's name there."""
-    found = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
+    files = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return found
+        return files
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -91,8 +91,8 @@ def _files(root: Path, membership: Path) -> list[tuple[Path, str]]:
         if controllers:
             base, name = root / "memory", "memory.limit_in_bytes"
         inside = base / path.strip("/")
-        found += [(folder, name) for folder in (inside, *inside.parents) if base in folder.parents]
-    return found
+        files += [(folder, name) for folder in (inside, *inside.parents) if base in folder.parents]
+    return files
 
 
 def _own_limit() -> int | None:

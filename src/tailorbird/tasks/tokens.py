@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.data.encode import Encoded, Text, encode_words, words_of
-from tailorbird.metrics import entities
-from tailorbird.metrics import labels as metrics
+from tailorbird.metrics import entities, labels as metrics
 from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.records import (
     TASKS,

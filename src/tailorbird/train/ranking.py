@@ -19,7 +19,7 @@ from tailorbird.config.method import method_spec
 from tailorbird.errors import OutOfMemory, TrainingDiverged
 from tailorbird.methods.base import trained_parameters
 from tailorbird.models.device import Device
-from tailorbird.records.retriever import RankingPair, RetrieverPoint
+from tailorbird.records import RankingPair, RetrieverPoint
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.train.loop import TrainJob, train
 from tailorbird.train.settings import Settings

@@ -1,8 +1,7 @@
 """From examples to padded batches: every example once, its own label, its own length."""
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tailorbird.data.encode import Encoded, collate, shuffled_batches, token_batches
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tailorbird.data.line_files import BLOCK_CHARACTERS
 from tailorbird.data.read import read_examples

@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tailorbird.data.read import Loaded, read_examples, read_parts, read_table
 from tailorbird.data.sources import Source

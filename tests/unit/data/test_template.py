@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from chat_templates import CHATML, CHATS, PHI3, Chat, tokenizer_of
 from tailorbird.data.template import TEMPLATES, end_of_turn, install_template, render

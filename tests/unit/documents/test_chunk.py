@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.chunk import chunk_document, chunk_id, chunk_limit, contextual_text

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tailorbird.documents.kinds import ARCHIVES, READERS, read_file
 from tailorbird.documents.reading import ReadOptions, Unreadable

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from tailorbird.data.tokens import Tokens, pack
-from tailorbird.models import packed as room
-from tailorbird.models import target_loss
+from tailorbird.models import packed as room, target_loss
 from tailorbird.models.device import choose
 from tailorbird.models.packed import Reader, sequence_losses
 from tailorbird.models.packed_attention import NAME

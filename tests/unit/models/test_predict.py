@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax
-from scipy.special import softmax as scipy_softmax
+from scipy.special import log_softmax, softmax as scipy_softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 import tiny

@@ -18,7 +18,7 @@ from tailorbird.rag.pairs import (
     without_headings,
     without_leaks,
 )
-from tailorbird.records.retriever import RankingPair as Pair
+from tailorbird.records import RankingPair as Pair
 
 LONG = "these are at least eight words about one thing"
 

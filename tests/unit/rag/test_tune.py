@@ -19,7 +19,7 @@ from tailorbird.rag.tune import (
     make_pool,
     mine,
 )
-from tailorbird.records.retriever import RankingPair as Pair
+from tailorbird.records import RankingPair as Pair
 from tailorbird.train.ranking import EmbedderWork, RerankerWork
 
 PAIRS = [

@@ -18,6 +18,7 @@ from tailorbird.records import (
     Report,
     Score,
     SeedScore,
+    TuningSections,
     WrongExample,
 )
 
@@ -63,7 +64,7 @@ def sample_report(
     comparisons = tuple(_compare(best, arm) for arm in arms if arm.test and arm is not best)
     return Report(
         kind=kind,  # type: ignore[arg-type]
-        data=_data(rng, labels, tests),
+        sections=TuningSections(_data(rng, labels, tests)),
         arms=tuple(arms),
         verdict=verdict(arms, comparisons),
         comparisons=comparisons,

@@ -20,6 +20,7 @@ from tailorbird.records import (
     Report,
     Score,
     SeedScore,
+    TuningSections,
     WrittenAnswer,
 )
 
@@ -151,7 +152,7 @@ def written_report(
     comparisons = tuple(_compare(best, arm, headline) for arm in others)
     return Report(
         kind="tune" if only else "compare",
-        data=_data(),
+        sections=TuningSections(_data()),
         arms=tuple(arms),
         verdict=verdict(arms, comparisons, headline, Evidence(TESTS)),
         comparisons=comparisons,

@@ -5,7 +5,7 @@ from sample_written import written_report
 from test_report_page import words
 
 from tailorbird.metrics.verdict import rank_cost
-from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, Verdict
+from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, TuningSections, Verdict
 from tailorbird.report import arms
 from tailorbird.report.page import render_page
 
@@ -149,7 +149,10 @@ def test_losses_of_prompts_that_were_not_answered_are_told(report: Report) -> No
     assert arms.only_read(written) == 412
     page = words(render_page(written))
     assert "Losses and perplexity are of all 412 prompts of the test part." in page
-    every = replace(written, data=replace(written.data, counts={"train": 1_200, "test": 300}))
+    every = replace(
+        written,
+        sections=TuningSections(replace(written.data, counts={"train": 1_200, "test": 300})),
+    )
     assert arms.only_read(every) == 0
     assert "Losses and perplexity" not in words(render_page(every))
     assert arms.only_read(report) == 0

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tailorbird.records import ArmReport, ClassScore, DataSummary, Report, Score, Target, Verdict
+from tailorbird.records import (
+    ArmReport,
+    ClassScore,
+    DataSummary,
+    Report,
+    Score,
+    Target,
+    TuningSections,
+)
 from tailorbird.report.card import method_of, model_card
 
 
@@ -108,7 +116,10 @@ def test_base_model_only_when_it_is_a_hub_id(report: Report) -> None:
 
 
 def test_path_of_the_data_is_not_told(report: Report) -> None:
-    far = replace(report, data=replace(report.data, source="/data/someone/secret/mail.csv"))
+    far = replace(
+        report,
+        sections=TuningSections(replace(report.data, source="/data/someone/secret/mail.csv")),
+    )
     card = model_card(replace(far, command=""), named(report, "lora"))
     assert "someone" not in card
     assert "mail.csv" in card
@@ -118,7 +129,7 @@ def test_user_words_cannot_break_the_card(report: Report) -> None:
     nasty = "a | b\n# heading <script> `x` : - [ ] '\""
     arm = replace(named(report, "lora"), name=nasty, settings={"k": nasty})
     data = replace(report.data, labels=(nasty, *report.data.labels[1:]), source=f"{nasty}.csv")
-    card = model_card(replace(report, data=data), arm)
+    card = model_card(replace(report, sections=TuningSections(data)), arm)
     assert front(card)["model-index"][0]["name"].startswith(nasty)
     body = card[card.index("\n---\n") :]
     assert "\n# heading" not in body
@@ -168,7 +179,9 @@ def card_of(report: Report, words: str) -> str:
     arm = replace(lora, per_class=classes, settings={"method": {"name": "lora"}, "k": words})
     labels = tuple(f"{words} {i}" for i in range(len(report.data.labels)))
     data = replace(report.data, labels=labels, how=words, form=words, source=f"{words}.csv")
-    return model_card(replace(report, data=data, command=f"tailor tune x ```\n{words}"), arm)
+    return model_card(
+        replace(report, sections=TuningSections(data), command=f"tailor tune x ```\n{words}"), arm
+    )
 
 
 def test_a_bare_address_is_not_made_a_link(report: Report) -> None:
@@ -187,7 +200,7 @@ def test_settings_of_the_arm_win(report: Report) -> None:
 def test_a_failed_run_says_so() -> None:
     data = DataSummary("x.csv", {}, (), {}, {}, "")
     arm = ArmReport("lora", "failed", "no memory")
-    report = Report("tune", data, (arm,), Verdict(None, None, (), ""))
+    report = Report(kind="tune", sections=TuningSections(data), arms=(arm,))
     card = model_card(report, arm)
     assert "**This run failed: no memory.**" in card
     assert "metrics" not in front(card)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sample_written import written_report
 
-from tailorbird.records import ArmReport, Report
+from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.card import model_card
 
 TEMPLATE = (
@@ -113,7 +113,7 @@ def test_built_in_models_are_looked_up(report: Report) -> None:
 
 
 def test_plain_text_has_no_template(report: Report) -> None:
-    text = replace(report, data=replace(report.data, task="text"))
+    text = replace(report, sections=TuningSections(replace(report.data, task="text")))
     card = model_card(text, named(text, "full"))
     assert "chat template" not in card
     assert "apply_chat_template" not in snippets(card)[0]

@@ -13,6 +13,7 @@ from tailorbird.records import (
     ReloadCheck,
     Report,
     Score,
+    TuningSections,
     Verdict,
     WrongExample,
     report_from_json,
@@ -90,8 +91,9 @@ def hostile_report() -> Report:
     )
     verdict = Verdict(arms[7].name, arms[4].name, (), HOSTILE)
     return replace(
-        base, arms=arms, data=data, verdict=verdict, model=HOSTILE, command=HOSTILE,
-        created=HOSTILE, environment={HOSTILE: HOSTILE}, settings={HOSTILE: HOSTILE},
+        base, arms=arms, sections=TuningSections(data), verdict=verdict,
+        model=HOSTILE, command=HOSTILE, created=HOSTILE,
+        environment={HOSTILE: HOSTILE}, settings={HOSTILE: HOSTILE},
         comparisons=tuple(
             replace(pair, a=f"{pair.a}{HOSTILE}", b=f"{pair.b}{HOSTILE}", test=HOSTILE)
             for pair in base.comparisons
@@ -100,10 +102,10 @@ def hostile_report() -> Report:
 
 
 BARE = Report(
-    "compare",
-    DataSummary("x.csv", {}, (), {}, {}, ""),
-    (ArmReport("lora", "failed", "no memory"), ArmReport("full", "skipped")),
-    Verdict(None, None, (), "Nothing to recommend."),
+    kind="compare",
+    sections=TuningSections(DataSummary("x.csv", {}, (), {}, {}, "")),
+    arms=(ArmReport("lora", "failed", "no memory"), ArmReport("full", "skipped")),
+    verdict=Verdict(None, None, (), "Nothing to recommend."),
 )
 
 
@@ -250,8 +252,10 @@ def test_one_run_says_what_no_learning_would_reach() -> None:
     counts = {"ham": {"train": 90, "test": 6}, "spam": {"train": 10, "test": 2}}
     data = DataSummary("x.csv", {}, ("ham", "spam"), {"train": 100, "test": 8}, counts, "")
     one = Report(
-        "tune", data, (ArmReport("lora", "ok", test={"accuracy": Score(0.9, 0.8, 1.0)}),),
-        Verdict("lora", "lora", (), "lora is 90.0 % right."),
+        kind="tune",
+        sections=TuningSections(data),
+        arms=(ArmReport("lora", "ok", test={"accuracy": Score(0.9, 0.8, 1.0)}),),
+        verdict=Verdict("lora", "lora", (), "lora is 90.0 % right."),
     )  # fmt: skip
     assert "Always answering ham, the most frequent label, would be 75.0 % right." in words(
         render_page(one)

@@ -7,7 +7,7 @@ import pytest
 
 from tailorbird.models.builtin import with_place
 from tailorbird.models.load import hub_name
-from tailorbird.records import Finding, Report
+from tailorbird.records import Finding, Report, TuningSections
 from tailorbird.report.card import model_card
 from tailorbird.report.page import render_page
 from tailorbird.report.places import without_places
@@ -27,7 +27,7 @@ def placed(report: Report, folder: Path) -> Report:
     )
     return replace(
         report,
-        data=summary,
+        sections=TuningSections(summary),
         arms=arms,
         model=str(model),
         settings={
@@ -93,7 +93,9 @@ def test_markup_and_direction_in_a_page(report: Report) -> None:
         )
         for arm in report.arms
     )
-    page = render_page(replace(report, data=replace(report.data, labels=labels), arms=arms))
+    page = render_page(
+        replace(report, sections=TuningSections(replace(report.data, labels=labels)), arms=arms)
+    )
     assert "alert(1)" in page and "<script>alert" not in page
     assert "\u202e" not in page and "\x1b" not in page
     assert "\\u202e\\x1b[31m" in page

@@ -4,8 +4,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tailorbird.records import ArmReport, CalibrationBin, CurvePoint, Report
 from tailorbird.report import scatter, svg

@@ -1,7 +1,13 @@
 """The page of a tuned retriever says what the gate found, and shows words as words."""
 
-from tailorbird.records import Comparison, Score
-from tailorbird.records.retriever import QueryChange, RetrieverPoint, RetrieverReport
+from tailorbird.records import (
+    Comparison,
+    QueryChange,
+    RetrieverPoint,
+    RetrieverReport,
+    RetrieverSections,
+    Score,
+)
 from tailorbird.report.retriever import change_plot, curve_plot, render_retriever
 
 SCORE = Score(0.5, 0.4, 0.6)
@@ -10,13 +16,11 @@ CURVE = tuple(RetrieverPoint(n * 10, n, 2.0 - n / 2, 0.5 + n / 10) for n in rang
 
 def report(published: bool, **more: object) -> RetrieverReport:
     values: dict[str, object] = {
-        "kind": "embedder",
-        "base": "builtin:minilm",
+        "tuned": "embedder",
         "published": published,
         "words": "the tuned embedder is better on 9 held-out queries",
         "before": {"dense": SCORE, "hybrid": Score(0.55, 0.45, 0.65)},
         "after": {"dense": Score(0.7123, 0.6, 0.8), "hybrid": Score(0.75, 0.7, 0.8)},
-        "tests": (Comparison("tuned", "old", Score(0.21, 0.1, 0.3), 0.001, 0.002, "sign-flip"),),
         "wins": 5,
         "losses": 1,
         "ties": 3,
@@ -28,7 +32,6 @@ def report(published: bool, **more: object) -> RetrieverReport:
         "averages": {"0.75": 0.7, "1": 0.69},
         "steps": 20,
         "best_step": 10,
-        "seconds": 12.0,
         "curve": CURVE,
         "changes": (
             QueryChange("1", "what is <b>bold</b>?", 0.0, 1.0, ("a.md",), ("a.md", "b.md")),
@@ -36,7 +39,13 @@ def report(published: bool, **more: object) -> RetrieverReport:
             QueryChange("3", "which one stayed", 1.0, 1.0, ("e.md",), ("e.md",)),
         ),
     }
-    return RetrieverReport(**(values | more))  # type: ignore[arg-type]
+    return RetrieverReport(
+        kind="retriever",
+        sections=RetrieverSections(**(values | more)),  # type: ignore[arg-type]
+        comparisons=(Comparison("tuned", "old", Score(0.21, 0.1, 0.3), 0.001, 0.002, "sign-flip"),),
+        model="builtin:minilm",
+        seconds=12.0,
+    )
 
 
 def test_page_has_the_decision_and_its_figures() -> None:
@@ -56,7 +65,7 @@ def test_queries_are_shown_as_words() -> None:
 
 def test_a_rerankers_rows_stand_against_each_other() -> None:
     page = render_retriever(
-        report(True, kind="reranker", before={"none": SCORE}, after={"tuned": SCORE}, weights=None)
+        report(True, tuned="reranker", before={"none": SCORE}, after={"tuned": SCORE}, weights=None)
     )
     assert "<th>none</th>" in page and "Weight of the dense side" not in page
 

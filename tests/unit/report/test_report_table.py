@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from sample_written import written_report
 
-from tailorbird.records import ArmReport, DataSummary, Report, Score, Verdict
+from tailorbird.records import ArmReport, DataSummary, Report, Score, TuningSections, Verdict
 from tailorbird.report.table import print_report, render_table, table_rows
 
 
@@ -82,7 +82,9 @@ def test_markup_in_words_is_not_obeyed(report: Report) -> None:
 def test_nothing_finished() -> None:
     data = DataSummary("x.csv", {}, (), {}, {}, "")
     arms = (ArmReport("lora", "failed", "no memory"), ArmReport("full", "skipped"))
-    words = shown(Report("compare", data, arms, Verdict(None, None, (), "Nothing.")), 80)
+    verdict = Verdict(None, None, (), "Nothing.")
+    nothing = Report(kind="compare", sections=TuningSections(data), arms=arms, verdict=verdict)
+    words = shown(nothing, 80)
     assert "lora failed: no memory" in words
     assert "full skipped: no reason was noted" in words
     assert "No arm finished: Nothing." in words

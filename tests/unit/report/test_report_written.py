@@ -14,6 +14,7 @@ from tailorbird.records import (
     Piece,
     Report,
     Score,
+    TuningSections,
     Verdict,
     WrittenAnswer,
     report_from_json,
@@ -47,7 +48,12 @@ def hostile() -> Report:
     )  # fmt: skip
     shown = ((Piece(HOSTILE, False), Piece(HOSTILE, True)),)
     data = replace(base.data, form=HOSTILE, shown=shown)
-    return replace(base, arms=arms, data=data, verdict=Verdict(arms[7].name, None, (), HOSTILE))
+    return replace(
+        base,
+        arms=arms,
+        sections=TuningSections(data),
+        verdict=Verdict(arms[7].name, None, (), HOSTILE),
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,10 @@ def hostile() -> Report:
         written_report(only="lora", seeds=2),
         written_report(headline="perplexity"),
         written_report(headline="exact_match"),
-        replace(written_report(), data=replace(written_report().data, task="text", shown=())),
+        replace(
+            written_report(),
+            sections=TuningSections(replace(written_report().data, task="text", shown=())),
+        ),
         hostile(),
     ],
     ids=["compare", "failed", "tune", "perplexity", "exact", "text", "hostile"],
@@ -225,14 +234,14 @@ def test_trained_and_ignored_parts(report: Report) -> None:
 )  # fmt: skip
 def test_special_tokens_are_seen(report: Report, token: str) -> None:
     data = replace(report.data, shown=((Piece(f"a {token} b", False),),))
-    (example,) = written.shown_examples(replace(report, data=data))
+    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
     assert [b.text for b in example.bits if b.kind == "special"] == [token]
 
 
 @pytest.mark.parametrize("code", ["a < b and c > d", "xs[0]", "x | y", "List[INT]", "<b>bold</b>"])
 def test_code_is_no_special_token(report: Report, code: str) -> None:
     data = replace(report.data, shown=((Piece(code, True),),))
-    (example,) = written.shown_examples(replace(report, data=data))
+    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
     assert [b.kind for b in example.bits] == ["word"]
 
 
@@ -253,13 +262,15 @@ def test_trained_parts_differ_by_more_than_their_hue(page: str) -> None:
 
 def test_an_example_without_a_trained_part_is_a_fault(report: Report) -> None:
     data = replace(report.data, shown=((Piece("all of it is read", False),),))
-    assert "Nothing in this example is trained on" in render_page(replace(report, data=data))
+    assert "Nothing in this example is trained on" in render_page(
+        replace(report, sections=TuningSections(data))
+    )
 
 
 def test_long_examples_keep_both_ends(report: Report) -> None:
     long = (Piece("start" + "x" * 90_000 + "end", False), Piece("answer", True))
     data = replace(report.data, shown=(long,))
-    (example,) = written.shown_examples(replace(report, data=data))
+    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
     shown = "".join(bit.text for bit in example.bits)
     assert len(shown) < 2000
     assert shown.startswith("start")

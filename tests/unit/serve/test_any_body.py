@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from small_serving import LABELS, catalogue_of, head_model, running
 from tailorbird.records import Target

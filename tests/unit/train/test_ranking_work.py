@@ -13,7 +13,7 @@ import torch
 from tailorbird.config.knowledge import RetrieverConfig
 from tailorbird.errors import Interrupted, OutOfMemory, TrainingDiverged, UserError
 from tailorbird.models.device import choose
-from tailorbird.records.retriever import RankingPair as Pair
+from tailorbird.records import RankingPair as Pair
 from tailorbird.runs.folder import RunFolder
 from tailorbird.train.ranking import RankingWork, distinct_batches, fit_ranking
 

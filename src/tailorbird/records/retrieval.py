@@ -1,10 +1,8 @@
-"""Questions with known right documents, and how well a knowledge base answers them."""
+"""Questions with known right documents: how well they are answered, before and after tuning."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from tailorbird.records.scores import Score
-from tailorbird.records.tuning import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +75,14 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeReport:
-    """What `tailor evaluate --store` found.
+class RankingSections:
+    """What the report of `tailor evaluate --store` has of its own.
 
     Attributes:
         weight: Of the dense side, as it is kept for questions from now on.
         how: How the weight was chosen, in words.
         by_weight: Mean nDCG@10 of the queries that chose, by weight.
         threshold: For "I don't know"; None: too few questions.
-        sides: Ways of ranking, best first.
         answers: Scores of the written answers; empty where none are known.
         answered_by: What wrote them.
     """
@@ -97,22 +94,95 @@ class JudgeReport:
     how: str
     by_weight: dict[float, float]
     threshold: Threshold | None
-    sides: tuple[SideReport, ...]
-    comparisons: tuple[Comparison, ...]
     failures: tuple[Failure, ...] = ()
     answers: dict[str, Score] = field(default_factory=dict)
     answered_by: str = ""
     notes: tuple[str, ...] = ()
-    headline: str = "ndcg@10"
-    command: str = ""
-    created: str = ""
-    seconds: float = 0.0
-    environment: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    schema_version: int = 1
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, ``schema_version`` and ``kind`` first."""
-        plain = asdict(self)
-        plain["by_weight"] = {str(weight): score for weight, score in self.by_weight.items()}
-        return {"schema_version": plain.pop("schema_version"), "kind": "rag"} | plain
+
+@dataclass(frozen=True, slots=True)
+class RankingPair:
+    """What a retriever learns from: a query and a text that answers it.
+
+    Attributes:
+        query: Its words.
+        positive: The text that answers it, as it is trained on.
+        source: The document of that text.
+        others: Further documents that are right: never negatives of this query.
+        negatives: Texts that look right and are not.
+        negative_sources: Their documents.
+    """
+
+    query: str
+    positive: str
+    source: str
+    others: frozenset[str] = frozenset()
+    negatives: tuple[str, ...] = ()
+    negative_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverPoint:
+    """One validation: mean loss since the last one, nDCG@10 on the validation queries."""
+
+    step: int
+    epoch: float
+    loss: float
+    ndcg: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChange:
+    """One held-out query before and after.
+
+    Attributes:
+        before, after: nDCG@10.
+        right: Its relevant documents.
+        found: The first documents after tuning.
+    """
+
+    id: str
+    text: str
+    before: float
+    after: float
+    right: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSections:
+    """A tuned embedder or reranker, and whether it was published.
+
+    Attributes:
+        tuned: ``embedder`` or ``reranker``.
+        published: Whether the knowledge base uses it.
+        words: The gate's decision with its figures.
+        before, after: What was compared, nDCG@10 with intervals by name: ``dense``, ``hybrid``;
+            of a reranker ``none``, ``old``.
+        weights: Of the dense side in the fusion, before and after; None where there is no fusion.
+        pairs: Training pairs by where they come from.
+        queries: How many are in each part.
+        left_out: Generated pairs that said what a kept-out query says.
+        share: Of the tuned weights in the mean with the old ones.
+        changes: Held-out queries, the largest differences first.
+    """
+
+    tuned: str
+    published: bool
+    words: str
+    before: dict[str, Score]
+    after: dict[str, Score]
+    wins: int
+    losses: int
+    ties: int
+    weights: tuple[float, float] | None
+    pairs: dict[str, int]
+    queries: dict[str, int]
+    left_out: int
+    share: float
+    averages: dict[str, float]
+    steps: int
+    best_step: int
+    curve: tuple[RetrieverPoint, ...]
+    changes: tuple[QueryChange, ...]
+    store: str = ""
