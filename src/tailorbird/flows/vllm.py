@@ -11,6 +11,7 @@ from typing import Any
 
 from tailorbird.arms import get_arm
 from tailorbird.arms.saved import arm_folder, run_config, saved_kind
+from tailorbird.config.method import method_spec
 from tailorbird.errors import Faults, UserError
 from tailorbird.flows.export import EXPORT, MERGED
 from tailorbird.models.builtin import resolve
@@ -72,7 +73,7 @@ def vllm_command(run: str | Path, *, trust: bool = False) -> VllmCommand:
     place = merged if merged.is_dir() else folder.file(MODEL)
     if method in _LOW_RANK and place != merged and is_written(folder):
         return _adapter(folder, config.model.name, method, trust)
-    if method != "full" and place != merged:
+    if not method_spec(method).trains_all and place != merged:
         raise UserError(
             f"{folder.path} was tuned by {method}, which vLLM does not load",
             f"write whole weights first: tailor export {folder.path} --merge"
@@ -106,7 +107,7 @@ def _adapter(folder: RunFolder, base: str, method: str, trust: bool) -> VllmComm
     notes = [f"clients ask for the model {_name(folder)}; the base's own name is the untouched one"]
     if (place / "tokenizer_config.json").is_file():
         words += ["--tokenizer", str(place)]
-    if method == "qlora":
+    if method_spec(method).quantises:
         notes.append(
             "it was trained on a 4-bit base: --quantization bitsandbytes loads the base likewise"
         )
