@@ -129,10 +129,10 @@ LINES = {
         '    "nearest": ArmRow(',
     ),
     "records/tasks.py": (
-        '    "multilabel": TaskSpec(',
-        '    "topic": TaskSpec("topic", "Topics", "the topic", "topics", '
-        '"single_label_classification", ("cross_entropy",), "macro_f1", "accuracy", "majority"),\n'
-        '    "multilabel": TaskSpec(',
+        '    TaskSpec(\n        "multilabel"',
+        '    TaskSpec("topic", "Topics", "the topic", "topics", "single_label_classification", '
+        '("cross_entropy",), "macro_f1", "accuracy", "majority", "Tells topics apart.", ""),\n'
+        '    TaskSpec(\n        "multilabel"',
     ),
 }
 ASK = """

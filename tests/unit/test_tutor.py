@@ -217,7 +217,7 @@ def test_what_the_demo_asks_is_a_configuration_and_names_arms_and_pages_that_the
 def test_facts_that_do_not_hold_or_stand_in_no_page_are_refused(
     tools: Callable[[str], ModuleType],
 ) -> None:
-    made = tools("questions")
+    made = tools("question_set")
     run_all = tools("build").run_all
     facts = [
         made.Fact("p.md", "value", "x = 2; x + 1", ("4",), None),

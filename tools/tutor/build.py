@@ -6,7 +6,7 @@ Usage::
     python tools/tutor/build.py --check    # exit 1 if the files there are not what this builds
 
 Every program is run, with and without its bug, and a row is kept only if the two differ in the
-way its template announces. The questions on the pages are made from facts (`questions.py`).
+way its template announces. The questions on the pages are made from facts (`question_set.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from facts import facts
-from questions import as_lines, check_facts, old_pages, questions, read_facts
+from question_set import as_lines, check_facts, old_pages, questions, read_facts
 from templating import SPLITS, ProgramTemplate, Variant, fill, read_templates
 
 ROOT = Path(__file__).resolve().parents[2]

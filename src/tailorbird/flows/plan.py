@@ -9,7 +9,7 @@ from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import curve_arm, learning_curve
-from tailorbird.flows.output import run_folder
+from tailorbird.flows.output import opened, run_folder
 from tailorbird.flows.prepare import read_and_check, with_default_model
 from tailorbird.planning.devices import PlannedDevice, place_of, table_places
 from tailorbird.planning.fits import Planner, peers
@@ -69,7 +69,7 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
         with tempfile.TemporaryDirectory() as place:
             return _planned(config, wishes, RunFolder(place))
     folder = run_folder(config, "plan", resume=resume)
-    with folder.locked(forget=True), folder.emptied_when_refused(unless=resume):
+    with opened(config, folder, resume=resume) as config:
         made = _planned(config, wishes, folder)
         folder.write(CONFIG, dump_config(config))
         folder.write_json(PLAN, asdict(made))

@@ -179,8 +179,9 @@ def _loading(values: dict[str, float], device: Device) -> int:
     if not values["packed"]:
         return round(values["load"])
     packed = values["packed"] + values["frozen"]
-    # On a CPU the pages of the checkpoint count as long as they are mapped.
-    return round(packed + (values["load"] if device.kind == "cpu" else values["largest"] * 4))
+    # On a CPU the checkpoint's pages count as long as they are mapped, and the heap keeps about
+    # half as much of what was packed until it is trimmed.
+    return round(packed + (1.5 * values["load"] if device.kind == "cpu" else values["largest"] * 4))
 
 
 def _evaluate(

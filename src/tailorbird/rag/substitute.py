@@ -273,4 +273,4 @@ def _new_answer(
         return None
     fitting.sort(key=lambda o: (-len(o.asks & own.asks) / len(o.asks | own.asks), o.answer))
     answer = fitting[int(rng.integers(min(_NEAREST, len(fitting))))].answer
-    return re.sub(r"\s+(?=[.,])", "", answer).rstrip(".,")
+    return re.sub(r"(?<!\s)\s+(?=[.,])", "", answer).rstrip(".,")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tailorbird.config.search import Range, SearchConfig, combinations
-from tailorbird.errors import Hopeless
+from tailorbird.errors import Hopeless, Interrupted
 from tailorbird.runs.folder import RunFolder
 from tailorbird.train.search import Study
 
@@ -100,7 +100,7 @@ def test_a_trial_left_in_the_middle_is_taken_up_again_with_its_values(tmp_path: 
         with study.claim() as draw:
             assert draw is not None
             study.tell(draw, 0.5, 1.0)
-    with pytest.raises(KeyboardInterrupt), study.claim() as draw:
+    with pytest.raises(Interrupted), study.claim() as draw:
         assert draw is not None
         left = dict(draw.values)
         raise KeyboardInterrupt

@@ -44,6 +44,7 @@ class Qlora(PeftMethod):
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Wrap the target layers; see `Method.attach`."""
         base.model.requires_grad_(False)
+        _drop_checkpoint(base)
         model = attach_lora(base, self.options(config.method))
         shrink_frozen(model, base.device)
         speed_up(model, base.device)
@@ -51,6 +52,7 @@ class Qlora(PeftMethod):
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
         """Read a PEFT folder onto a base quantised in the same way."""
+        _drop_checkpoint(base)
         model = load_peft(base, folder)
         shrink_frozen(model, base.device)
         return model.eval()
@@ -105,3 +107,26 @@ def _merged_linear(layer: Any) -> "nn.Module":
         if frozen.bias is not None:
             linear.bias.copy_(frozen.bias)
     return linear
+
+
+def _drop_checkpoint(base: Base) -> None:
+    """Copy what still lies in the mapped checkpoint, and give freed memory back (on a CPU).
+
+    One tensor that is a view of the file keeps all its pages resident, those of the matrices that
+    were packed among them; what packing freed stays in the heap until it is trimmed.
+    """
+    import ctypes
+
+    if base.device.kind != "cpu":
+        return
+    copies: dict[int, Any] = {}
+    for parameter in base.model.parameters():
+        if parameter.is_floating_point():
+            place = parameter.data_ptr()
+            if place not in copies:
+                copies[place] = parameter.data.clone()
+            parameter.data = copies[place]
+    copies.clear()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
