@@ -49,6 +49,9 @@ class SmallKnowledge:
         self.rows = self.embedder.embed_queries([chunk.text for chunk in self.all]).vectors
         self.counts = [Counter(words_of(chunk.text)) for chunk in self.all]
 
+    def whole(self) -> bool:
+        return True
+
     def get_setting(self, name: str) -> Any:
         return self.kept.get(name)
 

@@ -49,6 +49,9 @@ class Store:
     def reading(self) -> Iterator["Store"]:
         yield self
 
+    def whole(self) -> bool:
+        return True
+
     def sources(self) -> list[str]:
         return self.corpus.sources
 

@@ -156,12 +156,14 @@ class KnowledgeFolder:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Snapshot]:
         """Look at one moment of it: writers change nothing of what is seen."""
+        # Before the ledger's moment: what comes or goes from here on is told by `Snapshot.whole`.
+        moment = self.store(self.current).moment
         with self._borrowed() as ledger, ledger.link.explained(), ledger.link.snapshot():
             # The first read fixes the moment.
             number = int(ledger.setting("generation"))
             generation = next(g for g in ledger.generations() if g.number == number)
             load = partial(self._embedders.of, generation)
-            yield Snapshot(ledger, self.store(generation), load)
+            yield Snapshot(ledger, self.store(generation), load, moment)
 
     def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
         """Cut a document."""

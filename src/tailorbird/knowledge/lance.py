@@ -69,6 +69,7 @@ class LanceStore:
         self._table = _open(folder, name, dimension, create)
         self._resident = Resident(dimension)
         self._many = False
+        self._deletions = 0
         self._read_all = 0.0
         self._lock = threading.Lock()
 
@@ -97,10 +98,16 @@ class LanceStore:
     def delete(self, rows: np.ndarray) -> None:
         """See `Index.delete`."""
         with self._lock:
+            self._deletions += 1
             self._resident = self._resident.without(rows)
         for start in range(0, len(rows), 5000):
             with _explained(self.folder):
                 self._table.delete(_in(rows[start : start + 5000]))
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """See `Index.moment`."""
+        return int(self._table.version), self._deletions
 
     def rows(self) -> np.ndarray:
         """See `Index.rows`."""

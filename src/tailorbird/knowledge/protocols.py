@@ -62,6 +62,10 @@ class View(Protocol):
         """Return the chunks' unit vectors ``[n, d]``."""
         ...
 
+    def whole(self) -> bool:
+        """Say whether the index is still as it was when the look began."""
+        ...
+
 
 class Knowledge(Protocol):
     """A knowledge base as a retriever sees it."""
@@ -91,6 +95,11 @@ class Index(Protocol):
 
     def delete(self, rows: np.ndarray) -> None:
         """Delete rows; those it does not hold are left out."""
+        ...
+
+    @property
+    def moment(self) -> Any:
+        """What differs once rows came or went; equal where they do so with the ledger."""
         ...
 
     def rows(self) -> np.ndarray:

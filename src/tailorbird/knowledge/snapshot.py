@@ -30,8 +30,11 @@ class Snapshot:
     are left out, and more are asked for in their place.
     """
 
-    def __init__(self, ledger: Ledger, store: Index, load: Callable[[], Any]) -> None:
+    def __init__(
+        self, ledger: Ledger, store: Index, load: Callable[[], Any], moment: Any = None
+    ) -> None:
         self._ledger, self._store, self._load = ledger, store, load
+        self._moment = moment
         # Both sides may be asked at once; the connection is for one thread at a time.
         self._guard = threading.RLock()
         self._few: dict[Condition, np.ndarray | None] = {}
@@ -95,6 +98,14 @@ class Snapshot:
             "SELECT source FROM documents WHERE state = 'live' ORDER BY source"
         )
         return [row[0] for row in read]
+
+    def whole(self) -> bool:
+        """Say whether the index is still as it was before the ledger's moment.
+
+        What was replaced since then is gone from the index, and what replaces it is not live here:
+        a search would find neither.
+        """
+        return bool(self._store.moment == self._moment)
 
     def moment(self) -> tuple[int, int]:
         """Return figures that differ between two moments whose documents differ."""

@@ -1,10 +1,10 @@
 """Questions into passages: both sides asked, fused, ranked again, joined."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from tailorbird.knowledge.protocols import Knowledge, View
 from tailorbird.rag.fuse import EVEN, best_first, convex, diverse, rrf
 from tailorbird.records import Chunk, Hit, Passage
 
+_TRIES = 4
+Result = TypeVar("Result")
 _BESIDE = ThreadPoolExecutor(4, "words")
 
 RERANKER = "reranker"
@@ -73,7 +75,8 @@ class Retriever:
             k: How many; default: ``retrieve.k``.
         """
         count = k or self.config.k
-        with self.kb.reading() as view:
+
+        def look(view: View) -> list[Passage]:
             vector = self._vectors(view, [question])
             sides = self._sides(view, question, vector[0], where)
             # Hits may join, so more than k may be needed for k passages; not many more: the worst
@@ -81,6 +84,8 @@ class Retriever:
             most = 2 * count if self.config.neighbours else count
             hits = self._ranked(view, sides, most)
             return join(view, hits, count, self.config.neighbours)
+
+        return self._look(look)
 
     def hits(self, question: str, where: str | None = None, k: int | None = None) -> list[Hit]:
         """Return the best chunks, best first."""
@@ -91,12 +96,28 @@ class Retriever:
     ) -> list[list[Hit]]:
         """Return the best chunks of each question, the questions embedded together."""
         count = k or self.config.k
-        with self.kb.reading() as view:
+
+        def look(view: View) -> list[list[Hit]]:
             vectors = self._vectors(view, questions)
             return [
                 self._ranked(view, self._sides(view, question, vector, where), count)
                 for question, vector in zip(questions, vectors, strict=True)
             ]
+
+        return self._look(look)
+
+    def _look(self, search: Callable[[View], Result]) -> Result:
+        """Search at one moment, again where the index changed meanwhile.
+
+        A document that is replaced then would be found neither as it was nor as it is. Under a
+        stream of writes the last try counts.
+        """
+        for _ in range(_TRIES):
+            with self.kb.reading() as view:
+                result = search(view)
+                if view.whole():
+                    break
+        return result
 
     def sides(self, questions: Sequence[str], where: str | None = None) -> list[Sides]:
         """Return what each side finds, for choosing a weight and for explaining."""

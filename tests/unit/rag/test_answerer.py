@@ -45,6 +45,9 @@ class Shelf:
     def reading(self) -> Iterator["Shelf"]:
         yield self
 
+    def whole(self) -> bool:
+        return True
+
     def get_setting(self, name: str) -> Any:
         return None
 
