@@ -57,6 +57,11 @@ class ToyStore:
         left = np.flatnonzero(~np.isin(old, rows))
         self._write(old[left], vectors[left], [texts[i] for i in left])
 
+    @property
+    def moment(self) -> tuple[int, int]:
+        file = self.path.stat()
+        return file.st_ino, file.st_mtime_ns
+
     def rows(self) -> np.ndarray:
         return np.sort(self._read()[0])
 
