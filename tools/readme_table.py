@@ -6,8 +6,7 @@ Usage: python tools/readme_table.py [demo]
 import json
 import sys
 from pathlib import Path
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from tailorbird.metrics.numbers import duration
 from tailorbird.metrics.question_verdict import becoming_current
@@ -39,13 +38,13 @@ def as_markdown(heading: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell or ' ' for cell in line)} |" for line in lines)
 
 
-def machine_words(report: Report | QuestionsReport) -> str:
+def machine_words(report: Report[Any, Any]) -> str:
     """Return where a report was made."""
     machine = report.environment["machine"]
     return f"measured on {machine['processor']}, {machine['cores']} cores"
 
 
-def table(report: Report) -> str:
+def table(report: Report[Any, Any]) -> str:
     """Return the comparison as a Markdown table, with the verdict and where it was measured."""
     counts = report.data.counts
     return (
@@ -61,7 +60,7 @@ def questions_table(report: QuestionsReport) -> str:
     heading, rows = question_rows(report)
     places = [heading.index(title) for title in _COLUMNS if title in heading]
     rows = [[row[place] for place in places] for row in rows]
-    counts = report.counts
+    counts = report.sections.counts
     return (
         as_markdown([heading[place] for place in places], rows)
         + f"\n\n{report.verdict.reason} {becoming_current(report)} "
@@ -90,11 +89,9 @@ def main(arguments: list[str]) -> int:
         print(f"error: there is no {lost[0]}\n  fix: make demo", file=sys.stderr)
         return 2
     readme = ROOT / "README.md"
-    plain, questions = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
-    del questions["kind"]
-    page = filled(readme.read_text(encoding="utf-8"), table(report_from_json(plain)), START, END)
-    report = TypeAdapter(QuestionsReport).validate_python(questions)
-    text = questions_table(report)
+    reports = [report_from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    page = filled(readme.read_text(encoding="utf-8"), table(reports[0]), START, END)
+    text = questions_table(reports[1])
     readme.write_text(filled(page, text, QUESTIONS_START, QUESTIONS_END), encoding="utf-8")
     print(f"README.md holds the tables of {demo}")
     return 0
