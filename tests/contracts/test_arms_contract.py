@@ -3,7 +3,9 @@
 A toy arm, one file and one line in the table, is an arm like the others.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,47 +23,7 @@ from tailorbird.runs.folder import KIND, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.job import ArmJob
 
-TOY = '''
-"""The longer the text, the likelier the first label."""
-
-import numpy as np
-
-from tailorbird.arms.protocol import finish_outputs
-from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm
-from tailorbird.records import Cost
-from tailorbird.runs.folder import MODEL
-from tailorbird.tasks import head_task
-from tailorbird.tasks.scoring import CHECKED, load_target
-
-
-class LengthArm(Arm):
-    key = "length"
-
-    def run(self, job):
-        split, target = job.split, head_task(job.split.task).target(job.split)
-        with job.folder.new_folder(MODEL) as folder:
-            (folder / "length.txt").write_text("nothing to keep")
-        source = LengthSource(target)
-        parts = {"validation": split.validation, "test": split.test, "check": split.test[:CHECKED]}
-        arrays = {n: source.probabilities([e.text for e in p]) for n, p in parts.items()}
-        return finish_outputs(job, Cost(train_seconds=0.0), {}, arrays, target)
-
-    def open(self, folder, *, trust):
-        target = load_target(folder)
-        return HeadPredictor(str(folder.path), target, LengthSource(target), target.labels)
-
-
-class LengthSource(OutputSource):
-    def __init__(self, target):
-        self.count = len(target.labels)
-
-    def probabilities(self, texts, title=""):
-        first = np.asarray([[1 - 1 / (2 + len(text))] for text in texts])
-        rest = np.repeat((1 - first) / (self.count - 1), self.count - 1, axis=1)
-        return np.hstack([first, rest]).astype(np.float32)
-'''
-
+TOY = Path(__file__).parents[1] / "toy_arm.py"
 LABELS = ("majority", "rag", "probe", "length", "lora", "rag+lora")
 WORDS = ("nearest", "base", "rag", "lora", "rag+lora")
 TEXTS = ["what a film, with a long and winding story", "poor"]
@@ -71,7 +33,7 @@ TEXTS = ["what a film, with a long and winding story", "poor"]
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Add the toy: one file, one line."""
     place = tmp_path_factory.mktemp("leaf")
-    (place / "length.py").write_text(TOY)
+    shutil.copy(TOY, place / "length.py")
     arms.__path__.append(str(place))
     arms.TABLE["length"] = arms.ArmRow(
         "length.LengthArm",

@@ -63,45 +63,6 @@ class BitFit(Method):
 
 METHOD = BitFit("bitfit")
 '''
-ARM = '''
-"""The longer the text, the likelier the first label."""
-
-import numpy as np
-
-from tailorbird.arms.predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm, finish_outputs
-from tailorbird.records import Cost
-from tailorbird.runs.folder import MODEL
-from tailorbird.tasks import head_task
-from tailorbird.tasks.scoring import CHECKED, load_target
-
-
-class LengthArm(Arm):
-    key = "length"
-
-    def run(self, job):
-        split, target = job.split, head_task(job.split.task).target(job.split)
-        with job.folder.new_folder(MODEL) as folder:
-            (folder / "length.txt").write_text("nothing to keep")
-        source = LengthSource(target)
-        parts = {"validation": split.validation, "test": split.test, "check": split.test[:CHECKED]}
-        arrays = {n: source.probabilities([e.text for e in p]) for n, p in parts.items()}
-        return finish_outputs(job, Cost(train_seconds=0.0), {}, arrays, target)
-
-    def open(self, folder, *, trust):
-        target = load_target(folder)
-        return HeadPredictor(str(folder.path), target, LengthSource(target), target.labels)
-
-
-class LengthSource(OutputSource):
-    def __init__(self, target):
-        self.count = len(target.labels)
-
-    def probabilities(self, texts, title=""):
-        first = np.asarray([[1 - 1 / (2 + len(text))] for text in texts])
-        rest = np.repeat((1 - first) / (self.count - 1), self.count - 1, axis=1)
-        return np.hstack([first, rest]).astype(np.float32)
-'''
 TASK = '''
 """The topic of a text: one label of a set, judged by macro-F1."""
 
@@ -189,7 +150,7 @@ def copy(models: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     (own / "methods" / "bitfit").mkdir()
     (own / "methods" / "bitfit" / "__init__.py").write_text(METHOD)
     (own / "methods" / "bitfit" / "method.py").write_text(ATTACH)
-    (own / "arms" / "length.py").write_text(ARM)
+    shutil.copy(SRC.parents[1] / "tests" / "toy_arm.py", own / "arms" / "length.py")
     (own / "tasks" / "topic.py").write_text(TASK)
     for name, (before, after) in LINES.items():
         text = (own / name).read_text()

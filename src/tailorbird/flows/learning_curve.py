@@ -99,7 +99,7 @@ def _sizes(split: Split) -> list[int]:
 
 
 def _job(config: Config, split: Split, folder: RunFolder, arm: str, size: int, seed: int) -> ArmJob:
-    config = next((for_arm(config, name) for name in METHODS if name == arm), config)
+    config = for_arm(config, arm) if arm in METHODS else config
     first = config.train.seed
     train = config.train.model_copy(update={"seed": first + seed})
     rows = _order(split.train, split.task, first + seed)[:size]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.arms.questions import QuestionArm
 from tailorbird.arms.questions.prompts import answer_of
-from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece, Sheet
+from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage, Sheet
 from tailorbird.config import Config
 from tailorbird.flows import output
 from tailorbird.metrics.answer_match import Candidates, Outcome
@@ -158,7 +158,7 @@ def _mark(judge: Judge, outputs: Sequence[Output], sufficient: np.ndarray | None
     )
 
 
-def _read(sheet: Sheet, arm: QuestionArm, item: Item, output: Output) -> tuple[Piece, ...]:
+def _read(sheet: Sheet, arm: QuestionArm, item: Item, output: Output) -> tuple[PromptPassage, ...]:
     """Return the passages that stood before a question."""
     if arm.uses_gold:
         return (item.gold,) if item.gold is not None and output.shown else ()
@@ -213,7 +213,7 @@ def _arm_report(
     )
 
 
-def _supported(text: str, pieces: Sequence[Piece], least: float) -> float:
+def _supported(text: str, pieces: Sequence[PromptPassage], least: float) -> float:
     """Return the share of an answer's sentences that a passage holds, as citations are checked."""
     passages = [
         Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))

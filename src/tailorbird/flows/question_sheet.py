@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.config import Config
 from tailorbird.data.question_files import is_squad, read_paragraphs
 from tailorbird.documents.reading import document_digest
@@ -89,7 +89,7 @@ class Finder:
 
     def search(
         self, questions: Sequence[Question], k: int, answers: Mapping[str, tuple[str, ...]] = {}
-    ) -> list[tuple[Piece, ...]]:
+    ) -> list[tuple[PromptPassage, ...]]:
         """Return the best `k` passages of each question.
 
         Args:
@@ -137,11 +137,11 @@ class Finder:
             return {self.names(source) for source in view.sources()}
 
 
-def piece_of(chunk: Chunk, answers: Sequence[str]) -> Piece:
+def piece_of(chunk: Chunk, answers: Sequence[str]) -> PromptPassage:
     """Return a chunk as it stands before a question."""
     trail = [part for part in (chunk.title, *chunk.headings) if part]
     heading = " > ".join(dict.fromkeys(trail))
-    return Piece(chunk.source, heading, chunk.text, holds(chunk.text, answers))
+    return PromptPassage(chunk.source, heading, chunk.text, holds(chunk.text, answers))
 
 
 def holds(text: str, answers: Sequence[str]) -> bool:
@@ -159,7 +159,7 @@ def _shared(text: str, question: str) -> int:
     return len(set(_spaced(text).split()) & set(_spaced(question).split()))
 
 
-def passages_that_fit(config: Config, probe: Sequence[Sequence[Piece]], cpu: bool) -> int:
+def passages_that_fit(config: Config, probe: Sequence[Sequence[PromptPassage]], cpu: bool) -> int:
     """Return how many passages stand before a question, within the budget of tokens."""
     settings = config.questions
     if settings.passages is not None:

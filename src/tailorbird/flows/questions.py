@@ -82,7 +82,7 @@ def compare_questions(
         facts = folder.read_as(FACTS, Facts)
         arms = chosen_arms(config.compare.methods)
         with Nest() as nest:
-            outcomes = _Bench(config, folder, nest).run(arms)
+            outcomes = _QuestionBench(config, folder, nest).run(arms)
         outcome = QuestionRun(
             config=config,
             sheet=read_sheet(folder),
@@ -245,7 +245,7 @@ def _document_hits(
 
 
 @dataclass
-class _Bench:
+class _QuestionBench:
     """Asks the arms one after the other, each in a process of its own."""
 
     config: Config

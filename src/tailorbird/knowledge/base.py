@@ -157,13 +157,13 @@ class KnowledgeFolder:
     def reading(self) -> Iterator[Snapshot]:
         """Look at one moment of it: writers change nothing of what is seen."""
         # Before the ledger's moment: what comes or goes from here on is told by `Snapshot.whole`.
-        moment = self.store(self.current).moment
+        moments = {number: store.moment for number, store in list(self._stores.items())}
         with self._borrowed() as ledger, ledger.link.explained(), ledger.link.snapshot():
             # The first read fixes the moment.
             number = int(ledger.setting("generation"))
             generation = next(g for g in ledger.generations() if g.number == number)
             load = partial(self._embedders.of, generation)
-            yield Snapshot(ledger, self.store(generation), load, moment)
+            yield Snapshot(ledger, self.store(generation), load, moments.get(number))
 
     def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
         """Cut a document."""

@@ -9,7 +9,6 @@ from tailorbird.records.planning import ServingPlan
 
 USERS = (1, 8, 32)
 _CONTEXTS = (1024, 8192, 32_768, 131_072)
-_WIDE = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 SHARE = 0.6
 """Of a card's nominal bandwidth, what writing reaches; an assumption, not measured."""
 _PROBE_BYTES, _REPEATS = 256 * 2**20, 5
@@ -29,7 +28,7 @@ def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[S
     """
     if shape.config is None:
         return ()
-    wide = _WIDE[place.device.precision]
+    wide = place.device.dtype.itemsize
     each = shape.stored_bits / 8 if shape.stored_bits else wide
     weights = parameters * each
     limit = shape.size("max_position_embeddings") or _CONTEXTS[0]

@@ -9,14 +9,13 @@ from tailorbird.methods.table import get_method
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.work import settings_for
 from tailorbird.records.planning import MemoryPlan, TimePlan
+from tailorbird.train.settings import READING
 
 if TYPE_CHECKING:
     from tailorbird.planning.fits import Planner
 
 SHARE = 0.35
 """Of a card's nominal rate, what training reaches; an assumption, not measured."""
-# A text is read in about a third of the time that it takes to learn from it.
-_READING = 1 / 3
 
 
 def plan_time(
@@ -42,7 +41,7 @@ def plan_time(
     elif place.flops and memory.flops:
         flops = memory.flops / settings.batch_size * (work.mean_length or work.length) / work.length
         each = flops / (SHARE * place.flops)
-        read = each * _READING
+        read = each * READING
         how = f"{SHARE:.0%} of the products per second in the maker's data sheet; not measured"
     else:
         return None

@@ -44,7 +44,7 @@ class Settings:
 _MANY_CLASSES = 10
 _STEPS_PER_CLASS = 12
 # A sequence is read in about a third of the time that it takes to learn from it.
-_READING, _MOST_VALIDATING = 1 / 3, 0.1
+READING, _MOST_VALIDATING = 1 / 3, 0.1
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
 
@@ -125,7 +125,7 @@ def resolve_writing(
     tuned = resolve(config, method, examples)
     rate = config.train.learning_rate or writing_rate(method, hidden)
     every = config.train.evaluate_every
-    if every is None and validation * _READING > _MOST_VALIDATING * examples / 2:
+    if every is None and validation * READING > _MOST_VALIDATING * examples / 2:
         every = math.ceil(examples / tuned.batch_size)
     return replace(
         tuned,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tailorbird.arms.questions.sheet import Piece
+from tailorbird.arms.questions.sheet import PromptPassage
 from tailorbird.flows.question_report import _supported
 
 PIECES = [
-    Piece("a", "Rivers", "The Glen flows through Nesby. It freezes in most winters."),
-    Piece("b", "Bridges", "Nesby has seven bridges, the oldest of stone."),
+    PromptPassage("a", "Rivers", "The Glen flows through Nesby. It freezes in most winters."),
+    PromptPassage("b", "Bridges", "Nesby has seven bridges, the oldest of stone."),
 ]
 
 

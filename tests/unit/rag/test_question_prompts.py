@@ -13,13 +13,13 @@ from tailorbird.arms.questions.prompts import (
     raft_pieces,
     target,
 )
-from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.config.knowledge import RaftConfig
 
-GOLD = Piece(
+GOLD = PromptPassage(
     "a", "Mills > Water", "It was old. The mill on the river was built in 1788 by Ada.", True
 )
-OTHERS = [Piece("b", "", f"Nothing about number {n}.") for n in range(6)]
+OTHERS = [PromptPassage("b", "", f"Nothing about number {n}.") for n in range(6)]
 ITEM = Item("1", "When was the mill built?", ("1788",), True, (OTHERS[0], GOLD, *OTHERS[1:]), GOLD)
 LOST = Item("2", "When was it sold?", ("1801",), True, tuple(OTHERS))
 NONE = Item("3", "Who bought it?", (), False, tuple(OTHERS))
@@ -48,7 +48,9 @@ def test_a_row_with_the_right_passage_teaches_a_quotation_and_the_answer() -> No
 
 
 def test_a_quotation_leaves_room_for_the_answer() -> None:
-    long = Piece("a", "", " ".join(["word"] * 40) + " 1788 " + " ".join(["end"] * 40) + ".", True)
+    long = PromptPassage(
+        "a", "", " ".join(["word"] * 40) + " 1788 " + " ".join(["end"] * 40) + ".", True
+    )
     for tokens in (48, 32):
         words = target(ITEM, [long], RaftConfig(), tokens).split()
         assert "1788" in words[1:-2] and words[-2:] == ["Answer:", "1788"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.config.knowledge import RaftConfig
 from tailorbird.metrics.answer_match import match_words
 from tailorbird.rag.augment import UNKNOWN
@@ -24,7 +24,7 @@ _QUOTE_WORDS, _FEWEST_WORDS, _MARK_TOKENS = 25, 5, 12
 _MARK = re.compile(rf"\b{ANSWER}", re.IGNORECASE)
 
 
-def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
+def prompt(question: str, pieces: Sequence[PromptPassage] = ()) -> str:
     """Return a question as the user's turn, the passages before it."""
     context = [f"{piece.heading}\n{piece.text.strip()}".strip() for piece in pieces]
     return "\n\n".join([_FIRST, *context, f"Question: {question}\n{_LAST}"])
@@ -32,7 +32,7 @@ def prompt(question: str, pieces: Sequence[Piece] = ()) -> str:
 
 def conversation(
     item: Item,
-    pieces: Sequence[Piece] = (),
+    pieces: Sequence[PromptPassage] = (),
     answer: str | None = None,
     shots: Sequence[tuple[str, str]] = (),
 ) -> Example:
@@ -69,7 +69,9 @@ def answer_of(output: str) -> str:
     return output[ends[-1] if ends else 0 :].strip()
 
 
-def target(item: Item, pieces: Sequence[Piece], config: RaftConfig, answer_tokens: int) -> str:
+def target(
+    item: Item, pieces: Sequence[PromptPassage], config: RaftConfig, answer_tokens: int
+) -> str:
     """Return what a model is to write from passages: a quotation and the answer, or neither.
 
     Args:
@@ -111,7 +113,7 @@ def _around(words: list[str], expected: Sequence[str], most: int) -> list[str]:
 
 def raft_pieces(
     item: Item, passages: int, share: float, rng: np.random.Generator
-) -> tuple[Piece, ...]:
+) -> tuple[PromptPassage, ...]:
     """Return passages to learn from, shuffled: with the right one, or of a drawn share without.
 
     The others are what the user's own retriever finds: harder to tell from the right one than

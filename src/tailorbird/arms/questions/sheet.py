@@ -8,7 +8,7 @@ SHEET, ANSWERS = "data/questions.json", "answers.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PromptPassage:
     """A passage as it stands before a question.
 
     Attributes:
@@ -39,8 +39,8 @@ class Item:
     question: str
     answers: tuple[str, ...]
     answerable: bool
-    found: tuple[Piece, ...] = ()
-    gold: Piece | None = None
+    found: tuple[PromptPassage, ...] = ()
+    gold: PromptPassage | None = None
     shots: tuple[tuple[str, str], ...] = ()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pieces, target
-from tailorbird.arms.questions.sheet import Item, Piece
+from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.arms.saved import save_kind
 from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
@@ -98,7 +98,7 @@ def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Ex
 
 
 def _with_passages(
-    job: QuestionJob, pairs: Sequence[tuple[Item, tuple[Piece, ...]]]
+    job: QuestionJob, pairs: Sequence[tuple[Item, tuple[PromptPassage, ...]]]
 ) -> tuple[Example, ...]:
     longest = job.config.questions.answer_tokens
     return tuple(conversation(i, p, target(i, p, job.config.raft, longest)) for i, p in pairs)

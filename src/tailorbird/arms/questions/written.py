@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import conversation
-from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, Piece
+from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage
 from tailorbird.arms.questions.training import tune_arm
 from tailorbird.arms.writer import open_tuned, open_untouched
 from tailorbird.data.encode_chat import encode_prompts
@@ -92,7 +92,7 @@ class _Asker:
             return [len(item.shots[:most]) for item in items]
         return [len(self.pieces(item)) for item in items]
 
-    def pieces(self, item: Item) -> tuple[Piece, ...]:
+    def pieces(self, item: Item) -> tuple[PromptPassage, ...]:
         """Return the passages that should stand before a question."""
         if self.job.arm.context == "gold":
             return () if item.gold is None else (item.gold,)
