@@ -101,10 +101,10 @@ def _memory(arguments: Any) -> dict[str, Any]:
     from tailorbird.config import Config
     from tailorbird.models.device import peak_memory
     from tailorbird.planning.devices import HEADROOM, place_of
-    from tailorbird.planning.probe import synthetic_job
-    from tailorbird.planning.shape import read_shape
-    from tailorbird.planning.terms import plan_memory
-    from tailorbird.planning.work import Work
+    from tailorbird.planning.memory_terms import plan_memory
+    from tailorbird.planning.model_shape import read_shape
+    from tailorbird.planning.time_probe import synthetic_job
+    from tailorbird.planning.workload import Work
     from tailorbird.train.loop import train
 
     length, batch = (48, 2) if arguments.smoke else (2048, 4)
@@ -151,7 +151,7 @@ def _generate_once(arguments: Any) -> dict[str, Any]:
     """Return tokens per second of both ways in this process."""
     import torch
 
-    from tailorbird.arms.writer import open_untouched
+    from tailorbird.arms.generative_predictor import open_untouched
     from tailorbird.config import Config
     from tailorbird.models.generate import Sampling, generate
 

@@ -330,7 +330,7 @@ def _sync(kb: Any, disk: dict[str, int | None], tell: Tell) -> None:
 
 def look(folder: Path, tell: Tell) -> None:
     """Tell what verifies, and the versions that readers see, as JSON."""
-    from tailorbird.flows.upkeep import verify
+    from tailorbird.flows.index_maintenance import verify
     from tailorbird.knowledge.base import KnowledgeFolder
     from tests_knowledge import load, versions
 

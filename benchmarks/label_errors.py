@@ -21,7 +21,7 @@ def main() -> None:
     from tailorbird.config.schema import ModelConfig
     from tailorbird.data.read import read_examples
     from tailorbird.data.sources import Source
-    from tailorbird.metrics.confident import label_errors
+    from tailorbird.metrics.confident_learning import label_errors
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
 

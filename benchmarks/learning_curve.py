@@ -98,7 +98,7 @@ def _errors(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _split(vectors: np.ndarray, y: np.ndarray, number: int) -> tuple[list[int], np.ndarray]:
     """Return sizes, and whether each test row was right ``[sizes, SEEDS, n]``."""
-    from tailorbird.data.subsets import stratified_order
+    from tailorbird.data.training_subsets import stratified_order
 
     random = np.random.default_rng(number)
     order = random.permutation(len(y))
@@ -126,7 +126,7 @@ def _answers(vectors: np.ndarray, y: np.ndarray, rows: np.ndarray, test: np.ndar
 
 
 def _vectors(texts: list[Any]) -> np.ndarray:
-    from tailorbird.arms.vectors import embed
+    from tailorbird.arms.split_embeddings import embed
     from tailorbird.config import Config
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder

@@ -104,8 +104,8 @@ def _tokenizer(name: str) -> Any:
 
 
 def _documents(folder: Path) -> list[Any]:
-    from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.reading import ReadOptions, Unreadable
+    from tailorbird.documents.read_result import ReadOptions, Unreadable
+    from tailorbird.documents.readers import read_file
 
     documents = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -151,7 +151,7 @@ def loading(table: Path) -> dict[str, Any]:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     from bad_inputs import BAD_FILES
-    from tailorbird.data.tables import read_table
+    from tailorbird.data.table_files import read_table
 
     builders = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json",
                 ".parquet": "parquet"}  # fmt: skip
@@ -208,8 +208,8 @@ def workers(folder: Path) -> dict[str, Any]:
     from pebble import ProcessExpired, ProcessPool
 
     from tailorbird.config.knowledge import IndexConfig
+    from tailorbird.documents.find_files import find_files
     from tailorbird.documents.pool import read_files
-    from tailorbird.documents.walk import find_files
 
     config = IndexConfig(seconds_per_file=30.0, workers=2)
     files = find_files([folder], config)
@@ -272,8 +272,8 @@ def _cap(memory_bytes: int) -> None:
 
 
 def _read(path: str) -> int:
-    from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.reading import ReadOptions, Unreadable
+    from tailorbird.documents.read_result import ReadOptions, Unreadable
+    from tailorbird.documents.readers import read_file
 
     try:
         return len(read_file(Path(path), path, ReadOptions())[0])

@@ -22,7 +22,7 @@ def main() -> None:
     asked.add_argument("--data", type=Path, default=DATA / "stsb")
     asked.add_argument("--model", default="builtin:minilm")
     given = asked.parse_args()
-    from tailorbird.arms.vectors import relation
+    from tailorbird.arms.split_embeddings import relation
     from tailorbird.config.schema import ModelConfig
     from tailorbird.data.read import read_examples
     from tailorbird.models.device import choose

@@ -175,11 +175,11 @@ def _target(cell: dict[str, Any]) -> Any:
 
 
 def _plan(cell: dict[str, Any]) -> dict[str, Any]:
+    from tailorbird.planning.device_fit import peers
     from tailorbird.planning.devices import place_of
-    from tailorbird.planning.fits import peers
-    from tailorbird.planning.shape import read_shape
-    from tailorbird.planning.terms import plan_memory
-    from tailorbird.planning.work import Work
+    from tailorbird.planning.memory_terms import plan_memory
+    from tailorbird.planning.model_shape import read_shape
+    from tailorbird.planning.workload import Work
 
     with tempfile.TemporaryDirectory() as folder:
         name = cell["model"]
@@ -221,8 +221,8 @@ def _measure(cell: dict[str, Any]) -> dict[str, Any]:
     import transformers.modeling_utils  # noqa: F401
 
     from tailorbird.models.device import choose, peak_memory
-    from tailorbird.planning.probe import synthetic_job
-    from tailorbird.planning.work import Work
+    from tailorbird.planning.time_probe import synthetic_job
+    from tailorbird.planning.workload import Work
     from tailorbird.train.loop import train
 
     base = _resident()

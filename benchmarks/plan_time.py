@@ -54,12 +54,12 @@ def main() -> None:
 def _seconds(name: str, method: str, length: int, rows: int) -> tuple[float, float]:
     """Return the planned and the real seconds of an epoch, validations included."""
     from tailorbird.config import Config
+    from tailorbird.planning.device_fit import Planner
     from tailorbird.planning.devices import place_of
-    from tailorbird.planning.fits import Planner
-    from tailorbird.planning.probe import synthetic_job
-    from tailorbird.planning.shape import read_shape
-    from tailorbird.planning.timing import plan_time
-    from tailorbird.planning.work import Work
+    from tailorbird.planning.model_shape import read_shape
+    from tailorbird.planning.time_probe import synthetic_job
+    from tailorbird.planning.training_time import plan_time
+    from tailorbird.planning.workload import Work
     from tailorbird.records import Target
     from tailorbird.train.loop import train
 

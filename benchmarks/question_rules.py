@@ -2,8 +2,8 @@
 
     python benchmarks/question_rules.py --most 150
 
-Short answers (`rag/spans`, `rag/question_type`): of TimeQA's human questions, none of which was
-looked at when the rules were written, and of XQuAD's English paragraphs (a tenth of them was). Each
+Short answers (`rag/answer_span`, `rag/question_type`): TimeQA's human questions, none of which was
+looked at when the rules were written, and XQuAD's English paragraphs (a tenth of them was). Each
 question is asked of the five passages of its own document that are nearest to it. Counted are token
 F1 and right answers (`metrics/answer_match`) of the few words that the rules choose, of the same
 without the kind that is asked for, and of the best sentence whole. Prints one JSON line.
@@ -73,12 +73,12 @@ def scores(rows: list[Asked], embed: Callable[[Sequence[str]], np.ndarray], name
     """Return token F1 and the share of right answers of each way, in percent."""
     from tailorbird.metrics.answer_match import answer_match
     from tailorbird.metrics.text import token_f1
-    from tailorbird.rag import spans
+    from tailorbird.rag import answer_span
     from tailorbird.rag.answer import laid_out
     from tailorbird.rag.extract import rank_sentences
     from tailorbird.records import Passage
 
-    kind_of = spans.fact_kind
+    kind_of = answer_span.fact_kind
     figures: dict[str, list[tuple[float, float, int]]] = {}
     for number, (question, answers, texts) in enumerate(rows):
         if number % 25 == 0:
@@ -90,10 +90,10 @@ def scores(rows: list[Asked], embed: Callable[[Sequence[str]], np.ndarray], name
             for n, place in enumerate(best, 1)
         ]
         ranked = rank_sentences(question, passages, embed, code=False)
-        ways = {"rules": spans.best_span(question, ranked)}
-        spans.fact_kind = lambda _: "phrase"  # type: ignore[assignment]
-        ways["without the kind"] = spans.best_span(question, ranked)
-        spans.fact_kind = kind_of
+        ways = {"rules": answer_span.best_span(question, ranked)}
+        answer_span.fact_kind = lambda _: "phrase"  # type: ignore[assignment]
+        ways["without the kind"] = answer_span.best_span(question, ranked)
+        answer_span.fact_kind = kind_of
         ways["sentence"] = laid_out(ranked[0].text) if ranked else ""
         for way, text in ways.items():
             f1 = max(token_f1(text, answer) for answer in answers)

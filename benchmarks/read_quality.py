@@ -152,8 +152,8 @@ def make(folder: Path, count: int) -> dict[str, Truth]:
 
 
 def _ours(folder: Path, names: Iterable[str]) -> dict[str, Reading]:
-    from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.reading import ReadOptions, Unreadable
+    from tailorbird.documents.read_result import ReadOptions, Unreadable
+    from tailorbird.documents.readers import read_file
 
     readings = {}
     for name in names:

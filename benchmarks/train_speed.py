@@ -161,7 +161,7 @@ def _tailorbird(
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.fit import max_length
     from tailorbird.tasks.fit_head import make_model
-    from tailorbird.train.labels import LabelWork
+    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
 

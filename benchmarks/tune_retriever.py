@@ -104,8 +104,8 @@ def run(grounds: Any, old: Any, data: Path, config: Any) -> dict[str, Any]:
     from tailorbird.flows.tune_retriever import tune_embedder
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
-    from tailorbird.rag.pairs import check_sources, read_queries
     from tailorbird.rag.publish_gate import both_sides
+    from tailorbird.rag.query_pairs import check_sources, read_queries
     from tailorbird.runs.folder import RunFolder
 
     train = read_queries(data / "queries.jsonl", data / "qrels" / "train.tsv")
@@ -145,7 +145,7 @@ def run(grounds: Any, old: Any, data: Path, config: Any) -> dict[str, Any]:
 
 def read_corpus(data: Path, most: int | None) -> Any:
     """Return SciFact's abstracts, title and text, each one chunk."""
-    from tailorbird.rag.pairs import Corpus
+    from tailorbird.rag.query_pairs import Corpus
 
     rows = [json.loads(line) for line in (data / "corpus.jsonl").open(encoding="utf-8")]
     if most is not None:

@@ -218,8 +218,8 @@ def _recommended(
 
 def methods(work: Path, runs: int) -> dict[str, Any]:
     """Return the share of methods' intervals that hold the methods' truth, per cell."""
+    from tailorbird.metrics.classification_intervals import accuracy_score
     from tailorbird.metrics.significance import Outcomes, method_score
-    from tailorbird.metrics.stats import accuracy_score
 
     def share(n: int, luck: float, seeds: int, size: int) -> float:
         rng = np.random.default_rng([7, n, int(1000 * luck), seeds, size])
@@ -273,7 +273,7 @@ def labels(shift: float, share: float) -> Draw:
     """Return scores of two classes by calibrated probabilities, one with a share of the rows."""
 
     def draw(rng: np.random.Generator, n: int) -> dict[str, Any]:
-        from tailorbird.metrics.stats import score_all
+        from tailorbird.metrics.classification_intervals import score_all
 
         target = (rng.random(n) < share).astype(np.int64)
         odds = np.exp(2 * shift * (rng.normal(size=n) + shift * (2 * target - 1)))
@@ -328,7 +328,7 @@ def answers(right: float) -> Draw:
     """Return token F1, exact match, loss and perplexity of written answers."""
 
     def draw(rng: np.random.Generator, n: int) -> dict[str, Any]:
-        from tailorbird.metrics.answers import score_answers
+        from tailorbird.metrics.answer_scores import score_answers
 
         exact = (rng.random(n) < right) * 1.0
         partial = np.where(rng.random(n) < 0.5, rng.beta(1.5, 3, n), 0.0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.rag.pairs import Corpus, Queries
+from tailorbird.rag.query_pairs import Corpus, Queries
 
 ASKED = {
     "dog": "house animal",

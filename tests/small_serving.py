@@ -13,9 +13,9 @@ import uvicorn
 from tailorbird.config import load_config
 from tailorbird.data.encode import words_of
 from tailorbird.records import Target
+from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.app import make_app
 from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.keys import Keys
 from tailorbird.serve.metrics import Metrics
 from tailorbird.serve.models import HeadModel
 from tailorbird.tasks import head_task

@@ -10,7 +10,7 @@ from tailorbird.data.encode import Text
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import CHECKED, load_target
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import snowballstemmer
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.memory_index import best
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.resident import best
 from tailorbird.knowledge.sqlite import INDEX, FolderBackend
 
 STEM = snowballstemmer.stemmer("english").stemWord

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tailorbird.metrics.numbers import duration
+from tailorbird.metrics.display import duration
 from tailorbird.metrics.question_verdict import becoming_current
 from tailorbird.records import QuestionsReport, Report, report_from_json
 from tailorbird.report.questions import table_rows as question_rows

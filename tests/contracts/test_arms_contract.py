@@ -13,15 +13,15 @@ import pytest
 
 import tailorbird.arms as arms
 import tiny
+from tailorbird.arms.load import load, saved_kind
 from tailorbird.arms.predictor import HeadPredictor, Predictor
-from tailorbird.arms.saved import load, saved_kind
 from tailorbird.config import for_arm, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared, prepare
 from tailorbird.records import TASKS, ArmReport
 from tailorbird.runs.folder import KIND, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 
 TOY = Path(__file__).parents[1] / "toy_arm.py"
 LABELS = ("majority", "rag", "probe", "length", "lora", "rag+lora")

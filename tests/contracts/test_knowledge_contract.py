@@ -18,7 +18,7 @@ from stores import STORES, place_of
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, remove
-from tailorbird.flows.upkeep import move_to, stats, verify
+from tailorbird.flows.index_maintenance import move_to, stats, verify
 from tailorbird.knowledge import write
 from tailorbird.knowledge.base import KnowledgeFolder
 from tests_knowledge import document, load, versions

@@ -147,7 +147,7 @@ def _base(case: Case, config: Config) -> Any:
 
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
-    from tailorbird.train.labels import LabelWork
+    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve
 
@@ -392,7 +392,7 @@ def test_padding_does_not_change_predictions(case: Case, made: Callable[[Case], 
 _FRESH = """
 import json, sys
 import numpy as np
-from tailorbird.arms.saved import load
+from tailorbird.arms.load import load
 job = json.load(sys.stdin)
 for name, run in job["runs"].items():
     try:

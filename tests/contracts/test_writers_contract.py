@@ -191,10 +191,10 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.models.generate import Sampling, generate
-    from tailorbird.tasks.answering import Answering
+    from tailorbird.tasks.generative_model import Answering
+    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing
-    from tailorbird.train.writing import WritingWork
 
     config, method = _config(case, model_folder), get_method(case.method)
     base = _base(case, config)
@@ -414,7 +414,7 @@ _FRESH = """
 import json, pickle, sys
 import numpy as np
 from pathlib import Path
-from tailorbird.arms.saved import load
+from tailorbird.arms.load import load
 from tailorbird.models.packed import sequence_losses
 job = pickle.loads(Path(sys.argv[1]).read_bytes())
 found = {}

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import tiny
 from tailorbird.arms import run_arm
-from tailorbird.arms.saved import arm_folder, load
+from tailorbird.arms.load import arm_folder, load
 from tailorbird.cli.show import show_report
 from tailorbird.config import for_arm, load_config
 from tailorbird.data.check import summarise
@@ -32,7 +32,7 @@ from tailorbird.metrics.verdict import verdict
 from tailorbird.records import Report, TuningSections
 from tailorbird.report.table import print_report
 from tailorbird.runs.folder import REPORT, RunFolder
-from tailorbird.tasks.job import ArmJob, read_arm
+from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.train.journal import Journal
 
 MOST_SECONDS = 20

@@ -10,10 +10,10 @@ import pytest
 from small_knowledge import SmallKnowledge
 from tailorbird.config import load_config
 from tailorbird.errors import UserError
-from tailorbird.flows.judge import Files, judge, judge_open
-from tailorbird.flows.judge_answers import score_one
+from tailorbird.flows.evaluate_answers import score_one
+from tailorbird.flows.evaluate_retrieval import Files, judge, judge_open
 from tailorbird.metrics.ranking import ndcg
-from tailorbird.rag.judge import Names, failures
+from tailorbird.rag.retrieval_analysis import Names, failures
 from tailorbird.records import Answer, Citation, Claim, Question
 from tailorbird.report.retrieval_page import failure_lines, verdict, weight_words
 

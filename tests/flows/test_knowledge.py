@@ -20,7 +20,7 @@ from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
-from tailorbird.flows.upkeep import verify
+from tailorbird.flows.index_maintenance import verify
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.rag.retrieve import Retriever

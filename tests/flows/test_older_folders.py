@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tailorbird
-from tailorbird.arms.saved import read_report
+from tailorbird.arms.load import read_report
 from tailorbird.runs.folder import RunFolder
 
 PACKED = Path(__file__).resolve().parents[1] / "data" / "older.tar.xz"

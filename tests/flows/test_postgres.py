@@ -15,7 +15,7 @@ from tailorbird.config import Config
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents
-from tailorbird.flows.upkeep import move_to, verify
+from tailorbird.flows.index_maintenance import move_to, verify
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.pgvector import PostgresStore
 from tailorbird.knowledge.postgres import Server

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from tailorbird.arms import get_arm
 from tailorbird.config import load_config
-from tailorbird.flows.folds import run_folds
+from tailorbird.flows.cross_validation import run_folds
 from tailorbird.flows.prepare import Prepared
 from tailorbird.records import ArmReport, Example, Split, Target
 from tailorbird.runs.folder import RunFolder

@@ -183,7 +183,7 @@ def test_a_reranker_is_tuned_and_judged(judged: Any, tiny_encoder: Path, tmp_pat
     report = tune_store(store, config, *judged, reranker=True)
     assert report.sections.tuned == "reranker" and set(report.sections.before) == {"none"}
     assert (tmp_path / "run" / "report.html").is_file()
-    from tailorbird.rag.tune import load_reranker
+    from tailorbird.rag.retriever_training import load_reranker
 
     model = load_reranker(str(tmp_path / "run" / "model"), choose("cpu", "fp32"), 64)
     assert np.isfinite(model.predict([("dog price", "house animal")])).all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tailorbird.arms.vectors import relation
+from tailorbird.arms.split_embeddings import relation
 
 
 def turned(angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from tailorbird import yaml_text
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.config.schema import ServeConfig
 from tailorbird.data import sandbox, table, textfile
-from tailorbird.documents import archive, ignore, kinds, zip_xml
+from tailorbird.documents import archive, ignore_rules, readers, zip_xml
 from tailorbird.rag import connection, endpoint
 
 
@@ -39,7 +39,7 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
         "a document: what it grows to": [
             f"archive {zip_xml.MOST_BYTES >> 20:,} MB",
             f"beyond {zip_xml._BOMB_BYTES >> 20} MB {zip_xml._BOMB_RATIO} times",
-            f"a text {kinds._MOST_GROWTH} times",
+            f"a text {readers._MOST_GROWTH} times",
         ],
         "an archive of documents": [
             f"{archive.MOST_MEMBERS:,} files",
@@ -55,7 +55,7 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
             f"({serve.answer_tokens:,}), `serve.deadline_seconds` ({serve.deadline_seconds:g} s)",
         ],
         "what waits": [f"({serve.queue_inputs:,}), `serve.queue_tokens` ({serve.queue_tokens:,})"],
-        "ignore files": [f"{ignore._LARGEST_BYTES:,} bytes"],
+        "ignore files": [f"{ignore_rules._LARGEST_BYTES:,} bytes"],
     }
     assert endpoint._SECONDS_PER_TOKEN == 0.5  # "half a second"
     missing = [

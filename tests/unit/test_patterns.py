@@ -25,7 +25,7 @@ ROOT = Path(tailorbird.__file__).parent
 METHODS = {"search", "match", "fullmatch", "finditer", "findall", "sub", "subn", "split"}
 LENGTH, SECONDS = 16_000, 0.2
 # Lines that their module gives no pattern when they are longer.
-BOUNDED = {"tailorbird.documents.pdf_heads": "_LONGEST_HEAD"}
+BOUNDED = {"tailorbird.documents.pdf_running_heads": "_LONGEST_HEAD"}
 CHARACTERS = "a 1.-_\n\"'`[(<*#|:,/@A\u3002\u0e01"
 
 Pattern = re.Pattern[str]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tailorbird.config import load_config
-from tailorbird.data.layout import _configurations
+from tailorbird.data.split_files import _configurations
 from tailorbird.documents.markdown import markdown
 from tailorbird.errors import UserError
 from tailorbird.yaml_text import YamlFault, parse_yaml, write_yaml

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 from tailorbird.methods.table import by_cost
 from tailorbird.records import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
     from tailorbird.arms.protocol import Arm
     from tailorbird.records import ArmReport
-    from tailorbird.tasks.job import ArmJob
+    from tailorbird.tasks.arm_job import ArmJob
 
 RETRIEVAL, MIX = "rag", "rag+"
 """Names in comparisons: of the arm that retrieves training examples, and what begins those of arms
@@ -121,7 +121,7 @@ def names_in_words() -> str:
 
 def run_arm(job: "ArmJob") -> "ArmReport":
     """Make an arm, score it, and leave everything in its folder; see `Arm.run`."""
-    from tailorbird.arms.saved import save_kind
+    from tailorbird.arms.load import save_kind
 
     arm = arm_named(job.name, job.split.task)
     save_kind(job.folder, arm.key, job.split.task)

@@ -3,15 +3,15 @@
 import json
 
 from tailorbird import log
+from tailorbird.arms.load import PROMPTED, run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm
-from tailorbird.arms.saved import PROMPTED, run_config
 from tailorbird.config import dump_config
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import writing_task
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import count_parameters
-from tailorbird.tasks.job import ArmJob
 
 
 class BaseArm(Arm):
@@ -21,8 +21,8 @@ class BaseArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.writer import open_untouched
-        from tailorbird.tasks.written import score_and_save
+        from tailorbird.arms.generative_predictor import open_untouched
+        from tailorbird.tasks.answer_scoring import score_and_save
 
         config, task, answering = (
             job.config,
@@ -48,7 +48,7 @@ class BaseArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.writer import Writer, open_untouched
+        from tailorbird.arms.generative_predictor import Writer, open_untouched
 
         config = run_config(folder, trust=trust)
         return Writer(folder, config, open_untouched(config))

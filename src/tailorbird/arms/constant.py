@@ -15,7 +15,7 @@ from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import damaged, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import CHECKED, load_target
 
 FILE = "majority.json"

@@ -9,25 +9,25 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms import MIX, RETRIEVAL
+from tailorbird.arms.load import PROMPTED, run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm, cost_of
-from tailorbird.arms.saved import PROMPTED, run_config
-from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.errors import UserError
+from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.rag.neighbours import LabelledVectors
-from tailorbird.rag.shots import fit_shots, with_shots
 from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.files import inner
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import writing_task
+from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.fit import count_parameters
-from tailorbird.tasks.job import ArmJob, read_arm
 
 if TYPE_CHECKING:
     from tailorbird.data.tokens import Tokens
-    from tailorbird.tasks.answering import Answering
+    from tailorbird.tasks.generative_model import Answering
+    from tailorbird.tasks.generative_task import WritingTask
     from tailorbird.tasks.test_set import PromptSet, WritingTest
-    from tailorbird.tasks.writing import WritingTask
 
 _KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995
 _MOST_TRIED = 60
@@ -40,8 +40,8 @@ class FewShotArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.writer import PromptedFile, save_pairs
-        from tailorbird.tasks.written import score_and_save
+        from tailorbird.arms.generative_predictor import PromptedFile, save_pairs
+        from tailorbird.tasks.answer_scoring import score_and_save
 
         started = time.perf_counter()
         split, task = job.split, writing_task(job.split.task)
@@ -80,7 +80,7 @@ class FewShotArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.writer import (
+        from tailorbird.arms.generative_predictor import (
             PairMemory,
             Writer,
             need_prompted,
@@ -98,7 +98,7 @@ class FewShotArm(Arm):
 
 
 def _answering(job: ArmJob, tuned: RunFolder | None) -> "Answering":
-    from tailorbird.arms.writer import open_tuned, open_untouched
+    from tailorbird.arms.generative_predictor import open_tuned, open_untouched
 
     if tuned is None:
         return open_untouched(job.config)

@@ -6,10 +6,10 @@ from dataclasses import asdict
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shorten
-from tailorbird.metrics.confident import Doubt, calibrated, label_errors
+from tailorbird.metrics.confident_learning import Doubt, calibrated, label_errors
 from tailorbird.records import TASKS, Example, Finding, Split
 from tailorbird.runs.csv_text import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder

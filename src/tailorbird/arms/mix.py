@@ -10,16 +10,16 @@ import numpy as np
 from pydantic import Field
 
 from tailorbird.arms import MIX, RETRIEVAL
+from tailorbird.arms.load import open_arm, saved_kind
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm, finish_outputs
-from tailorbird.arms.saved import open_arm, saved_kind
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob, read_arm
+from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.scoring import load_probabilities, load_target
 
 FILE = "mix.json"

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm, cost_of
-from tailorbird.arms.saved import run_config
-from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks import writing_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 
 
 class NearestArm(Arm):
@@ -20,9 +20,9 @@ class NearestArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.writer import PromptedFile, open_untouched, save_pairs
-        from tailorbird.tasks.answers import score_outputs
-        from tailorbird.tasks.written import ANSWERED_AGAIN, Marked, finish_arm
+        from tailorbird.arms.generative_predictor import PromptedFile, open_untouched, save_pairs
+        from tailorbird.tasks.answer_scoring import ANSWERED_AGAIN, Marked, finish_arm
+        from tailorbird.tasks.generated_answers import score_outputs
 
         split, config, task = job.split, job.config, writing_task(job.split.task)
         vectors = split_vectors(config, split, job.folder.run)
@@ -46,7 +46,7 @@ class NearestArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.writer import PairMemory, Writer, need_prompted
+        from tailorbird.arms.generative_predictor import PairMemory, Writer, need_prompted
 
         config = run_config(folder, trust=trust)
         return Writer(folder, config, None, PairMemory.of(folder, config, need_prompted(folder)))

@@ -10,10 +10,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
-from tailorbird.arms.saved import run_config
-from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
+from tailorbird.arms.split_embeddings import embed, saved_embedder, split_vectors, vector_width
 from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
@@ -24,7 +24,7 @@ from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import check_shape, damaged, read_arrays, read_as, read_rows, reading
 from tailorbird.runs.folder import LABELS, MODEL, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import load_target
 
 FILE, VECTORS, EXAMPLES = "rag.json", "vectors.npy", "examples.jsonl"

@@ -9,11 +9,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.neighbours import NO_VECTORS
 from tailorbird.arms.predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
-from tailorbird.arms.saved import run_config
-from tailorbird.arms.vectors import embed, saved_embedder, split_vectors, vector_width
+from tailorbird.arms.split_embeddings import embed, saved_embedder, split_vectors, vector_width
 from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
@@ -21,7 +21,7 @@ from tailorbird.records import ArmReport, Target, TaskSpec
 from tailorbird.runs.files import check_shape, read_arrays, read_as, reading
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import load_target
 
 FILE, WEIGHTS = "probe.json", "probe.npz"

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.vectors import SplitVectors
+from tailorbird.arms.split_embeddings import SplitVectors
 from tailorbird.config import dump_config
 from tailorbird.records import ArmReport, Cost, Target, TaskSpec
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import save_scored
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.label_errors import look_for_label_errors
+from tailorbird.arms.load import open_arm, run_config
 from tailorbird.arms.process import TRUST
-from tailorbird.arms.saved import open_arm, run_config
-from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ReloadCheck, Split

@@ -19,11 +19,11 @@ from typing import Protocol, TypeVar
 from tailorbird import log
 from tailorbird.arms.process import ARM, Nest, answering_sigterm
 from tailorbird.errors import Interrupted
-from tailorbird.planning.check import gib
+from tailorbird.planning.fit_check import gib
 from tailorbird.processes import choose_threads, cores
 from tailorbird.runs.memory_limit import memory_limit
 
-NEEDS, NEED = "tailorbird.arms.needs", "need.json"
+NEEDS, NEED = "tailorbird.arms.memory_estimate", "need.json"
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 Item = TypeVar("Item")

@@ -21,12 +21,12 @@ from tailorbird.errors import (
     is_out_of_memory,
 )
 from tailorbird.methods.table import get_method
-from tailorbird.metrics.names import metric_words
-from tailorbird.metrics.numbers import metric as written
+from tailorbird.metrics.display import metric as written
+from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.records import ArmReport, Search
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.train.search import Draw, Study
 
 _PLAN = "plan.json"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tailorbird.arms.load import run_config
 from tailorbird.arms.predictor import HeadPredictor, OutputSource, Predictor
 from tailorbird.arms.protocol import Arm
-from tailorbird.arms.saved import run_config
 from tailorbird.config import Config, dump_config
 from tailorbird.data.encode import Encoded, Text
 from tailorbird.methods.table import get_method
@@ -21,8 +21,8 @@ from tailorbird.models.device import choose
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import get_task, head_task
+from tailorbird.tasks.arm_job import ArmJob, is_written
 from tailorbird.tasks.fit import HEADS, count_parameters, drop_checkpoints, max_length
-from tailorbird.tasks.job import ArmJob, is_written
 from tailorbird.tasks.scoring import load_target
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TrainedArm(Arm):
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
         if is_written(folder):
-            from tailorbird.arms.writer import Writer, open_tuned
+            from tailorbird.arms.generative_predictor import Writer, open_tuned
 
             return Writer(folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust))
         target = load_target(folder)

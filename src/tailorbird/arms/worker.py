@@ -16,11 +16,11 @@ from tailorbird import log
 from tailorbird.arms import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
-from tailorbird.planning.check import within_memory
+from tailorbird.planning.fit_check import within_memory
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.job import JOB, OUTCOME, ArmJob
+from tailorbird.tasks.arm_job import JOB, OUTCOME, ArmJob
 
 
 def main(run: str, arm: str) -> int:

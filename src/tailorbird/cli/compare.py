@@ -95,8 +95,8 @@ def compare(
         "output": output,
     }
     settled = options.make_config(config, settings, flags)
-    from tailorbird.flows.output import run_folder
     from tailorbird.flows.questions import asks_questions
+    from tailorbird.flows.run_folder import run_folder
 
     folder, command = run_folder(settled, "compare", resume=resume), options.command_line()
     if asks_questions(settled, resume):

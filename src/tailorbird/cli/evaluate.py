@@ -90,7 +90,7 @@ def _judge(
     settings: list[str] | None,
     json: bool,
 ) -> None:
-    from tailorbird.flows.judge import Files, judge
+    from tailorbird.flows.evaluate_retrieval import Files, judge
     from tailorbird.report.retrieval_page import print_judged
 
     config = options.make_config(None, settings, {"output": output})

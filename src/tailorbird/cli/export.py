@@ -54,7 +54,7 @@ def export(
     if json:
         print(terminal.as_json({"run": str(run), "forms": [asdict(drift) for drift in drifts]}))
         return
-    from tailorbird.metrics.numbers import metric
+    from tailorbird.metrics.display import metric
 
     for drift in drifts:
         print(f"{drift.file}: {drift.bytes / 1e6:.1f} MB")

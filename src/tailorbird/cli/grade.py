@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tailorbird import log, terminal
-from tailorbird.metrics.numbers import metric_range, percent
+from tailorbird.metrics.display import metric_range, percent
 from tailorbird.terminal import one_line
 
 
@@ -13,7 +13,7 @@ def grade_answers(run: Path, count: int, as_json: bool) -> None:
 
     Whose answer it is, and what the metric says of it, is not shown.
     """
-    from tailorbird.flows.grade import draw, grades, grades_json, keep
+    from tailorbird.flows.manual_grading import draw, grades, grades_json, keep
     from tailorbird.runs.folder import RunFolder
 
     folder = RunFolder(run)

@@ -78,7 +78,7 @@ def _keys(words: list[str], file: str, scopes: tuple[str, ...], per_minute: int)
     from pathlib import Path
 
     from tailorbird.errors import UserError
-    from tailorbird.serve.keys import Keys
+    from tailorbird.serve.api_keys import Keys
 
     keys = Keys(Path(file))
     match words:

@@ -88,7 +88,7 @@ def _columns(answer: dict[str, Any]) -> dict[str, Any]:
 
 def say_one(answer: dict[str, Any]) -> None:
     """Print a label, a set of labels or numbers, and the likeliest labels as bars."""
-    from tailorbird.metrics.numbers import percent
+    from tailorbird.metrics.display import percent
 
     values, words = answer.get("values"), answer.get("words")
     if words is not None:

@@ -82,7 +82,7 @@ def tune(
         flags |= {"retriever.method": method}
         flags |= {f"retriever.{name}": value for name, value in training.items()}
         settled = options.make_config(config, settings, flags)
-        from tailorbird.cli.retriever import tune_retriever as story
+        from tailorbird.cli.tune_retriever import tune_retriever as story
 
         story(settled, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
         return
@@ -92,7 +92,7 @@ def tune(
     flags |= {f"data.{name}": value for name, value in rows.items()}
     flags |= {f"train.{name}": value for name, value in training.items()}
     settled = options.make_config(config, settings, flags)
-    from tailorbird.flows.output import run_folder
+    from tailorbird.flows.run_folder import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
     from tailorbird.report.table import print_report

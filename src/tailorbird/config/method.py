@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 
 from tailorbird.config.search import Space
 from tailorbird.config.section import Section
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 
 # Folders of `methods/`: each holds what can be set (its own file) and how it is done (`method.py`).
 METHODS: tuple[str, ...] = ("full", "adapter", "lora", "qlora", "prompt")

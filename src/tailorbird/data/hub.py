@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.data.layout import CARD, data_files, folder_splits, names_within, split_files
+from tailorbird.data.split_files import CARD, data_files, folder_splits, names_within, split_files
 from tailorbird.errors import UserError
 
 _NAME = re.compile(

@@ -6,8 +6,8 @@ from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TextColumns, by_name, check_named, choose_columns
 from tailorbird.data.examples import BadRows, Loaded, Wish, settle
-from tailorbird.data.formats import Form
 from tailorbird.data.line_files import ENDINGS
+from tailorbird.data.row_formats import Form
 from tailorbird.data.table import (
     RowPlace,
     Table,

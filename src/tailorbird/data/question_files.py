@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird import log
-from tailorbird.data.tables import read_table
+from tailorbird.data.table_files import read_table
 from tailorbird.data.textfile import read_text
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Question

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird.data.examples import Loaded, TaskChoice, Wish
-from tailorbird.data.formats import find_form
 from tailorbird.data.group_time import with_extras
 from tailorbird.data.label_rows import is_labelled, read_labels
-from tailorbird.data.layout import PROSE
+from tailorbird.data.row_formats import find_form
 from tailorbird.data.sources import Source, files_of, parts_of
+from tailorbird.data.split_files import PROSE
 from tailorbird.data.table import Table
-from tailorbird.data.tables import read_table
+from tailorbird.data.table_files import read_table
 from tailorbird.data.text_rows import read_texts
 from tailorbird.data.textfile import kind_of
 from tailorbird.errors import Faults, UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tailorbird.data.delimited import delimiter_of
 from tailorbird.data.hub import hub_address, hub_splits
-from tailorbird.data.layout import FORMATS, KEYWORDS, folder_splits, saved_splits
+from tailorbird.data.split_files import FORMATS, KEYWORDS, folder_splits, saved_splits
 from tailorbird.data.textfile import PACKED, kind_of, open_text
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
 

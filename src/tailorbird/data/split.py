@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tailorbird.data.cuts import cut_groups, cut_time, drop_shared_groups
 from tailorbird.data.examples import Loaded
+from tailorbird.data.group_split import cut_groups, cut_time, drop_shared_groups
 from tailorbird.data.normalise import listing, rows, text_key
 from tailorbird.data.targets import classes_of, in_order
 from tailorbird.errors import Faults, UserError, did_you_mean

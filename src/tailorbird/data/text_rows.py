@@ -13,8 +13,8 @@ from tailorbird.data.conversations import (
     with_system,
 )
 from tailorbird.data.examples import BadRows, Loaded, Wish, settle
-from tailorbird.data.formats import Form
 from tailorbird.data.normalise import rows
+from tailorbird.data.row_formats import Form
 from tailorbird.data.table import RowPlace, Table, cell_text, place_list
 from tailorbird.data.training_marks import Unusable
 from tailorbird.errors import Faults, UserError

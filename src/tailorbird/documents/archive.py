@@ -25,8 +25,8 @@ from typing import IO, Any, cast
 from tailorbird.data.decode import NotText, encoding_of
 from tailorbird.data.normalise import listing
 from tailorbird.documents.decode import clean
-from tailorbird.documents.ignore import is_clutter
-from tailorbird.documents.reading import Notes, ReadOptions, Unreadable, failure
+from tailorbird.documents.ignore_rules import is_clutter
+from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable, failure
 from tailorbird.documents.text_builder import LONGEST_TEXT
 from tailorbird.documents.zip_xml import MOST_BYTES, open_zip
 from tailorbird.records import Document

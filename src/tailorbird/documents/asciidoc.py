@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tailorbird.documents.decode import read_text
-from tailorbird.documents.grid import Cell, Header, whole_number
 from tailorbird.documents.outline import Outline, until
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
+from tailorbird.documents.table_grid import Cell, Header, whole_number
 
 _CODE = re.compile(r"(-{4,}|\.{4,}|\+{4,}|```)")
 _FRAME = re.compile(r"(?:={4,}|\*{4,}|_{4,}|--)$")

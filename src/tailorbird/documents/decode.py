@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tailorbird.data.decode import Encoding, NotText, by_mark, codec_of, encoding_of
-from tailorbird.documents.reading import Notes, Unreadable
+from tailorbird.documents.read_result import Notes, Unreadable
 
 _MAGIC = (
     (b"%PDF-", "a PDF"),

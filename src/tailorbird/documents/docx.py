@@ -15,8 +15,8 @@ from tailorbird.documents.docx_styles import (
     value,
 )
 from tailorbird.documents.drawing import Drawings, formula_mark
-from tailorbird.documents.grid import table_lines
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
+from tailorbird.documents.table_grid import table_lines
 from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 from tailorbird.documents.zip_xml import (
     Relation,

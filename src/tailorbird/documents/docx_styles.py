@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.numbering import ListCounter, ListLevel
+from tailorbird.documents.list_numbers import ListCounter, ListLevel
+from tailorbird.documents.table_grid import Cell, Header, whole_number, with_first_row
 from tailorbird.documents.zip_xml import attribute, child, local
 
 _HEADING = re.compile(r"heading (\d)$", re.I)

@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tailorbird.documents.grid import Cell, whole_number
-from tailorbird.documents.numbering import number_label
-from tailorbird.documents.reading import Notes, Unreadable
+from tailorbird.documents.list_numbers import number_label
+from tailorbird.documents.read_result import Notes, Unreadable
+from tailorbird.documents.table_grid import Cell, whole_number
 from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 from tailorbird.documents.zip_xml import Relation, attribute, child, local, relation_id, xml_part
 

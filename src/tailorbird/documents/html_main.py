@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailorbird.documents.html_words import is_block, is_heading, is_unseen, name_of, visible_text
-from tailorbird.documents.reading import Notes
+from tailorbird.documents.read_result import Notes
 
 _ROLES = frozenset(
     ("navigation", "search", "menu", "menubar", "banner", "contentinfo", "toolbar", "tablist")

@@ -18,9 +18,9 @@ from tailorbird.documents.html_words import (
     tail,
     visible_text,
 )
-from tailorbird.documents.numbering import number_label
+from tailorbird.documents.list_numbers import number_label
 from tailorbird.documents.outline import DEEPEST_ITEM
-from tailorbird.documents.reading import Notes
+from tailorbird.documents.read_result import Notes
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 
 _LISTS = ("ul", "ol", "menu", "dir")

@@ -4,8 +4,8 @@ from collections.abc import Container
 from itertools import groupby
 from typing import Any
 
-from tailorbird.documents.grid import Cell, Header, whole_number
 from tailorbird.documents.html_words import is_heading, is_unseen, name_of, visible_text
+from tailorbird.documents.table_grid import Cell, Header, whole_number
 
 _LONGEST_CELL = 500
 

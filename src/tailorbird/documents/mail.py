@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tailorbird.data.normalise import listing
 from tailorbird.documents.decode import clean, decode_part
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import html
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.decode import read_text, squeeze
-from tailorbird.documents.grid import Cell, table_lines
 from tailorbird.documents.markup import plain_value, trails
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.table_grid import Cell, table_lines
 from tailorbird.documents.text_builder import TextBuilder
 
 _FRONT = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)\n(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.S)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.documents.grid import Cell, Header, whole_number
-from tailorbird.documents.numbering import ListCounter, ListLevel
+from tailorbird.documents.list_numbers import ListCounter, ListLevel
+from tailorbird.documents.table_grid import Cell, Header, whole_number
 from tailorbird.documents.zip_xml import attribute, local
 
 _FORMS = {

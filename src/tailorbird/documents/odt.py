@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.drawing import number_text
-from tailorbird.documents.grid import table_lines, whole_number
-from tailorbird.documents.numbering import ListCounter
+from tailorbird.documents.list_numbers import ListCounter
 from tailorbird.documents.odf import OdfLists, OdfStyles, OdfTable, table_rows
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
+from tailorbird.documents.table_grid import table_lines, whole_number
 from tailorbird.documents.text_builder import LONGEST_TEXT, TextBuilder, squeeze, superscript
 from tailorbird.documents.zip_xml import (
     attribute,

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tailorbird.documents.decode import read_text
-from tailorbird.documents.grid import Cell, Header
 from tailorbird.documents.outline import Outline, until
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
+from tailorbird.documents.table_grid import Cell, Header
 
 _HEADING = re.compile(r"(\*{1,12})[ \t]+(\S.*)$")
 _EXTRAS = re.compile(

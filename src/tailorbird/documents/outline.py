@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tailorbird.documents.grid import Cell
-from tailorbird.documents.reading import Parsed, Value
+from tailorbird.documents.read_result import Parsed, Value
+from tailorbird.documents.table_grid import Cell
 from tailorbird.documents.text_builder import TextBuilder
 
 DEEPEST_ITEM = 12

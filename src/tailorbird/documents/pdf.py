@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.normalise import listing
-from tailorbird.documents.pdf_heads import PdfPage
 from tailorbird.documents.pdf_layout import Line, Word, read_lines
+from tailorbird.documents.pdf_running_heads import PdfPage
 from tailorbird.documents.pdf_text import Bookmarks, write_pages
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import squeeze, tidy
 
 _LETTERS = str.maketrans(

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailorbird.documents.grid import Cell, Rows
 from tailorbird.documents.pdf_layout import Line
+from tailorbird.documents.table_grid import Cell, Rows
 
 _FEW_ROWS = 2
 _MOST_HEADS = 3

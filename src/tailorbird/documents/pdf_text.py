@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-from tailorbird.documents.pdf_heads import PdfPage, RunningHeads, body_size, line_pitch
 from tailorbird.documents.pdf_layout import Line
+from tailorbird.documents.pdf_running_heads import PdfPage, RunningHeads, body_size, line_pitch
 from tailorbird.documents.pdf_tables import PdfTable, read_table
-from tailorbird.documents.reading import Notes
+from tailorbird.documents.read_result import Notes
 from tailorbird.documents.text_builder import TextBuilder
 from tailorbird.records import Mark
 

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.documents.reading import FileResult, FileVersion, ReadOptions
-from tailorbird.documents.walk import source_of
+from tailorbird.documents.find_files import source_of
+from tailorbird.documents.read_result import FileResult, FileVersion, ReadOptions
 from tailorbird.documents.worker import out_of_memory
 from tailorbird.processes import Worker, cores
 from tailorbird.records import Document, Mark

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.drawing import Drawings, paragraphs
-from tailorbird.documents.grid import Cell, Header, whole_number, with_first_row
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.table_grid import Cell, Header, whole_number, with_first_row
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.zip_xml import (
     attribute,

@@ -19,7 +19,7 @@ from tailorbird.data.delimited import (
 from tailorbird.data.table import RowPlace, duplicates, name_list, place_list, unique_names
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.markup import plain_value
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Mark

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from tailorbird.documents.grid import Cell, whole_number
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.table_grid import Cell, whole_number
 from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 
 # striprtf gives the words alone, so what has to be known besides goes through it as characters

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tailorbird.documents.grid import Cell, Header, is_year, kind_of
+from tailorbird.documents.table_grid import Cell, Header, is_year, kind_of
 
 _COVERED = "\0"
 _Box = tuple[int, int, int, int]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.drawing import number_text
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
 from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
 from tailorbird.documents.text_builder import LONGEST_TEXT, TextBuilder
 from tailorbird.documents.workbook import Workbook

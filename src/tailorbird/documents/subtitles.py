@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tailorbird.documents.decode import read_text, squeeze
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable
 from tailorbird.documents.text_builder import TextBuilder
 
 _TIMES = re.compile(

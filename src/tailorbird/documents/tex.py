@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tailorbird.documents.decode import read_text, squeeze
-from tailorbird.documents.grid import Cell, whole_number
 from tailorbird.documents.outline import Outline, until
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
+from tailorbird.documents.table_grid import Cell, whole_number
 
 _LEVELS = {
     name: level

@@ -3,8 +3,8 @@
 import re
 
 from tailorbird.documents.decode import clean, squeeze as squeeze
-from tailorbird.documents.grid import Rows, table_lines
-from tailorbird.documents.reading import Unreadable
+from tailorbird.documents.read_result import Unreadable
+from tailorbird.documents.table_grid import Rows, table_lines
 from tailorbird.records import Mark
 
 _SPACES = re.compile(r"[ \t\u00a0]+")

@@ -11,7 +11,7 @@ from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.html_main import main_part
 from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.html_words import is_unseen, name_of, visible_text
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.zip_xml import attribute, local, member, open_zip, required_part
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tailorbird.documents.drawing import Drawings, format_value, paragraphs
-from tailorbird.documents.grid import whole_number
-from tailorbird.documents.reading import Notes, Unreadable
+from tailorbird.documents.read_result import Notes, Unreadable
 from tailorbird.documents.sheet_tables import SheetCells
+from tailorbird.documents.table_grid import whole_number
 from tailorbird.documents.text_builder import TextBuilder, superscript
 from tailorbird.documents.zip_xml import (
     Relation,

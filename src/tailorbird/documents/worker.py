@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import ReadOptions, Unreadable, failure
+from tailorbird.documents.read_result import ReadOptions, Unreadable, failure
+from tailorbird.documents.readers import read_file
 from tailorbird.processes import answer_questions, cap_memory
 from tailorbird.records import Document
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.documents.decode import clean, decode
-from tailorbird.documents.grid import whole_number
 from tailorbird.documents.html_page import PageWriter
 from tailorbird.documents.html_words import all_words
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value
+from tailorbird.documents.table_grid import whole_number
 from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.documents.web import read_html
 from tailorbird.documents.zip_xml import attribute, local

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.documents.reading import Unreadable, Value
+from tailorbird.documents.read_result import Unreadable, Value
 
 MOST_BYTES = 1 << 30
 _MOST_XML_BYTES = 256 << 20

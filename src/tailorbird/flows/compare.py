@@ -11,17 +11,17 @@ from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.arms.schedule import Scheduler
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import Interrupted, UserError, did_you_mean
-from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.output import opened, reproduce, run_folder
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
+from tailorbird.flows.run_folder import opened, reproduce, run_folder
+from tailorbird.flows.tuning_report import Story, finish
 from tailorbird.flows.verdict import in_question
 from tailorbird.methods.table import get_method
-from tailorbird.metrics.names import what_is_right
-from tailorbird.metrics.numbers import duration, metric, metric_label
+from tailorbird.metrics.display import duration, metric, metric_label
+from tailorbird.metrics.metric_facts import what_is_right
 from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
 from tailorbird.runs.folder import ARM, ARMS, JOURNAL, SEEDS, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.job import OUTCOME, read_arm, write_job
+from tailorbird.tasks.arm_job import OUTCOME, read_arm, write_job
 
 AUTO = "auto"
 MOST_TRAININGS = 5

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.saved import arm_folder, open_arm, read_report, run_config, saved_kind
+from tailorbird.arms.load import arm_folder, open_arm, read_report, run_config, saved_kind
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import More, read_examples
 from tailorbird.errors import UserError
-from tailorbird.flows.output import circumstances, write_report
 from tailorbird.flows.predict import trained_as
+from tailorbird.flows.run_folder import circumstances, write_report
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections

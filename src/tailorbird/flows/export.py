@@ -10,7 +10,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms import get_arm
-from tailorbird.arms.saved import arm_folder, run_config, saved_kind
+from tailorbird.arms.load import arm_folder, run_config, saved_kind
 from tailorbird.arms.trained import TunedSource
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
@@ -24,7 +24,7 @@ from tailorbird.runs.atomic import part_file, replace_file, writing
 from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.runs.split import load_split
 from tailorbird.tasks import head_task, writing_task
-from tailorbird.tasks.job import is_written
+from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target, save_target
 
 Form = Literal["merge", "onnx", "int8"]
@@ -231,7 +231,7 @@ def _onnx(
 def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], trust: bool) -> Drift:
     from transformers import AutoModelForCausalLM
 
-    from tailorbird.arms.writer import open_tuned
+    from tailorbird.arms.generative_predictor import open_tuned
 
     if set(forms) != {"merge"}:
         raise UserError(

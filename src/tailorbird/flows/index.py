@@ -11,9 +11,9 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.find_files import find_files, source_of
 from tailorbird.documents.pool import read_files
-from tailorbird.documents.reading import FileResult, FileVersion, document_digest
-from tailorbird.documents.walk import find_files, source_of
+from tailorbird.documents.read_result import FileResult, FileVersion, document_digest
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.base import KnowledgeFolder, recipe_of
 from tailorbird.knowledge.embedders import NoVectorError

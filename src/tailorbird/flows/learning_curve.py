@@ -5,19 +5,19 @@ from dataclasses import replace
 
 from tailorbird import log
 from tailorbird.arms import arm_named, arm_names
-from tailorbird.arms.vectors import split_vectors
+from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.arms.worker import run_planned
 from tailorbird.config import METHODS, Config, for_arm
-from tailorbird.data.subsets import stratified_order
+from tailorbird.data.training_subsets import stratified_order
 from tailorbird.errors import UserError, did_you_mean
+from tailorbird.metrics.display import metric
 from tailorbird.metrics.learning_curve import FURTHEST, curve_scores, gains
-from tailorbird.metrics.names import sign, unit
-from tailorbird.metrics.numbers import metric
+from tailorbird.metrics.metric_facts import sign, unit
 from tailorbird.records import TASKS, Example, Split, TaskName
 from tailorbird.records.planning import LearningCurve
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 
 SEEDS = 3
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)

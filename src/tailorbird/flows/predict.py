@@ -6,21 +6,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tailorbird.arms.load import arm_folder, load, saved_kind
 from tailorbird.arms.predictor import Predictor, PredictorSpec
-from tailorbird.arms.saved import arm_folder, load, saved_kind
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.examples import TaskChoice
-from tailorbird.data.layout import PROSE, TABLES
 from tailorbird.data.read import named_columns, read_examples
 from tailorbird.data.sources import files_of
-from tailorbird.data.tables import read_table
+from tailorbird.data.split_files import PROSE, TABLES
+from tailorbird.data.table_files import read_table
 from tailorbird.data.textfile import kind_of
-from tailorbird.documents.kinds import READERS, UNREAD
+from tailorbird.documents.readers import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS
 from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import SPLIT, SplitFile
-from tailorbird.tasks.job import is_written
+from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
 _MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
@@ -49,7 +49,7 @@ def predict_texts(
 
 def _opened(run: Path, trust: bool, sampling: dict[str, Any]) -> Predictor:
     """Return the loaded run; one that writes draws its answers as `sampling` says."""
-    from tailorbird.arms.writer import Writer
+    from tailorbird.arms.generative_predictor import Writer
 
     predictor = load(run, trust=trust)
     return predictor.sampled(**sampling) if isinstance(predictor, Writer) else predictor

@@ -13,11 +13,11 @@ from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
-from tailorbird.flows.output import circumstances, opened, run_folder, write_report
+from tailorbird.flows.run_folder import circumstances, opened, run_folder, write_report
 from tailorbird.flows.tune_retriever import RetrieverData, Tuned, tune_embedder
 from tailorbird.knowledge.ledger import text_hash
 from tailorbird.knowledge.protocols import Knowledge
-from tailorbird.rag.pairs import Queries, corpus_of, read_queries
+from tailorbird.rag.query_pairs import Queries, corpus_of, read_queries
 from tailorbird.rag.retrieve import RERANKER, reranker_name
 from tailorbird.records import Hit, RetrieverReport
 from tailorbird.report.retriever import render_retriever

@@ -68,7 +68,7 @@ def reading_rate(config: Config) -> float:
     """
     import torch
 
-    from tailorbird.arms.writer import open_untouched
+    from tailorbird.arms.generative_predictor import open_untouched
 
     answering = open_untouched(config)
     model: Any = answering.model

@@ -8,8 +8,8 @@ from pathlib import Path
 from tailorbird import log
 from tailorbird.arms.questions.sheet import Item
 from tailorbird.config import Config
-from tailorbird.documents.reading import document_digest
-from tailorbird.documents.walk import source_of
+from tailorbird.documents.find_files import source_of
+from tailorbird.documents.read_result import document_digest
 from tailorbird.flows.index import Indexed, add_documents, index, remove
 from tailorbird.flows.question_sheet import Finder, holds, piece_of
 from tailorbird.knowledge.base import KnowledgeFolder

@@ -9,7 +9,7 @@ from tailorbird.arms.questions import QuestionArm
 from tailorbird.arms.questions.prompts import answer_of
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage, Sheet
 from tailorbird.config import Config
-from tailorbird.flows import output
+from tailorbird.flows import run_folder
 from tailorbird.metrics.answer_match import Candidates, Outcome
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.question_scores import (
@@ -96,7 +96,7 @@ def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
     """Score the answers, and leave report, page and predictions in the run folder."""
     report, marked = _report(run)
     folder.write_rows(PREDICTIONS, _rows(run, marked))
-    output.write_report(report, render_questions(report), folder)
+    run_folder.write_report(report, render_questions(report), folder)
     return report
 
 
@@ -145,7 +145,7 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
         comparisons=comparisons,
         model=without_place(run.config.model.name),
         headline=judge.headline,
-        **output.circumstances(run.config, run.command, run.started),
+        **run_folder.circumstances(run.config, run.command, run.started),
     )
     return report, marked
 

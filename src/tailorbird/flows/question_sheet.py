@@ -12,12 +12,12 @@ from tailorbird import log
 from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.config import Config
 from tailorbird.data.question_files import is_squad, read_paragraphs
-from tailorbird.documents.reading import document_digest
+from tailorbird.documents.read_result import document_digest
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.metrics.answer_match import match_words
-from tailorbird.rag.judge import Names
+from tailorbird.rag.retrieval_analysis import Names
 from tailorbird.rag.retrieve import Retriever
 from tailorbird.records import Chunk, Document, Question
 from tailorbird.runs.folder import RunFolder

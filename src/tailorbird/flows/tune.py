@@ -4,20 +4,20 @@ import time
 from dataclasses import replace
 
 from tailorbird import log
+from tailorbird.arms.load import read_report
 from tailorbird.arms.process import Nest
-from tailorbird.arms.saved import read_report
 from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method
-from tailorbird.flows.finish import Story, finish
-from tailorbird.flows.folds import check_folds, run_folds
-from tailorbird.flows.output import opened, reproduce, run_folder
+from tailorbird.flows.cross_validation import check_folds, run_folds
 from tailorbird.flows.prepare import Prepared, prepare
+from tailorbird.flows.run_folder import opened, reproduce, run_folder
+from tailorbird.flows.tuning_report import Story, finish
 from tailorbird.processes import launched
 from tailorbird.records import ArmReport, Report, Split
 from tailorbird.runs.folder import ARM, REPORT, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.job import ArmJob, read_arm
+from tailorbird.tasks.arm_job import ArmJob, read_arm
 
 
 def tune(

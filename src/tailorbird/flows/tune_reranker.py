@@ -21,10 +21,10 @@ from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
 from tailorbird.models.embed import Embedder
 from tailorbird.rag.fuse import EVEN
-from tailorbird.rag.pairs import Queries
 from tailorbird.rag.publish_gate import NEW, judge
+from tailorbird.rag.query_pairs import Queries
 from tailorbird.rag.rerank import Reranker
-from tailorbird.rag.tune import DEPTH, RerankCandidates, load_reranker
+from tailorbird.rag.retriever_training import DEPTH, RerankCandidates, load_reranker
 from tailorbird.records import RetrieverReport, RetrieverSections
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 

@@ -16,7 +16,8 @@ from tailorbird.errors import UserError
 from tailorbird.metrics.ranking import mean_scores
 from tailorbird.models.device import Device, choose
 from tailorbird.models.embed import Embedder
-from tailorbird.rag.pairs import (
+from tailorbird.rag.publish_gate import NEW, Gate, JudgedSides, both_sides, judge
+from tailorbird.rag.query_pairs import (
     Corpus,
     Parts,
     Queries,
@@ -28,8 +29,7 @@ from tailorbird.rag.pairs import (
     without_headings,
     without_leaks,
 )
-from tailorbird.rag.publish_gate import NEW, Gate, JudgedSides, both_sides, judge
-from tailorbird.rag.tune import (
+from tailorbird.rag.retriever_training import (
     WordSide,
     best_chunks,
     load_embedder,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tailorbird.metrics.intervals import design_effect
-from tailorbird.metrics.names import unit
+from tailorbird.metrics.metric_facts import unit
 from tailorbird.metrics.significance import Outcomes, compare, difference, method_score
 from tailorbird.metrics.verdict import FLOORS, MARGIN, Evidence, best_arm, undecided, verdict
 from tailorbird.records import ArmReport, Comparison, Luck, Verdict

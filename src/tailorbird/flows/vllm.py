@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.arms import get_arm
-from tailorbird.arms.saved import arm_folder, run_config, saved_kind
+from tailorbird.arms.load import arm_folder, run_config, saved_kind
 from tailorbird.config.method import method_spec
 from tailorbird.errors import Faults, UserError
 from tailorbird.flows.export import EXPORT, MERGED
@@ -18,7 +18,7 @@ from tailorbird.models.builtin import resolve
 from tailorbird.records import TASKS
 from tailorbird.runs.files import read_as
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.tasks.job import is_written
+from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

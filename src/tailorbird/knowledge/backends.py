@@ -7,7 +7,7 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.knowledge.ledger import Ledger
 from tailorbird.knowledge.protocols import Backend
 from tailorbird.knowledge.sqlite import FolderBackend, make_folder
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 
 BACKENDS: dict[str, str] = {
     "lancedb": "lance.LanceBackend",

@@ -21,9 +21,9 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.errors import UserError
-from tailorbird.knowledge.fold import is_unspaced, words_to_find, words_to_index
+from tailorbird.knowledge.memory_index import Resident, best
+from tailorbird.knowledge.normalise import is_unspaced, words_to_find, words_to_index
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.resident import Resident, best
 from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
 
 _RESIDENT_BYTES = 256 << 20

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from tailorbird.errors import UserError
+from tailorbird.knowledge.index_terms import terms_to_find, terms_to_index
+from tailorbird.knowledge.memory_index import best
 from tailorbird.knowledge.postgres import PostgresDatabase, Server
 from tailorbird.knowledge.postings import pack, pack_rows, rarity, score, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
-from tailorbird.knowledge.resident import best
-from tailorbird.knowledge.terms import terms_to_find, terms_to_index
 
 # An exact comparison of so many takes 10 ms on a core.
 _EXACT_ROWS = 10_000

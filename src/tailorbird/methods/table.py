@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tailorbird.config.method import METHODS, method_spec
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 
 if TYPE_CHECKING:
     from tailorbird.methods.base import Method

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tailorbird.metrics.classification import Counts, divide, f1_score
+from tailorbird.metrics.classification_intervals import macro_f1_score
 from tailorbird.metrics.intervals import Floats, Groups, Weighted, design_effect, scores_of
-from tailorbird.metrics.labels import Counts, divide, f1_score
-from tailorbird.metrics.stats import macro_f1_score
 from tailorbird.records import ClassScore, Score
 
 OUTSIDE = "O"

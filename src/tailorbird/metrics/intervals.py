@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tailorbird.metrics.names import CORRELATIONS, LOWER_IS_BETTER, is_at_most_one
+from tailorbird.metrics.metric_facts import CORRELATIONS, LOWER_IS_BETTER, is_at_most_one
 from tailorbird.records import Score
 
 Floats = npt.NDArray[np.float64]

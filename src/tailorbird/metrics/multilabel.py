@@ -10,6 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tailorbird.metrics.classification import (
+    SMALLEST_PROBABILITY,
+    Counts,
+    Numbers,
+    divide,
+    f1_score,
+)
+from tailorbird.metrics.classification_intervals import macro_f1_score
 from tailorbird.metrics.intervals import (
     Floats,
     Groups,
@@ -20,8 +28,6 @@ from tailorbird.metrics.intervals import (
     scores_of,
     wilson,
 )
-from tailorbird.metrics.labels import SMALLEST_PROBABILITY, Counts, Numbers, divide, f1_score
-from tailorbird.metrics.stats import macro_f1_score
 from tailorbird.records import ClassScore, Score
 
 Thresholds = float | Sequence[float] | Sequence[Sequence[float]] | Floats

@@ -15,7 +15,7 @@ from tailorbird.metrics.answer_match import (
     match_words,
     outcome,
 )
-from tailorbird.metrics.answers import mean_score
+from tailorbird.metrics.answer_scores import mean_score
 from tailorbird.metrics.intervals import Floats
 from tailorbird.metrics.text import exact_match, token_f1
 from tailorbird.records import ChangeScores, Question, Score

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tailorbird.metrics.cost import PREDICTIONS
+from tailorbird.metrics.display import duration, percent
 from tailorbird.metrics.intervals import Floats, Groups
-from tailorbird.metrics.numbers import duration, percent
-from tailorbird.metrics.reasons import ALPHA
 from tailorbird.metrics.significance import compare, training_luck
 from tailorbird.metrics.verdict import MARGIN, not_inferior
+from tailorbird.metrics.verdict_sentences import ALPHA
 from tailorbird.records import BreakEven, Comparison, QuestionArmReport, QuestionsReport, Verdict
 
 

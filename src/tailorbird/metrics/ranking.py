@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tailorbird.metrics.answers import score_answers
+from tailorbird.metrics.answer_scores import score_answers
 from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.records import Score
 

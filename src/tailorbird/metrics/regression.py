@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tailorbird.metrics.classification import divide
 from tailorbird.metrics.intervals import Floats, Groups, Weighted, scores_of
-from tailorbird.metrics.labels import divide
 from tailorbird.records import Score
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tailorbird.metrics.cost import UNTRAINED
 from tailorbird.metrics.intervals import Floats, Groups, group_sums, t_quantile
-from tailorbird.metrics.names import is_at_most_one
+from tailorbird.metrics.metric_facts import is_at_most_one
 from tailorbird.records import Comparison, Luck, Score
 
 DRAWS = 100_000

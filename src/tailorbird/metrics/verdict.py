@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan
 
-from tailorbird.metrics import reasons
+from tailorbird.metrics import verdict_sentences
 from tailorbird.metrics.cost import (
     BLIND,
     MAJORITY,
@@ -15,8 +15,8 @@ from tailorbird.metrics.cost import (
     rank_cost,
 )
 from tailorbird.metrics.intervals import Z
-from tailorbird.metrics.names import sign, unit
-from tailorbird.metrics.reasons import ALPHA, Case, is_at_floor
+from tailorbird.metrics.metric_facts import sign, unit
+from tailorbird.metrics.verdict_sentences import ALPHA, Case, is_at_floor
 from tailorbird.records import ArmReport, Comparison, Luck, Score, Verdict
 
 __all__ = [
@@ -75,7 +75,7 @@ def verdict(
     scored = [arm for arm in arms if _is_scored(arm, headline)]
     best = best_arm(scored, headline)
     if best is None:
-        return Verdict(None, None, (), reasons.nothing_to_use(arms))
+        return Verdict(None, None, (), verdict_sentences.nothing_to_use(arms))
     against = leads(comparisons, best.name, headline)
     margin = evidence.margin * unit(headline, best.test[headline].value)
     tied = [
@@ -96,7 +96,7 @@ def verdict(
         best=best.name,
         recommended=None if len(scored) > 1 and is_at_floor(case) else choice.name,
         tied_with=tuple(arm.name for arm in tied),
-        reason=reasons.reason(case, arms),
+        reason=verdict_sentences.reason(case, arms),
         open=tuple(name for name, lead in against.items() if lead.p_holm >= ALPHA),
         margin=margin,
         luck=evidence.luck,

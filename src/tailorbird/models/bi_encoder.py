@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError
 from tailorbird.models.load import described
-from tailorbird.models.modules import plain_pooling, pool, read_modules, write_modules
+from tailorbird.models.sentence_modules import plain_pooling, pool, read_modules, write_modules
 from tailorbird.records.tasks import NUMBERS
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, collate, encode, token_batches
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.inputs import check_ids
+from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
-from tailorbird.models.modules import load_dense, pool, read_modules
+from tailorbird.models.sentence_modules import load_dense, pool, read_modules
 from tailorbird.models.weights import explain_loading, pretrained
 
 # Activations of so few tokens stay in a core's caches: 81 GFLOP/s against 64 for 8,192.

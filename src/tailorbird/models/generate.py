@@ -14,8 +14,13 @@ from tailorbird import log
 from tailorbird.config.schema import GenerateConfig
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
-from tailorbird.models.inputs import check_ids, context_length, left_padded, ready_to_write
-from tailorbird.models.writing import AnswerRow, Ending, SeededDraw, Until
+from tailorbird.models.generation_inputs import (
+    check_ids,
+    context_length,
+    left_padded,
+    ready_to_write,
+)
+from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
 
 if TYPE_CHECKING:
     from torch import nn

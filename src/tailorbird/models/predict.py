@@ -10,7 +10,7 @@ import torch
 
 from tailorbird import log
 from tailorbird.data.encode import Encoded, collate, token_batches
-from tailorbird.metrics.labels import softmax
+from tailorbird.metrics.classification import softmax
 from tailorbird.models.device import Device
 
 # Few enough tokens that a batch's activations stay small beside the model, on a laptop too.

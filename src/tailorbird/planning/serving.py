@@ -4,7 +4,7 @@ import time
 
 from tailorbird.models.device import Device
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
-from tailorbird.planning.shape import Shape
+from tailorbird.planning.model_shape import Shape
 from tailorbird.records.planning import ServingPlan
 
 USERS = (1, 8, 32)

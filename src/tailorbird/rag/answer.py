@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
+from tailorbird.rag.answer_span import best_span
 from tailorbird.rag.augment import UNKNOWN, pack
 from tailorbird.rag.citations import Support, check_answer, cite
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
 from tailorbird.rag.question_type import asks_for_code
 from tailorbird.rag.refusal import no_figure, too_weak
 from tailorbird.rag.sentences import Sentence, bound_row, plain, split_sentences
-from tailorbird.rag.spans import best_span
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
 
 EXTRACTIVE = "extractive"

@@ -11,10 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailorbird.rag.denials import denied
+from tailorbird.rag.content_words import content_words, share_held
+from tailorbird.rag.negation import denied
 from tailorbird.rag.quantities import Figure, Point, figures, holds, readings, without_figures
 from tailorbird.rag.sentences import plain, split_sentences
-from tailorbird.rag.words import content_words, share_held
 from tailorbird.records import Citation, Claim, Passage
 
 UNSUPPORTED = "[?]"

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tailorbird.rag.augment import heading_of
+from tailorbird.rag.content_words import content_words, share_held, tokens
 from tailorbird.rag.question_type import meaning
 from tailorbird.rag.sentences import Sentence, bound_row, is_header, plain, split_sentences
-from tailorbird.rag.words import content_words, share_held, tokens
 from tailorbird.records import Passage
 
 Embed = Callable[[Sequence[str]], np.ndarray]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from tailorbird.rag.words import content_words, tokens
+from tailorbird.rag.content_words import content_words, tokens
 
 Turn = tuple[str, str]
 """A question as it was searched for, and its answer."""

@@ -8,8 +8,8 @@ import numpy as np
 from tailorbird.metrics.ranking import mean_scores, ndcg
 from tailorbird.metrics.significance import compare
 from tailorbird.rag.fuse import WeightChoice, best_first, choose_weight, convex
-from tailorbird.rag.pairs import Queries
-from tailorbird.rag.tune import DEPTH
+from tailorbird.rag.query_pairs import Queries
+from tailorbird.rag.retriever_training import DEPTH
 from tailorbird.records import Comparison, Score
 
 NEW = "tuned"

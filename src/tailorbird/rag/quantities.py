@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Literal
 
-from tailorbird.knowledge.fold import fold
+from tailorbird.knowledge.normalise import fold
 
 Point = Literal[".", ","]
 """Which sign a text puts before decimals; the other one parts thousands."""

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from tailorbird.rag.words import content_words, tokens
+from tailorbird.rag.content_words import content_words, tokens
 
 Fact = Literal["number", "date", "name", "phrase"]
 

@@ -9,11 +9,11 @@ says nothing about it.
 from collections.abc import Sequence
 
 from tailorbird.rag.augment import heading_of
+from tailorbird.rag.content_words import share_held
 from tailorbird.rag.extract import Picked
 from tailorbird.rag.question_type import asks_for_figure, meaning, names_code
 from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import plain, split_sentences
-from tailorbird.rag.words import share_held
 from tailorbird.records import Passage
 
 # Each chosen on one half of the questions of benchmarks/refusals.py and reported on the other.

@@ -12,7 +12,7 @@ from tailorbird.data.encode import token_batches
 from tailorbird.errors import UserError
 from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device
-from tailorbird.models.inputs import check_ids
+from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.weights import pretrained
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailorbird.metrics.cost import rank_cost
-from tailorbird.metrics.names import is_at_most_one, metric_label, metric_words, sign
-from tailorbird.metrics.numbers import ABSENT
+from tailorbird.metrics.display import ABSENT
+from tailorbird.metrics.metric_facts import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, TaskSpec
 

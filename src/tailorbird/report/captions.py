@@ -2,9 +2,9 @@
 
 import math
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.metrics.cost import PREDICTIONS
-from tailorbird.metrics.names import sign
+from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import ArmReport, Forgetting, ReloadCheck, Report
 from tailorbird.report.arms import (
     Against,
@@ -74,7 +74,7 @@ def learning(arm: ArmReport, task: str = "classification") -> str:
     if rise > 0.02:
         return (
             f"Validation loss was lowest at step {low.step:,} and then rose by "
-            f"{numbers.percent(rise, 0)}: the later steps fitted the training texts only."
+            f"{display.percent(rise, 0)}: the later steps fitted the training texts only."
         )
     if last is low and last.validation_loss < 0.98 * before.validation_loss:
         return "Validation loss was still falling at the last step: more epochs may help."
@@ -103,8 +103,8 @@ def per_class(arm: ArmReport) -> str:
         return ""
     weak, strong = ranked[0], ranked[-1]
     return (
-        f"Weakest: {weak.label} (F1 {numbers.decimal(weak.f1.value)}); "
-        f"strongest: {strong.label} ({numbers.decimal(strong.f1.value)}). "
+        f"Weakest: {weak.label} (F1 {display.decimal(weak.f1.value)}); "
+        f"strongest: {strong.label} ({display.decimal(strong.f1.value)}). "
         "The bar is the 95 % interval; few examples make it wide."
     )
 
@@ -133,7 +133,7 @@ def confusion(arm: ArmReport, labels: tuple[str, ...]) -> str:
     top = pairs[0]
     return (
         f"Most often {top.label} is taken for {top.predicted}: "
-        f"{top.count} of {numbers.plural(top.support, 'time')}."
+        f"{top.count} of {display.plural(top.support, 'time')}."
     )
 
 
@@ -148,14 +148,14 @@ def unlearnt(report: Report) -> str:
     if headline_metric(report) != "accuracy" or not spec_of(report).one_label or not tests:
         return ""
     most = max(counts, key=lambda name: counts[name].get("train", 0))
-    share = numbers.percent(counts[most].get("test", 0) / tests)
+    share = display.percent(counts[most].get("test", 0) / tests)
     return f"Always answering {most}, the most frequent label, would be {share} right."
 
 
 def reload(check: ReloadCheck) -> str:
     """Say whether the saved files predict what the trained model did."""
-    where = numbers.plural(check.examples, "example")
-    gap = numbers.exact(check.max_difference)
+    where = display.plural(check.examples, "example")
+    gap = display.exact(check.max_difference)
     if check.identical:
         return f"Reloaded in a fresh process: identical on {where}, max difference {gap}."
     why = f" {check.why}" if check.why else ""
@@ -170,7 +170,7 @@ def significance(report: Report, line: Against) -> str:
     if not line.differs:
         return "not told apart"
     gap = abs(line.difference.value)
-    return f"worse by {numbers.difference(metric, gap).lstrip('+')}{_unit(metric)}"
+    return f"worse by {display.difference(metric, gap).lstrip('+')}{_unit(metric)}"
 
 
 _FORGOTTEN = {
@@ -218,14 +218,14 @@ def caution(report: Report) -> str:
 def perplexity(loss: float) -> str:
     """Write the perplexity of a mean loss in nats per token."""
     try:
-        return numbers.decimal(math.exp(loss))
+        return display.decimal(math.exp(loss))
     except OverflowError:
-        return numbers.decimal(math.inf)
+        return display.decimal(math.inf)
 
 
 def forgotten_change(loss: Forgetting) -> str:
     """Write by what share the perplexity changed: what the grade goes by."""
-    return numbers.change(1, 1 + perplexity_change(loss))
+    return display.change(1, 1 + perplexity_change(loss))
 
 
 def perplexity_change(loss: Forgetting) -> float:
@@ -242,10 +242,10 @@ def seeds(report: Report, arm: ArmReport) -> str:
     values = [seed.test[name] for seed in arm.seeds if name in seed.test]
     if len(values) < 2:
         return ""
-    spread = numbers.difference(name, max(values) - min(values)).replace("+", "")
+    spread = display.difference(name, max(values) - min(values)).replace("+", "")
     test = f"test {words(report, name)}"
     return f"With nothing changed but the seed, {test} moved by {spread}{_unit(name)}."
 
 
 def _unit(metric: str) -> str:
-    return " points" if numbers.is_share(metric) else ""
+    return " points" if display.is_share(metric) else ""

@@ -4,7 +4,7 @@ import re
 from pathlib import PurePath
 from typing import Any
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions
 from tailorbird.report.arms import (
@@ -26,7 +26,7 @@ from tailorbird.report.card_use import (
     method_of as method_of,
 )
 from tailorbird.report.confusion import confused_pairs
-from tailorbird.report.places import without_places
+from tailorbird.report.local_paths import without_places
 from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 
@@ -109,16 +109,16 @@ def _summary(report: Report, arm: ArmReport) -> str:
     words = [
         f"{_purpose(report)} Made from {_line(base_name(report)) or 'an unnamed base model'} by "
         f"{_line(method_of(arm))} with tailorbird, on "
-        f"{numbers.plural(data.counts.get('train', 0), rows)}."
+        f"{display.plural(data.counts.get('train', 0), rows)}."
     ]
     if arm.status != "ok":
         words.append(f"**This run {arm.status}: {_line(arm.why) or 'no reason was noted'}.**")
     elif name in arm.test:
-        tests = numbers.plural(answered(report), f"test {noun(report)}")
+        tests = display.plural(answered(report), f"test {noun(report)}")
         own = dict(model_scores(arm))[name]
-        reach = numbers.metric_range(name, own)
+        reach = display.metric_range(name, own)
         interval = f" (95 % interval {reach})" if reach else ""
-        value = numbers.metric(name, own.value)
+        value = display.metric(name, own.value)
         words.append(
             f"{_line(label(report, name))} on {tests} it never saw: **{value}**{interval}."
         )
@@ -129,11 +129,11 @@ def _summary(report: Report, arm: ArmReport) -> str:
 
 def _of_method(name: str, arm: ArmReport) -> str:
     """Return what training again would give, beside the scores of the model at hand."""
-    value = numbers.metric(name, arm.test[name].value)
-    times = numbers.plural(max(1, len(arm.seeds)), "training")
+    value = display.metric(name, arm.test[name].value)
+    times = display.plural(max(1, len(arm.seeds)), "training")
     return (
         f"That is this model; trained again, the same method would give {value} on average of "
-        f"{times} (95 % interval {numbers.metric_range(name, arm.test[name])})."
+        f"{times} (95 % interval {display.metric_range(name, arm.test[name])})."
     )
 
 
@@ -146,15 +146,15 @@ def _purpose(report: Report) -> str:
 
 
 def _count(report: Report) -> str:
-    return numbers.plural(len(report.data.labels), *spec_of(report).label)
+    return display.plural(len(report.data.labels), *spec_of(report).label)
 
 
 def _scores(report: Report, arm: ArmReport) -> str:
     if not arm.test:
         return ""
     rows = [
-        f"| {_line(label(report, name))} | {numbers.metric(name, score.value)} "
-        f"| {numbers.metric_range(name, score) or numbers.ABSENT} |"
+        f"| {_line(label(report, name))} | {display.metric(name, score.value)} "
+        f"| {display.metric_range(name, score) or display.ABSENT} |"
         for name, score in model_scores(arm)
     ]
     table = "\n".join(["| Test score | Value | 95 % interval |", "|---|---:|---:|", *rows])
@@ -162,18 +162,18 @@ def _scores(report: Report, arm: ArmReport) -> str:
     costs = [
         f"- {what}: {value}"
         for what, value in (
-            ("Training", numbers.duration(cost.train_seconds)),
-            ("Search for settings", numbers.duration(cost.search_seconds)),
-            ("Peak memory", numbers.size(cost.peak_memory_bytes)),
+            ("Training", display.duration(cost.train_seconds)),
+            ("Search for settings", display.duration(cost.search_seconds)),
+            ("Peak memory", display.size(cost.peak_memory_bytes)),
             ("Trained parameters", _trained(arm)),
-            (f"Time per {noun(report)}", numbers.milliseconds(cost.predict_ms_per_example)),
-            ("On disk", numbers.size(cost.artifact_bytes)),
+            (f"Time per {noun(report)}", display.milliseconds(cost.predict_ms_per_example)),
+            ("On disk", display.size(cost.artifact_bytes)),
         )
-        if value != numbers.ABSENT
+        if value != display.ABSENT
     ]
     parts = ["## Scores and costs\n", table, ""]
     if only_read(report):
-        every = numbers.plural(only_read(report), f"test {noun(report)}")
+        every = display.plural(only_read(report), f"test {noun(report)}")
         parts += [f"Loss and perplexity are of all {every}.", ""]
     parts += [*costs, ""] if costs else []
     parts += [captions.reload(arm.reload), ""] if arm.reload else []
@@ -182,8 +182,8 @@ def _scores(report: Report, arm: ArmReport) -> str:
 
 def _trained(arm: ArmReport) -> str:
     part, whole = arm.cost.trainable_parameters, arm.cost.total_parameters
-    share = numbers.share_of(part, whole)
-    return numbers.count(part) + (f" of {numbers.count(whole)} ({share})" if share else "")
+    share = display.share_of(part, whole)
+    return display.count(part) + (f" of {display.count(whole)} ({share})" if share else "")
 
 
 def _limits(report: Report, arm: ArmReport) -> str:
@@ -225,11 +225,11 @@ def _weak_classes(arm: ArmReport) -> list[str]:
     few = [row for row in ranked if row.support < FEW]
     lines = []
     if weak:
-        names = "; ".join(f"{_line(r.label)} (F1 {numbers.decimal(r.f1.value)})" for r in weak[:5])
+        names = "; ".join(f"{_line(r.label)} (F1 {display.decimal(r.f1.value)})" for r in weak[:5])
         lines.append(f"- Clearly weaker than the rest: {names}.")
     if few:
         names = ", ".join(_line(row.label) for row in few[:8]) + (", ..." if len(few) > 8 else "")
-        how_many = numbers.plural(len(few), "class", "classes")
+        how_many = display.plural(len(few), "class", "classes")
         lines.append(f"- {how_many} had fewer than {FEW} test texts, too few to judge: {names}.")
     return lines
 

@@ -2,7 +2,7 @@
 
 import math
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import ArmReport, CurvePoint, Report, has_head
 
 RISE = 0.02
@@ -31,8 +31,8 @@ def overfitting(arm: ArmReport, task: str) -> str:
         return ""
     return (
         f"Overfitting: after epoch {_epoch(low)} the validation loss rose by "
-        f"{numbers.percent(rise, 0)} while the training loss fell from "
-        f"{numbers.decimal(low.train_loss)} to {numbers.decimal(last.train_loss)}; "
+        f"{display.percent(rise, 0)} while the training loss fell from "
+        f"{display.decimal(low.train_loss)} to {display.decimal(last.train_loss)}; "
         f"{_done(arm, points, task)}."
     )
 

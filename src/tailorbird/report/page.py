@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tailorbird.metrics import numbers
-from tailorbird.metrics.names import LOWER_IS_BETTER
+from tailorbird.metrics import display
+from tailorbird.metrics.metric_facts import LOWER_IS_BETTER
 from tailorbird.records import (
     ArmReport,
     ClassScore,
@@ -19,14 +19,7 @@ from tailorbird.records import (
     has_head,
 )
 from tailorbird.report import arms, captions, search as looks
-from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
-from tailorbird.report.document import TEMPLATES, moment, page_environment
-from tailorbird.report.overfit import chosen_overfitting
-from tailorbird.report.places import without_places
-from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
-from tailorbird.report.residuals import residual_plots, residual_words
-from tailorbird.report.scatter import cost_scatter
-from tailorbird.report.written import (
+from tailorbird.report.answer_samples import (
     ROWS_OPEN,
     WORST_OPEN,
     ShownText,
@@ -36,6 +29,13 @@ from tailorbird.report.written import (
     side_by_side,
     worst,
 )
+from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.overfit import chosen_overfitting
+from tailorbird.report.page_template import TEMPLATES, moment, page_environment
+from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
+from tailorbird.report.residuals import residual_plots, residual_words
+from tailorbird.report.scatter import cost_scatter
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -124,18 +124,18 @@ def _style(report: Report) -> str:
 def _environment(report: Report) -> "Environment":
     environment = page_environment()
     for write in (
-        numbers.percent, numbers.decimal, numbers.duration, numbers.milliseconds, numbers.size,
-        numbers.count, numbers.rate, numbers.p_value, numbers.plural, numbers.share_of,
-        numbers.metric, numbers.metric_range, numbers.difference,
+        display.percent, display.decimal, display.duration, display.milliseconds, display.size,
+        display.count, display.rate, display.p_value, display.plural, display.share_of,
+        display.metric, display.metric_range, display.difference,
     ):  # fmt: skip
         environment.filters[write.__name__] = _unbroken(write)
     environment.filters["metric_label"] = partial(arms.label, report)
     environment.filters["metric_words"] = partial(arms.words, report)
     environment.filters["clip"] = clip
     environment.tests["lower_better"] = LOWER_IS_BETTER.__contains__
-    environment.tests["share"] = numbers.is_share
+    environment.tests["share"] = display.is_share
     environment.globals["place"] = _place
-    environment.globals["change"] = _unbroken(numbers.change)
+    environment.globals["change"] = _unbroken(display.change)
     environment.globals["mean"] = _mean
     environment.globals["make_seconds"] = arms.make_seconds
     environment.globals["several_trainings"] = any(
@@ -237,12 +237,12 @@ def _says(report: Report, arm: ArmReport) -> dict[str, str]:
 def _curve_name(report: Report) -> str:
     if not arms.reads_labels(report):
         return "Next-token accuracy, validation"
-    return f"Validation {numbers.metric_words(arms.spec_of(report).headline)}"
+    return f"Validation {display.metric_words(arms.spec_of(report).headline)}"
 
 
 def _curve_is_share(report: Report) -> bool:
     spec = _head_spec(report)
-    return spec is None or numbers.is_share(spec.headline)
+    return spec is None or display.is_share(spec.headline)
 
 
 def _head_spec(report: Report) -> TaskSpec | None:
@@ -288,16 +288,16 @@ def _gap_domain(report: Report) -> tuple[float, float]:
 def _costs(report: Report) -> list[CostPart]:
     """Return the costs that any arm has a value for, those that matter most first."""
     every = (
-        CostPart("train_seconds", "Train", _unbroken(numbers.duration)),
-        CostPart("search_seconds", "Search", _unbroken(numbers.duration)),
+        CostPart("train_seconds", "Train", _unbroken(display.duration)),
+        CostPart("search_seconds", "Search", _unbroken(display.duration)),
         CostPart(
-            "predict_ms_per_example", f"Per {arms.noun(report)}", _unbroken(numbers.milliseconds)
+            "predict_ms_per_example", f"Per {arms.noun(report)}", _unbroken(display.milliseconds)
         ),
-        CostPart("peak_memory_bytes", "Memory", _unbroken(numbers.size)),
-        CostPart("trainable_parameters", "Trained", _unbroken(numbers.count)),
-        CostPart("artifact_bytes", "On disk", _unbroken(numbers.size)),
-        CostPart("examples_per_second", "Examples", _unbroken(numbers.rate)),
-        CostPart("tokens_per_second", "Tokens", _unbroken(numbers.rate)),
+        CostPart("peak_memory_bytes", "Memory", _unbroken(display.size)),
+        CostPart("trainable_parameters", "Trained", _unbroken(display.count)),
+        CostPart("artifact_bytes", "On disk", _unbroken(display.size)),
+        CostPart("examples_per_second", "Examples", _unbroken(display.rate)),
+        CostPart("tokens_per_second", "Tokens", _unbroken(display.rate)),
     )
     return [
         part for part in every if any(getattr(a.cost, part.name) is not None for a in report.arms)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tailorbird.metrics import numbers
-from tailorbird.metrics.names import sign
+from tailorbird.metrics import display
+from tailorbird.metrics.metric_facts import sign
 from tailorbird.records.planning import (
     DeviceFit,
     Gain,
@@ -104,7 +104,7 @@ def _terms(plan: Plan) -> Grid:
     rows = [(name, *(_size(memory, name) for memory in plan.memory)) for name in names]
     rows.append(("together", *(_short(memory.bytes) for memory in plan.memory)))
     rows.append(("when", *(memory.phase for memory in plan.memory)))
-    rows.append(("trained", *(numbers.count(memory.trained) for memory in plan.memory)))
+    rows.append(("trained", *(display.count(memory.trained) for memory in plan.memory)))
     how = {t.name: t.how for memory in plan.memory for t in memory.terms}
     notes = [f"{name}: {words}" for name, words in how.items()]
     notes += [f"for comparison, full: {name} {gib(size)}" for name, size in plan.peers.items()]
@@ -122,9 +122,9 @@ def _time(plan: Plan) -> Grid:
     priced = any(time.price is not None for time in plan.time)
     rows: list[tuple[str, ...]] = []
     for time in plan.time:
-        each = "" if time.read_seconds is None else numbers.duration(1000 * time.read_seconds)
-        row = (time.method, numbers.duration(time.epoch_seconds), f"{time.epochs:g}",
-               numbers.duration(time.seconds), each)  # fmt: skip
+        each = "" if time.read_seconds is None else display.duration(1000 * time.read_seconds)
+        row = (time.method, display.duration(time.epoch_seconds), f"{time.epochs:g}",
+               display.duration(time.seconds), each)  # fmt: skip
         rows.append((*row, f"{time.price:.2f}") if priced else row)
     heading = ("method", "an epoch", "epochs", "all at most", "1,000 read", *["price"] * priced)
     notes = [f"{time.method}: {time.how}" for time in plan.time]
@@ -166,7 +166,7 @@ def _curve(curve: LearningCurve) -> Grid:
         for s in curve.scores
     ]
     notes = [gain_words(curve, gain) for gain in curve.gains]
-    name = numbers.metric_label(curve.metric)
+    name = display.metric_label(curve.metric)
     heading = ("training examples", name, "90 %")
     return Grid(
         f"More labels? {curve.arm} on parts of the data", heading, tuple(rows), tuple(notes)
@@ -177,15 +177,15 @@ def gain_words(curve: LearningCurve, gain: Gain) -> str:
     """Return what so many more labels buy, in words."""
     way = sign(curve.metric)
     ends = sorted((way * gain.low, way * gain.high))
-    low, high = (numbers.difference(curve.metric, end) for end in ends)
-    middle = numbers.difference(curve.metric, way * gain.gain)
+    low, high = (display.difference(curve.metric, end) for end in ends)
+    middle = display.difference(curve.metric, way * gain.gain)
     if gain.why_not:
         return f"{gain.more:,} more labels: cannot tell ({gain.why_not}: {low} to {high})"
     return f"{gain.more:,} more labels: {middle} ({low} to {high})"
 
 
 def _value(curve: LearningCurve, value: float) -> str:
-    return numbers.metric(curve.metric, sign(curve.metric) * value)
+    return display.metric(curve.metric, sign(curve.metric) * value)
 
 
 def print_plan(plan: Plan, console: "Console") -> None:

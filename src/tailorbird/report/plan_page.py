@@ -1,11 +1,11 @@
 """The page of a plan: what fits, how long it takes, and what more labels would buy."""
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.metrics.learning_curve import FURTHEST
-from tailorbird.metrics.names import is_share, sign
+from tailorbird.metrics.metric_facts import is_share, sign
 from tailorbird.records.planning import LearningCurve, Plan
 from tailorbird.report import svg
-from tailorbird.report.document import TEMPLATES, page_environment
+from tailorbird.report.page_template import TEMPLATES, page_environment
 from tailorbird.report.plan import gain_words, grids, summary
 
 _WIDTH, _HEIGHT = 640.0, 300.0
@@ -60,7 +60,7 @@ def curve_plot(curve: LearningCurve) -> str:
         at = x(score.rows)
         parts.append(svg.line(at, y(way * score.low), at, y(way * score.high), "whisker"))
         for run in score.runs:
-            words = f"{numbers.metric(curve.metric, way * run)} with {score.rows:,} examples"
+            words = f"{display.metric(curve.metric, way * run)} with {score.rows:,} examples"
             parts.append(svg.circle(at, y(way * run), 3.5, "dot", words))
     for rows, low, middle, high, gain in ahead:
         parts.append(svg.line(x(rows), y(way * low), x(rows), y(way * high), "whisker pick"))
@@ -75,7 +75,7 @@ def _axes(curve: LearningCurve, x: svg.Scale, y: svg.Scale) -> list[str]:
     return [
         svg.grid(y, levels, _LEFT, _RIGHT, svg.evenly(levels, share=is_share(curve.metric))),
         svg.line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"),
-        svg.text(0, 12, numbers.metric_label(curve.metric), css="name"),
+        svg.text(0, 12, display.metric_label(curve.metric), css="name"),
         svg.text(_RIGHT, _BOTTOM + 38, "training examples →", anchor="end", css="name"),
         *(svg.text(x(n), _BOTTOM + 18, f"{n:,}", anchor="middle", css="tick") for n in marks),
     ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import CalibrationBin, CurvePoint
 from tailorbird.report import svg
 
@@ -56,7 +56,7 @@ def accuracy_curve(
     least = max(0.0, min(values) - margin) if share else min(values) - margin
     y = svg.Scale(least, min(1.0, max(values) + margin), BOTTOM, TOP)
     top = max(validation, key=lambda point: point[1])
-    words = numbers.percent(top[1]) if share else numbers.decimal(top[1])
+    words = display.percent(top[1]) if share else display.decimal(top[1])
     # A name over the end of the axis would run out of the picture.
     at = x(top[0])
     anchor = "end" if at > RIGHT - 60 else "start" if at < LEFT + 30 else "middle"
@@ -87,7 +87,7 @@ def calibration_plot(bins: Sequence[CalibrationBin]) -> str:
         *(_bin_dot(b, x, y, most) for b in filled),
         *(_bin_bar(b, x, most, max(step, 0.02)) for b in filled),
         svg.line(46, 326, 346, 326, "axis"),
-        *(svg.text(x(v), 342, numbers.percent(v, 0), anchor="middle", css="tick") for v in quarter),
+        *(svg.text(x(v), 342, display.percent(v, 0), anchor="middle", css="tick") for v in quarter),
         svg.text(346, 362, "how sure it was, and how many texts →", anchor="end", css="name"),
     ]
     return svg.frame(360, 370, "Accuracy by confidence, with the number of texts", parts)
@@ -114,8 +114,8 @@ def _joined(a: CalibrationBin, b: CalibrationBin) -> CalibrationBin:
 
 def _bin_dot(part: CalibrationBin, x: svg.Scale, y: svg.Scale, most: int) -> str:
     title = (
-        f"sure {numbers.percent(part.confidence, 0)}, right {numbers.percent(part.accuracy, 0)}, "
-        f"{numbers.plural(part.count, 'text')}"
+        f"sure {display.percent(part.confidence, 0)}, right {display.percent(part.accuracy, 0)}, "
+        f"{display.plural(part.count, 'text')}"
     )
     radius = 2.5 + 3.5 * math.sqrt(part.count / most)
     return svg.circle(x(part.confidence), y(part.accuracy), radius, "dot pick", title)
@@ -126,7 +126,7 @@ def _bin_bar(part: CalibrationBin, x: svg.Scale, most: int, step: float) -> str:
     width = 300 * step * 0.7
     at = x(part.confidence)
     bar = svg.box(at - width / 2, 326 - height, width, height, "column")
-    return bar + svg.text(at, 323 - height, numbers.count(part.count), anchor="middle", css="tiny")
+    return bar + svg.text(at, 323 - height, display.count(part.count), anchor="middle", css="tiny")
 
 
 def _finite(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

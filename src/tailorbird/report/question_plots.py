@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import QuestionArmReport, QuestionsReport
 from tailorbird.report import svg
 
@@ -47,8 +47,8 @@ def _bars(arm: QuestionArmReport, x: svg.Scale, top: float, is_pick: bool) -> st
     at = 0.0
     for name, words, colour in (*_PARTS, ("other", "another answer", "bar-other")):
         score = getattr(arm.change, name)
-        title = f"{arm.name}, {words}: {numbers.percent(score.value)}"
-        if span := numbers.metric_range("accuracy", score):
+        title = f"{arm.name}, {words}: {display.percent(score.value)}"
+        if span := display.metric_range("accuracy", score):
             title += f" ({span})"
         left, right = x(at), x(min(1.0, at + score.value))
         parts.append(svg.box(left, top, right - left, _BAR, colour, title))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.metrics.question_verdict import advice, becoming_current, total_seconds
 from tailorbird.records import (
     ArmReport,
@@ -15,8 +15,8 @@ from tailorbird.records import (
     TuningSections,
 )
 from tailorbird.report.arms import flatten
-from tailorbird.report.document import TEMPLATES, moment, page_environment
-from tailorbird.report.places import without_places
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.page_template import TEMPLATES, moment, page_environment
 from tailorbird.report.question_plots import break_even_plot, change_plot
 from tailorbird.report.scatter import cost_scatter
 
@@ -60,17 +60,17 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
     name = report.headline
 
     def share(score: str) -> Cell:
-        return lambda arm: numbers.percent(arm.scores[score].value) if score in arm.scores else ""
+        return lambda arm: display.percent(arm.scores[score].value) if score in arm.scores else ""
 
     def seconds(arm: QuestionArmReport) -> str:
-        return numbers.duration(arm.cost.answer_seconds) if arm.cost else ""
+        return display.duration(arm.cost.answer_seconds) if arm.cost else ""
 
     def training(arm: QuestionArmReport) -> str:
-        return numbers.duration(arm.cost.train_seconds) if arm.cost and arm.method else ""
+        return display.duration(arm.cost.train_seconds) if arm.cost and arm.method else ""
 
     cells: list[tuple[str, Cell]] = [
-        (numbers.metric_label(name).lower(), share(name)),
-        ("95 %", lambda arm: numbers.metric_range(name, arm.scores.get(name))),
+        (display.metric_label(name).lower(), share(name)),
+        ("95 %", lambda arm: display.metric_range(name, arm.scores.get(name))),
         ("wrong", share("wrong")),
         ("don't know", share("abstained")),
         ("where found", share("sufficient")),
@@ -87,8 +87,8 @@ def columns(report: QuestionsReport) -> list[tuple[str, Cell]]:
         ]
     if any(arm.change for arm in report.arms):
         cells += [
-            ("after: new", lambda a: numbers.percent(a.change.current.value) if a.change else ""),
-            ("after: old", lambda a: numbers.percent(a.change.stale.value) if a.change else ""),
+            ("after: new", lambda a: display.percent(a.change.current.value) if a.change else ""),
+            ("after: old", lambda a: display.percent(a.change.stale.value) if a.change else ""),
         ]
     return [*cells, ("", lambda arm: standing(report, arm))]
 
@@ -161,17 +161,17 @@ def sentences(report: QuestionsReport) -> list[str]:
 
 def _hit_words(report: QuestionsReport) -> str:
     return ", ".join(
-        f"{name} {numbers.percent(s.value)}" for name, s in report.sections.hits.items()
+        f"{name} {display.percent(s.value)}" for name, s in report.sections.hits.items()
     )
 
 
 def contamination_words(report: QuestionsReport) -> str:
     """Return what may make an arm look better than it is."""
     shared = report.sections.contamination.get("shared_answers", 0.0)
-    words = f"{numbers.percent(shared)} of the test answers are also the answer of a training "
+    words = f"{display.percent(shared)} of the test answers are also the answer of a training "
     words += "question"
     if "base" in report.sections.contamination:
-        share = numbers.percent(report.sections.contamination["base"])
+        share = display.percent(report.sections.contamination["base"])
         words += f", and the untouched model knows {share} without documents"
     return f"{words}: what is right there need not have been read or learnt."
 
@@ -181,11 +181,11 @@ def render_questions(report: QuestionsReport) -> str:
     report = without_places(report, report)
     environment = page_environment()
     for write in (
-        numbers.percent, numbers.duration, numbers.size, numbers.count, numbers.p_value,
-        numbers.plural, numbers.metric_range,
+        display.percent, display.duration, display.size, display.count, display.p_value,
+        display.plural, display.metric_range,
     ):  # fmt: skip
         environment.filters[write.__name__] = write
-    environment.filters["points"] = numbers.points
+    environment.filters["points"] = display.points
     pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
     heading, _ = table_rows(report)
     costs = [arm for arm in by_score(report) if arm.cost is not None]

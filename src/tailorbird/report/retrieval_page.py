@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import JudgeReport, SideReport
 from tailorbird.report import svg
 from tailorbird.report.arms import flatten
-from tailorbird.report.document import TEMPLATES, moment, page_environment
-from tailorbird.report.places import without_places
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.page_template import TEMPLATES, moment, page_environment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +66,7 @@ def verdict(report: JudgeReport) -> str:
             sure = "surely" if test.p_holm < 0.05 else "not surely"
             words += (
                 f" {sure.capitalize()} better than {other.name} (by "
-                f"{abs(test.difference.value):.3f}, p {numbers.p_value(test.p_holm)})."
+                f"{abs(test.difference.value):.3f}, p {display.p_value(test.p_holm)})."
             )
     return words
 
@@ -88,8 +88,8 @@ def threshold_words(report: JudgeReport) -> str:
         return ""
     return (
         f"“I don't know” below {threshold.value:.3f}: that refuses "
-        f"{numbers.percent(threshold.refused)} of the questions whose answer was found, and "
-        f"{numbers.percent(threshold.caught)} of the same questions with their right documents "
+        f"{display.percent(threshold.refused)} of the questions whose answer was found, and "
+        f"{display.percent(threshold.caught)} of the same questions with their right documents "
         "taken away."
     )
 
@@ -116,7 +116,7 @@ def failure_lines(report: JudgeReport) -> list[str]:
     ]
     count = len(report.sections.failures)
     more = f", {_FAILURES_TOLD} of them" if count > _FAILURES_TOLD else ""
-    return [f"Not among the first ten ({numbers.plural(count, 'question')}{more}):", *lines]
+    return [f"Not among the first ten ({display.plural(count, 'question')}{more}):", *lines]
 
 
 def print_judged(report: JudgeReport, console: "Console") -> None:
@@ -152,9 +152,9 @@ def render_judged(report: JudgeReport) -> str:
     report = without_places(report, report)
     environment = page_environment()
     environment.filters["heading"] = heading
-    environment.filters["percent"] = numbers.percent
-    environment.filters["plural"] = numbers.plural
-    environment.filters["p_value"] = numbers.p_value
+    environment.filters["percent"] = display.percent
+    environment.filters["plural"] = display.plural
+    environment.filters["p_value"] = display.p_value
     return environment.get_template("judged.html.j2").render(
         report=report,
         sides=by_score(report),
@@ -204,7 +204,7 @@ def recall_chart(sides: Sequence[SideReport]) -> str:
     dots = [
         svg.circle(
             x(k), y(side.scores[f"recall@{k}"].value), 3, "dot pick" if i == 0 else "dot",
-            f"{side.name}, first {k}: {numbers.percent(side.scores[f'recall@{k}'].value)}",
+            f"{side.name}, first {k}: {display.percent(side.scores[f'recall@{k}'].value)}",
         )
         for i, side in enumerate(sides)
         for k in ks

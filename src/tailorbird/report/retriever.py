@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.records import QueryChange, RetrieverPoint, RetrieverReport, Score
 from tailorbird.report import svg
-from tailorbird.report.document import TEMPLATES, page_environment
-from tailorbird.report.places import without_places
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.page_template import TEMPLATES, page_environment
 from tailorbird.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, step_axes
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def curve_plot(curve: Sequence[RetrieverPoint], what: str = "nDCG@10") -> str:
         step_axes(x, y, name, share=False),
         svg.path([(x(step), y(value)) for step, value in points], "series held"),
         svg.circle(
-            x(best[0]), y(best[1]), 4, "dot pick", f"{numbers.decimal(best[1])} at step {best[0]}"
+            x(best[0]), y(best[1]), 4, "dot pick", f"{display.decimal(best[1])} at step {best[0]}"
         ),
     ]
     return svg.frame(WIDTH, HEIGHT, f"{name} by step", parts)
@@ -118,4 +118,4 @@ def _interval(score: Score | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return escape(numbers.difference("ndcg@10", value))
+    return escape(display.difference("ndcg@10", value))

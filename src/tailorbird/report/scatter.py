@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.metrics.cost import PREDICTIONS
-from tailorbird.metrics.names import sign
+from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import ArmReport, Report, Score
 from tailorbird.report import svg
 from tailorbird.report.arms import (
@@ -19,7 +19,7 @@ from tailorbird.report.arms import (
     total_seconds,
     trainings,
 )
-from tailorbird.report.placement import NamePlace, Point, Rect, place_names
+from tailorbird.report.label_placement import NamePlace, Point, Rect, place_names
 
 ROUND_TIMES = {
     0.1: "0.1 s", 1.0: "1 s", 10.0: "10 s", 60.0: "1 min", 600.0: "10 min", 3600.0: "1 h",
@@ -118,7 +118,7 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
     score = arm.test[name]
     below = _is_off(score, y, name)
     css = "pick" if arm.name == report.verdict.recommended else "other"
-    cost = numbers.duration(total_seconds(arm))
+    cost = display.duration(total_seconds(arm))
     return Dot(
         name=arm.name,
         x=max(x, AXIS + 14) if below else x,
@@ -126,10 +126,10 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
         top=min(y.clamped(score.high), y.clamped(score.low)),
         bottom=max(y.clamped(score.high), y.clamped(score.low)),
         css=f"{css} below" if below else css,
-        title=f"{arm.name}: {numbers.metric(name, score.value)}, {cost}",
-        note=f"{numbers.metric(name, score.value)} ↓" if below else "",
+        title=f"{arm.name}: {display.metric(name, score.value)}, {cost}",
+        note=f"{display.metric(name, score.value)} ↓" if below else "",
         trainings=tuple(
-            (y(one), f"{arm.name}, seed {seed}: {numbers.metric(name, one)}")
+            (y(one), f"{arm.name}, seed {seed}: {display.metric(name, one)}")
             for seed, one in trainings(report, arm)
             if not below and min(y.low, y.high) <= one <= max(y.low, y.high)
         ),
@@ -139,7 +139,7 @@ def _dot(report: Report, arm: ArmReport, x: float, y: svg.Scale) -> Dot:
 def _axes(x: svg.Scale, y: svg.Scale, plot: Rect, report: Report) -> str:
     name = headline_metric(report)
     levels = svg.ticks(min(y.low, y.high), max(y.low, y.high), 4)
-    write = svg.evenly(levels, share=numbers.is_share(name))
+    write = svg.evenly(levels, share=display.is_share(name))
     marks = _time_marks(x)
     time = f"time to make and to answer {PREDICTIONS:,} {noun(report)}s →"
     across = "".join(
@@ -168,7 +168,7 @@ def _time_marks(x: svg.Scale) -> dict[float, str]:
     # Few, unless only more of them are whole minutes or hours.
     choices = [svg.ticks(x.low / unit, x.high / unit, about) for about in (3, 4, 6, 8)]
     whole = next((times for times in choices if all(t == int(t) for t in times)), choices[0])
-    return {unit * t: numbers.duration(unit * t) for t in whole}
+    return {unit * t: display.duration(unit * t) for t in whole}
 
 
 def _best_band(report: Report, arms: list[ArmReport], y: svg.Scale, plot: Rect) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from tailorbird.metrics import numbers
-from tailorbird.metrics.names import is_at_most_one, metric_words, sign
+from tailorbird.metrics import display
+from tailorbird.metrics.metric_facts import is_at_most_one, metric_words, sign
 from tailorbird.records import Search, Trial
 from tailorbird.report import svg
 
@@ -29,7 +29,7 @@ def history(search: Search) -> str:
         best = max(best, better * (score or 0.0))
         line.append((x(trial.number + 1), y(better * best)))
     names = f"{metric_words(search.metric)} on validation", "trial →"
-    share = numbers.is_share(search.metric)
+    share = display.is_share(search.metric)
     parts = [
         svg.axes(x, y, (LEFT, RIGHT), names, svg.whole(x, 6), share=share),
         svg.path(_stairs(line), "series held"),
@@ -55,7 +55,7 @@ def importance(search: Search) -> str:
         parts += [
             svg.text(162, y + 13, name, anchor="end", css="label other"),
             svg.box(170, y, x(share) - 170, 17, "column"),
-            svg.text(x(share) + 6, y + 13, numbers.percent(share, 0), css="tick"),
+            svg.text(x(share) + 6, y + 13, display.percent(share, 0), css="tick"),
         ]
     return svg.frame(WIDTH, height, "Importance of each setting", parts)
 
@@ -96,21 +96,21 @@ def parallel(search: Search) -> str:
 def told(search: Search) -> str:
     """Say what the search found, against the settings as asked."""
     count = {state: sum(t.state == state for t in search.trials) for state in ("pruned", "failed")}
-    words = f"{numbers.plural(len(search.trials), 'trial')} ({search.sampler})"
+    words = f"{display.plural(len(search.trials), 'trial')} ({search.sampler})"
     if count["pruned"]:
         words += f", {count['pruned']} given up early"
     if count["failed"]:
         words += f", {count['failed']} failed"
     best = next(t for t in search.trials if t.number == search.best)
     plain_trial = next((t for t in search.trials if t.asked), None)
-    score = numbers.metric(search.metric, best.score or math.nan)
+    score = display.metric(search.metric, best.score or math.nan)
     name = metric_words(search.metric)
     if best.asked:
         same = "No trial was better on validation than the settings as asked"
         return f"{words}. {same} ({name} {score})."
     if plain_trial is None or plain_trial.score is None or plain_trial.state != "ok":
         return f"{words}. The best one has {name} {score} on validation."
-    plain = numbers.metric(search.metric, plain_trial.score)
+    plain = display.metric(search.metric, plain_trial.score)
     return (
         f"{words}. The best one has {name} {score} on validation, against {plain} with the "
         "settings as asked. Being the best of many, it looks better there than it is; the test was "
@@ -128,7 +128,7 @@ def rows(search: Search) -> list[tuple[Trial, str, list[str]]]:
 
     def score(trial: Trial) -> str:
         finite = _is_number(trial.score)
-        return numbers.metric(search.metric, trial.score or 0.0) if finite else numbers.ABSENT
+        return display.metric(search.metric, trial.score or 0.0) if finite else display.ABSENT
 
     return [
         (
@@ -154,8 +154,8 @@ def _score_scale(search: Search, scores: Sequence[float]) -> svg.Scale:
     return svg.Scale(low, high, BOTTOM, TOP + 8)
 
 
-def _writer(search: Search, levels: Sequence[float]) -> numbers.Writer:
-    return svg.evenly(levels, share=numbers.is_share(search.metric))
+def _writer(search: Search, levels: Sequence[float]) -> display.Writer:
+    return svg.evenly(levels, share=display.is_share(search.metric))
 
 
 def _stairs(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -173,7 +173,7 @@ def _dot(search: Search, trial: Trial) -> str:
 
 def _title(search: Search, trial: Trial) -> str:
     values = ", ".join(f"{_short(n)} {_value(v)}" for n, v in trial.values.items())
-    score = numbers.metric(search.metric, trial.score or math.nan)
+    score = display.metric(search.metric, trial.score or math.nan)
     return f"trial {trial.number + 1}: {score}; {values or 'as asked'}"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tailorbird import terminal
-from tailorbird.metrics.numbers import Writer
+from tailorbird.metrics.display import Writer
 
 
 def escape(words: str) -> str:

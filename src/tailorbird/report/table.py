@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tailorbird.metrics import numbers
+from tailorbird.metrics import display
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import TASKS, ArmReport, Report
 from tailorbird.report.arms import (
@@ -167,28 +167,28 @@ def _columns(report: Report) -> list[Column]:
     every = [
         Column("arm", _NAME, lambda arm: arm.name, right=False),
         Column(_title(report, first), 8, lambda arm: _headline(arm, first)),
-        Column("95 %\ninterval", 7, lambda a: numbers.metric_range(first, a.test.get(first))),
+        Column("95 %\ninterval", 7, lambda a: display.metric_range(first, a.test.get(first))),
     ]
     if second:
         every.append(Column(_title(report, second), 4, lambda arm: _score(arm, second)))
     every += [
-        Column("train\ntime", 6, lambda arm: numbers.brief_duration(make_seconds(arm))),
-        Column("peak\nmemory", 5, lambda arm: numbers.size(arm.cost.peak_memory_bytes)),
-        Column("trained\nparams", 3, lambda arm: numbers.count(arm.cost.trainable_parameters)),
+        Column("train\ntime", 6, lambda arm: display.brief_duration(make_seconds(arm))),
+        Column("peak\nmemory", 5, lambda arm: display.size(arm.cost.peak_memory_bytes)),
+        Column("trained\nparams", 3, lambda arm: display.count(arm.cost.trainable_parameters)),
         Column(
-            f"time per\n{each}", 2, lambda a: numbers.milliseconds(a.cost.predict_ms_per_example)
+            f"time per\n{each}", 2, lambda a: display.milliseconds(a.cost.predict_ms_per_example)
         ),
         Column("", 1, lambda arm: standing(report, arm), right=False),
     ]
     return [
-        c for c in every if any(c.write(arm) not in ("", numbers.ABSENT) for arm in report.arms)
+        c for c in every if any(c.write(arm) not in ("", display.ABSENT) for arm in report.arms)
     ]
 
 
 def _title(report: Report, name: str) -> str:
     """Return a metric's heading, narrow enough that eighty columns hold every number."""
     if spec_of(report).one_label:
-        return numbers.metric_label(name).lower().replace("-f1", "\nF1")
+        return display.metric_label(name).lower().replace("-f1", "\nF1")
     title = words(report, name).replace("perplexity", "per-\nplexity").replace("-F1", "\nF1")
     return title.replace(" ", "\n")
 
@@ -201,7 +201,7 @@ def _flat(title: str) -> str:
 def _cell(column: Column, arm: ArmReport) -> str:
     """Write a cell; an arm that did not finish has no numbers, not unknown ones."""
     cell = column.write(arm)
-    return "" if arm.status != "ok" and cell == numbers.ABSENT else cell
+    return "" if arm.status != "ok" and cell == display.ABSENT else cell
 
 
 def _headline(arm: ArmReport, name: str) -> str:
@@ -210,7 +210,7 @@ def _headline(arm: ArmReport, name: str) -> str:
 
 def _score(arm: ArmReport, name: str) -> str:
     score = arm.test.get(name)
-    return numbers.metric(name, score.value) if score else numbers.ABSENT
+    return display.metric(name, score.value) if score else display.ABSENT
 
 
 def _fitting(

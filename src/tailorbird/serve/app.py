@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tailorbird.errors import UserError
+from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.faults import RequestFault, of_user_error, of_validation
-from tailorbird.serve.guard import LOOPBACK, Guard
-from tailorbird.serve.keys import Keys
+from tailorbird.serve.error_responses import RequestFault, of_user_error, of_validation
+from tailorbird.serve.middleware import LOOPBACK, Guard
 from tailorbird.version import __version__
 
 _WATCH_SECONDS = 0.5

@@ -12,9 +12,10 @@ from tailorbird.config import Config
 from tailorbird.errors import UserError
 from tailorbird.models.continuous import Together
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.chats import ChatLane
-from tailorbird.serve.faults import no_model, refuse
-from tailorbird.serve.lane import Lane, Room
+from tailorbird.serve.batch_queue import Lane, Room
+from tailorbird.serve.error_responses import no_model, refuse
+from tailorbird.serve.generation_queue import ChatLane
+from tailorbird.serve.knowledge_base import Asking, ServedStore
 from tailorbird.serve.metrics import Metrics
 from tailorbird.serve.models import (
     AnyModel,
@@ -24,8 +25,7 @@ from tailorbird.serve.models import (
     open_model,
     open_run,
 )
-from tailorbird.serve.store import Asking, ServedStore
-from tailorbird.serve.weights import SharedWeights
+from tailorbird.serve.shared_weights import SharedWeights
 
 Kind = TypeVar("Kind")
 _BATCH_TOKENS = {"cpu": 4096}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.runs.folder import CORRECTIONS
-from tailorbird.serve.faults import RequestFault
+from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.models import HeadModel
 
 MOST = 1000

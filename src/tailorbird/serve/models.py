@@ -14,7 +14,7 @@ from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.folder import ARMS, MODEL, RunFolder
-from tailorbird.serve.weights import SharedWeights
+from tailorbird.serve.shared_weights import SharedWeights
 
 Purposed = tuple[Literal["", "query", "document"], str]
 """A text to embed, and what for: models may want other words before a question."""
@@ -128,8 +128,8 @@ def open_run(
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
+    from tailorbird.arms.load import arm_folder, load
     from tailorbird.arms.predictor import HeadPredictor
-    from tailorbird.arms.saved import arm_folder, load
 
     place = arm_folder(folder)
     loaded = load(folder, trust=trust)
@@ -160,8 +160,8 @@ def _examples_beside(
 ) -> Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None:
     """Return what retrieves the training examples in the same comparison; None: no arm does."""
     from tailorbird.arms import RETRIEVAL
+    from tailorbird.arms.load import open_arm
     from tailorbird.arms.predictor import HeadPredictor
-    from tailorbird.arms.saved import open_arm
 
     other = RunFolder(folder.path.parent / RETRIEVAL)
     if folder.path.parent.name != ARMS or not other.file(MODEL).is_dir():
@@ -179,7 +179,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
     Raises:
         UserError: It cannot be had.
     """
-    from tailorbird.flows.writer import open_writer
+    from tailorbird.flows.local_writer import open_writer
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
@@ -267,7 +267,7 @@ def _counter(tokenizer: Any) -> Callable[[Any], int]:
 
 
 def _base_name(folder: RunFolder) -> str:
-    from tailorbird.arms.saved import run_config
+    from tailorbird.arms.load import run_config
 
     try:
         return str(run_config(folder, trust=False).model.name)

@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from tailorbird.serve.app import catalogue_of
 from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.faults import RequestFault, refuse
-from tailorbird.serve.shapes import Body, Name
+from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.request_bodies import Body, Name
 
 router = APIRouter()
 _TAKEN = "InvalidUserInput"

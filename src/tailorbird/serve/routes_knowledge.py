@@ -17,11 +17,11 @@ from tailorbird.errors import UserError
 from tailorbird.records import Answer, Passage
 from tailorbird.serve.app import catalogue_of, event, unless_gone
 from tailorbird.serve.catalogue import Entry, store_of
-from tailorbird.serve.chats import AnswerState
-from tailorbird.serve.faults import RequestFault, of_user_error, refuse
-from tailorbird.serve.shapes import Body, ChatBody, Name, Words
-from tailorbird.serve.store import Asking, ServedStore
-from tailorbird.serve.writing import AnswerForm, one_piece, respond_whole, stream_of
+from tailorbird.serve.completions import AnswerForm, one_piece, respond_whole, stream_of
+from tailorbird.serve.error_responses import RequestFault, of_user_error, refuse
+from tailorbird.serve.generation_queue import AnswerState
+from tailorbird.serve.knowledge_base import Asking, ServedStore
+from tailorbird.serve.request_bodies import Body, ChatBody, Name, Words
 
 router = APIRouter()
 _MARK = re.compile(r"\[(\d+)\]")

@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from tailorbird.records import Neighbour
 from tailorbird.serve.app import catalogue_of, unless_gone
 from tailorbird.serve.catalogue import Entry, head_of
-from tailorbird.serve.faults import refuse
+from tailorbird.serve.completions import usage_of
+from tailorbird.serve.error_responses import refuse
 from tailorbird.serve.models import HeadModel
-from tailorbird.serve.routes_openai import measure
-from tailorbird.serve.shapes import (
+from tailorbird.serve.request_bodies import (
     ChoiceQuestion,
     ClassifyBody,
     DecisionBody,
@@ -24,8 +24,8 @@ from tailorbird.serve.shapes import (
     ScoreQuestion,
     TokensBody,
 )
-from tailorbird.serve.spans import entities_of, word_spans
-from tailorbird.serve.writing import usage_of
+from tailorbird.serve.routes_openai import measure
+from tailorbird.serve.word_offsets import entities_of, word_spans
 
 router = APIRouter()
 

@@ -14,12 +14,18 @@ from tailorbird.models.generate import Sampling
 from tailorbird.records import Message
 from tailorbird.serve.app import catalogue_of, unless_gone
 from tailorbird.serve.catalogue import Catalogue, Entry, vectors_of, writer_of
-from tailorbird.serve.chats import AnswerState
-from tailorbird.serve.faults import no_model, refuse
+from tailorbird.serve.completions import (
+    AnswerBatch,
+    AnswerForm,
+    one_piece,
+    respond_whole,
+    stream_of,
+)
+from tailorbird.serve.error_responses import no_model, refuse
+from tailorbird.serve.generation_queue import AnswerState
+from tailorbird.serve.knowledge_base import ServedStore
 from tailorbird.serve.models import HeadModel, VectorModel, WritingModel
-from tailorbird.serve.shapes import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
-from tailorbird.serve.store import ServedStore
-from tailorbird.serve.writing import AnswerBatch, AnswerForm, one_piece, respond_whole, stream_of
+from tailorbird.serve.request_bodies import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
 
 router = APIRouter()
 

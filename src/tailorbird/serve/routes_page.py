@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from tailorbird.serve.app import catalogue_of
 from tailorbird.serve.catalogue import head_of, writer_of
 from tailorbird.serve.corrections import Corrections
-from tailorbird.serve.evidence import disagreements, evidence_of
-from tailorbird.serve.faults import RequestFault, refuse
+from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.request_bodies import Body, Name, Words
 from tailorbird.serve.routes_labels import need_labels
-from tailorbird.serve.shapes import Body, Name, Words
+from tailorbird.serve.run_evidence import disagreements, evidence_of
 
 router = APIRouter()
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

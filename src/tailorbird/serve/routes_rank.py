@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from tailorbird.serve.app import catalogue_of, unless_gone
 from tailorbird.serve.catalogue import Catalogue, Entry, head_of, store_of, vectors_of
-from tailorbird.serve.faults import refuse
+from tailorbird.serve.error_responses import refuse
+from tailorbird.serve.request_bodies import Body, Name, Words
 from tailorbird.serve.routes_openai import measure
-from tailorbird.serve.shapes import Body, Name, Words
 
 router = APIRouter()
 Texts = Words | Annotated[list[Words], Field(min_length=1)]

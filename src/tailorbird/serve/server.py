@@ -16,10 +16,10 @@ from tailorbird import log
 from tailorbird.config import Config, load_config
 from tailorbird.errors import Faults, UserError
 from tailorbird.runs.folder import ARMS, REPORT, RunFolder
+from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.app import make_app
 from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.guard import LOOPBACK
-from tailorbird.serve.keys import Keys
+from tailorbird.serve.middleware import LOOPBACK
 from tailorbird.version import __version__
 
 Named = tuple[str, str]

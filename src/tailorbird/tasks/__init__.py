@@ -3,13 +3,13 @@
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
     from tailorbird.tasks.base import Task
-    from tailorbird.tasks.heads import HeadTask
-    from tailorbird.tasks.writing import WritingTask
+    from tailorbird.tasks.generative_task import WritingTask
+    from tailorbird.tasks.head_task import HeadTask
 
 
 @cache

@@ -18,8 +18,8 @@ from tailorbird.runs.folder import RunFolder
 if TYPE_CHECKING:
     from tailorbird.config import Config
     from tailorbird.methods.base import Method
+    from tailorbird.tasks.arm_job import ArmJob
     from tailorbird.tasks.fit import TaskFit
-    from tailorbird.tasks.job import ArmJob
     from tailorbird.train.settings import Settings
 
 Places = Mapping[str, Sequence[RunFolder]]

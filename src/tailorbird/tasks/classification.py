@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.data.encode import Text
-from tailorbird.metrics import labels as metrics
+from tailorbird.metrics import classification as metrics
+from tailorbird.metrics.classification_intervals import score_all
 from tailorbird.metrics.intervals import Groups
-from tailorbird.metrics.stats import score_all
 from tailorbird.records import (
     TASKS,
     ArmReport,
@@ -23,7 +23,7 @@ from tailorbird.records import (
     WrongExample,
 )
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.heads import MOST_ERRORS, HeadTask, Runs
+from tailorbird.tasks.head_task import MOST_ERRORS, HeadTask, Runs
 from tailorbird.tasks.predictions import Prediction, shown_probabilities
 from tailorbird.tasks.scoring import load_probabilities
 

@@ -16,14 +16,14 @@ from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
 from tailorbird.tasks import writing_task
-from tailorbird.tasks.answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.answer_scoring import Marked, prediction_rows, test_scores, values_of
+from tailorbird.tasks.arm_job import WritingFile
 from tailorbird.tasks.base import Task
-from tailorbird.tasks.heads import HeadTask
-from tailorbird.tasks.job import WritingFile
+from tailorbird.tasks.generated_answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.generative_task import WritingTask
+from tailorbird.tasks.head_task import HeadTask
 from tailorbird.tasks.scoring import save_predictions, score_arm
 from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
-from tailorbird.tasks.writing import WritingTask
-from tailorbird.tasks.written import Marked, prediction_rows, test_scores, values_of
 
 
 @dataclass(frozen=True, slots=True)

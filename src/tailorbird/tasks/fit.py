@@ -18,13 +18,13 @@ from tailorbird.models.load import Base, length_limit
 from tailorbird.records import ArmReport, Split
 from tailorbird.runs.atomic import check_space
 from tailorbird.runs.folder import CHECKPOINTS, MODEL, RunFolder
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tailorbird.train.distributed import RankGroup
     from tailorbird.train.loop import Trained, TrainJob
-    from tailorbird.train.ranks import RankGroup
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
 

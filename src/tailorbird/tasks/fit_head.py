@@ -14,15 +14,15 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import Device, peak_memory
 from tailorbird.models.load import Base
 from tailorbird.records import TASKS, ArmReport, Example, Split, Target
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import HEADS, TaskFit, max_length
-from tailorbird.tasks.job import ArmJob
 from tailorbird.tasks.scoring import CHECKED, save_scored
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tailorbird.tasks.heads import HeadTask
-    from tailorbird.train.labels import LabelWork
+    from tailorbird.tasks.head_task import HeadTask
+    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import Trained
     from tailorbird.train.settings import Settings
 
@@ -51,7 +51,7 @@ class HeadFit(TaskFit):
     def work(self) -> "LabelWork":
         """See `TaskFit.work`; a new head may be fitted first."""
         from tailorbird.train.checkpoint import has_last
-        from tailorbird.train.head import start_head
+        from tailorbird.train.head_init import start_head
         from tailorbird.train.loss import make_loss
 
         job, targets = self.job, self.train_part.targets

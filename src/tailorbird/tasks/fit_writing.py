@@ -18,18 +18,18 @@ from tailorbird.models.device import Device
 from tailorbird.models.load import Base, load_writer
 from tailorbird.records import ArmReport, Piece
 from tailorbird.runs.folder import SHOWN
-from tailorbird.tasks.answering import Answering, Reference
+from tailorbird.tasks.answer_scoring import score_and_save
+from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import HEADS, TaskFit, max_length, reading_limit
-from tailorbird.tasks.job import ArmJob
-from tailorbird.tasks.writing import WritingTask
-from tailorbird.tasks.written import score_and_save
+from tailorbird.tasks.generative_model import Answering, Reference
+from tailorbird.tasks.generative_task import WritingTask
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tailorbird.models.packed import SequenceLosses
+    from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import Trained
-    from tailorbird.train.writing import WritingWork
 
 
 class WritingFit(TaskFit):
@@ -62,7 +62,7 @@ class WritingFit(TaskFit):
 
     def work(self) -> "WritingWork":
         """See `TaskFit.work`."""
-        from tailorbird.train.writing import WritingWork
+        from tailorbird.train.generative_workload import WritingWork
 
         parts = self.parts
         longest = int(parts.validation.lengths.max())

@@ -7,6 +7,7 @@ from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import TASKS, Example, Split
+from tailorbird.tasks.generative_task import WritingParts, WritingTask
 from tailorbird.tasks.test_set import (
     WritingTest,
     answer_length,
@@ -15,7 +16,6 @@ from tailorbird.tasks.test_set import (
     scoring_of,
     with_room,
 )
-from tailorbird.tasks.writing import WritingParts, WritingTask
 
 if TYPE_CHECKING:
     from tailorbird.config import Config

@@ -16,7 +16,7 @@ from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import checked, damaged, read_arrays
 from tailorbird.runs.folder import ARM, LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
 from tailorbird.tasks import head_task
-from tailorbird.tasks.job import ArmJob
+from tailorbird.tasks.arm_job import ArmJob
 
 CHECKED = 256
 """How many test examples a fresh process predicts again after saving."""

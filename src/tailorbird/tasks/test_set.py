@@ -8,11 +8,11 @@ import numpy as np
 
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.metrics.answers import CHOICE, headline_of, label_set, which_metrics
+from tailorbird.metrics.answer_scores import CHOICE, headline_of, label_set, which_metrics
 from tailorbird.metrics.custom import Custom, is_custom, load_custom
 from tailorbird.records import Example
-from tailorbird.tasks.choices import label_endings
-from tailorbird.tasks.job import WritingFile
+from tailorbird.tasks.arm_job import WritingFile
+from tailorbird.tasks.label_likelihood import label_endings
 
 TEXT_HEADLINE = "loss"
 LONGEST_ANSWER = 512

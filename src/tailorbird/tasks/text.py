@@ -9,8 +9,8 @@ from tailorbird.data.encode_chat import encode_texts
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import TASKS, Example, Split
+from tailorbird.tasks.generative_task import WritingParts, WritingTask
 from tailorbird.tasks.test_set import WritingTest, prompt_set_of
-from tailorbird.tasks.writing import WritingParts, WritingTask
 
 if TYPE_CHECKING:
     from tailorbird.config import Config

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.data.encode import Encoded, Text, encode_words, words_of
-from tailorbird.metrics import entities, labels as metrics
+from tailorbird.metrics import classification as metrics, entities
 from tailorbird.metrics.intervals import Groups, row_influences
 from tailorbird.records import (
     TASKS,
@@ -24,7 +24,7 @@ from tailorbird.records import (
     Split,
     Target,
 )
-from tailorbird.tasks.heads import SMOOTHING, HeadTask, Runs, worst
+from tailorbird.tasks.head_task import SMOOTHING, HeadTask, Runs, worst
 from tailorbird.tasks.predictions import Tagged
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tailorbird.models.device import Device
     from tailorbird.models.predict import Model, Predicted
-    from tailorbird.train.labels import LabelWork
+    from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loss import LossSum
 
 
@@ -129,7 +129,7 @@ class TokenClassification(HeadTask):
         target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
         """Return the words as the model reads them."""
-        from tailorbird.models.inputs import check_ids
+        from tailorbird.models.generation_inputs import check_ids
 
         encoded = encode_words(texts, tokenizer, limit, targets)
         check_ids(model, encoded.ids)
@@ -149,7 +149,7 @@ class TokenClassification(HeadTask):
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
     ) -> "LabelWork":
         """See `HeadTask.work`."""
-        from tailorbird.train.tokens import TokenWork
+        from tailorbird.train.token_workload import TokenWork
 
         return TokenWork(train, pad, device, size, loss)
 

@@ -21,7 +21,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from tailorbird import log
 from tailorbird.errors import ProcessLost, UserError
 from tailorbird.processes import choose_threads, launched, python
-from tailorbird.train.ranks import ALONE, RankGroup
+from tailorbird.train.distributed import ALONE, RankGroup
 
 # Ranks that end are noticed at once: their connections close. Others may validate for hours.
 _PATIENCE = timedelta(days=7)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tailorbird.config.search import Range, SearchConfig, Space, choices, combinations
 from tailorbird.errors import Hopeless, UserError
-from tailorbird.metrics.names import sign
+from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import Trial
 from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import CHECKPOINTS, RunFolder

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tailorbird.data.cuts import make_folds
+from tailorbird.data.group_split import make_folds
 from tailorbird.data.normalise import text_key
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Split

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from tailorbird.data.line_files import BLOCK_CHARACTERS
 from tailorbird.data.read import read_examples
-from tailorbird.data.tables import read_table
+from tailorbird.data.table_files import read_table
 from tailorbird.errors import UserError
 
 word = st.text(st.characters(whitelist_categories=["L", "N", "P"]), min_size=1, max_size=30)

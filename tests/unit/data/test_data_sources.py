@@ -17,11 +17,11 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tailorbird.data.layout import split_files
 from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.reservoir import Reservoir
 from tailorbird.data.sources import Source, parts_of, splits_of
-from tailorbird.data.tables import read_table
+from tailorbird.data.split_files import split_files
+from tailorbird.data.table_files import read_table
 from tailorbird.errors import UserError
 
 FEATURES = {"text": {"dtype": "string", "_type": "Value"},
@@ -147,7 +147,7 @@ _READ_WITH_LITTLE_MEMORY = """
 import sys
 from tailorbird.data import reservoir as kept
 from tailorbird.data.sources import Source
-from tailorbird.data.tables import read_table
+from tailorbird.data.table_files import read_table
 from tailorbird.errors import UserError
 
 kept.free_bytes = lambda: 120_000_000

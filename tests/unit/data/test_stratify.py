@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.model_selection import train_test_split
 
-from tailorbird.data.cuts import make_folds
+from tailorbird.data.group_split import make_folds
 from tailorbird.data.read import Loaded
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.records import Example, Split, TaskName

@@ -25,8 +25,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tailorbird.documents.kinds import ARCHIVES, READERS, read_file
-from tailorbird.documents.reading import ReadOptions, Unreadable
+from tailorbird.documents.read_result import ReadOptions, Unreadable
+from tailorbird.documents.readers import ARCHIVES, READERS, read_file
 
 SECONDS, MEMORY_BYTES = 5, 1 << 30
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"

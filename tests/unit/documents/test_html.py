@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.documents.reading import Parsed, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Parsed, ReadOptions, Unreadable
 from tailorbird.documents.web import html, read_html
 
 Read = Callable[[str], str]

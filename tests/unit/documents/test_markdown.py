@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tailorbird.documents.markdown import markdown, read_notebook
-from tailorbird.documents.reading import ReadOptions
+from tailorbird.documents.read_result import ReadOptions
 
 
 def text(source: str) -> str:

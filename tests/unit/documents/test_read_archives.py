@@ -15,10 +15,10 @@ import pytest
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents import archive
-from tailorbird.documents.kinds import ARCHIVES, read_file
+from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files
-from tailorbird.documents.reading import FileResult, ReadOptions, Unreadable
-from tailorbird.documents.walk import source_of
+from tailorbird.documents.read_result import FileResult, ReadOptions, Unreadable
+from tailorbird.documents.readers import ARCHIVES, read_file
 
 PAGE = "# Otters\n\nOtters eat urchins.\n"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import ReadOptions
+from tailorbird.documents.read_result import ReadOptions
+from tailorbird.documents.readers import read_file
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

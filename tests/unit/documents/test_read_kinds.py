@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.find_files import find_files
 from tailorbird.documents.pool import read_files
-from tailorbird.documents.reading import FileResult
-from tailorbird.documents.walk import find_files
+from tailorbird.documents.read_result import FileResult
 from tailorbird.records import Document
 
 HERE = Path(__file__)

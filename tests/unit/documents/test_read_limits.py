@@ -14,9 +14,9 @@ import pytest
 
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.documents.decode import clean, decode
+from tailorbird.documents.find_files import source_of
 from tailorbird.documents.pool import read_files
-from tailorbird.documents.reading import FileResult, FileVersion, Unreadable
-from tailorbird.documents.walk import source_of
+from tailorbird.documents.read_result import FileResult, FileVersion, Unreadable
 
 
 def one(path: Path, **settings: Any) -> FileResult:
@@ -263,7 +263,7 @@ def test_a_number_that_no_json_holds_is_a_reason(
 ) -> None:
     """Whatever a reader makes of a file, its worker answers and goes on."""
     from tailorbird.documents import worker
-    from tailorbird.documents.reading import ReadOptions
+    from tailorbird.documents.read_result import ReadOptions
 
     def huge(path: Path, source: str, options: ReadOptions) -> Any:
         if path.name == "raises":
@@ -281,8 +281,8 @@ def test_a_number_that_no_json_holds_is_a_reason(
 def test_a_file_from_before_our_calendar_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tailorbird.documents.kinds import read_file
-    from tailorbird.documents.reading import ReadOptions
+    from tailorbird.documents.read_result import ReadOptions
+    from tailorbird.documents.readers import read_file
 
     (tmp_path / "a.md").write_text("words")
     # Few file systems keep such a time; network ones hand it on.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import Notes, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable
+from tailorbird.documents.readers import read_file
 from tailorbird.records import Document
 
 HEAD = "From: Ann <ann@sea.org>\nTo: bo@sea.org\nDate: Mon, 16 Dec 2024 10:30:00 +0000\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import Notes, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable
+from tailorbird.documents.readers import read_file
 from tailorbird.records import Document
 
 Read = Callable[[str, str], tuple[Document, Notes]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import ReadOptions, Unreadable
+from tailorbird.documents.read_result import ReadOptions, Unreadable
+from tailorbird.documents.readers import read_file
 
 NS = "urn:oasis:names:tc:opendocument:xmlns"
 NAMES = " ".join(

@@ -10,7 +10,7 @@ import pytest
 from tailorbird.documents.pdf import read_pdf
 from tailorbird.documents.pdf_layout import Word, read_lines
 from tailorbird.documents.pdf_text import hyphen_joint
-from tailorbird.documents.reading import Notes, Parsed, ReadOptions
+from tailorbird.documents.read_result import Notes, Parsed, ReadOptions
 
 LEFT = (
     "The ferry leaves the old harbour",

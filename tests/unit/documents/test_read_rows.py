@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tailorbird.documents.kinds import RESERVED, read_file
-from tailorbird.documents.reading import Notes, ReadOptions, Unreadable
+from tailorbird.documents.read_result import Notes, ReadOptions, Unreadable
+from tailorbird.documents.readers import RESERVED, read_file
 from tailorbird.knowledge.filter import _BUILT_IN
 from tailorbird.records import Document
 

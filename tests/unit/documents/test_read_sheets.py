@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import ReadOptions, Unreadable
+from tailorbird.documents.read_result import ReadOptions, Unreadable
+from tailorbird.documents.readers import read_file
 from tailorbird.documents.sheet_tables import SheetCells, sheet_tables
 
 Fill = Callable[[Any], None]

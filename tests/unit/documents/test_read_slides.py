@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tailorbird.documents.kinds import read_file
-from tailorbird.documents.reading import ReadOptions
+from tailorbird.documents.read_result import ReadOptions
+from tailorbird.documents.readers import read_file
 
 Fill = Callable[[Any], None]
 A = "http://schemas.openxmlformats.org/drawingml/2006/main"

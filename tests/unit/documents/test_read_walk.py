@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.walk import find_files, source_of
+from tailorbird.documents.find_files import find_files, source_of
 from tailorbird.errors import UserError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tailorbird.metrics.labels import Classes, Numbers
+from tailorbird.metrics.classification import Classes, Numbers
 
 Sample = Callable[..., tuple[Numbers, Classes]]
 

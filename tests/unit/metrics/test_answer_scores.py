@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from tailorbird.errors import UserError
-from tailorbird.metrics.answers import (
+from tailorbird.metrics.answer_scores import (
     headline_of,
     holds_numbers,
     label_set,

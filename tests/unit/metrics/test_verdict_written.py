@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tailorbird.metrics.cost import rank_cost
-from tailorbird.metrics.names import is_share, metric_label, metric_words, sign, unit
+from tailorbird.metrics.metric_facts import is_share, metric_label, metric_words, sign, unit
 from tailorbird.metrics.verdict import Evidence, best_arm, cheapest, verdict
 from tailorbird.records import ArmReport, Comparison, Cost, Score, Verdict
 

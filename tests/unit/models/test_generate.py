@@ -14,7 +14,7 @@ from tailorbird.errors import UserError
 from tailorbird.models import generate as room
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, check_room, generate, sampling_of, stream
-from tailorbird.models.inputs import context_length, left_padded, virtual_tokens
+from tailorbird.models.generation_inputs import context_length, left_padded, virtual_tokens
 
 Writer = Callable[..., Any]
 CPU = choose("cpu", "fp32")

@@ -19,7 +19,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.load import hidden_size, load_tokenizer, load_writer, tokenizer_in
 from tailorbird.rag.rerank import Reranker
-from tailorbird.rag.tune import load_embedder, load_reranker
+from tailorbird.rag.retriever_training import load_embedder, load_reranker
 
 # --- code that came with a model -------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning import memory, trace
+from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import place_of
-from tailorbird.planning.fits import Planner
-from tailorbird.planning.shape import read_shape
-from tailorbird.planning.terms import plan_memory
-from tailorbird.planning.work import NF4, STATES, Work, settings_for, work_without_data
+from tailorbird.planning.memory_terms import plan_memory
+from tailorbird.planning.model_shape import read_shape
+from tailorbird.planning.workload import NF4, STATES, Work, settings_for, work_without_data
 from tailorbird.records import Target
 
 SHAPES = Path(__file__).parent / "shapes"

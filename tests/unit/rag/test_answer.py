@@ -18,10 +18,10 @@ from tailorbird.rag.answer import (
     last_answer,
     stream_answer,
 )
+from tailorbird.rag.answer_span import best_span
 from tailorbird.rag.citations import check_answer
+from tailorbird.rag.content_words import content_words
 from tailorbird.rag.extract import extract, rank_sentences
-from tailorbird.rag.spans import best_span
-from tailorbird.rag.words import content_words
 from tailorbird.records import Answer, Message, Passage
 
 PAGES = Path(__file__).resolve().parents[3] / "examples" / "tutor" / "pages"

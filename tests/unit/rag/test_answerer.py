@@ -14,7 +14,7 @@ from tailorbird.config import load_config
 from tailorbird.errors import UserError
 from tailorbird.models.embed import Embedded
 from tailorbird.rag.answerer import Answerer, Conversation
-from tailorbird.rag.words import content_words
+from tailorbird.rag.content_words import content_words
 from tailorbird.records import Answer, Chunk, Hit, Message
 
 TEXTS = {

@@ -12,7 +12,7 @@ from tailorbird.rag.citations import (
     trail_at,
     without_marks,
 )
-from tailorbird.rag.words import content_words
+from tailorbird.rag.content_words import content_words
 from tailorbird.records import Claim, Passage
 
 TEXT = (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from tailorbird.rag.pairs import Queries
 from tailorbird.rag.publish_gate import NEW, both_sides, judge
+from tailorbird.rag.query_pairs import Queries
 
 
 def values(difference: float, n: int = 60, seed: int = 1) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from tailorbird.records import (
     WrittenAnswer,
     report_from_json,
 )
-from tailorbird.report import captions, written
+from tailorbird.report import answer_samples, captions
 from tailorbird.report.arms import answered, headline_metric, label, score_domain, second_metric
 from tailorbird.report.page import render_page
 from tailorbird.report.plots import accuracy_curve
@@ -144,7 +144,7 @@ def test_labels_are_shown_as_before() -> None:
 
 
 def test_base_and_the_recommended_arm_stand_side_by_side(report: Report) -> None:
-    rows = written.side_by_side(report)
+    rows = answer_samples.side_by_side(report)
     assert [row.prompt for row in rows] == [asked.prompt for asked in ASKED]
     for row in rows:
         assert [cell.arm for cell in row.first] == ["base", "full"]
@@ -153,15 +153,15 @@ def test_base_and_the_recommended_arm_stand_side_by_side(report: Report) -> None
 
 
 def test_leading_arms_without_a_base_or_with_it_recommended(report: Report) -> None:
-    assert written.leading(replace(report, verdict=Verdict("full", "base", (), ""))) == [
+    assert answer_samples.leading(replace(report, verdict=Verdict("full", "base", (), ""))) == [
         "base",
         "full",
     ]
     arms = tuple(arm for arm in report.arms if arm.name != "base")
-    assert written.leading(replace(report, arms=arms)) == ["full", "rag+lora"]
+    assert answer_samples.leading(replace(report, arms=arms)) == ["full", "rag+lora"]
     one = written_report(only="lora")
-    assert written.leading(one) == ["lora"]
-    assert all(row.others == [] for row in written.side_by_side(one))
+    assert answer_samples.leading(one) == ["lora"]
+    assert all(row.others == [] for row in answer_samples.side_by_side(one))
 
 
 def test_only_what_folds_is_folded(page: str) -> None:
@@ -176,7 +176,7 @@ def test_only_what_folds_is_folded(page: str) -> None:
 
 
 def test_empty_answers_are_named(report: Report) -> None:
-    (cell,) = [c for r in written.side_by_side(report) for c in r.first if not c.output]
+    (cell,) = [c for r in answer_samples.side_by_side(report) for c in r.first if not c.output]
     assert cell.arm == "base"
     assert "Nothing was written." in render_page(report)
 
@@ -185,7 +185,7 @@ def test_arms_without_a_row_are_left_out(report: Report) -> None:
     lora = next(arm for arm in report.arms if arm.name == "lora")
     full = next(arm for arm in report.arms if arm.name == "full")
     some = replace(report, arms=(full, replace(lora, answers=lora.answers[1:])))
-    first, second = written.side_by_side(some)[:2]
+    first, second = answer_samples.side_by_side(some)[:2]
     assert [c.arm for c in first.first] == ["full"]
     assert [c.arm for c in second.first] == ["full", "lora"]
 
@@ -204,20 +204,20 @@ def test_arms_without_a_row_are_left_out(report: Report) -> None:
     ],
 )
 def test_agreement(output: str, reference: str, marked: list[str]) -> None:
-    stretches = written.agreement(output, reference)
+    stretches = answer_samples.agreement(output, reference)
     assert "".join(s.text for s in stretches) == output
     assert [s.text for s in stretches if s.agrees] == marked
 
 
 def test_scores_of_shares_are_right_or_wrong() -> None:
     report = written_report(headline="exact_match")
-    cells = [c for row in written.side_by_side(report) for c in (*row.first, *row.others)]
+    cells = [c for row in answer_samples.side_by_side(report) for c in (*row.first, *row.others)]
     assert {cell.score for cell in cells} <= {"right", "wrong"}
     assert "Right and wrong are by exact match" in words(render_page(report))
 
 
 def test_trained_and_ignored_parts(report: Report) -> None:
-    first = written.shown_examples(report)[0]
+    first = answer_samples.shown_examples(report)[0]
     assert "".join(b.text for b in first.bits) == "".join(p.text for p in report.data.shown[0])
     assert "".join(b.text for b in first.bits if b.trained) == ASKED[2].reference + "<|im_end|>"
     assert [b.text for b in first.bits if b.kind == "special"] == [
@@ -234,14 +234,14 @@ def test_trained_and_ignored_parts(report: Report) -> None:
 )  # fmt: skip
 def test_special_tokens_are_seen(report: Report, token: str) -> None:
     data = replace(report.data, shown=((Piece(f"a {token} b", False),),))
-    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
+    (example,) = answer_samples.shown_examples(replace(report, sections=TuningSections(data)))
     assert [b.text for b in example.bits if b.kind == "special"] == [token]
 
 
 @pytest.mark.parametrize("code", ["a < b and c > d", "xs[0]", "x | y", "List[INT]", "<b>bold</b>"])
 def test_code_is_no_special_token(report: Report, code: str) -> None:
     data = replace(report.data, shown=((Piece(code, True),),))
-    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
+    (example,) = answer_samples.shown_examples(replace(report, sections=TuningSections(data)))
     assert [b.kind for b in example.bits] == ["word"]
 
 
@@ -270,7 +270,7 @@ def test_an_example_without_a_trained_part_is_a_fault(report: Report) -> None:
 def test_long_examples_keep_both_ends(report: Report) -> None:
     long = (Piece("start" + "x" * 90_000 + "end", False), Piece("answer", True))
     data = replace(report.data, shown=(long,))
-    (example,) = written.shown_examples(replace(report, sections=TuningSections(data)))
+    (example,) = answer_samples.shown_examples(replace(report, sections=TuningSections(data)))
     shown = "".join(bit.text for bit in example.bits)
     assert len(shown) < 2000
     assert shown.startswith("start")
@@ -303,7 +303,7 @@ def test_size_of_a_large_report(report: Report) -> None:
     )  # fmt: skip
     page = render_page(replace(report, arms=arms))
     assert len(page.encode()) < 1_500_000
-    assert page.count('<article class="question">') == written.ROWS
+    assert page.count('<article class="question">') == answer_samples.ROWS
     assert "…" in page
 
 

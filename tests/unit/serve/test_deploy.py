@@ -17,7 +17,7 @@ import yaml
 from small_serving import LABELS, catalogue_of, head_model, running
 from tailorbird.config.schema import ServeConfig
 from tailorbird.records import Target
-from tailorbird.serve.keys import Keys
+from tailorbird.serve.api_keys import Keys
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 DRAIN = ServeConfig().drain_seconds

@@ -12,7 +12,7 @@ import pytest
 
 from small_serving import LABELS, catalogue_of, count_labels, head_model, running
 from tailorbird.records import Neighbour, Target
-from tailorbird.serve.keys import Keys
+from tailorbird.serve.api_keys import Keys
 
 CANARY = "canary7f3a"
 ONE = Target(labels=LABELS)

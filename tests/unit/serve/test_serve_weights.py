@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tailorbird.models.embed import Embedder
-from tailorbird.serve.weights import SharedWeights
+from tailorbird.serve.shared_weights import SharedWeights
 
 
 class Tuned(nn.Module):

@@ -15,8 +15,8 @@ import pytest
 
 from small_serving import LABELS, catalogue_of, count_labels, head_model, running
 from tailorbird.records import Target
+from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.keys import Keys
 
 ONE = Target(labels=LABELS)
 CANARY = "zzcanaryzz"

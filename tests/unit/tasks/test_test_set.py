@@ -10,7 +10,7 @@ from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.records import Example
 from tailorbird.runs.folder import TASK, RunFolder
-from tailorbird.tasks.job import WritingFile, read_task
+from tailorbird.tasks.arm_job import WritingFile, read_task
 from tailorbird.tasks.test_set import (
     PromptSet,
     answer_length,

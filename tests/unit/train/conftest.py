@@ -29,7 +29,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
 
         from tailorbird.methods.table import get_method
         from tailorbird.tasks.fit_head import make_model
-        from tailorbird.train.labels import LabelWork
+        from tailorbird.train.label_workload import LabelWork
         from tailorbird.train.loop import TrainJob
         from tailorbird.train.settings import resolve
 

@@ -604,7 +604,7 @@ def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, me
     from tailorbird.methods.table import get_method
     from tailorbird.models.predict import predict
     from tailorbird.tasks.fit_head import make_model
-    from tailorbird.train.head import start_head
+    from tailorbird.train.head_init import start_head
 
     config = Config.model_validate(
         {
@@ -647,7 +647,7 @@ def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, me
 def test_two_classes_and_missing_classes(
     make_job: Callable[..., tuple[Any, Any]],
 ) -> None:
-    from tailorbird.train.head import start_head
+    from tailorbird.train.head_init import start_head
 
     model, job = make_job("lora")
     before = {name: p.detach().clone() for name, p in trained_parameters(model)}

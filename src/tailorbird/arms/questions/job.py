@@ -9,9 +9,9 @@ from tailorbird.arms.questions import TABLE, QuestionArm
 from tailorbird.arms.questions.sheet import ANSWERS, ArmAnswers, Sheet, read_sheet
 from tailorbird.arms.worker import outcome_of
 from tailorbird.config import Config
-from tailorbird.leaves import leaf
+from tailorbird.lazy_import import leaf
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.job import JOB
+from tailorbird.tasks.arm_job import JOB
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import laid_out
+from tailorbird.rag.answer_span import best_span
 from tailorbird.rag.extract import extract, rank_sentences
-from tailorbird.rag.spans import best_span
 from tailorbird.records import Passage
 from tailorbird.runs.environment import peak_memory_bytes
 

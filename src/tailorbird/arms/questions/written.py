@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from tailorbird.arms.generative_predictor import open_tuned, open_untouched
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import conversation
 from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage
 from tailorbird.arms.questions.training import tune_arm
-from tailorbird.arms.writer import open_tuned, open_untouched
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError
 from tailorbird.models.device import peak_memory
 from tailorbird.models.generate import Sampling, generate
-from tailorbird.models.inputs import context_length
+from tailorbird.models.generation_inputs import context_length
 from tailorbird.records import Example
-from tailorbird.tasks.answering import Answering
+from tailorbird.tasks.generative_model import Answering
 
 
 def answers(job: QuestionJob) -> ArmAnswers:

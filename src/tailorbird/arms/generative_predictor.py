@@ -1,0 +1,317 @@
+"""A loaded run that answers in words, and the pairs that it may show before a prompt."""
+
+import copy
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tailorbird.arms.load import PROMPTED, run_config
+from tailorbird.arms.neighbours import read_examples_of, save_examples
+from tailorbird.arms.predictor import Predictor, PredictorSpec
+from tailorbird.arms.split_embeddings import SplitVectors
+from tailorbird.config import Config, dump_config
+from tailorbird.config.schema import ModelConfig
+from tailorbird.data.encode_chat import encode_prompts
+from tailorbird.errors import UserError, check_utf8
+from tailorbird.methods.table import get_method
+from tailorbird.models.builtin import with_place, without_place
+from tailorbird.models.device import choose
+from tailorbird.models.embed import Embedder
+from tailorbird.models.generate import generate, stream
+from tailorbird.models.load import load_writer, tokenizer_in
+from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
+from tailorbird.rag.neighbours import LabelledVectors
+from tailorbird.records import Example, Message, Neighbour
+from tailorbird.runs.files import damaged, read_as
+from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.tasks.arm_job import ArmJob, read_task
+from tailorbird.tasks.fit import max_length
+from tailorbird.tasks.fit_writing import make_base, writer_options
+from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.predictions import WrittenPrediction
+
+LONGEST_ANSWER = 256
+"""Tokens of an answer where neither the run nor a setting limits it."""
+
+
+@dataclass(frozen=True)
+class PromptedFile:
+    """What `prompted.json` holds: how an arm answers that no training made.
+
+    Attributes:
+        k: How many training pairs are shown before a prompt.
+        tuned: The arm whose model answers; None: the base model.
+    """
+
+    kind: Literal["nearest", "base", "rag"]
+    k: Annotated[int, Field(ge=0)] = 0
+    tuned: str | None = None
+    embedder: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def arm(self) -> str:
+        """Its arm's key in the table of arms."""
+        return "few_shot" if self.kind == "rag" else self.kind
+
+
+def read_prompted(folder: RunFolder) -> PromptedFile | None:
+    """Return how an arm answers that no training made; None of a trained one.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = folder.file(MODEL) / PROMPTED
+    if not path.is_file():
+        return None
+    prompted = read_as(path, PromptedFile)
+    if prompted.kind != "base" and prompted.embedder is None:
+        raise damaged(path, "it names no embedder")
+    return prompted
+
+
+def need_prompted(folder: RunFolder) -> PromptedFile:
+    """Return what `read_prompted` does, of an arm that must have it.
+
+    Raises:
+        UserError: It has not, or the file is damaged.
+    """
+    prompted = read_prompted(folder)
+    if prompted is None:
+        raise damaged(folder.file(MODEL) / PROMPTED, "it is missing")
+    return prompted
+
+
+@dataclass(frozen=True)
+class PairMemory:
+    """Training pairs to be shown before a prompt, or copied from.
+
+    Attributes:
+        count: How many stand before a prompt.
+    """
+
+    memory: LabelledVectors
+    embedder: Embedder
+    count: int
+
+    @classmethod
+    def of(cls, folder: RunFolder, config: Config, prompted: PromptedFile) -> "PairMemory":
+        """Read the pairs of a saved arm.
+
+        Raises:
+            UserError: They are missing or damaged, or of another embedder.
+        """
+        assert prompted.embedder is not None
+        place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
+        embedder = _embedder(config.model.model_copy(update={"name": place}).model_dump_json())
+        vectors, examples = read_examples_of(folder.file(MODEL), embedder)
+        return cls(LabelledVectors(vectors, examples, ()), embedder, prompted.k)
+
+    def near(self, prompts: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
+        """Return the pairs that are most similar to each prompt."""
+        vectors = self.embedder.embed([prompt.text for prompt in prompts]).vectors
+        return [self.memory.neighbours(vector, max(1, self.count)) for vector in vectors]
+
+
+class Writer(Predictor):
+    """A loaded run that answers in words.
+
+    Args:
+        folder: The run's folder.
+        config: Its settings; `generate` of it says how answers are written.
+        answering: The model that answers; None: answers are copied from `pairs`.
+        pairs: Training pairs that are shown or copied.
+
+    Attributes:
+        test_file: What its own test was, and how it was scored.
+        longest: Tokens of an answer at most, where `generate.max_new_tokens` does not say.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Config,
+        answering: Answering | None,
+        pairs: PairMemory | None = None,
+    ) -> None:
+        self.test_file = read_task(folder)
+        self.name, self.config, self._pairs = str(folder.path), config, pairs
+        self.longest = self.test_file.max_new_tokens or LONGEST_ANSWER
+        self._answering = answering
+        self._lock = threading.RLock()
+
+    @property
+    def spec(self) -> PredictorSpec:
+        """See `Predictor.spec`."""
+        return PredictorSpec(self.test_file.task, streams=True)
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether other examples stand before a prompt, or are all there is."""
+        return self._pairs is not None
+
+    @property
+    def copies(self) -> bool:
+        """Whether answers are looked up and no model writes."""
+        return self._answering is None
+
+    @property
+    def answering(self) -> Answering:
+        """The model that answers.
+
+        Raises:
+            UserError: The run looks its answers up.
+        """
+        if self._answering is None:
+            raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
+        return self._answering
+
+    def predict(self, inputs: Sequence[str | Example], title: str = "") -> list[WrittenPrediction]:
+        """Return one answer per prompt; a prompt is a text or a conversation ending with a user."""
+        prompts = [as_example(prompt) for prompt in inputs]
+        with self._lock:
+            near = self._near(prompts)
+            if self._answering is None:
+                return [WrittenPrediction(n[0].label, neighbours=n[:1]) for n in near]
+            ids, a = self._encoded(prompts, near), self._answering
+            sampling = a.sampling(self.longest)
+            answers = generate(a.model, a.tokenizer, ids, sampling, a.device, title)
+        return [
+            WrittenPrediction(answer.text, answer.tokens, answer.ended, pairs)
+            for answer, pairs in zip(answers, near, strict=True)
+        ]
+
+    def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Return the beginnings of answers, greedily: what was noted when the run was saved."""
+        if not examples:
+            return ()
+        near = self._near(examples)
+        if self._answering is None:
+            return tuple(pairs[0].label for pairs in near)
+        return self._answering.check(self._encoded(examples, near), self.longest)
+
+    def stream(self, text: str | Example) -> Iterator[str]:
+        """Yield the answer to one prompt piece by piece as it is written."""
+        prompts = [as_example(text)]
+        with self._lock:
+            near = self._near(prompts)
+            if self._answering is None:
+                yield near[0][0].label
+                return
+            (ids,), a = self._encoded(prompts, near), self._answering
+            yield from stream(a.model, a.tokenizer, ids, a.sampling(self.longest), a.device)
+
+    def sampled(self, **settings: Any) -> "Writer":
+        """Return a writer that writes otherwise (`temperature`, `top_p`, `max_new_tokens` ...).
+
+        It shares this one's model.
+        """
+        changes = {name: value for name, value in settings.items() if value is not None}
+        if not changes or self._answering is None:
+            return self
+        config = self._answering.config
+        section = type(config.generate).model_validate(config.generate.model_dump() | changes)
+        other = copy.copy(self)
+        config = config.model_copy(update={"generate": section})
+        other._answering = replace(self._answering, config=config)
+        return other
+
+    def encode(self, prompts: Sequence[Example]) -> list[np.ndarray]:
+        """Return the token ids of conversations, with everything that stands before them."""
+        return self._encoded(prompts, self._near(prompts))
+
+    def close(self) -> None:
+        """See `Predictor.close`."""
+        self._answering = self._pairs = None
+
+    def _near(self, prompts: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
+        return [() for _ in prompts] if self._pairs is None else self._pairs.near(prompts)
+
+    def _encoded(
+        self, prompts: Sequence[Example], near: Sequence[tuple[Neighbour, ...]]
+    ) -> list[np.ndarray]:
+        tokenizer = self.answering.tokenizer
+        if self._pairs is not None and self._pairs.count:
+            shots = [[Example(n.text, n.label) for n in pairs] for pairs in near]
+            room = self.answering.limit - self.longest
+            fitted = fit_shots(prompts, shots, tokenizer, room)
+            prompts = [with_shots(e, s) for e, s in zip(prompts, fitted, strict=True)]
+        system = self.config.data.system
+        if system is not None:
+            lead = Message("system", system)
+            prompts = [
+                e
+                if e.messages and e.messages[0].role == "system"
+                else replace(e, messages=(lead, *e.messages))
+                for e in prompts
+            ]
+        return encode_prompts(prompts, tokenizer)
+
+
+def as_example(prompt: str | Example) -> Example:
+    """Return a prompt as a conversation of one turn, unless it is one already.
+
+    Raises:
+        UserError: It is no UTF-8.
+    """
+    check_utf8(prompt, "the prompt")
+    if isinstance(prompt, Example):
+        return prompt
+    return Example(prompt, messages=(Message("user", prompt),))
+
+
+def open_untouched(config: Config) -> Answering:
+    """Return the base model of these settings, ready to answer.
+
+    Raises:
+        UserError: It cannot be had, or does not write.
+    """
+    base = make_base(config, choose(config.model.device, config.model.precision), None)
+    limit = max_length(config, base, get_method("full"))
+    return Answering(
+        base.model.eval(), base.tokenizer, base.device, limit, config, tuple(base.notes)
+    )
+
+
+def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
+    """Return the tuned model of a trained arm, ready to answer.
+
+    Args:
+        folder: The arm.
+        trust: Whether code may run that came with its model.
+
+    Raises:
+        UserError: The folder is incomplete or damaged, or its base model is not there.
+    """
+    config = run_config(folder, trust=trust)
+    method = get_method(config.method.name)
+    device = choose(config.model.device, config.model.precision)
+    base = load_writer(config.model, device, writer_options(config, device, method))
+    # The saved tokenizer, with the chat template that was trained with.
+    base.tokenizer = tokenizer_in(folder.file(MODEL), trust=trust)
+    model = method.load(base, folder.file(MODEL))
+    limit = max_length(config, base, method)
+    return Answering(model.eval(), base.tokenizer, base.device, limit, config, tuple(base.notes))
+
+
+def save_pairs(job: ArmJob, vectors: SplitVectors, prompted: PromptedFile, **more: Any) -> None:
+    """Write the training pairs that an arm shows or copies, and how it does that."""
+    job.folder.write(CONFIG, dump_config(job.config))
+    embedder = without_place(vectors.embedder)
+    plain = {"kind": prompted.kind, "k": prompted.k, "tuned": prompted.tuned} | more
+    plain = {name: value for name, value in plain.items() if value is not None}
+    with job.folder.new_folder(MODEL) as folder:
+        save_examples(folder, vectors.train, job.split.train)
+        (folder / PROMPTED).write_text(json.dumps(plain | {"embedder": embedder}, indent=2))
+
+
+@lru_cache(maxsize=1)
+def _embedder(model: str) -> Embedder:
+    """Return the embedder of the settings in `model`: the arms of a comparison share one."""
+    config = ModelConfig.model_validate_json(model)
+    return Embedder(config, choose(config.device, config.precision))

@@ -1,0 +1,141 @@
+"""Paths, folders and globs to the files to read."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tailorbird import log
+from tailorbird.data.normalise import listing
+from tailorbird.documents.ignore_rules import Globs, Rules
+from tailorbird.errors import Faults
+
+if TYPE_CHECKING:
+    from tailorbird.config.knowledge import IndexConfig
+
+
+def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]:
+    """Return the files that paths name, each once; those of folders in the order of their names.
+
+    A file that is named itself is taken whatever the rules say, and a folder that is, although a
+    rule above it leaves it out. From folders come the files that
+    `index.include` takes, without hidden ones and those that `index.exclude`, .gitignore or
+    .tailorignore leave out. Links to folders are followed, once; those that lead out of the folder
+    or to something hidden only with `index.follow_links`.
+
+    Args:
+        paths: Files, folders and globs such as ``docs/**/*.md``.
+        config: `include`, `exclude` and `follow_links`.
+
+    Raises:
+        UserError: Paths that do not exist, patterns that are none; all are named.
+    """
+    faults = Faults()
+    globs = {}
+    for option in ("include", "exclude"):
+        try:
+            globs[option] = Globs(getattr(config, option))
+        except ValueError as error:
+            faults.add(f"index.{option}: {error}", "write globs such as 'drafts/' or '*.md'")
+    faults.raise_if_any()
+    files: dict[str, Path] = {}
+    for pattern in paths:
+        path = Path(pattern).expanduser()
+        named = [path]
+        # Not `path.exists()`, which raises where a folder on the way may not be opened.
+        if not os.path.exists(path):
+            matches = glob.glob(str(path), recursive=True) if glob.has_magic(str(path)) else []
+            named = [Path(match) for match in sorted(matches)]
+            if not named:
+                faults.add(f"{pattern}: there is no such file or folder", "check the path")
+        for one in named:
+            # A glob's matches are as if named, but not all that lies below a folder it matches.
+            for file in _walk(one, config, **globs) if one.is_dir() else [one]:
+                files.setdefault(source_of(file), file)
+    faults.raise_if_any()
+    return list(files.values())
+
+
+def source_of(path: Path) -> str:
+    r"""Return what a file is known by: its path as given, or from the working folder on inside it.
+
+    Slashes on every system. Bytes of a name that are no UTF-8 are written as ``\xff``, and a
+    backslash that is part of a name as ``\x5c``: no two files are known by the same words.
+    """
+    plain = os.path.normpath(path)
+    if os.path.isabs(plain):
+        relative = os.path.relpath(plain) if _same_drive(plain) else plain
+        plain = plain if relative.startswith("..") else relative
+    plain = plain.replace(os.sep, "/").replace("\\", "\\x5c")
+    return os.fsencode(plain).decode("utf-8", "backslashreplace")
+
+
+def _same_drive(path: str) -> bool:
+    return os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0]
+
+
+def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> Iterator[Path]:
+    rules = Rules(exclude, root)
+    inside = None if config.follow_links else os.path.realpath(root)
+    strays = []
+    folders = {_identity(root)}
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        inner = []
+        for entry in _entries(folder):
+            path = folder / entry.name
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:  # a link to itself, a lost network drive
+                _left_out(path, error)
+                continue
+            if rules.ignored(path, is_folder=is_folder):
+                continue
+            if inside is not None and entry.is_symlink() and _strays(path, inside):
+                strays.append(source_of(path))
+                continue
+            if is_folder:
+                # By device and inode, not by name: links may lead in a circle.
+                if (identity := _identity(path)) not in folders:
+                    folders.add(identity)
+                    inner.append(path)
+            elif is_file and _is_included(include, path, root):
+                yield path
+        waiting.extend(reversed(inner))
+    if strays:
+        log.warn(
+            f"links that lead out of {source_of(root)} or to hidden files are left out "
+            f"(index.follow_links): {listing(strays)}"
+        )
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:  # may not be opened, or is gone since
+        _left_out(folder, error)
+        return []
+
+
+def _strays(link: Path, inside: str) -> bool:
+    """Say whether a link leads out of a folder, whose real path is given, or to a hidden file."""
+    place = os.path.relpath(os.path.realpath(link), inside)
+    return any(part.startswith(".") and part != "." for part in Path(place).parts)
+
+
+def _left_out(path: Path, error: OSError) -> None:
+    log.warn(f"{source_of(path)} is left out: cannot be opened: {error.strerror}")
+
+
+def _is_included(include: Globs, path: Path, root: Path) -> bool:
+    return not include.patterns or bool(include.verdict(os.path.relpath(path, root)))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        stat = folder.stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_dev, stat.st_ino)

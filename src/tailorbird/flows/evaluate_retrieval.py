@@ -1,0 +1,281 @@
+"""`tailor evaluate --store`: a knowledge base against questions with known right documents."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.data.question_files import read_questions
+from tailorbird.errors import UserError
+from tailorbird.flows.ask import make_writer
+from tailorbird.flows.evaluate_answers import AnswerFunction, score_all
+from tailorbird.flows.run_folder import circumstances, write_report
+from tailorbird.knowledge.base import KnowledgeFolder
+from tailorbird.metrics.intervals import Floats, Groups
+from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
+from tailorbird.metrics.significance import compare
+from tailorbird.rag.answerer import Answerer
+from tailorbird.rag.retrieval_analysis import Names, Weighed, calibrate, failures, weigh
+from tailorbird.rag.retrieve import Retriever, Sides
+from tailorbird.records import Answer, Hit, JudgeReport, Question, RankingSections, SideReport
+from tailorbird.report.retrieval_page import render_judged
+from tailorbird.runs.folder import PREDICTIONS, RunFolder
+
+_DEPTH = 100
+_FAILURES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The questions and judgements, as `tailor evaluate --store` is given them."""
+
+    queries: Path
+    qrels: Path | None = None
+    qrels_train: Path | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found, question by question.
+
+    Attributes:
+        rankings: By side and question the documents, best first.
+        each: By side the questions' scores by name.
+        hits: Per question the hits of the best way of ranking, with their cosines.
+        absent: Documents that are judged and not in the knowledge base.
+    """
+
+    questions: Sequence[Question]
+    rankings: dict[str, list[list[str]]]
+    each: dict[str, dict[str, Floats]]
+    hits: list[list[Hit]]
+    weighed: Weighed
+    names: Names
+    absent: frozenset[str]
+
+
+def judge(
+    store: Path | str,
+    files: Files,
+    config: Config,
+    answerer: AnswerFunction | None = None,
+    command: str = "",
+) -> JudgeReport:
+    """Score a knowledge base, and keep the weight and the threshold that were chosen.
+
+    Args:
+        store: The knowledge base.
+        files: Questions and judgements.
+        config: How to retrieve; ``output``: where to leave the report.
+        answerer: Answers the questions; None: where answers are known, what `ask` says is scored.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: No such knowledge base, or files that cannot be read.
+    """
+    test = read_questions(files.queries, files.qrels)
+    train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
+    _check_apart(test, train)
+    kb = KnowledgeFolder.open(store)
+    if answerer is None and any(question.answers for question in test):
+        answerer = as_asked(kb, config)
+    return judge_open(kb, str(store), (test, train), config, answerer, command)
+
+
+def as_asked(kb: KnowledgeFolder, config: Config) -> AnswerFunction:
+    """Return what `tailor ask` would say to each question, asked by itself."""
+    answerers: list[Answerer] = []
+
+    def ask(question: str) -> Answer:
+        if not answerers:  # not before the weight and the threshold are chosen
+            answerers.append(Answerer(kb, config, make_writer(config)))
+        return answerers[0].answer(question)
+
+    return ask
+
+
+def judge_open(
+    kb: KnowledgeFolder,
+    store: str,
+    questions: tuple[Sequence[Question], Sequence[Question] | None],
+    config: Config,
+    answerer: AnswerFunction | None = None,
+    command: str = "",
+) -> JudgeReport:
+    """As `judge`, of an open knowledge base; `questions` are those scored and those that choose."""
+    started = time.time()
+    test, train = questions
+    retrieval = config.retrieve.model_copy(
+        update={"candidates": max(_DEPTH, config.retrieve.candidates)}
+    )
+    retriever = Retriever(kb, retrieval)
+    result = judge_questions(retriever, test, train)
+    best = list(result.each)[-1]
+    threshold = calibrate(test, result.hits, result.names, retrieval.k)
+    if kb.read_only:
+        log.warn(f"{store} may only be read: the weight and the threshold chosen are not kept")
+    else:
+        if result.weighed.choice.scores:
+            kb.set_setting("weight", result.weighed.choice.weight)
+        if threshold is not None:
+            kb.set_setting("threshold", threshold.value)
+    lost = failures(test, result.rankings, best, result.absent)
+    answers, answer_rows = (
+        score_all(answerer, test, result.names) if answerer is not None else ({}, [])
+    )
+    values = {name: each[HEADLINE] for name, each in result.each.items()}
+    pairs = [(best, name) for name in values if name != best]
+    groups = by_document(test)
+    comparisons = compare(values, pairs=pairs, groups=groups)
+    sections = RankingSections(
+        store=store,
+        questions=len(test),
+        judged_documents=len({name for q in test for name in q.judged}),
+        weight=result.weighed.choice.weight,
+        how=result.weighed.how,
+        by_weight=result.weighed.choice.scores,
+        threshold=threshold,
+        failures=lost[:_FAILURES],
+        answers=answers,
+        answered_by=next((row["generator"] for row in answer_rows), ""),
+        notes=_notes(result, best),
+    )
+    report = JudgeReport(
+        kind="rag",
+        arms=tuple(SideReport(n, mean_scores(each, groups)) for n, each in result.each.items()),
+        sections=sections,
+        comparisons=comparisons,
+        headline=HEADLINE,
+        **circumstances(config, command, started),
+    )
+    for note in sections.notes:
+        log.warn(note)
+    if config.output is not None:
+        folder = RunFolder(config.output)
+        folder.check_free(resume=False)
+        log.say(f"run folder: {folder.path}")
+        folder.write_rows(PREDICTIONS, _rows(result, answer_rows))
+        write_report(report, render_judged(report), folder)
+    return report
+
+
+def judge_questions(
+    retriever: Retriever, test: Sequence[Question], train: Sequence[Question] | None = None
+) -> Judged:
+    """Rank the documents for every question in every way, the best way last."""
+    names = Names(name for q in (*test, *(train or ())) for name in q.judged)
+    sides = retriever.sides([question.text for question in test])
+    chosen_on = None
+    if train is not None and retriever.config.mode == "hybrid" and retriever.config.weight is None:
+        log.say(f"choosing the weight on {len(train):,} training questions")
+        chosen_on = (train, retriever.sides([question.text for question in train]))
+    weighed = weigh(retriever, names, (test, sides), chosen_on)
+    hits = _by_side(retriever, sides, weighed)
+    if retriever.reranker is not None:
+        hits["reranked"] = _reranked(retriever, sides, hits)
+    rankings = {
+        side: [names.documents(each)[:_DEPTH] for each in by_question]
+        for side, by_question in hits.items()
+    }
+    grades = [question.judged for question in test]
+    each = {side: rank_scores(ranked, grades) for side, ranked in rankings.items()}
+    with retriever.kb.reading() as view:
+        sources = {names(source) for source in view.sources()}
+    absent = frozenset(name for q in test for name in q.judged) - sources
+    return Judged(test, rankings, each, list(hits.values())[-1], weighed, names, absent)
+
+
+def _by_side(
+    retriever: Retriever, results: Sequence[Sides], weighed: Weighed
+) -> dict[str, list[list[Hit]]]:
+    mode = retriever.config.mode
+    hits: dict[str, list[list[Hit]]] = {}
+    if mode != "dense":
+        hits["words"] = [list(sides.words) for sides in results]
+    if mode != "words":
+        hits["dense"] = [list(sides.dense[: sides.dense_count]) for sides in results]
+    if mode == "hybrid":
+        pairs = zip(results, weighed.weights, strict=True)
+        hits["hybrid"] = [retriever.fuse(sides, weight) for sides, weight in pairs]
+    return hits
+
+
+def _reranked(
+    retriever: Retriever, results: Sequence[Sides], hits: dict[str, list[list[Hit]]]
+) -> list[list[Hit]]:
+    before = list(hits.values())[-1]
+    with log.progress("reranking", len(results), "questions") as bar:
+        ranked = []
+        for sides, candidates in zip(results, before, strict=True):
+            ranked.append(retriever.rerank(sides.question, candidates))
+            bar.advance()
+    return ranked
+
+
+def by_document(questions: Sequence[Question]) -> Groups | None:
+    """Return which questions share their first right document ``[n]``; None where none do.
+
+    Questions of one document are not independent: a document that is read badly fails them all.
+    """
+    right = [sorted(n for n, grade in q.judged.items() if grade > 0) for q in questions]
+    names = [documents[0] if documents else f"question {i}" for i, documents in enumerate(right)]
+    if len(set(names)) == len(names):
+        return None
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+
+def _check_apart(test: Sequence[Question], train: Sequence[Question] | None) -> None:
+    same = {question.id for question in test} & {question.id for question in train or ()}
+    if same:
+        raise UserError(
+            f"{len(same):,} questions are in --qrels and in --qrels-train, e.g. {min(same)!r}",
+            "a weight is chosen on other questions than those it is scored on",
+        )
+
+
+def _notes(result: Judged, best: str) -> tuple[str, ...]:
+    notes = []
+    ranked_names = {name for each in result.rankings.values() for ranked in each for name in ranked}
+    right = {n for q in result.questions for n, grade in q.judged.items() if grade > 0}
+    if right and not right & ranked_names:
+        notes.append(
+            f"no judged document was ever found: judgements say {min(right)!r}, the knowledge "
+            f"base {min(ranked_names, default='nothing')!r}; are they named alike?"
+        )
+    elif lost := sorted(right & result.absent):
+        notes.append(
+            f"{len(lost):,} of {len(right):,} right documents are not in the knowledge base "
+            f"under their names, e.g. {lost[0]!r}"
+        )
+    weight = result.weighed.choice.weight
+    if best == "hybrid" and result.weighed.choice.scores and weight in (0.0, 1.0):
+        dropped = "the vectors" if weight == 0.0 else "words"
+        notes.append(f"{dropped} made the ranking worse on the questions that chose: left out")
+    return tuple(notes)
+
+
+def _rows(result: Judged, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for i, question in enumerate(result.questions):
+        row: dict[str, Any] = {
+            "id": question.id,
+            "question": question.text,
+            "judged": question.judged,
+            "weight": result.weighed.weights[i],
+        }
+        for side, ranked in result.rankings.items():
+            scores = {
+                name: round(float(values[i]), 6)
+                for name, values in result.each[side].items()
+                if name in (HEADLINE, "recall@5", "recall@100", "mrr", "map")
+            }
+            row[side] = {"documents": ranked[i][:20], **scores}
+        if answers:
+            row["answer"] = answers[i]
+        rows.append(row)
+    return rows

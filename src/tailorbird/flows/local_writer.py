@@ -1,0 +1,94 @@
+"""A run or a base model on this machine -> what writes answers from passages."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tailorbird.arms.generative_predictor import Writer, open_untouched
+from tailorbird.arms.load import arm_folder, open_arm
+from tailorbird.config import Config
+from tailorbird.config.knowledge import AskConfig
+from tailorbird.data.encode_chat import encode_prompts
+from tailorbird.errors import UserError
+from tailorbird.models.generate import Sampling, stream
+from tailorbird.models.generation_inputs import context_length
+from tailorbird.records import Example, Message
+from tailorbird.runs.folder import REPORT, RunFolder
+from tailorbird.tasks.arm_job import is_written
+from tailorbird.tasks.generative_model import Answering
+
+_UNLIMITED_CONTEXT = 4096
+
+
+@dataclass
+class LocalWriter:
+    """A model on this machine that writes from prompts; several threads may share it.
+
+    Attributes:
+        name: A run's folder or a model's name.
+        answering: The model, with its tokenizer and chat template.
+        ask: Limits.
+        system: The system message that the run was trained with.
+    """
+
+    name: str
+    answering: Answering
+    ask: AskConfig
+    system: str | None = None
+
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt may take: what the model reads, less the answer's."""
+        own = context_length(self.answering.model) or _UNLIMITED_CONTEXT
+        return min(own, self.ask.context_tokens or own) - self.ask.answer_tokens
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the prompt's length by the model's own tokenizer and template."""
+        return len(self.encode(messages))
+
+    @property
+    def sampling(self) -> Sampling:
+        """How an answer is written."""
+        own = self.answering.sampling(self.ask.answer_tokens)
+        return replace(own, max_new_tokens=min(own.max_new_tokens, self.ask.answer_tokens))
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        """Yield the answer as it is written."""
+        a = self.answering
+        yield from stream(a.model, a.tokenizer, self.encode(messages), self.sampling, a.device)
+
+    def encode(self, messages: Sequence[Message]) -> np.ndarray:
+        """Return a conversation's token ids as the model is asked it."""
+        lead = () if self.system is None else (Message("system", self.system),)
+        prompt = Example(messages[-1].content, messages=(*lead, *messages))
+        return encode_prompts([prompt], self.answering.tokenizer)[0]
+
+
+def open_writer(name: str, config: Config) -> LocalWriter:
+    """Load a run that answers in words, or a base model.
+
+    Args:
+        name: A run's folder, or a model.
+        config: Settings; `model` (but for its name) and `ask` are looked at.
+
+    Raises:
+        UserError: It cannot be had, or does not write.
+    """
+    place = Path(name).expanduser()
+    if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
+        folder = arm_folder(place)
+        if not is_written(folder):
+            raise UserError(
+                f"the run {place} answers with labels, not in words",
+                "give a run tuned on prompts and answers, or a base model",
+            )
+        run = open_arm(folder, trust=config.model.trust_remote_code)
+        assert isinstance(run, Writer)
+        return LocalWriter(run.name, run.answering, config.ask, run.config.data.system)
+    model = config.model.model_copy(update={"name": name})
+    answering = open_untouched(config.model_copy(update={"model": model}))
+    limit = context_length(answering.model) or _UNLIMITED_CONTEXT
+    answering = replace(answering, limit=limit, config=config)
+    return LocalWriter(name, answering, config.ask)

@@ -1,0 +1,152 @@
+"""The last part of every story: arms -> verdict -> report, page and cards."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tailorbird import log
+from tailorbird.arms.label_errors import DOUBTS
+from tailorbird.arms.process import SECOND_LOOK, TRUST
+from tailorbird.arms.schedule import Runner
+from tailorbird.data.check import summarise
+from tailorbird.flows.prepare import Prepared
+from tailorbird.flows.run_folder import circumstances, write_report
+from tailorbird.flows.verdict import judge
+from tailorbird.metrics.significance import Outcomes
+from tailorbird.records import (
+    ArmReport,
+    DataSummary,
+    Finding,
+    Neighbour,
+    Piece,
+    ReloadCheck,
+    Report,
+    TuningSections,
+)
+from tailorbird.report.card import model_card
+from tailorbird.report.page import render_page
+from tailorbird.runs.folder import (
+    CARD,
+    ENVIRONMENT,
+    MODEL,
+    SHOWN,
+    RunFolder,
+)
+from tailorbird.tasks import get_task
+from tailorbird.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is known when the arms are done.
+
+    Attributes:
+        folders: Where each arm's trainings are, by name; that of the saved model first.
+        command: The command that reproduces the run.
+        started: `time.time` at the start.
+    """
+
+    kind: Literal["tune", "compare"]
+    prepared: Prepared
+    folder: RunFolder
+    arms: Sequence[ArmReport]
+    folders: dict[str, list[RunFolder]]
+    command: str
+    started: float
+
+
+def finish(story: Story, nest: Runner) -> Report:
+    """Look at the saved models again, judge the arms, and write everything a person reads."""
+    arms = _look_again(story, nest)
+    task = get_task(story.prepared.split.task)
+    headline = task.headline(story.folders)
+    outcomes = Outcomes()
+    if len(story.folders) > 1:  # one arm alone is compared with nothing
+        outcomes = task.outcomes(story.folders, story.prepared.split, headline)
+    tested = task.answered(story.folders) or task.tested(story.prepared.split)
+    looks = 1
+    if not isinstance(story.prepared.config.compare.seeds, int):
+        looks = max((len(places) for places in story.folders.values()), default=1)
+    arms, comparisons, verdict = judge(
+        arms, outcomes, headline, tested, story.prepared.config.compare.margin, looks
+    )
+    report = Report(
+        kind=story.kind,
+        sections=TuningSections(_data(story, task)),
+        arms=tuple(arms),
+        verdict=verdict,
+        headline=headline,
+        comparisons=comparisons,
+        model=story.prepared.config.model.name,
+        **circumstances(story.prepared.config, story.command, story.started),
+    )
+    story.folder.write_json(ENVIRONMENT, report.environment)
+    for arm in arms:
+        for place in story.folders.get(arm.name, []):
+            card = model_card(report, arm)
+            place.write(CARD, card)
+            if place.file(MODEL).is_dir():
+                place.write(f"{MODEL}/{CARD}", card)
+    write_report(report, render_page(report), story.folder)
+    return report
+
+
+def _data(story: Story, task: Task) -> DataSummary:
+    summary = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
+    if story.folder.file(DOUBTS).is_file():
+        doubts = story.folder.read_as(DOUBTS, Finding)
+        summary = replace(summary, findings=(*summary.findings, doubts))
+    if answered := task.answered(story.folders):
+        summary = replace(summary, counts=summary.counts | {"answered": answered})
+    if not story.folder.file(SHOWN).is_file():
+        return summary
+    return replace(summary, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
+
+
+def _look_again(story: Story, nest: Runner) -> list[ArmReport]:
+    """Return the arms with their reload checks and the neighbours of what they got wrong."""
+    folders = {name: places[0] for name, places in story.folders.items()}
+    if not folders:
+        return list(story.arms)
+    log.say("loading every saved model in a fresh process ...")
+    with tempfile.TemporaryDirectory() as scratch:
+        result = Path(scratch) / "seen.json"
+        places = [str(place.path) for place in folders.values()]
+        trust = TRUST if story.prepared.config.model.trust_remote_code else ""
+        code = nest.run(SECOND_LOOK, str(result), str(story.folder.path), trust, *places)
+        checks = json.loads(result.read_text(encoding="utf-8")) if code == 0 else {}
+    if code:
+        why = f"the fresh process ended with exit code {code}"
+        log.warn(f"the saved models could not be checked: {why}")
+        check = ReloadCheck(False, 0, float("nan"), why)
+        return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
+    return [_with_look(arm, folders.get(arm.name), checks, story) for arm in story.arms]
+
+
+def _with_look(
+    arm: ArmReport, place: RunFolder | None, checks: dict[str, Any], story: Story
+) -> ArmReport:
+    if place is None:
+        return arm
+    check = ReloadCheck(**checks["reload"][str(place.path)])
+    if not check.identical:
+        log.warn(
+            f"{arm.name}: the saved model does not predict what the trained one did "
+            f"(largest difference {check.max_difference:.2g}; {check.why})"
+        )
+    index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
+
+    def near(row: int) -> tuple[Neighbour, ...]:
+        return tuple(
+            Neighbour(**neighbour) for neighbour in checks["nearest"].get(index.get(row, ""), [])
+        )
+
+    return replace(
+        arm,
+        reload=check,
+        errors=tuple(replace(error, nearest=near(error.row)) for error in arm.errors),
+        worst=tuple(replace(answer, nearest=near(answer.row)) for answer in arm.worst),
+    )

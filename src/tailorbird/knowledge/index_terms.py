@@ -1,0 +1,79 @@
+"""The terms that an index of words of our own keeps: those that LanceDB's English index makes.
+
+So every store finds the same chunks for the same words: letters and digits in runs, shorter than
+40 bytes, in lower case, stemmed (Snowball's English), without the commonest words, without accents.
+"""
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from threading import local
+from typing import Any
+
+from tailorbird.knowledge.normalise import words_to_find, words_to_index
+
+# Letters, digits, and the vowel signs of Indian scripts.
+_RUN = re.compile("(?:[^\\W_]|[\u0900-\u0903\u093a-\u094d\u0955-\u0963\u0980-\u0dff])+")
+_LONGEST_BYTES = 40
+# Compared after stemming, as LanceDB does: "before" is searched, since its stem is "befor".
+_COMMON_STEMS = """
+a about after again against ain all am an and are aren as at be been below between both but by
+can couldn d did didn do doesn don down each few for from further had hadn has hasn have haven
+he her here herself him himself his how i if in into is isn it itself just ll m ma me mightn
+more most mustn my myself needn no nor not now o of off on or other our out over own re s same
+shan she should shouldn so some such t than that the their them then there these they this those
+through to too under until up ve was wasn we were weren what when where which while who whom
+will with won wouldn y you your yourself
+"""
+_COMMON = frozenset(_COMMON_STEMS.split())
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ı": "i",
+     "þ": "th"}
+)  # fmt: skip
+
+
+def terms_to_index(text: str) -> list[str]:
+    """Return a text's terms in their order, each as often as it stands there."""
+    return _terms(words_to_index(text))
+
+
+def terms_to_find(question: str) -> list[str]:
+    """Return a question's terms in their order; one that stands there twice counts twice."""
+    return _terms(words_to_find(question))
+
+
+def _terms(text: str) -> list[str]:
+    return [term for word in _RUN.findall(text) if (term := _term(word))]
+
+
+class _Stemmer(local):
+    """Snowball's, one for each thread: it keeps the word that it is at."""
+
+    def __init__(self) -> None:
+        import snowballstemmer
+
+        self.stem: Any = snowballstemmer.stemmer("english").stemWord
+
+
+@cache
+def _stemmer() -> _Stemmer:
+    return _Stemmer()
+
+
+def stem(word: str) -> str:
+    """Return the stem of a lower-case word (Snowball's English)."""
+    return str(_stemmer().stem(word))
+
+
+@lru_cache(maxsize=1 << 17)
+def _term(word: str) -> str:
+    """Return what a word is kept under; empty when it is not kept."""
+    if len(word.encode("utf-8", "replace")) >= _LONGEST_BYTES:
+        return ""
+    term = stem(word.lower())
+    if term in _COMMON or term.isascii():
+        return "" if term in _COMMON else term
+    apart = unicodedata.normalize("NFD", term.translate(_LETTERS))
+    # Accents of Latin letters alone: other scripts' marks tell words apart.
+    bare = re.sub("(?<=[A-Za-z])[\u0300-\u036f]+", "", apart)
+    return unicodedata.normalize("NFC", bare)

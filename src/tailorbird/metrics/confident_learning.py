@@ -1,0 +1,84 @@
+"""Which labels are likely wrong: confident disagreement of a model that did not see them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tailorbird.metrics.classification import Classes
+from tailorbird.metrics.intervals import Floats
+
+_SMALLEST = 1e-12
+_LOG_SHARPNESS = (-4.0, 2.0)
+
+
+class Doubt(NamedTuple):
+    """An example whose label is likely wrong.
+
+    Attributes:
+        example: Which one, by its place.
+        suggested: The class that the model is confident of.
+        margin: The probability of that class minus that of the label.
+    """
+
+    example: int
+    suggested: int
+    margin: float
+
+
+def label_errors(probabilities: Floats, labels: Classes, least: float = 0.0) -> list[Doubt]:
+    """Return the examples that confident learning calls mislabelled, the surest first.
+
+    A class is likely for an example if its probability is at least the mean probability of that
+    class over the examples labelled so; of several the most probable counts. Where it is not the
+    label, the label is in doubt: the off-diagonal of the confident joint (Northcutt, Jiang and
+    Chuang 2021, arXiv 1911.00068, section 3.1). The thresholds are each class's own, so that a
+    class the model is never sure of is not called wrong for that.
+
+    Args:
+        probabilities: ``[n, classes]``, each row by a model that was not trained on it.
+        labels: Class ids ``[n]``.
+        least: Leave out doubts with a smaller margin: the joint counts every one, also those that
+            are a weak model's own mistakes.
+    """
+    classes = probabilities.shape[1]
+    of_class = labels[:, None] == np.arange(classes)
+    sizes = np.maximum(1, of_class.sum(axis=0))
+    own = np.where(of_class, probabilities, 0.0).sum(axis=0) / sizes
+    # No example is labelled so: nothing says how sure of it the model is when it is right.
+    thresholds = np.where(of_class.any(axis=0), own, np.inf)
+    likely = np.where(probabilities >= thresholds, probabilities, -1.0)
+    suggested = likely.argmax(axis=1)
+    every = np.arange(len(labels))
+    margins = probabilities[every, suggested] - probabilities[every, labels]
+    counted = likely[every, suggested] >= 0
+    suspects = np.flatnonzero(counted & (suggested != labels) & (margins >= least))
+    order = suspects[np.argsort(-margins[suspects], kind="stable")]
+    return [Doubt(int(i), int(suggested[i]), float(margins[i])) for i in order]
+
+
+def calibrated(probabilities: Floats, labels: Classes) -> Floats:
+    """Return the probabilities at the temperature that suits the labels best.
+
+    Of little data a model is too sure of itself, of many classes too unsure; one number, fitted by
+    the mean log loss, mends most of either (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+
+    Args:
+        probabilities: ``[n, classes]``, each row by a model that was not trained on it.
+        labels: Class ids ``[n]``.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = np.log(np.clip(probabilities, _SMALLEST, 1.0))
+    # A class that a model was never shown has no probability, and would outweigh all others.
+    usable = np.flatnonzero(probabilities[np.arange(len(labels)), labels] > _SMALLEST)
+    if not len(usable):
+        return probabilities
+
+    def loss(log_sharpness: float) -> float:
+        log_shares = log_softmax(logits[usable] * np.exp(log_sharpness), axis=1)
+        return -float(log_shares[np.arange(len(usable)), labels[usable]].mean())
+
+    best = minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded").x
+    sharpened: Floats = np.exp(log_softmax(logits * np.exp(best), axis=1))
+    return sharpened

@@ -1,0 +1,107 @@
+"""The line before training: what it needs of what is there; what cannot fit costs nothing."""
+
+from dataclasses import replace
+
+from tailorbird import log
+from tailorbird.errors import DoesNotFit, UserError
+from tailorbird.models.device import Device, choose
+from tailorbird.planning.device_fit import Planner
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
+from tailorbird.planning.memory_terms import plan_memory
+from tailorbird.planning.model_shape import read_shape
+from tailorbird.planning.workload import work_of
+from tailorbird.records.planning import DeviceFit
+from tailorbird.runs.memory_limit import memory_limit, started_by_us
+from tailorbird.tasks.arm_job import ArmJob
+
+# The formula is off by a third at most where it was checked; twice its figure is a bound.
+_BOUND = 2.0
+
+
+def within_memory(job: ArmJob) -> ArmJob:
+    """Return the job of a trained arm, its micro-batches cut where it would not fit otherwise.
+
+    What certainly fits is only said so; else a step is traced. Micro-batches and checkpointing
+    leave what is learnt as it is, so they are set here; other changes are proposed.
+
+    Raises:
+        DoesNotFit: Not even so would it fit.
+    """
+    config = job.config
+    if not config.train.check_memory:
+        return job
+    try:
+        device = choose(config.model.device, config.model.precision)
+        place, words = _room(device, config.train.processes)
+        shape = read_shape(config.model)
+        rough, _ = work_of(job.split, shape, config, tokens=False)
+        bound = _BOUND * plan_memory(shape, config, rough, device, rough=True).bytes
+        if bound * HEADROOM <= place.capacity_bytes:
+            log.say(f"{job.name}: needs less than {gib(bound)} of the {words}")
+            return job
+        work, _ = work_of(job.split, shape, config)
+        planner = Planner(shape, config, work)
+        fit = planner.fit(config.method.name, place, harmless=True)
+    except DoesNotFit:
+        raise
+    except UserError:
+        return job  # the run itself tells what is wrong, where it is wrong
+    except Exception as error:
+        log.warn(f"{job.name}: its memory could not be planned ({type(error).__name__}: {error})")
+        return job
+    return _decided(job, fit, planner, place, words)
+
+
+def _decided(
+    job: ArmJob, fit: DeviceFit, planner: Planner, place: PlannedDevice, words: str
+) -> ArmJob:
+    need = f"{job.name}: needs about {gib(fit.bytes)} of the {words}"
+    if fit.fits:
+        log.say(need)
+        return job
+    if fit.changed_bytes is not None:
+        log.warn(
+            f"{need}: it is trained with {' '.join(fit.change)}, which needs about "
+            f"{gib(fit.changed_bytes)} and learns the same"
+        )
+        train = job.config.train.model_copy(update=dict(fit.values))
+        return replace(job, config=job.config.model_copy(update={"train": train}))
+    if fit.bytes <= place.capacity_bytes:
+        log.warn(f"{need}: that is tight, and it may be ended for lack of memory")
+        return job
+    raise DoesNotFit(need, _way_out(job.config.method.name, planner, place))
+
+
+def _way_out(method: str, planner: Planner, place: PlannedDevice) -> str:
+    """Return what would make it fit."""
+    fit = planner.fit(method, place)
+    last = "or, where you know better, --set train.check_memory=false"
+    if fit.changed_bytes is None:
+        return f"take a smaller model or a larger machine (`tailor plan` says which), {last}"
+    return f"{' '.join(fit.change)} needs about {gib(fit.changed_bytes)}; {last}"
+
+
+def _room(device: Device, processes: int = 1) -> tuple[PlannedDevice, str]:
+    """Return the memory that this process may come to, and whose it is in words.
+
+    Args:
+        device: Where it trains.
+        processes: How many train together; on a CPU they share its memory.
+    """
+    if device.kind == "cuda":
+        import torch
+
+        total = int(torch.cuda.get_device_properties(device.name).total_memory)
+        return PlannedDevice(device.name, device, total, True), f"{gib(total)} of {device.name}"
+    limit = memory_limit()
+    capacity = max(0, limit.bytes - (started_by_us() if limit.shared else 0))
+    words = f"{gib(capacity)} {limit.words}"
+    if processes > 1:
+        capacity //= processes
+        words = f"{gib(capacity)}, its part of the {words}"
+    return PlannedDevice("here", device, capacity, True), words
+
+
+def gib(size: float) -> str:
+    """Write memory in GiB."""
+    return f"{size / 2**30:.1f} GiB"

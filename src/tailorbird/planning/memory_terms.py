@@ -1,0 +1,221 @@
+"""What training holds at its highest point, as terms with the origin of each."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tailorbird.config import Config
+from tailorbird.errors import UserError
+from tailorbird.methods.table import get_method
+from tailorbird.models.device import Device
+from tailorbird.planning.memory_formula import estimate
+from tailorbird.planning.model_shape import Shape
+from tailorbird.planning.serving import kept_bytes
+from tailorbird.planning.workload import Work, settings_for
+from tailorbird.records.planning import MemoryPlan, MemoryTerm, Phase
+
+if TYPE_CHECKING:
+    from tailorbird.train.settings import Settings
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The figures of a device that no trace can know; `benchmarks/plan_error.py` fits them.
+
+    Attributes:
+        context: Bytes of the process before a model is there: Python, torch and its kernels.
+        slack: What the allocator holds beyond live tensors, as a share of those of a step.
+        slack_again: The same of a training step with gradient checkpointing, where the heap is
+            taken and given back layer by layer.
+        how: Where these come from.
+    """
+
+    context: int
+    slack: float
+    slack_again: float
+    how: str
+
+
+# Of a GPU: CUDA's context and the workspaces of its libraries; blocks that are rounded up.
+MACHINES = {
+    "cpu": Machine(520 * MIB, 0.33, 1.1, "fitted to runs of builtin models"),
+    "cuda": Machine(600 * MIB, 0.08, 0.15, "usual figures; not checked against a GPU"),
+    "mps": Machine(600 * MIB, 0.10, 0.15, "usual figures; not checked against a GPU"),
+}
+
+
+def plan_memory(
+    shape: Shape, config: Config, work: Work, device: Device, *, rough: bool = False
+) -> MemoryPlan:
+    """Return what training `shape` by `config.method` takes on `device`.
+
+    Args:
+        shape: The model.
+        config: The method, its options, and the loop's settings.
+        work: What is trained on.
+        device: Where, and in which number format.
+        rough: By the formula alone, which takes no time.
+
+    Raises:
+        UserError: The method does not fit the model.
+    """
+    method = get_method(config.method.name)
+    settings = settings_for(shape, config, method, work)
+    if rough:
+        values, why = estimate(shape, config, work, settings, device), "by a formula"
+    else:
+        values, why = _traced(shape, config, work, settings, device)
+    machine = MACHINES[device.kind]
+    context = MemoryTerm("context", machine.context, "Python, torch and kernels before a model")
+    weights = _weights(values, device, method.name)
+    states = MemoryTerm(
+        "optimizer", round(values["states"]), f"{settings.optimizer}, per trained parameter"
+    )
+    unpacked = _unpacked(values, device, work)
+    phases: dict[Phase, list[MemoryTerm]] = {
+        "load": [MemoryTerm("weights", _loading(values, device), "as they are read")],
+        "train": [*weights, states, *_step("train", values), *unpacked],
+        "evaluate": _evaluate(shape, values, weights, states, unpacked, work, device),
+    }
+    for name, terms in phases.items():
+        loose = sum(t.bytes for t in terms if t.name in LOOSE)
+        again = settings.gradient_checkpointing and name == "train"
+        slack = machine.slack_again if again else machine.slack
+        terms += [
+            context,
+            MemoryTerm(
+                "allocator",
+                round(slack * loose),
+                f"{slack:.0%} of a step's tensors: {machine.how}",
+            ),
+        ]
+        phases[name] = [term for term in terms if term.bytes]
+    sizes = {name: sum(term.bytes for term in terms) for name, terms in phases.items()}
+    highest = max(phases, key=lambda name: sizes[name])
+    return MemoryPlan(
+        method=method.name,
+        phase=highest,
+        terms=tuple(phases[highest]),
+        phases={str(name): size for name, size in sizes.items()},
+        trained=round(values["trained_count"]),
+        total=round(values["count"]),
+        how="formula" if why else "traced",
+        flops=round(values["flops"]),
+        notes=(*shape.notes, *([why] if why else [])),
+    )
+
+
+def _traced(
+    shape: Shape, config: Config, work: Work, settings: "Settings", device: Device
+) -> tuple[dict[str, float], str]:
+    """Return what a trace finds, or the formula where there is none, and why."""
+    if shape.config is None:
+        return estimate(shape, config, work, settings, device), "by a formula"
+    from tailorbird.planning.memory import trace
+
+    try:
+        return trace(shape, config, work, settings, device), ""
+    except UserError:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:100]
+        why = (
+            f"{config.method.name}: a step of {shape.name} cannot be traced "
+            f"({type(error).__name__}: {first}): weights are counted, activations by a formula"
+        )
+        counted = trace(shape, config, work, settings, device, step=False)
+        return estimate(shape, config, work, settings, device) | counted, why
+
+
+FIXED = ("trained weights", "frozen weights", "packed weights", "optimizer", "context")
+"""Terms that do not depend on what is read."""
+LOOSE = (
+    "activations",
+    "logits",
+    "weights cast",
+    "temporary",
+    "unpacked matrix",
+    "keys and values",
+)
+
+
+def _weights(values: dict[str, float], device: Device, method: str) -> list[MemoryTerm]:
+    return [
+        MemoryTerm("trained weights", round(values["trained"]), "4 bytes each: fp32"),
+        MemoryTerm("frozen weights", round(values["frozen"]), f"matrices in {device.precision}"),
+        MemoryTerm("packed weights", round(values["packed"]), "a few bits each, and their scales"),
+    ]
+
+
+_STEP = {
+    "activations": ("activations", "kept for the backward pass"),
+    "logits": ("logits", "and their gradients, in chunks where the head allows it"),
+    "casts": ("weights cast", "to the format of products"),
+    "gradients": ("gradients", "of what is trained"),
+    "temporary": ("temporary", "of the backward pass"),
+}
+
+
+def _step(phase: str, values: dict[str, float]) -> list[MemoryTerm]:
+    return [
+        MemoryTerm(name, max(0, round(values[f"{phase}.{kind}"])), how)
+        for kind, (name, how) in _STEP.items()
+    ]
+
+
+def _unpacked(values: dict[str, float], device: Device, work: Work) -> list[MemoryTerm]:
+    """Return the largest packed matrix as it is unpacked for a product."""
+    if not values["packed"]:
+        return []
+    product = 4 if device.precision == "fp32" else 2
+    # It is unpacked to the format it was packed from, then cast.
+    origin = 4 if work.target is not None else product
+    each = origin + (product if product != origin else 0)
+    return [MemoryTerm("unpacked matrix", round(values["largest"] * each), "the largest one")]
+
+
+def _loading(values: dict[str, float], device: Device) -> int:
+    if not values["packed"]:
+        return round(values["load"])
+    packed = values["packed"] + values["frozen"]
+    # On a CPU the checkpoint's pages count as long as they are mapped, and the heap keeps about
+    # half as much of what was packed until it is trimmed.
+    return round(packed + (1.5 * values["load"] if device.kind == "cpu" else values["largest"] * 4))
+
+
+def _evaluate(
+    shape: Shape,
+    values: dict[str, float],
+    weights: list[MemoryTerm],
+    states: MemoryTerm,
+    unpacked: list[MemoryTerm],
+    work: Work,
+    device: Device,
+) -> list[MemoryTerm]:
+    """Return what validation holds, or the writing of answers where that is more."""
+    validating = [*weights, states, *_step("evaluate", values), *unpacked]
+    if work.target is not None:
+        return validating
+    rows, tokens = _written_at_once(work, device)
+    wide = 4 if device.precision == "fp32" else 2
+    logits = rows * shape.size("vocab_size") * 4 * 2
+    cache = rows * kept_bytes(shape, tokens, wide)
+    width = 2 * shape.size("hidden_size") + 2 * shape.size("intermediate_size")
+    hidden = rows * work.length * wide * width
+    writing = [
+        *weights,
+        *unpacked,
+        MemoryTerm("keys and values", round(cache), f"of {rows} answers of {tokens:,} tokens"),
+        MemoryTerm("logits", logits, f"of {rows} answers"),
+        MemoryTerm("activations", hidden, "of one layer, while prompts are read"),
+    ]
+    return max(validating, writing, key=lambda terms: sum(term.bytes for term in terms))
+
+
+def _written_at_once(work: Work, device: Device) -> tuple[int, int]:
+    from tailorbird.models.generate import MOST_ROWS, MOST_TOKENS
+
+    tokens = work.length + work.answer
+    rows = min(MOST_ROWS[device.kind], max(1, MOST_TOKENS[device.kind] // tokens), work.answers)
+    return rows, tokens

@@ -1,0 +1,53 @@
+"""How long training takes: by the pace measured here, or by a device's data sheet."""
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tailorbird.config import for_arm
+from tailorbird.methods.table import get_method
+from tailorbird.planning.devices import HEADROOM, PlannedDevice
+from tailorbird.planning.workload import settings_for
+from tailorbird.records.planning import MemoryPlan, TimePlan
+from tailorbird.train.settings import READING
+
+if TYPE_CHECKING:
+    from tailorbird.planning.device_fit import Planner
+
+SHARE = 0.35
+"""Of a card's nominal rate, what training reaches; an assumption, not measured."""
+
+
+def plan_time(
+    planner: "Planner", memory: MemoryPlan, place: PlannedDevice, price_per_hour: float | None
+) -> TimePlan | None:
+    """Return how long a method trains; None where no rate is known or it would not fit.
+
+    Args:
+        planner: The model, the settings and the data.
+        memory: What the method holds, with the operations of its step.
+        place: The device.
+        price_per_hour: What an hour of it costs.
+    """
+    method = memory.method
+    work, config = planner.work, for_arm(planner.config, method)
+    settings = settings_for(planner.shape, config, get_method(method), work)
+    if place.here and memory.bytes * HEADROOM <= place.capacity_bytes and planner.shape.config:
+        from tailorbird.planning.time_probe import probe
+
+        pace = probe(planner.shape, config, work, place.device, float(memory.flops))
+        each, read = pace.train_seconds, pace.read_seconds
+        how = "the run's own step, measured on this machine"
+    elif place.flops and memory.flops:
+        flops = memory.flops / settings.batch_size * (work.mean_length or work.length) / work.length
+        each = flops / (SHARE * place.flops)
+        read = each * READING
+        how = f"{SHARE:.0%} of the products per second in the maker's data sheet; not measured"
+    else:
+        return None
+    steps = math.ceil(work.rows / settings.batch_size)
+    validations = steps / (settings.evaluate_every or max(1, math.ceil(steps / 2)))
+    epoch = work.rows * each + validations * work.validation * read
+    seconds = epoch * settings.epochs
+    plan = TimePlan(method, settings.epochs, epoch, seconds, read, how=how)
+    return plan if price_per_hour is None else replace(plan, price=seconds / 3600 * price_per_hour)

@@ -1,0 +1,69 @@
+"""The words that carry a text's meaning: stemmed, without the ones that every text has."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from tailorbird.knowledge import index_terms
+from tailorbird.knowledge.normalise import EACH, RUNS, fold, pieces
+
+# Question words stay out as well: they say what is wanted, not what about.
+_STOP_WORDS = """
+a about above after again all also am an and any are as at be because been before being below
+between both but by can can't cannot could did didn't do does doesn't doing don't down during each
+few for from further get gets go got had has have having he her here hers him his how i if i'd
+i'll i'm i've in into is isn't it it's its itself just let like made make makes many may me might
+more most much must my myself no nor not now of off on once one ones only or other our out over
+own please same she should so some such tell than that that's the their them then there these they
+thing things this those through to too under until up us use used using very want was way we were
+what what's when where which while who whom whose why will with won't would you your yours
+"""
+_STOP = frozenset((*_STOP_WORDS.split(), "yes", "sure", "ok", "okay", "certainly"))
+# Words with inner apostrophes and the vowel signs of Indian scripts; digits with their points and
+# commas; each Chinese or Japanese letter by itself; runs of Thai, Lao, Burmese and Khmer.
+_SIGNS = "\u0300-\u036f\u0483-\u0487\u0900-\u0963\u0971-\u0dff"
+_LETTERS = rf"(?:[^\W\d_{EACH}{RUNS}]|[{_SIGNS}])+"
+_TOKEN = re.compile(
+    rf"(?P<run>[{RUNS}]+)|(?P<word>[{EACH}]|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*)"
+)
+_ELIDED = re.compile(r"^(?:[cdjlmnst]|qu|lorsqu|puisqu|dell|nell|sull|all|un)'(?=\w)")
+# Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """Return the stem of a lower-case word (Snowball's English; other scripts stay)."""
+    return index_terms.stem(word) if word.isascii() else word
+
+
+def tokens(text: str) -> list[str]:
+    """Return every word and number, folded and in lower case, names of code taken apart."""
+    apart = _HUMP.sub(" ", fold(text)).replace("\u2019", "'")
+    parts: list[str] = []
+    for match in _TOKEN.finditer(apart):
+        parts += pieces(match["run"]) if match["run"] else [match["word"].casefold()]
+    return parts
+
+
+def content_words(text: str) -> list[str]:
+    """Return the stems of the words that mean something, in order; numbers are left out."""
+    return [
+        content_stem(word) for word in tokens(text) if word not in _STOP and not word[0].isdigit()
+    ]
+
+
+def content_stem(word: str) -> str:
+    """Return the stem of a word of `tokens`, without what is tied to it: Anna's, l'eau."""
+    return stem(_ELIDED.sub("", word.removesuffix("'s"))) if "'" in word else stem(word)
+
+
+def is_stop_word(word: str) -> bool:
+    """Say whether a word of `tokens` is one that every text has."""
+    return word in _STOP
+
+
+def share_held(part: Iterable[str], whole: set[str]) -> float:
+    """Return which share of the different words in `part` is in `whole`; 0 of none."""
+    words = set(part)
+    return len(words & whole) / len(words) if words else 0.0

@@ -1,0 +1,259 @@
+"""What tuning an embedder or a reranker needs beside the loop: hard negatives, and validation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tailorbird.config.knowledge import RetrieverConfig
+from tailorbird.metrics.ranking import ndcg
+from tailorbird.models.builtin import resolve
+from tailorbird.models.device import Device
+from tailorbird.models.weights import explained, keep_exact
+from tailorbird.rag.query_pairs import Corpus, Queries
+from tailorbird.records import RankingPair
+
+DEPTH = 10
+
+WordSide = Callable[[str, int], Mapping[int, float]]
+"""Question and number to BM25 by place in the corpus."""
+Scores = Callable[[Sequence[tuple[str, str]]], np.ndarray]
+"""(query, text) pairs to scores ``[n]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The texts that a validation ranks: the right ones, and the hardest of the others.
+
+    All documents would be fairer and take minutes each time; the gate uses them all.
+
+    Attributes:
+        queries: Validation queries.
+        places: Places of the texts in the corpus.
+        corpus: All texts.
+    """
+
+    queries: Queries
+    places: list[int]
+    corpus: Corpus
+
+    def score(self, model: Any, device: Device) -> float:
+        """Return nDCG@10 of ranking the pool by an embedder of sentence-transformers."""
+        texts = [self.corpus.texts[place] for place in self.places]
+        sources = [self.corpus.sources[place] for place in self.places]
+        plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+        with device.autocast():
+            queries = model.encode_query(list(self.queries.texts.values()), **plain)
+            documents = model.encode_document(texts, **plain)
+        scores = dense_ndcg(
+            np.asarray(queries, np.float32), np.asarray(documents, np.float32),
+            self.queries, sources,
+        )  # fmt: skip
+        return float(scores.mean())
+
+
+def make_pool(
+    queries: Queries, corpus: Corpus, hits_of: Mapping[str, Sequence[int]], n: int
+) -> Pool:
+    """Return the pool of at most about `n` texts; right ones are always in it.
+
+    Args:
+        queries: Validation queries.
+        corpus: All texts.
+        hits_of: Per query the places of its hits, the best first.
+        n: How many.
+    """
+    by_source = corpus.by_source()
+    right = {p for q in queries.texts for doc in queries.relevant(q) for p in by_source[doc]}
+    places = dict.fromkeys(sorted(right))
+    for rank in range(max((len(hits) for hits in hits_of.values()), default=0)):
+        for query in queries.texts:
+            hits = hits_of.get(query, ())
+            if len(places) < n and rank < len(hits):
+                places[hits[rank]] = None
+    return Pool(queries, list(places), corpus)
+
+
+def rank_sources(scores: np.ndarray, sources: Sequence[str], k: int) -> list[str]:
+    """Return the `k` best documents: a document counts as its best chunk.
+
+    Args:
+        scores: ``[n]`` per chunk; ties in the order given.
+        sources: Per chunk its document.
+        k: How many.
+    """
+    ranking: dict[str, None] = {}
+    for place in np.argsort(-scores, kind="stable"):
+        ranking[sources[int(place)]] = None
+        if len(ranking) == k:
+            break
+    return list(ranking)
+
+
+def dense_ndcg(
+    query_vectors: np.ndarray, vectors: np.ndarray, queries: Queries, sources: Sequence[str]
+) -> np.ndarray:
+    """Return nDCG@10 ``[queries]`` of ranking by cosine similarity."""
+    scores = query_vectors @ vectors.T
+    return np.asarray(
+        [
+            ndcg(rank_sources(row, sources, DEPTH), queries.grades[query], DEPTH)
+            for query, row in zip(queries.texts, scores, strict=True)
+        ]
+    )
+
+
+def best_chunks(
+    queries: Queries, corpus: Corpus, query_vectors: np.ndarray, vectors: np.ndarray
+) -> dict[tuple[str, str], int]:
+    """Return the place of the chunk nearest to each query in each of its right documents."""
+    by_source = corpus.by_source()
+    best = {}
+    for query, vector in zip(queries.texts, query_vectors, strict=True):
+        for source in queries.relevant(query):
+            if places := by_source.get(source):
+                near = int(np.argmax(vectors[places] @ vector))
+                best[query, source] = places[near]
+    return best
+
+
+def mine(
+    pairs: Sequence[RankingPair],
+    corpus: Corpus,
+    query_vectors: np.ndarray,
+    vectors: np.ndarray,
+    words: WordSide | None,
+    settings: RetrieverConfig,
+) -> list[RankingPair]:
+    """Return the pairs with their hard negatives.
+
+    Candidates are the best hits of both sides. Documents that are judged relevant never are
+    negatives; neither is what is more like the query than `false_negative` of the positive's
+    similarity (positive-aware mining, arXiv 2407.15831, section 3). Of the rest the hardest are
+    taken, the sides in turn; where they are too few, others are drawn, so that all pairs have as
+    many.
+
+    Args:
+        pairs: Pairs without negatives.
+        corpus: What negatives are taken from.
+        query_vectors: ``[pairs, d]`` unit vectors by the old embedder.
+        vectors: ``[chunks, d]``.
+        words: The other side; None: dense hits alone.
+        settings: How many, from how deep, and how alike they may be.
+    """
+    by_source = corpus.by_source()
+    depth = settings.mining_depth
+    rng = np.random.default_rng(settings.seed)
+    mined = []
+    for pair, vector in zip(pairs, query_vectors, strict=True):
+        scores = vectors @ vector
+        right = {pair.source, *pair.others}
+        own = by_source.get(pair.source, [])
+        bar = settings.false_negative * max((float(scores[p]) for p in own), default=1.0)
+        near = [int(p) for p in np.argsort(-scores, kind="stable")[:depth]]
+        named = words(pair.query, depth) if words else {}
+        worded = sorted(named, key=lambda p: -named[p])
+        random_places = rng.integers(len(corpus.texts), size=2 * settings.hard_negatives).tolist()
+        negatives: dict[str, int] = {}
+        for place in [*_in_turn(near, worded), *random_places]:
+            if len(negatives) == settings.hard_negatives:
+                break
+            source = corpus.sources[place]
+            if source not in right and source not in negatives and float(scores[place]) <= bar:
+                negatives[source] = place
+        texts = tuple(corpus.texts[place] for place in negatives.values())
+        mined.append(replace(pair, negatives=texts, negative_sources=tuple(negatives)))
+    return mined
+
+
+def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    turns: dict[int, None] = {}
+    for rank in range(max(len(first), len(second))):
+        for side in (first, second):
+            if rank < len(side):
+                turns[side[rank]] = None
+    return list(turns)
+
+
+def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
+    """Return the sentence-transformers model that is tuned.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    with explained(name):
+        model = SentenceTransformer(resolve(name), device=device.name, trust_remote_code=False)
+    keep_exact(model)
+    own = model.max_seq_length
+    model.max_seq_length = min(max_tokens, own) if own else max_tokens
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCandidates:
+    """Per query the places of the chunks that the reranker reads, the best first."""
+
+    queries: Queries
+    places: Mapping[str, Sequence[int]]
+    corpus: Corpus
+
+    def values(self, rankings: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return nDCG@10 ``[queries]`` of the documents in these orders."""
+        grades = self.queries.grades
+        pairs = zip(self.queries.texts, rankings, strict=True)
+        return np.asarray([ndcg(ranking, grades[query], DEPTH) for query, ranking in pairs])
+
+    def unranked(self) -> list[list[str]]:
+        """Return each query's documents as they came."""
+        sources = self.corpus.sources
+        return [
+            list(dict.fromkeys(sources[place] for place in self.places[query]))[:DEPTH]
+            for query in self.queries.texts
+        ]
+
+    def reranked(self, score: Scores) -> list[list[str]]:
+        """Return each query's documents in the order of their scores."""
+        corpus = self.corpus
+        pairs = [
+            (text, corpus.texts[place])
+            for query, text in self.queries.texts.items()
+            for place in self.places[query]
+        ]
+        scores = score(pairs).reshape(-1) if pairs else np.zeros(0)
+        rankings, start = [], 0
+        for query in self.queries.texts:
+            sources = [corpus.sources[place] for place in self.places[query]]
+            rankings.append(rank_sources(scores[start : start + len(sources)], sources, DEPTH))
+            start += len(sources)
+        return rankings
+
+    def score(self, model: Any) -> float:
+        """Return nDCG@10 after reranking by a cross-encoder of sentence-transformers."""
+
+        def scores(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+            return np.asarray(model.predict(list(pairs), show_progress_bar=False))
+
+        return float(self.values(self.reranked(scores)).mean())
+
+
+def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
+    """Return a cross-encoder; one with a new head where `name` is a plain encoder.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    from sentence_transformers import CrossEncoder
+
+    with explained(name):
+        model = CrossEncoder(
+            resolve(name),
+            num_labels=1,
+            device=device.name,
+            max_length=max_tokens,
+            trust_remote_code=False,
+        )
+    keep_exact(model)
+    return model

@@ -1,0 +1,217 @@
+"""A knowledge base as the server uses it: asked, searched, and changed while others ask."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tailorbird.config import Config
+from tailorbird.errors import UserError
+from tailorbird.records import Answer, Message, Passage
+from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.generation_queue import ChatLane
+from tailorbird.serve.models import vector_model
+from tailorbird.serve.shared_weights import SharedWeights
+
+Outcome = TypeVar("Outcome")
+_MOST_READS = 4
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question on its way to a knowledge base.
+
+    Attributes:
+        question: In words.
+        history: Questions and answers before it.
+        k: Passages to retrieve.
+        where: Condition on the documents' metadata.
+        on_piece: Called with each piece as a model writes it.
+        left: Set when nobody waits for the answer any more.
+    """
+
+    question: str
+    history: tuple[tuple[str, str], ...] = ()
+    k: int | None = None
+    where: str | None = None
+    on_piece: Callable[[str], None] = lambda piece: None
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class LaneWriter:
+    """What writes answers from passages: they join the others that a lane writes.
+
+    Attributes:
+        local: The model, and how it is asked.
+        lane: What writes.
+        seconds: Time for an answer.
+    """
+
+    local: Any
+    lane: ChatLane
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """See `rag.answer.Writes`."""
+        return str(self.local.name)
+
+    @property
+    def room(self) -> int:
+        """See `rag.answer.Writes`."""
+        return int(self.local.room)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """See `rag.answer.Writes`."""
+        return int(self.local.count(messages))
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        """Yield the answer as it is written."""
+        length, prompt = 0, self.local.encode(messages)
+        for piece in self.lane.stream(prompt, self.local.sampling, self.seconds):
+            yield piece.text[length:]
+            length = len(piece.text)
+
+
+class ServedStore:
+    """A knowledge base.
+
+    Args:
+        folder: Where it is.
+        config: Settings; `retrieve` and `ask` are looked at.
+        weights: Of all that is served: what is equal is held once.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+
+    def __init__(self, folder: Path, config: Config, weights: SharedWeights) -> None:
+        from tailorbird.flows.ask import open_answerer
+        from tailorbird.knowledge.base import KnowledgeFolder
+
+        self.folder, self.config = folder, config
+        self._answerer = open_answerer(folder, config)
+        self._kb = cast(KnowledgeFolder, self._answerer.kb)
+        self._writing = threading.Lock()
+        # Loaded now rather than by the first question.
+        self.vectors = vector_model(self._kb.embedder, self._kb.settings.embedder)
+        weights.share(self._answerer)
+
+    @property
+    def writer(self) -> Any:
+        """The model on this machine that writes its answers; None where there is none."""
+        from tailorbird.flows.local_writer import LocalWriter
+
+        writer = self._answerer.writer
+        return writer if isinstance(writer, LocalWriter) else None
+
+    def write_by(self, lane: ChatLane) -> None:
+        """Let a lane write the answers, so that those of several questions are written together."""
+        writer = LaneWriter(self.writer, lane, self.config.serve.deadline_seconds)
+        self._answerer = replace(self._answerer, writer=writer)
+
+    def answer(self, asking: "Asking") -> Answer:
+        """Return the answer to a question.
+
+        Raises:
+            RequestFault: Who asked has left.
+        """
+        begun = False
+
+        def write() -> Answer:
+            nonlocal begun
+            stream: Any = self._answerer.stream(
+                asking.question, asking.history, asking.where, asking.k
+            )
+            with closing(stream) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Answer):
+                        return piece
+                    asking.on_piece(piece)
+                    begun = True
+                    if asking.left.is_set():
+                        break
+            raise RequestFault(499, "the client left", code="client_left")
+
+        return self._steady(write, lambda: begun, asking)
+
+    def search(self, asking: "Asking") -> list[Passage]:
+        """Return the best passages, best first, numbered."""
+
+        def read() -> list[Passage]:
+            return self._answerer.passages(asking.question, asking.where, asking.k)
+
+        return self._steady(read, lambda: False, asking)
+
+    def _steady(
+        self, read: Callable[[], Outcome], begun: Callable[[], bool], asking: "Asking"
+    ) -> Outcome:
+        """Read again what was read while documents were replaced.
+
+        A search whose moment is before may find the index after, where the old text is gone.
+        """
+        outcome = None
+        try:
+            for _ in range(_MOST_READS):
+                before = self._moment()
+                outcome = read()
+                if begun() or self._moment() == before:
+                    break
+        except UserError as error:
+            if asking.where is None or not error.problem.startswith("--where"):
+                raise
+            # What `tailor ask` says of a condition holds its words.
+            why = "the condition cannot be read, or names what no document has"
+            raise refuse(why, "where", "condition") from None
+        assert outcome is not None
+        return outcome
+
+    def _moment(self) -> tuple[int, int]:
+        with self._kb.reading() as view:
+            return view.moment()
+
+    @property
+    def reranker(self) -> Any:
+        """The cross-encoder that ranks its hits; None where there is none."""
+        return self._answerer.retriever.reranker
+
+    def text(self, source: str) -> str | None:
+        """Return a document's text; None where there is no such document."""
+        with self._kb.reading() as view:
+            return view.text(source) if source in view.sources() else None
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Return every document: source, title, chunks, digest."""
+        from tailorbird.flows.index_maintenance import listed
+
+        with self._writing:
+            return listed(self._kb)
+
+    def put(self, path: Path, name: str) -> dict[str, Any]:
+        """Put a file in under a name, in place of what had it.
+
+        Returns:
+            What was done; `skipped` holds why it was not.
+        """
+        from tailorbird.flows.index import put_file
+
+        with self._writing:
+            return put_file(self._kb, path, name).to_json()
+
+    def remove(self, source: str) -> int:
+        """Delete a document, or all those of a file; return how many there were.
+
+        Raises:
+            UserError: There is none.
+        """
+        from tailorbird.flows.index import remove
+
+        with self._writing:
+            return remove(self._kb, [source])
+
+    def close(self) -> None:
+        """Close its files."""
+        self._kb.close()

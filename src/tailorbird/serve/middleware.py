@@ -1,0 +1,181 @@
+"""What stands before every route: the key, the origin, the size of the body, and the count.
+
+Whatever the path, a request without a key goes no further once there are keys: routes are not
+listed here to be guarded, only to need more or less than the scope `ask`.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+
+from tailorbird import log
+from tailorbird.errors import UserError
+from tailorbird.serve.api_keys import Keys
+from tailorbird.serve.error_responses import RequestFault, of_user_error
+from tailorbird.serve.metrics import Metrics
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HEALTH = frozenset({"/health", "/livez", "/readyz", "/metrics", "/version"})
+_ADMIN = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/corrections")
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return what a key must be allowed for a request."""
+    if path in HEALTH:
+        return "health"
+    changes = method in ("PUT", "DELETE") or path.startswith(_ADMIN)
+    return "admin" if changes else "ask"
+
+
+class Guard:
+    """An ASGI application around another.
+
+    Args:
+        app: The one inside.
+        keys: Who may ask.
+        metrics: Where requests are counted.
+        body_bytes: Most bytes of a body; of a document that is put in, `document_bytes`.
+        document_bytes: See `body_bytes`.
+        local: Whether the server listens to this machine only.
+    """
+
+    def __init__(
+        self, app: Any, keys: Keys, metrics: Metrics, body_bytes: int, document_bytes: int,
+        local: bool,
+    ) -> None:  # fmt: skip
+        self.app, self.keys, self.metrics, self.local = app, keys, metrics, local
+        self.body_bytes, self.document_bytes = body_bytes, document_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 499
+        # Ours, never the client's: another's must not be met in anything inside.
+        identity = f"req-{uuid.uuid4().hex}"
+        started = False
+
+        async def answer(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+                headers = _HEADERS | {"x-request-id": identity}
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *((k.encode(), v.encode()) for k, v in headers.items()),
+                ]
+            await send(message)
+
+        try:
+            self._let_in(scope)
+            await self.app(scope, self._bounded(scope, receive), answer)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if isinstance(error, RequestFault):
+                fault = error
+            elif isinstance(error, UserError):
+                fault = of_user_error(error)
+            else:
+                log.warn(f"{identity} failed: {type(error).__name__}")
+                fault = RequestFault(500, "a fault of the server", code="internal")
+            if not started:
+                await _send(fault, scope, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self.metrics.request(route, status, time.perf_counter() - began)
+
+    def _let_in(self, scope: Scope) -> None:
+        """Check who asks and from where.
+
+        Raises:
+            RequestFault: No (401), the wrong (401) or too little of a key (403), or too much (429).
+        """
+        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+        self._check_origin(headers)
+        if not self.keys.all():
+            if not self.local:
+                raise RequestFault(401, "the server has no key yet", code="no_keys")
+            return
+        key = self.keys.find(key_in(headers))
+        if key is None:
+            raise RequestFault(401, "a valid key is needed", code="invalid_api_key")
+        need = scope_of(scope["method"], scope["path"])
+        if not (key.may(need) or (need == "health" and key.may("ask"))):
+            raise RequestFault(
+                403, f"this key may not do what needs the scope {need}", code="scope"
+            )
+        if wait := self.keys.take(key):
+            raise RequestFault(429, "this key asks too often", code="rate", retry_seconds=wait)
+
+    def _check_origin(self, headers: dict[str, str]) -> None:
+        """Refuse what a page of another site sends, and names that only seem to be this machine."""
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise RequestFault(403, "requests of other sites are refused", code="origin")
+        if self.local and not self.keys.all() and urlsplit(f"//{host}").hostname not in LOOPBACK:
+            raise RequestFault(403, "ask for localhost or 127.0.0.1", code="host")
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        put = scope["method"] == "PUT"
+        most, size = self.document_bytes if put else self.body_bytes, 0
+
+        async def read() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > most:
+                raise HTTPException(413, f"the body is larger than {most:,} bytes")
+            return message
+
+        return read
+
+
+def key_in(headers: dict[str, str]) -> str:
+    """Return the key of a request: a bearer's, or the password that a browser asked for."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            plain = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+        return plain.partition(":")[2]
+    return headers.get("x-api-key", "")
+
+
+async def _send(fault: RequestFault, scope: Scope, send: Send) -> None:
+    body = json.dumps(fault.body(tei=scope["path"] == "/predict")).encode()
+    headers = fault.headers | {"content-type": "application/json"}
+    if fault.status == 401:
+        # A browser asks its person for the key, as the password of any name.
+        accepts = dict(scope["headers"]).get(b"accept", b"")
+        kind = "Basic" if b"text/html" in accepts else "Bearer"
+        headers["www-authenticate"] = f'{kind} realm="tailorbird"'
+    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": fault.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

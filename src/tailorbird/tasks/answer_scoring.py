@@ -1,0 +1,203 @@
+"""Answers in words -> an arm's scores in the report, and the files that it writes."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tailorbird.data.tokens import Tokens
+from tailorbird.metrics.answer_scores import score_answers
+from tailorbird.metrics.intervals import Groups
+from tailorbird.models.device import peak_memory
+from tailorbird.models.packed import SequenceLosses
+from tailorbird.records import ArmReport, Score, SeedScore
+from tailorbird.runs.atomic import write_atomically
+from tailorbird.runs.environment import peak_memory_bytes
+from tailorbird.runs.files import read_arrays
+from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
+from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.generated_answers import AnswerScores, samples, worst
+from tailorbird.tasks.generative_model import Answering, Reference, reference_text
+from tailorbird.tasks.scoring import group_ids
+from tailorbird.tasks.test_set import WritingTest, scoring_json
+
+ANSWERED_AGAIN = 8
+"""How many prompts a fresh process answers again after saving."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An arm's answers with their scores and losses.
+
+    Attributes:
+        check: The beginnings of the first answers, written by themselves: what a fresh process
+            repeats. In another batch rounding could turn a tie.
+    """
+
+    answers: AnswerScores | None
+    test: SequenceLosses | None
+    validation: SequenceLosses | None
+    check: tuple[str, ...] = ()
+
+
+def score_and_save(
+    report: ArmReport,
+    job: ArmJob,
+    answering: Answering,
+    test: WritingTest,
+    validation: Tokens,
+    reference: Reference | None = None,
+    validated: SequenceLosses | None = None,
+) -> ArmReport:
+    """Run the whole test, and write the report and the answers into the arm's folder.
+
+    Args:
+        report: Name, cost, settings and curve of the arm.
+        job: The arm.
+        answering: The finished model.
+        test: What it is asked.
+        validation: The validation sequences.
+        reference: The loss on the reference text before training, where there was any.
+        validated: The losses of the validation sequences, where they are known already.
+    """
+    losses = answering.losses(test.sequences, f"{job.name}: losses")
+    scored = test.scoring is not None
+    marked = Marked(
+        answers=answering.answers(test, f"{job.name}: test", losses) if scored else None,
+        test=losses,
+        validation=validated or answering.losses(validation),
+        check=answering.check(
+            [test.questions.tokens.prompts[i] for i in range(_checked(test))], test.max_new_tokens
+        ),
+    )
+    forgetting = None
+    if reference is not None:
+        after = answering.reference_loss(reference_text(answering.config), reference.window)
+        forgetting = replace(reference.before, after=after.before)
+    most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
+    cost = replace(report.cost, peak_memory_bytes=most)
+    report = replace(report, cost=cost, forgetting=forgetting)
+    return finish_arm(report, job, test, marked)
+
+
+def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked) -> ArmReport:
+    """Return the arm's report with its scores, and write what it leaves."""
+    values = values_of(marked, test)
+    by_row = {example.row: example for example in job.split.test}
+    groups = group_ids([by_row[row] for row in test.questions.rows])
+    on_validation, on_test = validation_scores(marked.validation), test_scores(values, groups)
+    cost, answers = report.cost, marked.answers
+    if answers is not None:
+        cost = replace(cost, predict_ms_per_example=answers.ms_per_example)
+        seed = job.config.data.split_seed
+        report = replace(
+            report,
+            answers=samples(test.questions, answers, seed),
+            worst=worst(test.questions, answers),
+        )
+    if cost.peak_memory_bytes is None:
+        cost = replace(cost, peak_memory_bytes=peak_memory_bytes())
+    report = replace(
+        report,
+        notes=(*report.notes, *test.notes),
+        validation=on_validation,
+        test=on_test,
+        cost=cost,
+        seeds=(
+            SeedScore(
+                job.config.train.seed,
+                {name: score.value for name, score in on_validation.items()},
+                {name: score.value for name, score in on_test.items()},
+            ),
+        ),
+    )
+    save_values(job.folder, values)
+    task_file = {"task": job.split.task, "headline": test.headline} | scoring_json(test.scoring)
+    if test.max_new_tokens:
+        task_file["max_new_tokens"] = test.max_new_tokens
+    if marked.check:
+        task_file["check"] = {
+            "rows": list(test.questions.rows[: _checked(test)]),
+            "texts": marked.check,
+        }
+    job.folder.write_json(TASK, task_file)
+    job.folder.write_rows(PREDICTIONS, prediction_rows(test, answers))
+    job.folder.write_json(ARM, asdict(report))
+    return report
+
+
+def _checked(test: WritingTest) -> int:
+    return min(ANSWERED_AGAIN, len(test.questions))
+
+
+def values_of(marked: Marked, test: WritingTest) -> dict[str, np.ndarray]:
+    """Return per-example arrays: each metric by name, and the losses of all test sequences."""
+    values: dict[str, np.ndarray] = {}
+    if marked.answers is not None:
+        values |= {f"test/{name}": array for name, array in marked.answers.values.items()}
+    for part, losses in (("test", marked.test), ("validation", marked.validation)):
+        if losses is not None:
+            values[f"{part}/loss_sums"] = losses.loss_sums
+            values[f"{part}/token_counts"] = losses.counts
+    return values
+
+
+def test_scores(values: dict[str, np.ndarray], groups: Groups | None = None) -> dict[str, Score]:
+    """Return the test scores of per-example arrays ``[n]`` or ``[trainings, n]``."""
+    on_test = {name: array for name, array in values.items() if name.startswith("test/")}
+    plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
+    sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
+    # Every training is tested on the same tokens.
+    tokens = None if counts is None else np.atleast_2d(counts)[0]
+    return score_answers(plain, sums, tokens, groups)
+
+
+def validation_scores(losses: SequenceLosses | None) -> dict[str, Score]:
+    """Return loss, perplexity and next-token accuracy on validation."""
+    if losses is None:
+        return {}
+    scores = score_answers({}, losses.loss_sums, losses.counts)
+    return scores | {"accuracy": Score(losses.accuracy, losses.accuracy, losses.accuracy)}
+
+
+def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
+    """Write the per-example arrays, for the paired tests."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
+    write_atomically(folder.file(VALUES), buffer.getvalue())
+
+
+def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
+    """Read what `save_values` wrote.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    return read_arrays(folder.file(VALUES))
+
+
+def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:
+    """Return what the paired tests compare, ``[n]`` or ``[seeds, n]``."""
+    if headline == "loss":
+        mean: np.ndarray = values["test/loss_sums"] / np.maximum(1, values["test/token_counts"])
+        return mean
+    return values[f"test/{headline}"]
+
+
+def prediction_rows(test: WritingTest, answers: AnswerScores | None) -> Sequence[dict[str, Any]]:
+    """Return one plain row per question: prompt, reference, output, scores."""
+    if answers is None:
+        return []
+    questions = test.questions
+    return [
+        {
+            "row": questions.rows[i],
+            "prompt": questions.prompts[i],
+            "reference": questions.references[i],
+            "output": answers.outputs[i],
+        }
+        | {name: round(float(array[i]), 6) for name, array in answers.values.items()}
+        for i in range(len(questions))
+    ]

@@ -1,0 +1,213 @@
+"""Tasks whose answers are words: their shared part; a leaf defines what is read and tested."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.data.encoding_report import TooLong
+from tailorbird.data.tokens import Tokens
+from tailorbird.errors import UserError
+from tailorbird.metrics.significance import Outcomes
+from tailorbird.models.generation_inputs import check_ids
+from tailorbird.records import ArmReport, Example, ReloadCheck, Split
+from tailorbird.runs.folder import PREDICTIONS, RunFolder
+from tailorbird.tasks.answer_scoring import (
+    ANSWERED_AGAIN,
+    headline_values,
+    load_values,
+    test_scores,
+)
+from tailorbird.tasks.arm_job import read_task
+from tailorbird.tasks.base import Places, Task
+from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.scoring import group_ids
+from tailorbird.tasks.test_set import WritingTest
+
+if TYPE_CHECKING:
+    from tailorbird.config import Config
+    from tailorbird.methods.base import Method
+    from tailorbird.models.load import Base
+    from tailorbird.tasks.arm_job import ArmJob
+    from tailorbird.tasks.fit import TaskFit
+    from tailorbird.train.settings import Settings
+
+# What the mean loss of an answer may differ by, in nats per token: attention's sums run in the
+# order of the batch.
+_ROUNDING = 1e-4
+
+
+class WritingTask(Task):
+    """The shared part of tasks in which a model writes; a leaf defines its inputs and its test."""
+
+    joined_words = "answers"
+    worst_field = "worst"
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong
+    ) -> Tokens:
+        """Return token ids and masks of at most `limit` tokens each."""
+
+    @abstractmethod
+    def test(
+        self, split: Split, parts: "WritingParts", config: "Config", reads: int
+    ) -> WritingTest:
+        """Return the test of every arm; it depends on data, settings and base model alone.
+
+        Args:
+            split: The examples.
+            parts: Their tokens.
+            config: The settings.
+            reads: Tokens that the base model reads at most.
+
+        Raises:
+            UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
+                leaves room for one.
+        """
+
+    @abstractmethod
+    def all_asked(self, split: Split, test: Tokens) -> WritingTest:
+        """Return every prompt of the test part, not scored yet; none where a task has none."""
+
+    def encode_parts(
+        self, split: Split, reader: "Base | Answering", limit: int, config: "Config"
+    ) -> "WritingParts":
+        """Return the split's token ids and masks.
+
+        Args:
+            split: The examples.
+            reader: The model that will read them, with its tokenizer.
+            limit: Tokens of a sequence at most.
+            config: The settings.
+
+        Raises:
+            UserError: The tokenizer is not the model's, nothing is left to train on, or the
+                template hides what is.
+        """
+        parts = {
+            "training": split.train,
+            "validation": split.validation,
+            "test": split.test,
+        }
+        encoded = {}
+        for name, part in parts.items():
+            encoded[name] = self.encode(part, reader.tokenizer, limit, config.data.too_long)
+            check_ids(reader.model, encoded[name].ids)
+            if not len(encoded[name]):
+                raise UserError(
+                    f"no {name} example is left within {limit} tokens",
+                    "set a longer data.max_length",
+                )
+        return WritingParts(*encoded.values())
+
+    def check_space(self, space: Mapping[str, Any]) -> None:
+        """See `Task.check_space`."""
+        lengths = [name for name in space if name.startswith("data.") or name == "model.name"]
+        if lengths:
+            raise UserError(
+                f"{', '.join(lengths)} cannot be searched for written answers: the losses of other "
+                "tokens do not compare",
+                "leave it out of search.space",
+            )
+
+    def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
+        """See `Task.fit`."""
+        from tailorbird.tasks.fit_writing import WritingFit
+
+        return WritingFit(self, job, scored=scored)
+
+    def settings(self, config: "Config", method: "Method", split: Split) -> "Settings":
+        """See `Task.settings`."""
+        from tailorbird.models.load import hidden_size
+        from tailorbird.train.settings import resolve_writing
+
+        return resolve_writing(config, method, len(split.train), hidden_size(config.model))
+
+    @property
+    def judged_by(self) -> str:
+        """Validations are judged by the loss: answers would take too long to write."""
+        return "loss"
+
+    def headline(self, places: Places) -> str:
+        """Return what the arms were scored by: it depends on what the answers are like."""
+        for folders in places.values():
+            return read_task(folders[0]).headline
+        return self.spec.headline
+
+    def answered(self, places: Places) -> int:
+        """See `Task.answered`."""
+        first = next(iter(places.values()), None)
+        return len(first[0].read_rows(PREDICTIONS)) if first else 0
+
+    def on_validation(self, report: ArmReport) -> tuple[float, float]:
+        """See `Task.on_validation`."""
+        return -report.validation["loss"].value, report.validation["accuracy"].value
+
+    def join(
+        self, report: ArmReport, reports: Sequence[ArmReport], folders: Sequence[RunFolder],
+        split: Split,
+    ) -> ArmReport:  # fmt: skip
+        """See `Task.join`."""
+        values = [load_values(folder) for folder in folders]
+        stacked = {name: np.stack([each[name] for each in values]) for name in values[0]}
+        means = {
+            name: sum(each.validation[name].value for each in reports) / len(reports)
+            for name in report.validation
+        }
+        validation = {n: replace(s, value=means[n]) for n, s in report.validation.items()}
+        places = {report.name: folders}
+        groups = self.outcomes(places, split, self.headline(places)).groups
+        return replace(report, validation=validation, test=test_scores(stacked, groups))
+
+    def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
+        """See `Task.outcomes`."""
+        values = {
+            name: np.stack([headline_values(load_values(folder), headline) for folder in folders])
+            for name, folders in places.items()
+        }
+        count = next((each.shape[1] for each in values.values()), 0)
+        if count == len(split.test):
+            return Outcomes(values, group_ids(split.test))
+        by_row = {example.row: example for example in split.test}
+        rows = [line["row"] for line in next(iter(places.values()))[0].read_rows(PREDICTIONS)]
+        own = [by_row[row] for row in rows] if len(rows) == count else []
+        return Outcomes(values, group_ids(own))
+
+    def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
+        """See `Task.reload_check`: first questions are answered, first answers read again."""
+        saved = read_task(folder).check
+        examples = {example.row: example for example in split.test}
+        again = predictor.check([examples[row] for row in saved.rows])
+        difference = 0.0
+        if not predictor.shows_examples:
+            difference = self._difference_in_losses(predictor.answering, folder, split)
+        changed = sum(a != b for a, b in zip(again, saved.texts, strict=True))
+        why = f"{changed} answers changed" if changed else ""
+        identical = difference <= _ROUNDING and not changed
+        return ReloadCheck(identical, len(saved.texts), difference, why)
+
+    def _difference_in_losses(self, answering: Answering, folder: RunFolder, split: Split) -> float:
+        """Return by how much losses of test sequences differ from those saved, per token."""
+        tokenizer, too_long = answering.tokenizer, answering.config.data.too_long
+        tokens = self.encode(split.test, tokenizer, answering.limit, too_long)
+        first = tokens.take(np.arange(min(ANSWERED_AGAIN, len(tokens))))
+        again, saved = answering.losses(first), load_values(folder)
+        differences = np.abs(again.loss_sums - saved["test/loss_sums"][: len(first)])
+        return float((differences / np.maximum(1, again.counts)).max())
+
+
+@dataclass(frozen=True)
+class WritingParts:
+    """The split as token ids."""
+
+    train: Tokens
+    validation: Tokens
+    test: Tokens
+
+    @property
+    def notes(self) -> list[str]:
+        """What was cut, dropped or odd in the training part, in words."""
+        return [finding.message for finding in self.train.findings]

@@ -1,0 +1,222 @@
+"""Batches of many requests: what is computed together, what is refused, what a failure costs."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tailorbird.errors import UserError
+from tailorbird.serve.batch_queue import Lane, LaneJob, Room, cut
+from tailorbird.serve.error_responses import RequestFault
+from tailorbird.serve.metrics import Metrics
+
+
+def lane_of(compute: Callable[[list[Any]], Any], **room: Any) -> Lane:
+    return Lane("small", compute, Room(**({"inputs": 64, "tokens": 4096, "batch_tokens": 32,
+                                           "stall_seconds": 5.0} | room)), Metrics())  # fmt: skip
+
+
+class Recorder:
+    """Doubles numbers, remembers its batches, and waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.begun = threading.Event()
+
+    def __call__(self, inputs: list[int]) -> list[int]:
+        self.batches.append(list(inputs))
+        self.begun.set()
+        assert self.open.wait(10)
+        return [2 * x for x in inputs]
+
+
+def test_batches_fit_the_budget_and_hold_like_lengths() -> None:
+    lengths = [3, 100, 5, 4, 30, 6, 29, 1]
+    job = LaneJob(range(8), lengths, 0.0, lambda error: None)
+    batches = [[lengths[i] for _, i in batch] for batch in cut([(job, i) for i in range(8)], 32)]
+    # 100 is over the budget: alone. 5 x 6 = 30 fits, 6 with them (36) would not.
+    assert batches == [[1, 3, 4, 5, 6], [29], [30], [100]]
+    assert all(len(batch) * max(batch) <= 32 or len(batch) == 1 for batch in batches)
+
+
+def test_requests_that_wait_are_computed_together_and_answered_apart() -> None:
+    work = Recorder()
+    lane = lane_of(work)
+
+    async def ask() -> list[list[int]]:
+        work.open.clear()
+        first = asyncio.create_task(lane.run([1], [1], 10))
+        await asyncio.to_thread(work.begun.wait, 5)
+        others = [asyncio.create_task(lane.run([n, n + 10], [2, 2], 10)) for n in (2, 3, 4)]
+        await asyncio.sleep(0.05)
+        work.open.set()
+        return list(await asyncio.gather(first, *others))
+
+    assert asyncio.run(ask()) == [[2], [4, 24], [6, 26], [8, 28]]
+    assert work.batches[0] == [1]
+    assert sorted(work.batches[1]) == [2, 3, 4, 12, 13, 14]
+    assert lane.waiting == 0
+
+
+def test_too_much_is_refused_with_the_time_to_wait_and_a_large_request_runs_alone() -> None:
+    work = Recorder()
+    lane = lane_of(work, inputs=3, tokens=10)
+
+    async def ask() -> RequestFault:
+        assert await lane.run([5], [1000], 10) == [10]  # nothing else waited
+        work.open.clear()
+        work.begun.clear()
+        first = asyncio.create_task(lane.run([1], [1], 10))
+        await asyncio.to_thread(work.begun.wait, 5)
+        second = asyncio.create_task(lane.run([2, 3], [4, 4], 10))
+        await asyncio.sleep(0.02)
+        with pytest.raises(RequestFault) as by_tokens:
+            await lane.run([6], [8], 10)
+        with pytest.raises(RequestFault) as by_count:
+            await lane.run([6, 7], [1, 1], 10)
+        work.open.set()
+        assert await first == [2] and await second == [4, 6]
+        assert by_tokens.value.status == 429
+        return by_count.value
+
+    refusal = asyncio.run(ask())
+    assert refusal.status == 429
+    assert int(refusal.headers["retry-after"]) >= 1
+    assert int(refusal.headers["retry-after-ms"]) > 0
+    assert lane.waiting == 0
+
+
+def test_who_leaves_takes_their_texts_out_of_the_queue() -> None:
+    work = Recorder()
+    lane = lane_of(work)
+
+    async def ask() -> None:
+        work.open.clear()
+        first = asyncio.create_task(lane.run([1], [1], 10))
+        await asyncio.to_thread(work.begun.wait, 5)
+        leaving = [asyncio.create_task(lane.run([n], [1], 10)) for n in range(20, 30)]
+        staying = asyncio.create_task(lane.run([3], [1], 10))
+        await asyncio.sleep(0.02)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        assert lane.waiting == 2
+        work.open.set()
+        assert await staying == [6] and await first == [2]
+
+    asyncio.run(ask())
+    assert work.batches == [[1], [3]]
+
+
+def test_a_request_that_takes_too_long_is_given_up() -> None:
+    work = Recorder()
+    work.open.clear()
+    lane = lane_of(work)
+    with pytest.raises(RequestFault) as late:
+        asyncio.run(lane.run([1], [1], 0.05))
+    work.open.set()
+    assert late.value.status == 504
+    assert late.value.headers == {"x-should-retry": "false"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("canary words"), 500),
+        (MemoryError(), 503),
+        (RuntimeError("CUDA out of memory. canary words"), 503),
+        (UserError("a pair is needed", "give both"), 400),
+    ],
+)
+def test_a_batch_that_fails_costs_that_batch_alone(
+    error: Exception, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(inputs: list[int]) -> list[int]:
+        if 13 in inputs:
+            raise error
+        return inputs
+
+    lane = lane_of(work)
+
+    async def ask() -> RequestFault:
+        with pytest.raises(RequestFault) as failed:
+            await lane.run([13], [1], 10)
+        assert await lane.run([1], [1], 10) == [1]
+        return failed.value
+
+    fault = asyncio.run(ask())
+    assert fault.status == status
+    assert "canary" not in str(fault.body()) + capsys.readouterr().err
+
+
+def test_a_frozen_worker_is_replaced_and_says_so_until_the_next_success() -> None:
+    frozen = threading.Event()
+
+    def work(inputs: list[int]) -> list[int]:
+        if inputs == [13]:
+            frozen.wait(20)
+        return inputs
+
+    lane = lane_of(work, stall_seconds=0.05)
+    lane.rate = 1e9
+
+    async def ask() -> RequestFault:
+        lost = asyncio.create_task(lane.run([13], [1], 10))
+        await asyncio.sleep(0.15)
+        behind = asyncio.create_task(lane.run([2], [1], 10))
+        lane.watch()
+        assert not lane.healthy
+        with pytest.raises(RequestFault) as failed:
+            await lost
+        assert await behind == [2]
+        return failed.value
+
+    fault = asyncio.run(ask())
+    frozen.set()
+    assert fault.status == 503 and "retry-after" in fault.headers
+    assert lane.healthy
+
+
+def test_what_was_taken_is_computed_after_closing_and_nothing_more_is_taken() -> None:
+    work = Recorder()
+    lane = lane_of(work)
+
+    async def ask() -> tuple[list[int], RequestFault]:
+        work.open.clear()
+        taken = [asyncio.create_task(lane.run([n], [1], 10)) for n in (1, 2)]
+        await asyncio.to_thread(work.begun.wait, 5)
+        lane.close()
+        with pytest.raises(RequestFault) as refused:
+            await lane.run([3], [1], 10)
+        work.open.set()
+        return [row[0] for row in await asyncio.gather(*taken)], refused.value
+
+    answers, refusal = asyncio.run(ask())
+    assert answers == [2, 4]
+    assert refusal.status == 503
+    lane._thread.join(5)
+    assert not lane._thread.is_alive()
+
+
+def test_no_text_waits_longer_than_those_looked_at_with_it() -> None:
+    """A long text is not passed by for ever by short ones that come later."""
+    done: list[int] = []
+
+    def work(inputs: list[int]) -> list[int]:
+        time.sleep(0.001)
+        done.extend(inputs)
+        return inputs
+
+    lane = lane_of(work, inputs=1000, tokens=10**6)
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(lane.run([n], [30 if n == 5 else 1], 10)) for n in range(600)]
+        await asyncio.gather(*tasks)
+
+    asyncio.run(ask())
+    assert done.index(5) < 5 + 2 * 256

@@ -1,0 +1,284 @@
+"""Two processes that train together learn what one learns, and agree on when to stop."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tiny
+from tailorbird.config import Config
+from tailorbird.errors import Interrupted, ProcessLost, UserError
+from tailorbird.methods.base import trained_parameters
+from tailorbird.records import Example, Message, Split
+from tailorbird.runs.folder import CHECKPOINTS, JOURNAL, RunFolder
+from tailorbird.tasks import get_task
+from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.train import launch, loop
+from tailorbird.train.distributed import ALONE, RankGroup
+
+# Two processes wait for each other at every step, and on busy cores for all others as well.
+pytestmark = pytest.mark.timeout(900)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "adapter": {"bottleneck": 4},
+    "lora": {"rank": 2, "dropout": 0},
+    "qlora": {"rank": 2, "dropout": 0},
+    "prompt": {"virtual_tokens": 5},
+}
+MakeFit = Callable[..., Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended_crew() -> Iterator[None]:
+    yield
+    launch._crew.close()
+
+
+def labels() -> Split:
+    rows = tuple(Example(text, label, row=i) for i, (text, label) in enumerate(tiny.rows()))
+    return Split(rows[:44], rows[44:52], rows[52:], tiny.LABELS)
+
+
+def words() -> Split:
+    """Answers of 1 to 12 words to prompts of several lengths."""
+    rows = []
+    for i, (text, label) in enumerate(tiny.rows()):
+        answer = " ".join([label] * (1 + i % 12))
+        turns = (Message("user", text), Message("assistant", answer))
+        rows.append(Example(text, answer, row=i, messages=turns))
+    parts = (tuple(rows[:44]), tuple(rows[44:52]), tuple(rows[52:]))
+    return Split(*parts, labels=(), task="generation")
+
+
+@pytest.fixture
+def make_fit(models: Any, tmp_path: Path) -> MakeFit:
+    """Return a function that makes a model and its data, ready to be trained."""
+
+    def make(
+        method: str, writes: bool = False, processes: int = 1, resume: bool = False, **train: Any
+    ) -> Any:
+        config = Config.model_validate(
+            {
+                "model": {
+                    "name": str(models("llama" if writes else "bert")),
+                    "device": "cpu",
+                    "precision": "fp32",
+                },
+                "method": {"name": method} | OPTIONS[method],
+                "data": {"max_length": 48},
+                # 44 examples in batches of 9: the last of an epoch holds 8, and ranks differ.
+                "train": {
+                    "epochs": 4, "batch_size": 9, "micro_batch_size": 2, "dropout": 0,
+                    "tensorboard": False, "optimizer": "sgd", "learning_rate": 0.01,
+                    "processes": processes, "check_memory": False,
+                } | train,
+            }
+        )  # fmt: skip
+        split = words() if writes else labels()
+        folder = RunFolder(tmp_path / f"{processes}")
+        folder.path.mkdir(exist_ok=True)
+        job = ArmJob(method, config, split, folder, resume=resume)
+        return get_task(split.task).fit(job, scored=False)
+
+    return make
+
+
+def weights(fit: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in trained_parameters(fit.model)}
+
+
+def check_same(make_fit: MakeFit, method: str, writes: bool) -> None:
+    alone, both = make_fit(method, writes), make_fit(method, writes, processes=2)
+    start = weights(alone)
+    first, second = alone.train(), both.train()
+    assert first.steps == second.steps == 20
+    assert "trained by 2 processes together" in second.notes
+    expected = weights(alone)
+    assert any(not torch.equal(start[name], expected[name]) for name in start)
+    for name, value in weights(both).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
+    losses = [
+        [row["loss"] for row in fit.job.folder.read_rows(JOURNAL) if row["event"] == "step"]
+        for fit in (alone, both)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert [p.validation_loss for p in second.curve] == pytest.approx(
+        [p.validation_loss for p in first.curve], abs=1e-5
+    )
+
+
+def test_two_ranks_learn_what_one_learns(make_fit: MakeFit) -> None:
+    """Of written answers; a run that goes on, below, is of labels."""
+    check_same(make_fit, "lora", writes=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", [False, True], ids=["labels", "written"])
+@pytest.mark.parametrize("method", OPTIONS)
+def test_all_methods_learn_the_same_on_two_ranks(
+    make_fit: MakeFit, method: str, writes: bool
+) -> None:
+    check_same(make_fit, method, writes)
+
+
+def _pressing(fit: Any, number: int) -> None:
+    """Press Ctrl-C, for this process alone, in a validation."""
+    own, count = fit.validate, 0
+
+    def validate(model: nn.Module) -> tuple[float, float]:
+        nonlocal count
+        count += 1
+        if count == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        result: tuple[float, float] = own(model)
+        return result
+
+    fit.validate = validate
+
+
+@pytest.mark.parametrize("after", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_of_two_ranks_goes_on_with_another_number(
+    make_fit: MakeFit, after: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = make_fit("lora", optimizer="adamw", learning_rate=1e-3)
+    alone.train()
+    both = make_fit("lora", processes=2, optimizer="adamw", learning_rate=1e-3)
+    _pressing(both, 2)
+    with pytest.raises(Interrupted, match="after step 6 of 20"):
+        both.train()
+    fresh = make_fit("lora", processes=2, optimizer="adamw", learning_rate=1e-3, resume=True)
+    train = fresh.job.config.train.model_copy(update={"processes": after})
+    fresh.job = replace(fresh.job, config=fresh.job.config.model_copy(update={"train": train}))
+    with pytest.MonkeyPatch.context() as patch:
+        if after == 1:  # the ranks of this module stay for its other tests
+            patch.setattr(launch, "_crew", launch.Crew())
+        assert fresh.train().steps == 20
+    told = capsys.readouterr().err
+    assert "going on after step 6" in told
+    assert ("begun with 2 processes, going on with 1" in told) == (after == 1)
+    expected = weights(alone)
+    for name, value in weights(fresh).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_ends_the_run_with_its_name_and_a_checkpoint(
+    make_fit: MakeFit,
+) -> None:
+    both = make_fit("lora", processes=2, checkpoint_every=1)
+    own = both.validate
+
+    def validate(model: nn.Module) -> tuple[float, float]:
+        launch._crew._started[0].kill()
+        result: tuple[float, float] = own(model)
+        return result
+
+    both.validate = validate
+    with pytest.raises(ProcessLost, match="process 1 of 2 ended with signal 9") as caught:
+        both.train()
+    assert "--resume" in caught.value.fix
+    assert [p.name for p in both.job.folder.file(CHECKPOINTS).glob("step-*")]
+    again = make_fit("lora", processes=2, checkpoint_every=1, resume=True)
+    assert again.train().steps == 20, "with a new process in its place"
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_on_one_rank_halves_on_all(make_fit: MakeFit) -> None:
+    alone, both = make_fit("full"), make_fit("full", processes=2)
+    alone.train()
+    work = both.work()
+    kind = type(work)
+    own, sizes = kind.loss_sum, []
+
+    def tight(self: Any, model: Any, indices: np.ndarray) -> torch.Tensor:
+        if len(indices) > 1:
+            raise MemoryError
+        sizes.append(len(indices))
+        return own(self, model, indices)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "loss_sum", tight)
+        trained = both.train()
+    assert set(sizes) == {1}
+    assert any("1/2" in note for note in trained.notes)
+    for name, value in weights(both).items():
+        torch.testing.assert_close(value, weights(alone)[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_ranks_with_other_data_are_told(make_fit: MakeFit) -> None:
+    """What a launcher's ranks could differ in: here the leader changes its data on the way."""
+    both = make_fit("lora", processes=2)
+    split = both.job.split
+    both.job = replace(both.job, split=replace(split, train=split.train[1:]))
+    with pytest.raises(UserError, match="process 1 has another data than process 0"):
+        both.train()
+
+
+def test_one_rank_is_all_there_is() -> None:
+    assert ALONE.leads and ALONE.share(3) == 3 and ALONE.gather("a") == ["a"]
+    batch = np.arange(7)
+    parts = [RankGroup(3, i).share_of(batch).tolist() for i in range(3)]
+    assert sorted(sum(parts, [])) == batch.tolist()
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.full((2,), 3.0)
+    ALONE.sum_gradients([parameter])
+    assert parameter.grad.tolist() == [3, 3]
+    with pytest.raises(ZeroDivisionError):
+        ALONE.gather_numbers([1.0], ZeroDivisionError())
+
+
+@pytest.mark.slow
+def test_deadlines_are_the_leaders(make_fit: MakeFit) -> None:
+    from tailorbird.errors import OverBudget
+
+    both = make_fit("lora", processes=2, epochs=400)
+    both.job = replace(both.job, deadline=time.monotonic() + 1)
+    with pytest.raises(OverBudget):
+        both.train()
+    assert loop.plan_steps(both._loop_job(both.work(), ALONE))[0] == 2000
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            ({"version of torch": "2.0"}, ""),
+            "process 1 has another version of torch than process 0",
+        ),
+        ((None, "no model is there"), "process 1 of 2 cannot begin: no model is there"),
+        (({"version of torch": "2.1"}, ""), ""),
+    ],
+)
+def test_what_ranks_must_share_is_compared(
+    other: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RankGroup, "gather", lambda _, own: [own, other])
+    if not words:
+        RankGroup(2, 0).agree({"version of torch": "2.1"})
+        return
+    with pytest.raises(UserError, match=words):
+        RankGroup(2, 0).agree({"version of torch": "2.1"})
+
+
+def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        for name, value in {
+            "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"cannot join the others at 127.0.0.1:{port}") as told:
+            launch.Crew().join()
+    assert "--master-port" in told.value.fix
