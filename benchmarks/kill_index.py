@@ -330,8 +330,8 @@ def _sync(kb: Any, disk: dict[str, int | None], tell: Tell) -> None:
 
 def look(folder: Path, tell: Tell) -> None:
     """Tell what verifies, and the versions that readers see, as JSON."""
-    from tailorbird.flows.index_maintenance import verify
     from tailorbird.knowledge.base import KnowledgeFolder
+    from tailorbird.knowledge.maintenance import verify
     from tests_knowledge import load, versions
 
     with KnowledgeFolder(folder, None, load) as kb:

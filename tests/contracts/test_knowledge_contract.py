@@ -18,9 +18,9 @@ from stores import STORES, place_of
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, remove
-from tailorbird.flows.index_maintenance import move_to, stats, verify
 from tailorbird.knowledge import write
 from tailorbird.knowledge.base import KnowledgeFolder
+from tailorbird.knowledge.maintenance import move_to, stats, verify
 from tests_knowledge import document, load, versions
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)

@@ -10,8 +10,7 @@ import pytest
 from small_knowledge import SmallKnowledge
 from tailorbird.config import load_config
 from tailorbird.errors import UserError
-from tailorbird.flows.evaluate_answers import score_one
-from tailorbird.flows.evaluate_retrieval import Files, judge, judge_open
+from tailorbird.flows.evaluate_retrieval import Files, judge, judge_open, score_one
 from tailorbird.metrics.ranking import ndcg
 from tailorbird.rag.retrieval_analysis import Names, failures
 from tailorbird.records import Answer, Citation, Claim, Question

@@ -20,9 +20,9 @@ from tailorbird.config.knowledge import IndexConfig, RetrieveConfig
 from tailorbird.documents.chunk import contextual_text
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
-from tailorbird.flows.index_maintenance import verify
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import text_hash
+from tailorbird.knowledge.maintenance import verify
 from tailorbird.rag.retrieve import Retriever
 from tests_knowledge import WordVectors, document, load, versions
 

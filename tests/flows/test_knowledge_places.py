@@ -11,9 +11,9 @@ import pytest
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents, index, remove
-from tailorbird.flows.index_maintenance import verify
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.ledger import Ledger
+from tailorbird.knowledge.maintenance import verify
 from tailorbird.knowledge.sqlite import connect
 from tests_knowledge import document, load
 

@@ -15,8 +15,8 @@ from tailorbird.config import Config
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.errors import UserError
 from tailorbird.flows.index import add_documents
-from tailorbird.flows.index_maintenance import move_to, verify
 from tailorbird.knowledge.base import KnowledgeFolder
+from tailorbird.knowledge.maintenance import move_to, verify
 from tailorbird.knowledge.pgvector import PostgresStore
 from tailorbird.knowledge.postgres import Server
 from tests_knowledge import document, load, versions

@@ -10,8 +10,8 @@ from sklearn import metrics
 
 from tailorbird.arms import get_arm
 from tailorbird.config import load_config
-from tailorbird.flows.cross_validation import run_folds
 from tailorbird.flows.prepare import Prepared
+from tailorbird.flows.tune import run_folds
 from tailorbird.records import ArmReport, Example, Split, Target
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks import head_task

@@ -51,7 +51,8 @@ def index(
     Example: `tailor index docs/ --store KB`
     """
     from tailorbird.errors import UserError
-    from tailorbird.flows import index as flow, index_maintenance
+    from tailorbird.flows import index as flow
+    from tailorbird.knowledge import maintenance
     from tailorbird.knowledge.base import KnowledgeFolder
 
     if not store:
@@ -70,7 +71,7 @@ def index(
             result["indexed"] = flow.index(kb, paths, _settings(kb, own), sync).to_json()
         result |= _look(kb, list_, stats, verify)
         if move_to:
-            result["moved"] = index_maintenance.move_to(kb, move_to)
+            result["moved"] = maintenance.move_to(kb, move_to)
     print(terminal.as_json(result)) if json else show_index(result)
     if not result.get("verified", {}).get("ok", True):
         raise typer.Exit(1)
@@ -79,30 +80,31 @@ def index(
 def _change(
     kb: Any, repair: bool, rollback: bool, embedder: str | None, remove: list[str] | None
 ) -> dict[str, Any]:
-    from tailorbird.flows import index as flow, index_maintenance
+    from tailorbird.flows import index as flow
+    from tailorbird.knowledge import maintenance
 
     result: dict[str, Any] = {}
     if repair:
-        result["repaired"] = {"chunks": index_maintenance.repair(kb)}
+        result["repaired"] = {"chunks": maintenance.repair(kb)}
     if rollback:
         result["generation"] = kb.rollback()
     if embedder and not kb.adopts(embedder):
-        result["generation"] = index_maintenance.change_embedder(kb, embedder)
+        result["generation"] = maintenance.change_embedder(kb, embedder)
     if remove:
         result["removed"] = flow.remove(kb, remove)
     return result
 
 
 def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
-    from tailorbird.flows import index_maintenance
+    from tailorbird.knowledge import maintenance
 
     result: dict[str, Any] = {}
     if list_:
-        result["documents"] = index_maintenance.listed(kb)
+        result["documents"] = maintenance.listed(kb)
     if stats:
-        result["stats"] = index_maintenance.stats(kb)
+        result["stats"] = maintenance.stats(kb)
     if verify:
-        check = index_maintenance.verify(kb)
+        check = maintenance.verify(kb)
         result["verified"] = {
             "ok": not check.problems, "documents": check.documents, "chunks": check.chunks,
             "problems": check.problems,

@@ -33,7 +33,7 @@ def make_writer(config: Config) -> Writes | None:
 
         return Endpoint(ask.endpoint, ask)
     if ask.model:
-        from tailorbird.flows.local_writer import open_writer
+        from tailorbird.arms.local_writer import open_writer
 
         return open_writer(ask.model, config)
     return None

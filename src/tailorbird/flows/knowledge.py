@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.config import load_config
 from tailorbird.documents.read_result import document_digest
 from tailorbird.errors import Faults, UserError, check_utf8, did_you_mean
-from tailorbird.flows import index as indexing, index_maintenance
+from tailorbird.flows import index as indexing
+from tailorbird.knowledge import maintenance
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.records import Answer, Document, Passage
 
@@ -149,13 +150,13 @@ class KnowledgeBase:
             conversation.history.clear()
         return conversation.ask(question, where, k)
 
-    def verify(self) -> index_maintenance.Verified:
+    def verify(self) -> maintenance.Verified:
         """Check that nothing is lost, half or damaged; `problems` is empty when all is well."""
-        return index_maintenance.verify(self.store)
+        return maintenance.verify(self.store)
 
     def documents(self) -> list[dict[str, Any]]:
         """Return every document: source, title, chunks, digest."""
-        return index_maintenance.listed(self.store)
+        return maintenance.listed(self.store)
 
     def _kept_settings(self) -> Any:
         given = self.config.index

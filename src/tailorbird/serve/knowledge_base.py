@@ -103,7 +103,7 @@ class ServedStore:
     @property
     def writer(self) -> Any:
         """The model on this machine that writes its answers; None where there is none."""
-        from tailorbird.flows.local_writer import LocalWriter
+        from tailorbird.arms.local_writer import LocalWriter
 
         writer = self._answerer.writer
         return writer if isinstance(writer, LocalWriter) else None
@@ -185,7 +185,7 @@ class ServedStore:
 
     def documents(self) -> list[dict[str, Any]]:
         """Return every document: source, title, chunks, digest."""
-        from tailorbird.flows.index_maintenance import listed
+        from tailorbird.knowledge.maintenance import listed
 
         with self._writing:
             return listed(self._kb)

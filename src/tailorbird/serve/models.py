@@ -179,7 +179,7 @@ def open_model(name: str, config: Config, weights: SharedWeights) -> WritingMode
     Raises:
         UserError: It cannot be had.
     """
-    from tailorbird.flows.local_writer import open_writer
+    from tailorbird.arms.local_writer import open_writer
     from tailorbird.models.builtin import resolve
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
