@@ -8,6 +8,7 @@ import typer
 
 from tailorbird import log, terminal
 from tailorbird.cli import options
+from tailorbird.cli.flags import make_config
 from tailorbird.cli.show_answer import show_answer, show_passages
 from tailorbird.errors import UserError
 
@@ -50,7 +51,7 @@ def ask(
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     flags = {"ask.model": model, "ask.endpoint": endpoint, "retrieve.k": k}
-    settled = options.make_config(config, settings, flags)
+    settled = make_config(config, settings, flags)
     from tailorbird.flows.ask import open_answerer
     from tailorbird.rag.answerer import Conversation
 

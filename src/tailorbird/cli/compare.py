@@ -6,19 +6,15 @@ import typer
 
 from tailorbird.arms import names_in_words
 from tailorbird.cli import options
+from tailorbird.cli.flags import command_line, joined, settings_of
 from tailorbird.cli.show import show_report
 
 
 def compare(
+    *,
     data: options.Data = None,
     model: options.Model = None,
-    test: options.Test = None,
-    validation: options.Validation = None,
-    text: options.Text = None,
-    label: options.Label = None,
-    task: options.Task = None,
-    group: options.Group = None,
-    time: options.Time = None,
+    rows: options.RowOptions,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -54,14 +50,7 @@ def compare(
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None,
     search: options.Search = None,
-    overlap: options.Overlap = None,
-    drop_missing: options.DropMissing = False,
-    output: options.Output = None,
-    resume: options.Resume = False,
-    config: options.ConfigFile = None,
-    settings: options.Settings = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    run: options.RunOptions,
 ) -> None:
     """Run every method and retrieval on your data, on the same split, and say which to use.
 
@@ -72,16 +61,7 @@ def compare(
     - `tailor compare questions.jsonl --store KB --model builtin:smollm2`
     """
     flags = {
-        "data.train": options.joined(data),
-        "data.test": test,
-        "data.validation": validation,
-        "data.text": text,
-        "data.label": label,
-        "data.task": task,
-        "data.group": group,
-        "data.time": time,
-        "data.overlap": overlap,
-        "data.drop_missing": drop_missing,
+        "data.train": joined(data),
         "model.name": model,
         "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
         "compare.seeds": int(seeds) if seeds and seeds.isdecimal() else seeds,
@@ -92,22 +72,21 @@ def compare(
         "questions.changed": changed,
         "compare.jobs": jobs,
         "search.trials": search,
-        "output": output,
     }
-    settled = options.make_config(config, settings, flags)
+    settled = run.make_config(flags | settings_of("data", vars(rows)))
     from tailorbird.flows.questions import asks_questions
     from tailorbird.flows.run_folder import run_folder
 
-    folder, command = run_folder(settled, "compare", resume=resume), options.command_line()
-    if asks_questions(settled, resume):
+    folder, command = run_folder(settled, "compare", resume=run.resume), command_line()
+    if asks_questions(settled, run.resume):
         from tailorbird.flows.questions import compare_questions
         from tailorbird.report.questions import print_questions
 
-        answers = compare_questions(settled, folder, resume=resume, command=command)
-        show_report(answers, json, folder.path, print_questions)
+        answers = compare_questions(settled, folder, resume=run.resume, command=command)
+        show_report(answers, run.json, folder.path, print_questions)
         return
     from tailorbird.flows.compare import compare as flow
     from tailorbird.report.table import print_report
 
-    report = flow(settled, folder, resume=resume, command=command)
-    show_report(report, json, folder.path, print_report)
+    report = flow(settled, folder, resume=run.resume, command=command)
+    show_report(report, run.json, folder.path, print_report)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.flags import command_line, make_config, refuse
 from tailorbird.cli.grade import grade_answers
 from tailorbird.cli.show import show_report
 from tailorbird.errors import UserError
@@ -61,24 +62,24 @@ def evaluate(
     rows = {"text": text, "label": label, "drop_missing": drop_missing, "metric": metric}
     if store is not None:
         rows |= {"trust_remote_code": trust_remote_code}
-        options.refuse({"run": run, "data": data} | rows, "a knowledge base", "leave that out")
+        refuse({"run": run, "data": data} | rows, "a knowledge base", "leave that out")
         if queries is None:
             raise UserError("--store needs questions", "add --queries FILE")
         _judge(store, (queries, qrels, qrels_train), output, settings, json)
         return
     judgements = {"queries": queries, "qrels": qrels, "qrels_train": qrels_train}
-    options.refuse(judgements, "a run", "add --store KB")
+    refuse(judgements, "a run", "add --store KB")
     if run is None:
         raise UserError("there is nothing to evaluate", "give a run folder, or --store KB")
     if grade is not None:
-        options.refuse({"data": data} | rows, "--grade", "leave that out")
+        refuse({"data": data} | rows, "--grade", "leave that out")
         grade_answers(run, grade, json)
         return
     from tailorbird.flows.evaluate import Columns, evaluate as flow
     from tailorbird.report.table import print_report
 
     columns = Columns(text, label, drop_missing, metric)
-    report = flow(run, data, columns, output, options.command_line(), trust=trust_remote_code)
+    report = flow(run, data, columns, output, command_line(), trust=trust_remote_code)
     place = Path(output) if output else (run if data is None else None)
     show_report(report, json, place, print_report)
 
@@ -93,6 +94,6 @@ def _judge(
     from tailorbird.flows.evaluate_retrieval import Files, judge
     from tailorbird.report.retrieval_page import print_judged
 
-    config = options.make_config(None, settings, {"output": output})
-    report = judge(store, Files(*files), config, command=options.command_line())
+    config = make_config(None, settings, {"output": output})
+    report = judge(store, Files(*files), config, command=command_line())
     show_report(report, json, Path(output) if output else None, print_judged)

@@ -7,6 +7,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.cli.flags import make_config
 from tailorbird.cli.show_index import show_index
 
 
@@ -58,7 +59,7 @@ def index(
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     work = paths or remove or list_ or verify or repair or stats or rollback or move_to
-    whole = options.make_config(config, settings, {"index.embedder": embedder})
+    whole = make_config(config, settings, {"index.embedder": embedder})
     own, place = whole.index, whole.knowledge.store
     embedder = own.embedder if "embedder" in own.model_fields_set else None
     if not (work or embedder):

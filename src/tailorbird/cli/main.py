@@ -11,6 +11,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import ask, compare, doctor, evaluate, export, index, plan, predict, serve, tune
+from tailorbird.cli.flags import spread
 from tailorbird.errors import Interrupted, UserError
 from tailorbird.processes import launched
 from tailorbird.version import __version__
@@ -44,7 +45,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
 
 for _module in (compare, tune, plan, evaluate, predict, ask, export, index, serve, doctor):
     _name = _module.__name__.rpartition(".")[2]
-    app.command(_name)(_guarded(getattr(_module, _name)))
+    app.command(_name)(_guarded(spread(getattr(_module, _name))))
 
 
 def _version(version: bool) -> None:

@@ -7,10 +7,12 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.cli.flags import joined
 from tailorbird.config import METHODS
 
 
 def plan(
+    *,
     data: options.Data = None,
     model: Annotated[
         str | None,
@@ -46,17 +48,10 @@ def plan(
     arm: Annotated[
         str | None, typer.Option(help="What --curve trains. Default: probe, or lora for words.")
     ] = None,
-    output: options.Output = None,
-    resume: options.Resume = False,
     text: options.Text = None,
     label: options.Label = None,
     task: options.Task = None,
-    config: options.ConfigFile = None,
-    settings: options.Settings = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the plan as one JSON object.")
-    ] = False,
-    debug: options.Debug = False,
+    run: options.RunOptions,
 ) -> None:
     """Say what will fit, before anything is downloaded or trained.
 
@@ -67,20 +62,18 @@ def plan(
     - `tailor plan train.csv --curve --output FOLDER`
     """
     flags = {
-        "data.train": options.joined(data),
+        "data.train": joined(data),
         "data.text": text,
         "data.label": label,
         "data.task": task,
         "model.name": model,
-        "output": output,
     }
-    asked = options.make_config(config, settings, flags)
     from tailorbird.flows.plan import Wishes, plan as flow
 
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
     wishes = Wishes(names, device, target, time, price_per_hour, curve, arm)
-    made = flow(asked, wishes, resume=resume)
-    if json:
+    made = flow(run.make_config(flags), wishes, resume=run.resume)
+    if run.json:
         print(terminal.as_json(asdict(made)))
     else:
         from tailorbird.report.plan import print_plan

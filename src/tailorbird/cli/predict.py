@@ -8,6 +8,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.cli.flags import refuse
 from tailorbird.cli.show import say_one, write_answers
 
 
@@ -59,7 +60,7 @@ def predict(
     how |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
     writes = flow.writes(run)
     if writes:
-        options.refuse({"pair": pair}, "a run that writes answers", "leave it out")
+        refuse({"pair": pair}, "a run that writes answers", "leave it out")
     if live and writes:
         for piece in flow.stream_answer(run, texts[0], **how):
             print(piece, end="", flush=True)

@@ -6,6 +6,7 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.cli.flags import make_config
 
 
 def serve(
@@ -52,7 +53,7 @@ def serve(
     - `tailor serve keys add laptop --scope admin`
     """
     flags = {"serve.host": host, "serve.port": port, "serve.keys": keys}
-    effective = options.make_config(config, settings, flags)
+    effective = make_config(config, settings, flags)
     if runs and runs[0] == "keys":
         _keys(runs[1:], effective.serve.keys, tuple(scope or ["ask"]), per_minute)
         return

@@ -1,39 +1,38 @@
 """`tailor tune`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tailorbird.cli import options
+from tailorbird.cli.flags import command_line, joined, refuse, settings_of
 from tailorbird.cli.show import show_report
+from tailorbird.config import Config
 from tailorbird.config.method import MethodConfig
+from tailorbird.errors import UserError
 from tailorbird.processes import launched
 
 
 def tune(
+    *,
     data: options.Data = None,
     method: Annotated[
         str | None,
         typer.Option(help=f"{MethodConfig.model_fields['name'].description} Default: lora."),
     ] = None,
     model: options.Model = None,
-    test: options.Test = None,
-    validation: options.Validation = None,
-    text: options.Text = None,
-    label: options.Label = None,
-    task: options.Task = None,
-    group: options.Group = None,
-    time: options.Time = None,
+    rows: options.RowOptions,
     folds: Annotated[
         int | None, typer.Option(help="Cross-validation: this many runs, every row tested once.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     search: options.Search = None,
-    processes: options.Processes = None,
-    overlap: options.Overlap = None,
-    drop_missing: options.DropMissing = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes that train together, each on its part of the cores."),
+    ] = None,
     retriever: Annotated[
         bool, typer.Option("--retriever", help="Tune the embedder of a knowledge base.")
     ] = False,
@@ -46,12 +45,7 @@ def tune(
         typer.Option(help="Judged queries: BEIR's queries.jsonl, or question and source columns."),
     ] = None,
     qrels: Annotated[Path | None, typer.Option(help="BEIR's judgements (TSV).")] = None,
-    output: options.Output = None,
-    resume: options.Resume = False,
-    config: options.ConfigFile = None,
-    settings: options.Settings = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    run: options.RunOptions,
 ) -> None:
     """Train one model with one method, test it, and save it in a standard format.
 
@@ -61,42 +55,50 @@ def tune(
     - `tailor tune chats.jsonl --model MODEL --method qlora`
     - `tailor tune --retriever --store KB --queries QUERIES --qrels QRELS`
     """
-    rows = {
-        "train": options.joined(data),
-        "test": test,
-        "validation": validation,
-        "text": text,
-        "label": label,
-        "task": task,
-        "group": group,
-        "time": time,
-        "folds": folds,
-        "overlap": overlap,
-        "drop_missing": drop_missing,
-    }
+    examples = {"train": joined(data), "folds": folds, **vars(rows)}
     training = {"epochs": epochs, "seed": seed}
-    flags: dict[str, Any] = {"model.name": model, "output": output}
+    judgements = {"queries": queries, "qrels": qrels}
     if retriever or reranker:
         several = {"search": search, "processes": processes or launched() or None}
-        options.refuse(rows | several, "a retriever", "leave that out: see --queries")
-        flags |= {"retriever.method": method}
-        flags |= {f"retriever.{name}": value for name, value in training.items()}
-        settled = options.make_config(config, settings, flags)
-        from tailorbird.cli.tune_retriever import tune_retriever as story
-
-        story(settled, store, queries, qrels, reranker=reranker, resume=resume, as_json=json)
+        refuse(examples | several, "a retriever", "leave that out: see --queries")
+        flags = settings_of("retriever", training | {"method": method})
+        _tune_retriever(run, run.make_config(flags | {"model.name": model}), store, reranker,
+                        **judgements)  # fmt: skip
         return
-    judgements = {"store": store, "queries": queries, "qrels": qrels}
-    options.refuse(judgements, "a model of labelled data", "add --retriever or --reranker")
-    flags |= {"method.name": method, "search.trials": search, "train.processes": processes}
-    flags |= {f"data.{name}": value for name, value in rows.items()}
-    flags |= {f"train.{name}": value for name, value in training.items()}
-    settled = options.make_config(config, settings, flags)
+    refuse(
+        {"store": store} | judgements, "a model of labelled data", "add --retriever or --reranker"
+    )
+    flags = {"model.name": model, "method.name": method, "search.trials": search}
+    flags |= settings_of("data", examples)
+    flags |= settings_of("train", training | {"processes": processes})
+    settled = run.make_config(flags)
     from tailorbird.flows.run_folder import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
     from tailorbird.report.table import print_report
 
-    folder = None if follows() else run_folder(settled, "tune", resume=resume)
-    report = flow(settled, folder, resume=resume, command=options.command_line())
-    show_report(report, json, folder.path if folder else None, print_report)
+    folder = None if follows() else run_folder(settled, "tune", resume=run.resume)
+    report = flow(settled, folder, resume=run.resume, command=command_line())
+    show_report(report, run.json, folder.path if folder else None, print_report)
+
+
+def _tune_retriever(
+    run: options.RunOptions, config: Config, store: Path | None, reranker: bool,
+    *, queries: Path | None, qrels: Path | None,
+) -> None:  # fmt: skip
+    if store is None:
+        raise UserError("which knowledge base is it for?", "add --store KB")
+    if qrels is not None and queries is None:
+        raise UserError("--qrels needs the queries they judge", "add --queries FILE")
+    from tailorbird.flows.publish_retriever import tune_store
+    from tailorbird.flows.run_folder import run_folder
+    from tailorbird.knowledge.base import KnowledgeFolder
+    from tailorbird.report.retriever import print_retriever
+
+    opened = KnowledgeFolder.open(store)
+    folder = run_folder(config, "reranker" if reranker else "retriever", resume=run.resume)
+    report = tune_store(
+        opened, config, queries, qrels, folder,
+        reranker=reranker, resume=run.resume, command=command_line(),
+    )  # fmt: skip
+    show_report(report, run.json, folder.path, print_retriever)
