@@ -270,7 +270,7 @@ def adapters(place: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from tailorbird.data.sources import tutor_folder
+    from tailorbird.data.bundled import tutor_folder
 
     first, folder = place / "lora0", tutor_folder()
     if folder is None:

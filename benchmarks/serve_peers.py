@@ -187,7 +187,7 @@ async def labels(side: Side, texts: Sequence[str], seconds: float, clients: int,
 
 def make_run(place: Path) -> Path:
     """Tune all weights for one epoch, so that there is a plain folder of transformers."""
-    from tailorbird.data.sources import tutor_folder
+    from tailorbird.data.bundled import tutor_folder
 
     run, folder = place / "run", tutor_folder()
     if folder is None:

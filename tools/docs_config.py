@@ -19,7 +19,8 @@ from tailorbird.arms import BEST, TABLE as ARMS
 from tailorbird.arms.questions import TABLE as QUESTION_ARMS
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.schema import Config, Section
-from tailorbird.documents.readers import ARCHIVES, READERS, UNREAD
+from tailorbird.documents.file_kinds import READERS, UNREAD
+from tailorbird.documents.readers import ARCHIVES
 from tailorbird.knowledge.backends import BACKENDS
 from tailorbird.records import TASKS
 
@@ -239,7 +240,7 @@ def _axes() -> str:
         ("store of knowledge bases", "one file in `knowledge/` and a line in "
          "`knowledge/backends.py`", "test_store_contract.py", BACKENDS),
         ("kind of document", "a reader in `documents/`, whose docstring says how it reads, and a "
-         "line in `documents/readers.py`", "", sorted(readers)),
+         "line in `documents/file_kinds.py`", "", sorted(readers)),
     ]  # fmt: skip
     lines = ["| what | where | what it must pass | there are |", "|---|---|---|---|"]
     for what, where, contract, leaves in rows:

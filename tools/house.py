@@ -84,6 +84,10 @@ def imports(name: str) -> frozenset[str]:
             first = node.value.partition(".")[0]
             own = {node.value} if "." in node.value else set()
             reached |= own | {f"{table}.{first}{rest}" for table, rest in tables}
+    # A table may stand in a module beside the one that looks its leaves up.
+    for other in (m for m in reached & set(modules) if tables and m.rpartition(".")[0] == package):
+        texts = [node.value for node in ast.walk(modules[other]) if isinstance(node, ast.Constant)]
+        reached |= {f"{table}.{text}{rest}" for table, rest in tables for text in texts}
     # Of axes whose tables stand to their left the names do not stand here.
     for table, rest in tables:
         reached |= {f"{table}.{leaf}{rest}" for leaf in AXES.get(table.rpartition(".")[2], ())}

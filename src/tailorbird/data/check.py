@@ -71,27 +71,6 @@ def _class_counts(examples: Sequence[Example], task: TaskName) -> Counter[str]:
     return Counter(label for e in examples for label in classes_of(e, task))
 
 
-def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
-    """Return how many texts are longer than the model will read, or None if none is.
-
-    Args:
-        lengths: Tokens of each text.
-        limit: Tokens that are kept.
-    """
-    cut = sum(length > limit for length in lengths)
-    if not cut:
-        return None
-    share = cut / len(lengths)
-    return Finding(
-        "truncation",
-        "warning" if share >= 0.01 else "info",
-        f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
-        f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
-        "limit.",
-        cut,
-    )
-
-
 def _of_classes(split: Split) -> Iterable[Finding]:
     yield from _imbalance(split)
     yield from _rare_classes(split)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.records import Example
+from tailorbird.data.normalise import rows
+from tailorbird.records import Example, Finding
 
 Text = str | tuple[str, ...]
 """What a model reads: a text, or two of them as a pair; where words are labelled, the words."""
@@ -232,3 +233,24 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
             kinds = encoded.segments[index]
             arrays["token_type_ids"][row, : len(kinds)] = kinds
     return arrays
+
+
+def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
+    """Return how many texts are longer than the model will read, or None if none is.
+
+    Args:
+        lengths: Tokens of each text.
+        limit: Tokens that are kept.
+    """
+    cut = sum(length > limit for length in lengths)
+    if not cut:
+        return None
+    share = cut / len(lengths)
+    return Finding(
+        "truncation",
+        "warning" if share >= 0.01 else "info",
+        f"{rows(cut)} of {len(lengths):,} ({100 * share:.1f} %) longer than {limit:,} tokens; "
+        f"the rest is not read. The longest has {max(lengths):,}; data.max_length sets the "
+        "limit.",
+        cut,
+    )

@@ -200,13 +200,3 @@ def _missing(path: Path) -> UserError:
     except OSError as error:
         return UserError(f"{path}: cannot be opened: {error.strerror}", "check the path")
     return UserError(f"{path}: there is no such file{near}", "check the name and the folder")
-
-
-def tutor_folder() -> Path | None:
-    """Return the folder of the bundled example, the debugging tutor."""
-    package = Path(__file__).parent.parent
-    # Installed: inside the package. In a checkout: beside it, where people look for examples.
-    for folder in (package / "bundled" / "tutor", package.parent.parent / "examples" / "tutor"):
-        if folder.is_dir():
-            return folder
-    return None

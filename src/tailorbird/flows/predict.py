@@ -15,7 +15,7 @@ from tailorbird.data.sources import files_of
 from tailorbird.data.split_files import PROSE, TABLES
 from tailorbird.data.table_files import read_table
 from tailorbird.data.textfile import kind_of
-from tailorbird.documents.readers import READERS, UNREAD
+from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS
 from tailorbird.runs.folder import CONFIG, RunFolder

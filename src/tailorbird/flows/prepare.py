@@ -7,9 +7,10 @@ from pathlib import Path
 from tailorbird import log
 from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import DataConfig
+from tailorbird.data.bundled import tutor_folder
 from tailorbird.data.check import check_split
 from tailorbird.data.read import More, read_parts
-from tailorbird.data.sources import Source, tutor_folder
+from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS, Split, has_head

@@ -89,7 +89,7 @@ def fill_example(catalogue: Catalogue) -> None:
     Raises:
         UserError: The example did not come with the installation, or the disk is full.
     """
-    from tailorbird.data.sources import tutor_folder
+    from tailorbird.data.bundled import tutor_folder
     from tailorbird.flows.compare import compare
     from tailorbird.flows.index import index
     from tailorbird.knowledge.base import KnowledgeFolder

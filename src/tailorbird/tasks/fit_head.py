@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.config.losses import loss_name
-from tailorbird.data.check import truncation_finding
-from tailorbird.data.encode import Encoded, as_read
+from tailorbird.data.encode import Encoded, as_read, truncation_finding
 from tailorbird.methods.base import Method
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import Device, peak_memory

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from tailorbird.config import Config
-from tailorbird.data.sources import tutor_folder
+from tailorbird.data.bundled import tutor_folder
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device

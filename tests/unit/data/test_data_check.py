@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 from scipy.sparse import csr_matrix
 
 from tailorbird.data import leaks, near_duplicates
-from tailorbird.data.check import check_split, summarise, truncation_finding
+from tailorbird.data.check import check_split, summarise
+from tailorbird.data.encode import truncation_finding
 from tailorbird.data.near_duplicates import NearTexts
 from tailorbird.data.normalise import shorten, text_key
 from tailorbird.data.read import read_parts

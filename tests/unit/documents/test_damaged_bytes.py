@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from tailorbird.documents.file_kinds import READERS
 from tailorbird.documents.read_result import ReadOptions, Unreadable
-from tailorbird.documents.readers import ARCHIVES, READERS, read_file
+from tailorbird.documents.readers import ARCHIVES, read_file
 
 SECONDS, MEMORY_BYTES = 5, 1 << 30
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
