@@ -40,6 +40,20 @@ def tailor(*arguments: str) -> str:
     return done.stdout
 
 
+def tuned_example(run: Path, method: str, *settings: str) -> Path:
+    """Train a method on the bundled example for one epoch; return the run's folder."""
+    from tailorbird.data.bundled import tutor_folder
+
+    folder = tutor_folder()
+    if folder is None:
+        stop("the bundled example is not installed", "install from a clone")
+    tailor(
+        "tune", str(folder / "train.csv"), "--method", method, "--epochs", "1",
+        "--output", str(run), "--set", "train.tensorboard=false", *settings,
+    )  # fmt: skip
+    return run
+
+
 def stop(problem: str, fix: str) -> NoReturn:
     """End with the exit code of a user's fault."""
     say(f"error: {problem}\n  fix: {fix}")

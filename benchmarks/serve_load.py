@@ -270,16 +270,7 @@ def adapters(place: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from tailorbird.data.bundled import tutor_folder
-
-    first, folder = place / "lora0", tutor_folder()
-    if folder is None:
-        harness.stop("the bundled example is not installed", "install from a clone")
-    harness.tailor(
-        "tune", str(folder / "train.csv"),
-        "--method", "lora", "--epochs", "1", "--set", "train.tensorboard=false",
-        "--output", str(first),
-    )  # fmt: skip
+    first = harness.tuned_example(place / "lora0", "lora")
     runs = [first]
     for number in range(1, 4):
         runs.append(place / f"lora{number}")

@@ -185,21 +185,6 @@ async def labels(side: Side, texts: Sequence[str], seconds: float, clients: int,
     return answered / (time.perf_counter() - began), took
 
 
-def make_run(place: Path) -> Path:
-    """Tune all weights for one epoch, so that there is a plain folder of transformers."""
-    from tailorbird.data.bundled import tutor_folder
-
-    run, folder = place / "run", tutor_folder()
-    if folder is None:
-        harness.stop("the bundled example is not installed", "give a run of full: --run RUN")
-    harness.tailor(
-        "tune", str(folder / "train.csv"),
-        "--method", "full", "--epochs", "1", "--set", "model.precision=fp32",
-        "--set", "train.tensorboard=false", "--output", str(run),
-    )  # fmt: skip
-    return run
-
-
 def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
     """Start every server of labels."""
     folder = place / "plain"
@@ -243,7 +228,9 @@ def classification(options: Any, place: Path) -> dict[str, Any]:
 
     import tailorbird
 
-    run = options.run or make_run(place)
+    run = options.run or harness.tuned_example(
+        place / "run", "full", "--set", "model.precision=fp32"
+    )
     words = Path(__file__).read_text(encoding="utf-8").split()
     texts = make_texts(400, AutoTokenizer.from_pretrained(run / "model"), words)
     predictor = tailorbird.load(run)

@@ -92,7 +92,7 @@ def test_curve_time_and_page(
         (24, ("--curve",), "too few for a learning curve"),
         (60, ("--curve", "--arm", "prob"), "no arm 'prob'.*did you mean 'probe'"),
         (0, ("--curve",), "--curve needs data"),
-        (60, ("--resume",), "--resume needs to know which plan"),
+        (60, ("--resume",), "--resume needs to know which run"),
     ],
 )
 def test_faults_of_a_curve(

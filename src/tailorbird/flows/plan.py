@@ -63,9 +63,7 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
         UserError: Anything wrong with the data, the model, the device or the settings.
     """
     wishes = wishes or Wishes()
-    if config.output is None:
-        if resume:
-            raise UserError("--resume needs to know which plan", "add --output FOLDER")
+    if config.output is None and not resume:
         with tempfile.TemporaryDirectory() as place:
             return _planned(config, wishes, RunFolder(place))
     folder = run_folder(config, "plan", resume=resume)

@@ -46,7 +46,7 @@ def plan_time(
     else:
         return None
     steps = math.ceil(work.rows / settings.batch_size)
-    validations = steps / (settings.evaluate_every or max(1, math.ceil(steps / 2)))
+    validations = steps / settings.steps_between_validations(steps)
     epoch = work.rows * each + validations * work.validation * read
     seconds = epoch * settings.epochs
     plan = TimePlan(method, settings.epochs, epoch, seconds, read, how=how)

@@ -1,6 +1,5 @@
 """One training loop for every method and model, to be read from top to bottom."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -291,7 +290,7 @@ def plan_steps(job: TrainJob) -> tuple[int, int]:
     """Return the number of optimizer steps, and how many lie between validations."""
     per_epoch = len(job.work.batches(job.settings.batch_size, job.settings.seed, 0))
     total = max(1, round(per_epoch * job.settings.epochs))
-    return total, job.settings.evaluate_every or max(1, math.ceil(per_epoch / 2))
+    return total, job.settings.steps_between_validations(per_epoch)
 
 
 def batches_from(step: int, total: int, job: TrainJob) -> Iterator[np.ndarray]:

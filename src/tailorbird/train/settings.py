@@ -35,6 +35,10 @@ class Settings:
     layer_decay: float | None = None
     b_rate_factor: float | None = None
 
+    def steps_between_validations(self, per_epoch: int) -> int:
+        """Return how many steps lie between validations: as is set, or half an epoch."""
+        return self.evaluate_every or max(1, math.ceil(per_epoch / 2))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the report."""
         return asdict(self)
