@@ -190,3 +190,17 @@ def test_one_door_per_third_party(sources: list[Any]) -> None:
 def test_no_room_for_leftovers(sources: list[Any]) -> None:
     places = [source.place.removesuffix(".py") for source in sources]
     assert [place for place in places if NO_ROOMS & set(place.split("/"))] == []
+
+
+def test_no_module_hides_what_its_package_defines(sources: list[Any]) -> None:
+    """An imported module becomes an attribute of its package, over a function of that name."""
+    modules = {source.name for source in sources}
+    hidden = [
+        f"{source.name}.{node.name}"
+        for source in sources
+        if source.place.endswith("__init__.py")
+        for node in source.tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and f"{source.name}.{node.name}" in modules
+    ]
+    assert hidden == []

@@ -25,8 +25,8 @@ from tailorbird.tasks.fit import count_parameters
 
 if TYPE_CHECKING:
     from tailorbird.data.tokens import Tokens
+    from tailorbird.tasks.generative_base import WritingTask
     from tailorbird.tasks.generative_model import Answering
-    from tailorbird.tasks.generative_task import WritingTask
     from tailorbird.tasks.test_set import PromptSet, WritingTest
 
 _KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995

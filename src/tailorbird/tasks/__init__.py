@@ -8,8 +8,8 @@ from tailorbird.records import TASKS, TaskName
 
 if TYPE_CHECKING:
     from tailorbird.tasks.base import Task
-    from tailorbird.tasks.generative_task import WritingTask
-    from tailorbird.tasks.head_task import HeadTask
+    from tailorbird.tasks.generative_base import WritingTask
+    from tailorbird.tasks.head_base import HeadTask
 
 
 @cache

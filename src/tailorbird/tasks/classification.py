@@ -23,7 +23,7 @@ from tailorbird.records import (
     WrongExample,
 )
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.head_task import MOST_ERRORS, HeadTask, Runs
+from tailorbird.tasks.head_base import MOST_ERRORS, HeadTask, Runs
 from tailorbird.tasks.predictions import Prediction, shown_probabilities
 from tailorbird.tasks.scoring import load_probabilities
 

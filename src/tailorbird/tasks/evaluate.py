@@ -20,8 +20,8 @@ from tailorbird.tasks.answer_scoring import Marked, prediction_rows, test_scores
 from tailorbird.tasks.arm_job import WritingFile
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.generated_answers import AnswerScores, samples, score_outputs, worst
-from tailorbird.tasks.generative_task import WritingTask
-from tailorbird.tasks.head_task import HeadTask
+from tailorbird.tasks.generative_base import WritingTask
+from tailorbird.tasks.head_base import HeadTask
 from tailorbird.tasks.scoring import save_predictions, score_arm
 from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
 

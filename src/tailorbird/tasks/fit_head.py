@@ -20,7 +20,7 @@ from tailorbird.tasks.scoring import CHECKED, save_scored
 if TYPE_CHECKING:
     from torch import nn
 
-    from tailorbird.tasks.head_task import HeadTask
+    from tailorbird.tasks.head_base import HeadTask
     from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import Trained
     from tailorbird.train.settings import Settings

@@ -21,8 +21,8 @@ from tailorbird.runs.folder import SHOWN
 from tailorbird.tasks.answer_scoring import score_and_save
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import HEADS, TaskFit, max_length, reading_limit
+from tailorbird.tasks.generative_base import WritingTask
 from tailorbird.tasks.generative_model import Answering, Reference
-from tailorbird.tasks.generative_task import WritingTask
 
 if TYPE_CHECKING:
     from torch import nn

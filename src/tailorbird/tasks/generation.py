@@ -7,7 +7,7 @@ from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
 from tailorbird.records import TASKS, Example, Split
-from tailorbird.tasks.generative_task import WritingParts, WritingTask
+from tailorbird.tasks.generative_base import WritingParts, WritingTask
 from tailorbird.tasks.test_set import (
     WritingTest,
     answer_length,

@@ -20,7 +20,7 @@ from tailorbird.records import (
     Score,
     Target,
 )
-from tailorbird.tasks.head_task import HeadTask, Runs, worst
+from tailorbird.tasks.head_base import HeadTask, Runs, worst
 from tailorbird.tasks.predictions import LabelSet, shown_probabilities
 
 

@@ -21,7 +21,7 @@ from tailorbird.records import (
     Split,
     Target,
 )
-from tailorbird.tasks.head_task import HeadTask, Runs, worst
+from tailorbird.tasks.head_base import HeadTask, Runs, worst
 from tailorbird.tasks.predictions import Value
 
 _MOST_RESIDUALS = 500

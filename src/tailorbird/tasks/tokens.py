@@ -24,7 +24,7 @@ from tailorbird.records import (
     Split,
     Target,
 )
-from tailorbird.tasks.head_task import SMOOTHING, HeadTask, Runs, worst
+from tailorbird.tasks.head_base import SMOOTHING, HeadTask, Runs, worst
 from tailorbird.tasks.predictions import Tagged
 
 if TYPE_CHECKING:
