@@ -30,7 +30,7 @@ from tailorbird.flows.predict import predict_file
 from tailorbird.flows.prepare import prepare
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import Report, TuningSections
-from tailorbird.report.table import print_report
+from tailorbird.report.comparison_table import print_report
 from tailorbird.runs.folder import REPORT, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.train.journal import Journal

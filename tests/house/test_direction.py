@@ -97,7 +97,7 @@ def late():
 if TYPE_CHECKING:
     from tailorbird.records import Score
 """
-    page = next(source for source in sources if source.name == "tailorbird.report.page")
+    page = next(source for source in sources if source.name == "tailorbird.report.comparison_page")
     assert {found.module for found in replace(page, tree=ast.parse(code)).imports()} == {
         "torch.nn",
         "tailorbird.report.plots",

@@ -86,7 +86,7 @@ def compare(
         show_report(answers, run.json, folder.path, print_questions)
         return
     from tailorbird.flows.compare import compare as flow
-    from tailorbird.report.table import print_report
+    from tailorbird.report.comparison_table import print_report
 
     report = flow(settled, folder, resume=run.resume, command=command)
     show_report(report, run.json, folder.path, print_report)

@@ -76,7 +76,7 @@ def evaluate(
         grade_answers(run, grade, json)
         return
     from tailorbird.flows.evaluate import Columns, evaluate as flow
-    from tailorbird.report.table import print_report
+    from tailorbird.report.comparison_table import print_report
 
     columns = Columns(text, label, drop_missing, metric)
     report = flow(run, data, columns, output, command_line(), trust=trust_remote_code)

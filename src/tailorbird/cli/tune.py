@@ -75,7 +75,7 @@ def tune(
     from tailorbird.flows.run_folder import run_folder
     from tailorbird.flows.tune import tune as flow
     from tailorbird.processes import follows
-    from tailorbird.report.table import print_report
+    from tailorbird.report.comparison_table import print_report
 
     folder = None if follows() else run_folder(settled, "tune", resume=run.resume)
     report = flow(settled, folder, resume=run.resume, command=command_line())

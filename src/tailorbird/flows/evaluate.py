@@ -17,7 +17,7 @@ from tailorbird.flows.run_folder import circumstances, write_report
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections
-from tailorbird.report.page import render_page
+from tailorbird.report.comparison_page import render_page
 from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task

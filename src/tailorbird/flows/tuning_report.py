@@ -27,7 +27,7 @@ from tailorbird.records import (
     TuningSections,
 )
 from tailorbird.report.card import model_card
-from tailorbird.report.page import render_page
+from tailorbird.report.comparison_page import render_page
 from tailorbird.runs.folder import (
     CARD,
     ENVIRONMENT,

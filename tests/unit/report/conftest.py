@@ -2,7 +2,7 @@ import pytest
 from sample import sample_report
 
 from tailorbird.records import Report
-from tailorbird.report.page import render_page
+from tailorbird.report.comparison_page import render_page
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from test_report_page import words
 from tailorbird.metrics.verdict import rank_cost
 from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, TuningSections, Verdict
 from tailorbird.report import arms
-from tailorbird.report.page import render_page
+from tailorbird.report.comparison_page import render_page
 
 
 def test_order_is_by_score_with_the_unfinished_last(troubled: Report) -> None:

@@ -18,7 +18,7 @@ from tailorbird.records import (
     WrongExample,
     report_from_json,
 )  # fmt: skip
-from tailorbird.report.page import TEMPLATES, render_page
+from tailorbird.report.comparison_page import TEMPLATES, render_page
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}"

@@ -6,7 +6,7 @@ from rich.console import Console
 from sample_written import written_report
 
 from tailorbird.records import ArmReport, DataSummary, Report, Score, TuningSections, Verdict
-from tailorbird.report.table import print_report, render_table, table_rows
+from tailorbird.report.comparison_table import print_report, render_table, table_rows
 
 
 def shown(report: Report, width: int, **options: object) -> str:

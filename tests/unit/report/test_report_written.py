@@ -21,7 +21,7 @@ from tailorbird.records import (
 )
 from tailorbird.report import answer_samples, captions
 from tailorbird.report.arms import answered, headline_metric, label, score_domain, second_metric
-from tailorbird.report.page import render_page
+from tailorbird.report.comparison_page import render_page
 from tailorbird.report.plots import accuracy_curve
 from tailorbird.report.scatter import cost_scatter
 
