@@ -1,22 +1,28 @@
 """`tailor serve` beside other servers of the same model, in turns on one machine.
 
-    python benchmarks/serve_peers.py --infinity PYTHON --litserve PYTHON [--transformers]
-        [--run RUN] [--writer builtin:tutor] [--rounds 3] [--seconds 6]
+    python benchmarks/serve_peers.py [--infinity PYTHON] [--litserve PYTHON] [--transformers]
+        [--run RUN] [--writer builtin:tutor] [--rounds 5] [--seconds 6] [--texts 400]
+        [--clients 32] [--results FILE]
 
 PYTHON is the interpreter of an environment that has infinity-emb (torch, transformers below 5) or
 litserve; what is not given is left out. All serve the same weights in fp32 with two threads over
 loopback; while one is measured the others are stopped (SIGSTOP). Without --run a model of labels is
 made: builtin:minilm, all weights tuned for one epoch on the bundled example.
 
-classification: texts/s of 32 clients with one text a request and of 8 with 16, texts of 8 to 256
-tokens; p50 of one client. LitServe gets the best of three windows of time for its batches. chat:
-tokens/s of eight streams of 64 tokens each and the time to the first one, beside `transformers
-serve` as it comes and with --continuous-batching. Medians of all rounds are printed.
+classification: texts/s of 32 clients with one text a request and with 16, texts of 8 to 256 tokens,
+beside `predict` on the same texts at once; p50 of one client beside `predict` of one text; p99 and
+p50 at 70 % of the load. LitServe gets the best of three windows of time for its batches, by the
+first round. chat (--transformers): tokens/s of eight streams of 64 tokens each and the time to the
+first one, beside `transformers serve` as it comes and with --continuous-batching.
+
+Every measurement is printed as it is made. With --results they are kept in a file, and the same
+command goes on where it ended. The last line holds the medians of all rounds.
 """
 
 import asyncio
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -34,6 +40,7 @@ import psutil
 from serve_load import Client, make_texts
 
 _THREADS = "2"
+_SINGLES = 60
 _WINDOWS = (0.0, 0.01, 0.05)
 _LITSERVE = """
 import sys
@@ -162,27 +169,132 @@ class Side:
         return {"input": texts} | ({"model": self.model} if self.model else {})
 
 
-async def labels(side: Side, texts: Sequence[str], seconds: float, clients: int, each: int) -> Any:
-    """Return texts/s and the seconds that answers took."""
-    end, answered, took = time.perf_counter() + seconds, 0, []
+class Results:
+    """Measurements as they are made, in a file if one is named.
+
+    Args:
+        path: A line of JSON for each; those that are there are not made again.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        text = path.read_text() if path is not None and path.exists() else ""
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+
+    def missing(self, part: str, names: Sequence[str], turn: int) -> list[str]:
+        """Return the sides that were not measured in a round."""
+        done = {r["side"] for r in self.rows if (r["part"], r["round"]) == (part, turn)}
+        return [name for name in names if name not in done]
+
+    def add(self, part: str, side: str, turn: int, figures: dict[str, float]) -> None:
+        """Keep what was measured of a side in a round."""
+        figures = {name: round(value, 2) for name, value in figures.items()}
+        self.rows.append({"part": part, "side": side, "round": turn, "figures": figures})
+        line = json.dumps(self.rows[-1])
+        harness.say(line)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(f"{line}\n")
+
+    def best_windows(self, names: Sequence[str]) -> list[str]:
+        """Return the sides, of LitServe's windows only the one that was fastest in round 0."""
+        rates = {
+            row["side"]: row["figures"]["texts_s_1"]
+            for row in self.rows
+            if row["round"] == 0 and row["side"].startswith("litserve")
+        }
+        best = max(rates, key=lambda name: rates[name], default="")
+        return [name for name in names if name == best or name not in rates]
+
+    def medians(self, part: str) -> dict[str, dict[str, float]]:
+        """Return each side's medians over all rounds."""
+        values: dict[str, dict[str, list[float]]] = {}
+        for row in self.rows:
+            if row["part"] == part:
+                for name, value in row["figures"].items():
+                    values.setdefault(row["side"], {}).setdefault(name, []).append(value)
+        return {
+            side: {name: round(median(v), 2) for name, v in own.items()}
+            for side, own in values.items()
+        }
+
+
+async def labels(
+    side: Side, texts: Sequence[str], seconds: float, clients: int, each: int = 1,
+    pace: float = 0.0,
+) -> tuple[float, list[float]]:  # fmt: skip
+    """Return texts/s and the seconds that answers took.
+
+    Args:
+        side: Who is asked.
+        texts: What, in turn.
+        seconds: For how long.
+        clients: Connections that ask one request after another.
+        each: Texts of a request.
+        pace: Seconds from a client's request to its next one, on average; 0: as they come.
+    """
+    began, answered, took = time.perf_counter(), 0, []
+    draw = random.Random(7)
 
     async def ask(number: int) -> None:
         nonlocal answered
-        client, at = Client(side.port), number * 97
-        while time.perf_counter() < end:
+        client, at, due = Client(side.port), number * 97, began
+        while time.perf_counter() < began + seconds:
+            if pace:
+                due += draw.expovariate(1 / pace)
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
             batch = [texts[(at + i) % len(texts)] for i in range(each)]
             at += each
-            began = time.perf_counter()
+            start = time.perf_counter()
             status, _, content = await client.post(side.path, side.body(batch))
             if status != 200:
                 harness.stop(f"{side.name} answered {status}", content[:300].decode())
-            took.append(time.perf_counter() - began)
+            took.append(time.perf_counter() - start)
             answered += each
         client.close()
 
-    began = time.perf_counter()
     await asyncio.gather(*(ask(n) for n in range(clients)))
     return answered / (time.perf_counter() - began), took
+
+
+async def singles(side: Side, texts: Sequence[str]) -> float:
+    """Return the median milliseconds of one client that asks for each text once."""
+    client, took = Client(side.port), []
+    for text in texts:
+        start = time.perf_counter()
+        await client.post(side.path, side.body([text]))
+        took.append(time.perf_counter() - start)
+    client.close()
+    return 1000 * median(took)
+
+
+def served(side: Side, texts: Sequence[str], seconds: float, clients: int) -> dict[str, float]:
+    """Return what one server of labels does in one round."""
+    rate, took = asyncio.run(labels(side, texts, seconds, clients))
+    many, _ = asyncio.run(labels(side, texts, seconds, clients, 16))
+    one = asyncio.run(singles(side, texts[:_SINGLES]))
+    pace = clients / (0.7 * rate)
+    _, calm = asyncio.run(labels(side, texts, 2 * seconds, clients, pace=pace))
+    slowest = quantiles(calm, n=100)[98]
+    return {
+        "texts_s_1": rate, "p99_ms_1": 1000 * quantiles(took, n=100)[98], "texts_s_16": many,
+        "p50_ms_one_client": one, "p50_ms_at_70": 1000 * median(calm),
+        "p99_ms_at_70": 1000 * slowest, "p99_over_p50_at_70": slowest / median(calm),
+    }  # fmt: skip
+
+
+def direct(predict: Any, texts: Sequence[str], seconds: float) -> dict[str, float]:
+    """Return what `predict` does in this process in one round."""
+    began, done = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        predict(texts)
+        done += len(texts)
+    rate, took = done / (time.perf_counter() - began), []
+    for text in texts[:_SINGLES]:
+        start = time.perf_counter()
+        predict([text])
+        took.append(time.perf_counter() - start)
+    return {"texts_s": rate, "p50_ms_one_client": 1000 * median(took)}
 
 
 def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
@@ -198,15 +310,9 @@ def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
         port = free_port()
         command = [str(options.infinity.parent / "infinity_emb"), "v2", "--model-id", str(folder)]
         command += [
-            "--engine",
-            "torch",
-            "--device",
-            "cpu",
-            "--dtype",
-            "float32",
-            "--no-bettertransformer",
-        ]
-        command += ["--port", str(port), "--host", "127.0.0.1", "--served-model-name", "run"]
+            "--engine", "torch", "--device", "cpu", "--dtype", "float32", "--no-bettertransformer",
+            "--port", str(port), "--host", "127.0.0.1", "--served-model-name", "run",
+        ]  # fmt: skip
         log = place / "infinity.log"
         sides.append(Side("infinity", command, port, "/classify", "run", "/health", log))
     if options.litserve:
@@ -222,8 +328,8 @@ def label_sides(run: Path, options: Any, place: Path) -> list[Side]:
     return sides
 
 
-def classification(options: Any, place: Path) -> dict[str, Any]:
-    """Return what every server of labels does."""
+def classification(options: Any, place: Path, results: Results) -> None:
+    """Measure every server of labels, and `predict`."""
     from transformers import AutoTokenizer
 
     import tailorbird
@@ -232,46 +338,27 @@ def classification(options: Any, place: Path) -> dict[str, Any]:
         place / "run", "full", "--set", "model.precision=fp32"
     )
     words = Path(__file__).read_text(encoding="utf-8").split()
-    texts = make_texts(400, AutoTokenizer.from_pretrained(run / "model"), words)
+    texts = make_texts(options.texts, AutoTokenizer.from_pretrained(run / "model"), words)
     predictor = tailorbird.load(run)
     predictor.predict(texts[:64])
-    sides = label_sides(run, options, place)
-    rows: dict[str, dict[str, list[float]]] = {}
-
-    def note(name: str, figure: str, value: float) -> None:
-        rows.setdefault(name, {}).setdefault(figure, []).append(value)
-
+    sides = {side.name: side for side in label_sides(run, options, place)}
     try:
-        for side in sides:
-            asyncio.run(labels(side, texts, 2, 8, 1))  # warm
+        for side in sides.values():
+            asyncio.run(labels(side, texts, 2, 8))  # warm
             side.stop()
-        for number in range(options.rounds):
-            harness.say(f"labels: round {number + 1} of {options.rounds}")
-            began, done = time.perf_counter(), 0
-            while time.perf_counter() - began < options.seconds:
-                predictor.predict(texts)
-                done += len(texts)
-            note("direct", "texts_s", done / (time.perf_counter() - began))
-            singles = []
-            for text in texts[:60]:
-                began = time.perf_counter()
-                predictor.predict([text])
-                singles.append(1000 * (time.perf_counter() - began))
-            note("direct", "p50_ms_1", median(singles))
-            for side in sides:
-                side.go_on()
-                rate, took = asyncio.run(labels(side, texts, options.seconds, 32, 1))
-                note(side.name, "texts_s_1", rate)
-                note(side.name, "p99_ms_1", 1000 * quantiles(took, n=100)[98])
-                rate, _ = asyncio.run(labels(side, texts, options.seconds, 8, 16))
-                note(side.name, "texts_s_16", rate)
-                _, took = asyncio.run(labels(side, texts[:60], options.seconds / 2, 1, 1))
-                note(side.name, "p50_ms_1", 1000 * median(took))
-                side.stop()
+        for turn in range(options.rounds):
+            names = ["direct", *(sides if turn == 0 else results.best_windows(list(sides)))]
+            for name in results.missing("classification", names, turn):
+                if name == "direct":
+                    figures = direct(predictor.predict, texts, options.seconds)
+                else:
+                    sides[name].go_on()
+                    figures = served(sides[name], texts, options.seconds, options.clients)
+                    sides[name].stop()
+                results.add("classification", name, turn, figures)
     finally:
-        for side in sides:
+        for side in sides.values():
             side.end()
-    return {name: {f: round(median(v), 2) for f, v in own.items()} for name, own in rows.items()}
 
 
 def chat_sides(options: Any, place: Path) -> list[Side]:
@@ -287,16 +374,8 @@ def chat_sides(options: Any, place: Path) -> list[Side]:
     for name, more in (("transformers", []), ("transformers_batching", ["--continuous-batching"])):
         port = free_port()
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", folder, *more]
-        command += [
-            "--port",
-            str(port),
-            "--host",
-            "127.0.0.1",
-            "--device",
-            "cpu",
-            "--dtype",
-            "float32",
-        ]
+        command += ["--port", str(port), "--host", "127.0.0.1"]
+        command += ["--device", "cpu", "--dtype", "float32"]
         sides.append(Side(name, command, port, path, folder, "/health", place / f"{name}.log"))
     return sides
 
@@ -334,53 +413,45 @@ async def write(side: Side, streams: int) -> tuple[float, list[float]]:
     return written / (time.perf_counter() - began), firsts
 
 
-def chat(options: Any, place: Path) -> dict[str, Any]:
-    """Return what every server that writes does; pieces of text are counted as tokens."""
-    sides = chat_sides(options, place)
-    rates: dict[str, list[float]] = {}
-    firsts: dict[str, list[float]] = {}
+def chat(options: Any, place: Path, results: Results) -> None:
+    """Measure every server that writes; pieces of text are counted as tokens."""
+    sides = {side.name: side for side in chat_sides(options, place)}
     try:
-        for side in sides:
+        for side in sides.values():
             asyncio.run(write(side, 2))
             side.stop()
-        for number in range(options.rounds):
-            harness.say(f"chat: round {number + 1} of {options.rounds}")
-            for side in sides:
-                side.go_on()
-                rate, began = asyncio.run(write(side, 8))
-                rates.setdefault(side.name, []).append(rate)
-                firsts.setdefault(side.name, []).extend(began)
-                side.stop()
+        for turn in range(options.rounds):
+            for name in results.missing("chat", list(sides), turn):
+                sides[name].go_on()
+                rate, firsts = asyncio.run(write(sides[name], 8))
+                sides[name].stop()
+                figures = {"tokens_s_8": rate, "first_p50_ms": 1000 * median(firsts)}
+                figures["first_p95_ms"] = 1000 * quantiles(firsts, n=20, method="inclusive")[18]
+                results.add("chat", name, turn, figures)
     finally:
-        for side in sides:
+        for side in sides.values():
             side.end()
-    return {
-        name: {
-            "tokens_s_8": round(median(values), 1),
-            "first_p95_ms": round(1000 * quantiles(firsts[name], n=20)[18], 1),
-        }
-        for name, values in rates.items()
-    }
 
 
 def main() -> None:
-    """Print one JSON line."""
+    """Print each measurement, and one JSON line of medians."""
     parser = harness.parser(__doc__)
     parser.add_argument("--infinity", type=Path)
     parser.add_argument("--litserve", type=Path)
     parser.add_argument("--transformers", action="store_true")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--writer", default="builtin:tutor")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    result: dict[str, Any] = {}
+    results = Results(options.results)
+    part = "chat" if options.transformers else "classification"
     with tempfile.TemporaryDirectory() as place:
-        if options.infinity or options.litserve or not options.transformers:
-            result["classification"] = classification(options, Path(place))
-        if options.transformers:
-            result["chat"] = {"writer": options.writer} | chat(options, Path(place))
-    harness.emit("serve_peers", result)
+        {"chat": chat, "classification": classification}[part](options, Path(place), results)
+    harness.emit("serve_peers", {part: results.medians(part)})
 
 
 if __name__ == "__main__":

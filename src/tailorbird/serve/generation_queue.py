@@ -6,7 +6,6 @@ takes nothing with them: their row is let go before the next token.
 
 import asyncio
 import contextlib
-import queue
 import threading
 import time
 from collections import deque
@@ -69,17 +68,6 @@ def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
     return AnswerState(text, len(row.tokens), row.ended, done, odds)
 
 
-def _late(row: AnswerRow, seconds: float) -> AnswerState:
-    """Return what is there when the time is over.
-
-    Raises:
-        RequestFault: Nothing is.
-    """
-    if not row.tokens:
-        raise RequestFault(504, f"no answer within {seconds:g} s", code="deadline")
-    return _snapshot(row, done=True)
-
-
 class ChatLane:
     """What waits for one writing model, and the thread that writes.
 
@@ -104,7 +92,7 @@ class ChatLane:
         self._busy = False
         self._generation = self._restarts = 0
         self._closing = False
-        self._seconds = _FIRST_SECONDS
+        self._seconds, self._step = _FIRST_SECONDS, 0.0
         self.healthy = True
         self._start()
 
@@ -131,8 +119,11 @@ class ChatLane:
             with contextlib.suppress(RuntimeError):  # the server ended meanwhile
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        chat = self._begin(prompt, sampling, tell, top)
-        row = chat.row
+        row = make_row(self._model, self._tokenizer, prompt, sampling)
+        row.top = top
+        row.on_token = lambda: tell(_snapshot(row))
+        chat = Chat(row, sampling, tell)
+        self._admit(chat)
         end = loop.time() + seconds
         try:
             while True:
@@ -140,8 +131,10 @@ class ChatLane:
                     async with asyncio.timeout_at(end):
                         piece = await pieces.get()
                 except TimeoutError:
-                    yield _late(row, seconds)
-                    return
+                    if not row.tokens:
+                        why = f"no answer within {seconds:g} s"
+                        raise RequestFault(504, why, code="deadline") from None
+                    piece = _snapshot(row, done=True)
                 if isinstance(piece, BaseException):
                     raise piece
                 yield piece
@@ -163,33 +156,14 @@ class ChatLane:
         self, prompt: np.ndarray, sampling: Sampling, seconds: float
     ) -> Iterator[AnswerState]:
         """Yield the answer as it grows, for a thread that waits; see `write`."""
-        pieces: queue.SimpleQueue[AnswerState | BaseException] = queue.SimpleQueue()
-        end = time.monotonic() + seconds
-        chat = self._begin(prompt, sampling, pieces.put)
-        try:
-            while True:
-                try:
-                    piece = pieces.get(timeout=max(0.0, end - time.monotonic()))
-                except queue.Empty:
-                    piece = _late(chat.row, seconds)
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
-                if piece.done:
-                    return
-        finally:
-            self._withdraw(chat)
 
-    def _begin(
-        self, prompt: np.ndarray, sampling: Sampling,
-        tell: Callable[[AnswerState | BaseException], None], top: int | None = None,
-    ) -> Chat:  # fmt: skip
-        row = make_row(self._model, self._tokenizer, prompt, sampling)
-        row.top = top
-        row.on_token = lambda: tell(_snapshot(row))
-        chat = Chat(row, sampling, tell)
-        self._admit(chat)
-        return chat
+        async def following() -> AnswerState | None:
+            return await anext(pieces, None)
+
+        with asyncio.Runner() as loop:  # its end ends the answer
+            pieces = self.write(prompt, sampling, seconds)
+            while (piece := loop.run(following())) is not None:
+                yield piece
 
     def _admit(self, chat: Chat) -> None:
         limits = self._limits
@@ -237,11 +211,14 @@ class ChatLane:
                 return
             if joining is not None:
                 self._try([joining], partial(together.join, joining.row, joining.sampling))
-            elif not self._try(self._rows, together.step):
+            elif self._try(self._rows, together.step):
+                self._step += _SMOOTHING * (time.monotonic() - self._beat - self._step)
+            else:
                 together = Together(self._model, self._device)
-            if generation != self._generation:
-                return
-            self._settle(together)
+            with self._changed:  # a new worker has rows of its own
+                if generation != self._generation:
+                    return
+                self._settle()
 
     def _next(self, generation: int) -> Chat | None:
         """Return an answer that begins now; None: those at work go on."""
@@ -274,7 +251,7 @@ class ChatLane:
             return False
         return True
 
-    def _settle(self, together: Together) -> None:
+    def _settle(self) -> None:
         """Tell those whose answers are done, and let go of all that are."""
         for chat in self._rows:
             row = chat.row
@@ -294,7 +271,8 @@ class ChatLane:
     def watch(self) -> None:
         """Replace a worker that ended or stalled; what it wrote fails, what waits does not."""
         with self._changed:
-            stalled = self._busy and time.monotonic() - self._beat > self._limits.stall_seconds
+            allowed = max(self._limits.stall_seconds, 10 * self._step)
+            stalled = self._busy and time.monotonic() - self._beat > allowed
             dead = not self._thread.is_alive() and not self._closing
             if not (stalled or dead) or self._restarts > _MOST_RESTARTS:
                 return

@@ -1,6 +1,5 @@
 """`tailor serve`: what is named is opened, and answered for until somebody says stop."""
 
-import asyncio
 import os
 import socket
 import sys
@@ -158,7 +157,7 @@ def serve(catalogue: Catalogue, keys: Keys, bound: socket.socket) -> None:
         make_app(catalogue, keys), log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, timeout_keep_alive=75,
     )  # fmt: skip
-    asyncio.run(_Server(settings, catalogue).serve([bound]))
+    _Server(settings, catalogue).run([bound])
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import re
 import socketserver
 import threading
 import time
@@ -233,6 +234,12 @@ class RawHandler(socketserver.StreamRequestHandler):
             head = b""
             while b"\r\n\r\n" not in head:
                 head += self.request.recv(65536)
+            # What of the body is unread when a socket closes resets it, and takes along what of the
+            # answer has not arrived: the body often comes after the head in a packet of its own.
+            head, _, body = head.partition(b"\r\n\r\n")
+            size = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+            while size and len(body) < int(size[1]):
+                body += self.request.recv(65536)
             for piece in self.server.pieces:
                 self.request.sendall(piece)
                 time.sleep(self.server.pause)

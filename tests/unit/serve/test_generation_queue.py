@@ -41,7 +41,7 @@ def writer(tiny_decoder: Path) -> Writer:
 
 @pytest.fixture
 def catalogue(writer: Writer) -> Catalogue:
-    catalogue = catalogue_of({}, stall_seconds=0.5, chats=4)
+    catalogue = catalogue_of({}, chats=4)
     catalogue.add("writer", writer.model)
     return catalogue
 
@@ -104,8 +104,10 @@ def test_a_step_that_fails_costs_its_batch_and_the_next_is_right(
 
 
 def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
-    http: httpx2.Client, writer: Writer
+    http: httpx2.Client, writer: Writer, catalogue: Catalogue
 ) -> None:
+    lane = catalogue.entries["writer"].chats
+    assert lane is not None
     alone = text(ask(http, "tell of a goal"))
     release, frozen = threading.Event(), threading.Event()
 
@@ -118,6 +120,7 @@ def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(ask, http, "tell of a goal")
         assert frozen.wait(10)
+        lane._beat -= 60  # a minute passes
         end = time.monotonic() + 20
         while http.get("/livez").status_code == 200 and time.monotonic() < end:
             time.sleep(0.02)
