@@ -23,11 +23,11 @@ def spread(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def run(**values: Any) -> None:
-        made = {
+        values |= {
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        verb(**values, **made)
+        verb(**values)
 
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

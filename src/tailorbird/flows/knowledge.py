@@ -21,7 +21,7 @@ _SHORT = {"embedder": "index.embedder"}
 _KEYS = ("text", "source", "title", "metadata")
 _PLAIN = (str, int, float, bool, type(None))
 
-Given = str | Path | Mapping[str, Any]
+Addition = str | Path | Mapping[str, Any]
 """A path (file, folder or glob), or a text with what is known of it."""
 
 
@@ -50,13 +50,13 @@ class KnowledgeBase:
         plain = {name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}
         self.config = load_config(flags=plain)
         self.store = KnowledgeFolder(path, self.config.index, store=self.config.knowledge.store)
-        asked = self.config.index
-        if "embedder" in asked.model_fields_set and not self.store.adopts(asked.embedder):
-            kept = self.store.settings.embedder
+        own = self.config.index
+        if "embedder" in own.model_fields_set and not self.store.adopts(own.embedder):
+            embedder = self.store.settings.embedder
             self.store.close()
             raise UserError(
-                f"{path} is embedded with {kept}, not {asked.embedder}",
-                f"embed it again: tailor index --store {path} --embedder {asked.embedder}",
+                f"{path} is embedded with {embedder}, not {own.embedder}",
+                f"embed it again: tailor index --store {path} --embedder {own.embedder}",
             )
         self._conversation: Conversation | None = None
 
@@ -70,14 +70,14 @@ class KnowledgeBase:
         """Close its files."""
         self.store.close()
 
-    def add(self, given: Given | Iterable[Given], *, sync: bool = False) -> indexing.Indexed:
+    def add(self, given: Addition | Iterable[Addition], *, sync: bool = False) -> indexing.Indexed:
         """Add files and texts, or bring those that are there up to date.
 
         Args:
             given: Paths (files, folders, globs), and texts as ``{"text": ..., "source": ...,
                 "title": ..., "metadata": {...}}``, one or many. A text of the same source is
                 replaced; without one it is known by its content.
-            sync: Delete what is gone from the given folders.
+            sync: Delete what is gone from these folders.
 
         Returns:
             What was added, changed, unchanged and left out.
@@ -90,7 +90,7 @@ class KnowledgeBase:
         documents = _documents(item for item in items if isinstance(item, Mapping))
         paths = [item for item in items if isinstance(item, str | Path)]
         check_utf8([str(path) for path in paths], "a path")
-        config = self._kept_settings()
+        config = self._settings()
         done = indexing.Indexed()
         if paths:
             done = indexing.index(self.store, paths, config, sync)
@@ -158,10 +158,10 @@ class KnowledgeBase:
         """Return every document: source, title, chunks, digest."""
         return maintenance.listed(self.store)
 
-    def _kept_settings(self) -> Any:
-        given = self.config.index
-        asked = {name: getattr(given, name) for name in given.model_fields_set}
-        return self.store.settings.model_copy(update=asked)
+    def _settings(self) -> Any:
+        own = self.config.index
+        update = {name: getattr(own, name) for name in own.model_fields_set}
+        return self.store.settings.model_copy(update=update)
 
     def _opened(self) -> "Conversation":
         if self._conversation is None:
@@ -173,10 +173,10 @@ class KnowledgeBase:
         return self._conversation
 
 
-def _documents(given: Iterable[Mapping[str, Any]]) -> list[Document]:
+def _documents(items: Iterable[Mapping[str, Any]]) -> list[Document]:
     faults = Faults()
     documents = []
-    for number, item in enumerate(given, start=1):
+    for number, item in enumerate(items, start=1):
         for key in item:
             if key not in _KEYS:
                 fix = "put it into 'metadata', or name one of: " + ", ".join(_KEYS)
@@ -198,8 +198,8 @@ def _documents(given: Iterable[Mapping[str, Any]]) -> list[Document]:
 
 
 def _document(item: Mapping[str, Any], text: str, metadata: dict[str, Any]) -> Document:
-    said = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    source = str(item.get("source") or f"text-{said[:16]}")
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    source = str(item.get("source") or f"text-{digest[:16]}")
     title = str(item.get("title") or "")
     check_utf8({"source": source, "title": title, "metadata": metadata}, "a document")
     document = Document(source, text, title, (), metadata)

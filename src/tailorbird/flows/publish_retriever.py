@@ -75,18 +75,18 @@ def tune_store(
         Interrupted: Ctrl-C; the run can be resumed and the store is as it was.
     """
     started = time.time()
-    judged = read_queries(queries, qrels) if queries else None
-    if reranker and judged is None:
+    judgements = read_queries(queries, qrels) if queries else None
+    if reranker and judgements is None:
         raise UserError("a reranker is tuned on judged queries", "add --queries FILE")
     folder = folder or run_folder(config, "reranker" if reranker else "retriever", resume=resume)
     with opened(config, folder, resume=resume) as config:
         log.say(f"run folder: {folder.path}")
         grounds = grounds_of(kb)
         if reranker:
-            assert judged is not None
-            report = _reranker(kb, grounds, judged, config, folder, resume)
+            assert judgements is not None
+            report = _reranker(kb, grounds, judgements, config, folder, resume)
         else:
-            tuned = tune_embedder(grounds, judged, config, folder, resume=resume)
+            tuned = tune_embedder(grounds, judgements, config, folder, resume=resume)
             report = tuned.report
         run = circumstances(config, command, started) | {"seconds": report.seconds}
         report = replace(report, **run)
@@ -106,7 +106,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
         tuned: What was tuned.
         texts: What `tuned.vectors` say; they are not embedded again.
     """
-    model = _kept(kb, tuned.folder, "embedders")
+    model = _copy_model(kb, tuned.folder, "embedders")
     log.say("building the shadow index; the one in use stays until it is whole")
     vectors = dict(zip(map(text_hash, texts), tuned.vectors, strict=True))
     generation = kb.build_generation(str(model), "embedding for the shadow index", vectors)
@@ -114,7 +114,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
     log.say(f"switched to generation {generation}: {model}")
 
 
-def _kept(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
+def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
     """Copy a model into the knowledge base, which must not need the run's folder to be read."""
     place = RunFolder(kb.folder.resolve() / kind)
     number = 1
@@ -145,8 +145,8 @@ def _words(
         # what they have added since is not in `places`.
         with kb.reading() as view:
             hits = view.matching(question, k)
-        found = {places.get(hit.chunk.id): float(hit.words or hit.score) for hit in hits}
-        return {place: score for place, score in found.items() if place is not None}
+        scores = {places.get(hit.chunk.id): float(hit.words or hit.score) for hit in hits}
+        return {place: score for place, score in scores.items() if place is not None}
 
     return matching
 
@@ -165,7 +165,7 @@ def _reranker(
     config = config.model_copy(update={"retrieve": in_use})
     report, model = tune_reranker(grounds, queries, config, folder, resume=resume)
     if report.sections.published:
-        kept = _kept(kb, model, "rerankers")
-        kb.set_setting(RERANKER, kept.relative_to(kb.folder.resolve()).as_posix())
-        log.say(f"searches use it from now on: {kept}; without: --set retrieve.reranker=none")
+        copy = _copy_model(kb, model, "rerankers")
+        kb.set_setting(RERANKER, copy.relative_to(kb.folder.resolve()).as_posix())
+        log.say(f"searches use it from now on: {copy}; without: --set retrieve.reranker=none")
     return report

@@ -67,10 +67,10 @@ def tune_reranker(
     embedder = Embedder(ModelConfig(name=grounds.embedder, device=config.model.device), device)
     data = prepare_pairs(grounds, queries, config, embedder)
     weight = _weight(data, embedder, config)
-    chosen = _candidates(data, data.parts.validation, embedder, config, weight)
+    validation = _candidates(data, data.parts.validation, embedder, config, weight)
     tested = _candidates(data, data.parts.held_out, embedder, config, weight)
     base = config.retrieve.reranker or config.model.name
-    fit = _learn(data, chosen, base, config, folder, device, resume=resume)
+    fit = _learn(data, validation, base, config, folder, device, resume=resume)
     orders = {NONE: tested.unranked()}
     if config.retrieve.reranker:
         orders[OLD] = _served(base, tested, device)
@@ -119,7 +119,7 @@ def _candidates(
 
 def _learn(
     data: TrainingPairs,
-    chosen: RerankCandidates,
+    validation: RerankCandidates,
     base: str,
     config: Config,
     folder: RunFolder,
@@ -140,6 +140,6 @@ def _learn(
     settings = settings.model_copy(update={"averages": shares})
     work = RerankerWork(model, data.pairs, settings)
     return fit_and_save(
-        model, work, chosen.score, with_rate(settings, RATE), device, folder,
+        model, work, validation.score, with_rate(settings, RATE), device, folder,
         resume=resume, title="tuning the reranker",
     )  # fmt: skip

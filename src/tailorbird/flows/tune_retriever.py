@@ -123,8 +123,12 @@ def tune_embedder(
     fit = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
     new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
     # Of generated pairs the texts without headings are ranked, and the shadow index needs both.
-    vectors = _embed(new, grounds.corpus.texts, "embedding all chunks")
-    ranked = vectors if data.corpus is grounds.corpus else _embed(new, data.corpus.texts, "texts")
+    vectors = new.embed_documents(grounds.corpus.texts, "embedding all chunks").vectors
+    ranked = (
+        vectors
+        if data.corpus is grounds.corpus
+        else new.embed_documents(data.corpus.texts, "texts").vectors
+    )
     before = _Ranked(old, data.vectors, data, config)
     after = _Ranked(new, ranked, data, config)
     values = {OLD_DENSE: before.test.values(1.0), NEW: after.test.values(1.0)}
@@ -132,7 +136,7 @@ def tune_embedder(
     fused = {"before": before.test.values(before.weight), "after": after.test.values(after.weight)}
     published, words = _decide(gate, fused)
     log.say(words)
-    found = [after.test.documents(place, 1.0) for place in range(len(values[NEW]))]
+    documents = [after.test.documents(place, 1.0) for place in range(len(values[NEW]))]
     sections = RetrieverSections(
         tuned="embedder",
         published=published,
@@ -141,7 +145,7 @@ def tune_embedder(
         after=mean_scores({"dense": values[NEW], "hybrid": fused["after"]}),
         weights=(before.weight, after.weight) if data.words else None,
         **in_common(data, gate, fit),
-        changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], found),
+        changes=query_changes(data.parts.held_out, values[OLD_DENSE], values[NEW], documents),
     )
     report = retriever_report(grounds.embedder, sections, gate, fit)
     weight = after.weight if data.words else None
@@ -155,7 +159,10 @@ def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, A
         "losses": gate.losses,
         "ties": gate.ties,
         "pairs": data.counts,
-        "queries": part_sizes(data.parts),
+        "queries": {
+            name.replace("_", " "): len(getattr(data.parts, name).texts)
+            for name in ("train", "validation", "held_out")
+        },
         "left_out": data.left_out,
         "share": fit.share,
         "averages": {f"{share:g}": value for share, value in fit.averages.items()},
@@ -199,17 +206,8 @@ def sides_of(
     texts = list(queries.texts.values())
     most = config.retrieve.candidates
     words = [data.words(text, most) for text in texts] if data.words else None
-    found = embed_queries(embedder, texts)
-    return both_sides(queries, found, vectors, data.corpus.sources, words, most)
-
-
-def embed_queries(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Return the vectors of questions, with their prompt where the model has one."""
-    return embedder.embed_queries(texts).vectors
-
-
-def _embed(embedder: Embedder, texts: Sequence[str], title: str) -> np.ndarray:
-    return embedder.embed_documents(texts, title).vectors
+    own = embedder.embed_queries(texts).vectors
+    return both_sides(queries, own, vectors, data.corpus.sources, words, most)
 
 
 def prepare_pairs(
@@ -217,32 +215,34 @@ def prepare_pairs(
 ) -> TrainingPairs:
     """Return the pairs with their hard negatives, and the parts that are kept from them."""
     settings = config.retriever
-    wanted = settings.pairs
-    if queries is None and wanted in ("given", "both"):
+    origin = settings.pairs
+    if queries is None and origin in ("given", "both"):
         raise UserError(
-            f"retriever.pairs is {wanted!r}, but no judged queries were given",
+            f"retriever.pairs is {origin!r}, but no judged queries were given",
             "add --queries FILE, or let pairs be made with --set retriever.pairs=documents",
         )
     generated = pairs_from_documents(grounds.corpus, settings.document_pairs, settings.seed)
     if queries is None:
         return _from_documents(grounds, generated, config, old)
-    known = check_sources(queries, grounds.corpus.sources)
-    if len(known.texts) < LEAST_QUERIES:
+    relevant = check_sources(queries, grounds.corpus.sources)
+    if len(relevant.texts) < LEAST_QUERIES:
         raise UserError(
-            f"{len(known.texts)} judged queries are too few to tune and to test on",
+            f"{len(relevant.texts)} judged queries are too few to tune and to test on",
             f"give {LEAST_QUERIES} or more, or none: then pairs are made from the documents",
         )
-    if lost := len(queries.texts) - len(known.texts):
+    if lost := len(queries.texts) - len(relevant.texts):
         log.warn(f"{lost:,} queries have no relevant document in the knowledge base; left out")
-    parts = split_queries(known, settings.validation_share, settings.held_out_share, settings.seed)
-    vectors = embed_queries(old, list(parts.train.texts.values()))
+    parts = split_queries(
+        relevant, settings.validation_share, settings.held_out_share, settings.seed
+    )
+    vectors = old.embed_queries(list(parts.train.texts.values())).vectors
     best = best_chunks(parts.train, grounds.corpus, vectors, grounds.vectors)
-    given = pairs_from_queries(parts.train, grounds.corpus, best)
+    from_queries = pairs_from_queries(parts.train, grounds.corpus, best)
     generated, left_out = without_leaks(generated, parts)
-    given = [] if wanted == "documents" else given
-    generated = [] if wanted == "given" else generated
-    pairs = _mined(given + generated, grounds, old, config)
-    counts = {"judged queries": len(given), "titles and headings": len(generated)}
+    from_queries = [] if origin == "documents" else from_queries
+    generated = [] if origin == "given" else generated
+    pairs = _mined(from_queries + generated, grounds, old, config)
+    counts = {"judged queries": len(from_queries), "titles and headings": len(generated)}
     return TrainingPairs(
         pairs, parts, grounds.corpus, grounds.vectors, grounds.words, counts, left_out
     )
@@ -266,7 +266,7 @@ def _from_documents(
     # Titles stand in the chunks' own texts, where any ranking finds them; the words under them are
     # what a query must be matched with.
     bare = without_headings(grounds.corpus)
-    vectors = _embed(old, bare.texts, "embedding texts without headings")
+    vectors = old.embed_documents(bare.texts, "embedding texts without headings").vectors
     pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
     counts = {"judged queries": 0, "titles and headings": len(train)}
     return TrainingPairs(pairs, parts, bare, vectors, None, counts, left_out)
@@ -275,7 +275,7 @@ def _from_documents(
 def _mined(
     pairs: list[RankingPair], grounds: RetrieverData, old: Embedder, config: Config
 ) -> list[RankingPair]:
-    vectors = embed_queries(old, [pair.query for pair in pairs])
+    vectors = old.embed_queries([pair.query for pair in pairs]).vectors
     mined = mine(pairs, grounds.corpus, vectors, grounds.vectors, grounds.words, config.retriever)
     log.say(f"{len(mined):,} pairs, {sum(len(p.negatives) for p in mined):,} hard negatives")
     return mined
@@ -318,7 +318,7 @@ def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Se
     queries, depth = data.parts.validation, config.retriever.mining_depth
     texts = list(queries.texts.values())
     words = [data.words(text, depth) for text in texts] if data.words else None
-    vectors = embed_queries(old, texts)
+    vectors = old.embed_queries(texts).vectors
     sides = both_sides(queries, vectors, data.vectors, data.corpus.sources, words, depth)
     even = 0.5 if data.words else 1.0
     return {query: sides.ranking(place, even) for place, query in enumerate(queries.texts)}
@@ -333,17 +333,8 @@ def _decide(gate: Gate, fused: Mapping[str, np.ndarray]) -> tuple[bool, str]:
     return passed, words + ("" if passed else "; it is not published")
 
 
-def part_sizes(parts: Parts) -> dict[str, int]:
-    """Return how many queries are in each part."""
-    return {
-        "train": len(parts.train.texts),
-        "validation": len(parts.validation.texts),
-        "held out": len(parts.held_out.texts),
-    }
-
-
 def query_changes(
-    queries: Queries, old: np.ndarray, new: np.ndarray, found: Sequence[Sequence[str]]
+    queries: Queries, old: np.ndarray, new: np.ndarray, documents: Sequence[Sequence[str]]
 ) -> tuple[QueryChange, ...]:
     """Return the queries before and after, the largest differences first.
 
@@ -351,7 +342,7 @@ def query_changes(
         queries: Held-out queries.
         old: nDCG@10 ``[queries]`` before.
         new: The same after.
-        found: Per query the documents after tuning, best first.
+        documents: Per query the documents after tuning, best first.
     """
     names = list(queries.texts)
     order = sorted(range(len(names)), key=lambda i: -abs(float(new[i] - old[i])))
@@ -362,7 +353,7 @@ def query_changes(
             float(old[i]),
             float(new[i]),
             tuple(sorted(queries.relevant(names[i]))),
-            tuple(found[i][:3]),
+            tuple(documents[i][:3]),
         )
         for i in order[:_SHOWN]
     )

@@ -123,24 +123,24 @@ def _half_documents(kb: KnowledgeFolder) -> list[str]:
 def _compare_index(kb: KnowledgeFolder, live: np.ndarray) -> list[str]:
     generation = kb.current
     store = kb.store(generation)
-    held = store.rows()
+    indexed = store.rows()
     problems = []
-    if twice := len(held) - len(np.unique(held)):
+    if twice := len(indexed) - len(np.unique(indexed)):
         problems.append(f"{twice} chunks are twice in the index")
-    if missing := len(np.setdiff1d(live, held)):
+    if missing := len(np.setdiff1d(live, indexed)):
         problems.append(f"{missing} chunks are missing in the index")
-    if extra := len(np.setdiff1d(held, live)):
+    if extra := len(np.setdiff1d(indexed, live)):
         problems.append(f"{extra} chunks in the index are not in the ledger")
     lost = differing = 0
     for start in range(0, len(live), _BLOCK):
-        rows = np.intersect1d(live[start : start + _BLOCK], held)
+        rows = np.intersect1d(live[start : start + _BLOCK], indexed)
         names = [name for _, name, _ in kb.ledger.chunks_at(rows)]
-        kept = kb.ledger.vectors(generation.number, names)
-        lost += sum(name not in kept for name in names)
-        have = np.asarray([name in kept for name in names], dtype=bool)
+        stored = kb.ledger.vectors(generation.number, names)
+        lost += sum(name not in stored for name in names)
+        have = np.asarray([name in stored for name in names], dtype=bool)
         if have.any():
-            wanted = np.stack([kept[name] for name in names if name in kept])
-            differing += int((np.abs(store.vectors(rows[have]) - wanted) > 1e-6).any(axis=1).sum())
+            expected = np.stack([stored[name] for name in names if name in stored])
+            differing += int((np.abs(expected - store.vectors(rows[have])) > 1e-6).any(1).sum())
     if lost:
         problems.append(f"{lost} chunks have no vector in the ledger")
     if differing:
