@@ -13,7 +13,7 @@ from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import Interrupted, UserError, did_you_mean
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.run_folder import opened, reproduce, run_folder
-from tailorbird.flows.tuning_report import Story, finish
+from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
 from tailorbird.flows.verdict import in_question
 from tailorbird.methods.table import get_method
 from tailorbird.metrics.display import duration, metric, metric_label
@@ -60,7 +60,7 @@ def compare(
         prepared = prepare(config, folder, _settle)
         with Scheduler(config.compare.jobs) as nest:
             arms, folders = _Bench(prepared.config, prepared, folder, nest).run()
-            story = Story(
+            done = TuningRun(
                 kind="compare",
                 prepared=prepared,
                 folder=folder,
@@ -69,7 +69,7 @@ def compare(
                 command=command or reproduce("compare", folder),
                 started=started,
             )
-            return finish(story, nest)
+            return write_tuning_report(done, nest)
 
 
 def _settle(config: Config, split: Split) -> Config:

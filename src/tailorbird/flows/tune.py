@@ -17,7 +17,7 @@ from tailorbird.data.group_split import make_folds
 from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared, prepare
 from tailorbird.flows.run_folder import opened, reproduce, run_folder
-from tailorbird.flows.tuning_report import Story, finish
+from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
 from tailorbird.metrics.display import metric
 from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.processes import launched
@@ -68,9 +68,9 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
 
     def finished(prepared: Prepared, arm: ArmReport, place: RunFolder) -> Report:
         folders = {arm.name: [place]}
-        story = Story("tune", prepared, folder, [arm], folders, command, started)
+        done = TuningRun("tune", prepared, folder, [arm], folders, command, started)
         with Nest() as nest:
-            return finish(story, nest)
+            return write_tuning_report(done, nest)
 
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None or has_search(folder)

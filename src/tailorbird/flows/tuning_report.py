@@ -1,4 +1,4 @@
-"""The last part of every story: arms -> verdict -> report, page and cards."""
+"""The last part of every run: arms -> verdict -> report, page and cards."""
 
 import json
 import tempfile
@@ -40,7 +40,7 @@ from tailorbird.tasks.base import Task
 
 
 @dataclass(frozen=True)
-class Story:
+class TuningRun:
     """What is known when the arms are done.
 
     Attributes:
@@ -58,76 +58,76 @@ class Story:
     started: float
 
 
-def finish(story: Story, nest: Runner) -> Report:
+def write_tuning_report(run: TuningRun, nest: Runner) -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
-    arms = _look_again(story, nest)
-    task = get_task(story.prepared.split.task)
-    headline = task.headline(story.folders)
+    arms = _check_reloads(run, nest)
+    task = get_task(run.prepared.split.task)
+    headline = task.headline(run.folders)
     outcomes = Outcomes()
-    if len(story.folders) > 1:  # one arm alone is compared with nothing
-        outcomes = task.outcomes(story.folders, story.prepared.split, headline)
-    tested = task.answered(story.folders) or task.tested(story.prepared.split)
+    if len(run.folders) > 1:  # one arm alone is compared with nothing
+        outcomes = task.outcomes(run.folders, run.prepared.split, headline)
+    tested = task.answered(run.folders) or task.tested(run.prepared.split)
     looks = 1
-    if not isinstance(story.prepared.config.compare.seeds, int):
-        looks = max((len(places) for places in story.folders.values()), default=1)
+    if not isinstance(run.prepared.config.compare.seeds, int):
+        looks = max((len(places) for places in run.folders.values()), default=1)
     arms, comparisons, verdict = judge(
-        arms, outcomes, headline, tested, story.prepared.config.compare.margin, looks
+        arms, outcomes, headline, tested, run.prepared.config.compare.margin, looks
     )
     report = Report(
-        kind=story.kind,
-        sections=TuningSections(_data(story, task)),
+        kind=run.kind,
+        sections=TuningSections(_data(run, task)),
         arms=tuple(arms),
         verdict=verdict,
         headline=headline,
         comparisons=comparisons,
-        model=story.prepared.config.model.name,
-        **circumstances(story.prepared.config, story.command, story.started),
+        model=run.prepared.config.model.name,
+        **circumstances(run.prepared.config, run.command, run.started),
     )
-    story.folder.write_json(ENVIRONMENT, report.environment)
+    run.folder.write_json(ENVIRONMENT, report.environment)
     for arm in arms:
-        for place in story.folders.get(arm.name, []):
+        for place in run.folders.get(arm.name, []):
             card = model_card(report, arm)
             place.write(CARD, card)
             if place.file(MODEL).is_dir():
                 place.write(f"{MODEL}/{CARD}", card)
-    write_report(report, render_page(report), story.folder)
+    write_report(report, render_page(report), run.folder)
     return report
 
 
-def _data(story: Story, task: Task) -> DataSummary:
-    summary = summarise(story.prepared.split, story.prepared.source, story.prepared.columns)
-    if story.folder.file(DOUBTS).is_file():
-        doubts = story.folder.read_as(DOUBTS, Finding)
+def _data(run: TuningRun, task: Task) -> DataSummary:
+    summary = summarise(run.prepared.split, run.prepared.source, run.prepared.columns)
+    if run.folder.file(DOUBTS).is_file():
+        doubts = run.folder.read_as(DOUBTS, Finding)
         summary = replace(summary, findings=(*summary.findings, doubts))
-    if answered := task.answered(story.folders):
+    if answered := task.answered(run.folders):
         summary = replace(summary, counts=summary.counts | {"answered": answered})
-    if not story.folder.file(SHOWN).is_file():
+    if not run.folder.file(SHOWN).is_file():
         return summary
-    return replace(summary, shown=story.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
+    return replace(summary, shown=run.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
-def _look_again(story: Story, nest: Runner) -> list[ArmReport]:
+def _check_reloads(run: TuningRun, nest: Runner) -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of what they got wrong."""
-    folders = {name: places[0] for name, places in story.folders.items()}
+    folders = {name: places[0] for name, places in run.folders.items()}
     if not folders:
-        return list(story.arms)
+        return list(run.arms)
     log.say("loading every saved model in a fresh process ...")
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "seen.json"
         places = [str(place.path) for place in folders.values()]
-        trust = TRUST if story.prepared.config.model.trust_remote_code else ""
-        code = nest.run(SECOND_LOOK, str(result), str(story.folder.path), trust, *places)
+        trust = TRUST if run.prepared.config.model.trust_remote_code else ""
+        code = nest.run(SECOND_LOOK, str(result), str(run.folder.path), trust, *places)
         checks = json.loads(result.read_text(encoding="utf-8")) if code == 0 else {}
     if code:
         why = f"the fresh process ended with exit code {code}"
         log.warn(f"the saved models could not be checked: {why}")
         check = ReloadCheck(False, 0, float("nan"), why)
-        return [replace(a, reload=check) if a.status == "ok" else a for a in story.arms]
-    return [_with_look(arm, folders.get(arm.name), checks, story) for arm in story.arms]
+        return [replace(a, reload=check) if a.status == "ok" else a for a in run.arms]
+    return [_with_reload_check(arm, folders.get(arm.name), checks, run) for arm in run.arms]
 
 
-def _with_look(
-    arm: ArmReport, place: RunFolder | None, checks: dict[str, Any], story: Story
+def _with_reload_check(
+    arm: ArmReport, place: RunFolder | None, checks: dict[str, Any], run: TuningRun
 ) -> ArmReport:
     if place is None:
         return arm
@@ -137,7 +137,7 @@ def _with_look(
             f"{arm.name}: the saved model does not predict what the trained one did "
             f"(largest difference {check.max_difference:.2g}; {check.why})"
         )
-    index = {e.row: str(i) for i, e in enumerate(story.prepared.split.test)}
+    index = {e.row: str(i) for i, e in enumerate(run.prepared.split.test)}
 
     def near(row: int) -> tuple[Neighbour, ...]:
         return tuple(
