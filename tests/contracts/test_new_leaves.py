@@ -102,7 +102,7 @@ import json, sys
 import tailorbird
 from typer.testing import CliRunner
 from tailorbird.cli.main import app
-from tailorbird.report.card_use import library_of
+from tailorbird.report.model_card_code import library_of
 
 root, data, model, run = sys.argv[1:]
 sys.path.insert(0, root)

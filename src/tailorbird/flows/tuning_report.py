@@ -26,8 +26,8 @@ from tailorbird.records import (
     Report,
     TuningSections,
 )
-from tailorbird.report.card import model_card
 from tailorbird.report.comparison_page import render_page
+from tailorbird.report.model_card import model_card
 from tailorbird.runs.folder import (
     CARD,
     ENVIRONMENT,

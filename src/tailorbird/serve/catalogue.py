@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.models.continuous import Together
+from tailorbird.models.continuous_batching import Together
 from tailorbird.records import Answer, Passage
 from tailorbird.serve.batch_queue import Lane, Room
 from tailorbird.serve.error_responses import no_model, refuse

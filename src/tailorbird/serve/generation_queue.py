@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tailorbird import log
-from tailorbird.models.continuous import Together, make_row
+from tailorbird.models.continuous_batching import Together, make_row
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import AnswerRow, TokenOdds
 from tailorbird.serve.batch_queue import explain_failure

@@ -16,7 +16,7 @@ from tailorbird.records import (
     Target,
     TuningSections,
 )
-from tailorbird.report.card import method_of, model_card
+from tailorbird.report.model_card import method_of, model_card
 
 
 def front(card: str) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_quantisation_is_the_one_trained_on(report: Report, bits: int, expected:
 
 def test_hub_names_are_those_of_the_models() -> None:
     from tailorbird.models.builtin import HUB_NAMES as TRUTH
-    from tailorbird.report.card import HUB_NAMES
+    from tailorbird.report.model_card import HUB_NAMES
 
     assert HUB_NAMES == TRUTH
 

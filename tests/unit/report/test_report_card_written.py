@@ -11,7 +11,7 @@ import yaml
 from sample_written import written_report
 
 from tailorbird.records import ArmReport, Report, TuningSections
-from tailorbird.report.card import model_card
+from tailorbird.report.model_card import model_card
 
 TEMPLATE = (
     "{% for m in messages %}[CLS] {{ m['role'] }} : {{ m['content'] }} [SEP] {% endfor %}"

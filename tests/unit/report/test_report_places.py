@@ -8,9 +8,9 @@ import pytest
 from tailorbird.models.builtin import with_place
 from tailorbird.models.load import hub_name
 from tailorbird.records import Finding, Report, TuningSections
-from tailorbird.report.card import model_card
 from tailorbird.report.comparison_page import render_page
 from tailorbird.report.local_paths import without_places
+from tailorbird.report.model_card import model_card
 
 
 def placed(report: Report, folder: Path) -> Report:

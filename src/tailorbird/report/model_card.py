@@ -17,7 +17,9 @@ from tailorbird.report.arms import (
     only_read,
     spec_of,
 )
-from tailorbird.report.card_use import (
+from tailorbird.report.confusion import confused_pairs
+from tailorbird.report.local_paths import without_places
+from tailorbird.report.model_card_code import (
     HUB_NAMES as HUB_NAMES,
     base_name,
     how_to_use,
@@ -25,8 +27,6 @@ from tailorbird.report.card_use import (
     library_of,
     method_of as method_of,
 )
-from tailorbird.report.confusion import confused_pairs
-from tailorbird.report.local_paths import without_places
 from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.models.continuous import Together, make_row
+from tailorbird.models.continuous_batching import Together, make_row
 from tailorbird.models.device import choose
 from tailorbird.models.generate import Sampling, generate
 
