@@ -1,12 +1,14 @@
 """Folders that an older version wrote load, predict the same, and are gone on with.
 
 `tests/data/older.tar.xz` holds runs of every task and a knowledge base, made with models of a few
-kilobytes before runs said what they are (`kind.json`), and what each predicted then.
+kilobytes before runs said what they are (`kind.json`), and what each predicted then; and reports on
+questions, of a knowledge base and of a tuned retriever.
 """
 
 import json
 import tarfile
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,42 @@ def test_reports_are_read_and_written_as_they_were(older: Path) -> None:
         now = json.loads(json.dumps(report.to_json()))
         assert before.keys() <= now.keys() and now["verdict"]["best"] == before["verdict"]["best"]
         assert now["data"].items() >= before["data"].items()
+
+
+def lacks(before: Any, now: Any, place: str = "") -> list[str]:
+    """Return the places where a value of before is missing, or is another one."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        gone = [f"{place}.{name}" for name in before if name not in now]
+        both = [name for name in before if name in now]
+        return gone + [x for n in both for x in lacks(before[n], now[n], f"{place}.{n}")]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [x for i, (old, new) in pairs for x in lacks(old, new, f"{place}[{i}]")]
+    return [] if before == now else [place]
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "words"),
+    [
+        ("questions", "questions.render_questions", ["nearest", "quote", "rag"]),
+        ("rag", "retrieval_page.render_judged", ["hybrid", "dense", "54"]),
+        (
+            "retriever",
+            "retriever.render_retriever",
+            ["not shown to be better", "What do miners on Lethe dig for?"],
+        ),
+    ],
+)
+def test_reports_on_questions_are_read_and_drawn(
+    older: Path, kind: str, page: str, words: list[str]
+) -> None:
+    report = read_report(RunFolder(older / "reports" / kind))
+    before = json.loads((older / "reports" / kind / "report.json").read_text("utf-8"))
+    assert report.kind == before["kind"] == kind
+    assert lacks(before, json.loads(json.dumps(report.to_json()))) == []
+    module, _, name = page.partition(".")
+    drawn = getattr(import_module(f"tailorbird.report.{module}"), name)(report)
+    assert [word for word in words if word not in drawn] == []
 
 
 def test_a_stopped_run_goes_on(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
