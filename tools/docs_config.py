@@ -230,22 +230,23 @@ def _axes() -> str:
     readers = {name for _, _, module, name in READERS.values()}
     rows = [
         ("task", "one file in `tasks/`, named as its line in `records/tasks.py`, its plain facts",
-         "test_new_leaves.py", TASKS),
+         "contracts/test_new_leaves.py", TASKS),
         ("method", "one folder in `methods/`: what can be set (`__init__.py`), how it is done "
-         "(`method.py`), and its line in `config/method.py`", "test_methods_contract.py", METHODS),
+         "(`method.py`), and its line in `config/method.py`",
+         "contracts/test_methods_contract.py", METHODS),
         ("way of answering (an arm)", "one file in `arms/` and a line in `arms/__init__.py`",
-         "test_arms_contract.py", ARMS),
+         "contracts/test_arms_contract.py", ARMS),
         ("way of answering questions from documents", "one file in `arms/questions/` and a line in "
-         "its `__init__.py`", "", QUESTION_ARMS),
+         "its `__init__.py`", "flows/test_questions_flow.py", QUESTION_ARMS),
         ("store of knowledge bases", "one file in `knowledge/` and a line in "
-         "`knowledge/backends.py`", "test_store_contract.py", BACKENDS),
+         "`knowledge/backends.py`", "contracts/test_store_contract.py", BACKENDS),
         ("kind of document", "a reader in `documents/`, whose docstring says how it reads, and a "
-         "line in `documents/file_kinds.py`", "", sorted(readers)),
+         "line in `documents/file_kinds.py`",
+         "unit/documents/test_damaged_bytes.py", sorted(readers)),
     ]  # fmt: skip
     lines = ["| what | where | what it must pass | there are |", "|---|---|---|---|"]
     for what, where, contract, leaves in rows:
-        held = f"`tests/contracts/{contract}`" if contract else ""
-        lines.append(f"| a new {what} | {where} | {held} | {', '.join(leaves)} |")
+        lines.append(f"| a new {what} | {where} | `tests/{contract}` | {', '.join(leaves)} |")
     return "\n".join([*lines, ""])
 
 
