@@ -135,8 +135,10 @@ def measure_speed(given: Any) -> None:
 def show_substitutions(given: Any) -> None:
     """Print exchanged answers of both sets, each with its question and the words around it."""
     from tailorbird.data.question_files import read_answers, read_paragraphs
+    from tailorbird.knowledge.embedders import load_embedder
     from tailorbird.rag.substitute import choose_substitutions, substituted
 
+    embedder = load_embedder("builtin:minilm")
     rows = data_file(given.data, "timeqa/documents.jsonl").read_text().splitlines()
     articles = {row["id"]: row["text"] for row in map(json.loads, rows)}
     squad = data_file(given.data, "xquad/xquad.en.json")
@@ -145,7 +147,10 @@ def show_substitutions(given: Any) -> None:
     for file, texts in ((timeqa, articles), (squad, paragraphs)):
         questions = read_answers(file)
         sources = {q.id: min(q.judged, default="") for q in questions}
-        changes = choose_substitutions(questions, sources, texts, questions, given.sample)
+        changes = choose_substitutions(
+            questions, sources, texts, questions, given.sample,
+            embed=lambda names: embedder.embed_documents(names).vectors,
+        )  # fmt: skip
         asked = {q.id: q.text for q in questions}
         for change in changes:
             mine = [other for other in changes if other.source == change.source]

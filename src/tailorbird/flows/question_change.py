@@ -122,8 +122,11 @@ def _choose(
     sources = {q.id: gold[q.id].source for q in test if q.id in gold}
     with finder.kb.reading() as view:
         texts = {source: view.text(source) for source in set(sources.values())}
-    settings = config.questions
-    return choose_substitutions(test, sources, texts, pool, settings.substitutions, settings.seed)
+    settings, embedder = config.questions, finder.kb.embedder
+    return choose_substitutions(
+        test, sources, texts, pool, settings.substitutions, settings.seed,
+        lambda names: embedder.embed_documents(names).vectors,
+    )  # fmt: skip
 
 
 def _edited(kb: KnowledgeFolder, changes: Sequence[Substitution]) -> list[Document]:

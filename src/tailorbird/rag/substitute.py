@@ -5,7 +5,7 @@ knows the old text by heart, one that gives the new answer has read.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from tailorbird.records import Question
 _MOST_PLACES = 12
 _SHORTEST = 3
 _NEAREST = 3
+_LIKE = 3
+Embed = Callable[[Sequence[str]], np.ndarray]
+"""Texts -> their vectors ``[texts, dimension]``."""
 # What a question calls the thing that answers it, and those that may stand in its place. Where
 # none of these words comes soon after "what" or "which", a name's kind is not known.
 _ASKS: dict[str, tuple[str, ...]] = {
@@ -34,6 +37,7 @@ _ASKS: dict[str, tuple[str, ...]] = {
     "branch": ("branch",),
 }  # fmt: skip
 _KIND_OF = {word: kind for kind, words in _ASKS.items() for word in words}
+_NAMED = frozenset(_ASKS)
 _WHAT = re.compile(r"\b(?:what|which)\b((?:\W+[\w'-]+){1,4})", re.IGNORECASE)
 _WHO = re.compile(r"\bwho(?:m|se)?\b", re.IGNORECASE)
 # Who does these may be a company.
@@ -63,6 +67,8 @@ _ORGANISATION = frozenset(
         "for",
     }
 )
+# Israeli, Danish: whose it is, and no country.
+_DEMONYM = re.compile(r"\w+(?:ian|ish|ese|eli|ani|aqi)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d")
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b")
 _CAPITAL_BEFORE = re.compile(r"(?:^|\W)[A-Z][\w'\u2019-]*(?: of| de| the)? $")
@@ -109,11 +115,13 @@ def answer_kind(question: str, answer: str) -> str | None:
     if kind != "name":
         return None
     person = _PERSON.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
-    if _WHO.search(question):
-        return "person" if person and not _BUSINESS.search(question) else None
     words = re.findall(r"[\w-]+", " ".join(m[1] for m in _WHAT.finditer(question)).lower())
     asks = next((_KIND_OF[word] for word in words if word in _KIND_OF), None)
-    return None if asks == "person" and not person else asks
+    # The player who joined which club: there "who" asks nothing, unless it comes first.
+    if _WHO.search(question) and (asks is None or _WHO.match(question.lstrip())):
+        return "person" if person and not _BUSINESS.search(question) else None
+    unlike = {"person": not person, "country": _DEMONYM.fullmatch(answer) is not None}
+    return None if asks is None or unlike.get(asks) else asks
 
 
 def choose_substitutions(
@@ -123,6 +131,7 @@ def choose_substitutions(
     pool: Sequence[Question],
     most: int,
     seed: int = 1,
+    embed: Embed | None = None,
 ) -> list[Substitution]:
     """Return which answers to exchange for which, in a seeded order.
 
@@ -130,7 +139,8 @@ def choose_substitutions(
     document's name says; the new answer is of the same kind and about as long, of one of the
     questions most like this one (so that a coach becomes a coach), and stands nowhere in the
     document. What is a part of longer names stays. Two exchanges in one document never touch the
-    same words.
+    same words. With vectors, a name takes part only where its kind is also that of the names that
+    mean most nearly the same: a club that answered "who" is then no person.
 
     Args:
         questions: Those that may be changed.
@@ -139,6 +149,7 @@ def choose_substitutions(
         pool: Questions whose answers new ones are chosen from.
         most: How many exchanges.
         seed: Of the order and the choice.
+        embed: Gives names vectors.
     """
     rng = np.random.default_rng(seed)
     pool_answers = [_Other.of(question) for question in pool if question.answers]
@@ -147,6 +158,9 @@ def choose_substitutions(
         kinds.setdefault(other.words, set()).add(other.kind)
     # What different questions call different things is of no sure kind.
     others = [other for other in pool_answers if other.kind and len(kinds[other.words]) == 1]
+    if embed is not None:
+        others = _of_like_meaning(others, embed)
+    sure = {other.answer for other in others}
     words_in_use: dict[str, set[str]] = {}
     substitutions: list[Substitution] = []
     for place in rng.permutation(len(questions)):
@@ -157,6 +171,8 @@ def choose_substitutions(
         text = texts.get(source, "")
         words = {word for answer in question.answers for word in match_words(answer)}
         if not _fits(question, source, text, words) or words & words_in_use.get(source, set()):
+            continue
+        if embed is not None and question.answers[0] not in sure:
             continue
         avoid = words | set(match_words(question.text)) | words_in_use.get(source, set())
         new = _new_answer(question, others, text, avoid, rng)
@@ -248,6 +264,31 @@ class _Other:
         answer = question.answers[0]
         words, asks = frozenset(match_words(answer)), frozenset(match_words(question.text))
         return cls(answer, answer_kind(question.text, answer), words, asks)
+
+
+def _of_like_meaning(others: Sequence[_Other], embed: Embed) -> list[_Other]:
+    """Return dates and figures, and the names whose kind lies nearest to them.
+
+    Nearness to a kind is the mean cosine to its three nearest other names, so that a kind with
+    many names has no advantage.
+    """
+    named = {o.answer: str(o.kind) for o in others if o.kind in _NAMED}
+    if not named:
+        return list(others)
+    names, kinds = list(named), np.array(list(named.values()))
+    vectors = embed(names).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -np.inf)
+    labels = sorted({*kinds})
+    near = np.full((len(names), len(labels)), -1.0)
+    for column, label in enumerate(labels):
+        nearest = -np.sort(-cosines[:, kinds == label], axis=1)[:, :_LIKE]
+        counted = np.isfinite(nearest)
+        total = np.where(counted, nearest, 0.0).sum(axis=1)
+        near[:, column] = np.where(counted.any(1), total / counted.sum(1).clip(1), -1.0)
+    agrees = dict(zip(names, np.array(labels)[near.argmax(axis=1)] == kinds, strict=True))
+    return [other for other in others if agrees.get(other.answer, True)]
 
 
 def _new_answer(

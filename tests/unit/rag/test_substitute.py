@@ -1,5 +1,6 @@
 """Answers exchanged in documents: everywhere, for one of the kind, and never twice over."""
 
+import numpy as np
 import pytest
 
 from tailorbird.metrics.answer_match import answer_type
@@ -63,11 +64,46 @@ def test_whole_words_the_longest_way_of_writing_first_and_letters_of_patterns_as
         (("When?", "May 1911"), ("When?", "1788"), False),
         (("How many?", "18%"), ("How many?", "25%"), True),
         (("How many?", "2,000"), ("Which year?", "1186"), False),
+        (
+            ("The keeper who came late joined which club?", "Alta Blues"),
+            ("Which team?", "Bo Town"),
+            True,
+        ),
     ],
 )
 def test_kinds_of_answers(one: tuple[str, str], other: tuple[str, str], alike: bool) -> None:
     assert answer_kind(*one) is not None
     assert (answer_kind(*one) == answer_kind(*other)) is alike
+
+
+def test_whose_it_is_names_no_country() -> None:
+    assert answer_kind("Which country owned it?", "Denmark") == "country"
+    assert answer_kind("Which country owned it?", "Danish") is None
+
+
+def test_a_name_whose_like_are_of_another_kind_takes_no_part() -> None:
+    """A club answered "who" too, and a person "which team": their nearest names tell."""
+    people, teams = ("Ada Holm", "Bo Lind", "Eva Orte"), ("Alta Blues", "Borg Rovers", "Kil Town")
+    misled = {"Who won?": "Moss Rangers", "Which team fell?": "Finn Dahl"}
+    asked = [Question("1", "Who was the mayor?", {"a": 1}, ("Ada Holm",))]
+    pool = [Question(name, "Who came?", {}, (name,)) for name in people]
+    pool += [Question(name, "Which team came?", {}, (name,)) for name in teams]
+    pool += [Question(text, text, {}, (name,)) for text, name in misled.items()]
+    near = {name: [1.0, 0.1 * n] for n, name in enumerate((*people, "Finn Dahl"))}
+    near |= {name: [0.1 * n, 1.0] for n, name in enumerate((*teams, "Moss Rangers"))}
+    drawn = {
+        choose_substitutions(asked, {"1": "a"}, {"a": "Ada Holm came."}, pool, 1, seed, embed)[
+            0
+        ].new
+        for seed in range(20)
+        for embed in (lambda names: np.array([near[name] for name in names]),)
+    }
+    assert drawn == {"Bo Lind", "Eva Orte"}
+    blind = {
+        choose_substitutions(asked, {"1": "a"}, {"a": "Ada Holm came."}, pool, 1, seed)[0].new
+        for seed in range(20)
+    }
+    assert "Moss Rangers" in blind
 
 
 def test_what_is_no_single_thing_of_a_known_kind_stays() -> None:
