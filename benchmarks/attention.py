@@ -4,6 +4,9 @@ Forward and backward of transformers' own two functions for BERT (`sdpa` and `ea
 autocast, in the shape of MiniLM (12 heads of 32), with a padding mask, for several text lengths.
 Times are medians of interleaved repeats. Prints one JSON line: milliseconds of both by length,
 plain's advantage (fused / plain), and the first length at which fused is faster.
+
+`--writing`: the claim of models/decode_attention.py instead. One layer's attention in the shape of
+SmolLM2 (9 heads of 64, 3 of keys), 16 rows padded on the left: all of a prompt, and one new token.
 """
 
 import time
@@ -22,7 +25,11 @@ def main() -> None:
     asked.add_argument("--lengths", default="8,16,24,32,48,64,96,128,192,256,384,512")
     asked.add_argument("--repeats", type=int, default=15)
     asked.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    asked.add_argument("--writing", action="store_true", help="attention of a model that writes")
     given = asked.parse_args()
+    if given.writing:
+        emit("attention writing", {"precision": given.precision} | _writing(given))
+        return
     lengths = [int(word) for word in given.lengths.split(",")]
     rows = [_compare(length, given) for length in lengths]
     faster = [row["tokens"] for row in rows if row["fused_ms"] < row["plain_ms"]]
@@ -79,6 +86,37 @@ def _time(name: str, tensors: list[Any], mask: Any, precision: str) -> float:
         out, _ = attend(layer, query, key, value, mask, scaling=WIDTH**-0.5, dropout=0.0)
         out.backward(torch.ones_like(out))
     return time.perf_counter() - started
+
+
+def _writing(given: Any) -> dict[str, Any]:
+    """Time transformers' function and ours on a prompt and on one new token, interleaved."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from tailorbird.models.decode_attention import attention
+
+    rows, heads, groups, size, length = 16, 9, 3, 64, 640
+    kind = torch.bfloat16 if given.precision == "bf16" else torch.float32
+    layer = SimpleNamespace(training=False, is_causal=True, num_key_value_groups=heads // groups)
+    key, value = (torch.randn(rows, groups, length, size).to(kind) for _ in range(2))
+    mask = torch.ones(length, length, dtype=torch.bool).tril().repeat(rows, 1, 1, 1)
+    for row in range(rows):
+        mask[row, ..., : 2 * row] = False
+    times: dict[str, dict[str, float]] = {}
+    for part, places in (("prompt", length), ("one token", 1)):
+        query, visible = torch.randn(rows, heads, places, size).to(kind), mask[:, :, -places:]
+        seconds: dict[str, list[float]] = {"transformers": [], "ours": []}
+        for repeat in range(given.repeats + 1):
+            for name, attend in (("transformers", sdpa_attention_forward), ("ours", attention)):
+                started = time.perf_counter()
+                with torch.no_grad():
+                    attend(layer, query, key, value, visible)
+                if repeat:
+                    seconds[name].append(1000 * (time.perf_counter() - started))
+        of = {name: middle(each, 3) for name, each in seconds.items()}
+        times[part] = of | {"ratio": round(of["transformers"] / of["ours"], 2)}
+        say(f"{part}: {times[part]}")
+    return {"milliseconds": times, "rows": rows, "tokens": length}
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def measure_speed(given: Any) -> None:
     import torch
 
     from tailorbird.arms.questions.prompts import conversation
-    from tailorbird.arms.questions.sheet import Item, Piece
+    from tailorbird.arms.questions.sheet import Item, PromptPassage
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
     from tailorbird.data.question_files import read_answers, read_paragraphs
@@ -106,7 +106,7 @@ def measure_speed(given: Any) -> None:
     from tailorbird.tasks.fit_writing import make_base
 
     file = data_file(given.data, "xquad/xquad.en.json")
-    texts = {p.id: Piece(p.id, p.title, p.text) for p in read_paragraphs(file)}
+    texts = {p.id: PromptPassage(p.id, p.title, p.text) for p in read_paragraphs(file)}
     questions = read_answers(file)[:: max(1, 1190 // given.questions)][: given.questions]
     base = make_base(load_config(flags={"model.name": given.model}), choose(), None)
     asked = [

@@ -88,6 +88,8 @@ class Together:
         """Write one token of every row; those that are done leave."""
         import torch
 
+        from tailorbird.models.decode_attention import fast_decoding
+
         self._leave()
         if not self.rows:
             return
@@ -95,7 +97,8 @@ class Together:
         last = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self._device.name)
         self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
         places = self._mask.sum(dim=1, keepdim=True) - 1
-        with torch.no_grad(), self._device.autocast():
+        fast = fast_decoding(self._inner, self._device)
+        with torch.no_grad(), self._device.autocast(), fast:
             scores = self._inner(
                 input_ids=last, attention_mask=self._mask, position_ids=places,
                 past_key_values=self._cache, use_cache=True,

@@ -241,6 +241,8 @@ def _write(
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+    from tailorbird.models.decode_attention import fast_decoding, roomy_cache
+
     # No row may pass the model's last position, not even one that is done: positions are looked
     # up for all of them.
     context = context_length(model) or np.inf
@@ -255,9 +257,12 @@ def _write(
     )
     drawing = [SeededDraw(rows, warpers(sampling, device))] if sampling.temperature > 0 else []
     try:
-        with torch.no_grad(), device.autocast():
+        with torch.no_grad(), device.autocast(), fast_decoding(inner, device):
+            inputs = left_padded(model, [row.ids for row in rows], _pad_id(rows[0]), device)
+            width = inputs["attention_mask"].shape[1] + steps
             inner.generate(
-                **left_padded(model, [row.ids for row in rows], _pad_id(rows[0]), device),
+                **inputs,
+                past_key_values=roomy_cache(inner, width),
                 generation_config=settings,
                 logits_processor=LogitsProcessorList(drawing),
                 stopping_criteria=StoppingCriteriaList([Until(rows)]),

@@ -1,0 +1,182 @@
+"""Attention and memory of a causal LM that writes, on a CPU.
+
+torch's fused kernel is made for long rows without a mask. With padding before the prompts plain
+products in bf16 read twice as fast (`benchmarks/attention.py --writing`); and transformers' cache
+copies all keys and values for every new token.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from tailorbird.models.device import Device
+
+NAME = "tailorbird_decode"
+# Queries whose scores are held at once: the processor's cache takes them.
+_BLOCK = 64
+# What changes the scores in ways that only transformers' own function knows.
+_SPECIAL = ("s_aux", "position_bias", "softcap", "cache")
+
+
+@contextmanager
+def fast_decoding(model: Any, device: Device) -> Iterator[None]:
+    """Let a model that reads with torch's fused attention read and write with plain products.
+
+    Args:
+        model: A causal LM of transformers; on other devices than a CPU, and where it was told to
+            attend otherwise, nothing changes.
+        device: Where it is.
+    """
+    config = getattr(model, "config", None)
+    text = config.get_text_config() if config is not None else None
+    if device.kind != "cpu" or getattr(text, "_attn_implementation", None) != "sdpa":
+        yield
+        return
+    _register()
+    text._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        text._attn_implementation = "sdpa"
+
+
+def roomy_cache(model: Any, tokens: int) -> Cache | None:
+    """Return a cache of keys and values with room for so many tokens a row, or None.
+
+    None where a layer of the model keeps anything but all keys and values (windows, states):
+    then transformers' own is taken.
+    """
+    config = getattr(model, "config", None)
+    if config is None or config.is_encoder_decoder or getattr(model, "_is_stateful", False):
+        return None
+    cache = DynamicCache(config=config.get_text_config())
+    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return None
+    cache.layers = [_RoomyLayer(tokens) for _ in cache.layers]
+    return cache
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer, written into room that is there from the beginning."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self._whole: list[torch.Tensor] = []
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add those of new tokens ``[batch, heads, new, size]``; return those of all tokens."""
+        new = (key_states, value_states)
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._whole = [
+                t.new_zeros(*t.shape[:2], max(self._room, t.shape[2]), t.shape[3]) for t in new
+            ]
+        first = self.get_seq_length()
+        past = first + key_states.shape[2]
+        if past > self._whole[0].shape[2]:
+            more = (0, 0, 0, past)
+            self._whole = [nn.functional.pad(whole, more) for whole in self._whole]
+        views = []
+        for whole, states in zip(self._whole, new, strict=True):
+            whole[:, :, first:past] = states
+            view = whole[:, :, :past]
+            # Products over all of the room need no copy; what is not yet written is masked.
+            view.whole = whole  # type: ignore[attr-defined]
+            views.append(view)
+        self.keys, self.values = views
+        return views[0], views[1]
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **more: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return ``[batch, seq, heads, size]`` from query ``[batch, heads, seq, size]`` and the rest.
+
+    The signature is transformers' for attention functions.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    mask = attention_mask
+    special = any(more.get(name) is not None for name in _SPECIAL)
+    if special or not _left_to_right(module, query, key, mask):
+        mixed, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **more)
+        return mixed, None
+    # Rotary embeddings leave query and key in fp32 under autocast.
+    query = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)).to(value.dtype)
+    if query.shape[2] == 1:
+        return _attend_once(query, key, value, mask).transpose(1, 2), None
+    length, places = key.shape[2], query.shape[2]
+    key, before = key.to(value.dtype), length - places
+    mixed = value.new_empty(len(query), places, query.shape[1], value.shape[3])
+    for first in range(0, places, _BLOCK):
+        past = min(first + _BLOCK, places)
+        end = before + past
+        visible = None if mask is None else mask[:, :, first:past, :end]
+        if visible is None:
+            visible = torch.ones(past - first, end, dtype=torch.bool).tril(before + first)
+        block = _attend(query[:, :, first:past], key[:, :, :end], value[:, :, :end], visible)
+        mixed[:, first:past] = block.transpose(1, 2)
+    return mixed, None
+
+
+def _left_to_right(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
+) -> bool:
+    """Say whether no token looks at a later one: products with later ones are then not needed."""
+    places, length = query.shape[2], key.shape[2]
+    if mask is None:
+        return places == 1 or (places == length and bool(getattr(module, "is_causal", False)))
+    if mask.dtype != torch.bool or mask.shape[-1] != length:
+        return False
+    return places == 1 or not bool(mask.triu(length - places + 1).any())
+
+
+def _attend_once(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Attend with one token ``[batch, heads, 1, size]`` to all the room that a cache has."""
+    length = key.shape[2]
+    key, value = (getattr(t, "whole", t) for t in (key, value))
+    room = key.shape[2]
+    if room > length:
+        visible = torch.zeros(len(query), 1, 1, room, dtype=torch.bool)
+        visible[..., :length] = True if mask is None else mask
+        mask = visible
+    return _attend(query, key.to(value.dtype), value, mask)
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None
+) -> torch.Tensor:
+    """Attend where `visible` is true; rows that see nothing get something finite."""
+    batch, heads, places, size = query.shape
+    groups, length = key.shape[1], key.shape[2]
+    queries = query.reshape(batch * groups, -1, size)
+    scores = torch.bmm(queries, key.reshape(batch * groups, length, size).transpose(1, 2))
+    scores = scores.view(batch, heads, places, length)
+    if visible is not None:
+        scores.masked_fill_(~visible, torch.finfo(scores.dtype).min)
+    shares = scores.softmax(dim=-1).view(batch * groups, -1, length)
+    mixed = torch.bmm(shares, value.reshape(batch * groups, length, -1))
+    return mixed.view(batch, heads, places, -1)
