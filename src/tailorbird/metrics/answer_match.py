@@ -39,6 +39,7 @@ _SAME = (
     | {"sept": "sep", "cannot": "not", "cant": "not"}
 )
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "nobody"})
+_WHERE = frozenset({"in", "on", "at", "by"})
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 # Words that stand together: hyphens, and of code brackets, quotes and the dots of `text.encode`.
 _JOINED = re.compile(
@@ -127,7 +128,7 @@ class Candidates:
     def others(
         self, output_words: frozenset[str], kind: AnswerType, besides: frozenset[str]
     ) -> set[frozenset[str]]:
-        """Return the candidates of a kind whose words all stand in `written`, `besides` apart."""
+        """Return the candidates of a kind with all words in the output, `besides` apart."""
         near = (entry for word in output_words for entry in self._by_word.get(word, ()))
         return {
             words
@@ -149,7 +150,8 @@ def answer_match(
     """Say whether an answer is right.
 
     All words of one of the right answers stand within its first 30, it does not deny them, and it
-    names neither what was right before nor two or more others of the same kind.
+    names neither what was right before nor two or more others of the same kind; a right answer
+    more is no hedging. What a reference is "in" or "on" need not be said.
 
     Args:
         output: The answer.
@@ -164,13 +166,21 @@ def answer_match(
         >>> answer_match("It is not Paris.", ["Paris"])
         False
     """
-    return any(_matches(output, gold, question, stale, candidates) for gold in answers)
+    named = {*match_words(question), *(word for gold in answers for word in match_words(gold))}
+    besides = frozenset(named)
+    return any(_matches(output, gold, question, besides, stale, candidates) for gold in answers)
 
 
 def _matches(
-    output: str, gold: str, question: str, stale: Sequence[str], candidates: Candidates
+    output: str,
+    gold: str,
+    question: str,
+    besides: frozenset[str],
+    stale: Sequence[str],
+    candidates: Candidates,
 ) -> bool:
     expected, output_words = frozenset(match_words(gold)), match_words(output)
+    expected = expected - _WHERE or expected
     if not expected:
         return normalise(output) == normalise(gold)
     if not expected <= frozenset(output_words[:WINDOW]):
@@ -181,7 +191,6 @@ def _matches(
     old = (frozenset(match_words(answer)) for answer in stale)
     if any(words and words <= whole and not words <= expected for words in old):
         return False
-    besides = expected | frozenset(match_words(question))
     return len(candidates.others(whole, answer_type(gold), besides)) < _HEDGES
 
 

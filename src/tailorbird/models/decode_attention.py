@@ -32,7 +32,7 @@ def fast_decoding(model: Any, device: Device) -> Iterator[None]:
         device: Where it is.
     """
     config = getattr(model, "config", None)
-    text = config.get_text_config() if config is not None else None
+    text: Any = config.get_text_config() if config is not None else None
     if device.kind != "cpu" or getattr(text, "_attn_implementation", None) != "sdpa":
         yield
         return

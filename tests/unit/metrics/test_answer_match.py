@@ -72,6 +72,20 @@ def test_what_was_right_before_is_wrong_beside_the_new_and_part_of_the_new_is_no
     assert answer_match("New York", ["New York"], stale=["York"])
 
 
+def test_right_answers_more_are_no_hedging() -> None:
+    golds = ["Ada Holm", "Bo Lind", "Eva Orte"]
+    candidates = Candidates.of([*golds, "Rosa Vidal", "Olav Moe"])
+    everyone = "Ada Holm fled with Bo Lind and Eva Orte."
+    assert answer_match(everyone, golds, candidates=candidates)
+    assert not answer_match(everyone, ["Ada Holm"], candidates=candidates)
+
+
+def test_where_a_reference_stands_need_not_be_said() -> None:
+    assert answer_match("Inside the outer membrane.", ["on the outer membrane"])
+    assert not answer_match("Inside the membrane.", ["on the outer membrane"])
+    assert answer_match("on", ["on"]) and not answer_match("off", ["on"])
+
+
 def test_two_others_of_the_kind_are_hedging_and_one_is_not() -> None:
     pool = Candidates.of([*CITIES, "1901", "1902", "in haste"])
     assert not answer_match("Bergen, Oslo or Lima", ["Bergen"], candidates=pool)
