@@ -51,7 +51,7 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
     """Return the turns in one row.
 
     Args:
-        kind: The format (`formats.Kind`).
+        kind: The format (`row_formats.Kind`).
         row: The row's cells by the part they play.
 
     Raises:

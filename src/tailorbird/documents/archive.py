@@ -115,7 +115,7 @@ class Allowance:
 
 
 Read = Callable[[Path, str, ReadOptions, Allowance], tuple[list[Document], Notes]]
-"""Reads a member as `kinds.read_file` reads any file."""
+"""Reads a member as `readers.read_file` reads any file."""
 
 
 def read_archive(

@@ -64,7 +64,7 @@ def gains(
         values: Of each size ``[trainings, n]``, whose mean is the score; higher is better.
         more: Sizes to continue to, at most `FURTHEST` times the last.
         groups: Which test examples belong together ``[n]``.
-        scale: What 1 is on the scale of the score, see `names.unit`.
+        scale: What 1 is on the scale of the score, see `metric_facts.unit`.
         seed: Seed of the draws.
 
     Returns:

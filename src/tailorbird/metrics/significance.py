@@ -70,7 +70,7 @@ def training_luck(
         values: Per arm ``[trainings, n]``.
         trained: The arms in which something is trained.
         groups: Which rows belong together.
-        scale: What 1 is on the scale of the score, see `names.unit`.
+        scale: What 1 is on the scale of the score, see `metric_facts.unit`.
     """
     total, freedom = PRIOR_FREEDOM * (PRIOR * scale) ** 2, PRIOR_FREEDOM
     for name in trained:

@@ -1,4 +1,4 @@
-"""Which way to use: the rule. The sentences that tell a manager why are in `reasons`."""
+"""Which way to use: the rule. The sentences that tell a manager why are in `verdict_sentences`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -2,7 +2,7 @@
 
 The check is lexical: a sentence is held by a passage when one to three neighbouring sentences of
 it contain most of its content words (stemmed), all of its figures (`quantities`), and deny the same
-words (`denials`). It
+words (`negation`). It
 accepts what is said in the passage's own words and refuses what is not, quickly and with no model;
 a true paraphrase in other words is marked as unsupported rather than let through.
 """
