@@ -122,7 +122,7 @@ def duplicates(names: Sequence[str]) -> list[str]:
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return names of which each is another: the second `note` is called ``note (2)``.
 
-    >>> numbered(["note", "id", "note"])
+    >>> unique_names(["note", "id", "note"])
     ['note', 'id', 'note (2)']
     """
     all_names = set(names)

@@ -110,7 +110,7 @@ class TextBuilder:
 def superscript(before: str, text: str) -> str:
     """Return superscript words as they follow others: a power keeps its sign, 10^6 is not 106.
 
-    >>> "10" + raised("10", "6"), "21" + raised("21", "st"), "x" + raised("x", "n+1")
+    >>> "10" + superscript("10", "6"), "21" + superscript("21", "st"), "x" + superscript("x", "n+1")
     ('10^6', '21st', 'x^(n+1)')
     """
     word, last = text.strip(), before[-1:]
