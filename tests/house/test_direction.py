@@ -3,6 +3,7 @@
 import ast
 from dataclasses import replace
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +205,32 @@ def test_no_module_hides_what_its_package_defines(sources: list[Any]) -> None:
         and f"{source.name}.{node.name}" in modules
     ]
     assert hidden == []
+
+
+def test_benchmarks_and_tools_import_what_there_is(root: Path) -> None:
+    """Nothing else would tell that a benchmark no longer runs after a renaming."""
+    missing = [
+        f"{file.name}:{node.lineno} {node.module}.{alias.name}"
+        for folder in ("benchmarks", "tools")
+        for file in sorted((root / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tailorbird")
+        for alias in node.names
+        if not _has(root / "src" / str(node.module).replace(".", "/"), alias.name)
+    ]
+    assert missing == []
+
+
+def _has(module: Path, name: str) -> bool:
+    """Say whether a module binds a name at its top, or a package has a module of that name."""
+    if (module / f"{name}.py").is_file() or (module / name).is_dir():
+        return True
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    if not file.is_file():
+        return False
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    bound |= {n.asname or n.name for node in tree.body if isinstance(node, ast.ImportFrom)
+              for n in node.names}  # fmt: skip
+    defs = (ast.FunctionDef, ast.ClassDef)
+    return name in bound | {node.name for node in tree.body if isinstance(node, defs)}
