@@ -98,7 +98,7 @@ def _errors(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _split(vectors: np.ndarray, y: np.ndarray, number: int) -> tuple[list[int], np.ndarray]:
     """Return sizes, and whether each test row was right ``[sizes, SEEDS, n]``."""
-    from tailorbird.data.training_subsets import stratified_order
+    from tailorbird.data.stratify import stratified_order
 
     random = np.random.default_rng(number)
     order = random.permutation(len(y))

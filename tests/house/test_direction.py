@@ -234,3 +234,44 @@ def _has(module: Path, name: str) -> bool:
               for n in node.names}  # fmt: skip
     defs = (ast.FunctionDef, ast.ClassDef)
     return name in bound | {node.name for node in tree.body if isinstance(node, defs)}
+
+
+def test_no_module_waits_for_itself(sources: list[Any]) -> None:
+    """What a module imports when it is loaded is whole before it: there is no cycle."""
+    by_name = {source.name: source for source in sources}
+    needs = {}
+    for source in sources:
+        loads = [node for node in source.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        found = replace(source, tree=ast.Module(loads, [])).imports()
+        needs[source.name] = {i.module for i in found if i.module in by_name} - {source.name}
+    # Modules whose needs are all met go first; what is left over waits for itself.
+    while ready := [name for name, modules in needs.items() if not modules & set(needs)]:
+        for name in ready:
+            del needs[name]
+    assert sorted(needs) == []
+
+
+# Leaves of tables, verbs, and processes that are started by their name stay by themselves.
+BY_THEMSELVES = ("arms/", "cli/", "methods/", "tasks/", "arms/memory_estimate.py", "rag/ledger.py")
+SMALL = {
+    "metrics/manual_grades.py": "figures know nothing of the folders that grades are kept in",
+    "planning/training_time.py": "stands before the probe that runs the loop, which it starts",
+    "serve/word_offsets.py": "offsets are counted without a server",
+}
+
+
+def test_a_small_file_with_one_reader_is_part_of_it(sources: list[Any]) -> None:
+    readers: dict[str, set[str]] = {}
+    for source in sources:
+        for found in source.imports():
+            readers.setdefault(found.module, set()).add(source.name)
+    wrong = [
+        source.place
+        for source in sources
+        if source.lines < 60
+        and not source.place.endswith("__init__.py")
+        and len(readers.get(source.name, ())) == 1
+        and not source.place.partition("tailorbird/")[2].startswith(BY_THEMSELVES)
+        and source.place.partition("tailorbird/")[2] not in SMALL
+    ]
+    assert wrong == []

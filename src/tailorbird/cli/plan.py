@@ -72,10 +72,10 @@ def plan(
 
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
     wishes = Wishes(names, device, target, time, price_per_hour, curve, arm)
-    made = flow(run.make_config(flags), wishes, resume=run.resume)
+    result = flow(run.make_config(flags), wishes, resume=run.resume)
     if run.json:
-        print(terminal.as_json(asdict(made)))
+        print(terminal.as_json(asdict(result)))
     else:
         from tailorbird.report.plan import print_plan
 
-        print_plan(made, terminal.console(stderr=False))
+        print_plan(result, terminal.console(stderr=False))

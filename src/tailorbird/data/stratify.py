@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from random import Random
 
+import numpy as np
+
 from tailorbird.data.normalise import text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError
@@ -155,3 +157,29 @@ class _PartShares:
             expected = share * self.totals[label]
             change += (count * count - 2 * count * (expected - have[label])) / expected
         return change
+
+
+def stratified_order(classes: Sequence[str], seed: int) -> list[int]:
+    """Return row numbers in an order whose every beginning has the shares of the whole.
+
+    A class's rows are spread over the order at equal distances, its first row at the beginning,
+    so that the first rows hold one of each.
+
+    Args:
+        classes: What each row counts for: its class; all equal where none is to be kept.
+        seed: Which rows come first, and the order of equals.
+
+    Example:
+        >>> order = stratified_order(["a"] * 8 + ["b"] * 4, seed=0)
+        >>> sorted("aaaaaaaabbbb"[i] for i in order[:6])
+        ['a', 'a', 'a', 'a', 'b', 'b']
+    """
+    random = np.random.default_rng(seed)
+    sizes = Counter(classes)
+    counts: dict[str, int] = defaultdict(int)
+    places = []
+    for row in random.permutation(len(classes)).tolist():
+        label = classes[row]
+        places.append((counts[label] / sizes[label], row))
+        counts[label] += 1
+    return [row for _, row in sorted(places, key=lambda place: place[0])]

@@ -8,7 +8,7 @@ from tailorbird.arms import arm_named, arm_names
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.arms.worker import run_planned
 from tailorbird.config import METHODS, Config, for_arm
-from tailorbird.data.training_subsets import stratified_order
+from tailorbird.data.stratify import stratified_order
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.display import metric
 from tailorbird.metrics.learning_curve import FURTHEST, curve_scores, gains

@@ -33,8 +33,13 @@ from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.page_template import TEMPLATES, moment, page_environment
-from tailorbird.report.plots import accuracy_curve, calibration_plot, loss_curve
-from tailorbird.report.residuals import residual_plots, residual_words
+from tailorbird.report.plots import (
+    accuracy_curve,
+    calibration_plot,
+    loss_curve,
+    residual_plots,
+    residual_words,
+)
 from tailorbird.report.scatter import cost_scatter
 
 if TYPE_CHECKING:

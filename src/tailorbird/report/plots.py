@@ -1,11 +1,12 @@
-"""Charts of one arm: how it learned, and whether its confidence can be believed."""
+"""Charts of one arm: how it learned, whether its confidence can be believed, how far it is off."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import fmean
 
 from tailorbird.metrics import display
-from tailorbird.records import CalibrationBin, CurvePoint
+from tailorbird.records import CalibrationBin, CurvePoint, Residual
 from tailorbird.report import svg
 
 WIDTH, HEIGHT = 420.0, 250.0
@@ -13,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 410.0, 26.0, 206.0
 NAMED = 340.0
 """The right end where the lines' names stand beside them."""
 _FEWEST = 10
+_RESIDUAL_LEFT = 54.0
+_MOST_TARGETS = 6
 
 
 def loss_curve(curve: Sequence[CurvePoint]) -> str:
@@ -161,3 +164,48 @@ def _series_names(
         svg.text(x.end + 8, own, "validation", css="label pick"),
         svg.text(x.end + 8, other, "training", css="label other"),
     ]
+
+
+def residual_plots(residuals: Sequence[Residual]) -> list[str]:
+    """Return a picture per target: each test example's error over its true value."""
+    names = list(dict.fromkeys(residual.target for residual in residuals))[:_MOST_TARGETS]
+    return [_residual_plot(name, [r for r in residuals if r.target == name]) for name in names]
+
+
+def residual_words(residuals: Sequence[Residual]) -> str:
+    """Say whether low values are put too high and high ones too low, as cautious models do."""
+    names = list(dict.fromkeys(residual.target for residual in residuals))
+    if len(names) != 1 or len(residuals) < 8:
+        return ""
+    ranked = sorted(residuals, key=lambda r: r.truth)
+    quarter = len(ranked) // 4
+    low, high = (fmean(r.predicted - r.truth for r in part)
+                 for part in (ranked[:quarter], ranked[-quarter:]))  # fmt: skip
+    return (
+        f"On average the quarter with the lowest values is predicted {_in_words(low)}, the quarter "
+        f"with the highest {_in_words(high)}."
+    )
+
+
+def _in_words(error: float) -> str:
+    side = "too high" if error > 0 else "too low"
+    return f"{abs(error):.3g} {side}"
+
+
+def _residual_plot(name: str, residuals: Sequence[Residual]) -> str:
+    errors = [r.predicted - r.truth for r in residuals]
+    truths = [r.truth for r in residuals]
+    reach = max(map(abs, errors)) or 1.0
+    x = svg.Scale(min(truths), max(truths), _RESIDUAL_LEFT + 6, RIGHT - 6)
+    y = svg.Scale(-reach, reach, BOTTOM, TOP)
+    levels, marks = svg.ticks(-reach, reach, 4), svg.ticks(x.low, x.high, 5)
+    write = svg.evenly(marks, share=False)
+    parts = [
+        svg.grid(y, levels, _RESIDUAL_LEFT, RIGHT, svg.evenly(levels, share=False)),
+        svg.line(_RESIDUAL_LEFT, y(0), RIGHT, y(0), "ideal"),
+        *(svg.text(x(m), BOTTOM + 18, write(m), anchor="middle", css="tick") for m in marks),
+        *(svg.circle(x(t), y(e), 2, "dot") for t, e in zip(truths, errors, strict=True)),
+        svg.text(0, 12, f"Predicted minus true {name}", css="name"),
+        svg.text(RIGHT, BOTTOM + 38, f"true {name} →", anchor="end", css="name"),
+    ]
+    return svg.frame(WIDTH, HEIGHT, f"Errors of {name} by its true value", parts)

@@ -149,7 +149,7 @@ class TokenClassification(HeadTask):
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
     ) -> "LabelWork":
         """See `HeadTask.work`."""
-        from tailorbird.train.token_workload import TokenWork
+        from tailorbird.train.label_workload import TokenWork
 
         return TokenWork(train, pad, device, size, loss)
 
