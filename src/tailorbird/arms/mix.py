@@ -38,8 +38,8 @@ class MixArm(Arm):
         target = task.target(split)
         started = time.perf_counter()
         a, b = load_probabilities(tuned), load_probabilities(memory)
-        truth, wish = task.truths(split.validation, target), job.config.rag.weight
-        weights = list(_WEIGHTS) if wish is None else [wish]
+        truth, own = task.truths(split.validation, target), job.config.rag.weight
+        weights = list(_WEIGHTS) if own is None else [own]
 
         def quality(weight: float) -> tuple[float, float]:
             mixed = (1 - weight) * a["validation"] + weight * b["validation"]

@@ -42,7 +42,7 @@ class NeighboursArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        split, wish, task = job.split, job.config.rag, head_task(job.split.task)
+        split, rag, task = job.split, job.config.rag, head_task(job.split.task)
         target = task.target(split)
         vectors = split_vectors(job.config, split, job.folder.run)
         started = time.perf_counter()
@@ -56,7 +56,7 @@ class NeighboursArm(Arm):
             def judge(outputs: np.ndarray) -> tuple[float, float]:
                 return task.quality(outputs, truth, target)
 
-        settings = memory.choose(vectors.validation, truth, (wish.k, wish.temperature), judge)
+        settings = memory.choose(vectors.validation, truth, (rag.k, rag.temperature), judge)
         seconds = time.perf_counter() - started
         started = time.perf_counter()
         arrays = vectors.each(lambda rows: memory.probabilities(rows, settings))

@@ -101,17 +101,17 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
         plan = folder.read_as(_PLAN, _PlanFile)
     base = _with_code_of(job.config, plan.config)
     # Pydantic reads the space: ranges come back as ranges.
-    wishes = plan.search
-    space: Space = wishes.space or {}
+    options = plan.search
+    space: Space = options.space or {}
     whole = {name for name in space if is_whole(name)}
-    study = Study(folder, wishes, space, whole, plan.metric)
+    study = Study(folder, options, space, whole, plan.metric)
     study.begin(plan.defaults)
     return base, study
 
 
-def _with_code_of(wishes: Config, saved: Config) -> Config:
-    """Return `saved`, but what code may run as in `wishes`."""
-    trust, metric = wishes.model.trust_remote_code, wishes.evaluate.metric
+def _with_code_of(config: Config, saved: Config) -> Config:
+    """Return `saved`, but what code may run as in `config`."""
+    trust, metric = config.model.trust_remote_code, config.evaluate.metric
     model = saved.model.model_copy(update={"trust_remote_code": trust})
     evaluate = saved.evaluate.model_copy(update={"metric": metric})
     return saved.model_copy(update={"model": model, "evaluate": evaluate})
@@ -128,10 +128,10 @@ def _plan(job: ArmJob) -> dict[str, Any]:
     if config.search.sampler == "grid" and config.search.space is None:
         raise UserError("a grid needs a search.space of lists", "write one; see docs/search.md")
     check_space(base, space)
-    wishes = config.search.model_copy(update={"space": space})
+    options = config.search.model_copy(update={"space": space})
     return {
         "config": base.model_dump(mode="json"),
-        "search": wishes.model_dump(mode="json"),
+        "search": options.model_dump(mode="json"),
         "metric": get_task(job.split.task).judged_by,
         "defaults": {k: v for k, v in defaults.items() if k in space},
     }

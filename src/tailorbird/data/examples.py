@@ -14,7 +14,7 @@ _SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExampleOptions:
     """The user's options for a file.
 
     Attributes:

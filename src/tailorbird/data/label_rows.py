@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TextColumns, by_name, check_named, choose_columns
-from tailorbird.data.examples import BadRows, Loaded, Wish, settle
+from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
 from tailorbird.data.line_files import ENDINGS
 from tailorbird.data.row_formats import Form
 from tailorbird.data.table import (
@@ -35,42 +35,42 @@ def names_in(table: Table, option: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in option.split(",") if part.strip())
 
 
-def is_labelled(table: Table, wish: Wish) -> bool:
+def is_labelled(table: Table, options: ExampleOptions) -> bool:
     """Say whether the user asked for labels or numbers, by the task or by several columns."""
-    if wish.spec is not None:
-        return wish.spec.head
-    if find_words(table, replace(wish, need_label=True, like={})) is not None:
+    if options.spec is not None:
+        return options.spec.head
+    if find_words(table, replace(options, need_label=True, like={})) is not None:
         return True
-    return len(names_in(table, wish.text)) > 1 or len(names_in(table, wish.label)) > 1
+    return len(names_in(table, options.text)) > 1 or len(names_in(table, options.label)) > 1
 
 
-def read_labels(table: Table, wish: Wish) -> Loaded:
+def read_labels(table: Table, options: ExampleOptions) -> Loaded:
     """Return texts with their labels or numbers.
 
     Raises:
         UserError: The columns or the cells have faults, all of which are named.
     """
-    form = find_words(table, wish)
+    form = find_words(table, options)
     if form is not None:
-        return _words(table, form, wish)
-    columns = _columns(table, wish)
+        return _words(table, form, options)
+    columns = _columns(table, options)
     faults = Faults()
     pair = len(columns.texts) > 1
     texts = [_texts(table, name, faults, paragraphs=pair) for name in columns.texts]
-    reading = Reading(wish.task if has_head(wish.task) else "classification", "label")
+    reading = Reading(options.task if has_head(options.task) else "classification", "label")
     targets: list[Example | None] = [Example("")] * len(table.rows)
     if columns.labels:
         cells = {name: table.column(name) for name in columns.labels}
-        reading = infer(cells, wish.spec, wish.separator)
+        reading = infer(cells, options.spec, options.separator)
         targets = _targets(table, columns, reading, faults)
     bad = {
         role: [i for i, value in enumerate(column) if value is None or not value.strip()]
         for role, column in zip(("text", "pair"), texts, strict=False)
     }
-    if wish.need_label:
+    if options.need_label:
         bad["label"] = [i for i, target in enumerate(targets) if target is None]
     by_role = columns.as_dict()
-    findings = settle(table, _bad_rows(table, by_role, bad), faults, drop=wish.drop_missing)
+    findings = settle(table, _bad_rows(table, by_role, bad), faults, drop=options.drop_missing)
     faults.raise_if_any()
     dropped = {i for rows in bad.values() for i in rows}
     examples = tuple(
@@ -98,12 +98,12 @@ def read_labels(table: Table, wish: Wish) -> Loaded:
     )
 
 
-def _words(table: Table, form: Form, wish: Wish) -> Loaded:
+def _words(table: Table, form: Form, options: ExampleOptions) -> Loaded:
     faults = Faults()
     rows = read_words(table, form.columns["text"], form.columns.get("label"), faults)
     bad = {"text": [i for i, example in enumerate(rows) if example is None]}
     bad_rows = _bad_rows(table, form.columns, bad)
-    findings = settle(table, bad_rows, faults, drop=wish.drop_missing)
+    findings = settle(table, bad_rows, faults, drop=options.drop_missing)
     faults.raise_if_any()
     examples = tuple(example for example in rows if example is not None)
     if not examples:
@@ -112,24 +112,24 @@ def _words(table: Table, form: Form, wish: Wish) -> Loaded:
     return Loaded(examples, form.columns, notes, findings, table.path, form.task)
 
 
-def _columns(table: Table, wish: Wish) -> TextColumns:
-    texts, labels = names_in(table, wish.text), names_in(table, wish.label)
+def _columns(table: Table, options: ExampleOptions) -> TextColumns:
+    texts, labels = names_in(table, options.text), names_in(table, options.label)
     other = [
-        tuple(wish.like[role] for role in ("text", "pair") if role in wish.like),
-        names_in(table, wish.like.get("label")),
+        tuple(options.like[role] for role in ("text", "pair") if role in options.like),
+        names_in(table, options.like.get("label")),
     ]
     # What this file has of another's columns, where those were several.
     several = [c if len(c) > 1 and set(c) <= set(table.columns) else () for c in other]
     texts, labels = texts or several[0], labels or several[1]
     if len(texts) <= 1 and len(labels) <= 1:
         text, label = (names[0] if names else None for names in (texts, labels))
-        return choose_columns(table, text, label, need_label=wish.need_label, like=wish.like)
-    if not labels and wish.like.get("label") in table.columns:
-        labels = (wish.like["label"],)
+        return choose_columns(table, text, label, need_label=options.need_label, like=options.like)
+    if not labels and options.like.get("label") in table.columns:
+        labels = (options.like["label"],)
     _check(table, texts, labels)
     free = [name for name in table.columns if name not in texts + labels]
     texts = texts or choose_columns(table.only(free), None, None, need_label=False).texts
-    if not labels and wish.need_label:
+    if not labels and options.need_label:
         label = by_name(free, LABEL_NAMES)
         if label is None:
             raise UserError(
@@ -213,33 +213,34 @@ def _bad_rows(
             )
 
 
-def find_words(table: Table, wish: Wish) -> Form | None:
+def find_words(table: Table, options: ExampleOptions) -> Form | None:
     """Return the columns of words and labels; None if the rows are something else.
 
     Raises:
         UserError: Words are asked for, and there are none.
     """
-    if wish.spec is not None:
-        if not wish.spec.per_word:
+    if options.spec is not None:
+        if not options.spec.per_word:
             return None
-        check_named(table, wish.text, wish.label)
-    other = {role: name for role, name in wish.like.items() if name in table.columns}
-    text = wish.text or other.get("text") or table.named(*_WORDS)
-    label = wish.label or other.get("label") or table.named(*_LABELS)
+        check_named(table, options.text, options.label)
+    other = {role: name for role, name in options.like.items() if name in table.columns}
+    text = options.text or other.get("text") or table.named(*_WORDS)
+    label = options.label or other.get("label") or table.named(*_LABELS)
     lists = [_holds_lists(table, name) for name in (text, label)]
-    if all(lists) or (lists[0] and not wish.need_label):
+    if all(lists) or (lists[0] and not options.need_label):
         assert text is not None
-        guesses = [n for n, option in ((text, wish.text), (label, wish.label)) if n and not option]
+        named = ((text, options.text), (label, options.label))
+        guesses = [name for name, option in named if name and not option]
         notes: tuple[str, ...] = ()
-        if guesses and wish.spec is None:
+        if guesses and options.spec is None:
             notes = (
                 f"{table.path}: the task is tokens, as {text!r} holds words and {label!r} a label "
                 "for each; say --text/--label/--task for others",
             )
         return _form(text, label if lists[1] else None, notes)
-    if wish.spec is None:
+    if options.spec is None:
         return None
-    if not wish.need_label and text is not None:
+    if not options.need_label and text is not None:
         return _form(text, None)
     raise UserError(
         f"{table.path}: there is no column with lists of words and one with as many labels",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tailorbird.data.examples import Loaded, TaskChoice, Wish
+from tailorbird.data.examples import ExampleOptions, Loaded, TaskChoice
 from tailorbird.data.group_time import with_extras
 from tailorbird.data.label_rows import is_labelled, read_labels
 from tailorbird.data.row_formats import find_form
@@ -60,11 +60,11 @@ def read_examples(
     source = Source.of(path)
     table = read_table(source, named_columns(text, label, like))
     _check_prose(table, task)
-    wish = Wish(
+    options = ExampleOptions(
         task, text, label, more.separator, more.system, need_label, drop_missing, like or {}
     )
-    form = None if is_labelled(table, wish) else find_form(table, wish)
-    loaded = read_labels(table, wish) if form is None else read_texts(table, form, wish)
+    form = None if is_labelled(table, options) else find_form(table, options)
+    loaded = read_labels(table, options) if form is None else read_texts(table, form, options)
     return replace(loaded, examples=with_extras(loaded.examples, table, source))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES, by_name, check_named, choose_columns
-from tailorbird.data.examples import Wish
+from tailorbird.data.examples import ExampleOptions
 from tailorbird.data.table import Table, name_list
 from tailorbird.data.training_marks import MARKS
 from tailorbird.errors import UserError
@@ -61,36 +61,36 @@ class Form:
         return FORMATS[self.kind][1]
 
 
-def find_form(table: Table, wish: Wish) -> Form | None:
+def find_form(table: Table, options: ExampleOptions) -> Form | None:
     """Return how the rows are read; None for texts with labels.
 
     Raises:
         UserError: A named column does not exist, or the columns leave a doubt.
     """
-    if wish.spec is not None and wish.spec.head:
+    if options.spec is not None and options.spec.head:
         return None
-    check_named(table, wish.text, wish.label)
-    if wish.spec is not None and not wish.spec.prompts:
-        return _plain_text(table, wish)
-    form = None if wish.label else _chat(table, wish.text or wish.like.get("messages"))
+    check_named(table, options.text, options.label)
+    if options.spec is not None and not options.spec.prompts:
+        return _plain_text(table, options)
+    form = None if options.label else _chat(table, options.text or options.like.get("messages"))
     if form is not None:
         return form
-    if wish.spec is not None:
-        return _alpaca(table, wish) or _pairs(table, wish, wish.like)
-    return _by_columns(table, wish)
+    if options.spec is not None:
+        return _alpaca(table, options) or _pairs(table, options, options.like)
+    return _by_columns(table, options)
 
 
-def _by_columns(table: Table, wish: Wish) -> Form | None:
+def _by_columns(table: Table, options: ExampleOptions) -> Form | None:
     """Return the format by the columns, where no task is set."""
-    if wish.text or wish.label:
-        answers = wish.label is not None and wish.label.strip().casefold() in ANSWER_NAMES
-        return _pairs(table, wish, {}) if answers else None
-    form = _alpaca(table, wish) or _named_pair(table)
+    if options.text or options.label:
+        answers = options.label is not None and options.label.strip().casefold() in ANSWER_NAMES
+        return _pairs(table, options, {}) if answers else None
+    form = _alpaca(table, options) or _named_pair(table)
     label = by_name(table.columns, LABEL_NAMES)
     labelled = label is not None and by_name(table.columns, TEXT_NAMES) is not None
     if form is None:
-        single = len(table.columns) == 1 and wish.need_label and not labelled
-        return _plain_text(table, replace(wish, like={})) if single else None
+        single = len(table.columns) == 1 and options.need_label and not labelled
+        return _plain_text(table, replace(options, like={})) if single else None
     if not labelled:
         return form
     if label is not None and label.strip().casefold() in LABEL_NAMES[:2]:
@@ -159,12 +159,12 @@ def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
     return None
 
 
-def _alpaca(table: Table, wish: Wish) -> Form | None:
-    if wish.text or wish.label:
+def _alpaca(table: Table, options: ExampleOptions) -> Form | None:
+    if options.text or options.label:
         return None
     instruction, context = table.named("instruction"), table.named("input", "context")
     answer = table.named("output", "response", "completion", "answer")
-    if instruction is None or (answer is None and (wish.need_label or context is None)):
+    if instruction is None or (answer is None and (options.need_label or context is None)):
         return None
     if context is None and _fold(answer or "") != "output":
         return None  # instruction and response: a prompt and its answer
@@ -183,28 +183,28 @@ def _named_pair(table: Table) -> Form | None:
     return _pair(table, prompt, answer, guessed=True)
 
 
-def _pairs(table: Table, wish: Wish, like: Mapping[str, str]) -> Form:
+def _pairs(table: Table, options: ExampleOptions, like: Mapping[str, str]) -> Form:
     """Return which columns hold the prompts and the answers.
 
     Raises:
         UserError: That cannot be told.
     """
     other = {role: name for role, name in like.items() if name in table.columns}
-    prompt, answer = wish.text or other.get("text"), wish.label or other.get("label")
+    prompt, answer = options.text or other.get("text"), options.label or other.get("label")
     free = [name for name in table.columns if name not in (prompt, answer)]
     answer = answer or by_name(free, ANSWER_NAMES) or by_name(free, LABEL_NAMES)
     free = [name for name in free if name != answer]
     prompt = prompt or by_name(free, PROMPT_NAMES) or by_name(free, TEXT_NAMES)
     if prompt is None and len(free) == 1:
         prompt = free[0]
-    if prompt is None or (answer is None and wish.need_label):
+    if prompt is None or (answer is None and options.need_label):
         names = name_list(table.columns)
         lacking = "prompt" if prompt is None else "answer"
         raise UserError(
             f"{table.path}: which column is the {lacking}? The columns are: {names}",
             "say --text NAME for the prompts and --label NAME for the answers",
         )
-    guessed = wish.text is None or (wish.label is None and answer is not None)
+    guessed = options.text is None or (options.label is None and answer is not None)
     return _pair(table, prompt, answer, guessed=guessed)
 
 
@@ -219,14 +219,14 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
     return _with_marks(table, Form("pairs", columns, (note,) if guessed else ()))
 
 
-def _plain_text(table: Table, wish: Wish) -> Form:
+def _plain_text(table: Table, options: ExampleOptions) -> Form:
     """Return which column holds the texts.
 
     Raises:
         UserError: That cannot be told.
     """
-    other = wish.like.get("text")
-    name = wish.text or (other if other in table.columns else None)
+    other = options.like.get("text")
+    name = options.text or (other if other in table.columns else None)
     if name is not None:
         return Form("text", {"text": name})
     if len(table.columns) == 1:

@@ -52,9 +52,9 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     Raises:
         UserError: There is no such file, it is of no known kind, or it is damaged.
     """
-    wish = Source.of(source)
-    files = files_of(wish.name)
-    reservoir: Reservoir[Numbered] = Reservoir(wish.name, wish.most, wish.seed)
+    origin = Source.of(source)
+    files = files_of(origin.name)
+    reservoir: Reservoir[Numbered] = Reservoir(origin.name, origin.most, origin.seed)
     streams: list[Stream] = []
     faults = Faults()
     for number, file in enumerate(files):
@@ -80,10 +80,10 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     notes = []
     if reservoir.count > len(rows):
         notes.append(
-            f"{wish.name}: {len(rows):,} of {reservoir.count:,} rows are taken, drawn at random "
-            f"(data.max_examples, seed {wish.seed})"
+            f"{origin.name}: {len(rows):,} of {reservoir.count:,} rows are taken, drawn at random "
+            f"(data.max_examples, seed {origin.seed})"
         )
-    return _join(wish.name, streams, rows, notes)
+    return _join(origin.name, streams, rows, notes)
 
 
 def _open(file: Path, named: Sequence[str]) -> Stream:

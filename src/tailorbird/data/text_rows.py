@@ -12,7 +12,7 @@ from tailorbird.data.conversations import (
     unread_fields,
     with_system,
 )
-from tailorbird.data.examples import BadRows, Loaded, Wish, settle
+from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
 from tailorbird.data.normalise import rows
 from tailorbird.data.row_formats import Form
 from tailorbird.data.table import RowPlace, Table, cell_text, place_list
@@ -25,7 +25,7 @@ _CODES = {"prompt": "missing_text", "answer": "missing_label"}
 _COLUMNS = {"prompt": ("text", "instruction"), "answer": ("label", "output")}
 
 
-def read_texts(table: Table, form: Form, wish: Wish) -> Loaded:
+def read_texts(table: Table, form: Form, options: ExampleOptions) -> Loaded:
     """Return a table's conversations, or its plain texts.
 
     Raises:
@@ -44,8 +44,8 @@ def read_texts(table: Table, form: Form, wish: Wish) -> Loaded:
                 examples.append(_plain(cells["text"], number))
                 continue
             messages = row_messages(form.kind, cells)
-            messages = with_system(messages, wish.system)
-            messages, cut = checked(messages, need_label=wish.need_label)
+            messages = with_system(messages, options.system)
+            messages, cut = checked(messages, need_label=options.need_label)
             examples.append(as_example(messages, row_tools(cells), number))
         except Unusable as fault:
             names = [form.columns[c] for c in _COLUMNS.get(fault.kind, ()) if c in form.columns]
@@ -57,7 +57,7 @@ def read_texts(table: Table, form: Form, wish: Wish) -> Loaded:
         if cut:
             trailing.append(place)
     faults = Faults()
-    findings = list(settle(table, bad.values(), faults, drop=wish.drop_missing))
+    findings = list(settle(table, bad.values(), faults, drop=options.drop_missing))
     faults.raise_if_any()
     if not examples:
         raise UserError(

@@ -117,7 +117,7 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
         task: What the data asks for, once it is known.
 
     Raises:
-        UserError: There is such a wish.
+        UserError: One of these is set.
     """
     data = config.data
     if data.folds is None:

@@ -17,7 +17,7 @@ _SAME_SECONDS = 0.5
 
 @contextmanager
 def patient_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish that the loop can see; the second one ends at once."""
+    """Turn the first Ctrl-C into a request that the loop sees; the second one ends at once."""
     pressed: list[float] = []
 
     def note(number: int, frame: Any) -> None:

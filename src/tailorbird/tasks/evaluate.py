@@ -96,13 +96,13 @@ def _evaluate_writing(
     )
 
 
-def _scoring(task_file: WritingFile, wish: str | None, own: str, questions: PromptSet) -> Scoring:
-    """Return how answers are scored: by `wish`, else as the run's own test was.
+def _scoring(task_file: WritingFile, metric: str | None, own: str, questions: PromptSet) -> Scoring:
+    """Return how answers are scored: by `metric`, else as the run's own test was.
 
     Never by what the new answers look like: then two files would be scored by two measures.
     """
-    if wish is not None and wish != "auto":
-        return scoring_of(wish, questions)
+    if metric is not None and metric != "auto":
+        return scoring_of(metric, questions)
     return saved_scoring(task_file, own) or scoring_of(task_file.headline, questions)
 
 
