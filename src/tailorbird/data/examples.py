@@ -15,7 +15,7 @@ _SAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class ExampleOptions:
-    """The user's options for a file.
+    """How the examples of a file are read.
 
     Attributes:
         task: What is to be learnt; auto: as the columns say.
@@ -28,7 +28,7 @@ class ExampleOptions:
         like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
     """
 
-    task: TaskChoice
+    task: TaskChoice = "classification"
     text: str | None = None
     label: str | None = None
     separator: str | None = None

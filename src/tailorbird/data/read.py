@@ -1,8 +1,9 @@
 """Files to examples: what a person named as data, read by its columns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tailorbird.data.examples import ExampleOptions, Loaded, TaskChoice
 from tailorbird.data.group_time import with_extras
@@ -18,51 +19,20 @@ from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS
 
 
-@dataclass(frozen=True, slots=True)
-class More:
-    """Further options of reading.
-
-    Attributes:
-        system: System message put before conversations that have none.
-        separator: What stands between the labels in a cell; of numbers, their decimal mark.
-    """
-
-    system: str | None = None
-    separator: str | None = None
-
-
-def read_examples(
-    path: Path | str | Source,
-    *,
-    text: str | None = None,
-    label: str | None = None,
-    need_label: bool = True,
-    drop_missing: bool = False,
-    like: Mapping[str, str] | None = None,
-    task: TaskChoice = "classification",
-    more: More = More(),  # noqa: B008 - frozen
-) -> Loaded:
+def read_examples(path: Path | str | Source, **how: Any) -> Loaded:
     """Read the examples of a file, or of several as one.
 
     Args:
         path: What to read: anything that `Source` may name.
-        text: The column of texts, prompts or conversations; guessed when None.
-        label: The column of labels or answers; guessed when None.
-        need_label: Whether a row without label or answer is a fault.
-        drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
-        like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
-        task: What is to be learnt; auto: as the columns say.
-        more: Further options.
+        **how: See `ExampleOptions`.
 
     Raises:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
     source = Source.of(path)
-    table = read_table(source, named_columns(text, label, like))
-    _check_prose(table, task)
-    options = ExampleOptions(
-        task, text, label, more.separator, more.system, need_label, drop_missing, like or {}
-    )
+    options = ExampleOptions(**how | {"like": how.get("like") or {}})
+    table = read_table(source, named_columns(options.text, options.label, options.like))
+    _check_prose(table, options.task)
     form = None if is_labelled(table, options) else find_form(table, options)
     loaded = read_labels(table, options) if form is None else read_texts(table, form, options)
     return replace(loaded, examples=with_extras(loaded.examples, table, source))
@@ -81,16 +51,18 @@ def read_parts(
     *,
     validation: Path | str | None = None,
     test: Path | str | None = None,
-    text: str | None = None,
-    label: str | None = None,
-    drop_missing: bool = False,
-    task: TaskChoice = "classification",
-    more: More = More(),  # noqa: B008 - frozen
+    **how: Any,
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
     """Read training, validation and test files, and tell the faults of all of them at once.
 
     Validation and test rows are read for the task of the training rows. Where the training data
     is a folder, or a set on the hub, with splits of such names, these are the other parts.
+
+    Args:
+        train: The training file, or what `Source` may name.
+        validation: The validation file.
+        test: The test file.
+        **how: See `ExampleOptions`.
 
     Raises:
         UserError: A file has faults, or one file is given as two parts.
@@ -102,17 +74,10 @@ def read_parts(
     for part, name in _sources(source, validation, test).items():
         try:
             _check_once(name, part, part_of)
-            read[part] = read_examples(
-                replace(source, name=name),
-                text=text,
-                label=label,
-                drop_missing=drop_missing,
-                like=read["training"].columns if "training" in read else None,
-                task=read["training"].task if "training" in read else task,
-                more=more,
-            )
+            read[part] = loaded = read_examples(replace(source, name=name), **how)
             if part == "training":
-                more = replace(more, separator=read[part].separator or more.separator)
+                how |= {"like": loaded.columns, "task": loaded.task}
+                how |= {"separator": loaded.separator or how.get("separator")}
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()

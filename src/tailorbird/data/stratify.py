@@ -4,8 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from random import Random
 
-import numpy as np
-
 from tailorbird.data.normalise import text_key
 from tailorbird.data.targets import classes_of
 from tailorbird.errors import UserError
@@ -174,6 +172,8 @@ def stratified_order(classes: Sequence[str], seed: int) -> list[int]:
         >>> sorted("aaaaaaaabbbb"[i] for i in order[:6])
         ['a', 'a', 'a', 'a', 'b', 'b']
     """
+    import numpy as np
+
     random = np.random.default_rng(seed)
     sizes = Counter(classes)
     counts: dict[str, int] = defaultdict(int)

@@ -10,7 +10,7 @@ from tailorbird.arms.load import arm_folder, open_arm, read_report, run_config, 
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
-from tailorbird.data.read import More, read_examples
+from tailorbird.data.read import read_examples
 from tailorbird.errors import UserError
 from tailorbird.flows.predict import trained_as
 from tailorbird.flows.run_folder import circumstances, write_report
@@ -95,7 +95,7 @@ def _read(run: Path, data: str, columns: Columns, task: Task) -> Loaded:
         drop_missing=columns.drop_missing,
         task=task.name,
         like=trained.get("columns"),
-        more=More(separator=trained.get("separator")),
+        separator=trained.get("separator"),
     )
 
 

@@ -9,7 +9,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import DataConfig
 from tailorbird.data.bundled import tutor_folder
 from tailorbird.data.check import check_split
-from tailorbird.data.read import More, read_parts
+from tailorbird.data.read import read_parts
 from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
@@ -80,7 +80,8 @@ def read_and_check(config: Config) -> Prepared:
         label=data.label,
         drop_missing=data.drop_missing,
         task=data.task,
-        more=More(data.system, data.separator),
+        system=data.system,
+        separator=data.separator,
     )
     for note in train.notes:
         log.say(note)

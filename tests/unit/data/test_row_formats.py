@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tailorbird.data.read import Loaded, More, read_examples, read_parts
+from tailorbird.data.read import Loaded, read_examples, read_parts
 from tailorbird.errors import UserError
 from tailorbird.records import Example, Message
 from tiny import STORIES
@@ -362,7 +362,7 @@ def test_sharegpt_calls_become_an_assistants(tmp_path: Path) -> None:
 
 def test_a_system_message_goes_before_those_without(tmp_path: Path) -> None:
     own = {"messages": [{"role": "system", "content": "Mine."}, ASK, TELL]}
-    loaded = read(tmp_path, {"messages": [ASK, TELL]}, own, more=More(system="Yours."))
+    loaded = read(tmp_path, {"messages": [ASK, TELL]}, own, system="Yours.")
     assert [turns(example)[0] for example in loaded.examples] == [
         ("system", "Yours."),
         ("system", "Mine."),

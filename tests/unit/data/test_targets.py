@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tailorbird.data.read import More, read_examples, read_parts
+from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
 from tailorbird.tasks import head_task
@@ -63,7 +63,7 @@ def test_the_task_can_be_chosen(tmp_path: Path) -> None:
     joined = write(tmp_path, ["a b", "b", "a c"], "joined.jsonl")
     plain = read_examples(joined, task="auto")
     assert (plain.task, plain.examples[0].label) == ("classification", "a b")
-    cut = read_examples(joined, task="multilabel", more=More(separator=" "))
+    cut = read_examples(joined, task="multilabel", separator=" ")
     assert [e.labels for e in cut.examples] == [("a", "b"), ("b",), ("a", "c")]
 
 
@@ -138,7 +138,7 @@ def test_later_files_are_read_as_the_training_rows(tmp_path: Path) -> None:
     alone = read_examples(test, task="regression")
     assert alone.examples[0].values == (1250,)
     assert any("'1,250' is read as 1250" in note for note in alone.notes)
-    said = read_examples(test, task="regression", more=More(separator=","))
+    said = read_examples(test, task="regression", separator=",")
     assert said.examples[0].values == (1.25,)
 
 
