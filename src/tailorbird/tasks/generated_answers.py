@@ -30,8 +30,6 @@ class AnswerScores:
         loss_sums: ``[n]`` nats of the reference summed over its tokens; None without a model.
         token_counts: ``[n]`` its tokens; None without a model.
         seconds: What the writing took, and the choosing.
-        tokens_written: How many tokens were written.
-        ended: Share of the answers that the model ended itself.
     """
 
     outputs: tuple[str, ...]
@@ -40,8 +38,6 @@ class AnswerScores:
     loss_sums: np.ndarray | None = None
     token_counts: np.ndarray | None = None
     seconds: float = 0.0
-    tokens_written: int = 0
-    ended: float = 1.0
 
     @property
     def headline_values(self) -> np.ndarray:
@@ -105,8 +101,6 @@ def answer_all(
         loss_sums=losses.loss_sums,
         token_counts=losses.counts,
         seconds=seconds,
-        tokens_written=sum(one.tokens for one in answers),
-        ended=sum(one.ended for one in answers) / max(1, len(answers)),
     )
 
 
