@@ -3,10 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tailorbird.metrics.cost import rank_cost
-from tailorbird.metrics.display import ABSENT
 from tailorbird.metrics.metric_facts import is_at_most_one, metric_label, metric_words, sign
 from tailorbird.metrics.verdict import FLOORS
 from tailorbird.records import TASKS, ArmReport, Comparison, Report, Score, TaskSpec
@@ -237,25 +235,3 @@ def score_domain(
     high = max((score.high for score in visible), default=1.0)
     margin = 0.06 * (high - low) or 0.05
     return low - margin, high + margin
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as ``(dotted key, value)`` lines."""
-    lines: list[tuple[str, str]] = []
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            lines += flatten(value, f"{name}.")
-        elif isinstance(value, list | tuple | set | frozenset):
-            lines.append((name, ", ".join(map(str, value)) or "none"))
-        else:
-            lines.append((name, _plain(value)))
-    return lines
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return ABSENT
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -32,7 +32,7 @@ from tailorbird.report.answer_samples import (
 from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.overfit import chosen_overfitting
-from tailorbird.report.page_template import TEMPLATES, moment, page_environment
+from tailorbird.report.page_template import WRITERS, fill, flatten, page_environment
 from tailorbird.report.plots import (
     accuracy_curve,
     calibration_plot,
@@ -86,7 +86,8 @@ class ArmView:
 def render_page(report: Report) -> str:
     """Return the report as one HTML document."""
     report = without_places(report, report)
-    return _environment(report).get_template("page.html.j2").render(_context(report))
+    styles = () if arms.reads_labels(report) else ("written.css",)
+    return fill("page.html.j2", _environment(report), *styles, report=report, **_context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -95,7 +96,6 @@ def _context(report: Report) -> dict[str, Any]:
     scored = arms.finished(report)
     pick = arms.arm_named(report, report.verdict.recommended or report.verdict.best)
     return {
-        "report": report,
         "metric": name,
         "second": arms.second_metric(report),
         "ranked": ranked,
@@ -112,57 +112,45 @@ def _context(report: Report) -> dict[str, Any]:
         "forgotten": [arm for arm in ranked if arm.forgetting],
         "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
         "columns": [part for part in _costs(report) if not part.name.endswith("_per_second")],
-        "created": moment(report.created),
-        "settings": arms.flatten(report.settings),
-        "environment": arms.flatten(report.environment),
         "parts": _parts(report),
-        "css": _style(report),
-        "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
     }
-
-
-def _style(report: Report) -> str:
-    names = ["page.css"] if arms.reads_labels(report) else ["page.css", "written.css"]
-    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def _environment(report: Report) -> "Environment":
     environment = page_environment()
-    for write in (
-        display.percent, display.decimal, display.duration, display.milliseconds, display.size,
-        display.count, display.rate, display.p_value, display.plural, display.share_of,
-        display.metric, display.metric_range, display.difference,
-    ):  # fmt: skip
-        environment.filters[write.__name__] = _unbroken(write)
+    environment.filters |= {name: _unbroken(write) for name, write in WRITERS.items()}
     environment.filters["metric_label"] = partial(arms.label, report)
     environment.filters["metric_words"] = partial(arms.words, report)
     environment.filters["clip"] = clip
     environment.tests["lower_better"] = LOWER_IS_BETTER.__contains__
     environment.tests["share"] = display.is_share
-    environment.globals["place"] = _place
-    environment.globals["change"] = _unbroken(display.change)
-    environment.globals["mean"] = _mean
-    environment.globals["make_seconds"] = arms.make_seconds
-    environment.globals["several_trainings"] = any(
-        arms.trainings(report, arm) for arm in report.arms
-    )
-    environment.globals["trainings"] = lambda arm: arms.trainings(report, arm)
-    environment.globals["overfitting"] = chosen_overfitting(report)
-    environment.globals["headline"] = arms.headline(report)
-    environment.globals["reason"] = arms.reason(report).replace(" %", "\u00a0%")
-    environment.globals["standing"] = lambda arm: arms.standing(report, arm)
-    environment.globals["says"] = captions
-    environment.globals["looks"] = looks
-    environment.globals["kind"] = _head_spec(report)
-    environment.globals["spec"] = arms.spec_of(report)
-    environment.globals["share_loss"] = arms.spec_of(report).one_label
-    environment.globals["noun"] = arms.noun(report)
-    environment.globals["reads_labels"] = arms.reads_labels(report)
-    environment.globals["answered"] = arms.answered(report)
-    environment.globals["only_read"] = arms.only_read(report)
-    environment.globals["limits"] = {
-        "errors": ERRORS_OPEN, "classes": CLASSES_OPEN, "rows": ROWS_OPEN, "worst": WORST_OPEN,
-    }  # fmt: skip
+    environment.globals |= {
+        "place": _place,
+        "change": _unbroken(display.change),
+        "mean": _mean,
+        "make_seconds": arms.make_seconds,
+        "several_trainings": any(arms.trainings(report, arm) for arm in report.arms),
+        "trainings": lambda arm: arms.trainings(report, arm),
+        "overfitting": chosen_overfitting(report),
+        "headline": arms.headline(report),
+        "reason": arms.reason(report).replace(" %", "\u00a0%"),
+        "standing": lambda arm: arms.standing(report, arm),
+        "says": captions,
+        "looks": looks,
+        "kind": _head_spec(report),
+        "spec": arms.spec_of(report),
+        "share_loss": arms.spec_of(report).one_label,
+        "noun": arms.noun(report),
+        "reads_labels": arms.reads_labels(report),
+        "answered": arms.answered(report),
+        "only_read": arms.only_read(report),
+        "limits": {
+            "errors": ERRORS_OPEN,
+            "classes": CLASSES_OPEN,
+            "rows": ROWS_OPEN,
+            "worst": WORST_OPEN,
+        },
+    }
     return environment
 
 
@@ -223,7 +211,7 @@ def _view(report: Report, arm: ArmReport) -> ArmView:
             for part in _costs(report)
             if (value := getattr(arm.cost, part.name)) is not None
         ],
-        settings=arms.flatten(arm.settings),
+        settings=flatten(arm.settings),
     )
 
 

@@ -9,7 +9,6 @@ from tailorbird.records import ArmReport, Report
 from tailorbird.report import captions
 from tailorbird.report.arms import (
     answered,
-    flatten,
     headline_metric,
     label,
     model_scores,
@@ -27,6 +26,7 @@ from tailorbird.report.model_card_code import (
     library_of,
     method_of as method_of,
 )
+from tailorbird.report.page_template import flatten
 from tailorbird.terminal import one_line
 from tailorbird.yaml_text import write_yaml
 

@@ -1,22 +1,30 @@
 """What every page is made with: its templates, and how they are filled."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird import terminal
+from tailorbird.metrics import display
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
+WRITERS: dict[str, Callable[..., str]] = {write.__name__: write for write in (
+    display.percent, display.decimal, display.duration, display.milliseconds, display.size,
+    display.count, display.rate, display.p_value, display.plural, display.share_of,
+    display.metric, display.metric_range, display.difference, display.points,
+)}  # fmt: skip
+"""How values are written on pages, by the names of the filters."""
 
 
 def page_environment() -> "Environment":
     """Return what fills templates: all values escaped, a name that is not there an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -24,6 +32,37 @@ def page_environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= WRITERS
+    return environment
+
+
+def fill(
+    template: str,
+    environment: "Environment | None" = None,
+    *styles: str,
+    report: Any = None,
+    **values: Any,
+) -> str:
+    """Return a page of its own: a template filled, with its styles and scripts inside it.
+
+    Args:
+        template: Its name.
+        environment: What fills it, where it has filters of its own.
+        *styles: Style sheets beside the one of every page.
+        report: What it shows: the template is told when and how it was made, too.
+        **values: What else the template names.
+    """
+    if report is not None:
+        values |= {
+            "report": report,
+            "created": moment(report.created),
+            "settings": flatten(report.settings),
+            "environment": flatten(report.environment),
+        }
+    css, js = ("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+               for names in (("page.css", *styles), ("page.js",)))  # fmt: skip
+    environment = environment or page_environment()
+    return environment.get_template(template).render(values, css=css, js=js)
 
 
 def shown(value: Any) -> Any:
@@ -39,3 +78,25 @@ def moment(created: str) -> str:
         return created
     zone = f" {when.tzname()}" if when.tzinfo else ""
     return f"{when.day} {when:%B %Y, %H:%M}{zone}"
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as ``(dotted key, value)`` lines."""
+    lines: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            lines += flatten(value, f"{name}.")
+        elif isinstance(value, list | tuple | set | frozenset):
+            lines.append((name, ", ".join(map(str, value)) or "none"))
+        else:
+            lines.append((name, _plain(value)))
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return display.ABSENT
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -5,7 +5,7 @@ from tailorbird.metrics.learning_curve import FURTHEST
 from tailorbird.metrics.metric_facts import is_share, sign
 from tailorbird.records.planning import LearningCurve, Plan
 from tailorbird.report import svg
-from tailorbird.report.page_template import TEMPLATES, page_environment
+from tailorbird.report.page_template import fill
 from tailorbird.report.plan import gain_words, grids, summary
 
 _WIDTH, _HEIGHT = 640.0, 300.0
@@ -14,20 +14,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 620.0, 26.0, 246.0
 
 def render_plan(plan: Plan) -> str:
     """Return the plan as one HTML document that needs no network."""
-    return (
-        page_environment()
-        .get_template("plan.html.j2")
-        .render(
-            plan=plan,
-            css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-            summary=summary(plan),
-            heading=_heading(plan),
-            grids=grids(plan),
-            curve="" if plan.curve is None else curve_plot(plan.curve),
-            gains=[]
-            if plan.curve is None
-            else [gain_words(plan.curve, g) for g in plan.curve.gains],
-        )
+    curve = plan.curve
+    return fill(
+        "plan.html.j2",
+        plan=plan,
+        summary=summary(plan),
+        heading=_heading(plan),
+        grids=grids(plan),
+        curve="" if curve is None else curve_plot(curve),
+        gains=[] if curve is None else [gain_words(curve, gain) for gain in curve.gains],
     )
 
 

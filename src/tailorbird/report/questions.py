@@ -14,9 +14,8 @@ from tailorbird.records import (
     Report,
     TuningSections,
 )
-from tailorbird.report.arms import flatten
 from tailorbird.report.local_paths import without_places
-from tailorbird.report.page_template import TEMPLATES, moment, page_environment
+from tailorbird.report.page_template import fill
 from tailorbird.report.question_plots import break_even_plot, change_plot
 from tailorbird.report.scatter import cost_scatter
 
@@ -179,17 +178,13 @@ def contamination_words(report: QuestionsReport) -> str:
 def render_questions(report: QuestionsReport) -> str:
     """Return the report as one HTML document that loads nothing."""
     report = without_places(report, report)
-    environment = page_environment()
-    for write in (
-        display.percent, display.duration, display.size, display.count, display.p_value,
-        display.plural, display.metric_range,
-    ):  # fmt: skip
-        environment.filters[write.__name__] = write
-    environment.filters["points"] = display.points
     pick = next((a for a in report.arms if a.name == report.verdict.recommended), None)
     heading, _ = table_rows(report)
     costs = [arm for arm in by_score(report) if arm.cost is not None]
-    return environment.get_template("questions.html.j2").render(
+    return fill(
+        "questions.html.j2",
+        None,
+        "written.css",
         report=report,
         chosen=pick,
         advice=advice(pick) if pick else "Nothing could be tried",
@@ -206,14 +201,7 @@ def render_questions(report: QuestionsReport) -> str:
         pairs=_break_even_words(report),
         contamination=contamination_words(report),
         hits=_hit_words(report),
-        created=moment(report.created),
         open=DISAGREEMENTS_OPEN,
-        settings=flatten(report.settings),
-        environment=flatten(report.environment),
-        css="".join(
-            (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "written.css")
-        ),
-        js=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
 
 

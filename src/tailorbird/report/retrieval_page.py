@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 from tailorbird.metrics import display
 from tailorbird.records import JudgeReport, SideReport
 from tailorbird.report import svg
-from tailorbird.report.arms import flatten
 from tailorbird.report.local_paths import without_places
-from tailorbird.report.page_template import TEMPLATES, moment, page_environment
+from tailorbird.report.page_template import fill, page_environment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,10 +151,9 @@ def render_judged(report: JudgeReport) -> str:
     report = without_places(report, report)
     environment = page_environment()
     environment.filters["heading"] = heading
-    environment.filters["percent"] = display.percent
-    environment.filters["plural"] = display.plural
-    environment.filters["p_value"] = display.p_value
-    return environment.get_template("judged.html.j2").render(
+    return fill(
+        "judged.html.j2",
+        environment,
         report=report,
         sides=by_score(report),
         columns=shown_columns(report),
@@ -164,12 +162,7 @@ def render_judged(report: JudgeReport) -> str:
         threshold=threshold_words(report).replace(" %", "\u00a0%"),
         recall=recall_chart(by_score(report)),
         weights=weight_chart(report),
-        created=moment(report.created),
         open=FAILURES_OPEN,
-        settings=flatten(report.settings),
-        environment=flatten(report.environment),
-        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        js=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
 
 

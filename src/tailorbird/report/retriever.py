@@ -8,7 +8,7 @@ from tailorbird.metrics import display
 from tailorbird.records import QueryChange, RetrieverPoint, RetrieverReport, Score
 from tailorbird.report import svg
 from tailorbird.report.local_paths import without_places
-from tailorbird.report.page_template import TEMPLATES, page_environment
+from tailorbird.report.page_template import fill, page_environment
 from tailorbird.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, step_axes
 
 if TYPE_CHECKING:
@@ -21,12 +21,11 @@ def render_retriever(report: RetrieverReport) -> str:
     """Return the report as one HTML document that needs no network."""
     report = without_places(report, report)
     environment = page_environment()
-    environment.filters["score"] = _score
-    environment.filters["interval"] = _interval
-    environment.filters["signed"] = _signed
-    return environment.get_template("retriever.html.j2").render(
+    environment.filters |= {"score": _score, "interval": _interval, "signed": _signed}
+    return fill(
+        "retriever.html.j2",
+        environment,
         report=report,
-        css=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         rows=_rows(report),
         curve=curve_plot(report.sections.curve),
         loss=curve_plot(report.sections.curve, "loss"),

@@ -8,6 +8,7 @@ from tailorbird.metrics.verdict import rank_cost
 from tailorbird.records import ArmReport, Comparison, Cost, Report, Score, TuningSections, Verdict
 from tailorbird.report import arms
 from tailorbird.report.comparison_page import render_page
+from tailorbird.report.page_template import flatten
 
 
 def test_order_is_by_score_with_the_unfinished_last(troubled: Report) -> None:
@@ -139,7 +140,7 @@ def test_micro_f1_that_repeats_accuracy_is_left_out() -> None:
 
 def test_flatten() -> None:
     nested = {"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": True, "g": 3e-4, "h": ()}
-    assert arms.flatten(nested) == [
+    assert flatten(nested) == [
         ("a.b", "1"), ("a.c.d", "–"), ("e", "1, 2"), ("f", "yes"), ("g", "0.0003"), ("h", "none"),
     ]  # fmt: skip
 

@@ -18,7 +18,8 @@ from tailorbird.records import (
     WrongExample,
     report_from_json,
 )  # fmt: skip
-from tailorbird.report.comparison_page import TEMPLATES, render_page
+from tailorbird.report.comparison_page import render_page
+from tailorbird.report.page_template import TEMPLATES
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}"
