@@ -24,11 +24,8 @@ class BaseArm(Arm):
         from tailorbird.arms.generative_predictor import open_untouched
         from tailorbird.tasks.answer_scoring import score_and_save
 
-        config, task, answering = (
-            job.config,
-            writing_task(job.split.task),
-            open_untouched(job.config),
-        )
+        config, task = job.config, writing_task(job.split.task)
+        answering = open_untouched(config)
         parts = task.encode_parts(job.split, answering, answering.limit, config)
         test = task.test(job.split, parts, config, answering.reads)
         log.say(f"{job.name}: {config.model.name} on {answering.device.words}")

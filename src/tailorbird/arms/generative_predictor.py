@@ -17,6 +17,7 @@ from tailorbird.arms.predictor import Predictor, PredictorSpec
 from tailorbird.arms.split_embeddings import SplitVectors
 from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
+from tailorbird.data.conversations import with_system
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.methods.table import get_method
@@ -242,14 +243,7 @@ class Writer(Predictor):
             fitted = fit_shots(prompts, shots, tokenizer, room)
             prompts = [with_shots(e, s) for e, s in zip(prompts, fitted, strict=True)]
         system = self.config.data.system
-        if system is not None:
-            lead = Message("system", system)
-            prompts = [
-                e
-                if e.messages and e.messages[0].role == "system"
-                else replace(e, messages=(lead, *e.messages))
-                for e in prompts
-            ]
+        prompts = [replace(e, messages=tuple(with_system(e.messages, system))) for e in prompts]
         return encode_prompts(prompts, tokenizer)
 
 

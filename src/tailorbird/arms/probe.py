@@ -45,10 +45,8 @@ class ProbeArm(Arm):
         split, task = job.split, head_task(job.split.task)
         target = task.target(split)
         vectors = split_vectors(job.config, split, job.folder.run)
-        targets, truth = (
-            task.training_targets(split.train, target),
-            task.truths(split.validation, target),
-        )
+        targets = task.training_targets(split.train, target)
+        truth = task.truths(split.validation, target)
         started = time.perf_counter()
         fits, seed = [], job.config.train.seed
         for c in _CS:
