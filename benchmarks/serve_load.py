@@ -46,6 +46,9 @@ class Client:
         self, path: str, body: Any, verb: str = "POST", kind: str = "application/json"
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of an answer; bytes are sent as they are."""
+        if self.link is not None and self.link[0].at_eof():  # the server closed it meanwhile
+            self.close()
+            self.link = None
         self.link = self.link or await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.link
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

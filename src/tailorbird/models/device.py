@@ -3,10 +3,13 @@
 import os
 import platform
 import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tailorbird.errors import UserError
 from tailorbird.processes import choose_threads
@@ -14,6 +17,9 @@ from tailorbird.runs.environment import peak_memory_bytes
 
 if TYPE_CHECKING:
     import torch
+
+Batch = TypeVar("Batch")
+Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,61 @@ def _use_threads() -> None:
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), choose_threads().count))
+
+
+def on_each_core(
+    device: Device,
+    compute: Callable[[Batch], Rows],
+    batches: Sequence[Batch],
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Iterator[Rows]:
+    """Yield what is computed of each batch, in order.
+
+    On a CPU every core takes batches of its own: nobody waits for the slowest thread after every
+    product, as threads that share one product do. The last batch comes first and has all threads:
+    what a model makes on first use (packed weights) is made once.
+
+    Args:
+        device: Where products run.
+        compute: Called from several threads at once.
+        batches: What it takes.
+        context: Entered once in each thread; what it keeps (weights that autocast has cast) serves
+            all batches.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    workers = min(before, len(batches) - 1) if device.kind == "cpu" else 1
+    if workers < 2:
+        with context():
+            yield from map(compute, batches)
+        return
+    with context():
+        last = compute(batches[-1])
+    rows = [Future[Rows]() for _ in batches[:-1]]
+    todo = iter(list(zip(rows, batches, strict=False)))
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        with context():
+            for row, batch in todo:
+                try:
+                    row.set_result(compute(batch))
+                except BaseException as error:
+                    row.set_exception(error)
+
+    try:
+        with ThreadPoolExecutor(workers, "batch") as threads:
+            for _ in range(workers):
+                threads.submit(work)
+            try:
+                for row in rows:
+                    yield row.result()
+            finally:
+                deque(todo, 0)  # who asks no more, or one that failed, ends the others
+    finally:
+        torch.set_num_threads(before)
+    yield last
 
 
 def _fastest() -> str:

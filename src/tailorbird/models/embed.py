@@ -3,8 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,7 +14,7 @@ from tailorbird import log
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, collate, encode, token_batches
 from tailorbird.models.builtin import resolve
-from tailorbird.models.device import Device
+from tailorbird.models.device import Device, on_each_core
 from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.sentence_modules import load_dense, pool, read_modules
@@ -126,21 +124,11 @@ class Embedder:
     def _all(
         self, encoded: Encoded, batches: list[np.ndarray], skip: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield each batch's indices and vectors.
-
-        On a CPU every core takes batches of its own: nobody waits for the slowest thread after
-        every product, as threads that share one product do.
-        """
-        import torch
-
-        workers = min(torch.get_num_threads(), len(batches)) if self.device.kind == "cpu" else 1
-        if workers < 2:
-            for indices in batches:
-                yield indices, self._vectors(encoded, indices, skip)
-            return
-        with _one_thread_each(workers) as pool_:
-            done = pool_.map(lambda indices: self._vectors(encoded, indices, skip), batches)
-            yield from zip(batches, done, strict=True)
+        """Yield each batch's indices and vectors."""
+        rows = on_each_core(
+            self.device, lambda indices: self._vectors(encoded, indices, skip), batches
+        )
+        return zip(batches, rows, strict=True)
 
     def _vectors(self, encoded: Encoded, indices: np.ndarray, skip: int) -> np.ndarray:
         """Return the unit vectors ``[batch, dimension]`` of some texts."""
@@ -196,20 +184,6 @@ class Remembered:
         if new:
             vectors.update(zip(new, self._embed(new), strict=True))
         return np.stack([vectors[text] for text in texts])
-
-
-@contextmanager
-def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(
-            workers, "embed", initializer=torch.set_num_threads, initargs=(1,)
-        ) as threads:
-            yield threads
-    finally:
-        torch.set_num_threads(before)
 
 
 def fingerprint(folder: Path) -> str:

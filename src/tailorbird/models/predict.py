@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from tailorbird import log
 from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.metrics.classification import softmax
-from tailorbird.models.device import Device
+from tailorbird.models.device import Device, on_each_core
 
 # Few enough tokens that a batch's activations stay small beside the model, on a laptop too.
 _TOKENS_PER_BATCH = 4096
@@ -61,13 +62,22 @@ def _read(
     model: Model, encoded: Encoded, pad_id: int, device: Device, title: str
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
     """Yield each batch's indices, its padded length, and the model's logits."""
-    quiet = log.quiet_progress(title, len(encoded), "examples")
-    with quiet as bar, torch.inference_mode(), device.autocast():
-        for indices in token_batches(encoded.lengths, _TOKENS_PER_BATCH):
-            arrays = collate(encoded, indices, pad_id)
-            inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
-            rows = model(**inputs).logits.float().cpu().numpy()
-            yield indices, arrays["input_ids"].shape[1], rows
+
+    def logits(indices: np.ndarray) -> tuple[int, np.ndarray]:
+        arrays = collate(encoded, indices, pad_id)
+        inputs = {k: torch.from_numpy(v).to(device.name) for k, v in arrays.items()}
+        return arrays["input_ids"].shape[1], model(**inputs).logits.float().cpu().numpy()
+
+    @contextmanager
+    def inference() -> Iterator[None]:
+        with torch.inference_mode(), device.autocast():
+            yield
+
+    batches = token_batches(encoded.lengths, _TOKENS_PER_BATCH)
+    computed = on_each_core(device, logits, batches, inference)
+    with log.quiet_progress(title, len(encoded), "examples") as bar:
+        for indices, (width, rows) in zip(batches, computed, strict=True):
+            yield indices, width, rows
             bar.advance(len(indices))
 
 
