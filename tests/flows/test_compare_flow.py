@@ -128,7 +128,7 @@ def test_examples_added_to_a_retrieval_run_count_and_stay(
     assert [a.label for a in again] == ["politics", "space"]
 
 
-def test_a_finished_comparison_is_not_run_again(
+def test_a_finished_comparison_is_not_run_again_and_takes_a_curve(
     compared: tuple[Path, dict[str, Any]], tailor: Tailor, data: Path
 ) -> None:
     run, report = compared
@@ -139,14 +139,29 @@ def test_a_finished_comparison_is_not_run_again(
 
     before = stamps()
     assert len(before) > 5
-    done = tailor("compare", data, "--resume", "--output", run, "--json")
+    done = tailor("compare", data, "--resume", "--output", run, "--curve", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done before") == 5
     assert stamps() == before
-    arms = by_name(json.loads(done.stdout))
+    longer = json.loads(done.stdout)
+    arms = by_name(longer)
     assert {n: a["test"] for n, a in arms.items()} == {
         n: a["test"] for n, a in by_name(report).items()
     }
+    assert report["learning_curve"] is None
+    curve = longer["learning_curve"]
+    rows = report["data"]["counts"]["train"]
+    assert curve["arm"] == "probe" and curve["metric"] == "accuracy"
+    assert [score["rows"] for score in curve["scores"]] == [round(rows / 4), round(rows / 2), rows]
+    # The comparison's own training is the curve's last; the others had parts of its rows.
+    assert curve["scores"][-1]["runs"] == [arms["probe"]["test"]["accuracy"]["value"]]
+    parts = sorted(run.glob("curve/*/job.json"))
+    assert [p.parent.name.split("-")[1] for p in parts] == [f"{round(rows / 4)}"] * 3 + [
+        f"{round(rows / 2)}"
+    ] * 3
+    job = json.loads(parts[0].read_text())
+    assert len(set(job["rows"])) == round(rows / 4)
+    assert "More labels?" in (run / "report.html").read_text()
 
 
 def test_an_arm_that_fails_leaves_the_others(tailor: Tailor, data: Path, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_arms_of_questions_refuse_to_run_at_once() -> None:
 
     with pytest.raises(UserError, match="--jobs is for labelled data"):
         compare_questions(Config.model_validate({"compare": {"jobs": 2}}))
+    with pytest.raises(UserError, match="--curve is for labelled data"):
+        compare_questions(Config.model_validate({"compare": {"curve": "auto"}}))
 
 
 # --- whole comparisons ------------------------------------------------------------------------

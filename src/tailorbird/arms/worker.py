@@ -7,20 +7,24 @@ The job lies in the arm's folder as `job.json`; the outcome is `arm.json` when a
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
 from tailorbird.arms import arm_named, run_arm
+from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.planning.fit_check import within_memory
 from tailorbird.records import ArmReport
-from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.folder import ARM, JOURNAL, RunFolder
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.arm_job import JOB, OUTCOME, ArmJob
+from tailorbird.tasks.arm_job import JOB, OUTCOME, ArmJob, read_arm, write_job
+
+if TYPE_CHECKING:
+    from tailorbird.arms.schedule import Runner
 
 
 def main(run: str, arm: str) -> int:
@@ -60,9 +64,46 @@ _OUT_OF_MEMORY = (
 def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float) -> ArmReport:
     config = Config.model_validate(plain["config"])
     split, _, _ = load_split(run)
+    if rows := plain.get("rows"):
+        split = replace(split, train=tuple(split.train[row] for row in rows))
     deadline = None if plain["seconds"] is None else started + plain["seconds"]
     job = ArmJob(plain["name"], config, split, folder, resume=True, deadline=deadline)
     return _with_search(job)
+
+
+def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
+    """Run an arm in a process of its own, or take what an earlier try left in its folder.
+
+    Args:
+        nest: Starts the process.
+        job: The arm's job, in a run that keeps the split.
+        rows: Which training examples of the split it has; empty: all.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    place = job.folder
+    if not place.file(ARM).is_file():
+        place.path.mkdir(parents=True, exist_ok=True)
+        write_job(place, job.name, job.config, job.deadline, rows)
+        code = nest.run(ARM_PROCESS, str(place.run.path), str(place.path))
+        if not place.file(ARM).is_file():
+            if code == Interrupted.exit_code:
+                raise Interrupted(f"{job.name} was stopped")
+            return _failure(job.name, code, place)
+    return read_arm(place)
+
+
+def _failure(name: str, code: int, place: RunFolder) -> ArmReport:
+    if place.file(OUTCOME).is_file():
+        plain = place.read_json(OUTCOME)
+        return ArmReport(name, plain["status"], plain["why"])
+    if code == -9:
+        why = "the system ended it, most likely for lack of memory; lower train.micro_batch_size"
+    else:
+        begun = "" if place.file(JOURNAL).is_file() else " before training began"
+        why = f"its process ended with exit code {code}{begun}"
+    return ArmReport(name, "failed", why)
 
 
 def run_planned(job: ArmJob) -> ArmReport:

@@ -49,6 +49,10 @@ def compare(
         typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None,
+    curve: Annotated[
+        bool,
+        typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
+    ] = False,
     search: options.Search = None,
     run: options.RunOptions,
 ) -> None:
@@ -71,6 +75,7 @@ def compare(
         "questions.split": split,
         "questions.changed": changed,
         "compare.jobs": jobs,
+        "compare.curve": "auto" if curve else None,
         "search.trials": search,
     }
     settled = run.make_config(flags | settings_of("data", vars(rows)))

@@ -287,6 +287,9 @@ class CompareConfig(Section):
     jobs: int = Field(1, ge=1, le=256)
     """Arms that run at once on this machine, each on its part of the cores or a GPU of its own, as
     far as memory allows (docs/scale.md)."""
+    curve: str | None = None
+    """Say what more labels would buy, by training an arm on parts of the data: which one, or auto
+    (probe, or lora where words are answered); see docs/plan.md."""
 
     @field_validator("seeds", mode="before")
     @classmethod

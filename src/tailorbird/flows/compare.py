@@ -7,10 +7,11 @@ from math import inf
 
 from tailorbird import log
 from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
-from tailorbird.arms.process import ARM as ARM_PROCESS
 from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
-from tailorbird.errors import Interrupted, UserError, did_you_mean
+from tailorbird.errors import UserError, did_you_mean
+from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.run_folder import opened, reproduce, run_folder
 from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
@@ -18,10 +19,10 @@ from tailorbird.flows.verdict import in_question
 from tailorbird.methods.table import get_method
 from tailorbird.metrics.display import duration, metric, metric_label
 from tailorbird.metrics.metric_facts import what_is_right
-from tailorbird.records import TASKS, ArmReport, Report, Split, TaskName
-from tailorbird.runs.folder import ARM, ARMS, JOURNAL, SEEDS, RunFolder
+from tailorbird.records import TASKS, ArmReport, LearningCurve, Report, Split, TaskName
+from tailorbird.runs.folder import ARM, ARMS, SEEDS, RunFolder
 from tailorbird.tasks import get_task
-from tailorbird.tasks.arm_job import OUTCOME, read_arm, write_job
+from tailorbird.tasks.arm_job import ArmJob, read_arm
 
 AUTO = "auto"
 MOST_TRAININGS = 5
@@ -59,7 +60,8 @@ def compare(
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder, _settle)
         with Scheduler(config.compare.jobs) as nest:
-            arms, folders = _Bench(prepared.config, prepared, folder, nest).run()
+            bench = _Bench(prepared.config, prepared, folder, nest)
+            arms, folders = bench.run()
             done = TuningRun(
                 kind="compare",
                 prepared=prepared,
@@ -68,12 +70,15 @@ def compare(
                 folders=folders,
                 command=command or reproduce("compare", folder),
                 started=started,
+                learning_curve=bench.learning_curve(folders),
             )
             return write_tuning_report(done, nest)
 
 
 def _settle(config: Config, split: Split) -> Config:
     get_task(split.task).check(config, split.labels)
+    if config.compare.curve:
+        check_curve(config.compare.curve, split)
     return _with_arms(config, split.task)
 
 
@@ -171,6 +176,25 @@ class _Bench:
             names.append(mix or BEST)
         reports = [self._report(name) for name in names]
         return reports, {name: self._places(name) for name in self.trainings}
+
+    def learning_curve(self, folders: Mapping[str, list[RunFolder]]) -> LearningCurve | None:
+        """Return what more labels would buy, where that was asked for.
+
+        What goes wrong with it is no fault of the comparison's, which is over by then.
+
+        Args:
+            folders: Where the trainings of each arm are.
+        """
+        if not self.config.compare.curve:
+            return None
+        split = self.prepared.split
+        name = curve_arm(self.config.compare.curve, split.task)
+        place = CurvePlace(self.folder, self.nest, folders.get(name, ()), self.deadline)
+        try:
+            return learning_curve(self.config, split, place, name)
+        except UserError as error:
+            log.warn(f"learning curve of {name}: {error}")
+            return LearningCurve(name, "", why_not=str(error))
 
     def _mix_name(self) -> str | None:
         """Return ``rag+X`` for the trained arm X that is best on validation."""
@@ -301,15 +325,11 @@ class _Bench:
             return ArmReport(name, "skipped", "the budget was used up by the arms before it")
         config = for_arm(self.config, name) if name in METHODS else self.config
         seeded = config.train.model_copy(update={"seed": seed})
-        place.path.mkdir(parents=True, exist_ok=True)
-        write_job(place, name, config.model_copy(update={"train": seeded}), self.deadline)
-        code = self.nest.run(ARM_PROCESS, str(self.folder.path), str(place.path))
-        if place.file(ARM).is_file():
-            return read_arm(place)
-        if code == Interrupted.exit_code:
-            raise Interrupted("the comparison was stopped")
-        report = _outcome(name, code, place)
-        log.warn(f"{name} {report.status}: {report.why}")
+        config = config.model_copy(update={"train": seeded})
+        job = ArmJob(name, config, self.prepared.split, place, deadline=self.deadline)
+        report = run_apart(self.nest, job)
+        if report.status != "ok":
+            log.warn(f"{name} {report.status}: {report.why}")
         return report
 
 
@@ -362,15 +382,3 @@ def _seeds_joined(reports: Sequence[ArmReport], of_saved: str) -> ArmReport:
             f"{of_saved} are those of seed {reports[0].seeds[0].seed}, the best on validation",
         ),
     )
-
-
-def _outcome(name: str, code: int, place: RunFolder) -> ArmReport:
-    if place.file(OUTCOME).is_file():
-        plain = place.read_json(OUTCOME)
-        return ArmReport(name, plain["status"], plain["why"])
-    if code == -9:
-        why = "the system ended it, most likely for lack of memory; lower train.micro_batch_size"
-    else:
-        begun = "" if place.file(JOURNAL).is_file() else " before training began"
-        why = f"its process ended with exit code {code}{begun}"
-    return ArmReport(name, "failed", why)

@@ -1,36 +1,57 @@
-"""`tailor plan --curve`: what more labels would buy, from training on parts of those there are."""
+"""What more labels would buy, from training on parts of those there are.
+
+`tailor plan --curve`, and a section of what `tailor compare --curve` reports.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 
 from tailorbird import log
 from tailorbird.arms import arm_named, arm_names
-from tailorbird.arms.split_embeddings import split_vectors
-from tailorbird.arms.worker import run_planned
+from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.stratify import stratified_order
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.metrics.display import metric
 from tailorbird.metrics.learning_curve import FURTHEST, curve_scores, gains
 from tailorbird.metrics.metric_facts import sign, unit
-from tailorbird.records import TASKS, Example, Split, TaskName
-from tailorbird.records.planning import LearningCurve
-from tailorbird.runs.folder import ARM, RunFolder
+from tailorbird.records import TASKS, Example, LearningCurve, Split, TaskName
+from tailorbird.runs.folder import CURVE, RunFolder
 from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob
 
 SEEDS = 3
+AUTO = "auto"
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 _FEWEST, _FEWEST_SIZES = 8, 3
 # The cheapest that learns from every label; then what is trained.
 _USUAL = ("probe", "lora")
 
 
-def curve_arm(name: str | None, task: TaskName) -> str:
+@dataclass(frozen=True)
+class CurvePlace:
+    """Where a curve's trainings are made.
+
+    Attributes:
+        run: The run, which keeps the split.
+        nest: Runs each of them in a process of its own.
+        trainings: Folders of trainings on all examples that there are already.
+        deadline: `time.monotonic` at which all must be over, or None.
+    """
+
+    run: RunFolder
+    nest: Scheduler
+    trainings: Sequence[RunFolder] = ()
+    deadline: float | None = None
+
+
+def curve_arm(name: str, task: TaskName) -> str:
     """Return the arm that a curve is drawn with.
 
     Args:
-        name: What the person asked for; None: the cheapest that suits.
+        name: The arm; `AUTO`: the cheapest that suits.
         task: What is learnt.
 
     Raises:
@@ -38,17 +59,32 @@ def curve_arm(name: str | None, task: TaskName) -> str:
     """
     spec = TASKS[task]
     names = [n for n in arm_names(task) if not arm_named(n, task).why_not(spec)]
-    if name is None:
+    if name == AUTO:
         return next(usual for usual in _USUAL if usual in names)
     if name not in names:
         raise UserError(
-            f"--arm: there is no arm {name!r} for {spec.answers}{did_you_mean(name, names)}",
+            f"learning curve: there is no arm {name!r} for {spec.answers}"
+            f"{did_you_mean(name, names)}",
             f"choose among: {', '.join(names)}",
         )
     return name
 
 
-def learning_curve(config: Config, split: Split, folder: RunFolder, arm: str) -> LearningCurve:
+def check_curve(name: str, split: Split) -> None:
+    """Refuse a curve that cannot be drawn, before anything is trained.
+
+    Args:
+        name: See `curve_arm`.
+        split: The data.
+
+    Raises:
+        UserError: There is no such arm, or there are too few training examples.
+    """
+    curve_arm(name, split.task)
+    _sizes(split)
+
+
+def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) -> LearningCurve:
     """Train an arm on parts of the data, and continue its scores to twice as much.
 
     Every part has the same shares of the classes (whole groups, where the data has groups); the
@@ -57,21 +93,22 @@ def learning_curve(config: Config, split: Split, folder: RunFolder, arm: str) ->
     Args:
         config: The settings of a run.
         split: The data.
-        folder: Where the split and the trainings are kept; those done before are not done again.
+        place: Where the trainings are made; those done before are not done again.
         arm: Which arm is trained.
 
     Raises:
-        UserError: There are too few training examples for a curve.
+        UserError: There are too few training examples for a curve, or a training failed.
     """
     sizes = _sizes(split)
-    if arm not in METHODS:
-        split_vectors(config, split, folder)  # all at once; each part takes its rows of them
     places: dict[str, list[RunFolder]] = {}
     task = get_task(split.task)
-    for size in sizes:
-        seeds = SEEDS if size < len(split.train) or arm in METHODS else 1
-        jobs = [_job(config, split, folder, arm, size, seed) for seed in range(seeds)]
-        places[str(size)] = [_trained(job) for job in jobs]
+    # The largest first: what all parts need, such as embeddings, is then computed once.
+    for size in reversed(sizes):
+        whole = size == len(split.train)
+        seeds = SEEDS if not whole or arm in METHODS else 1
+        done = list(place.trainings[:seeds]) if whole else []
+        train = partial(_trained, config, split, place, arm, size)
+        places[str(size)] = done + place.nest.map(train, range(len(done), seeds))
         log.say(f"{arm}: trained on {size:,} of {len(split.train):,} examples, {seeds} times")
     name = task.headline(places)
     outcomes = task.outcomes(places, split, name)
@@ -98,14 +135,27 @@ def _sizes(split: Split) -> list[int]:
     return sizes
 
 
-def _job(config: Config, split: Split, folder: RunFolder, arm: str, size: int, seed: int) -> ArmJob:
+def _trained(
+    config: Config, split: Split, place: CurvePlace, arm: str, size: int, number: int
+) -> RunFolder:
+    """Return the folder of one training on so many examples; it is made where it is not there.
+
+    Raises:
+        UserError: It failed.
+    """
     config = for_arm(config, arm) if arm in METHODS else config
-    first = config.train.seed
-    train = config.train.model_copy(update={"seed": first + seed})
-    rows = _order(split.train, split.task, first + seed)[:size]
-    part = replace(split, train=tuple(split.train[row] for row in sorted(rows)))
-    place = folder.arm(f"{arm}/{size}-{first + seed}")
-    return ArmJob(arm, config.model_copy(update={"train": train}), part, place)
+    seed = config.train.seed + number
+    train = config.train.model_copy(update={"seed": seed})
+    config = config.model_copy(update={"train": train})
+    folder = RunFolder(place.run.file(f"{CURVE}/{arm}-{size}-{seed}"))
+    job = ArmJob(arm, config, split, folder, deadline=place.deadline)
+    report = run_apart(place.nest, job, sorted(_order(split.train, split.task, seed)[:size]))
+    if report.status != "ok":
+        raise UserError(
+            f"{arm} on {size:,} examples {report.status}: {report.why}",
+            "see above, or leave out --curve",
+        )
+    return folder
 
 
 def _order(examples: Sequence[Example], task: TaskName, seed: int) -> list[int]:
@@ -116,10 +166,3 @@ def _order(examples: Sequence[Example], task: TaskName, seed: int) -> list[int]:
         return sorted(range(len(examples)), key=lambda row: rank[examples[row].group])
     by_class = TASKS[task].one_label
     return stratified_order([str(e.label) if by_class else "" for e in examples], seed)
-
-
-def _trained(job: ArmJob) -> RunFolder:
-    if not job.folder.file(ARM).is_file():
-        job.folder.path.mkdir(parents=True, exist_ok=True)
-        run_planned(job)
-    return job.folder

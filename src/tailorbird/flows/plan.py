@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from tailorbird import log
+from tailorbird.arms.schedule import Scheduler
 from tailorbird.config import METHODS, Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.flows.learning_curve import curve_arm, learning_curve
+from tailorbird.flows.learning_curve import AUTO, CurvePlace, check_curve, curve_arm, learning_curve
 from tailorbird.flows.prepare import read_and_check, with_default_model
 from tailorbird.flows.run_folder import opened, run_folder
 from tailorbird.planning.device_fit import Planner, peers
@@ -82,7 +83,7 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     goal = place if wishes.target is None else replace(
         place_of(wishes.target, precision=place.device.precision), device=place.device
     )  # fmt: skip
-    split = None
+    split, arm = None, wishes.arm or AUTO
     if config.data.train is None:
         if wishes.curve:
             raise UserError("--curve needs data to train on", "name a CSV, JSONL or Parquet file")
@@ -91,6 +92,8 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     else:
         prepared = read_and_check(config)
         split = prepared.split
+        if wishes.curve:
+            check_curve(arm, split)
         config = with_default_model(config, split)
         shape = read_shape(config.model)
         work, notes = work_of(split, shape, config)
@@ -101,10 +104,11 @@ def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:
     times = _times(planner, memory, place, wishes) if wishes.time else ()
     curve = None
     if wishes.curve and split is not None:
-        arm = curve_arm(wishes.arm, split.task)
         if not has_split(folder):
             save_split(folder, split, prepared.source, prepared.columns)
-        curve = learning_curve(config, split, folder, arm)
+        name = curve_arm(arm, split.task)
+        with Scheduler(config.compare.jobs) as nest:
+            curve = learning_curve(config, split, CurvePlace(folder, nest), name)
     serving: tuple[ServingPlan, ...] = ()
     if work.target is None and memory and wishes.time:
         base = memory[0].total - (

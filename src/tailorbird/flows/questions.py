@@ -74,6 +74,8 @@ def compare_questions(
             "after the other",
             "leave it out",
         )
+    if config.compare.curve:
+        raise UserError("--curve is for labelled data and written answers", "leave it out")
     folder = folder or run_folder(config, "compare", resume=resume)
     with opened(config, folder, resume=resume) as config:
         log.say(f"run folder: {folder.path}")

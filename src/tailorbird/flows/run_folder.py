@@ -17,8 +17,8 @@ from tailorbird.records import Report
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
 
-_WHERE = {"train": ("processes",), "compare": ("jobs",)}
-"""Settings of where a run goes on, which change nothing in what it comes to."""
+_WHERE = {"train": ("processes",), "compare": ("jobs", "curve")}
+"""Settings of where a run goes on, or of what is added to it: they change nothing in the rest."""
 
 
 def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:

@@ -20,6 +20,7 @@ from tailorbird.records import (
     ArmReport,
     DataSummary,
     Finding,
+    LearningCurve,
     Neighbour,
     Piece,
     ReloadCheck,
@@ -47,6 +48,7 @@ class TuningRun:
         folders: Where each arm's trainings are, by name; that of the saved model first.
         command: The command that reproduces the run.
         started: `time.time` at the start.
+        learning_curve: What more labels would buy, where that was asked for.
     """
 
     kind: Literal["tune", "compare"]
@@ -56,6 +58,7 @@ class TuningRun:
     folders: dict[str, list[RunFolder]]
     command: str
     started: float
+    learning_curve: LearningCurve | None = None
 
 
 def write_tuning_report(run: TuningRun, nest: Runner) -> Report:
@@ -75,7 +78,7 @@ def write_tuning_report(run: TuningRun, nest: Runner) -> Report:
     )
     report = Report(
         kind=run.kind,
-        sections=TuningSections(_data(run, task)),
+        sections=TuningSections(_data(run, task), run.learning_curve),
         arms=tuple(arms),
         verdict=verdict,
         headline=headline,

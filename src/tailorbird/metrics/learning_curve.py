@@ -2,8 +2,10 @@
 
 Score ``= a - b * n^-c`` (Figueroa et al. 2012, section 2.1), a line in ``n^-c`` for each exponent
 ``c``, and a line in ``log n`` for ``c`` = 0, which has no ceiling. None is chosen: each counts by
-how well it explains the scores (Bayesian model averaging), so that doubt about the form of the
-curve is part of the interval. `benchmarks/learning_curve.py` measures how often that holds.
+its marginal likelihood (Bayesian model averaging), so that doubt about the form of the curve is
+part of the interval. Before anything is seen, twice the data is taken to bring what it usually
+brings, `USUAL`; where the scores say little, the forecast stays near that.
+`benchmarks/learning_curve.py` measures how often the intervals hold.
 """
 
 from collections.abc import Sequence
@@ -12,10 +14,11 @@ from math import sqrt
 import numpy as np
 
 from tailorbird.metrics.intervals import Floats, Groups, group_sums
-from tailorbird.records.planning import CurveScore, Gain
+from tailorbird.records.scores import CurveScore, Gain
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-DRAWS = 4000
+USUAL = (0.02, 0.02)
+"""What twice the data brings, as a share of the scale: mean and standard deviation."""
 LEVEL = 0.9
 """How much of the draws an interval holds."""
 FURTHEST = 2.0
@@ -55,7 +58,6 @@ def gains(
     groups: Groups | None = None,
     *,
     scale: float = 1.0,
-    seed: int = 13,
 ) -> tuple[Gain, ...]:
     """Return what training on more examples is expected to add to the score of all.
 
@@ -65,7 +67,6 @@ def gains(
         more: Sizes to continue to, at most `FURTHEST` times the last.
         groups: Which test examples belong together ``[n]``.
         scale: What 1 is on the scale of the score, see `metric_facts.unit`.
-        seed: Seed of the draws.
 
     Returns:
         One for each size asked for. `Gain.why_not` says where nothing can be told.
@@ -76,21 +77,16 @@ def gains(
     if len(sizes) < 3 or max(more, default=0) > FURTHEST * sizes[-1]:
         raise ValueError("three sizes are needed, and at most twice the last can be asked for")
     means, of_tests, of_trainings = _spread(sizes, values, groups)
-    random = np.random.default_rng(seed)
     misfit = (_MISFIT * scale) ** 2
     noise = of_tests + np.diag(of_trainings + misfit)
-    draws = random.multivariate_normal(means, noise, DRAWS, method="cholesky")
-    ahead = np.asarray([sizes[-1], *more], float)
-    lines = _continued(np.asarray(sizes, float), draws, noise, ahead, random)
-    # Trainings on all examples, now and then, turn out better or worse than the curve, too.
-    luck = of_trainings[-1] * np.sqrt(sizes[-1] / ahead)
-    lines += random.normal(size=lines.shape) * np.sqrt(luck + misfit)
-    tail = (1 - LEVEL) / 2
     why_not = _why_not(means, noise, values)
+    known = np.asarray(sizes, float)
     result = []
-    for size, line in zip(more, lines[:, 1:].T, strict=True):
-        gain = line - lines[:, 0]
-        low, middle, high = map(float, np.quantile(gain, [tail, 0.5, 1 - tail]))
+    for size in more:
+        weights, middles, errors = _continued(known, means, noise, size, scale)
+        # Trainings on all examples, now and then, turn out better or worse than the curve, too.
+        luck = of_trainings[-1] * (1 + sqrt(sizes[-1] / size)) + 2 * misfit
+        low, middle, high = _quantiles(weights, middles, np.sqrt(errors**2 + luck))
         doubt = why_not or (_NOTHING if low <= 0 <= high else "")
         result.append(Gain(size, size - sizes[-1], middle, low, high, doubt))
     return tuple(result)
@@ -139,24 +135,46 @@ def _spread(
 
 
 def _continued(
-    sizes: Floats, draws: Floats, noise: Floats, more: Floats, random: np.random.Generator
-) -> Floats:
-    """Return each draw's curve at sizes beyond ``[draws, more]``, its form drawn by weight."""
-    inverse = np.linalg.inv(noise)
-    fits, lines = [], []
+    sizes: Floats, means: Floats, noise: Floats, more: float, scale: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return of each exponent its weight, and the gain from the last size on: mean and deviation.
+
+    A form is ``score(n) = a + g * z(n)`` with ``z`` 0 at the last size and 1 at twice as much, any
+    ``a``, and ``g`` as `USUAL` says; with normal noise both are integrated in closed form.
+    """
+    usual, spread = (share * scale for share in USUAL)
+    ends = np.asarray([sizes[-1], 2 * sizes[-1], more])
+    rows = []
     for exponent in EXPONENTS:
-        x = np.stack([np.ones_like(sizes), _bend(sizes, exponent)], axis=1)
-        solve = np.linalg.solve(x.T @ inverse @ x, x.T @ inverse)
-        line = draws @ solve.T
-        left = draws - line @ x.T
-        fits.append(-0.5 * np.einsum("dk,kl,dl->d", left, inverse, left))
-        ahead = np.stack([np.ones_like(more), _bend(more, exponent)], axis=1)
-        lines.append(line @ ahead.T)
-    weights = np.exp(np.stack(fits) - np.max(fits, axis=0))
-    bounds = np.cumsum(weights / weights.sum(axis=0), axis=0)
-    choice = (random.random(len(draws)) > bounds).sum(axis=0).clip(max=len(EXPONENTS) - 1)
-    result: Floats = np.stack(lines)[choice, np.arange(len(draws))]
-    return result
+        last, twice, ahead = _bend(ends, exponent)
+        z = (_bend(sizes, exponent) - last) / (twice - last)
+        total = noise + spread**2 * np.outer(z, z)
+        inverse = np.linalg.inv(total)
+        level = inverse.sum()
+        left = means - usual * z
+        left = left - (inverse @ left).sum() / level
+        fit = -0.5 * (left @ inverse @ left + np.linalg.slogdet(total)[1] + np.log(level))
+        reach = (ahead - last) / (twice - last)
+        solve = spread**2 * z @ inverse
+        error = spread**2 * (1 - solve @ z) + solve.sum() ** 2 / level
+        rows.append((fit, reach * (usual + solve @ left), reach * sqrt(error)))
+    fits, middles, errors = np.asarray(rows).T
+    weights = np.exp(fits - fits.max())
+    return weights / weights.sum(), middles, errors
+
+
+def _quantiles(weights: Floats, middles: Floats, errors: Floats) -> list[float]:
+    """Return the ends and the median of a mixture of normal distributions."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    tail = (1 - LEVEL) / 2
+    far = 10 * errors.max()
+    ends = middles.min() - far, middles.max() + far
+    return [
+        float(brentq(lambda x, q=q: weights @ ndtr((x - middles) / errors) - q, *ends))
+        for q in (tail, 0.5, 1 - tail)
+    ]
 
 
 def _bend(sizes: Floats, exponent: float) -> Floats:

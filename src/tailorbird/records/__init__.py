@@ -42,6 +42,7 @@ from tailorbird.records.scores import (
     CalibrationBin as CalibrationBin,
     ClassScore as ClassScore,
     Forgetting as Forgetting,
+    LearningCurve as LearningCurve,
     Luck as Luck,
     Neighbour as Neighbour,
     Residual as Residual,

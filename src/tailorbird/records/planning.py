@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tailorbird.records.scores import LearningCurve
+
 Phase = Literal["load", "train", "evaluate"]
 
 
@@ -75,66 +77,6 @@ class DeviceFit:
     change: tuple[str, ...] = ()
     changed_bytes: int | None = None
     values: tuple[tuple[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CurveScore:
-    """The score after training on a part of the data.
-
-    Attributes:
-        rows: Training examples.
-        score: Mean over the trainings.
-        low, high: Its 90 % interval.
-        runs: The score of each training.
-    """
-
-    rows: int
-    score: float
-    low: float
-    high: float
-    runs: tuple[float, ...]
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The interval."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What more training examples are expected to add.
-
-    Attributes:
-        rows: Training examples in all.
-        more: How many of them are new.
-        gain: What they add to the score of all there are now.
-        low, high: Its 90 % interval.
-        why_not: Why it cannot be told; empty: it can.
-    """
-
-    rows: int
-    more: int
-    gain: float
-    low: float
-    high: float
-    why_not: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LearningCurve:
-    """What more labels would buy.
-
-    Attributes:
-        arm: What was trained on parts of the data.
-        metric: The score, as it is counted here: higher is better, so losses are negative.
-        scores: By size, the last with all training examples.
-        gains: What more examples are expected to add, nearest first.
-    """
-
-    arm: str
-    metric: str
-    scores: tuple[CurveScore, ...]
-    gains: tuple[Gain, ...]
 
 
 @dataclass(frozen=True, slots=True)

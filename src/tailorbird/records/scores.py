@@ -138,3 +138,65 @@ class Forgetting:
     after: float
     tokens: int
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurveScore:
+    """The score after training on a part of the data.
+
+    Attributes:
+        rows: Training examples.
+        score: Mean over the trainings.
+        low, high: Its 90 % interval.
+        runs: The score of each training.
+    """
+
+    rows: int
+    score: float
+    low: float
+    high: float
+    runs: tuple[float, ...]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The interval."""
+        return self.low, self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What more training examples are expected to add.
+
+    Attributes:
+        rows: Training examples in all.
+        more: How many of them are new.
+        gain: What they add to the score of all there are now.
+        low, high: Its 90 % interval.
+        why_not: Why it cannot be told; empty: it can.
+    """
+
+    rows: int
+    more: int
+    gain: float
+    low: float
+    high: float
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What more labels would buy.
+
+    Attributes:
+        arm: What was trained on parts of the data.
+        metric: The score, as it is counted here: higher is better, so losses are negative.
+        scores: By size, the last with all training examples.
+        gains: What more examples are expected to add, nearest first.
+        why_not: Why there is no curve; empty: there is one.
+    """
+
+    arm: str
+    metric: str
+    scores: tuple[CurveScore, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    why_not: str = ""

@@ -9,6 +9,7 @@ from tailorbird.records.scores import (
     CalibrationBin,
     ClassScore,
     Forgetting,
+    LearningCurve,
     Luck,
     Residual,
     Score,
@@ -308,6 +309,12 @@ class DataSummary:
 
 @dataclass(frozen=True, slots=True)
 class TuningSections:
-    """What reports of `tailor tune` and `tailor compare` have of their own."""
+    """What reports of `tailor tune` and `tailor compare` have of their own.
+
+    Attributes:
+        data: What was trained and tested on.
+        learning_curve: What more labels would buy, where that was asked for.
+    """
 
     data: DataSummary
+    learning_curve: LearningCurve | None = None

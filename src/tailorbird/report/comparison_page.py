@@ -30,6 +30,7 @@ from tailorbird.report.answer_samples import (
     worst,
 )
 from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
+from tailorbird.report.learning_curve import curve_view
 from tailorbird.report.local_paths import without_places
 from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.page_template import WRITERS, fill, flatten, page_environment
@@ -109,6 +110,7 @@ def _context(report: Report) -> dict[str, Any]:
         "rows": side_by_side(report),
         "leading": leading(report),
         "shown": shown_examples(report),
+        "learning": curve_view(report.sections.learning_curve),
         "forgotten": [arm for arm in ranked if arm.forgetting],
         "scatter": [cost_scatter(report, wide=wide) for wide in (True, False)],
         "columns": [part for part in _costs(report) if not part.name.endswith("_per_second")],

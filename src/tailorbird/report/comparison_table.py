@@ -19,6 +19,7 @@ from tailorbird.report.arms import (
     words,
 )
 from tailorbird.report.captions import caution, unlearnt
+from tailorbird.report.learning_curve import sentences
 from tailorbird.report.overfit import chosen_overfitting
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class ReportTable:
             lines.append(Text(f"Beware: {caution(self.report)}"))
         if sentence := chosen_overfitting(self.report):
             lines.append(Text(sentence))
+        if curve := self.report.sections.learning_curve:
+            more = sentences(curve)[-1]
+            lines.append(Text(f"{more}" if curve.why_not else f"{more}, by {curve.arm}"))
         if dropped:
             lines.append(Text(f"A wider terminal also shows: {', '.join(dropped)}.", style="dim"))
         yield ""

@@ -1,19 +1,11 @@
 """A plan as tables: for the terminal and the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tailorbird.metrics import display
-from tailorbird.metrics.metric_facts import sign
-from tailorbird.records.planning import (
-    DeviceFit,
-    Gain,
-    LearningCurve,
-    MemoryPlan,
-    Plan,
-    ServingPlan,
-)
+from tailorbird.records.planning import DeviceFit, MemoryPlan, Plan, ServingPlan
+from tailorbird.report.learning_curve import Grid, curve_grid
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,30 +13,12 @@ if TYPE_CHECKING:
 GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of plain strings.
-
-    Attributes:
-        title: What it shows.
-        heading: Names of the columns.
-        rows: Cells, the first of each row its name.
-        notes: What stands below it.
-    """
-
-    title: str
-    heading: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-
-
 def grids(plan: Plan) -> list[Grid]:
-    """Return all tables of a plan, in the order in which they are read."""
-    made = [_fits(plan), _terms(plan)]
-    made += [_time(plan)] if plan.time else []
-    made += [_serving(plan)] if plan.serving else []
-    made += [_curve(plan.curve)] if plan.curve else []
-    return made
+    """Return the tables of a plan but its learning curve's, in the order in which they are read."""
+    tables = [_fits(plan), _terms(plan)]
+    tables += [_time(plan)] if plan.time else []
+    tables += [_serving(plan)] if plan.serving else []
+    return tables
 
 
 def summary(plan: Plan) -> str:
@@ -155,39 +129,6 @@ def _served(serving: ServingPlan) -> str:
     return words if pace is None or not serving.fits else f"{words}, {pace:,.{int(pace < 10)}f}/s"
 
 
-def _curve(curve: LearningCurve) -> Grid:
-    """Return the scores of parts of the data, and what more is expected to bring."""
-    rows = [
-        (
-            f"{s.rows:,}",
-            _value(curve, s.score),
-            " to ".join(_value(curve, v) for v in s.range),
-        )
-        for s in curve.scores
-    ]
-    notes = [gain_words(curve, gain) for gain in curve.gains]
-    name = display.metric_label(curve.metric)
-    heading = ("training examples", name, "90 %")
-    return Grid(
-        f"More labels? {curve.arm} on parts of the data", heading, tuple(rows), tuple(notes)
-    )
-
-
-def gain_words(curve: LearningCurve, gain: Gain) -> str:
-    """Return what so many more labels buy, in words."""
-    way = sign(curve.metric)
-    ends = sorted((way * gain.low, way * gain.high))
-    low, high = (display.difference(curve.metric, end) for end in ends)
-    middle = display.difference(curve.metric, way * gain.gain)
-    if gain.why_not:
-        return f"{gain.more:,} more labels: cannot tell ({gain.why_not}: {low} to {high})"
-    return f"{gain.more:,} more labels: {middle} ({low} to {high})"
-
-
-def _value(curve: LearningCurve, value: float) -> str:
-    return display.metric(curve.metric, sign(curve.metric) * value)
-
-
 def print_plan(plan: Plan, console: "Console") -> None:
     """Print the plan's tables and notes."""
     from rich.box import SIMPLE_HEAD
@@ -200,7 +141,7 @@ def print_plan(plan: Plan, console: "Console") -> None:
             console.print(Padding(Text(line), (0, 0, 0, 2)))
 
     console.print(Text(summary(plan)))
-    for grid in grids(plan):
+    for grid in [*grids(plan), *([curve_grid(plan.curve)] if plan.curve else [])]:
         table = Table(box=SIMPLE_HEAD, title=grid.title, title_justify="left")
         for number, name in enumerate(grid.heading):
             table.add_column(name, justify="right" if number else "left")

@@ -1,7 +1,7 @@
 """An arm's job, the file that hands it to a process, and the files that the arm writes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -37,12 +37,26 @@ class ArmJob:
     observe: Callable[[int, float], None] = lambda number, score: None
 
 
-def write_job(folder: RunFolder, name: str, config: Config, deadline: float | None) -> None:
-    """Leave the job of an arm in its folder, for the process that will do it."""
+def write_job(
+    folder: RunFolder,
+    name: str,
+    config: Config,
+    deadline: float | None,
+    rows: Sequence[int] = (),
+) -> None:
+    """Leave the job of an arm in its folder, for the process that will do it.
+
+    Args:
+        folder: The arm's.
+        name: The arm.
+        config: Its settings.
+        deadline: `time.monotonic` at which it must be over, or None.
+        rows: Which training examples of the run it has; empty: all.
+    """
     folder.file(OUTCOME).unlink(missing_ok=True)
     seconds = None if deadline is None else deadline - time.monotonic()
     plain = {"name": name, "seconds": seconds, "config": config.model_dump(mode="json")}
-    folder.write_json(JOB, plain)
+    folder.write_json(JOB, plain | {"rows": list(rows)})
 
 
 def read_arm(folder: RunFolder) -> ArmReport:

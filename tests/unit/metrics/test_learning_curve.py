@@ -21,15 +21,27 @@ def power(n: float) -> float:
 
 
 def test_intervals_hold_what_a_power_law_goes_on_to() -> None:
+    # What is promised is of examples like those tested, not of these; trainings differ by luck.
     holds, off = [], []
-    for seed in range(60):
-        values = draws([power(n) for n in (*SIZES, 1600)], 600, seed)
+    for seed in range(100):
+        luck = 0.08 * np.random.default_rng(1000 + seed).normal(size=5) / np.sqrt((*SIZES, 1600))
+        curve = [power(n) + e for n, e in zip((*SIZES, 1600), luck, strict=True)]
+        values = draws(curve[:4], 600, seed)
         gain = gains(SIZES, [*values[:3], values[3][:1]], [1600])[0]
-        truth = float(values[4].mean() - values[3][0].mean())
+        truth = curve[4] - curve[3]
         holds.append(gain.low <= truth <= gain.high)
         off.append(gain.gain - truth)
-    assert np.mean(holds) >= 0.85
-    assert abs(np.mean(off)) < 0.006
+    assert 0.85 <= np.mean(holds) <= 0.99
+    assert abs(np.mean(off)) < 0.004
+
+
+def test_where_the_scores_say_little_what_is_usual_counts() -> None:
+    few, many = (
+        [gains(SIZES, draws([0.8] * 4, tested, seed), [1600])[0] for seed in range(15)]
+        for tested in (45, 5000)
+    )
+    assert np.mean([g.gain for g in few]) > 3 * abs(np.mean([g.gain for g in many]))
+    assert all(f.high - f.low > 2 * (m.high - m.low) for f, m in zip(few, many, strict=True))
 
 
 def test_a_curve_that_is_flat_cannot_tell() -> None:

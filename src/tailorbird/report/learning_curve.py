@@ -1,0 +1,133 @@
+"""What more labels would buy, in words, as a table and as a picture."""
+
+from dataclasses import dataclass
+
+from tailorbird.metrics import display
+from tailorbird.metrics.learning_curve import FURTHEST
+from tailorbird.metrics.metric_facts import is_share, sign
+from tailorbird.records.scores import Gain, LearningCurve
+from tailorbird.report import svg
+
+_WIDTH, _HEIGHT = 640.0, 300.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 620.0, 26.0, 246.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of plain strings.
+
+    Attributes:
+        title: What it shows.
+        heading: Names of the columns.
+        rows: Cells, the first of each row its name.
+        notes: What stands below it.
+    """
+
+    title: str
+    heading: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CurveView:
+    """What a page shows of a learning curve.
+
+    Attributes:
+        plot: The picture; empty: there is no curve.
+        caption: What it shows.
+        sentences: What more labels bring, or why there is no curve.
+        grid: The scores behind it.
+    """
+
+    plot: str
+    caption: str
+    sentences: tuple[str, ...]
+    grid: Grid | None = None
+
+
+def curve_view(curve: LearningCurve | None) -> CurveView | None:
+    """Return what a page shows of a learning curve; None where there is none."""
+    if curve is None:
+        return None
+    if curve.why_not:
+        return CurveView("", "", sentences(curve))
+    caption = (
+        f"{curve.arm} on parts of the training examples, tested on the same: a dot is a training, "
+        "bars are 90 % intervals. Beyond the last part the curve is continued."
+    )
+    return CurveView(curve_plot(curve), caption, sentences(curve), curve_grid(curve))
+
+
+def sentences(curve: LearningCurve) -> tuple[str, ...]:
+    """Return what more labels bring by how many they are, or why that is not known."""
+    if curve.why_not:
+        return (f"{curve.arm}: {curve.why_not}",)
+    return tuple(gain_words(curve, gain) for gain in curve.gains)
+
+
+def curve_grid(curve: LearningCurve) -> Grid:
+    """Return the scores of parts of the data, and what more is expected to bring."""
+    rows = [
+        (f"{s.rows:,}", _value(curve, s.score), " to ".join(_value(curve, v) for v in s.range))
+        for s in curve.scores
+    ]
+    heading = ("training examples", display.metric_label(curve.metric), "90 %")
+    title = f"More labels? {curve.arm} on parts of the data"
+    return Grid(title, heading, tuple(rows), sentences(curve))
+
+
+def gain_words(curve: LearningCurve, gain: Gain) -> str:
+    """Return what so many more labels buy, in words."""
+    way = sign(curve.metric)
+    ends = sorted((way * gain.low, way * gain.high))
+    low, high = (display.difference(curve.metric, end) for end in ends)
+    middle = display.difference(curve.metric, way * gain.gain)
+    points = " points" if is_share(curve.metric) else ""
+    if gain.why_not:
+        return f"{gain.more:,} more labels: cannot tell ({gain.why_not}: {low} to {high}{points})"
+    return f"{gain.more:,} more labels: {middle}{points} ({low} to {high})"
+
+
+def _value(curve: LearningCurve, value: float) -> str:
+    return display.metric(curve.metric, sign(curve.metric) * value)
+
+
+def curve_plot(curve: LearningCurve) -> str:
+    """Draw the score by training examples, and how it is expected to go on."""
+    way, last = sign(curve.metric), curve.scores[-1]
+    ahead = [(g.rows, last.score + g.low, last.score + g.gain, last.score + g.high, g)
+             for g in curve.gains]  # fmt: skip
+    values = [way * v for s in curve.scores for v in s.range]
+    values += [way * v for _, low, _, high, _ in ahead for v in (low, high)]
+    margin = 0.05 * (max(values) - min(values)) or 0.02
+    most = round(FURTHEST * last.rows)
+    x = svg.Scale(curve.scores[0].rows, most, _LEFT + 8, _RIGHT - 8, log=True)
+    y = svg.Scale(min(values) - margin, max(values) + margin, _BOTTOM, _TOP)
+    parts = _axes(curve, x, y)
+    line = [(x(s.rows), y(way * s.score)) for s in curve.scores]
+    onward = [(x(rows), y(way * middle)) for rows, _, middle, _, _ in ahead]
+    parts += [svg.path(line, "series held"), svg.path([line[-1], *onward], "series thin")]
+    for score in curve.scores:
+        at = x(score.rows)
+        parts.append(svg.line(at, y(way * score.low), at, y(way * score.high), "whisker"))
+        for run in score.runs:
+            words = f"{display.metric(curve.metric, way * run)} with {score.rows:,} examples"
+            parts.append(svg.circle(at, y(way * run), 3.5, "dot", words))
+    for rows, low, middle, high, gain in ahead:
+        parts.append(svg.line(x(rows), y(way * low), x(rows), y(way * high), "whisker pick"))
+        words = gain_words(curve, gain)
+        parts.append(svg.circle(x(rows), y(way * middle), 4, "dot pick", words))
+    return svg.frame(_WIDTH, _HEIGHT, "Score by training examples, continued", parts)
+
+
+def _axes(curve: LearningCurve, x: svg.Scale, y: svg.Scale) -> list[str]:
+    levels = svg.ticks(y.low, y.high, 5)
+    marks = [*(score.rows for score in curve.scores), round(x.high)]
+    return [
+        svg.grid(y, levels, _LEFT, _RIGHT, svg.evenly(levels, share=is_share(curve.metric))),
+        svg.line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"),
+        svg.text(0, 12, display.metric_label(curve.metric), css="name"),
+        svg.text(_RIGHT, _BOTTOM + 38, "training examples →", anchor="end", css="name"),
+        *(svg.text(x(n), _BOTTOM + 18, f"{n:,}", anchor="middle", css="tick") for n in marks),
+    ]
