@@ -69,12 +69,12 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
             return _planned(config, wishes, RunFolder(place))
     folder = run_folder(config, "plan", resume=resume)
     with opened(config, folder, resume=resume) as config:
-        made = _planned(config, wishes, folder)
+        result = _planned(config, wishes, folder)
         folder.write(CONFIG, dump_config(config))
-        folder.write_json(PLAN, asdict(made))
-        folder.write(PAGE, render_plan(made))
+        folder.write_json(PLAN, asdict(result))
+        folder.write(PAGE, render_plan(result))
     log.say(f"plan: {folder.file(PAGE)}")
-    return made
+    return result
 
 
 def _planned(config: Config, wishes: Wishes, folder: RunFolder) -> Plan:

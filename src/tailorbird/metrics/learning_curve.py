@@ -24,7 +24,7 @@ LEVEL = 0.9
 FURTHEST = 2.0
 """A curve is continued to so many times its data at most."""
 # Errors of a curve's form that scores of four sizes cannot show, as a share of the scale.
-_MISFIT = 0.003
+_MISFIT = 0.004
 # Draws differ in which test examples they happen to get right as well, which `of_tests` has: so
 # much of their variance is the trainings' own.
 _OWN = 0.3
@@ -80,10 +80,10 @@ def gains(
     misfit = (_MISFIT * scale) ** 2
     noise = of_tests + np.diag(of_trainings + misfit)
     why_not = _why_not(means, noise, values)
-    known = np.asarray(sizes, float)
+    rows = np.asarray(sizes, float)
     result = []
     for size in more:
-        weights, middles, errors = _continued(known, means, noise, size, scale)
+        weights, middles, errors = _continued(rows, means, noise, size, scale)
         # Trainings on all examples, now and then, turn out better or worse than the curve, too.
         luck = of_trainings[-1] * (1 + sqrt(sizes[-1] / size)) + 2 * misfit
         low, middle, high = _quantiles(weights, middles, np.sqrt(errors**2 + luck))

@@ -35,11 +35,11 @@ def plan_serving(shape: Shape, parameters: int, place: PlannedDevice) -> tuple[S
     rate = _bandwidth(place)
     plans = []
     for context in [c for c in _CONTEXTS if c <= limit] or [limit]:
-        kept = kept_bytes(shape, context, wide)
+        cache = kept_bytes(shape, context, wide)
         for users in USERS:
-            size = round(weights + users * kept)
+            size = round(weights + users * cache)
             # On average a conversation is half as long as it gets.
-            read = weights * _experts(shape, users) + users * kept / 2
+            read = weights * _experts(shape, users) + users * cache / 2
             pace = None if rate is None else users * rate / read
             fits = size * HEADROOM <= place.capacity_bytes
             plans.append(ServingPlan(context, users, size, fits, pace))
@@ -81,8 +81,8 @@ def _experts(shape: Shape, users: int) -> float:
     hidden, layers = shape.size("hidden_size"), shape.layers
     of_experts = 3.0 * layers * experts * inner * hidden
     rest = 4.0 * layers * hidden**2 + 2.0 * shape.size("vocab_size") * hidden
-    chosen = 1 - (1 - shape.size("num_experts_per_tok", 1) / experts) ** users
-    return (of_experts * chosen + rest) / (of_experts + rest)
+    share = 1 - (1 - shape.size("num_experts_per_tok", 1) / experts) ** users
+    return (of_experts * share + rest) / (of_experts + rest)
 
 
 def _bandwidth(place: PlannedDevice) -> float | None:
