@@ -8,8 +8,8 @@ from tailorbird.metrics.metric_facts import is_share, sign
 from tailorbird.records.scores import Gain, LearningCurve
 from tailorbird.report import svg
 
-_WIDTH, _HEIGHT = 640.0, 300.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 620.0, 26.0, 246.0
+_WIDE, _NARROW, _HEIGHT = 640.0, 360.0, 300.0
+_LEFT, _MARGIN, _TOP, _BOTTOM = 56.0, 20.0, 26.0, 246.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class CurveView:
     """What a page shows of a learning curve.
 
     Attributes:
-        plot: The picture; empty: there is no curve.
+        plots: The picture for a desk and for a phone; empty: there is no curve.
         caption: What it shows.
         sentences: What more labels bring, or why there is no curve.
         grid: The scores behind it.
     """
 
-    plot: str
+    plots: tuple[str, ...]
     caption: str
     sentences: tuple[str, ...]
     grid: Grid | None = None
@@ -51,12 +51,13 @@ def curve_view(curve: LearningCurve | None) -> CurveView | None:
     if curve is None:
         return None
     if curve.why_not:
-        return CurveView("", "", sentences(curve))
+        return CurveView((), "", sentences(curve))
     caption = (
         f"{curve.arm} on parts of the training examples, tested on the same: a dot is a training, "
         "bars are 90 % intervals. Beyond the last part the curve is continued."
     )
-    return CurveView(curve_plot(curve), caption, sentences(curve), curve_grid(curve))
+    plots = tuple(curve_plot(curve, wide=wide) for wide in (True, False))
+    return CurveView(plots, caption, sentences(curve), curve_grid(curve))
 
 
 def sentences(curve: LearningCurve) -> tuple[str, ...]:
@@ -93,8 +94,14 @@ def _value(curve: LearningCurve, value: float) -> str:
     return display.metric(curve.metric, sign(curve.metric) * value)
 
 
-def curve_plot(curve: LearningCurve) -> str:
-    """Draw the score by training examples, and how it is expected to go on."""
+def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
+    """Draw the score by training examples, and how it is expected to go on.
+
+    Args:
+        curve: The learning curve.
+        wide: Whether for a desk or for a phone, where text must not shrink.
+    """
+    width = _WIDE if wide else _NARROW
     way, last = sign(curve.metric), curve.scores[-1]
     ahead = [(g.rows, last.score + g.low, last.score + g.gain, last.score + g.high, g)
              for g in curve.gains]  # fmt: skip
@@ -102,9 +109,9 @@ def curve_plot(curve: LearningCurve) -> str:
     values += [way * v for _, low, _, high, _ in ahead for v in (low, high)]
     margin = 0.05 * (max(values) - min(values)) or 0.02
     most = round(FURTHEST * last.rows)
-    x = svg.Scale(curve.scores[0].rows, most, _LEFT + 8, _RIGHT - 8, log=True)
+    x = svg.Scale(curve.scores[0].rows, most, _LEFT + 8, width - _MARGIN - 8, log=True)
     y = svg.Scale(min(values) - margin, max(values) + margin, _BOTTOM, _TOP)
-    parts = _axes(curve, x, y)
+    parts = _axes(curve, x, y, width - _MARGIN)
     line = [(x(s.rows), y(way * s.score)) for s in curve.scores]
     onward = [(x(rows), y(way * middle)) for rows, _, middle, _, _ in ahead]
     parts += [svg.path(line, "series held"), svg.path([line[-1], *onward], "series thin")]
@@ -118,16 +125,17 @@ def curve_plot(curve: LearningCurve) -> str:
         parts.append(svg.line(x(rows), y(way * low), x(rows), y(way * high), "whisker pick"))
         words = gain_words(curve, gain)
         parts.append(svg.circle(x(rows), y(way * middle), 4, "dot pick", words))
-    return svg.frame(_WIDTH, _HEIGHT, "Score by training examples, continued", parts)
+    title = "Score by training examples, continued"
+    return svg.frame(width, _HEIGHT, title, parts, "wide" if wide else "narrow")
 
 
-def _axes(curve: LearningCurve, x: svg.Scale, y: svg.Scale) -> list[str]:
+def _axes(curve: LearningCurve, x: svg.Scale, y: svg.Scale, right: float) -> list[str]:
     levels = svg.ticks(y.low, y.high, 5)
     marks = [*(score.rows for score in curve.scores), round(x.high)]
     return [
-        svg.grid(y, levels, _LEFT, _RIGHT, svg.evenly(levels, share=is_share(curve.metric))),
-        svg.line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"),
+        svg.grid(y, levels, _LEFT, right, svg.evenly(levels, share=is_share(curve.metric))),
+        svg.line(_LEFT, _BOTTOM, right, _BOTTOM, "axis"),
         svg.text(0, 12, display.metric_label(curve.metric), css="name"),
-        svg.text(_RIGHT, _BOTTOM + 38, "training examples →", anchor="end", css="name"),
+        svg.text(right, _BOTTOM + 38, "training examples →", anchor="end", css="name"),
         *(svg.text(x(n), _BOTTOM + 18, f"{n:,}", anchor="middle", css="tick") for n in marks),
     ]

@@ -38,7 +38,8 @@ def test_the_page_draws_it_and_says_it(report: Report) -> None:
     assert "400 more labels: +3.1 points (+1.2 to +5.0)" in text
     assert "100 more labels: cannot tell (the interval holds zero" in text
     section = page[page.index('id="labels"') : page.index('id="arms"')]
-    assert section.count("<circle") == 3 * 2 + 2, "a dot for each training and each forecast"
+    dots = section.count("<circle")
+    assert dots == 2 * (3 * 2 + 2), "for a desk and a phone, each training and each forecast"
     ticks = re.findall(r'class="tick"[^>]*>([\d,]+)<', section)
     assert ticks[-4:] == ["100", "200", "400", "800"]
     assert '<a href="#labels">' in page
