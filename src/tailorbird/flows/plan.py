@@ -169,7 +169,7 @@ def _memory(
         if planner.shape.stored_bits and (spec.trains_all or spec.quantises):
             why_not[name] = "the checkpoint is quantised already"
             continue
-        log.say(f"{name}: tracing a step of {planner.shape.name}")
+        log.say(f"{name}: tracing a step")
         try:
             plans.append(planner.memory(name, place))
         except UserError as error:

@@ -87,7 +87,7 @@ def plan_memory(
             MemoryTerm(
                 "allocator",
                 round(slack * loose),
-                f"{slack:.0%} of a step's tensors: {machine.how}",
+                f"{100 * slack:.0f} % of a step's tensors: {machine.how}",
             ),
         ]
         phases[name] = [term for term in terms if term.bytes]
@@ -198,6 +198,7 @@ def _evaluate(
     if work.target is not None:
         return validating
     rows, tokens = _written_at_once(work, device)
+    at_once = "an answer" if rows == 1 else f"{rows} answers"
     wide = 4 if device.precision == "fp32" else 2
     logits = rows * shape.size("vocab_size") * 4 * 2
     cache = rows * kept_bytes(shape, tokens, wide)
@@ -206,16 +207,22 @@ def _evaluate(
     writing = [
         *weights,
         *unpacked,
-        MemoryTerm("keys and values", round(cache), f"of {rows} answers of {tokens:,} tokens"),
-        MemoryTerm("logits", logits, f"of {rows} answers"),
+        MemoryTerm("keys and values", round(cache), f"of {at_once} of {tokens:,} tokens"),
+        MemoryTerm("logits", logits, f"of {at_once}"),
         MemoryTerm("activations", hidden, "of one layer, while prompts are read"),
     ]
     return max(validating, writing, key=lambda terms: sum(term.bytes for term in terms))
 
 
 def _written_at_once(work: Work, device: Device) -> tuple[int, int]:
+    """Return how many answers are written at once, and their tokens with the prompt's.
+
+    A GPU without memory for more writes them one by one (`models/generate.py` halves a batch).
+    """
     from tailorbird.models.generate import MOST_ROWS, MOST_TOKENS
 
     tokens = work.length + work.answer
+    if device.kind == "cuda":
+        return 1, tokens
     rows = min(MOST_ROWS[device.kind], max(1, MOST_TOKENS[device.kind] // tokens), work.answers)
     return rows, tokens

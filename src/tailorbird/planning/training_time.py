@@ -42,7 +42,8 @@ def plan_time(
         flops = memory.flops / settings.batch_size * (work.mean_length or work.length) / work.length
         each = flops / (SHARE * place.flops)
         read = each * READING
-        how = f"{SHARE:.0%} of the products per second in the maker's data sheet; not measured"
+        share = f"{100 * SHARE:.0f} % of the products per second"
+        how = f"{share} in the maker's data sheet; not measured"
     else:
         return None
     steps = math.ceil(work.rows / settings.batch_size)

@@ -13,7 +13,7 @@ from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning import memory, trace
+from tailorbird.planning import memory, memory_terms, trace
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import place_of
 from tailorbird.planning.memory_terms import plan_memory
@@ -262,3 +262,10 @@ def test_line_between_two_sizes_bounds_the_trace() -> None:
     traced = plans.memory("lora", CARD, changes).bytes
     between = plans.needed("lora", CARD, changes)
     assert traced <= between == pytest.approx(traced, rel=0.03)
+
+
+def test_a_gpu_without_room_for_more_writes_answers_one_by_one() -> None:
+    work = Work(None, 48, rows=8, answer=2000, answers=300)
+    assert memory_terms._written_at_once(work, CARD.device) == (1, 2048)
+    # A CPU writes as many as 16,384 tokens hold.
+    assert memory_terms._written_at_once(work, FP32) == (8, 2048)
