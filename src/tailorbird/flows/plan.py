@@ -19,7 +19,7 @@ from tailorbird.planning.serving import plan_serving
 from tailorbird.planning.training_time import plan_time
 from tailorbird.planning.workload import Work, work_of, work_without_data
 from tailorbird.records.planning import MemoryPlan, Plan, ServingPlan, TimePlan
-from tailorbird.report.plan_page import render_plan
+from tailorbird.report.plan import render_plan
 from tailorbird.runs.folder import CONFIG, PAGE, RunFolder
 from tailorbird.runs.split import has_split, save_split
 

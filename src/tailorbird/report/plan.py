@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from tailorbird.metrics import display
 from tailorbird.records.planning import DeviceFit, MemoryPlan, Plan, ServingPlan
-from tailorbird.report.learning_curve import Grid, curve_grid
+from tailorbird.report.learning_curve import Grid, curve_grid, curve_view
+from tailorbird.report.page_template import fill
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,6 +128,28 @@ def _served(serving: ServingPlan) -> str:
     pace = serving.tokens_per_second
     words = _short(serving.bytes) if serving.fits else f"{_short(serving.bytes)}*"
     return words if pace is None or not serving.fits else f"{words}, {pace:,.{int(pace < 10)}f}/s"
+
+
+def render_plan(plan: Plan) -> str:
+    """Return the plan as one HTML document that needs no network."""
+    return fill(
+        "plan.html.j2",
+        plan=plan,
+        summary=summary(plan),
+        heading=_heading(plan),
+        grids=grids(plan),
+        learning=curve_view(plan.curve),
+    )
+
+
+def _heading(plan: Plan) -> str:
+    fits = [memory.method for memory, fit in zip(plan.memory, plan.fits, strict=False) if fit.fits]
+    if len(fits) == len(plan.memory):
+        return "Every method fits" if len(fits) > 1 else f"{fits[0]} fits"
+    changed = [f.method for f in plan.fits[: len(plan.memory)] if f.changed_bytes is not None]
+    if not fits:
+        return "Nothing fits as it is" if changed else "Nothing fits"
+    return f"{', '.join(fits)} fit{'s' if len(fits) == 1 else ''}"
 
 
 def print_plan(plan: Plan, console: "Console") -> None:
