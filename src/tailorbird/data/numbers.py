@@ -75,11 +75,10 @@ def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
 
 
 def number(cell: Any, decimal: str = ".") -> float | None:
-    """Return a cell's number, None where it holds none.
+    """Return a cell's number, None where it holds none; `decimal` is its column's decimal mark.
 
-    Args:
-        cell: Raw: a text or a number.
-        decimal: The column's decimal mark, see `Notation`.
+    >>> number("1.200,50", ","), number("1,200.50"), number("n/a")
+    (1200.5, 1200.5, None)
     """
     if not isinstance(cell, str):
         return _plain(cell)

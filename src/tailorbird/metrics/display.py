@@ -78,7 +78,11 @@ def p_value(p: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time span with at most two units."""
+    """Write a time span with at most two units.
+
+    >>> duration(80), duration(7260)
+    ('1 min 20 s', '2 h 1 min')
+    """
     if seconds is None or not math.isfinite(seconds):
         return ABSENT
     if seconds == 0:
@@ -137,7 +141,11 @@ def size(number_of_bytes: int | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """Write a large count short: ``1.2 M``."""
+    """Write a large count short.
+
+    >>> count(1_200_000), count(880)
+    ('1.2 M', '880')
+    """
     if number is None:
         return ABSENT
     return _scaled(number, ("", "k", "M", "B"))

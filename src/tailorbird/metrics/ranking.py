@@ -53,7 +53,11 @@ def average_precision(ranking: Sequence[str], grades: Judged) -> float:
 
 
 def ndcg(ranking: Sequence[str], grades: Judged, k: int) -> float:
-    """Return the discounted gain of the first `k` over that of the best order (Järvelin 2002)."""
+    """Return the discounted gain of the first `k` over that of the best order (Järvelin 2002).
+
+    >>> round(ndcg(["b", "a"], {"a": 1}, k=10), 4)  # the right one second: 1 / log2(3)
+    0.6309
+    """
     best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
     ideal = _discounted(best[:k])
     if not ideal:

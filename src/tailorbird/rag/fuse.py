@@ -55,12 +55,10 @@ def convex(
 
 
 def rrf(dense: Sequence[int], words: Sequence[int], weight: float = EVEN) -> dict[int, float]:
-    """Return the weighted sums of reciprocal ranks, by key.
+    """Return the weighted sums of reciprocal ranks of two orders of keys, best first, by key.
 
-    Args:
-        dense: Keys, best first.
-        words: Keys, best first.
-        weight: Share of the dense side.
+    >>> best_first(rrf(dense=[7, 3], words=[9, 7]))  # what both sides have goes first
+    [7, 9, 3]
     """
     fused: dict[int, float] = {}
     for side, share in ((dense, weight), (words, 1 - weight)):
