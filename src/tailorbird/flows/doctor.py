@@ -89,7 +89,7 @@ def _products() -> dict[str, Any]:
 
 
 def _quantisation() -> dict[str, Any]:
-    from tailorbird.methods.table import quantisation_works
+    from tailorbird.methods.qlora import quantisation_works
 
     why = quantisation_works()
     fix = "pip install --upgrade bitsandbytes; all methods but qlora work without it"

@@ -31,17 +31,3 @@ def by_cost() -> tuple[str, ...]:
     specs = {name: method_spec(name) for name in METHODS}
     # Of equal ones those whose base stays whole come first.
     return tuple(sorted(METHODS, key=lambda m: (specs[m].defaults.cost, specs[m].quantises)))
-
-
-def quantisation_works() -> str:
-    """Return an empty string when 4-bit layers work here, else why not."""
-    try:
-        import torch
-        from bitsandbytes.nn import Linear4bit
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        layer = Linear4bit(64, 64, quant_type="nf4", compute_dtype=torch.bfloat16).to(device)
-        layer(torch.ones(1, 64, device=device, dtype=torch.bfloat16))
-    except Exception as error:
-        return f"bitsandbytes does not work here: {type(error).__name__}: {error}"
-    return ""

@@ -1,4 +1,4 @@
-"""QLoRA: what can be set."""
+"""QLoRA: what can be set, and whether it works here."""
 
 from typing import Literal
 
@@ -22,3 +22,17 @@ SPEC = MethodSpec(
     quantises=True,
     parameters=parameters,
 )
+
+
+def quantisation_works() -> str:
+    """Return an empty string when 4-bit layers work here, else why not."""
+    try:
+        import torch
+        from bitsandbytes.nn import Linear4bit
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        layer = Linear4bit(64, 64, quant_type="nf4", compute_dtype=torch.bfloat16).to(device)
+        layer(torch.ones(1, 64, device=device, dtype=torch.bfloat16))
+    except Exception as error:
+        return f"bitsandbytes does not work here: {type(error).__name__}: {error}"
+    return ""
