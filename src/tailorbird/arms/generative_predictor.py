@@ -17,7 +17,6 @@ from tailorbird.arms.predictor import Predictor, PredictorSpec
 from tailorbird.arms.split_embeddings import SplitVectors
 from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
-from tailorbird.data.conversations import with_system
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.methods.table import get_method
@@ -26,7 +25,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder
 from tailorbird.models.generate import generate, stream
 from tailorbird.models.load import load_writer, tokenizer_in
-from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
+from tailorbird.rag.few_shot_prompt import fit_shots, opens_with_system, with_shots
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
 from tailorbird.runs.files import damaged, read_as
@@ -242,8 +241,12 @@ class Writer(Predictor):
             room = self.answering.limit - self.longest
             fitted = fit_shots(prompts, shots, tokenizer, room)
             prompts = [with_shots(e, s) for e, s in zip(prompts, fitted, strict=True)]
-        system = self.config.data.system
-        prompts = [replace(e, messages=tuple(with_system(e.messages, system))) for e in prompts]
+        if self.config.data.system is not None:
+            lead = Message("system", self.config.data.system)
+            prompts = [
+                e if opens_with_system(e) else replace(e, messages=(lead, *e.messages))
+                for e in prompts
+            ]
         return encode_prompts(prompts, tokenizer)
 
 

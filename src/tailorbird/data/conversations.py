@@ -1,7 +1,7 @@
 """Rows of several formats to conversations, and what is wrong with those that are none."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -302,8 +302,8 @@ def _json(text: Any, kind: str, what: str) -> Any:
         raise Unusable(kind, f"{what} in broken JSON ({error})") from None
 
 
-def with_system(messages: Sequence[Message], system: str | None) -> list[Message]:
+def with_system(messages: list[Message], system: str | None) -> list[Message]:
     """Return the conversation, begun with this system message unless it has its own."""
     if system is None or (messages and messages[0].role == "system"):
-        return list(messages)
+        return messages
     return [Message("system", system), *messages]

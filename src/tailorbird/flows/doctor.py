@@ -109,7 +109,7 @@ def _builtin(name: str) -> dict[str, Any]:
 
 
 def _hub() -> dict[str, Any]:
-    from tailorbird.models.load import hub_reachable
+    from tailorbird.models.hub import hub_reachable
 
     why = hub_reachable()
     words = why or "reachable"

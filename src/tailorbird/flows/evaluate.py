@@ -12,13 +12,13 @@ from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
 from tailorbird.data.read import read_examples
 from tailorbird.errors import UserError
-from tailorbird.flows.predict import trained_as
 from tailorbird.flows.run_folder import circumstances, write_report
 from tailorbird.metrics.custom import is_custom
 from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.comparison_page import render_page
 from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
+from tailorbird.runs.split import trained_as
 from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.evaluate import evaluate_rows

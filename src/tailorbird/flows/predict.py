@@ -18,8 +18,7 @@ from tailorbird.data.textfile import kind_of
 from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS
-from tailorbird.runs.folder import CONFIG, RunFolder
-from tailorbird.runs.split import SPLIT, SplitFile
+from tailorbird.runs.split import trained_as
 from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
@@ -172,12 +171,3 @@ def predict_file(
         | {"row": dict(zip(table.columns, table.rows[example.row - 1], strict=True))}
         for text, example, answer in zip(inputs, examples, answers, strict=True)
     ]
-
-
-def trained_as(run: Path) -> dict[str, Any]:
-    """Return how the rows were read that the run was trained on; nothing where it is not known."""
-    for folder in (run, run.parent.parent):
-        place = RunFolder(folder)
-        if place.file(SPLIT).is_file() and place.file(CONFIG).is_file():
-            return asdict(place.read_as(SPLIT, SplitFile))
-    return {}

@@ -5,12 +5,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tailorbird import log
 from tailorbird.arms.label_errors import DOUBTS
 from tailorbird.arms.process import SECOND_LOOK, TRUST
-from tailorbird.arms.schedule import Runner
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.run_folder import circumstances, write_report
@@ -39,6 +38,9 @@ from tailorbird.runs.folder import (
 from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
 
+if TYPE_CHECKING:
+    from tailorbird.arms.schedule import Runner
+
 
 @dataclass(frozen=True)
 class TuningRun:
@@ -61,7 +63,7 @@ class TuningRun:
     learning_curve: LearningCurve | None = None
 
 
-def write_tuning_report(run: TuningRun, nest: Runner) -> Report:
+def write_tuning_report(run: TuningRun, nest: "Runner") -> Report:
     """Look at the saved models again, judge the arms, and write everything a person reads."""
     arms = _check_reloads(run, nest)
     task = get_task(run.prepared.split.task)
@@ -109,7 +111,7 @@ def _data(run: TuningRun, task: Task) -> DataSummary:
     return replace(summary, shown=run.folder.read_as(SHOWN, tuple[tuple[Piece, ...], ...]))
 
 
-def _check_reloads(run: TuningRun, nest: Runner) -> list[ArmReport]:
+def _check_reloads(run: TuningRun, nest: "Runner") -> list[ArmReport]:
     """Return the arms with their reload checks and the neighbours of what they got wrong."""
     folders = {name: places[0] for name, places in run.folders.items()}
     if not folders:

@@ -10,6 +10,7 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.builtin import public_name, resolve, without_place
 from tailorbird.models.device import Device
+from tailorbird.models.hub import hub_reachable
 from tailorbird.models.weights import (
     check_numbers,
     explain_loading,
@@ -244,23 +245,6 @@ def _check_reachable(config: ModelConfig) -> None:
     why = hub_reachable()
     if why:
         raise explain_loading(config.name, OSError(why)) from None
-
-
-def hub_reachable() -> str:
-    """Return an empty string when the model hub answers, else why not."""
-    import socket
-    from urllib.parse import urlsplit
-
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    host = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection((host.hostname, host.port or 443), timeout=10).close()
-    except OSError as error:
-        return f"{host.hostname}: {error}"
-    return ""
 
 
 def _siblings(folder: Path) -> list[str]:

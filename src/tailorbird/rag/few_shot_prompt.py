@@ -22,7 +22,7 @@ def with_shots(example: Example, shots: Sequence[Example]) -> Example:
             Message("assistant", str(shot.label), trained=False),
         )
     ]
-    leads = example.messages[:1] if _opens_with_system(example) else ()
+    leads = example.messages[:1] if opens_with_system(example) else ()
     rest = example.messages[len(leads) :]
     return replace(example, messages=(*leads, *turns, *rest))
 
@@ -52,5 +52,6 @@ def fit_shots(
     return rest
 
 
-def _opens_with_system(example: Example) -> bool:
+def opens_with_system(example: Example) -> bool:
+    """Say whether a conversation has a system message of its own."""
     return bool(example.messages) and example.messages[0].role == "system"

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tailorbird.records import TASKS, Example, Finding, Split, TaskName
 from tailorbird.runs.files import damaged, read_rows
-from tailorbird.runs.folder import DATA, RunFolder
+from tailorbird.runs.folder import CONFIG, DATA, RunFolder
 
 SPLIT = f"{DATA}/split.json"
 _PARTS = ("train", "validation", "test")
@@ -87,3 +88,12 @@ def _check_labels(path: Path, rest: SplitFile, examples: Sequence[Example]) -> N
 def has_split(folder: RunFolder) -> bool:
     """Say whether the folder holds a complete split."""
     return folder.file(SPLIT).is_file()
+
+
+def trained_as(run: Path) -> dict[str, Any]:
+    """Return how the rows were read that the run was trained on; nothing where it is not known."""
+    for folder in (run, run.parent.parent):
+        place = RunFolder(folder)
+        if place.file(SPLIT).is_file() and place.file(CONFIG).is_file():
+            return asdict(place.read_as(SPLIT, SplitFile))
+    return {}
