@@ -209,6 +209,45 @@ def test_predict_a_file_keeps_its_columns_and_order(
         assert list(csv.DictReader(file)) == found
 
 
+def test_a_file_is_predicted_some_rows_at_a_time(
+    tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tailorbird.cli.show import write_blocks
+    from tailorbird.flows import predict
+
+    run, _ = tuned
+    rows = [{"text": text, **({"late": "x"} if n == 7 else {})} for n, (text, _) in
+            enumerate(tiny.rows()[:8])]  # fmt: skip
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    written = []
+    for size in (100, 3):
+        monkeypatch.setattr(predict, "BLOCK", size)
+        answers = predict.predict_file(run, tmp_path / "new.jsonl", "text")
+        assert answers.count == 8 and answers.columns == ("text", "late")
+        write_blocks(answers.blocks, answers.columns, tmp_path / "out.csv", raw=False)
+        written.append(list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines())))
+    for one, other in zip(*written, strict=True):
+        assert {k: one[k] for k in ("text", "late", "predicted")} == {
+            k: other[k] for k in ("text", "late", "predicted")
+        }
+        assert float(one["confidence"]) == pytest.approx(float(other["confidence"]), abs=1e-3)
+    assert [row["late"] for row in written[0]] == [""] * 7 + ["x"]
+
+
+def test_faults_of_a_later_block_are_told_before_anything_is_predicted(
+    tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tailorbird.errors import UserError
+    from tailorbird.flows import predict
+
+    run, _ = tuned
+    (tmp_path / "new.csv").write_text("text\n" + "good\n" * 5 + "   \n")
+    monkeypatch.setattr(predict, "BLOCK", 2)
+    monkeypatch.setattr(predict, "load", None)  # the model is not even loaded
+    with pytest.raises(UserError, match="7"):
+        predict.predict_file(run, tmp_path / "new.csv", "text")
+
+
 def test_predict_lines_of_stdin(tailor: Tailor, tuned: tuple[Path, dict[str, Any]]) -> None:
     run, _ = tuned
     done = tailor("predict", run, stdin="the moon again\nrice with onions again\n")

@@ -9,7 +9,7 @@ import typer
 from tailorbird import terminal
 from tailorbird.cli import options
 from tailorbird.cli.flags import refuse
-from tailorbird.cli.show import say_one, write_answers
+from tailorbird.cli.show import say_one, write_answers, write_blocks
 
 
 def predict(
@@ -67,7 +67,11 @@ def predict(
         print()
         return
     if file is not None:
-        answers = flow.predict_file(run, file, column, **how)
+        rows = flow.predict_file(run, file, column, **how)
+        if not json:
+            write_blocks(rows.blocks, rows.columns, output, raw=raw)
+            return
+        answers = [answer for block in rows.blocks for answer in block]
     else:
         inputs = (
             flow.pairs_in(run, texts) if piped else texts if pair is None else [(texts[0], pair)]

@@ -1,7 +1,7 @@
 """How a report reaches the person: a table, or one JSON object."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +26,60 @@ def show_report(
 
 
 def write_answers(answers: list[dict[str, Any]], output: Path | None, *, raw: bool) -> None:
+    """Write answers beside the columns of their rows as CSV; see `write_blocks`."""
+    write_blocks([answers], (), output, raw=raw)
+
+
+def write_blocks(
+    blocks: Iterable[list[dict[str, Any]]],
+    columns: Sequence[str],
+    output: Path | None,
+    *,
+    raw: bool,
+) -> None:
     """Write answers beside the columns of their rows as CSV; to stdout when there is no file.
 
     Args:
-        answers: One per row: of labels, of numbers, or written.
+        blocks: Answers of labels, of numbers, or written, some at a time.
+        columns: Of the rows; none: those of the first block.
         output: The file, whole or not at all.
         raw: For programs: cells that a spreadsheet would run are left as they are.
     """
-    from tailorbird.runs.atomic import write_output
-    from tailorbird.runs.csv_text import csv_text
+    from tailorbird.runs.atomic import output_file
 
-    own = [answer.get("row") or _input(answer) for answer in answers]
-    cells = [_columns(answer) for answer in answers]
-    columns = list(dict.fromkeys(name for row in own for name in row))
-    names = _free_names(dict.fromkeys(name for row in cells for name in row), columns)
-    rows = [
-        [*(row.get(name) for name in columns), *(answer.get(name) for name in names)]
-        for row, answer in zip(own, cells, strict=True)
-    ]
-    text = csv_text([*columns, *names.values()], rows, raw=raw) if answers else ""
+    texts = _csv_blocks(blocks, columns, raw)
     if output is None:
-        terminal.write_data(text)
+        for text, _ in texts:
+            terminal.write_data(text)
         return
-    write_output(output, text.encode())
-    log.say(f"{len(answers):,} answers in {output}")
+    count = 0
+    with output_file(output) as file:
+        for text, rows in texts:
+            file.write(text.encode())
+            count += rows
+    log.say(f"{count:,} answers in {output}")
+
+
+def _csv_blocks(
+    blocks: Iterable[list[dict[str, Any]]], columns: Sequence[str], raw: bool
+) -> Iterator[tuple[str, int]]:
+    """Yield the blocks as CSV, the head before the first, and how many rows each has."""
+    from tailorbird.runs.csv_text import csv_lines
+
+    names: dict[str, str] = {}
+    for answers in filter(None, blocks):
+        own = [answer.get("row") or _input(answer) for answer in answers]
+        cells = [_columns(answer) for answer in answers]
+        head: list[list[str]] = []
+        if not names:
+            columns = columns or list(dict.fromkeys(name for row in own for name in row))
+            names = _free_names(dict.fromkeys(name for row in cells for name in row), columns)
+            head = [[*columns, *names.values()]]
+        rows = [
+            [*(row.get(name) for name in columns), *(answer.get(name) for name in names)]
+            for row, answer in zip(own, cells, strict=True)
+        ]
+        yield csv_lines([*head, *rows], raw=raw), len(rows)
 
 
 def _free_names(names: Iterable[str], columns: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Files to examples: what a person named as data, read by its columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tailorbird.data.row_formats import find_form
 from tailorbird.data.sources import Source, files_of, parts_of
 from tailorbird.data.split_files import PROSE
 from tailorbird.data.table import Table
-from tailorbird.data.table_files import read_table
+from tailorbird.data.table_files import read_blocks, read_table
 from tailorbird.data.text_rows import read_texts
 from tailorbird.data.textfile import kind_of
 from tailorbird.errors import Faults, UserError
@@ -30,8 +30,33 @@ def read_examples(path: Path | str | Source, **how: Any) -> Loaded:
         UserError: The file, its columns or its cells have faults; all of them are told.
     """
     source = Source.of(path)
-    options = ExampleOptions(**how | {"like": how.get("like") or {}})
+    options = _options(how)
     table = read_table(source, named_columns(options.text, options.label, options.like))
+    return _examples(table, source, options)
+
+
+def read_example_blocks(path: Path | str, size: int, **how: Any) -> Iterator[tuple[Table, Loaded]]:
+    """Yield the rows of a file `size` at a time, and the examples in them.
+
+    Args:
+        path: See `read_examples`.
+        size: How many rows are held.
+        how: See `read_examples`.
+
+    Raises:
+        UserError: The file, its columns or its cells have faults: those of the first block that
+            has any are told.
+    """
+    options = _options(how)
+    for table in read_blocks(path, named_columns(options.text, None, options.like), size):
+        yield table, _examples(table, Source.of(path), options)
+
+
+def _options(how: Mapping[str, Any]) -> ExampleOptions:
+    return ExampleOptions(**{**how, "like": how.get("like") or {}})
+
+
+def _examples(table: Table, source: Source, options: ExampleOptions) -> Loaded:
     _check_prose(table, options.task)
     form = None if is_labelled(table, options) else find_form(table, options)
     loaded = read_labels(table, options) if form is None else read_texts(table, form, options)

@@ -1,6 +1,8 @@
 """Files to one table, each by the ending of its name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from tailorbird import log
@@ -59,20 +61,14 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     faults = Faults()
     for number, file in enumerate(files):
         try:
-            stream = _open(file, named)
-            streams.append(stream)
-            for place, row in stream.rows:
-                reservoir.add((number, place, row), sum(len(c) for c in row if isinstance(c, str)))
-            for warning in stream.warnings:
-                log.warn(warning)
-        except MemoryError:
-            reservoir.clear()
-            faults.add(
-                f"{file}: reading it takes more memory than there is",
-                "keep fewer rows, drawn at random while reading: --set data.max_examples=10000",
-            )
-        except PermissionError:
-            faults.add(f"{file}: no permission to read it", f"chmod u+r {file}")
+            with _readable(file, reservoir.clear):
+                stream = _open(file, named)
+                streams.append(stream)
+                for place, row in stream.rows:
+                    size = sum(len(c) for c in row if isinstance(c, str))
+                    reservoir.add((number, place, row), size)
+                for warning in stream.warnings:
+                    log.warn(warning)
         except UserError as error:
             faults.catch(error)
     faults.raise_if_any()
@@ -84,6 +80,44 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
             f"(data.max_examples, seed {origin.seed})"
         )
     return _join(origin.name, streams, rows, notes)
+
+
+def read_blocks(source: Path | str, named: Sequence[str], size: int) -> Iterator[Table]:
+    """Yield the rows of a file, or of several one after the other, `size` at a time.
+
+    A block's columns are those that were met before its end.
+
+    Args:
+        source: What to read.
+        named: See `read_table`.
+        size: Rows of a block at most; the last block of a file has fewer, the first of an empty
+            file none.
+
+    Raises:
+        UserError: See `read_table`; of the first file that cannot be read.
+    """
+    for file in files_of(str(source)):
+        with _readable(file):
+            stream = _open(file, named)
+            rows = ((0, place, row) for place, row in stream.rows)
+            yield _join(str(file), [stream], list(islice(rows, size)), [])
+            while block := list(islice(rows, size)):
+                yield _join(str(file), [stream], block, [])
+
+
+@contextmanager
+def _readable(file: Path, clear: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Turn a lack of memory or of a permission into a fault of the file."""
+    try:
+        yield
+    except MemoryError:
+        clear()
+        raise UserError(
+            f"{file}: reading it takes more memory than there is",
+            "keep fewer rows, drawn at random while reading: --set data.max_examples=10000",
+        ) from None
+    except PermissionError:
+        raise UserError(f"{file}: no permission to read it", f"chmod u+r {file}") from None
 
 
 def _open(file: Path, named: Sequence[str]) -> Stream:

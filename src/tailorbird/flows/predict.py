@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tailorbird.arms.load import arm_folder, load, saved_kind
 from tailorbird.arms.predictor import Predictor, PredictorSpec
 from tailorbird.data.encode import Text, as_read
-from tailorbird.data.examples import TaskChoice
-from tailorbird.data.read import named_columns, read_examples
+from tailorbird.data.examples import Loaded, TaskChoice
+from tailorbird.data.read import read_example_blocks
 from tailorbird.data.sources import files_of
 from tailorbird.data.split_files import PROSE, TABLES
-from tailorbird.data.table_files import read_table
+from tailorbird.data.table import Table
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
@@ -22,6 +22,8 @@ from tailorbird.runs.split import trained_as
 from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
+BLOCK = 10_000
+"""Rows of a file that are answered, and held, at a time."""
 _MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
 
 
@@ -138,10 +140,27 @@ def _check_texts(texts: Sequence[str]) -> None:
         raise UserError(f"{where} is nothing to predict: it is empty", "give at least one word")
 
 
+@dataclass(frozen=True)
+class FileAnswers:
+    """The answers to a file's rows, made as they are asked for.
+
+    Attributes:
+        columns: The file's.
+        count: Its rows.
+        blocks: One answer per row, with the row's own columns under ``row``; some rows at a time.
+    """
+
+    columns: tuple[str, ...]
+    count: int
+    blocks: Iterator[list[dict[str, Any]]]
+
+
 def predict_file(
     run: Path, path: Path, column: str | None, *, trust: bool = False, **sampling: Any
-) -> list[dict[str, Any]]:
-    """Return one answer per row of a file, with the row's own columns under ``row``.
+) -> FileAnswers:
+    """Read a file whole, to check it, and again, some rows at a time, to answer them.
+
+    So neither its rows nor the answers are all in memory at any time.
 
     Raises:
         UserError: No such run, or a file that cannot be read.
@@ -150,17 +169,31 @@ def predict_file(
     spec = TASKS[task]
     # The user's other files likely share the columns that the run was trained on.
     like = trained_as(run).get("columns") if spec.head and not column else None
-    if like is not None:
-        like = {role: name for role, name in like.items() if role != "label"}
+    like = {role: name for role, name in (like or {}).items() if role != "label"}
     # Only words and conversations are read otherwise than texts.
     form: TaskChoice = task if spec.per_word else "classification" if spec.head else "generation"
-    loaded = read_examples(path, text=column, need_label=False, like=like, task=form)
-    table = read_table(path, named_columns(column, None, like))
+
+    def read() -> Iterator[tuple[Table, Loaded]]:
+        return read_example_blocks(path, BLOCK, text=column, need_label=False, like=like, task=form)
+
+    columns: dict[str, None] = {}
+    count = 0
+    for table, loaded in read():
+        columns |= dict.fromkeys(table.columns)
+        count += len(loaded.examples)
+        if spec.head:
+            _check_texts([example.text for example in loaded.examples])
     predictor = _opened(run, trust, sampling)
+    blocks = (_answered(predictor, spec.head, *block) for block in read())
+    return FileAnswers(tuple(columns), count, blocks)
+
+
+def _answered(
+    predictor: Predictor, head: bool, table: Table, loaded: Loaded
+) -> list[dict[str, Any]]:
     examples = loaded.examples
-    if spec.head:
+    if head:
         inputs: list[Any] = [as_read(example) for example in examples]
-        _check_texts([example.text for example in examples])
         answers = predictor.predict(inputs)
     else:
         inputs = [example.text for example in examples]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 from tailorbird.errors import NoSpace, UserError
 
@@ -71,17 +71,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
-def write_output(path: Path, data: bytes) -> None:
-    """Write `data` where a person said: to a new file, or into a device, pipe or open stream.
+@contextmanager
+def output_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open what a person said: a new file, there when it is whole, a device, pipe or open stream.
 
     A link is followed where it leads to a stream of this process (``/dev/stdout``); another one is
     replaced by the file.
     """
-    if not _is_stream(path):
-        write_atomically(path, data)
+    if _is_stream(path):
+        with writing(path), path.open("ab") as file:
+            yield file
         return
-    with writing(path), path.open("ab") as file:
-        file.write(data)
+    with new_file(path) as part, part.open("wb") as file:
+        yield file
+        file.flush()
 
 
 def _is_stream(path: Path) -> bool:

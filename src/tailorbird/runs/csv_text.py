@@ -25,10 +25,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool
         -3.5,'=1+1
         -3.5,plain
     """
+    return csv_lines((columns, *rows), raw=raw)
+
+
+def csv_lines(rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
+    """Return rows of a table as `csv_text` writes them, without its head."""
     buffer = io.StringIO()
     # With this line end a carriage return in a cell is quoted too; else it would end the row.
     writer = csv.writer(_LineEnds(buffer), lineterminator="\r\n")
-    for row in (columns, *rows):
+    for row in rows:
         writer.writerow(row if raw else [_inert(cell) for cell in row])
     return buffer.getvalue()
 

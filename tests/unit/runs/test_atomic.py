@@ -9,9 +9,23 @@ from pathlib import Path
 import pytest
 
 from tailorbird.errors import UserError
-from tailorbird.runs.atomic import part_file, write_atomically, write_output
+from tailorbird.runs.atomic import output_file, part_file, write_atomically
 from tailorbird.runs.csv_text import csv_text
 from tailorbird.runs.folder import LOCK, RunFolder
+
+
+def write_output(path: Path, data: bytes) -> None:
+    with output_file(path) as file:
+        file.write(data)
+
+
+def test_what_fails_midway_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("before")
+    with pytest.raises(ZeroDivisionError), output_file(tmp_path / "out.csv") as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert (tmp_path / "out.csv").read_text() == "before"
+    assert [item.name for item in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
