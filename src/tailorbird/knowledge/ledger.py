@@ -191,21 +191,22 @@ class Ledger:
         first = self.link.next_key("chunks", total)
         numbers = range(version, version + len(prepared))
         versions = list(zip(numbers, prepared, strict=True))
-        self.link.executemany(
-            "INSERT INTO documents (version, source, path, state, digest, made, title, metadata, "
-            "marks, chunks) VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
+        self.link.insert(
+            "documents",
+            "version, source, path, state, digest, made, title, metadata, marks, chunks",
             [
                 (
-                    number, one.document.source, one.path, one.document.digest, one.recipe,
-                    one.document.title, _sound(metadata_text(one.document.metadata)),
+                    number, one.document.source, one.path, "pending", one.document.digest,
+                    one.recipe, one.document.title, _sound(metadata_text(one.document.metadata)),
                     json.dumps([asdict(mark) for mark in one.document.marks], ensure_ascii=False),
                     len(one.chunks),
                 )
                 for number, one in versions
             ],
         )  # fmt: skip
-        self.link.executemany(
-            "INSERT INTO texts VALUES (?, ?)",
+        self.link.insert(
+            "texts",
+            "version, body",
             [(number, pack(self.link.storable(one.document.text))) for number, one in versions],
         )
         chunks = [
@@ -214,9 +215,9 @@ class Ledger:
             for chunk, text in zip(one.chunks, one.texts, strict=True)
         ]
         rows = list(range(first, first + len(chunks)))
-        self.link.executemany(
-            'INSERT INTO chunks (row, version, position, id, start, "end", page, headings, tokens, '
-            "text, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        self.link.insert(
+            "chunks",
+            '"row", version, position, id, start, "end", page, headings, tokens, text, said',
             [
                 (
                     row, number, c.position, c.id, c.start, c.end, c.page,
@@ -230,10 +231,8 @@ class Ledger:
 
     def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep vectors by the hash of what they say."""
-        self.link.executemany(
-            "INSERT INTO vectors VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()],
-        )
+        rows = [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()]
+        self.link.insert("vectors", "generation, said, vector", rows, missing=True)
 
     def flip(self, versions: Sequence[int], removed: Iterable[str] = ()) -> int:
         """Make pending versions live and the ones before them dead, documents `removed` as well.

@@ -106,9 +106,8 @@ def _clear(backend: Backend, target: Ledger) -> None:
 
 def _copy(source: Database, target: Database, table: str) -> None:
     columns, _ = _TABLES[table]
-    places = ", ".join("?" * (columns.count(",") + 1))
     for rows in _pages(source, table):
-        target.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
+        target.insert(table, columns, rows)
 
 
 def _digest(link: Database, table: str) -> str:

@@ -162,7 +162,7 @@ class PostgresStore:
         """See `Index.add`."""
         if not len(rows):
             return
-        first = int(rows.min())
+        first = _base(rows)
         lengths, packed = pack([terms_to_index(text) for text in texts], rows - first)
         with self._changing() as link:
             segment = self._segment(link, first, len(rows), int(lengths.sum()))
@@ -284,8 +284,10 @@ class PostgresStore:
             total = sum(rows for _, rows, _ in segments)
             holed = [one for one in segments if one[2] > one[1] // 4]
             small = [one for one in segments if one[1] < max(1000, total // _SEGMENTS)]
-            if holed or len(small) > _SEGMENTS:
-                self._merge(link, [one[0] for one in {*holed, *small}])
+            if holed:
+                self._merge(link, [one[0] for one in holed])
+            if len(small) > _SEGMENTS:
+                self._merge(link, [one[0] for one in small if one not in holed])
             link.execute(f"UPDATE {self._name}_segments SET fresh = false WHERE fresh")
             lists, target = self._lists(link), math.isqrt(total)
             if total > _EXACT_ROWS and target > 2 * lists:
@@ -309,8 +311,8 @@ class PostgresStore:
 
     def _segment(self, link: PostgresDatabase, first: int, rows: int, length: int) -> int:
         sql = f"INSERT INTO {self._name}_segments (first, rows, length, fresh) "
-        read = link.execute(sql + "VALUES (?, ?, ?, true) RETURNING segment", (first, rows, length))
-        return int(read.fetchone()[0])
+        sql += "VALUES (?, ?, ?, true) RETURNING segment"
+        return int(link.execute(sql, (first, rows, length)).fetchone()[0])
 
     def _copy_words(self, link: PostgresDatabase, segment: int, packed: Any) -> None:
         with link.copy(f"{self._name}_words (term, segment, entries)") as copy:
@@ -350,23 +352,49 @@ class PostgresStore:
             (numbers,),
         ).fetchall()
         first = min(one[1] for one in segments)
-        shift = {one[0]: one[1] - first for one in segments}
-        gone = {one[0]: unpack_rows(one[4]) for one in segments}
+        moves = {one[0]: (one[1] - first, unpack_rows(one[4])) for one in segments}
         rows, length = (sum(one[place] for one in segments) for place in (2, 3))
         segment = self._segment(link, first, rows, length)
-        joined: dict[str, list[np.ndarray]] = {}
-        for term, number, packed in link.execute(
-            f"DELETE FROM {self._name}_words WHERE segment {link.AMONG} "
-            "RETURNING term, segment, entries",
-            (numbers,),
-        ):
-            entries = unpack(packed, gone[number]).copy()
-            entries["row"] += np.uint32(shift[number])
-            joined.setdefault(term, []).append(entries)
-        packed = ((t, b"".join(e.tobytes() for e in parts)) for t, parts in joined.items())
-        self._copy_words(link, segment, ((t, e) for t, e in packed if e))
+        if any(shift or len(gone) for shift, gone in moves.values()):
+            self._move_words(link, segment, moves)
+        else:
+            self._join_words(link, segment, numbers)
         link.execute(
             f"UPDATE {self._name}_rows SET segment = ? WHERE segment {link.AMONG}",
             (segment, numbers),
         )
         link.execute(f"DELETE FROM {self._name}_segments WHERE segment {link.AMONG}", (numbers,))
+
+    def _join_words(self, link: PostgresDatabase, segment: int, numbers: list[int]) -> None:
+        """Make one value of a term's values in several segments; they stay on the server."""
+        link.execute("SET LOCAL work_mem = '256MB'")
+        link.execute(
+            f"INSERT INTO {self._name}_words (term, segment, entries) "
+            f"SELECT term, {segment}, string_agg(entries, '') FROM {self._name}_words "
+            f"WHERE segment {link.AMONG} GROUP BY term",
+            (numbers,),
+        )
+        link.execute(f"DELETE FROM {self._name}_words WHERE segment {link.AMONG}", (numbers,))
+
+    def _move_words(
+        self, link: PostgresDatabase, segment: int, moves: dict[int, tuple[int, np.ndarray]]
+    ) -> None:
+        """Do it where rows of a segment are counted from another first one, or some are gone."""
+        joined: dict[str, list[np.ndarray]] = {}
+        for term, number, packed in link.execute(
+            f"DELETE FROM {self._name}_words WHERE segment {link.AMONG} "
+            "RETURNING term, segment, entries",
+            (list(moves),),
+        ):
+            shift, gone = moves[number]
+            entries = unpack(packed, gone).copy()
+            entries["row"] += np.uint32(shift)
+            joined.setdefault(term, []).append(entries)
+        packed = ((t, b"".join(e.tobytes() for e in parts)) for t, parts in joined.items())
+        self._copy_words(link, segment, ((t, e) for t, e in packed if e))
+
+
+def _base(rows: np.ndarray) -> int:
+    """Return what a segment's rows are counted from: mostly 0, so that the server can merge."""
+    first = int(rows.min()) >> 32 << 32
+    return first if int(rows.max()) - first < 1 << 32 else int(rows.min())

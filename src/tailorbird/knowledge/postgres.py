@@ -251,6 +251,7 @@ class PostgresDatabase:
     def __init__(self, server: Server, link: Any, active: threading.local) -> None:
         self.server, self._link, self._active = server, link, active
         self._guard = threading.RLock()
+        self._column_types: dict[tuple[str, str], list[int]] = {}
 
     @property
     def folder(self) -> Path:
@@ -284,6 +285,34 @@ class PostgresDatabase:
         with self.explained(), self.link.cursor() as cursor:
             cursor.executemany(_translated(sql), [[_plain(v) for v in row] for row in values])
             return cursor
+
+    def insert(
+        self, table: str, columns: str, rows: Sequence[Sequence[Any]], *, missing: bool = False
+    ) -> None:
+        """See `Database.insert`: by COPY, which takes a fifth of the time of statements."""
+        place, types = f"{table}_incoming" if missing else table, self._types(table, columns)
+        with self.explained(), self.transaction():
+            if missing:  # COPY knows no conflicts
+                as_there = f"(LIKE {table}) ON COMMIT DELETE ROWS"
+                self.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {place} {as_there}")
+            with self.copy(f"{place} ({columns})") as copy:
+                copy.set_types(types)
+                for row in rows:
+                    copy.write_row([_plain(value) for value in row])
+            if missing:
+                self.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {place} "
+                    "ON CONFLICT DO NOTHING"
+                )
+
+    def _types(self, table: str, columns: str) -> list[int]:
+        """Return the types of columns."""
+        if (table, columns) not in self._column_types:
+            with self.link.cursor() as cursor:
+                cursor.execute(f"SELECT {columns} FROM {table} LIMIT 0")
+                types = [column.type_code for column in cursor.description]
+            self._column_types[table, columns] = types
+        return self._column_types[table, columns]
 
     def copy(self, columns: str) -> contextlib.AbstractContextManager[Any]:
         """Return a context whose rows go into a table's columns; they are written in binary."""

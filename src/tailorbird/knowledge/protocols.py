@@ -170,6 +170,19 @@ class Database(Protocol):
         """Run a statement for each tuple of values."""
         ...
 
+    def insert(
+        self, table: str, columns: str, rows: Sequence[Sequence[Any]], *, missing: bool = False
+    ) -> None:
+        """Add rows to a table, in a transaction.
+
+        Args:
+            table: Its name.
+            columns: Names of the values, with commas between.
+            rows: The values.
+            missing: Leave out rows whose keys are there already.
+        """
+        ...
+
     def listing(self, values: Sequence[Any]) -> Any:
         """Return what stands for several numbers or texts where `AMONG` has its place."""
         ...

@@ -72,6 +72,14 @@ class SqliteDatabase(sqlite3.Connection):
         """See `Database.storable`."""
         return text
 
+    def insert(
+        self, table: str, columns: str, rows: Sequence[Sequence[Any]], *, missing: bool = False
+    ) -> None:
+        """See `Database.insert`."""
+        places = ", ".join("?" * (columns.count(",") + 1))
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({places})"
+        self.executemany(sql + " ON CONFLICT DO NOTHING" * missing, rows)
+
     def listing(self, values: Sequence[Any]) -> str:
         """See `Database.listing`."""
         return json.dumps(values)
