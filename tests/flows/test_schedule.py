@@ -118,7 +118,7 @@ def test_arms_of_questions_refuse_to_run_at_once() -> None:
     from tailorbird.config import Config
     from tailorbird.flows.questions import compare_questions
 
-    with pytest.raises(UserError, match="--jobs is for labelled data"):
+    with pytest.raises(UserError, match="--jobs and --ray are for labelled data"):
         compare_questions(Config.model_validate({"compare": {"jobs": 2}}))
     with pytest.raises(UserError, match="--curve is for labelled data"):
         compare_questions(Config.model_validate({"compare": {"curve": "auto"}}))

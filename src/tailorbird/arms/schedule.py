@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from tailorbird import log
 from tailorbird.arms.process import ARM, Nest, answering_sigterm
+from tailorbird.config.schema import CompareConfig
 from tailorbird.errors import Interrupted
 from tailorbird.planning.fit_check import gib
 from tailorbird.processes import choose_threads, cores
@@ -144,6 +145,9 @@ class Scheduler:
                 self._needs.remove(need)
                 self._room.notify_all()
 
+    def _interrupt(self) -> None:
+        """Stop what Ctrl-C does not reach by itself."""
+
     def _await(self, futures: Sequence[Future[Value]]) -> None:
         with answering_sigterm(self._terminate):
             while not all(future.done() for future in futures):
@@ -155,6 +159,7 @@ class Scheduler:
                     self._stopped = True
                     for future in futures:
                         future.cancel()
+                    self._interrupt()
         if self._stopped:
             raise Interrupted("the comparison was stopped")
 
@@ -165,6 +170,19 @@ class Scheduler:
     def _send(self, number: int) -> None:
         for nest in self._nests:
             nest.send(number)
+
+
+def scheduler(config: CompareConfig) -> Scheduler:
+    """Return what runs a comparison's arms: this machine, or a cluster.
+
+    Raises:
+        UserError: The cluster is not there.
+    """
+    if config.ray is None:
+        return Scheduler(config.jobs)
+    from tailorbird.arms.cluster import Cluster
+
+    return Cluster(config.ray)
 
 
 def _gpus() -> list[str]:

@@ -53,6 +53,9 @@ def compare(
         bool,
         typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
     ] = False,
+    ray: Annotated[
+        str | None, typer.Option(help="Run the arms on the Ray cluster at HOST:PORT.")
+    ] = None,
     search: options.Search = None,
     run: options.RunOptions,
 ) -> None:
@@ -76,6 +79,7 @@ def compare(
         "questions.changed": changed,
         "compare.jobs": jobs,
         "compare.curve": "auto" if curve else None,
+        "compare.ray": ray,
         "search.trials": search,
     }
     settled = run.make_config(flags | settings_of("data", vars(rows)))

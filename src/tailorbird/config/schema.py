@@ -290,6 +290,9 @@ class CompareConfig(Section):
     curve: str | None = None
     """Say what more labels would buy, by training an arm on parts of the data: which one, or auto
     (probe, or lora where words are answered); see docs/plan.md."""
+    ray: str | None = None
+    """Address of a Ray cluster whose nodes run the arms: HOST:PORT, or auto for the one that this
+    machine belongs to."""
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from math import inf
 
 from tailorbird import log
 from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
-from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.schedule import Scheduler, scheduler
 from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
@@ -59,7 +59,7 @@ def compare(
             config = bundled_example(config)
             log.say("no data given: the bundled example, a debugging tutor")
         prepared = prepare(config, folder, _settle)
-        with Scheduler(config.compare.jobs) as nest:
+        with scheduler(config.compare) as nest:
             bench = _Bench(prepared.config, prepared, folder, nest)
             arms, folders = bench.run()
             done = TuningRun(

@@ -68,11 +68,11 @@ def compare_questions(
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
-    if config.compare.jobs > 1:
+    if config.compare.jobs > 1 or config.compare.ray:
         raise UserError(
-            "--jobs is for labelled data and written answers: arms that answer questions run one "
-            "after the other",
-            "leave it out",
+            "--jobs and --ray are for labelled data and written answers: arms that answer "
+            "questions run one after the other",
+            "leave them out",
         )
     if config.compare.curve:
         raise UserError("--curve is for labelled data and written answers", "leave it out")

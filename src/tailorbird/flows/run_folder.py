@@ -17,7 +17,7 @@ from tailorbird.records import Report
 from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
 
-_WHERE = {"train": ("processes",), "compare": ("jobs", "curve")}
+_WHERE = {"train": ("processes",), "compare": ("jobs", "curve", "ray")}
 """Settings of where a run goes on, or of what is added to it: they change nothing in the rest."""
 
 
