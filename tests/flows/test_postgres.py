@@ -18,7 +18,7 @@ from tailorbird.flows.index import add_documents
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.maintenance import move_to, verify
 from tailorbird.knowledge.pgvector import PostgresStore
-from tailorbird.knowledge.postgres import Server
+from tailorbird.knowledge.postgres_server import Server
 from tests_knowledge import document, load, versions
 
 CONFIG = IndexConfig(embedder="words", chunk_tokens=64, overlap_tokens=8, workers=1)

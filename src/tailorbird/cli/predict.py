@@ -8,8 +8,9 @@ import typer
 
 from tailorbird import terminal
 from tailorbird.cli import options
+from tailorbird.cli.answer_rows import write_answers, write_blocks
 from tailorbird.cli.flags import refuse
-from tailorbird.cli.show import say_one, write_answers, write_blocks
+from tailorbird.cli.show import say_one
 
 
 def predict(

@@ -20,7 +20,8 @@ import numpy as np
 from tailorbird.errors import UserError
 from tailorbird.knowledge.index_terms import terms_to_find, terms_to_index
 from tailorbird.knowledge.memory_index import best
-from tailorbird.knowledge.postgres import PostgresDatabase, Server
+from tailorbird.knowledge.postgres import PostgresDatabase
+from tailorbird.knowledge.postgres_server import Server
 from tailorbird.knowledge.postings import pack, pack_rows, rarity, score, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
 
@@ -261,8 +262,7 @@ class PostgresStore:
         ]
         if not ranked:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        rows = np.concatenate([rows for rows, _ in ranked])
-        scores = np.concatenate([scores for _, scores in ranked])
+        rows, scores = (np.concatenate(parts) for parts in zip(*ranked, strict=True))
         inside = slice(None) if among is None else np.isin(rows, among)
         return best(rows[inside], scores[inside], k)
 
