@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,20 @@ class SmallKnowledge:
     def chunks(self, source: str) -> list[Chunk]:
         return [chunk for chunk in self.all if chunk.source == source]
 
-    def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
-        return [c for c in self.chunks(chunk.source) if abs(c.position - chunk.position) <= n]
+    def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        return [
+            [c for c in self.chunks(chunk.source) if abs(c.position - chunk.position) <= n]
+            for chunk in chunks
+        ]
 
     def sources(self) -> list[str]:
         return sorted(self.texts)
 
     def text(self, source: str) -> str:
         return self.texts[source]
+
+    def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
+        return {source: self.texts[source] for source in sources}
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
         places = {chunk.id: i for i, chunk in enumerate(self.all)}

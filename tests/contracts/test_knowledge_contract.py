@@ -89,7 +89,12 @@ def test_documents_are_written_replaced_found_and_removed(folder: Path) -> None:
                            and h.chunk.position == 0)  # fmt: skip
             vectors = view.vectors(view.nearest(vector, 3))
             assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-            assert [c.position for c in view.neighbours(chunk, 1)] == [1]
+            last = view.chunks("d3")[-1]
+            near = view.neighbours([chunk, last, view.chunks("d2")[0]], 1)
+            assert [[(c.source, c.position) for c in each] for each in near] == [
+                [("d3", 1)], [("d3", last.position - 1)], [("d2", 1)],
+            ]  # fmt: skip
+            assert view.texts_of(["d3", "d3", "no"]) == {"d3": view.text("d3")}
         assert remove(kb, ["d3"]) == 1
         assert "d3" not in versions(kb)
         assert verify(kb).problems == ()

@@ -213,7 +213,7 @@ class PostgresStore:
         """See `VectorIndex.nearest`; exact among few rows."""
         with self._backend.lent() as link:
             if among is None and (lists := self._lists(link)):
-                link.execute(f"SET ivfflat.probes = {max(8, lists // _PROBED)}")
+                link.set("ivfflat.probes", max(8, lists // _PROBED))
                 rows, scores = self._ordered(link, vector, k)
                 if len(rows) >= k:
                     return best(rows, scores, k)
@@ -237,17 +237,18 @@ class PostgresStore:
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
         """See `WordIndex.matching`."""
         terms = Counter(terms_to_find(question))
-        with self._backend.lent() as link, link.snapshot():
-            segments = {
-                number: (first, rows, length, unpack_rows(gone))
-                for number, first, rows, length, gone in link.execute(
-                    f"SELECT segment, first, rows, length, gone FROM {self._name}_segments"
-                )
-            }
-            read = link.execute(
-                f"SELECT term, segment, entries FROM {self._name}_words WHERE term {link.AMONG}",
+        name, segments, read = self._name, {}, []
+        with self._backend.lent() as link:
+            # One statement sees one moment.
+            for number, term, packed, *counts in link.execute(
+                f"SELECT segment, NULL, gone, first, rows, length FROM {name}_segments UNION ALL "
+                f"SELECT segment, term, entries, 0, 0, 0 FROM {name}_words WHERE term {link.AMONG}",
                 (link.listing(list(terms)),),
-            ).fetchall()
+            ):
+                if term is None:
+                    segments[number] = (*counts, unpack_rows(packed))
+                else:
+                    read.append((term, number, packed))
         total = sum(rows for _, rows, _, _ in segments.values())
         mean = sum(length for _, _, length, _ in segments.values()) / max(1, total)
         having: Counter[str] = Counter()
@@ -257,9 +258,7 @@ class PostgresStore:
             having[term] += len(entries)
             pieces.setdefault(segment, []).append((term, entries))
         weights = {term: times * rarity(total, having[term]) for term, times in terms.items()}
-        ranked = [
-            score(pairs, weights, mean, segments[number][0]) for number, pairs in pieces.items()
-        ]
+        ranked = [score(pairs, weights, mean, segments[n][0]) for n, pairs in pieces.items()]
         if not ranked:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         rows, scores = (np.concatenate(parts) for parts in zip(*ranked, strict=True))
@@ -309,15 +308,16 @@ class PostgresStore:
             link.execute(f"LOCK TABLE {self._name}_segments IN SHARE ROW EXCLUSIVE MODE")
             yield link
 
-    def _segment(self, link: PostgresDatabase, first: int, rows: int, length: int) -> int:
+    def _segment(self, link: PostgresDatabase, *counts: int) -> int:
         sql = f"INSERT INTO {self._name}_segments (first, rows, length, fresh) "
         sql += "VALUES (?, ?, ?, true) RETURNING segment"
-        return int(link.execute(sql, (first, rows, length)).fetchone()[0])
+        return int(link.execute(sql, counts).fetchone()[0])
 
     def _copy_words(self, link: PostgresDatabase, segment: int, packed: Any) -> None:
         with link.copy(f"{self._name}_words (term, segment, entries)") as copy:
             copy.set_types(["text", "int4", "bytea"])
-            for term, entries in packed:
+            # In the order of the tree that finds them, which grows the faster.
+            for term, entries in sorted(packed):
                 copy.write_row((term, segment, entries))
 
     def _lists(self, link: PostgresDatabase) -> int:

@@ -26,6 +26,7 @@ class PostgresDatabase:
     def __init__(self, server: Server, link: Any, active: threading.local) -> None:
         self.server, self._link, self._active = server, link, active
         self._guard = threading.RLock()
+        self._settings: dict[str, int] = {}
         self._column_types: dict[tuple[str, str], list[int]] = {}
 
     @property
@@ -37,7 +38,7 @@ class PostgresDatabase:
     def link(self) -> Any:
         """The connection."""
         if self._link.closed:
-            self._link = self.server.link()
+            self._link, self._settings = self.server.link(), {}
         return self._link
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
@@ -79,6 +80,12 @@ class PostgresDatabase:
                     f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {place} "
                     "ON CONFLICT DO NOTHING"
                 )
+
+    def set(self, name: str, value: int) -> None:
+        """Set one of the server's parameters for this connection, unless it is so already."""
+        if self._settings.get(name) != value:
+            self.execute(f"SET {name} = {value}")
+            self._settings[name] = value
 
     def _types(self, table: str, columns: str) -> list[int]:
         """Return the types of columns."""

@@ -46,8 +46,8 @@ class View(Protocol):
         """Return a document's chunks, in order."""
         ...
 
-    def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
-        """Return up to `n` chunks of its document before and after a chunk, in order."""
+    def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        """Return of each chunk up to `n` of its document before and after it, in order."""
         ...
 
     def sources(self) -> list[str]:
@@ -56,6 +56,10 @@ class View(Protocol):
 
     def text(self, source: str) -> str:
         """Return a document's text, to which the chunks' offsets belong."""
+        ...
+
+    def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
+        """Return the texts of documents, by their sources."""
         ...
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Reading a knowledge base: one unchanging look at it, whatever writers do meanwhile."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -68,12 +68,28 @@ class Snapshot:
         """Return a document's chunks in order; none where there is no such document."""
         return self._chunks("d.source = ?", source)
 
-    def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
-        """Return up to `n` chunks before and after a chunk of its document, without itself."""
-        return self._chunks(
-            "d.source = ? AND c.position BETWEEN ? AND ? AND c.position <> ?",
-            chunk.source, chunk.position - n, chunk.position + n, chunk.position,
-        )  # fmt: skip
+    def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        """Return of each chunk up to `n` chunks before and after it, without itself."""
+        link = self._ledger.link
+        places = {chunk.position + step for chunk in chunks for step in range(-n, n + 1)}
+        read = link.execute(
+            f"SELECT {_COLUMNS} FROM documents d CROSS JOIN chunks c "
+            f"ON c.version = d.version AND c.position {link.AMONG} "
+            f"WHERE d.state = 'live' AND d.source {link.AMONG} ORDER BY c.position",
+            (link.listing(sorted(places)), link.listing(list({c.source for c in chunks}))),
+        )
+        near: dict[str, list[Chunk]] = {}
+        for row in read:
+            other = chunk_of(row)
+            near.setdefault(other.source, []).append(other)
+        return [
+            [
+                other
+                for other in near.get(chunk.source, ())
+                if 0 < abs(other.position - chunk.position) <= n
+            ]
+            for chunk in chunks
+        ]
 
     def text(self, source: str) -> str:
         """Return a document's text.
@@ -81,16 +97,22 @@ class Snapshot:
         Raises:
             UserError: There is no such document.
         """
-        row = self._ledger.link.execute(
-            "SELECT t.body FROM documents d JOIN texts t ON t.version = d.version "
-            "WHERE d.source = ? AND d.state = 'live'",
-            (source,),
-        ).fetchone()
-        if row is None:
+        texts = self.texts_of([source])
+        if source not in texts:
             raise UserError(
                 f"{source} is not in the knowledge base", "tailor index --store KB --list"
             )
-        return unpack(row[0])
+        return texts[source]
+
+    def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
+        """Return the texts of documents that there are, by their sources."""
+        link = self._ledger.link
+        read = link.execute(
+            "SELECT d.source, t.body FROM documents d CROSS JOIN texts t ON t.version = d.version "
+            f"WHERE d.state = 'live' AND d.source {link.AMONG}",
+            (link.listing(list(sources)),),
+        )
+        return {source: unpack(body) for source, body in read}
 
     def sources(self) -> list[str]:
         """Return the sources of all documents, sorted."""

@@ -282,8 +282,10 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
         neighbours: Chunks taken before and after each hit; 0: each hit stands alone.
     """
     spans: list[_ChunkRun] = []
-    for hit in hits:
-        near = view.neighbours(hit.chunk, neighbours) if neighbours else []
+    nearby: list[list[Chunk]] = [[] for _ in hits]
+    if neighbours:
+        nearby = view.neighbours([hit.chunk for hit in hits], neighbours)
+    for hit, near in zip(hits, nearby, strict=True):
         chunks = {chunk.position: chunk for chunk in (*near, hit.chunk)}
         same = [
             span
@@ -301,8 +303,7 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
             same[0].chunks |= other.chunks
             same[0].hits += other.hits
             spans.remove(other)
-    texts = {span.hits[0].chunk.source: "" for span in spans}
-    texts = {source: view.text(source) for source in texts}
+    texts = view.texts_of({span.hits[0].chunk.source for span in spans})
     return [_passage(span, texts[span.hits[0].chunk.source]) for span in spans]
 
 

@@ -1,6 +1,6 @@
 """An answerer that many threads share, and conversations with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -59,8 +59,8 @@ class Shelf:
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:k]
 
-    def text(self, source: str) -> str:
-        return TEXTS[source]
+    def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
+        return {source: TEXTS[source] for source in sources}
 
 
 @dataclass
