@@ -71,7 +71,7 @@ function shown(answer, body) {
     ? [h("h2", {}, answer.text), note(`Why there is no answer: ${answer.why}.`)]
     : [h("h2", {}, "Answer"), h("div", {}, answer.claims.map(claimed))];
   const heading = answer.refused ? "Nearest passages" : "Passages";
-  return [...parts, h("p", { class: "soft" }, `${answer.seconds.toFixed(2)} s, ${answer.generator}`),
+  return [...parts, h("p", { class: "soft" }, `${answer.generator === "extractive" ? "Quoted word for word" : `Written by ${answer.generator}`}, in ${answer.seconds.toFixed(2)} s`),
     h("h3", {}, heading), answer.passages.map((passage) => passed(passage, cited)),
     copies({
       curl: asCurl("/v1/ask", body),
@@ -119,6 +119,6 @@ function passed(passage, cited) {
   const trail = [passage.title, ...passage.headings.filter((x) => x !== passage.title)].join(" › ");
   const about = [passage.page && `page ${passage.page}`, passage.dense !== null && `similarity ${passage.dense.toFixed(2)}`].filter(Boolean);
   return h("details", { class: "passage", id: `passage-${passage.number}`, open: spans.length > 0 },
-    h("summary", {}, `[${passage.number}] ${trail}`), h("p", {}, parts),
-    h("p", { class: "soft" }, h("a", { href: passage.url, target: "_blank", rel: "noopener" }, passage.source), about.length ? `, ${about.join(", ")}` : ""));
+    h("summary", {}, `[${passage.number}] ${trail}`), h("p", { class: "words", tabindex: "0" }, parts),
+    h("p", { class: "soft" }, h("a", { href: passage.url, target: "_blank", rel: "noopener", title: passage.source }, passage.source.split("/").pop()), about.length ? `, ${about.join(", ")}` : ""));
 }

@@ -47,7 +47,7 @@ export function classify({ heads, example }) {
   async function labels(model, body, rows, took) {
     const probabilities = Object.fromEntries(rows.map((row) => [row.label, row.score]));
     const evidence = h("div"), words = h("div"), right = h("div");
-    show(result, h("h2", {}, rows[0].label), h("p", { class: "soft" }, `${took.toFixed(0)} ms`),
+    show(result, h("h2", {}, rows[0].label), h("p", { class: "soft" }, `answered in ${took.toFixed(0)} ms`),
       bars(probabilities), evidence, words, right, code("/predict", body, model));
     trust(model, rows[0].score, evidence);
     if (!model.pairs) {
@@ -78,12 +78,12 @@ function tokens(text, rows, took) {
       h("span", { class: "tag" }, `${row.entity_group} ${percent(row.score)}`)));
     at = row.end;
   }
-  return [h("h2", {}, `${rows.length} found`), h("p", { class: "soft" }, `${took.toFixed(0)} ms`),
+  return [h("h2", {}, `${rows.length} found`), h("p", { class: "soft" }, `answered in ${took.toFixed(0)} ms`),
     h("p", { class: "text" }, parts, text.slice(at))];
 }
 
 function values(rows, took) {
-  return [h("h2", {}, "Values"), h("p", { class: "soft" }, `${took.toFixed(0)} ms`),
+  return [h("h2", {}, "Values"), h("p", { class: "soft" }, `answered in ${took.toFixed(0)} ms`),
     h("ul", {}, rows.map((row) => h("li", {}, `${row.label}: ${row.score.toPrecision(5)}`)))];
 }
 

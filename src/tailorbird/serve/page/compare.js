@@ -70,7 +70,7 @@ export function compare({ heads, writers }) {
         show(place, h("h2", {}, model.id), words, about);
         const body = { model: model.id, messages: [{ role: "user", content: text.value }], temperature: 0, max_tokens: 128, stream: true };
         for await (const chunk of stream("v1/chat/completions", body)) words.textContent += chunk.choices[0]?.delta.content ?? "";
-        about.textContent = `${(performance.now() - began).toFixed(0)} ms`;
+        about.textContent = `answered in ${(performance.now() - began).toFixed(0)} ms`;
         return;
       }
       const rows = await post("predict", { model: model.id, inputs: text.value, truncate: true });
