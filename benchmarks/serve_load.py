@@ -405,7 +405,6 @@ def document(place: Path) -> dict[str, Any]:
         f"holidays, when the keys lie at desk {word}.\n".encode()
         for word in ("seven", "eight")
     }
-    (pages / "hours.md").write_bytes(versions["seven"])
     (pages / "other.md").write_text("# Bread\n\nBread is baked at night and sold at dawn.\n")
     store = place / "kb"
     harness.tailor("index", str(pages), "--store", str(store))
@@ -421,15 +420,18 @@ def document(place: Path) -> dict[str, Any]:
             kinds[words[0] if status == 200 and len(words) == 1 else f"{status} {words}"] += 1
         client.close()
 
+    async def put(client: Client, word: str) -> None:
+        status, _, content = await client.post(path, versions[word], "PUT", "text/markdown")
+        if status >= 300:
+            harness.stop(f"the document was refused: {status}", content[:300].decode())
+
     async def both(port: int) -> None:
         nonlocal replaced
-        asked = asyncio.gather(*(asks(port) for _ in range(8)))
         client = Client(port)
+        await put(client, "seven")
+        asked = asyncio.gather(*(asks(port) for _ in range(8)))
         while not asked.done():
-            word = ("eight", "seven")[replaced % 2]
-            status, _, content = await client.post(path, versions[word], "PUT", "text/markdown")
-            if status >= 300:
-                harness.stop(f"the document was refused: {status}", content[:300].decode())
+            await put(client, ("eight", "seven")[replaced % 2])
             replaced += 1
         await asked
 
