@@ -59,22 +59,8 @@ test: $(VENV)/.dev  ## All tests but the slow ones and those that need a GPU
 test-slow: $(VENV)/.dev  ## The slow tests: minutes
 	$(BIN)/pytest -m "slow and not gpu" --timeout=1800 $(PYTEST_ARGS)
 
-bench: $(VENV)/.runtime  ## Every benchmark that needs no GPU, one JSON line each: about two hours on 2 cores
-	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/dropout.py
-	$(BIN)/python benchmarks/busy.py
-	$(BIN)/python benchmarks/train_speed.py --data $(DATA)/sst2
-	$(BIN)/python benchmarks/sft_speed.py
-	$(BIN)/python benchmarks/memory.py --data $(DATA)/sst2
-	$(BIN)/python benchmarks/quality.py --data $(DATA)
-	$(BIN)/python benchmarks/ask_quality.py --data $(DATA)/documents/peft_docs
-	$(BIN)/python benchmarks/xquad.py --data $(DATA)/xquad
-	$(BIN)/python benchmarks/scifact.py --data $(DATA)/scifact
-	$(BIN)/python benchmarks/store_speed.py
-	$(BIN)/python benchmarks/freshness.py
-	$(BIN)/python benchmarks/kill_index.py
-	$(BIN)/python benchmarks/approximate.py
-	$(BIN)/python benchmarks/tune_retriever.py --data $(DATA)/scifact
+bench: $(VENV)/.runtime  ## What has an aim, measured in a short setting, and a table of it: 15 minutes on 2 cores
+	$(BIN)/python benchmarks/all.py --data $(DATA)
 
 clean:  ## Remove caches and build products; keeps .venv/, runs/ and demo/
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

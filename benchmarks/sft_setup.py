@@ -25,6 +25,7 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape("Qwen2", 64, 128, 2, 4, 2, 2048, True),
+    "smollm2": Shape("Llama", 576, 1536, 30, 9, 3, 49_152, True),
     "qwen2-0.1b": Shape("Qwen2", 512, 2048, 8, 8, 2, 151_936, True),
     "qwen2-0.5b": Shape("Qwen2", 896, 4864, 24, 14, 2, 151_936, True),
     "llama-1b": Shape("Llama", 2048, 8192, 16, 32, 8, 128_256, True),

@@ -62,7 +62,9 @@ def main() -> None:
 def _parser() -> Any:
     asked = parser(__doc__)
     asked.add_argument("--data", type=Path, default=DATA / "sst2", help="folder with train.csv")
-    asked.add_argument("--methods", default="lora,full", help="lora, full or both")
+    asked.add_argument(
+        "--methods", default="lora,full", help="of tailorbird alone (--ways) also the other methods"
+    )
     asked.add_argument("--ways", default=",".join(WAYS), help=f"also: {EXTRA}")
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--steps", type=int, default=60, help="timed steps per measurement")
@@ -108,6 +110,9 @@ def _summary(
                 w: round(ours / s, 2) for w, s in speed.items() if w != "tailorbird"
             }
         result[method] = told
+    ours = {m: result[m]["examples_per_second"].get("tailorbird") for m in rates}
+    if ours.get("lora"):
+        result["step_times_lora"] = {m: round(ours["lora"] / r, 2) for m, r in ours.items() if r}
     return result
 
 
@@ -140,7 +145,7 @@ def _measure(way: str, method: str, path: Path, asked: Any) -> dict[str, float]:
     seconds, tokens, parameters = run(way, method, timed, asked.batch)
     # Forward 2 per weight and token; backward as much for the inputs' gradients, and when the
     # weights are trained as much again for theirs.
-    flops = (4 if method == "lora" else 6) * parameters * tokens
+    flops = (6 if method == "full" else 4) * parameters * tokens
     return {
         "examples_per_second": len(timed) / seconds,
         "tokens_per_second": tokens / seconds,

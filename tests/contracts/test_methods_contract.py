@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 
 import tiny
 from tailorbird.config import Config, dump_config
-from tailorbird.data.encode import Encoded, encode
+from tailorbird.config.method import method_spec
+from tailorbird.data.encode import Encoded, collate, encode
 from tailorbird.errors import UserError
 from tailorbird.methods.table import get_method
+from tailorbird.models.bert import open_bert
 from tailorbird.models.device import choose
 from tailorbird.models.predict import predict, softmax
 from tailorbird.runs.folder import CONFIG, JOURNAL, LABELS, MODEL, RunFolder
@@ -246,8 +248,6 @@ def _head_types(model: Any, head: tuple[str, ...]) -> set[str]:
 def _in_one_batch(model: Any, encoded: Encoded, pad: int, device: Any) -> np.ndarray:
     import torch
 
-    from tailorbird.data.encode import collate
-
     arrays = collate(encoded, np.arange(len(encoded)), pad)
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with torch.inference_mode(), device.autocast():
@@ -466,8 +466,6 @@ def test_peft_alone_gives_the_same_logits(case: Case, made: Callable[[Case], Mad
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from tailorbird.data.encode import collate
-
     seen = made(case)
     plain = AutoModelForSequenceClassification.from_pretrained(seen.base_name, num_labels=3)
     model = PeftModel.from_pretrained(plain, str(seen.folder.file(MODEL))).eval()
@@ -643,3 +641,22 @@ def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) 
         assert int(encoded.lengths[0]) == limit
         found = predict(model, encoded, base.tokenizer.pad_token_id, base.device)
         assert np.isfinite(found.logits).all()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in CASES if c.shape == "bertmlm" or (c.shape, c.precision) == ("bert", "fp32")],
+    ids=str,
+)
+def test_numpy_reads_what_was_saved_alike(case: Case, made: Callable[[Case], Made]) -> None:
+    seen, arrays = made(case), method_spec(case.method).arrays
+    if arrays is None:
+        pytest.skip("only the method itself can load it")
+    model = seen.config.model.model_copy(update={"precision": "fp32"})
+    opened = open_bert(model, partial(arrays, seen.folder.file(MODEL)))
+    # What DoRA and PiSSA do to the base is PEFT's.
+    assert (opened is None) == bool({"dora", "pissa"} & {name for name, _ in case.more})
+    if opened is not None:
+        tolerance = 1e-4 if case.precision == "fp32" else 0.05
+        inputs = collate(seen.encoded, np.arange(len(TEXTS)), seen.pad)
+        np.testing.assert_allclose(opened[0].logits(**inputs), seen.logits, atol=tolerance)

@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from terminal import FAST, PATIENCE, Tailor
+from terminal import FAST, PATIENCE, Tailor, environment
 from test_tune_flow import check_report, lines_of, start, wait_for
 
 import tiny
+from tailorbird import load
 
 SOME = "majority,rag,probe,lora,rag+best"
 
@@ -329,3 +332,29 @@ def test_the_time_to_come_is_that_of_the_arms_before() -> None:
     assert told == "about 2 min 15 s left: qlora, full"
     longest = time_left(["lora", "prompt", "qlora", "full"], {"adapter": 6000.0})
     assert len(longest) <= 80  # fits a terminal's line
+
+
+def test_a_text_is_predicted_without_what_trains(compared: tuple[Path, dict[str, Any]]) -> None:
+    run, _ = compared
+    code = (
+        "import json, sys; from tailorbird.cli.main import run\n"
+        "for arm in sys.argv[1:]:\n"
+        "    sys.argv = ['tailor', 'predict', arm, 'i read about the moon', '--json']\n"
+        "    try: run()\n"
+        "    except SystemExit as end: assert not end.code, end.code\n"
+        "    print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    names = ("majority", "probe", "rag", "lora", "rag+lora")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(str(run / "arms" / name) for name in names)],
+        env=environment(), capture_output=True, text=True, timeout=120 * PATIENCE, check=False,
+    )  # fmt: skip
+    lines = list(map(json.loads, done.stdout.splitlines()))
+    assert len(lines) == 2 * len(names), done.stderr
+    heavy = {"torch", "transformers", "peft", "scipy", "sklearn", "pandas", "pyarrow", "lancedb"}
+    for name, answer, loaded in zip(names, lines[::2], lines[1::2], strict=True):
+        assert heavy.isdisjoint(loaded), name
+        with load(run / "arms" / name) as predictor:
+            (usual,) = predictor.predict(["i read about the moon"])
+        shares = answer["predictions"][0]["probabilities"]
+        assert shares == pytest.approx(usual.probabilities, abs=0.02), name

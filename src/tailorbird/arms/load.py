@@ -76,22 +76,24 @@ def _older_kind(folder: RunFolder) -> SavedKind:
     return SavedKind(arm, load_target(folder).task)
 
 
-def load(run: Path | str, *, trust: bool = False) -> Predictor:
+def load(run: Path | str, *, trust: bool = False, few: bool = False) -> Predictor:
     """Load a run (``RUN/arms/lora``, or the folder of a comparison: its recommended arm).
 
     Args:
         run: Its folder.
         trust: Whether code may run that came with its model.
+        few: It will be asked for a few texts, see `Arm.open_for_few`.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
-    return open_arm(arm_folder(Path(run)), trust=trust)
+    return open_arm(arm_folder(Path(run)), trust=trust, few=few)
 
 
-def open_arm(folder: RunFolder, *, trust: bool) -> Predictor:
+def open_arm(folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
     """Load the arm that lies in this folder; see `load`."""
-    return get_arm(saved_kind(folder).arm).open(folder, trust=trust)
+    arm = get_arm(saved_kind(folder).arm)
+    return (arm.open_for_few if few else arm.open)(folder, trust=trust)
 
 
 def arm_folder(path: Path) -> RunFolder:

@@ -62,10 +62,14 @@ class MixArm(Arm):
         mixed = {part: (1 - weight) * a[part] + weight * b[part] for part in a}
         return finish_outputs(job, cost, settings, mixed, target)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
-        source = MixSource(folder, trust=trust)
+        source = MixSource(folder, trust=trust, few=few)
         return HeadPredictor(str(folder.path), load_target(folder), source, source.memory.labels)
+
+    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open_for_few`."""
+        return self.open(folder, trust=trust, few=True)
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,12 @@ class MixFile:
 class MixSource(OutputSource):
     """The two arms that are mixed."""
 
-    def __init__(self, folder: RunFolder, *, trust: bool) -> None:
+    def __init__(self, folder: RunFolder, *, trust: bool, few: bool) -> None:
         path = folder.file(MODEL) / FILE
         settings = read_as(path, MixFile)
         self.weight = settings.weight
         self.tuned, self.memory = (
-            _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust=trust)
+            _opened(RunFolder(inner(path, folder.path.parent, name)), folder, trust, few)
             for name in (settings.tuned, settings.memory)
         )
 
@@ -102,7 +106,7 @@ class MixSource(OutputSource):
         return mixed
 
 
-def _opened(part: RunFolder, mix: RunFolder, *, trust: bool) -> HeadPredictor:
+def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
     """Return one of the two arms.
 
     Raises:
@@ -110,7 +114,7 @@ def _opened(part: RunFolder, mix: RunFolder, *, trust: bool) -> HeadPredictor:
     """
     if saved_kind(part).arm == MixArm.key:
         raise damaged(mix.file(MODEL) / FILE, "it mixes a mix")
-    predictor = open_arm(part, trust=trust)
+    predictor = open_arm(part, trust=trust, few=few)
     if not isinstance(predictor, HeadPredictor):
         raise damaged(mix.file(MODEL) / FILE, f"{part.path.name} has no probabilities to mix")
     return predictor

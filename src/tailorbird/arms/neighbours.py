@@ -69,11 +69,15 @@ class NeighboursArm(Arm):
         cost = cost_of(job, vectors, seconds, more_ms=search_ms)
         return finish_outputs(job, cost, report, arrays, target)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
         target = load_target(folder)
-        source = NeighboursSource(folder, run_config(folder, trust=trust), target)
+        source = NeighboursSource(folder, run_config(folder, trust=trust), target, few)
         return HeadPredictor(str(folder.path), target, source, source.memory.labels)
+
+    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open_for_few`."""
+        return self.open(folder, trust=trust, few=True)
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,14 @@ class NeighboursFile:
 class NeighboursSource(OutputSource):
     """The labelled examples, with what embeds texts to compare with them."""
 
-    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+    def __init__(
+        self, folder: RunFolder, config: Config, target: Target, few: bool = False
+    ) -> None:
         self.folder = folder
         self.place = folder.file(MODEL)
         settings = read_as(self.place / FILE, NeighboursFile)
         self.settings = VoteSettings(settings.k, settings.temperature)
-        self.embedder = saved_embedder(config, settings.embedder)
+        self.embedder = saved_embedder(config, settings.embedder, few)
         vectors, examples = read_examples_of(self.place, self.embedder, pairs=target.pairs)
         task, labels = head_task(target.task), list(target.labels)
         self.learns = task.adds_labels

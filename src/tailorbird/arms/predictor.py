@@ -73,6 +73,10 @@ class Predictor(ABC):
             UserError: The run does not write.
         """
 
+    def sampled(self, **settings: Any) -> "Predictor":
+        """Return one that writes otherwise (`temperature`, `max_new_tokens` ...); else itself."""
+        return self
+
     def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Free what it holds in memory; nothing can be predicted afterwards."""
 

@@ -65,11 +65,15 @@ class ProbeArm(Arm):
         arrays = vectors.each(lambda rows: task.outputs(rows @ weights.T + bias, target))
         return finish_outputs(job, cost, settings, arrays, target)
 
-    def open(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+    def open(self, folder: RunFolder, *, trust: bool, few: bool = False) -> HeadPredictor:
         """See `Arm.open`."""
         target = load_target(folder)
-        source = ProbeSource(folder, run_config(folder, trust=trust), target)
+        source = ProbeSource(folder, run_config(folder, trust=trust), target, few)
         return HeadPredictor(str(folder.path), target, source, target.labels)
+
+    def open_for_few(self, folder: RunFolder, *, trust: bool) -> HeadPredictor:
+        """See `Arm.open_for_few`."""
+        return self.open(folder, trust=trust, few=True)
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,12 @@ class ProbeFile:
 class ProbeSource(OutputSource):
     """The linear model, with what embeds texts for it."""
 
-    def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
+    def __init__(
+        self, folder: RunFolder, config: Config, target: Target, few: bool = False
+    ) -> None:
         self.target = target
         place = folder.file(MODEL)
-        self.embedder = saved_embedder(config, read_as(place / FILE, ProbeFile).embedder)
+        self.embedder = saved_embedder(config, read_as(place / FILE, ProbeFile).embedder, few)
         arrays, path = read_arrays(place / WEIGHTS), place / WEIGHTS
         with reading(path):
             self.weights, self.bias = arrays["weights"], arrays["bias"]

@@ -12,7 +12,7 @@ from tailorbird.config import Config
 from tailorbird.data.encode import Text, as_read
 from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
-from tailorbird.models.embed import Embedded, Embedder, choose_embedder
+from tailorbird.models.embed import Embedded, Embedder, choose_embedder, open_embedder
 from tailorbird.records import Split
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
@@ -98,11 +98,13 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
     return Embedded(relation(first.vectors, second.vectors), first.seconds + second.seconds)
 
 
-def saved_embedder(config: Config, name: str) -> Embedder:
-    """Return the embedder that a saved arm names; files name none of the author's folders."""
+def saved_embedder(config: Config, name: str, few: bool = False) -> Embedder:
+    """Return the embedder that a saved arm names; files name none of the author's folders.
+
+    See `open_embedder` on embedders of a `few` texts.
+    """
     place = with_place(name, config.rag.embedder, config.model.name)
-    model = config.model.model_copy(update={"name": place})
-    return Embedder(model, choose(model.device, model.precision))
+    return open_embedder(config.model.model_copy(update={"name": place}), few)
 
 
 def vector_width(embedder: Embedder, pairs: bool) -> int:

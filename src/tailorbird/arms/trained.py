@@ -6,7 +6,9 @@ alone.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +16,18 @@ from tailorbird.arms.load import run_config
 from tailorbird.arms.predictor import HeadPredictor, OutputSource, Predictor
 from tailorbird.arms.protocol import Arm
 from tailorbird.config import Config, dump_config
-from tailorbird.data.encode import Encoded, Text
+from tailorbird.config.method import method_spec
+from tailorbird.data.encode import Encoded, Text, collate
 from tailorbird.methods.table import get_method
+from tailorbird.models.bert import Bert, WordPieces, open_bert
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
-from tailorbird.records import ArmReport, Cost, Target
+from tailorbird.models.load import length_limit
+from tailorbird.records import TASKS, ArmReport, Cost, Target
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks import get_task, head_task
 from tailorbird.tasks.arm_job import ArmJob, is_written
-from tailorbird.tasks.fit import HEADS, count_parameters, drop_checkpoints, max_length
+from tailorbird.tasks.fit import HEADS, count_parameters, drop_checkpoints, max_length, text_room
 from tailorbird.tasks.scoring import load_target
 
 if TYPE_CHECKING:
@@ -71,6 +76,62 @@ class TrainedArm(Arm):
         target = load_target(folder)
         source = TunedSource(folder, run_config(folder, trust=trust), target)
         return HeadPredictor(str(folder.path), target, source, target.labels)
+
+    def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
+        """See `Arm.open_for_few`: a BERT with a head is read by numpy."""
+        source = None if is_written(folder) else BertSource.of(folder, trust=trust)
+        if source is None:
+            return self.open(folder, trust=trust)
+        return HeadPredictor(str(folder.path), source.target, source, source.target.labels)
+
+
+@dataclass(frozen=True)
+class BertSource(OutputSource):
+    """A trained BERT with a head for whole texts, read by numpy.
+
+    Attributes:
+        limit: Tokens of a text that are read.
+    """
+
+    target: Target
+    bert: Bert
+    tokenizer: WordPieces
+    limit: int
+
+    @classmethod
+    def of(cls, folder: RunFolder, *, trust: bool) -> "BertSource | None":
+        """Return the model in an arm's folder; None where it is not such a one."""
+        target, config = load_target(folder), run_config(folder, trust=trust)
+        arrays = method_spec(config.method.name).arrays
+        if arrays is None or TASKS[target.task].per_word or target.bi_encoder:
+            return None
+        opened = open_bert(config.model, partial(arrays, folder.file(MODEL)))
+        if opened is None:
+            return None
+        bert, tokenizer = opened
+        head = bert.weights.get("classifier.weight")
+        if (
+            head is None
+            or len(head) != len(target.labels)
+            or "pooler.dense.weight" not in bert.weights
+        ):
+            return None
+        virtual = len(bert.weights.get("prompt_embeddings", ()))
+        limit = text_room(config, length_limit(tokenizer, bert.config), virtual)
+        return cls(target, bert, tokenizer, limit)
+
+    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
+        """See `OutputSource.probabilities`."""
+        task = head_task(self.target.task)
+        model: Any = self.bert
+        encoded = task.encode(texts, self.tokenizer, model, self.limit, self.target)
+        logits = np.concatenate(
+            [
+                self.bert.logits(**collate(encoded, np.asarray([i]), self.tokenizer.pad_token_id))
+                for i in range(len(texts))
+            ]
+        )
+        return task.outputs(logits, self.target)
 
 
 class TunedSource(OutputSource):

@@ -55,7 +55,9 @@ def ask(
     from tailorbird.flows.ask import open_answerer
     from tailorbird.rag.answerer import Conversation
 
-    conversation = Conversation(open_answerer(store, settled))
+    conversation = Conversation(
+        open_answerer(store, settled, few=retrieve_only and question is not None)
+    )
     tell = _find if retrieve_only else _answer
     if question is not None:
         tell(conversation, question, where, json)

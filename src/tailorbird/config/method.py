@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from pydantic import Field, create_model
@@ -11,6 +12,9 @@ from pydantic import Field, create_model
 from tailorbird.config.search import Space
 from tailorbird.config.section import Section
 from tailorbird.lazy_import import leaf
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Folders of `methods/`: each holds what can be set (its own file) and how it is done (`method.py`).
 METHODS: tuple[str, ...] = ("full", "adapter", "lora", "qlora", "prompt")
@@ -65,6 +69,8 @@ class MethodSpec:
         reads_weights: Options whose start reads the base's weights.
         parameters: About how many weights it adds to a transformer, by its options, the hidden and
             the inner width, and the number of layers.
+        arrays: The folder of a saved BERT and its base's weights -> the weights that it reads with,
+            for numpy; None: only the method itself can load it.
     """
 
     words: str
@@ -78,6 +84,7 @@ class MethodSpec:
     smaller: str = ""
     reads_weights: tuple[str, ...] = ()
     parameters: Callable[[Mapping[str, Any], int, int, int], float] = lambda *_: 0.0
+    arrays: Callable[[Path, Mapping[str, "np.ndarray"]], Mapping[str, "np.ndarray"]] | None = None
 
 
 @cache

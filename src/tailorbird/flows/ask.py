@@ -1,5 +1,6 @@
 """`tailor ask`: question -> passages -> answer with checked citations."""
 
+from functools import partial
 from pathlib import Path
 
 from tailorbird.config import Config
@@ -8,15 +9,23 @@ from tailorbird.rag.answer import Writes
 from tailorbird.rag.answerer import Answerer
 
 
-def open_answerer(store: str | Path, config: Config) -> Answerer:
+def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answerer:
     """Open a knowledge base to ask it.
+
+    Args:
+        store: Its folder.
+        config: `retrieve` and `ask` are looked at.
+        few: It will be asked for the passages of a question or two: what loads soonest embeds
+            them. (Answers embed the sentences of passages as well: thousands of tokens.)
 
     Raises:
         UserError: There is none, or a setting does not fit.
     """
     from tailorbird.knowledge.base import KnowledgeFolder
+    from tailorbird.knowledge.embedders import load_embedder
 
-    return Answerer(KnowledgeFolder.open(Path(store)), config, make_writer(config))
+    load = partial(load_embedder, few=few)
+    return Answerer(KnowledgeFolder.open(Path(store), load), config, make_writer(config))
 
 
 def make_writer(config: Config) -> Writes | None:

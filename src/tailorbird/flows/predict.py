@@ -17,6 +17,7 @@ from tailorbird.data.table import Table
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
+from tailorbird.models.bert import FEW
 from tailorbird.records import TASKS
 from tailorbird.runs.split import trained_as
 from tailorbird.tasks.arm_job import is_written
@@ -39,7 +40,7 @@ def predict_texts(
         UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
-    predictor = _opened(run, trust, sampling)
+    predictor = _opened(run, trust, sampling, len(texts) <= FEW)
     title = "answers" if predictor.spec.streams and len(texts) > 1 else ""
     answers = predictor.predict(list(texts), title)
     return [
@@ -48,12 +49,9 @@ def predict_texts(
     ]
 
 
-def _opened(run: Path, trust: bool, sampling: dict[str, Any]) -> Predictor:
+def _opened(run: Path, trust: bool, sampling: dict[str, Any], few: bool = False) -> Predictor:
     """Return the loaded run; one that writes draws its answers as `sampling` says."""
-    from tailorbird.arms.generative_predictor import Writer
-
-    predictor = load(run, trust=trust)
-    return predictor.sampled(**sampling) if isinstance(predictor, Writer) else predictor
+    return load(run, trust=trust, few=few).sampled(**sampling)
 
 
 def _input(text: Text, spec: PredictorSpec) -> dict[str, Any]:

@@ -18,13 +18,12 @@ LoadEmbedder = Callable[[str], Any]
 `fingerprint`."""
 
 
-def load_embedder(name: str) -> Any:
-    """Load a model that embeds."""
+def load_embedder(name: str, few: bool = False) -> Any:
+    """Load a model that embeds; for a `few` texts, see `models.embed.open_embedder`."""
     from tailorbird.config.schema import ModelConfig
-    from tailorbird.models.device import choose
-    from tailorbird.models.embed import Embedder
+    from tailorbird.models.embed import open_embedder
 
-    return Embedder(ModelConfig(name=name), choose())
+    return open_embedder(ModelConfig(name=name), few)
 
 
 class NoVectorError(UserError):

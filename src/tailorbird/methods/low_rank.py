@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tailorbird.models.device import Device
+from tailorbird.models.reorder import SharedCast
 
 
 def speed_up(model: nn.Module, device: Device) -> int:
@@ -24,7 +25,7 @@ def speed_up(model: nn.Module, device: Device) -> int:
     """
     from peft.tuners.lora import LoraLayer
 
-    cast, count = _SharedCast(device.dtype), 0
+    cast, count = SharedCast(device.dtype), 0
     for module in model.modules():
         if not isinstance(module, LoraLayer) or not _is_plain(module):
             continue
@@ -44,26 +45,6 @@ def _is_plain(layer: Any) -> bool:
         and not layer.lora_bias[adapter]
         and isinstance(layer.lora_dropout[adapter], nn.Identity)
     )
-
-
-class _SharedCast:
-    """Casts a tensor once for all the layers that read it one after the other."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self._source: torch.Tensor | None = None
-        self._result: torch.Tensor | None = None
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype == self.dtype:
-            return x
-        if self._result is None or self._source is not x:
-            self._source, self._result = x, x.to(self.dtype)
-        return self._result
-
-    def forget(self) -> None:
-        """Let go of the tensors."""
-        self._source = self._result = None
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -137,6 +137,26 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
         raise damaged(path, f"it says {expected}, and the weights beside it have {sizes or 'none'}")
 
 
+def plain_scale(folder: Path) -> float:
+    """Return what the product of the two matrices is multiplied by, of plain LoRA.
+
+    Raises:
+        ValueError: It is no plain LoRA.
+    """
+    path = folder / SETTINGS
+    lora = read_as(path, _Lora)
+    own = {field.name for field in fields(_Lora)} | {"auto_mapping", "peft_version"}
+    others = {k: v for k, v in read_as(path, dict[str, Any]).items() if k not in own and v}
+    plain = lora.init_lora_weights is True and not (lora.use_dora or lora.fan_in_fan_out)
+    if not plain or others.items() - _USUAL.items():
+        raise ValueError("it is no plain LoRA")
+    return lora.lora_alpha / (lora.r**0.5 if lora.use_rslora else lora.r)
+
+
+# PEFT's defaults that are not empty, of settings that plain LoRA does not read.
+_USUAL = {"bias": "none", "megatron_core": "megatron.core", "qalora_group_size": 16}
+
+
 def _others(kind: str) -> Iterator[tuple[str, Any]]:
     """Yield PEFT's settings that our runs leave as they are, and how that is."""
     from peft import LoraConfig, PromptTuningConfig

@@ -13,8 +13,9 @@ import numpy as np
 from tailorbird import log
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, collate, encode, token_batches
+from tailorbird.models.bert import Bert, WordPieces, open_bert
 from tailorbird.models.builtin import resolve
-from tailorbird.models.device import Device, on_each_core
+from tailorbird.models.device import Device, choose, on_each_core
 from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
 from tailorbird.models.sentence_modules import load_dense, pool, read_modules
@@ -46,7 +47,12 @@ class Embedded:
 
 
 class Embedder:
-    """A sentence-transformers model, read with transformers.
+    """A sentence-transformers model, read with transformers, or by numpy.
+
+    Args:
+        config: Which model.
+        device: Where it computes, and in which number format.
+        bert: The same model and its tokenizer for numpy; see `open_embedder`.
 
     Attributes:
         dimension: Length of a vector.
@@ -54,25 +60,34 @@ class Embedder:
         max_length: Longest text it reads, in tokens; what is beyond is cut.
     """
 
-    def __init__(self, config: ModelConfig, device: Device) -> None:
-        from transformers import AutoModel
-
+    def __init__(
+        self, config: ModelConfig, device: Device, bert: tuple[Bert, WordPieces] | None = None
+    ) -> None:
         self.name, self.device = config.name, device
-        self.tokenizer = load_tokenizer(config)
+        self._by_numpy = bert is not None
+        self.model: Any
+        self.tokenizer: Any
+        self.model, self.tokenizer = bert or (None, load_tokenizer(config))
         # A tokenizer that cuts a text is changed while it does.
         self._encoding = Lock()
         folder = _folder(config)
         self.modules = read_modules(folder, config.name)
         self.fingerprint = fingerprint(folder)
-        self.model: Any = pretrained(AutoModel, folder, config, dtype="float32")[0]
-        self.model.to(device.name).eval().requires_grad_(False)
-        self._cast_linear()
+        if not self._by_numpy:
+            self._load(folder, config)
         self._dense: list[Any] = [load_dense(path, config.name) for path in self.modules.dense]
         for layer in self._dense:
             layer.to(device.name)
         limit = min(length_limit(self.tokenizer, self.model.config), _LONGEST)
         self.max_length = min(self.modules.max_length or 512, limit)
         self.dimension = self._dimension()
+
+    def _load(self, folder: Path, config: ModelConfig) -> None:
+        from transformers import AutoModel
+
+        self.model = pretrained(AutoModel, folder, config, dtype="float32")[0]
+        self.model.to(self.device.name).eval().requires_grad_(False)
+        self._cast_linear()
 
     def embed(self, texts: Sequence[str], title: str = "", prompt: str | None = None) -> Embedded:
         """Return one unit vector per text, in order.
@@ -125,6 +140,8 @@ class Embedder:
         self, encoded: Encoded, batches: list[np.ndarray], skip: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield each batch's indices and vectors."""
+        if self._by_numpy:
+            return ((indices, self._numpy_vectors(encoded, indices)) for indices in batches)
         rows = on_each_core(
             self.device, lambda indices: self._vectors(encoded, indices, skip), batches
         )
@@ -146,10 +163,22 @@ class Embedder:
             array: np.ndarray = vectors.cpu().numpy()
         return array
 
+    def _numpy_vectors(self, encoded: Encoded, indices: np.ndarray) -> np.ndarray:
+        """Return the same as `_vectors` for a text's mean or first token."""
+        arrays = collate(encoded, indices, self.tokenizer.pad_token_id)
+        hidden = self.model.hidden(**arrays)
+        rows = hidden[:, 0]
+        if self.modules.poolings == ("mean",):
+            weights = arrays["attention_mask"][..., None].astype(np.float32)
+            rows = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
+        vectors: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
+        return vectors
+
     def _dimension(self) -> int:
         if self._dense:
             return int(self._dense[-1][0].out_features)
-        shape = self.model.config.get_text_config()
+        shape = self.model.config
+        shape = shape if self._by_numpy else shape.get_text_config()
         return int(shape.hidden_size) * len(self.modules.poolings)
 
     def _cast_linear(self) -> None:
@@ -161,6 +190,23 @@ class Embedder:
         for module in self.model.modules():
             if type(module) is torch.nn.Linear:
                 module.to(self.device.dtype)
+
+
+def open_embedder(config: ModelConfig, few: bool = False) -> Embedder:
+    """Return a model that embeds.
+
+    Args:
+        config: Which model, where, and in which number format.
+        few: It will be given few texts at a time: where numpy can read them, torch is not loaded.
+    """
+    if few and (bert := open_bert(config)) is not None:
+        modules = read_modules(_folder(config), config.name)
+        if modules.poolings in _NUMPY_POOLINGS and not modules.dense and modules.include_prompt:
+            return Embedder(config, Device("cpu", "fp32", "cpu in fp32 (few texts)"), bert)
+    return Embedder(config, choose(config.device, config.precision))
+
+
+_NUMPY_POOLINGS = (("mean",), ("cls",))
 
 
 class Remembered:

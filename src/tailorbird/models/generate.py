@@ -20,6 +20,7 @@ from tailorbird.models.generation_inputs import (
     left_padded,
     ready_to_write,
 )
+from tailorbird.models.reorder import reordered
 from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def generate(
     """
     check_room(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
-    with log.quiet_progress(title, len(rows), "answers") as bar, ready_to_write(model) as inner:
+    progress = log.quiet_progress(title, len(rows), "answers")
+    with progress as bar, ready_to_write(model) as inner, reordered(model, device):
         pending = rows
         while pending:
             queue = _batches(pending, device)
@@ -144,7 +146,7 @@ def stream(
 
     def write() -> None:
         try:
-            with ready_to_write(model) as inner:
+            with ready_to_write(model) as inner, reordered(model, device):
                 while not row.done:
                     _write(model, inner, [row], sampling, device)
             pieces.put(row.text)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
 
-_DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
+DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
 
 # Names that transformers gives to what stands between its backbones and the labels or words.
 HEADS = (
@@ -166,15 +166,26 @@ def max_length(config: Config, base: Base, method: Method) -> int:
     Raises:
         UserError: `data.max_length` is more than the model takes, or leaves no room for text.
     """
-    limit = reading_limit(base)
     virtual = int(method.options(config.method).get("virtual_tokens") or 0)
+    usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
+    return text_room(config, reading_limit(base), virtual, usual)
+
+
+def text_room(config: Config, limit: int, virtual: int, usual: int = DEFAULT_LENGTH) -> int:
+    """Return how many tokens of a text are read; see `max_length`.
+
+    Args:
+        config: Whose `data.max_length` counts, where it is set.
+        limit: What the model reads at most.
+        virtual: Virtual tokens before the text.
+        usual: How many are read where nothing is set.
+    """
     longest = config.data.max_length
     if longest is not None and longest > limit:
         raise UserError(
             f"data.max_length is {longest}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
-    usual = _DEFAULT_WRITING_LENGTH if base.writes else _DEFAULT_LENGTH
     # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
     room = min((longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8)
     if room < 4:

@@ -1,10 +1,15 @@
 """Bottleneck adapters: what can be set."""
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from tailorbird.config.method import Defaults, MethodSpec, Options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class AdapterOptions(Options):
@@ -18,6 +23,14 @@ class AdapterOptions(Options):
     """on its hidden layer."""
 
 
+def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
+    """Return the base's weights with the bottlenecks and the head; see `MethodSpec.arrays`."""
+    from tailorbird.methods.peft_folder import WEIGHTS
+    from tailorbird.models.bert import read_weights
+
+    return {**base, **read_weights(folder / WEIGHTS)}
+
+
 SPEC = MethodSpec(
     words="Adapter",
     options=AdapterOptions,
@@ -25,4 +38,5 @@ SPEC = MethodSpec(
     space={"method.bottleneck": (16, 32, 64, 128), "method.dropout": (0.0, 0.05, 0.1)},
     smaller="qlora",
     parameters=lambda o, hidden, inner, layers: 4.0 * layers * hidden * int(o["bottleneck"]),
+    arrays=arrays,
 )

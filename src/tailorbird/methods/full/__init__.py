@@ -1,6 +1,21 @@
 """Full fine-tuning: what can be set."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tailorbird.config.method import Defaults, MethodSpec, Options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
+    """Return the weights that were saved; see `MethodSpec.arrays`."""
+    from tailorbird.models.bert import read_weights
+
+    return read_weights(folder / "model.safetensors")
+
 
 SPEC = MethodSpec(
     words="Full fine-tuning",
@@ -12,4 +27,5 @@ SPEC = MethodSpec(
     library="transformers",
     trains_all=True,
     smaller="qlora",
+    arrays=arrays,
 )

@@ -1,11 +1,15 @@
 """LoRA: what can be set."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from tailorbird.config.method import Defaults, MethodSpec, Options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class LowRankOptions(Options):
@@ -44,6 +48,16 @@ def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int)
     return layers * int(options["rank"]) * (11.0 * hidden + 3 * inner)
 
 
+def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
+    """Return the base's weights with the update and the head; see `MethodSpec.arrays`."""
+    from tailorbird.methods.peft_folder import WEIGHTS, plain_scale
+    from tailorbird.models.bert import read_weights
+
+    scale, own = plain_scale(folder), read_weights(folder / WEIGHTS, "base_model.model.")
+    scaled = {name: scale * up for name, up in own.items() if name.endswith(".lora_B.weight")}
+    return {**base, **own, **scaled}
+
+
 SPACE: Any = {"method.rank": (4, 8, 16, 32, 64), "method.dropout": (0.0, 0.05, 0.1)}
 
 SPEC = MethodSpec(
@@ -55,4 +69,5 @@ SPEC = MethodSpec(
     smaller="qlora",
     reads_weights=("pissa",),
     parameters=parameters,
+    arrays=arrays,
 )

@@ -1,8 +1,15 @@
 """Prompt tuning: what can be set."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from tailorbird.config.method import Defaults, MethodSpec, Options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class PromptOptions(Options):
@@ -14,6 +21,14 @@ class PromptOptions(Options):
     """start the virtual tokens from this text's embeddings; default: at random."""
 
 
+def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
+    """Return the base's weights with the virtual tokens and the head; see `MethodSpec.arrays`."""
+    from tailorbird.methods.peft_folder import WEIGHTS
+    from tailorbird.models.bert import read_weights
+
+    return {**base, **read_weights(folder / WEIGHTS, "base_model.")}
+
+
 SPEC = MethodSpec(
     words="Prompt tuning",
     options=PromptOptions,
@@ -23,4 +38,5 @@ SPEC = MethodSpec(
     library="peft",
     reads_weights=("init_text",),
     parameters=lambda o, hidden, inner, layers: float(hidden * int(o["virtual_tokens"])),
+    arrays=arrays,
 )

@@ -1,0 +1,78 @@
+"""Linear layers on a CPU that multiplies bf16: weights laid out once as the product reads them.
+
+oneDNN lays a weight out anew before every product, which for a token or a few takes as long as the
+product itself (`benchmarks/generate_speed.py`). The numbers are the same to the last bit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tailorbird.models.device import Device, has_fast_bf16
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@contextmanager
+def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
+    """Have `model` multiply by reordered weights, as autocast would by plain ones, until the end.
+
+    Only where autocast is to bf16 on such a CPU; elsewhere nothing changes. The weights must not
+    change meanwhile, and nothing is differentiated.
+    """
+    import torch
+
+    layers = []
+    on_cpu = (device.kind, device.precision) == ("cpu", "bf16") and has_fast_bf16("cpu")
+    if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        layers = [
+            layer
+            for layer in model.modules()
+            if type(layer) is torch.nn.Linear and "forward" not in vars(layer)
+        ]
+    cast = SharedCast(torch.bfloat16)
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.bfloat16())
+                bias = None if layer.bias is None else layer.bias.bfloat16()
+                vars(layer)["forward"] = partial(_product, cast, weight, bias)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
+class SharedCast:
+    """Casts a tensor once for all the layers that read it one after the other."""
+
+    def __init__(self, dtype: "torch.dtype") -> None:
+        self.dtype = dtype
+        self._source: torch.Tensor | None = None
+        self._result: torch.Tensor | None = None
+
+    def __call__(self, x: "torch.Tensor") -> "torch.Tensor":
+        """Return `x` in the format, cast anew where it is another than the last time."""
+        if x.dtype == self.dtype:
+            return x
+        if self._result is None or self._source is not x:
+            self._source, self._result = x, x.to(self.dtype)
+        return self._result
+
+    def forget(self) -> None:
+        """Let go of the tensors."""
+        self._source = self._result = None
+
+
+def _product(
+    cast: SharedCast, weight: "torch.Tensor", bias: "torch.Tensor | None", x: "torch.Tensor"
+) -> "torch.Tensor":
+    import torch
+
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        cast(x), weight, bias, "none", [], ""
+    )
+    return product
