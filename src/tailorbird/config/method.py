@@ -94,6 +94,8 @@ def method_spec(name: str) -> MethodSpec:
     return spec
 
 
+SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""Files in the folder of a model that has more than its base's weights, as PEFT names them."""
 PLAIN, PEFT = "transformers", "peft"
 """Libraries that load a saved model; tailorbird is the third."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from tailorbird.config.method import SETTINGS, WEIGHTS
 from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.models.load import Base
@@ -17,8 +18,6 @@ from tailorbird.runs.files import damaged, read_as, reading
 
 if TYPE_CHECKING:
     from torch import nn
-
-SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 _Size = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, lt=1)]
@@ -135,26 +134,6 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
         expected = (prompt.num_virtual_tokens, prompt.token_dim)
     if sizes != {expected}:
         raise damaged(path, f"it says {expected}, and the weights beside it have {sizes or 'none'}")
-
-
-def plain_scale(folder: Path) -> float:
-    """Return what the product of the two matrices is multiplied by, of plain LoRA.
-
-    Raises:
-        ValueError: It is no plain LoRA.
-    """
-    path = folder / SETTINGS
-    lora = read_as(path, _Lora)
-    own = {field.name for field in fields(_Lora)} | {"auto_mapping", "peft_version"}
-    others = {k: v for k, v in read_as(path, dict[str, Any]).items() if k not in own and v}
-    plain = lora.init_lora_weights is True and not (lora.use_dora or lora.fan_in_fan_out)
-    if not plain or others.items() - _USUAL.items():
-        raise ValueError("it is no plain LoRA")
-    return lora.lora_alpha / (lora.r**0.5 if lora.use_rslora else lora.r)
-
-
-# PEFT's defaults that are not empty, of settings that plain LoRA does not read.
-_USUAL = {"bias": "none", "megatron_core": "megatron.core", "qalora_group_size": 16}
 
 
 def _others(kind: str) -> Iterator[tuple[str, Any]]:

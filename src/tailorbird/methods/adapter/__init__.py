@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from tailorbird.config.method import Defaults, MethodSpec, Options
+from tailorbird.config.method import WEIGHTS, Defaults, MethodSpec, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,6 @@ class AdapterOptions(Options):
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the base's weights with the bottlenecks and the head; see `MethodSpec.arrays`."""
-    from tailorbird.methods.peft_folder import WEIGHTS
     from tailorbird.models.bert import read_weights
 
     return {**base, **read_weights(folder / WEIGHTS)}

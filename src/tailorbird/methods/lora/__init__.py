@@ -1,12 +1,13 @@
 """LoRA: what can be set."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tailorbird.config.method import Defaults, MethodSpec, Options
+from tailorbird.config.method import SETTINGS, WEIGHTS, Defaults, MethodSpec, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +51,37 @@ def parameters(options: Mapping[str, Any], hidden: int, inner: int, layers: int)
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the base's weights with the update and the head; see `MethodSpec.arrays`."""
-    from tailorbird.methods.peft_folder import WEIGHTS, plain_scale
     from tailorbird.models.bert import read_weights
 
-    scale, own = plain_scale(folder), read_weights(folder / WEIGHTS, "base_model.model.")
+    scale, own = _plain_scale(folder), read_weights(folder / WEIGHTS, "base_model.model.")
     scaled = {name: scale * up for name, up in own.items() if name.endswith(".lora_B.weight")}
     return {**base, **own, **scaled}
+
+
+# What PEFT writes of plain LoRA that is not empty; other settings would change what it computes.
+_PLAIN = {
+    "peft_type": "LORA", "bias": "none", "init_lora_weights": True,
+    "megatron_core": "megatron.core", "qalora_group_size": 16, "inference_mode": True,
+}  # fmt: skip
+_READ = {
+    "r", "lora_alpha", "use_rslora", "lora_dropout", "target_modules", "exclude_modules",
+    "modules_to_save", "task_type", "base_model_name_or_path", "revision", "auto_mapping",
+    "peft_version",
+}  # fmt: skip
+
+
+def _plain_scale(folder: Path) -> float:
+    """Return what the product of the two matrices is multiplied by, of plain LoRA.
+
+    Raises:
+        ValueError: It is no plain LoRA.
+    """
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    others = {name: value for name, value in settings.items() if value and name not in _READ}
+    if others.items() - _PLAIN.items() or settings["init_lora_weights"] is not True:
+        raise ValueError("it is no plain LoRA")
+    rank = int(settings["r"])
+    return float(settings["lora_alpha"]) / (rank**0.5 if settings["use_rslora"] else rank)
 
 
 SPACE: Any = {"method.rank": (4, 8, 16, 32, 64), "method.dropout": (0.0, 0.05, 0.1)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from tailorbird.config.method import Defaults, MethodSpec, Options
+from tailorbird.config.method import WEIGHTS, Defaults, MethodSpec, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,6 @@ class PromptOptions(Options):
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:
     """Return the base's weights with the virtual tokens and the head; see `MethodSpec.arrays`."""
-    from tailorbird.methods.peft_folder import WEIGHTS
     from tailorbird.models.bert import read_weights
 
     return {**base, **read_weights(folder / WEIGHTS, "base_model.")}
