@@ -392,7 +392,7 @@ def adapters(place: Path, texts: Sequence[str]) -> dict[str, Any]:
         "server_of_1_mb": round(alone_mb, 1), "server_of_4_mb": round(together_mb, 1),
         "interleaved": len(pairs), "largest_difference_from_alone": max(apart),
         "median_difference_of_two_adapters": round(float(np.median(others)), 4),
-        "asked_while_swapped": len(swapped), "swaps": statuses, "errors_or_mixtures": strange,
+        "asked_while_swapped": len(swapped), "swaps": statuses, "errors_or_mixtures": int(strange),
     }  # fmt: skip
 
 
