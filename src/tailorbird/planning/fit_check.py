@@ -55,7 +55,8 @@ def within_memory(job: ArmJob) -> ArmJob:
 def _decided(
     job: ArmJob, fit: DeviceFit, planner: Planner, place: PlannedDevice, words: str
 ) -> ArmJob:
-    need = f"{job.name}: needs about {gib(fit.bytes)} of the {words}"
+    size = f"needs about {gib(fit.bytes)} of the {words}"
+    need = f"{job.name}: {size}"
     if fit.fits:
         log.say(need)
         return job
@@ -69,7 +70,7 @@ def _decided(
     if fit.bytes <= place.capacity_bytes:
         log.warn(f"{need}: that is tight, and it may be ended for lack of memory")
         return job
-    raise DoesNotFit(need, _way_out(job.config.method.name, planner, place))
+    raise DoesNotFit(f"training {size}", _way_out(job.config.method.name, planner, place))
 
 
 def _way_out(method: str, planner: Planner, place: PlannedDevice) -> str:

@@ -79,7 +79,7 @@ def test_refused_before_it_cost_anything(
     limit(monkeypatch, 300 * MIB)
     with pytest.raises(DoesNotFit) as refusal:
         fit_check.within_memory(job)
-    assert "full: needs about" in refusal.value.problem and "0.3 GiB" in refusal.value.problem
+    assert "training needs about" in refusal.value.problem and "0.3 GiB" in refusal.value.problem
     assert "train.check_memory=false" in refusal.value.fix
     assert list(job.folder.path.iterdir()) == [] and lines == []
 
