@@ -7,6 +7,7 @@ runs alone. The next texts are looked at when all of these are done: none waits 
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -156,8 +157,14 @@ class Lane:
             self._leave(job)
         return job.outputs
 
-    def need_room(self, inputs: int, tokens: int = 0) -> None:
+    def need_room(self, inputs: int, tokens: int = 0, seconds: float = math.inf) -> None:
         """Refuse what there is no room for; to ask before texts are measured costs them nothing.
+
+        Args:
+            inputs: Texts.
+            tokens: Their tokens.
+            seconds: Time that is left; what waits already takes longer, by the speed measured last:
+                then a refusal at once helps more than a fault at the end.
 
         Raises:
             RequestFault: Too much waits (429), or nothing is taken any more (503).
@@ -169,6 +176,7 @@ class Lane:
         full = self._inputs + inputs > self.room.inputs
         # A request that alone is larger than the queue runs when nothing else waits.
         full |= bool(self._inputs) and self._tokens + tokens > self.room.tokens
+        full |= self._wait() > seconds
         if full:
             self._metrics.reject(self.name, "full")
             raise RequestFault(
@@ -178,7 +186,7 @@ class Lane:
     def _admit(self, job: LaneJob) -> None:
         size = sum(job.tokens)
         with self._changed:
-            self.need_room(len(job.inputs), size)
+            self.need_room(len(job.inputs), size, job.deadline - time.monotonic())
             self._queue.extend((job, i) for i in range(len(job.inputs)))
             self._count(len(job.inputs), size)
             self._changed.notify()

@@ -91,6 +91,30 @@ def test_too_much_is_refused_with_the_time_to_wait_and_a_large_request_runs_alon
     assert lane.waiting == 0
 
 
+def test_what_could_not_be_answered_in_time_is_refused_at_once() -> None:
+    work = Recorder()
+    lane = lane_of(work)
+
+    async def ask() -> RequestFault:
+        work.open.clear()
+        first = asyncio.create_task(lane.run([1], [1], 10))
+        await asyncio.to_thread(work.begun.wait, 5)
+        waiting = asyncio.create_task(lane.run([2], [20], 10))
+        await asyncio.sleep(0.02)
+        lane.rate = 4.0  # what waits takes five seconds
+        with pytest.raises(RequestFault) as late:
+            await lane.run([3], [1], 4)
+        patient = asyncio.create_task(lane.run([4], [1], 9))
+        await asyncio.sleep(0.02)
+        work.open.set()
+        assert await asyncio.gather(first, waiting, patient) == [[2], [4], [8]]
+        return late.value
+
+    refusal = asyncio.run(ask())
+    assert refusal.status == 429 and refusal.headers["retry-after"] == "5"
+    assert 3 not in [number for batch in work.batches for number in batch]
+
+
 def test_who_leaves_takes_their_texts_out_of_the_queue() -> None:
     work = Recorder()
     lane = lane_of(work)
