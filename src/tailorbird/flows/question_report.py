@@ -141,7 +141,9 @@ def _report(run: QuestionRun) -> tuple[QuestionsReport, dict[str, _Marked]]:
         kind="questions",
         arms=tuple(reports),
         sections=sections,
-        verdict=decide(reports, comparisons, judge.headline),
+        verdict=decide(
+            reports, comparisons, judge.headline, float(np.mean([not q.answerable for q in test]))
+        ),
         comparisons=comparisons,
         model=without_place(run.config.model.name),
         headline=judge.headline,

@@ -48,12 +48,15 @@ def decide(
     arms: Sequence[QuestionArmReport],
     comparisons: Sequence[Comparison],
     headline: str,
+    unanswerable: float = 0.0,
 ) -> Verdict:
     """Return the verdict: the cheapest of those that are not inferior to the best.
 
     Tied with the best are usable arms that are, with 80 % confidence, behind by no more than 2
     points (`verdict.not_inferior`). Cheapest is what takes the fewest seconds to train and to
-    answer 10,000 questions.
+    answer 10,000 questions. The share of questions without an answer is what saying "I don't know"
+    to all of them would have right: a best score that does not pass it says little, which is said
+    first.
     """
     best = best_arm(arms, headline)
     if best is None:
@@ -67,7 +70,10 @@ def decide(
         if arm.name in against and not_inferior(against[arm.name], MARGIN)
     ]
     choice = min([best, *tied], key=total_seconds)
-    reason = " ".join(_sentences(choice, best, arms, against, headline))
+    sentences = _sentences(choice, best, arms, against, headline)
+    if unanswerable and headline == "answer_match":
+        sentences = _beside_silence(sentences, best.scores[headline].low, unanswerable)
+    reason = " ".join(sentences)
     return Verdict(best.name, choice.name, tuple(arm.name for arm in tied), reason)
 
 
@@ -123,6 +129,14 @@ def _sentences(
             f"With the right passage always found it would be {percent(gap)} (oracle)."
         )
     return sentences
+
+
+def _beside_silence(sentences: list[str], low: float, share: float) -> list[str]:
+    """Return the sentences with what an arm that always abstains would have right."""
+    silence = f'"I don\'t know" to every question would be right for {percent(share)} of them'
+    if low <= share:
+        return [f"No way is shown to beat silence: {silence}, which have no answer.", *sentences]
+    return [*sentences, f"{silence}, which have no answer."]
 
 
 def _against(

@@ -123,6 +123,15 @@ def test_of_ways_that_cannot_be_told_apart_the_one_that_costs_less() -> None:
     assert told.reason.startswith("Retrieve and fine-tune: raft+lora")  # type: ignore[attr-defined]
 
 
+def test_silence_is_told_first_where_nothing_is_shown_to_beat_it() -> None:
+    arms = [arm("rag", 0.20, retrieves=True)]  # at least 15 %
+    beaten = decide(arms, (), "answer_match", 0.10).reason
+    assert beaten.startswith("Retrieve") and "would be right for 10.0 % of them" in beaten
+    level = decide(arms, (), "answer_match", 0.18).reason
+    assert level.startswith("No way is shown to beat silence") and "18.0 %" in level
+    assert "silence" not in decide(arms, (), "answer_match").reason
+
+
 def test_nothing_that_ran_is_said() -> None:
     failed = QuestionArmReport("rag", "", "failed", why="no room")
     assert decide([failed], (), "answer_match").reason == (
