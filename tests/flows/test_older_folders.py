@@ -20,6 +20,9 @@ from tailorbird.runs.folder import RunFolder
 
 PACKED = Path(__file__).resolve().parents[1] / "data" / "older.tar.xz"
 ASIDE = ("texts", "answers", "passages")
+# The likeliest first two words of this untrained model's second answer have one score in bf16
+# (2.0938), so rounding decides which of them is written.
+TIES = {"generation/arms/lora": (1,)}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +48,9 @@ def test_runs_predict_as_they_did(older: Path, monkeypatch: pytest.MonkeyPatch) 
         inputs = [text.split() if run == "tokens" else text for text in before["texts"]]
         answers = [asdict(answer) for answer in tailorbird.load(run).predict(inputs)]
         now = json.loads(json.dumps(answers, default=float))
-        others = [
-            new
-            for new, old in zip(now, before[run], strict=True)
-            if flat(new) != [pytest.approx(item, abs=1e-3) for item in flat(old)]
-        ]
-        # The likeliest two words of an untrained model may be equal to the last bit of bf16.
-        assert others == [] or (len(others) == 1 and "text" in others[0]), run
+        for number in TIES.get(run, ()):
+            now[number]["text"] = before[run][number]["text"]
+        assert flat(now) == [pytest.approx(item, abs=1e-3) for item in flat(before[run])], run
 
 
 def test_reports_are_read_and_written_as_they_were(older: Path) -> None:
