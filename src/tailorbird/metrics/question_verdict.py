@@ -82,6 +82,13 @@ def total_seconds(arm: QuestionArmReport) -> float:
     return arm.cost.total_seconds(PREDICTIONS) if arm.cost else float("inf")
 
 
+def verdict_heading(verdict: Verdict) -> str:
+    """Return the verdict in a few words: what its reason begins with."""
+    if verdict.recommended is None:
+        return "Nothing could be tried"
+    return verdict.reason.partition(":")[0]
+
+
 def advice(arm: QuestionArmReport) -> str:
     """Return what to do, in a few words."""
     if arm.retrieves and arm.method is None:
@@ -115,13 +122,8 @@ def _sentences(
     rival = best_arm(rivals, headline)
     if rival is not None:
         sentences.append(_against(rival, against.get(rival.name), best, headline))
-    change = choice.change
-    if change is not None:
-        sentences.append(
-            f"After the documents changed it gave the new answer to "
-            f"{percent(change.current.value)} of the changed questions and the old one to "
-            f"{percent(change.stale.value)}, without training."
-        )
+    if choice.change is not None:
+        sentences.append(_after_change(choice, arms))
     bound = next((arm for arm in arms if arm.bound and arm.status == "ok"), None)
     if bound is not None and choice.retrieves:
         gap = bound.scores[headline].value
@@ -129,6 +131,27 @@ def _sentences(
             f"With the right passage always found it would be {percent(gap)} (oracle)."
         )
     return sentences
+
+
+def _after_change(choice: QuestionArmReport, arms: Sequence[QuestionArmReport]) -> str:
+    """Return how the choice answers after the change, and who follows it better."""
+    change = choice.change
+    assert change is not None
+    new = change.current
+    words = (
+        f"Of the questions whose answer changed with the documents it had "
+        f"{percent(change.before.value)} right; without training again it gives the new answer "
+        f"to {percent(new.value)} ({percent(new.low)} to {percent(new.high)}), the old one to "
+        f"{percent(change.stale.value)}"
+    )
+    follower = max(
+        (arm for arm in usable(arms) if arm.change is not None),
+        key=lambda arm: arm.change.current.value if arm.change else 0.0,
+    )
+    assert follower.change is not None
+    if follower.change.current.value > new.value:
+        words += f"; {follower.name} gives the new one to {percent(follower.change.current.value)}"
+    return f"{words}."
 
 
 def _beside_silence(sentences: list[str], low: float, share: float) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tailorbird.metrics import display
-from tailorbird.metrics.question_verdict import advice, becoming_current, total_seconds
+from tailorbird.metrics.question_verdict import becoming_current, total_seconds, verdict_heading
 from tailorbird.records import (
     ArmReport,
     Cost,
@@ -187,7 +187,7 @@ def render_questions(report: QuestionsReport) -> str:
         "written.css",
         report=report,
         chosen=pick,
-        advice=advice(pick) if pick else "Nothing could be tried",
+        advice=verdict_heading(report.verdict),
         heading=heading,
         columns=columns(report),
         arms=by_score(report),

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from tailorbird.metrics.question_scores import Judge, change_scores, failure, hit_scores
-from tailorbird.metrics.question_verdict import break_evens, compare_with_best, decide
-from tailorbird.records import Question, QuestionArmReport, QuestionCost, Score
+from tailorbird.metrics.question_verdict import (
+    break_evens,
+    compare_with_best,
+    decide,
+    verdict_heading,
+)
+from tailorbird.records import ChangeScores, Question, QuestionArmReport, QuestionCost, Score
 
 QUESTIONS = [
     Question("1", "Which town?", {}, ("Bergen",)),
@@ -129,7 +134,27 @@ def test_silence_is_told_first_where_nothing_is_shown_to_beat_it() -> None:
     assert beaten.startswith("Retrieve") and "would be right for 10.0 % of them" in beaten
     level = decide(arms, (), "answer_match", 0.18).reason
     assert level.startswith("No way is shown to beat silence") and "18.0 %" in level
+    assert verdict_heading(decide(arms, (), "answer_match", 0.18)) == (
+        "No way is shown to beat silence"
+    )
     assert "silence" not in decide(arms, (), "answer_match").reason
+
+
+def test_the_verdict_says_who_follows_a_change() -> None:
+    def changed(before: float, new: float, old: float) -> ChangeScores:
+        spans = [Score(value, value - 0.1, value + 0.1) for value in (before, new, old)]
+        return ChangeScores(*spans, Score(1 - new - old, 0.0, 1.0), None)
+
+    tuned = arm("rag+lora", 0.5, retrieves=True, method="lora", change=changed(0.6, 0.2, 0.3))
+    plain = arm("rag", 0.3, retrieves=True, change=changed(0.4, 0.35, 0.0))
+    verdict = decide([tuned, plain], (), "answer_match")
+    assert verdict_heading(verdict) == "Retrieve and fine-tune"
+    assert (
+        "it had 60.0 % right; without training again it gives the new answer to 20.0 % "
+        "(10.0 % to 30.0 %), the old one to 30.0 %; rag gives the new one to 35.0 %."
+    ) in verdict.reason
+    alone = decide([tuned], (), "answer_match").reason
+    assert alone.count("gives the new") == 1
 
 
 def test_nothing_that_ran_is_said() -> None:
