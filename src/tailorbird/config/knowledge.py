@@ -205,7 +205,7 @@ class RaftConfig(Section):
     """RAFT (arXiv 2403.10131): a model is tuned on questions with the passages found for them."""
 
     missing: float = Field(0.2, ge=0, le=0.9)
-    """Share of the rows in which no passage holds the answer."""
+    """Share of the rows in which no passage holds the answer; questions without an answer count."""
     shares: tuple[float, ...] | None = None
     """Shares of the rows with the right passage to choose among on validation, each a training of
     its own, such as `[0.6, 0.8, 1]`; default: 1 - raft.missing alone."""

@@ -10,7 +10,7 @@ from tailorbird.arms.questions.prompts import (
     conversation,
     prompt,
     quotation,
-    raft_pieces,
+    raft_passages,
     target,
 )
 from tailorbird.arms.questions.sheet import Item, PromptPassage
@@ -75,14 +75,24 @@ def test_a_long_sentence_is_quoted_around_its_answer() -> None:
 
 def test_raft_keeps_the_right_passage_in_its_share_of_the_rows_anywhere_among_the_others() -> None:
     rng = np.random.default_rng(0)
-    rows = [raft_pieces(ITEM, 4, 0.8, rng) for _ in range(2000)]
+    rows = raft_passages([ITEM] * 2000, 4, 0.8, rng)
     holding = [row for row in rows if GOLD in row]
     assert len(holding) / len(rows) == pytest.approx(0.8, abs=0.03)
     assert all(len(set(row)) == 4 for row in rows)
     places = np.bincount([row.index(GOLD) for row in holding], minlength=4) / len(holding)
     assert places == pytest.approx([0.25] * 4, abs=0.04)
-    assert all(GOLD in raft_pieces(ITEM, 4, 1.0, rng) for _ in range(50))
-    assert not any(piece.answers for piece in raft_pieces(LOST, 4, 1.0, rng))
+    assert all(GOLD in row for row in raft_passages([ITEM] * 50, 4, 1.0, rng))
+    (lost,) = raft_passages([LOST], 4, 1.0, rng)
+    assert not any(piece.answers for piece in lost)
+
+
+def test_questions_without_an_answer_count_among_the_rows_without_the_passage() -> None:
+    rng = np.random.default_rng(0)
+    rows = raft_passages([ITEM] * 1800 + [NONE] * 200, 4, 0.8, rng)
+    assert sum(GOLD in row for row in rows) / 2000 == pytest.approx(0.8, abs=0.03)
+    # As many as there are, where the share is more than these.
+    few = raft_passages([ITEM] * 50 + [NONE] * 50, 4, 0.8, rng)
+    assert sum(GOLD in row for row in few) == 50
 
 
 def test_arms_by_method_or_by_name_and_those_whose_weights_they_take() -> None:

@@ -111,18 +111,31 @@ def _around(words: list[str], expected: Sequence[str], most: int) -> list[str]:
     return words[start : start + most]
 
 
-def raft_pieces(
-    item: Item, passages: int, share: float, rng: np.random.Generator
-) -> tuple[PromptPassage, ...]:
-    """Return passages to learn from, shuffled: with the right one, or of a drawn share without.
+def raft_passages(
+    items: Sequence[Item], passages: int, share: float, rng: np.random.Generator
+) -> list[tuple[PromptPassage, ...]]:
+    """Return for each question the passages to learn from, shuffled.
 
     The others are what the user's own retriever finds: harder to tell from the right one than
-    random passages are, and what will stand there at answer time.
+    random passages are, and what will stand there at answer time. A question that has no right
+    passage is one of those without it; more of them would teach a model to abstain.
+
+    Args:
+        items: The questions.
+        passages: How many stand before each.
+        share: Of all questions, those with the right passage, as far as there are as many.
+        rng: Draws which, and the order.
     """
-    others = [piece for piece in item.found if not piece.answers]
-    right = next((piece for piece in item.found[:passages] if piece.answers), item.gold)
-    if right is not None and rng.random() < share:
-        pieces = [right, *others[: passages - 1]]
-    else:
-        pieces = others[:passages]
-    return tuple(pieces[i] for i in rng.permutation(len(pieces)))
+    rights = [
+        next((piece for piece in item.found[:passages] if piece.answers), item.gold)
+        for item in items
+    ]
+    able = sum(right is not None for right in rights)
+    kept = share * len(items) / able if able else 0.0
+    rows = []
+    for item, right in zip(items, rights, strict=True):
+        pieces = [piece for piece in item.found if not piece.answers][:passages]
+        if right is not None and rng.random() < kept:
+            pieces = [right, *pieces[: passages - 1]]
+        rows.append(tuple(pieces[i] for i in rng.permutation(len(pieces))))
+    return rows

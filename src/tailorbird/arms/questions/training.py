@@ -12,7 +12,7 @@ import numpy as np
 
 from tailorbird.arms.load import save_kind
 from tailorbird.arms.questions.job import QuestionJob
-from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_pieces, target
+from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_passages, target
 from tailorbird.arms.questions.sheet import Item, PromptPassage
 from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
@@ -93,8 +93,8 @@ def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Ex
     if job.arm.tuned != "raft":
         return tuple(conversation(item, (), _answer(item)) for item in items)
     rng = np.random.default_rng(job.config.questions.seed)
-    pairs = [(item, raft_pieces(item, job.sheet.passages, share, rng)) for item in items]
-    return _with_passages(job, pairs)
+    rows = raft_passages(items, job.sheet.passages, share, rng)
+    return _with_passages(job, list(zip(items, rows, strict=True)))
 
 
 def _with_passages(
