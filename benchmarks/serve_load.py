@@ -450,13 +450,15 @@ def soak(run: Path, texts: Sequence[str], minutes: float) -> dict[str, Any]:
     with Served("--name", f"run={run}") as server:
         peak, _ = asyncio.run(closed(server.port, request, 15, 16))
         points = []
+        statuses: Counter[int] = Counter()
         end = time.perf_counter() + 60 * minutes
         while (now := time.perf_counter()) < end:
             points.append((now / 60, server.memory_mb()))
-            asyncio.run(offered(server.port, request, peak / 5, 10))
+            answers = asyncio.run(offered(server.port, request, peak / 5, 10))
+            statuses.update(status for status, _, _ in answers)
         half = points[len(points) // 2 :]
     return {
-        "minutes": minutes, "requests_s": round(peak / 5, 1),
+        "minutes": minutes, "requests_s": round(peak / 5, 1), "statuses": dict(statuses),
         "mb": [round(points[0][1], 1), round(points[-1][1], 1)],
         "mb_per_minute": round(float(np.polyfit(*np.transpose(points), 1)[0]), 3),
         "mb_per_minute_second_half": round(float(np.polyfit(*np.transpose(half), 1)[0]), 3),

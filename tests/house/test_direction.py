@@ -257,7 +257,6 @@ BY_THEMSELVES = ("arms/", "cli/", "methods/", "tasks/", "arms/memory_estimate.py
 SMALL = {
     "metrics/manual_grades.py": "figures know nothing of the folders that grades are kept in",
     "planning/training_time.py": "stands before the probe that runs the loop, which it starts",
-    "serve/word_offsets.py": "offsets are counted without a server",
 }
 
 

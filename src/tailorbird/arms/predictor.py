@@ -3,6 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -94,6 +95,8 @@ class OutputSource(ABC):
     """What gives the probabilities, or values, of a `HeadPredictor`."""
 
     learns = False
+    parallel = False
+    """Whether several threads may ask at once."""
 
     @abstractmethod
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
@@ -129,6 +132,7 @@ class HeadPredictor(Predictor):
         self.name, self.target, self.source = name, target, source
         self.labels = list(labels)
         self._lock = threading.RLock()
+        self._asking: AbstractContextManager[Any] = nullcontext() if source.parallel else self._lock
 
     @property
     def spec(self) -> PredictorSpec:
@@ -145,13 +149,13 @@ class HeadPredictor(Predictor):
         if not texts:
             return np.empty((0, len(self.labels)), dtype=np.float32)
         check_texts(texts, self.target, self.name)
-        with self._lock:
+        with self._asking:
             return self.source.probabilities(texts, title)
 
     def predict(self, inputs: Sequence[Text], title: str = "") -> list[Any]:
         """Return one `Prediction`, `LabelSet`, `Value` or `Tagged` per text, or pair of texts."""
         task = head_task(self.target.task)
-        with self._lock:
+        with self._asking:
             outputs = task.by_text(self.probabilities(inputs, title), list(map(words_of, inputs)))
             near = self.source.near(inputs)
             target = replace(self.target, labels=tuple(self.labels))

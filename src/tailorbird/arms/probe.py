@@ -86,6 +86,8 @@ class ProbeFile:
 class ProbeSource(OutputSource):
     """The linear model, with what embeds texts for it."""
 
+    parallel = True
+
     def __init__(
         self, folder: RunFolder, config: Config, target: Target, few: bool = False
     ) -> None:

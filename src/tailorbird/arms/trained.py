@@ -8,6 +8,7 @@ alone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +138,8 @@ class BertSource(OutputSource):
 class TunedSource(OutputSource):
     """A trained model with a head, with what it reads texts with."""
 
+    parallel = True
+
     def __init__(self, folder: RunFolder, config: Config, target: Target) -> None:
         method = get_method(config.method.name)
         self.target = target
@@ -147,11 +150,14 @@ class TunedSource(OutputSource):
         self.tokenizer = base.tokenizer
         self.method = method
         self.model = method.load(base, folder.file(MODEL))
+        # A tokenizer that cuts a text is changed while it does.
+        self._encoding = Lock()
 
     def encode(self, texts: Sequence[Text]) -> Encoded:
         """Return the texts as the model reads them."""
         task = head_task(self.target.task)
-        return task.encode(texts, self.tokenizer, self.model, self.limit, self.target)
+        with self._encoding:
+            return task.encode(texts, self.tokenizer, self.model, self.limit, self.target)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
         """See `OutputSource.probabilities`."""

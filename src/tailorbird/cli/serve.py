@@ -64,14 +64,14 @@ def serve(
     accepted_keys, bound = server.open_keys(effective), server.listen(effective)
     catalogue = Catalogue(effective, Metrics(), trust=trust_remote_code)
     if runs or store or model or name:
-        server.fill(
+        server.open_places(
             catalogue,
-            server.named(runs or [], name or []),
-            server.named(store or []),
-            server.named(model or []),
+            server.name_places(runs or [], name or []),
+            server.name_places(store or []),
+            server.name_places(model or []),
         )
     else:
-        server.fill_example(catalogue)
+        server.open_example(catalogue)
     server.serve(catalogue, accepted_keys, bound)
 
 

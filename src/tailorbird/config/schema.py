@@ -246,7 +246,7 @@ class ServeConfig(Section):
     adapters: str | None = None
     """Folder whose runs may be loaded and unloaded while serving; default: none may."""
     batch_tokens: int | None = Field(None, ge=16)
-    """Tokens of a batch of texts, padding included; default: 4,096 on a CPU, else 16,384. A longer
+    """Tokens of a batch of texts, padding included; default: 1,024 on a CPU, else 16,384. A longer
     text runs alone."""
     queue_inputs: int = Field(1024, ge=1)
     """Texts that may wait for one model; more are refused with 429."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tailorbird.data.control_tokens import ControlTokens
 from tailorbird.data.sandbox import Span, run_template
@@ -70,6 +71,10 @@ class TemplateShape:
         return len(stripped), bool(last)
 
 
+_SHAPES: WeakKeyDictionary[Any, tuple[str, TemplateShape]] = WeakKeyDictionary()
+"""What each tokenizer's template does, with the state of the tokenizer when it was tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rendering:
     """A conversation as the template writes it, with stand-ins for control tokens in its words.
@@ -92,11 +97,20 @@ class Rendering:
 
 
 def try_template(tokenizer: Any) -> TemplateShape:
-    """Return what the tokenizer's template does.
+    """Return what the tokenizer's template does: tried once, and again when it is another.
 
     Raises:
         UserError: It ends answers with no token.
     """
+    state = repr((tokenizer.chat_template, tokenizer.special_tokens_map, len(tokenizer)))
+    before, shape = _SHAPES.get(tokenizer, ("", None))
+    if shape is None or before != state:
+        shape = _shape_of(tokenizer)
+        _SHAPES[tokenizer] = state, shape
+    return shape
+
+
+def _shape_of(tokenizer: Any) -> TemplateShape:
     end, after = tail(tokenizer)
     question = (Message("user", _PROMPT),)
     plain = render(tokenizer, question)

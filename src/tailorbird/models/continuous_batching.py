@@ -1,9 +1,9 @@
 """Answers written together that begin and end at different times: continuous batching.
 
-A row joins between two tokens: its prompt is read alone, and its keys and values are put beside
-those of the rows at work, padded on the left. It leaves as soon as it is done (Orca, Yu et al.,
-OSDI 2022, scheduling by iteration). Where `generate` batches prompts that are all there, this one
-serves those that come when they like.
+Rows join between two tokens: their prompts are read together, and their keys and values are put
+beside those of the rows at work, padded on the left. A row leaves as soon as it is done (Orca, Yu
+et al., OSDI 2022, scheduling by iteration). Where `generate` batches prompts that are all there,
+this one serves those that come when they like.
 """
 
 from collections.abc import Sequence
@@ -64,25 +64,27 @@ class Together:
         """Whether the model's memory of a text can be padded: keys and values of every token."""
         return not getattr(self._inner, "_is_stateful", False)
 
-    def join(self, row: AnswerRow, sampling: Sampling) -> None:
-        """Read a row's prompt, write its first token, and take it among the others."""
+    def join(self, *pairs: tuple[AnswerRow, Sampling]) -> None:
+        """Read rows' prompts, write their first tokens, and take them among the others."""
         import torch
         from transformers import DynamicCache
 
-        pad = int(row.ending.tokenizer.pad_token_id or 0)
-        inputs = left_padded(self._model, [row.ids], pad, self._device)
+        rows = [row for row, _ in pairs]
+        pad = int(rows[0].ending.tokenizer.pad_token_id or 0)
+        inputs = left_padded(self._model, [row.ids for row in rows], pad, self._device)
         cache, mask = DynamicCache(), inputs["attention_mask"]
+        places = (mask.cumsum(dim=1) - 1).clamp(min=0)
         with torch.no_grad(), self._device.autocast():
             scores = self._inner(
-                **inputs, past_key_values=cache, use_cache=True, logits_to_keep=1
+                **inputs, position_ids=places, past_key_values=cache, use_cache=True,
+                logits_to_keep=1,
             ).logits[:, -1].float()  # fmt: skip
-        shape = warpers(sampling, self._device) if sampling.temperature > 0 else []
-        self._take([row], [shape], row.prompt[None], scores)
-        if row.done:
-            return
+        shapes = [warpers(s, self._device) if s.temperature > 0 else [] for _, s in pairs]
+        self._take(rows, shapes, None, scores)
         self._put_beside(cache, mask)
-        self.rows.append(row)
-        self._warpers.append(shape)
+        self.rows += rows
+        self._warpers += shapes
+        self._leave()
 
     def step(self) -> None:
         """Write one token of every row; those that are done leave."""

@@ -79,25 +79,25 @@ def catalogue_of(request: Request) -> Catalogue:
     return catalogue
 
 
-async def unless_gone(request: Request, work: Awaitable[Outcome]) -> Outcome:
+async def unless_disconnected(request: Request, work: Awaitable[Outcome]) -> Outcome:
     """Return what `work` does, unless the client leaves first: then it is cancelled.
 
     The body must have been read.
     """
     task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    departure = asyncio.ensure_future(_disconnect(request))
     try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, departure}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise RequestFault(499, "the client left", code="client_left")
         return task.result()
     finally:
-        for one in (task, leaving):
+        for one in (task, departure):
             one.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
+        await asyncio.gather(task, departure, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -143,14 +143,14 @@ def _fields(request: Request) -> set[str]:
     """Return the names of all fields that the route's bodies have."""
     field = getattr(request.scope.get("route"), "body_field", None)
     names: set[str] = set()
-    waiting = [getattr(getattr(field, "field_info", None), "annotation", None)]
-    while waiting:
-        kind = waiting.pop()
-        waiting += getattr(kind, "__args__", ())
+    types = [getattr(getattr(field, "field_info", None), "annotation", None)]
+    while types:
+        kind = types.pop()
+        types += getattr(kind, "__args__", ())
         fields = getattr(kind, "model_fields", None)
         if isinstance(fields, dict) and not names.issuperset(fields):
             names |= set(fields)
-            waiting += [info.annotation for info in fields.values()]
+            types += [info.annotation for info in fields.values()]
     return names
 
 

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from tailorbird.config import Config
 from tailorbird.errors import UserError
 from tailorbird.models.continuous_batching import Together
+from tailorbird.processes import choose_threads
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.batch_queue import Lane, Room
+from tailorbird.serve.batch_queue import BatchQueue, QueueLimits
 from tailorbird.serve.error_responses import no_model, refuse
-from tailorbird.serve.generation_queue import ChatLane
-from tailorbird.serve.knowledge_base import Asking, ServedStore
+from tailorbird.serve.generation_queue import GenerationQueue
+from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
 from tailorbird.serve.metrics import Metrics
 from tailorbird.serve.models import (
     AnyModel,
@@ -28,7 +29,7 @@ from tailorbird.serve.models import (
 from tailorbird.serve.shared_weights import SharedWeights
 
 Kind = TypeVar("Kind")
-_BATCH_TOKENS = {"cpu": 4096}
+_BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_GPU = 16_384
 _RETIRE_SECONDS = 10.0
 _ASKS = 4
@@ -42,7 +43,7 @@ class Entry:
     Attributes:
         name: The name.
         model: What answers.
-        lane: Where its texts wait.
+        queue: Where its texts wait.
         chats: Where answers that it writes wait.
         asks: Where a knowledge base's questions wait.
         vectors: Where texts wait that a knowledge base's own model embeds.
@@ -54,25 +55,20 @@ class Entry:
 
     name: str
     model: AnyModel | ServedStore
-    lane: Lane | None = None
-    chats: ChatLane | None = None
-    asks: tuple[Lane, ...] = ()
-    vectors: Lane | None = None
-    searches: Lane | None = None
-    ranks: Lane | None = None
-    near: Lane | None = None
+    queue: BatchQueue | None = None
+    chats: GenerationQueue | None = None
+    asks: BatchQueue | None = None
+    vectors: BatchQueue | None = None
+    searches: BatchQueue | None = None
+    ranks: BatchQueue | None = None
+    near: BatchQueue | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
-    def lanes(self) -> list[Lane | ChatLane]:
+    def queues(self) -> list[BatchQueue | GenerationQueue]:
         """All of its queues."""
-        single = (self.lane, self.chats, self.vectors, self.searches, self.ranks, self.near)
-        return [*self.asks, *(lane for lane in single if lane is not None)]
-
-    @property
-    def shortest(self) -> Lane:
-        """Where the fewest questions wait for a knowledge base."""
-        return min(self.asks, key=lambda lane: lane.waiting)
+        of_texts = (self.queue, self.vectors, self.searches, self.ranks, self.near, self.asks)
+        return [queue for queue in (self.chats, *of_texts) if queue is not None]
 
 
 class Catalogue:
@@ -135,10 +131,10 @@ class Catalogue:
         store = ServedStore(folder, self.config, self.weights)
         slow = self.limits.deadline_seconds
 
-        def ask(questions: Sequence[Asking]) -> list[Answer]:
+        def ask(questions: Sequence[StoreQuery]) -> list[Answer]:
             return [store.answer(question) for question in questions]
 
-        def search(questions: Sequence[Asking]) -> list[list[Passage]]:
+        def search(questions: Sequence[StoreQuery]) -> list[list[Passage]]:
             return [store.search(question) for question in questions]
 
         # Where a model writes, that many answers are written together.
@@ -146,22 +142,23 @@ class Catalogue:
         if store.writer is not None:
             many, chats = (
                 min(_ASKS, self.limits.chats),
-                self._chat_lane(f"{name}/write", store.writer),
+                self._generation_queue(f"{name}/write", store.writer),
             )
             store.write_by(chats)
 
         ranks = None
         if store.reranker is not None:
-            score = store.reranker.score_pairs
-            ranks = Lane(f"{name}/rerank", score, self._room(self._budget()), self.metrics)
+            ranks = self._model_queue(f"{name}/rerank", store.reranker.score_pairs)
         self.entries[name] = Entry(
             name,
             store,
             ranks=ranks,
             chats=chats,
-            asks=tuple(Lane(name, ask, self._room(1, slow), self.metrics) for _ in range(many)),
-            vectors=self._vector_lane(f"{name}/embed", store.vectors),
-            searches=Lane(f"{name}/search", search, self._room(1, slow), self.metrics),
+            asks=BatchQueue(name, ask, self._queue_limits(1, slow), self.metrics, many),
+            vectors=self._model_queue(f"{name}/embed", store.vectors.embed),
+            searches=BatchQueue(
+                f"{name}/search", search, self._queue_limits(1, slow), self.metrics
+            ),
         )
 
     def remove(self, name: str) -> None:
@@ -188,19 +185,18 @@ class Catalogue:
         """
         entry = Entry(name, model)
         if isinstance(model, HeadModel):
-            room = self._room(self._budget())
-            entry.lane = Lane(name, model.predict, room, self.metrics)
+            entry.queue = self._model_queue(name, model.predict, parallel=model.parallel)
             if model.near is not None:
-                entry.near = Lane(f"{name}/near", model.near, room, self.metrics)
+                entry.near = self._model_queue(f"{name}/near", model.near, parallel=False)
         elif isinstance(model, VectorModel):
-            entry.lane = self._vector_lane(name, model)
+            entry.queue = self._model_queue(name, model.embed)
         elif model.answering is not None:
-            entry.chats = self._chat_lane(name, model)
+            entry.chats = self._generation_queue(name, model)
         before, self.entries[name] = self.entries.get(name), entry
         if before is not None:
             _retire(before)
 
-    def _chat_lane(self, name: str, writer: Any) -> ChatLane:
+    def _generation_queue(self, name: str, writer: Any) -> GenerationQueue:
         a = writer.answering
         if not Together(a.model, a.device).possible:
             raise UserError(
@@ -208,23 +204,24 @@ class Catalogue:
                 "be written together",
                 "serve another model",
             )
-        return ChatLane(name, a.model, a.tokenizer, a.device, self.limits, self.metrics)
+        return GenerationQueue(name, a.model, a.tokenizer, a.device, self.limits, self.metrics)
 
-    def _vector_lane(self, name: str, model: VectorModel) -> Lane:
-        return Lane(name, model.embed, self._room(self._budget()), self.metrics)
-
-    def _budget(self) -> int:
+    def _model_queue(
+        self, name: str, compute: Callable[[Any], Any], *, parallel: bool = True
+    ) -> BatchQueue:
+        """Return a queue before a model; one that takes several threads has every core's."""
         from tailorbird.models.device import choose
 
-        limit = self.limits.batch_tokens
         kind = choose(self.config.model.device, self.config.model.precision).kind
-        return limit or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
+        tokens = self.limits.batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
+        limits = self._queue_limits(tokens, self.limits.stall_seconds)
+        workers = choose_threads().count if parallel and kind == "cpu" else 1
+        return BatchQueue(name, compute, limits, self.metrics, workers, own_threads=workers > 1)
 
-    def _room(self, budget: int, stall: float | None = None) -> Room:
-        limits = self.limits
-        return Room(limits.queue_inputs, limits.queue_tokens, budget, stall or limits.stall_seconds)
+    def _queue_limits(self, tokens: int, stall: float) -> QueueLimits:
+        return QueueLimits(self.limits.queue_inputs, self.limits.queue_tokens, tokens, stall)
 
-    # --- asking -------------------------------------------------------------------------------
+    # --- asking ------------------------------------------------------------------------------
 
     def pick(
         self, name: str | None, view: Callable[[Entry], Kind | None], what: str
@@ -240,10 +237,10 @@ class Catalogue:
             RequestFault: There is none (404), or it is of another kind (400).
         """
         if name is None:
-            fitting = [(e, m) for e in self.entries.values() if (m := view(e)) is not None]
-            if len(fitting) == 1:
-                return fitting[0]
-            names = ", ".join(e.name for e, _ in fitting) or "there is none"
+            matches = [(e, m) for e in self.entries.values() if (m := view(e)) is not None]
+            if len(matches) == 1:
+                return matches[0]
+            names = ", ".join(e.name for e, _ in matches) or "there is none"
             raise refuse(f"name a model {what}: {names}", "model", "model_needed")
         entry = self.entries.get(name)
         if entry is None:
@@ -257,33 +254,33 @@ class Catalogue:
 
     def watch(self) -> None:
         """Replace workers that ended or stalled."""
-        for lane in self._lanes():
-            lane.watch()
+        for queue in self._queues():
+            queue.watch()
 
     @property
     def healthy(self) -> bool:
         """Whether all workers work."""
-        return all(lane.healthy for lane in self._lanes())
+        return all(queue.healthy for queue in self._queues())
 
     @property
     def waiting(self) -> int:
         """How much waits or is computed."""
-        return sum(lane.waiting for lane in self._lanes())
+        return sum(queue.waiting for queue in self._queues())
 
     def close(self) -> None:
         """Take nothing more."""
         self.closing = True
-        for lane in self._lanes():
-            lane.close()
+        for queue in self._queues():
+            queue.close()
 
-    def _lanes(self) -> list[Any]:
-        return [lane for entry in list(self.entries.values()) for lane in entry.lanes]
+    def _queues(self) -> list[Any]:
+        return [queue for entry in list(self.entries.values()) for queue in entry.queues]
 
 
 def _retire(entry: Entry) -> None:
     """Let an entry take what is on its way to it, and then nothing more."""
-    for lane in entry.lanes:
-        end = threading.Timer(_RETIRE_SECONDS, lane.close)
+    for queue in entry.queues:
+        end = threading.Timer(_RETIRE_SECONDS, queue.close)
         end.daemon = True
         end.start()
 
@@ -303,12 +300,12 @@ def store_of(entry: Entry) -> ServedStore | None:
     return entry.model if isinstance(entry.model, ServedStore) else None
 
 
-def vectors_of(entry: Entry) -> tuple[VectorModel, Lane] | None:
+def vectors_of(entry: Entry) -> tuple[VectorModel, BatchQueue] | None:
     """Return what embeds of an entry, and where its texts wait."""
     if isinstance(entry.model, ServedStore):
         assert entry.vectors is not None
         return entry.model.vectors, entry.vectors
     if isinstance(entry.model, VectorModel):
-        assert entry.lane is not None
-        return entry.model, entry.lane
+        assert entry.queue is not None
+        return entry.model, entry.queue
     return None

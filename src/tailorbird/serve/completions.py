@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import TokenOdds
-from tailorbird.serve.app import event, unless_gone
+from tailorbird.serve.app import event, unless_disconnected
 from tailorbird.serve.catalogue import Catalogue, Entry
 from tailorbird.serve.error_responses import RequestFault, of_user_error
 from tailorbird.serve.generation_queue import AnswerState
@@ -77,7 +77,7 @@ class AnswerBatch:
         sampling: Sampling, form: AnswerForm,
     ) -> None:  # fmt: skip
         assert entry.chats is not None
-        self.body, self.lane, self.prompts = body, entry.chats, prompts
+        self.body, self.queue, self.prompts = body, entry.chats, prompts
         self.form = form
         self.seconds = catalogue.limits.deadline_seconds
         many = range(body.n or 1)
@@ -94,9 +94,9 @@ class AnswerBatch:
             return await begin_stream(self.body, self._pieces(), total, self.form)
         top, seconds = self.body.top, self.seconds
         whole = asyncio.gather(
-            *(self.lane.whole(prompt, sampling, seconds, top) for prompt, sampling in self.work)
+            *(self.queue.whole(prompt, sampling, seconds, top) for prompt, sampling in self.work)
         )
-        return respond_whole(self.body, self.form, await unless_gone(request, whole), total)
+        return respond_whole(self.body, self.form, await unless_disconnected(request, whole), total)
 
     async def _pieces(self) -> AsyncGenerator[tuple[int, AnswerState], None]:
         """Yield which answer grew and how it stands."""
@@ -104,7 +104,7 @@ class AnswerBatch:
 
         async def follow(index: int) -> None:
             prompt, sampling = self.work[index]
-            stream = self.lane.write(prompt, sampling, self.seconds, self.body.top)
+            stream = self.queue.write(prompt, sampling, self.seconds, self.body.top)
             try:
                 async with aclosing(stream) as pieces:
                     async for piece in pieces:
@@ -114,12 +114,12 @@ class AnswerBatch:
 
         tasks = [asyncio.create_task(follow(i)) for i in range(len(self.work))]
         try:
-            left = len(tasks)
-            while left:
+            rest = len(tasks)
+            while rest:
                 index, piece = await queue.get()
                 if isinstance(piece, BaseException):
                     raise piece
-                left -= piece.done
+                rest -= piece.done
                 yield index, piece
         finally:
             for task in tasks:
@@ -206,7 +206,9 @@ def stream_of(
     """Return a stream of events, as OpenAI's clients read it."""
     lines = _lines(body, pieces, prompt_tokens, form, annotations)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_kept_alive(lines), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(
+        _with_keep_alive(lines), headers=headers, media_type="text/event-stream"
+    )
 
 
 async def one_piece(answer: AnswerState) -> AsyncGenerator[tuple[int, AnswerState], None]:
@@ -220,7 +222,7 @@ async def _lines(
 ) -> AsyncGenerator[str, None]:  # fmt: skip
     head = _head(body, form, chunk=True)
     lengths: dict[int, int] = {}
-    noted: dict[int, int] = {}
+    odds_counts: dict[int, int] = {}
     counts: dict[int, int] = {}
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
 
@@ -240,10 +242,10 @@ async def _lines(
                 yield choice(index, "", role="assistant")
             start = lengths.setdefault(index, 0)
             counts[index] = piece.tokens
-            fresh = piece.odds[noted.get(index, 0) :]
+            fresh = piece.odds[odds_counts.get(index, 0) :]
             if len(piece.text) > start:
                 yield choice(index, piece.text[start:], odds=form.odds(fresh, body.top, start))
-                lengths[index], noted[index], fresh = len(piece.text), len(piece.odds), ()
+                lengths[index], odds_counts[index], fresh = len(piece.text), len(piece.odds), ()
             if piece.done:
                 notes = {"annotations": list(annotations)} if annotations else {}
                 odds = form.odds(fresh, body.top, start) if fresh else None
@@ -259,21 +261,21 @@ async def _lines(
     yield event("[DONE]")
 
 
-async def _kept_alive(lines: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+async def _with_keep_alive(lines: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
     """Yield the lines, and a comment now and then while there are none."""
-    waiting = asyncio.ensure_future(anext(lines, None))
+    line_task = asyncio.ensure_future(anext(lines, None))
     try:
         while True:
-            done, _ = await asyncio.wait({waiting}, timeout=_KEEP_ALIVE_SECONDS)
+            done, _ = await asyncio.wait({line_task}, timeout=_KEEP_ALIVE_SECONDS)
             if not done:
                 yield ": keep-alive\n\n"
                 continue
-            line = waiting.result()
+            line = line_task.result()
             if line is None:
                 return
             yield line
-            waiting = asyncio.ensure_future(anext(lines, None))
+            line_task = asyncio.ensure_future(anext(lines, None))
     finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        line_task.cancel()
+        await asyncio.gather(line_task, return_exceptions=True)
         await lines.aclose()

@@ -6,7 +6,6 @@ takes nothing with them: their row is let go before the next token.
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -20,15 +19,23 @@ from tailorbird import log
 from tailorbird.models.continuous_batching import Together, make_row
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import AnswerRow, TokenOdds
-from tailorbird.serve.batch_queue import explain_failure
+from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault
 from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.supervised_queue import (
+    Fail,
+    QueueWorker,
+    StepThreads,
+    SupervisedQueue,
+    use_threads,
+)
 
-_MOST_RESTARTS = 3
 _FIRST_SECONDS = 2.0
 _SMOOTHING = 0.2
 # Tokens of a prompt that any machine reads in a second.
 _SLOWEST_PROMPT = 50.0
+_PROMPT_TOKENS = 1024
+"""Tokens of prompts that are read together, padding included, while answers at work wait."""
 
 
 @dataclass(eq=False)
@@ -51,14 +58,21 @@ class AnswerState:
 
 
 @dataclass(eq=False)
-class Chat:
-    """One answer that waits or is written."""
+class QueuedAnswer:
+    """One answer that waits or is written.
+
+    Attributes:
+        loop: Where somebody waits for it.
+        pieces: How far it is, each time that it has grown.
+        count: Tokens that are among them.
+    """
 
     row: AnswerRow
     sampling: Sampling
-    tell: Callable[[AnswerState | BaseException], None]
+    loop: asyncio.AbstractEventLoop
+    pieces: "asyncio.Queue[AnswerState | BaseException]" = field(default_factory=asyncio.Queue)
     arrival: float = field(default_factory=time.monotonic)
-    begun: bool = False
+    count: int = 0
 
 
 def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
@@ -68,7 +82,7 @@ def _snapshot(row: AnswerRow, done: bool = False) -> AnswerState:
     return AnswerState(text, len(row.tokens), row.ended, done, odds)
 
 
-class ChatLane:
+class GenerationQueue(SupervisedQueue):
     """What waits for one writing model, and the thread that writes.
 
     Args:
@@ -83,17 +97,11 @@ class ChatLane:
     def __init__(
         self, name: str, model: Any, tokenizer: Any, device: Any, limits: Any, metrics: Metrics
     ) -> None:
-        self.name, self._limits, self._metrics = name, limits, metrics
+        super().__init__(name, metrics)
+        self._limits = limits
         self._model, self._tokenizer, self._device = model, tokenizer, device
-        self._changed = threading.Condition()
-        self._queue: deque[Chat] = deque()
-        self._rows: list[Chat] = []
-        self._beat = time.monotonic()
-        self._busy = False
-        self._generation = self._restarts = 0
-        self._closing = False
+        self._queue: deque[QueuedAnswer] = deque()
         self._seconds, self._step = _FIRST_SECONDS, 0.0
-        self.healthy = True
         self._start()
 
     async def write(
@@ -113,23 +121,16 @@ class ChatLane:
             UserError: The prompt leaves no room for an answer.
         """
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[AnswerState | BaseException] = asyncio.Queue()
-
-        def tell(piece: AnswerState | BaseException) -> None:
-            with contextlib.suppress(RuntimeError):  # the server ended meanwhile
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
         row = make_row(self._model, self._tokenizer, prompt, sampling)
         row.top = top
-        row.on_token = lambda: tell(_snapshot(row))
-        chat = Chat(row, sampling, tell)
+        chat = QueuedAnswer(row, sampling, loop)
         self._admit(chat)
         end = loop.time() + seconds
         try:
             while True:
                 try:
                     async with asyncio.timeout_at(end):
-                        piece = await pieces.get()
+                        piece = await chat.pieces.get()
                 except TimeoutError:
                     if not row.tokens:
                         why = f"no answer within {seconds:g} s"
@@ -165,28 +166,20 @@ class ChatLane:
             while (piece := loop.run(following())) is not None:
                 yield piece
 
-    def _admit(self, chat: Chat) -> None:
+    def _admit(self, chat: QueuedAnswer) -> None:
         limits = self._limits
         with self._changed:
-            if self._closing or self._restarts > _MOST_RESTARTS:
-                self._metrics.reject(self.name, "closing" if self._closing else "dead")
-                raise RequestFault(
-                    503, "the server is ending" if self._closing else "the model's worker failed",
-                    code="unavailable", retry_seconds=self._seconds,
-                )  # fmt: skip
+            self._check_open(self._seconds)
             tokens = sum(len(c.row.prompt) + c.row.limit for c in self._queue)
             own = len(chat.row.prompt) + chat.row.limit
             full = len(self._queue) >= limits.queue_inputs
             if full or (self._queue and tokens + own > limits.queue_tokens):
-                self._metrics.reject(self.name, "full")
-                wait = self._seconds * (1 + len(self._queue) / limits.chats)
-                why = "too much waits for this model"
-                raise RequestFault(429, why, code="overloaded", retry_seconds=wait)
+                raise self._overloaded(self._seconds * (1 + len(self._queue) / limits.chats))
             self._queue.append(chat)
             self._metrics.waiting(self.name, len(self._queue))
             self._changed.notify()
 
-    def _withdraw(self, chat: Chat) -> None:
+    def _withdraw(self, chat: QueuedAnswer) -> None:
         chat.row.abandoned = True
         with self._changed:
             if chat in self._queue:
@@ -195,104 +188,119 @@ class ChatLane:
 
     # --- the worker ---------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._generation += 1
-        self._beat = time.monotonic()
-        self._thread = threading.Thread(
-            target=self._work, args=(self._generation,), name=f"chat-{self.name}", daemon=True
-        )
-        self._thread.start()
-
-    def _work(self, generation: int) -> None:
+    def _work(self, worker: QueueWorker) -> None:
         together = Together(self._model, self._device)
+        most = choose_threads().count
+        threads = StepThreads(most if self._device.kind == "cpu" else 1)
         while True:
-            joining = self._next(generation)
-            if generation != self._generation or (joining is None and not self._rows):
+            joining, began = self._next(worker), time.monotonic()
+            if worker.replaced or not worker.batch:
                 return
-            if joining is not None:
-                self._try([joining], partial(together.join, joining.row, joining.sampling))
-            elif self._try(self._rows, together.step):
-                self._step += _SMOOTHING * (time.monotonic() - self._beat - self._step)
+            if joining:
+                use_threads(most)
+                self._join(together, joining)
             else:
-                together = Together(self._model, self._device)
-            with self._changed:  # a new worker has rows of its own
-                if generation != self._generation:
+                use_threads(count := threads.choose())
+                if self._try(worker.batch, together.step):
+                    seconds = time.monotonic() - began
+                    threads.note(count, seconds)
+                    self._step += _SMOOTHING * (seconds - self._step)
+                else:
+                    together = Together(self._model, self._device)
+            with self._changed:
+                if worker.replaced:
                     return
-                self._settle()
+                self._settle(worker)
 
-    def _next(self, generation: int) -> Chat | None:
-        """Return an answer that begins now; None: those at work go on."""
+    def _next(self, worker: QueueWorker) -> list[QueuedAnswer]:
+        """Return answers that begin now; none: those at work go on."""
         with self._changed:
-            self._beat, self._busy = time.monotonic(), bool(self._rows)
-            while not (self._queue or self._rows or self._closing):
-                if generation != self._generation:
-                    return None
+            while not (self._queue or worker.batch or self._closing or worker.replaced):
+                worker.beat = None
                 self._changed.wait()
-            self._beat, self._busy = time.monotonic(), True
-            if not self._queue or len(self._rows) >= self._limits.chats:
-                return None
-            if generation != self._generation:
-                return None
-            chat = self._queue.popleft()
+            worker.beat = time.monotonic()
+            if not self._queue or worker.replaced:
+                return []
+            joining: list[QueuedAnswer] = []
+            longest = 0
+            while self._queue and len(worker.batch) + len(joining) < self._limits.chats:
+                longest = max(longest, len(self._queue[0].row.prompt))
+                if joining and (len(joining) + 1) * longest > _PROMPT_TOKENS:
+                    break
+                joining.append(self._queue.popleft())
             self._metrics.waiting(self.name, len(self._queue))
-            self._rows.append(chat)
-            # A long prompt is one step: it shows no sign of life meanwhile.
-            self._beat += len(chat.row.prompt) / _SLOWEST_PROMPT
-            return chat
+            worker.batch += joining
+            # Prompts are one step: they show no sign of life meanwhile.
+            worker.beat += sum(len(chat.row.prompt) for chat in joining) / _SLOWEST_PROMPT
+            return joining
 
-    def _try(self, chats: list[Chat], compute: Callable[[], None]) -> bool:
+    def _join(self, together: Together, joining: list[QueuedAnswer]) -> None:
+        """Let answers begin together; where that fails one by one, so that only the faulty do."""
+        pairs = [(chat.row, chat.sampling) for chat in joining]
+        if len(joining) > 1:
+            try:
+                together.join(*pairs)
+            except Exception:
+                log.warn(f"{self.name}: answers did not begin together, and begin one by one")
+            else:
+                return
+        for chat, pair in zip(joining, pairs, strict=True):
+            self._try([chat], partial(together.join, pair))
+
+    def _try(self, chats: list[QueuedAnswer], compute: Callable[[], None]) -> bool:
         try:
             compute()
         except BaseException as error:
-            fault = explain_failure(error, self.name)
-            for chat in list(chats):
+            fault = self._explain(error)
+            for chat in chats:
                 chat.row.abandoned = True
-                chat.tell(fault)
+            _tell([(chat, fault) for chat in chats])
             return False
         return True
 
-    def _settle(self) -> None:
-        """Tell those whose answers are done, and let go of all that are."""
-        for chat in self._rows:
+    def _settle(self, worker: QueueWorker) -> None:
+        """Tell how far the answers are, and let go of all that are done."""
+        pieces: list[tuple[QueuedAnswer, AnswerState | BaseException]] = []
+        for chat in worker.batch:
             row = chat.row
-            if row.tokens and not chat.begun:
-                chat.begun = True
+            if row.abandoned or len(row.tokens) == chat.count:
+                continue
+            if not chat.count:
                 self._metrics.first_token(self.name, time.monotonic() - chat.arrival)
-            if row.done and not row.abandoned:
+            chat.count = len(row.tokens)
+            pieces.append((chat, _snapshot(row, row.done)))
+            if row.done:
                 self.healthy, self._restarts = True, 0
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
-                self._metrics.tokens(self.name, len(row.tokens))
-                chat.tell(_snapshot(row, done=True))
-        self._rows = [chat for chat in self._rows if not chat.row.done]
+                self._metrics.tokens(self.name, chat.count)
+        _tell(pieces)
+        worker.batch = [chat for chat in worker.batch if not chat.row.done]
 
     # --- what watches it ----------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Replace a worker that ended or stalled; what it wrote fails, what waits does not."""
-        with self._changed:
-            allowed = max(self._limits.stall_seconds, 10 * self._step)
-            stalled = self._busy and time.monotonic() - self._beat > allowed
-            dead = not self._thread.is_alive() and not self._closing
-            if not (stalled or dead) or self._restarts > _MOST_RESTARTS:
-                return
-            lost, self._rows = self._rows, []
-            self._restarts += 1
-            self.healthy, self._busy = False, False
-            self._start()
-        log.warn(f"the worker of {self.name} {'stalled' if stalled else 'ended'}: a new one began")
-        for chat in lost:
+    def _longest_step(self, worker: QueueWorker) -> float:
+        return max(float(self._limits.stall_seconds), 10 * self._step)
+
+    def _failures(self, worker: QueueWorker) -> list[Fail]:
+        for chat in worker.batch:
             chat.row.abandoned = True
-            why = "the model's worker stalled"
-            chat.tell(RequestFault(503, why, code="worker", retry_seconds=1))
+        batch: list[QueuedAnswer] = worker.batch
+        return [lambda fault: _tell([(chat, fault) for chat in batch])]
 
     @property
     def waiting(self) -> int:
         """How many answers wait or are written."""
-        return len(self._queue) + len(self._rows)
+        return len(self._queue) + self._computed
 
-    def close(self) -> None:
-        """Take nothing more; what was begun is written to its end."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+
+def _tell(pieces: Sequence[tuple[QueuedAnswer, AnswerState | BaseException]]) -> None:
+    """Hand pieces to those who wait for them: once per event loop, which wakes for all of them."""
+
+    def put(own: Sequence[tuple[QueuedAnswer, AnswerState | BaseException]]) -> None:
+        for chat, piece in own:
+            chat.pieces.put_nowait(piece)
+
+    for loop in {chat.loop for chat, _ in pieces}:
+        with contextlib.suppress(RuntimeError):  # it ended meanwhile
+            loop.call_soon_threadsafe(put, [pair for pair in pieces if pair[0].loop is loop])

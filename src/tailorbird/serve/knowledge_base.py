@@ -11,7 +11,7 @@ from tailorbird.config import Config
 from tailorbird.errors import UserError
 from tailorbird.records import Answer, Message, Passage
 from tailorbird.serve.error_responses import RequestFault, refuse
-from tailorbird.serve.generation_queue import ChatLane
+from tailorbird.serve.generation_queue import GenerationQueue
 from tailorbird.serve.models import vector_model
 from tailorbird.serve.shared_weights import SharedWeights
 
@@ -20,7 +20,7 @@ _MOST_READS = 4
 
 
 @dataclass(frozen=True)
-class Asking:
+class StoreQuery:
     """A question on its way to a knowledge base.
 
     Attributes:
@@ -29,7 +29,7 @@ class Asking:
         k: Passages to retrieve.
         where: Condition on the documents' metadata.
         on_piece: Called with each piece as a model writes it.
-        left: Set when nobody waits for the answer any more.
+        withdrawal: Set when nobody waits for the answer any more.
     """
 
     question: str
@@ -37,21 +37,21 @@ class Asking:
     k: int | None = None
     where: str | None = None
     on_piece: Callable[[str], None] = lambda piece: None
-    left: threading.Event = field(default_factory=threading.Event)
+    withdrawal: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
-class LaneWriter:
-    """What writes answers from passages: they join the others that a lane writes.
+class QueuedWriter:
+    """What writes answers from passages: they join the others that a queue writes.
 
     Attributes:
         local: The model, and how it is asked.
-        lane: What writes.
+        queue: What writes.
         seconds: Time for an answer.
     """
 
     local: Any
-    lane: ChatLane
+    queue: GenerationQueue
     seconds: float
 
     @property
@@ -71,7 +71,7 @@ class LaneWriter:
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         """Yield the answer as it is written."""
         length, prompt = 0, self.local.encode(messages)
-        for piece in self.lane.stream(prompt, self.local.sampling, self.seconds):
+        for piece in self.queue.stream(prompt, self.local.sampling, self.seconds):
             yield piece.text[length:]
             length = len(piece.text)
 
@@ -108,12 +108,12 @@ class ServedStore:
         writer = self._answerer.writer
         return writer if isinstance(writer, LocalWriter) else None
 
-    def write_by(self, lane: ChatLane) -> None:
-        """Let a lane write the answers, so that those of several questions are written together."""
-        writer = LaneWriter(self.writer, lane, self.config.serve.deadline_seconds)
+    def write_by(self, queue: GenerationQueue) -> None:
+        """Let a queue write the answers: those of several questions are written together."""
+        writer = QueuedWriter(self.writer, queue, self.config.serve.deadline_seconds)
         self._answerer = replace(self._answerer, writer=writer)
 
-    def answer(self, asking: "Asking") -> Answer:
+    def answer(self, query: "StoreQuery") -> Answer:
         """Return the answer to a question.
 
         Raises:
@@ -123,31 +123,29 @@ class ServedStore:
 
         def write() -> Answer:
             nonlocal begun
-            stream: Any = self._answerer.stream(
-                asking.question, asking.history, asking.where, asking.k
-            )
+            stream: Any = self._answerer.stream(query.question, query.history, query.where, query.k)
             with closing(stream) as pieces:
                 for piece in pieces:
                     if isinstance(piece, Answer):
                         return piece
-                    asking.on_piece(piece)
+                    query.on_piece(piece)
                     begun = True
-                    if asking.left.is_set():
+                    if query.withdrawal.is_set():
                         break
             raise RequestFault(499, "the client left", code="client_left")
 
-        return self._steady(write, lambda: begun, asking)
+        return self._steady(write, lambda: begun, query)
 
-    def search(self, asking: "Asking") -> list[Passage]:
+    def search(self, query: "StoreQuery") -> list[Passage]:
         """Return the best passages, best first, numbered."""
 
         def read() -> list[Passage]:
-            return self._answerer.passages(asking.question, asking.where, asking.k)
+            return self._answerer.passages(query.question, query.where, query.k)
 
-        return self._steady(read, lambda: False, asking)
+        return self._steady(read, lambda: False, query)
 
     def _steady(
-        self, read: Callable[[], Outcome], begun: Callable[[], bool], asking: "Asking"
+        self, read: Callable[[], Outcome], begun: Callable[[], bool], query: "StoreQuery"
     ) -> Outcome:
         """Read again what was read while documents were replaced.
 
@@ -161,7 +159,7 @@ class ServedStore:
                 if begun() or self._moment() == before:
                     break
         except UserError as error:
-            if asking.where is None or not error.problem.startswith("--where"):
+            if query.where is None or not error.problem.startswith("--where"):
                 raise
             # What `tailor ask` says of a condition holds its words.
             why = "the condition cannot be read, or names what no document has"

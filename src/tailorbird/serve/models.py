@@ -37,6 +37,7 @@ class HeadModel:
         unlearn: Takes that back.
         near: Texts -> the labelled examples of its training that are nearest to each, where another
             arm of its comparison retrieves and this one does not.
+        parallel: Whether several threads may ask at once.
     """
 
     task: str
@@ -50,6 +51,7 @@ class HeadModel:
     learn: Callable[[str, str], None] | None = None
     unlearn: Callable[[str, str], None] | None = None
     near: Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None = None
+    parallel: bool = False
 
 
 @dataclass
@@ -152,6 +154,7 @@ def open_run(
         learn=(lambda text, label: loaded.add([text], [label])) if learns else None,
         unlearn=loaded.remove if learns else None,
         near=None if learns else _examples_beside(place, weights, trust=trust),
+        parallel=loaded.source.parallel,
     )
 
 

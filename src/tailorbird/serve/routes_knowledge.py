@@ -1,4 +1,4 @@
-"""Knowledge bases: asking with checked citations, searching, and documents that come and go."""
+"""Knowledge bases: questions with checked citations, searches, and documents that come and go."""
 
 import asyncio
 import re
@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 
 from tailorbird.errors import UserError
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.app import catalogue_of, event, unless_gone
+from tailorbird.serve.app import catalogue_of, event, unless_disconnected
 from tailorbird.serve.catalogue import Entry, store_of
 from tailorbird.serve.completions import AnswerForm, one_piece, respond_whole, stream_of
 from tailorbird.serve.error_responses import RequestFault, of_user_error, refuse
 from tailorbird.serve.generation_queue import AnswerState
-from tailorbird.serve.knowledge_base import Asking, ServedStore
+from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
 from tailorbird.serve.request_bodies import Body, ChatBody, Name, Words
 
 router = APIRouter()
@@ -105,7 +105,7 @@ class SearchBody(Body):
         return " and ".join(f"({part})" for part in parts) or None
 
 
-# --- asking -----------------------------------------------------------------------------------
+# --- asking ----------------------------------------------------------------------------------
 
 
 @router.post("/v1/ask")
@@ -121,21 +121,22 @@ async def ask(body: AskBody, request: Request) -> Response:
         events = _ask_events(entry, body, history, catalogue.limits.deadline_seconds)
         first = await anext(events)
         return StreamingResponse(_after(first, events), media_type="text/event-stream")
-    asking = Asking(body.question, history, body.k, body.where)
-    answer = await unless_gone(request, _answer(entry, asking, request))
+    query = StoreQuery(body.question, history, body.k, body.where)
+    answer = await unless_disconnected(request, _answer(entry, query, request))
     return JSONResponse(shown_answer(answer, entry.name))
 
 
-async def _answer(entry: Entry, asking: Asking, request: Request) -> Answer:
+async def _answer(entry: Entry, query: StoreQuery, request: Request) -> Answer:
     catalogue = catalogue_of(request)
-    if not asking.question.strip():
+    if not query.question.strip():
         raise refuse("the question is empty", "question", "empty")
-    length = _length(entry, asking.question)
+    length = _length(entry, query.question)
+    assert entry.asks is not None
     answer: Answer
     try:
-        (answer,) = await entry.shortest.run([asking], [length], catalogue.limits.deadline_seconds)
+        (answer,) = await entry.asks.run([query], [length], catalogue.limits.deadline_seconds)
     finally:
-        asking.left.set()
+        query.withdrawal.set()
     return answer
 
 
@@ -156,9 +157,10 @@ async def _ask_events(
 
     if not body.question.strip():
         raise refuse("the question is empty", "question", "empty")
-    asking = Asking(body.question, history, body.k, body.where, on_piece)
+    query = StoreQuery(body.question, history, body.k, body.where, on_piece)
     length = _length(entry, body.question)
-    task = asyncio.ensure_future(entry.shortest.run([asking], [length], seconds))
+    assert entry.asks is not None
+    task = asyncio.ensure_future(entry.asks.run([query], [length], seconds))
     task.add_done_callback(lambda _: pieces.put_nowait(None))
     try:
         await asyncio.sleep(0)
@@ -176,7 +178,7 @@ async def _ask_events(
             yield event({"type": "answer", **shown_answer(answer, entry.name)})
         yield event("[DONE]")
     finally:
-        asking.left.set()
+        query.withdrawal.set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -239,7 +241,9 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
         raise refuse("a knowledge base takes turns of user and assistant only", "messages")
     words = [message.content for message in messages]
     history = tuple(zip(words[0:-1:2], words[1::2], strict=True))
-    answer = await unless_gone(request, _answer(entry, Asking(words[-1], history), request))
+    answer = await unless_disconnected(
+        request, _answer(entry, StoreQuery(words[-1], history), request)
+    )
     whole = AnswerState(answer.text, 0, ended=True, done=True)
     notes = annotations_of(answer, entry.name)
     if body.stream:
@@ -255,14 +259,14 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
     """Return the passages that fit a question best."""
     catalogue = catalogue_of(request)
     entry, _ = catalogue.pick(store, store_of, "that is a knowledge base")
-    query = body.query if isinstance(body.query, str) else body.query[0]
-    if not query.strip():
+    text = body.query if isinstance(body.query, str) else body.query[0]
+    if not text.strip():
         raise refuse("the question is empty", "query", "empty")
     assert entry.searches is not None
-    asking = Asking(query, k=body.max_num_results or 10, where=body.condition())
-    work = entry.searches.run([asking], [_length(entry, query)], catalogue.limits.deadline_seconds)
+    query = StoreQuery(text, k=body.max_num_results or 10, where=body.condition())
+    work = entry.searches.run([query], [_length(entry, text)], catalogue.limits.deadline_seconds)
     passages: Sequence[Passage]
-    (passages,) = await unless_gone(request, work)
+    (passages,) = await unless_disconnected(request, work)
     data = [
         {
             "file_id": p.source, "filename": p.title or p.source, "score": p.score,
@@ -271,7 +275,7 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
         }
         for p in passages
     ]  # fmt: skip
-    page = {"object": "vector_store.search_results.page", "search_query": [query], "data": data}
+    page = {"object": "vector_store.search_results.page", "search_query": [text], "data": data}
     return JSONResponse(page | {"has_more": False, "next_page": None})
 
 

@@ -1,5 +1,6 @@
 """What runs of labels and numbers answer: decisions, classify, predict, and which words count."""
 
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tailorbird.records import Neighbour
-from tailorbird.serve.app import catalogue_of, unless_gone
+from tailorbird.serve.app import catalogue_of, unless_disconnected
 from tailorbird.serve.catalogue import Entry, head_of
 from tailorbird.serve.completions import usage_of
 from tailorbird.serve.error_responses import refuse
@@ -25,9 +26,9 @@ from tailorbird.serve.request_bodies import (
     TokensBody,
 )
 from tailorbird.serve.routes_openai import measure
-from tailorbird.serve.word_offsets import entities_of, word_spans
 
 router = APIRouter()
+_WORD = re.compile(r"\S+")
 
 
 async def answers_of(
@@ -36,11 +37,11 @@ async def answers_of(
 ) -> tuple[list[Any], list[int]]:  # fmt: skip
     """Return what a model says of texts, and their lengths in tokens."""
     catalogue = catalogue_of(request)
-    assert entry.lane is not None
-    entry.lane.need_room(len(texts))
+    assert entry.queue is not None
+    entry.queue.check_capacity(len(texts))
     lengths = measure(texts, model, catalogue, param, cut)
     seconds = catalogue.limits.deadline_seconds
-    return await unless_gone(request, entry.lane.run(texts, lengths, seconds)), lengths
+    return await unless_disconnected(request, entry.queue.run(texts, lengths, seconds)), lengths
 
 
 def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") -> None:
@@ -245,7 +246,7 @@ async def _neighbours(
         return own
     seconds = catalogue_of(request).limits.deadline_seconds
     work = entry.near.run([text], [min(model.count(text), model.longest)], seconds)
-    (near,) = await unless_gone(request, work)
+    (near,) = await unless_disconnected(request, work)
     examples: Sequence[Neighbour] = near
     return examples
 
@@ -257,3 +258,47 @@ def _explained(label: str | None, model: HeadModel, answer: Any) -> str:
     if label not in model.labels:
         raise refuse("this is none of the run's labels", "label")
     return label
+
+
+# --- where words stand ------------------------------------------------------------------------
+
+
+def word_spans(text: str, most: int) -> list[tuple[int, int]]:
+    """Return the places of a text's words; of more than `most`, of groups of neighbours.
+
+    >>> word_spans("a big  dog", 8)
+    [(0, 1), (2, 5), (7, 10)]
+    >>> word_spans("a big  dog", 2)
+    [(0, 5), (7, 10)]
+    """
+    places = [match.span() for match in _WORD.finditer(text)]
+    size = max(1, -(-len(places) // most))
+    groups = [places[i : i + size] for i in range(0, len(places), size)]
+    return [(group[0][0], group[-1][1]) for group in groups]
+
+
+def entities_of(text: str, answer: Any) -> list[dict[str, Any]]:
+    """Return the entities that a run of word labels marks, as Hugging Face's pipeline shapes them.
+
+    Args:
+        text: As it was given; its words stand between white space.
+        answer: A `Tagged`. Where its labels mark no entities, every word is one of its own.
+    """
+    places = [match.span() for match in _WORD.finditer(text)]
+    rows: list[tuple[str, int, int]] = [
+        (str(e["type"]), int(e["first"]), int(e["last"])) for e in answer.entities
+    ]
+    marked = any(label == "O" or label[:2] in ("B-", "I-") for label in answer.labels)
+    if not rows and not marked:
+        rows = [(label, i, i) for i, label in enumerate(answer.labels)]
+    entities = []
+    for kind, first, last in rows:
+        start, end = places[first][0], places[last][1]
+        scores = answer.confidences[first : last + 1]
+        entities.append(
+            {
+                "entity_group": kind, "score": sum(scores) / len(scores), "word": text[start:end],
+                "start": start, "end": end,
+            }
+        )  # fmt: skip
+    return entities

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from tailorbird.models.generate import Sampling
 from tailorbird.records import Message
-from tailorbird.serve.app import catalogue_of, unless_gone
+from tailorbird.serve.app import catalogue_of, unless_disconnected
 from tailorbird.serve.catalogue import Catalogue, Entry, vectors_of, writer_of
 from tailorbird.serve.completions import (
     AnswerBatch,
@@ -167,7 +167,7 @@ async def _copied(
     if body.logprobs:
         raise refuse("this run looks its answers up: its tokens have no odds", "logprobs")
     assert model.copy is not None
-    text = await unless_gone(request, asyncio.to_thread(model.copy, messages))
+    text = await unless_disconnected(request, asyncio.to_thread(model.copy, messages))
     answer = AnswerState(text, 0, True, True)
     if body.stream:
         return stream_of(body, one_piece(answer), 0, AnswerForm(chat=True))
@@ -181,7 +181,7 @@ async def _copied(
 async def embed(body: EmbeddingBody, request: Request) -> Response:
     """Return the vectors of texts."""
     catalogue = catalogue_of(request)
-    entry, (model, lane) = catalogue.pick(body.model, vectors_of, "that embeds")
+    entry, (model, queue) = catalogue.pick(body.model, vectors_of, "that embeds")
     if body.dimensions not in (None, model.dimension):
         why = f"its vectors have {model.dimension} dimensions and are not cut"
         raise refuse(why, "dimensions")
@@ -194,11 +194,11 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
         else model.decode(_checked_ids(part, model.vocabulary, "input"))
         for part in items
     ]
-    lane.need_room(len(texts))
+    queue.check_capacity(len(texts))
     lengths = measure(texts, model, catalogue, "input")
     plain = [("", text) for text in texts]
     seconds = catalogue.limits.deadline_seconds
-    vectors = await unless_gone(request, lane.run(plain, lengths, seconds))
+    vectors = await unless_disconnected(request, queue.run(plain, lengths, seconds))
 
     def formatted(vector: np.ndarray) -> Any:
         if body.encoding_format == "base64":

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StrictBool, StrictInt
 from starlette.responses import JSONResponse, Response
 
-from tailorbird.serve.app import catalogue_of, unless_gone
+from tailorbird.serve.app import catalogue_of, unless_disconnected
 from tailorbird.serve.catalogue import Catalogue, Entry, head_of, store_of, vectors_of
 from tailorbird.serve.error_responses import refuse
 from tailorbird.serve.request_bodies import Body, Name, Words
@@ -89,25 +89,25 @@ def _ranker_of(catalogue: Catalogue) -> Callable[[Entry], Ranker | None]:
         if head is not None:
             if not (head.pairs and head.task == "regression" and len(head.labels) == 1):
                 return None
-            texts_lane = entry.lane
-            assert texts_lane is not None
+            texts_queue = entry.queue
+            assert texts_queue is not None
 
             async def by_head(pairs: Pairs, cut: bool) -> tuple[list[float], int]:
                 lengths = measure(pairs, head, catalogue, "documents", cut)
-                answers = await texts_lane.run(pairs, lengths, seconds)
+                answers = await texts_queue.run(pairs, lengths, seconds)
                 return [answer.values[head.labels[0]] for answer in answers], sum(lengths)
 
             return Ranker(by_head)
         if vectors is None:
             return None
-        model, lane = vectors
+        model, queue = vectors
 
         async def by_vectors(pairs: Pairs, cut: bool) -> tuple[list[float], int]:
             sides = [list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)]
             texts = [*sides[0], *sides[1]]
             lengths = measure(texts, model, catalogue, "documents", cut)
             purposes = ["query"] * len(sides[0]) + ["document"] * len(sides[1])
-            rows = await lane.run(list(zip(purposes, texts, strict=True)), lengths, seconds)
+            rows = await queue.run(list(zip(purposes, texts, strict=True)), lengths, seconds)
             of_query = dict(zip(sides[0], rows, strict=False))
             of_text = dict(zip(sides[1], rows[len(sides[0]) :], strict=True))
             return [float(np.dot(of_query[q], of_text[t])) for q, t in pairs], sum(lengths)
@@ -132,7 +132,7 @@ async def _scores(
     if not all(part.strip() for pair in pairs for part in pair):
         raise refuse("a text is empty", "documents", "empty")
     entry, ranker = catalogue.pick(name, _ranker_of(catalogue), "that scores pairs of texts")
-    scores, tokens = await unless_gone(request, ranker.score(pairs, cut))
+    scores, tokens = await unless_disconnected(request, ranker.score(pairs, cut))
     return entry.name, scores, tokens
 
 

@@ -21,11 +21,11 @@ from tailorbird.serve.catalogue import Catalogue
 from tailorbird.serve.middleware import LOOPBACK
 from tailorbird.version import __version__
 
-Named = tuple[str, str]
+NamedPlace = tuple[str, str]
 """What clients call it, and where it is."""
 
 
-def named(places: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
+def name_places(places: Iterable[str], names: Sequence[str] = ()) -> list[NamedPlace]:
     """Return what is served, each with a name: of a folder its last part, of an arm ``RUN/ARM``.
 
     Args:
@@ -35,14 +35,14 @@ def named(places: Iterable[str], names: Sequence[str] = ()) -> list[Named]:
     Raises:
         UserError: A name without a place.
     """
-    pairs: list[Named] = []
+    pairs: list[NamedPlace] = []
     for words in names:
         name, mark, place = words.partition("=")
         if not (name.strip() and mark and place.strip()):
             raise UserError(f"--name {words} names nothing", "write --name NAME=RUN")
         pairs.append((name.strip(), place.strip()))
-    served = {place for _, place in pairs}
-    return [*pairs, *((_name(place), place) for place in places if place not in served)]
+    rest = [place for place in places if place not in {place for _, place in pairs}]
+    return [*pairs, *((_name(place), place) for place in rest)]
 
 
 def _name(place: str) -> str:
@@ -53,34 +53,34 @@ def _name(place: str) -> str:
     return f"{path.parent.parent.name}/{path.name}" if path.parent.name == ARMS else path.name
 
 
-def fill(catalogue: Catalogue, runs: Iterable[Named], stores: Iterable[Named],
-         models: Iterable[Named]) -> None:  # fmt: skip
+def open_places(catalogue: Catalogue, runs: Iterable[NamedPlace], stores: Iterable[NamedPlace],
+         models: Iterable[NamedPlace]) -> None:  # fmt: skip
     """Open all that is to be served; every fault is gathered.
 
     Raises:
         UserError: Something cannot be opened, or two have one name.
     """
     faults = Faults()
-    kinds: tuple[tuple[Iterable[Named], Callable[[str, Any], None], type], ...] = (
+    kinds: tuple[tuple[Iterable[NamedPlace], Callable[[str, Any], None], type], ...] = (
         (runs, catalogue.add_run, Path),
         (stores, catalogue.add_store, Path),
         (models, catalogue.add_model, str),
     )
     for pairs, add, kind in kinds:
         for name, place in pairs:
-            began, saved = time.perf_counter(), catalogue.weights.saved_bytes
+            began, before = time.perf_counter(), catalogue.weights.saved_bytes
             try:
                 add(name, kind(Path(place).expanduser() if kind is Path else place))
             except UserError as error:
                 faults.catch(error)
             else:
-                shared = (catalogue.weights.saved_bytes - saved) / 1e6
+                shared = (catalogue.weights.saved_bytes - before) / 1e6
                 also = f", {shared:,.0f} MB shared with what was loaded before" if shared else ""
                 log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s{also})")
     faults.raise_if_any()
 
 
-def fill_example(catalogue: Catalogue) -> None:
+def open_example(catalogue: Catalogue) -> None:
     """Open the bundled example: two ways of naming a mistake, a writer, and pages to ask.
 
     What training there is takes seconds, and is kept for the next time.
@@ -110,7 +110,7 @@ def fill_example(catalogue: Catalogue) -> None:
     runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
     # The larger one writes sentences that mean something, where its package is installed.
     writer = ("smollm2", SMOLLM2) if package_file() else ("tutor", "builtin:tutor")
-    fill(catalogue, runs, [("pages", str(store))], [writer])
+    open_places(catalogue, runs, [("pages", str(store))], [writer])
 
 
 def open_keys(config: Config) -> Keys:

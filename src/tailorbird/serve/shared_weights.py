@@ -26,12 +26,12 @@ class SharedWeights:
         self.saved_bytes = 0
         """What all models together would hold more if each had weights of its own."""
 
-    def share(self, opened: object) -> None:
+    def share(self, owner: object) -> None:
         """Replace what is equal in the models that an object holds.
 
         Only for models that are never trained again.
         """
-        for model in _models(opened):
+        for model in _models(owner):
             for module in model.modules():
                 for name, tensor in module._parameters.items():
                     if tensor is None or tensor.numel() < _SMALLEST or not _is_plain(tensor):
@@ -63,22 +63,22 @@ def _is_plain(tensor: Any) -> bool:
     return type(tensor) is torch.nn.Parameter and tensor.is_floating_point()
 
 
-def _models(opened: object) -> Iterator["nn.Module"]:
+def _models(owner: object) -> Iterator["nn.Module"]:
     """Yield the models that an object of ours holds, directly or in what it holds."""
     from torch import nn
 
-    waiting: list[object] = [opened]
-    met: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in met or isinstance(one, str | bytes | np.ndarray | type):
+    stack: list[object] = [owner]
+    visits: set[int] = set()
+    while stack:
+        one = stack.pop()
+        if id(one) in visits or isinstance(one, str | bytes | np.ndarray | type):
             continue
-        met.add(id(one))
+        visits.add(id(one))
         if isinstance(one, nn.Module):
             yield one
         elif isinstance(one, list | tuple):
-            waiting += one
+            stack += one
         elif isinstance(one, dict):
-            waiting += one.values()
+            stack += one.values()
         elif type(one).__module__.startswith("tailorbird."):
-            waiting += getattr(one, "__dict__", {}).values()
+            stack += getattr(one, "__dict__", {}).values()

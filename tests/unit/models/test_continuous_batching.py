@@ -51,7 +51,7 @@ def test_answers_are_those_of_each_row_alone(writer: tuple[Any, Any]) -> None:
     rows = []
     for prompt, (_, sampling) in zip(prompts, PROMPTS, strict=True):
         row = make_row(model, tokenizer, prompt, sampling)
-        together.join(row, sampling)
+        together.join((row, sampling))
         rows.append(row)
         for _ in range(7):  # others go on before the next one joins
             together.step()
@@ -63,6 +63,15 @@ def test_answers_are_those_of_each_row_alone(writer: tuple[Any, Any]) -> None:
         (w.text, w.tokens, w.ended) for w in alone
     ]
     assert len({r.text for r in rows}) == len(rows)
+    # Prompts of several lengths that are read together, while another is at work.
+    rows = [make_row(model, tokenizer, p, s) for p, (_, s) in zip(prompts, PROMPTS, strict=True)]
+    pairs = list(zip(rows, [sampling for _, sampling in PROMPTS], strict=True))
+    together.join(pairs[0])
+    together.step()
+    together.join(*pairs[1:])
+    while together.rows:
+        together.step()
+    assert [(r.text, len(r.tokens)) for r in rows] == [(w.text, w.tokens) for w in alone]
 
 
 def test_a_row_that_is_abandoned_leaves_before_the_next_token(models: Any) -> None:
@@ -74,8 +83,7 @@ def test_a_row_that_is_abandoned_leaves_before_the_next_token(models: Any) -> No
     together = Together(model, device)
     sampling = Sampling(20)
     rows = [make_row(model, tokenizer, ids_of(tokenizer, t), sampling) for t in ("soup", "a race")]
-    for row in rows:
-        together.join(row, sampling)
+    together.join(*((row, sampling) for row in rows))
     together.step()
     written = len(rows[0].tokens)
     rows[0].abandoned = True

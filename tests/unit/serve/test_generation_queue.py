@@ -106,8 +106,8 @@ def test_a_step_that_fails_costs_its_batch_and_the_next_is_right(
 def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
     http: httpx2.Client, writer: Writer, catalogue: Catalogue
 ) -> None:
-    lane = catalogue.entries["writer"].chats
-    assert lane is not None
+    queue = catalogue.entries["writer"].chats
+    assert queue is not None
     alone = text(ask(http, "tell of a goal"))
     release, frozen = threading.Event(), threading.Event()
 
@@ -120,7 +120,9 @@ def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
     with ThreadPoolExecutor(1) as pool:
         lost = pool.submit(ask, http, "tell of a goal")
         assert frozen.wait(10)
-        lane._beat -= 60  # a minute passes
+        (worker,) = queue._workers
+        assert worker.beat is not None
+        worker.beat -= 60  # a minute passes
         end = time.monotonic() + 20
         while http.get("/livez").status_code == 200 and time.monotonic() < end:
             time.sleep(0.02)
@@ -136,8 +138,8 @@ def test_who_leaves_is_written_no_further_and_neighbours_stay_the_same(
     http: httpx2.Client, writer: Writer, catalogue: Catalogue
 ) -> None:
     alone = text(ask(http, "the final race", max_tokens=40))
-    lane = catalogue.entries["writer"].chats
-    assert lane is not None
+    queue = catalogue.entries["writer"].chats
+    assert queue is not None
     writer.trouble = lambda rows, width: time.sleep(0.01)
     body = {
         "model": "writer", "messages": [{"role": "user", "content": "go on"}], "max_tokens": 60,
@@ -150,9 +152,9 @@ def test_who_leaves_is_written_no_further_and_neighbours_stay_the_same(
                 next(answer.iter_lines())
         assert text(staying.result()) == alone
     end = time.monotonic() + 10
-    while lane.waiting and time.monotonic() < end:
+    while queue.waiting and time.monotonic() < end:
         time.sleep(0.01)
-    assert lane.waiting == 0
+    assert queue.waiting == 0
     steps = writer.steps
     time.sleep(0.2)
     assert writer.steps == steps

@@ -106,8 +106,8 @@ def test_every_view_by_keyboard_alone(page: Any) -> None:
     look(page)
 
     turn(page, "ask")
-    tab_to(page, "input[type=text]")
-    assert page.input_value("input[type=text]") == ""  # the example's question is the example's
+    tab_to(page, "textarea")
+    assert page.input_value("textarea") == ""  # the example's question is the example's
     page.keyboard.type("What may a hotel cost?")
     page.keyboard.press("Enter")
     page.wait_for_selector(".passage mark")
@@ -121,7 +121,7 @@ def test_every_view_by_keyboard_alone(page: Any) -> None:
     page.set_input_files("input[type=file]", files)
     page.wait_for_selector("text=What the document changed")
     look(page)
-    page.focus("input[type=text]")
+    page.focus("textarea")
     page.keyboard.press("Control+A")
     page.keyboard.type("Who won the chess tournament?")
     page.keyboard.press("Enter")

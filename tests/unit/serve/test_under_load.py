@@ -116,13 +116,13 @@ def test_two_hundred_clients_that_leave_cost_a_batch_and_no_place(gate: Gate) ->
                 link = socket.create_connection(("127.0.0.1", port))
                 link.sendall(f"{head}\r\ncontent-type: application/json\r\n\r\n".encode() + content)
                 links.append(link)
-            lane = catalogue.entries["topic"].lane
-            assert lane is not None
-            until(lambda: lane.waiting > 20, 2)
+            queue = catalogue.entries["topic"].queue
+            assert queue is not None
+            until(lambda: queue.waiting > 20, 2)
             for link in links:
                 link.close()
             assert label(busy.result()) == "sport"
-        assert until(lambda: lane.waiting == 0)
+        assert until(lambda: queue.waiting == 0)
         computed = len(gate.texts)
         # What was cut into batches already may still run; what waits does not.
         assert computed < 60
@@ -152,14 +152,16 @@ def test_a_worker_that_hangs_is_replaced_and_livez_tells_until_one_succeeds(gate
     catalogue = served(gate)
     with running(catalogue) as address, httpx2.Client(base_url=address, timeout=30) as http:
         assert label(classify(http, "bread")) == "food"
-        lane = catalogue.entries["topic"].lane
-        assert lane is not None
+        queue = catalogue.entries["topic"].queue
+        assert queue is not None
         with ThreadPoolExecutor(2) as pool:
             lost = pool.submit(classify, http, "freeze")
             assert until(lambda: "freeze" in gate.texts)
             behind = pool.submit(classify, http, "the race")
-            assert until(lambda: lane.waiting == 2)
-            lane._began -= 60  # a minute passes
+            assert until(lambda: queue.waiting == 2)
+            (worker,) = queue._workers
+            assert worker.beat is not None
+            worker.beat -= 60  # a minute passes
             assert until(lambda: http.get("/livez").status_code == 503 or behind.done())
             assert lost.result().status_code == 503
             assert "retry-after" in lost.result().headers

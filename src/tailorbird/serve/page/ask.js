@@ -5,14 +5,14 @@ import { chooser, difference, field, h, note, show } from "./dom.js";
 export function ask({ stores, example }) {
   if (!stores.length) return note("No knowledge base is served. Start with: tailor serve --store KB");
   const names = chooser("Knowledge base", stores.map((m) => m.id), stores[0].id);
-  const question = h("input", { type: "text", autocomplete: "off" });
+  const question = h("textarea", { class: "prose", rows: 2 });
   if (example) question.value = "How do I look at variables in the middle of a program?";
   const button = h("button", { class: "main", type: "submit" }, "Ask");
   const result = h("section", { class: "card", "aria-live": "polite", "aria-label": "Answer" },
     h("p", { class: "soft" }, "The answer appears here, each sentence with the place that holds it."));
   const files = h("input", { type: "file", change: () => { put(files.files[0]); files.value = ""; } });
   const stages = h("div", { "aria-live": "polite" });
-  const drop = h("div", { class: "drop" }, field("Drop a document here, or choose one: it is asked from then on", files), stages);
+  const drop = h("div", { class: "drop" }, field("Drop a document here, or choose one: answers come from it too", files), stages);
   for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]])
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
@@ -21,6 +21,9 @@ export function ask({ stores, example }) {
     });
   const form = h("form", { class: "card", submit: (event) => { event.preventDefault(); run(); } },
     names.element, field("Question", question), h("div", { class: "row" }, button), drop);
+  question.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+  });
   let last = null;
   return h("div", { class: "columns" }, form, result);
 

@@ -48,7 +48,7 @@ export function classify({ heads, example }) {
     const probabilities = Object.fromEntries(rows.map((row) => [row.label, row.score]));
     const evidence = h("div"), words = h("div"), right = h("div");
     show(result, h("h2", {}, rows[0].label), h("p", { class: "soft" }, `answered in ${took.toFixed(0)} ms`),
-      bars(probabilities), evidence, words, right, code("/predict", body, model));
+      bars(probabilities), evidence, right, words, code("/predict", body, model));
     trust(model, rows[0].score, evidence);
     if (!model.pairs) {
       correct(model, text.value, rows, right);

@@ -35,11 +35,16 @@ export function compare({ heads, writers }) {
       const found = await get(`v1/disagreements?first=${encodeURIComponent(a.id)}&second=${encodeURIComponent(b.id)}`);
       list.append(h("p", { class: "soft" }, `${found.total} of ${found.examples} test examples.`),
         h("ul", { class: "list scroll", tabindex: "0", "aria-label": "Test examples" }, found.data.map((row) => h("li", {},
-          h("button", { type: "button", click: () => { text.value = row.text; run(row.label); } },
+          h("button", { type: "button", click: (event) => { text.value = row.text; mark(event.currentTarget); run(row.label); } },
             h("span", { class: "text" }, row.text), `${a.id}: ${row.first}, ${b.id}: ${row.second}, right: ${row.label}`)))));
     } catch (fault) {
       list.append(note(fault.message));
     }
+  }
+
+  function mark(button) {
+    for (const other of list.querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
+    button.setAttribute("aria-current", "true");
   }
 
   async function evidence(model, place) {
@@ -68,7 +73,8 @@ export function compare({ heads, writers }) {
       if (model.task === "generation") {
         const words = h("div", { class: "turn assistant" }), about = h("p", { class: "soft" });
         show(place, h("h2", {}, model.id), words, about);
-        const body = { model: model.id, messages: [{ role: "user", content: text.value }], temperature: 0, max_tokens: 128, stream: true };
+        const body = { model: model.id, messages: [{ role: "user", content: text.value }], stream: true };
+        if (model.max_model_len !== null) Object.assign(body, { temperature: 0, max_tokens: 128 });
         for await (const chunk of stream("v1/chat/completions", body)) words.textContent += chunk.choices[0]?.delta.content ?? "";
         about.textContent = `answered in ${(performance.now() - began).toFixed(0)} ms`;
         return;

@@ -47,6 +47,14 @@ export function note(words, fault = false) {
   return h("p", { class: fault ? "note fault" : "note", role: fault ? "alert" : null }, words);
 }
 
+/** Return a text with the code between ``` marks set apart; an open block goes on to the end. */
+export function prose(text) {
+  return text.split(/^```.*\n?/m).map((part, i) => {
+    if (!part.trim()) return null;
+    return i % 2 ? h("pre", { tabindex: "0", "aria-label": "Code" }, part.trimEnd()) : h("div", {}, part.trim());
+  });
+}
+
 export function show(place, ...children) {
   place.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
 }
