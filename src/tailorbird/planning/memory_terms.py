@@ -102,7 +102,7 @@ def plan_memory(
         total=round(values["count"]),
         how="formula" if why else "traced",
         flops=round(values["flops"]),
-        notes=(*shape.notes, *([why] if why else [])),
+        notes=(*shape.notes, *([why] if why else []), *_unpackable(method.name, values)),
     )
 
 
@@ -173,6 +173,18 @@ def _unpacked(values: dict[str, float], device: Device, work: Work) -> list[Memo
     origin = 4 if work.target is not None else product
     each = origin + (product if product != origin else 0)
     return [MemoryTerm("unpacked matrix", round(values["largest"] * each), "the largest one")]
+
+
+def _unpackable(method: str, values: dict[str, float]) -> list[str]:
+    """Return a note where most of the weights are no matrices that can be packed."""
+    frozen = values["frozen"]
+    if not values["packed"] or frozen < 4 * values["packed"]:
+        return []
+    share = frozen / (values["load"] or frozen)
+    return [
+        f"{method}: {100 * min(1.0, share):.0f} % of the weights are not packed: only linear layers "
+        "are, and the experts of a mixture are kept in one tensor"
+    ]
 
 
 def _loading(values: dict[str, float], device: Device) -> int:

@@ -40,7 +40,8 @@ def gib(size: int) -> str:
 
 
 def _short(size: int) -> str:
-    return f"{size / GIB:.{2 if size < 10 * GIB else 1}f}"
+    decimals = 2 if size < 10 * GIB else 1 if size < 100 * GIB else 0
+    return f"{size / GIB:,.{decimals}f}"
 
 
 def _fits(plan: Plan) -> Grid:

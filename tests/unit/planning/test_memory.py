@@ -69,6 +69,13 @@ def test_families_are_traced(name: str) -> None:
     assert plan.bytes == max(plan.phases.values())
 
 
+def test_experts_are_not_packed_and_that_is_told() -> None:
+    """Of Mixtral's 46.7 B parameters 45.1 B are its experts' and 0.26 B the embeddings'."""
+    plan = planner("mixtral-8x7b", batch_size=1).memory("qlora", CARD)
+    assert any("97 % of the weights are not packed" in note for note in plan.notes)
+    assert not any("packed" in note for note in planner("qwen2.5-7b").memory("qlora", CARD).notes)
+
+
 def test_eight_billion_by_lora_need_what_others_measured() -> None:
     """torchtune publishes 16.2 GB for LoRA on Llama-3.1-8B at batch 2 with checkpointing."""
     config = asked(str(SHAPES / "llama-3.1-8b.json"), batch_size=2, gradient_checkpointing=True)

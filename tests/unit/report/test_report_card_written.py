@@ -122,7 +122,7 @@ def test_plain_text_has_no_template(report: Report) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny decoder with a chat template."""
+    """Return a tiny decoder with a chat template; bitsandbytes repacks blocks of 64 on some CPUs."""
     import torch
     import transformers
 
@@ -132,7 +132,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = transformers.AutoTokenizer.from_pretrained(resolve("builtin:minilm"))
     tokenizer.chat_template = TEMPLATE
     shape = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, initializer_range=0.2,
         max_position_embeddings=256, bos_token_id=101, eos_token_id=102, pad_token_id=0,
     )  # fmt: skip
