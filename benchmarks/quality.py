@@ -67,7 +67,7 @@ def main() -> None:
     asked.add_argument("--sets", default=DEFAULT, help=f"of {', '.join(SETS)}")
     asked.add_argument("--methods", help="arms, as for tailor compare; default: all")
     asked.add_argument("--model", default="builtin:minilm")
-    asked.add_argument("--seeds", type=int, default=1)
+    asked.add_argument("--seeds", default="auto", help="as for tailor compare")
     asked.add_argument("--set", action="append", default=[], dest="settings", help="as for tailor")
     asked.add_argument("--keep", type=Path, help="where to keep the run folders")
     given = asked.parse_args()
@@ -89,7 +89,7 @@ def _compare(name: str, output: Path, given: Any) -> dict[str, Any]:
     if not report.is_file():
         of, place = SETS[name], given.data / name
         command = [sys.executable, "-m", "tailorbird.cli.main", "compare", str(place / of.train)]
-        command += ["--model", given.model, "--seeds", str(given.seeds)]
+        command += ["--model", given.model, "--seeds", given.seeds]
         command += ["--output", str(output), "--json", *of.columns]
         command += ["--test", str(place / of.test)] if of.test else []
         command += ["--validation", str(place / of.validation)] if of.validation else []
@@ -113,6 +113,7 @@ def _read(report: dict[str, Any], of: Set) -> dict[str, Any]:
             "low": round(100 * score["low"], 2),
             "high": round(100 * score["high"], 2),
             **{m: round(100 * arm["test"][m]["value"], 2) for m in of.metrics[1:]},
+            "trainings": max(1, len(arm["seeds"])),
             "made_in_seconds": round(arm["cost"]["train_seconds"] or 0.0, 1),
             "reload_identical": (arm["reload"] or {}).get("identical"),
         }
@@ -126,6 +127,7 @@ def _read(report: dict[str, Any], of: Set) -> dict[str, Any]:
         "missing": missing,
         "best": report["verdict"]["best"],
         "recommended": report["verdict"]["recommended"],
+        "reason": report["verdict"]["reason"],
         "bars": _bars(report, of),
         "seconds": report["seconds"],
     }
