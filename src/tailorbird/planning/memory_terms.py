@@ -182,8 +182,8 @@ def _unpackable(method: str, values: dict[str, float]) -> list[str]:
         return []
     share = frozen / (values["load"] or frozen)
     return [
-        f"{method}: {100 * min(1.0, share):.0f} % of the weights are not packed: only linear layers "
-        "are, and the experts of a mixture are kept in one tensor"
+        f"{method}: {100 * min(1.0, share):.0f} % of the weights are not packed: only linear "
+        "layers are, and the experts of a mixture are kept in one tensor"
     ]
 
 

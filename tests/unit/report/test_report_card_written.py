@@ -122,7 +122,7 @@ def test_plain_text_has_no_template(report: Report) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny decoder with a chat template; bitsandbytes repacks blocks of 64 on some CPUs."""
+    """Return a tiny decoder with a chat template, as wide as the blocks of 64 bitsandbytes has."""
     import torch
     import transformers
 
