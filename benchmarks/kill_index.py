@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,18 +61,17 @@ def main() -> None:
 
 
 def preload() -> None:
-    """Import what writers and lookers need; nothing of LanceDB is used before a fork."""
+    """Import what writers and lookers need."""
     import filelock  # noqa: F401
-    import lancedb  # noqa: F401
     import numpy.ma
     import numpy.random  # noqa: F401
 
-    import tailorbird.documents.pool  # noqa: F401
+    import tailorbird.documents.pool
+    import tailorbird.knowledge.segments  # noqa: F401
     from tailorbird.config.knowledge import IndexConfig
     from tailorbird.documents.chunk import chunk_document
     from tests_knowledge import document, load
 
-    warnings.filterwarnings("ignore", message="lancedb fork support")
     # Words and tokens that were met once cost nothing in the forks.
     for number in range(2):
         chunk_document(document("doc1", number), load("words").tokenizer, IndexConfig())

@@ -39,7 +39,7 @@ class CountVectors:
 class SmallKnowledge:
     """Documents by source; a chunk is a paragraph (parted by an empty line)."""
 
-    read_only = False
+    read_only = waits = False
 
     def __init__(self, texts: dict[str, str], embedder: Any = None) -> None:
         self.folder = Path("small")

@@ -38,6 +38,8 @@ class ToyBackend(FolderBackend):
 class ToyStore:
     """Rows, vectors and texts; every change writes the file anew."""
 
+    waits = False
+
     def __init__(self, path: Path, dimension: int, create: bool) -> None:
         self.path, self.added = path, 0
         if not path.exists():

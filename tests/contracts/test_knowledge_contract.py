@@ -49,7 +49,7 @@ def test_the_store_is_recorded(folder: Path, address: str) -> None:
 
 
 def test_one_that_an_earlier_version_made_is_opened(tmp_path: Path) -> None:
-    with KnowledgeFolder(tmp_path / "kb", CONFIG, load) as kb:
+    with KnowledgeFolder(tmp_path / "kb", CONFIG, load, store="lancedb") as kb:
         add_documents(kb, [document("d", 1)])
         kb.ledger.link.execute("DELETE FROM settings WHERE name = 'store'")
     with KnowledgeFolder(tmp_path / "kb", None, load) as kb:

@@ -49,6 +49,8 @@ class Store:
     def reading(self) -> Iterator["Store"]:
         yield self
 
+    waits = False
+
     def whole(self) -> bool:
         return True
 

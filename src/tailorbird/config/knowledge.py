@@ -12,8 +12,9 @@ class KnowledgeConfig(Section):
     """Where a knowledge base lies."""
 
     store: str | None = None
-    """`lancedb`: in its own folder; `postgresql://USER@HOST:PORT/DATABASE?schema=NAME`: on a server
-    that several hosts write. The default: what the knowledge base has, lancedb for a new one."""
+    """`files`: in its own folder; `lancedb`: the same in LanceDB's tables, as before;
+    `postgresql://USER@HOST:PORT/DATABASE?schema=NAME`: on a server that several hosts write. The
+    default: what the knowledge base has, files for a new one."""
 
     @field_serializer("store", when_used="json")
     def _without_password(self, store: str | None) -> str | None:

@@ -10,13 +10,14 @@ from tailorbird.knowledge.sqlite import FolderBackend, make_folder
 from tailorbird.lazy_import import leaf
 
 BACKENDS: dict[str, str] = {
+    "files": "segments.SegmentBackend",
     "lancedb": "lance.LanceBackend",
     "postgresql": "pgvector.PostgresBackend",
 }
 """Module and class of each store, by the name that ``knowledge.store`` is or begins with, as in ``name://host/database``."""
 
 _OBJECTS = ("s3", "gs", "az", "abfs", "r2")
-DEFAULT = "lancedb"
+DEFAULT, _FIRST = "files", "lancedb"
 POINTER = "ledger.json"
 """Lies in a knowledge base's folder where its ledger does not."""
 
@@ -26,7 +27,7 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
 
     Args:
         folder: The knowledge base.
-        address: ``knowledge.store`` as asked for; None: as it is, LanceDB for a new one.
+        address: ``knowledge.store`` as asked for; None: as it is, files for a new one.
 
     Raises:
         UserError: There is no such store, or the knowledge base lies in another.
@@ -112,6 +113,6 @@ def _recorded(folder: Path) -> str | None:
         with ledger.link.explained():
             begun = ledger.setting("generation") is not None
             # Earlier versions knew LanceDB alone.
-            return str(ledger.setting("store") or DEFAULT) if begun else None
+            return str(ledger.setting("store") or _FIRST) if begun else None
     finally:
         ledger.link.close()

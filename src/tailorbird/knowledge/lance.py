@@ -64,6 +64,8 @@ class LanceStore:
         UserError: There is none, or it is damaged.
     """
 
+    waits = True
+
     def __init__(self, folder: Path, name: str, dimension: int, create: bool = False) -> None:
         self.folder, self.name, self.dimension = folder, name, dimension
         self._table = _open(folder, name, dimension, create)

@@ -6,7 +6,7 @@ rounded to within half a step, so a product of unit vectors errs by a standard d
 sqrt((step of rows² + step of the query²) / 12); what lies within eight of them is compared in full.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from threading import Lock
 
@@ -104,12 +104,7 @@ class Resident:
             self._codes = _Codes(self._buffer[1].shape[1])
         scores, slack = self._codes.products(self._buffer[1][: self._count], query)
         scores[self._gone] = -np.inf
-        # The k-th best of the blocks' maxima: at least k vectors reach it, and few others do.
-        whole = len(scores) // _BLOCK * _BLOCK
-        tops = scores[:whole].reshape(-1, _BLOCK).max(axis=1)
-        least = np.partition(tops, len(tops) - k)[len(tops) - k]
-        # Where fewer than `k` are here, the least is that of what is gone.
-        return np.flatnonzero(scores >= max(least - slack, np.finfo(np.float32).min))
+        return near(scores, k, slack)
 
     @property
     def alive(self) -> int:
@@ -182,16 +177,10 @@ class _Codes:
 
     def products(self, matrix: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the products ``[n]`` of the rounded vectors, and how far they may be off."""
-        import torch
-
         with self._guard:
             self._follow(matrix)
             codes, steps = self._bytes[: len(matrix)], self._steps[: len(matrix)]
-        step = float(np.abs(query).max()) / 127 or 1.0
-        rounded = torch.from_numpy(np.rint(query / step).astype(np.int8))
-        products = torch._int_mm(torch.from_numpy(codes), rounded[:, None]).numpy()[:, 0]
-        slack = _SLACK * float(np.sqrt((steps.max() ** 2 + step**2) / 12))
-        return products * (steps * np.float32(step)), slack
+        return products_of([(codes, steps)], query)
 
     def _follow(self, matrix: np.ndarray) -> None:
         start, end = self._count, len(matrix)
@@ -201,12 +190,44 @@ class _Codes:
             codes[:start], steps[:start] = self._bytes[:start], self._steps[:start]
             self._bytes, self._steps = codes, steps
         for at in range(start, end, _PIECE):
-            block = matrix[at : min(at + _PIECE, end)]
-            own = np.abs(block).max(axis=1) / 127
-            own[own == 0] = 1.0
-            self._bytes[at : at + len(block)] = np.rint(block / own[:, None])
-            self._steps[at : at + len(block)] = own
+            past = min(at + _PIECE, end)
+            self._bytes[at:past], self._steps[at:past] = coded(matrix[at:past])
         self._count = max(start, end)
+
+
+def coded(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors ``[n, d]`` as bytes ``[n, d]``, each with its own step ``[n]``."""
+    steps = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
+    steps[steps == 0] = 1.0
+    return np.rint(vectors / steps[:, None]).astype(np.int8), steps
+
+
+def products_of(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], query: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the products ``[n]`` of what `coded` gave, and how far they may be off."""
+    import torch
+
+    step = float(np.abs(query).max()) / 127 or 1.0
+    rounded = torch.from_numpy(np.rint(query / step).astype(np.int8))[:, None]
+    scores = np.empty(sum(len(codes) for codes, _ in parts), dtype=np.float32)
+    start, widest = 0, 0.0
+    for codes, steps in parts:
+        past = start + len(codes)
+        products = torch._int_mm(torch.from_numpy(codes), rounded).numpy()[:, 0]
+        np.multiply(products, steps * np.float32(step), out=scores[start:past])
+        start, widest = past, max(widest, float(steps.max(initial=0.0)))
+    return scores, _SLACK * float(np.sqrt((widest**2 + step**2) / 12))
+
+
+def near(scores: np.ndarray, k: int, slack: float) -> np.ndarray:
+    """Return the places of all that may be among the `k` best, and of few others."""
+    # The k-th best of the blocks' maxima: at least k vectors reach it, and few others do.
+    whole = len(scores) // _BLOCK * _BLOCK
+    tops = scores[:whole].reshape(-1, _BLOCK).max(axis=1)
+    least = np.partition(tops, len(tops) - k)[len(tops) - k]
+    # Where fewer than `k` are here, the least is that of what is gone.
+    return np.flatnonzero(scores >= max(least - slack, np.finfo(np.float32).min))
 
 
 @cache

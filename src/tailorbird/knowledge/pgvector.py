@@ -22,7 +22,7 @@ from tailorbird.knowledge.index_terms import terms_to_find, terms_to_index
 from tailorbird.knowledge.memory_index import best
 from tailorbird.knowledge.postgres import PostgresDatabase
 from tailorbird.knowledge.postgres_server import Server
-from tailorbird.knowledge.postings import pack, pack_rows, rarity, score, unpack, unpack_rows
+from tailorbird.knowledge.postings import pack, pack_rows, ranked, unpack, unpack_rows
 from tailorbird.knowledge.protocols import Ranking
 
 # An exact comparison of so many takes 10 ms on a core.
@@ -156,6 +156,8 @@ class PostgresBackend:
 class PostgresStore:
     """The tables of one generation."""
 
+    waits = True
+
     def __init__(self, backend: PostgresBackend, name: str, dimension: int) -> None:
         self._backend, self._name, self._dimension = backend, name, dimension
 
@@ -251,17 +253,16 @@ class PostgresStore:
                     read.append((term, number, packed))
         total = sum(rows for _, rows, _, _ in segments.values())
         mean = sum(length for _, _, length, _ in segments.values()) / max(1, total)
-        having: Counter[str] = Counter()
-        pieces: dict[int, list[tuple[str, np.ndarray]]] = {}
-        for term, segment, packed in read:
-            entries = unpack(packed, segments[segment][3])
-            having[term] += len(entries)
-            pieces.setdefault(segment, []).append((term, entries))
-        weights = {term: times * rarity(total, having[term]) for term, times in terms.items()}
-        ranked = [score(pairs, weights, mean, segments[n][0]) for n, pairs in pieces.items()]
-        if not ranked:
+        pieces = (
+            (segment, term, unpack(packed, segments[segment][3])) for term, segment, packed in read
+        )
+        parts = [
+            (rows + segments[segment][0], scores)
+            for segment, rows, scores in ranked(terms, pieces, total, mean)
+        ]
+        if not parts:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        rows, scores = (np.concatenate(parts) for parts in zip(*ranked, strict=True))
+        rows, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
         inside = slice(None) if among is None else np.isin(rows, among)
         return best(rows[inside], scores[inside], k)
 

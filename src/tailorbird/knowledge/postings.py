@@ -4,11 +4,11 @@ A segment is what was added together; rows are counted from its first.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-
-from tailorbird.knowledge.protocols import Ranking
 
 ENTRY = np.dtype([("row", "<u4"), ("count", "<u2"), ("length", "<u2")])
 _MOST = 65_535
@@ -26,17 +26,35 @@ def pack(
     """
     numbers: dict[str, int] = {}
     flat = [numbers.setdefault(term, len(numbers)) for text in terms for term in text]
-    lengths = np.array([len(text) for text in terms], dtype=np.int64)
-    count = len(terms)
-    keys = np.array(flat, dtype=np.int64) * count + np.repeat(np.arange(count), lengths)
-    pairs, counts = np.unique(keys, return_counts=True)
+    counts = np.array([len(text) for text in terms], dtype=np.int64)
+    lengths, present, ends, entries = packed_terms(np.array(flat, dtype=np.int64), counts, rows)
+    assert len(present) == len(numbers)
+    pieces = zip(numbers, [0, *ends.tolist()], ends.tolist(), strict=False)
+    return lengths, ((term, entries[start:end].tobytes()) for term, start, end in pieces)
+
+
+def packed_terms(
+    numbers: np.ndarray, lengths: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the lengths of texts, the terms, where each term's entries end, and the entries.
+
+    Args:
+        numbers: Of the terms of all texts, one text after the other.
+        lengths: Terms of each text.
+        rows: Of the texts.
+    """
+    count = len(rows)
+    keys = numbers * count + np.repeat(np.arange(count), lengths)
+    keys.sort()
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    pairs, counts = keys[firsts], np.diff(firsts, append=len(keys))
+    terms, places = np.divmod(pairs, max(1, count))
     entries = np.empty(len(pairs), dtype=ENTRY)
     lengths = lengths.clip(max=_MOST)
-    entries["row"], entries["length"] = rows[pairs % count], lengths[pairs % count]
+    entries["row"], entries["length"] = rows[places], lengths[places]
     entries["count"] = counts.clip(max=_MOST)
-    ends = np.cumsum(np.bincount(pairs // count, minlength=len(numbers))).tolist()
-    pieces = zip(numbers, [0, *ends], ends, strict=False)
-    return lengths, ((term, entries[start:end].tobytes()) for term, start, end in pieces)
+    starts = np.flatnonzero(np.diff(terms, prepend=-1))
+    return lengths, terms[starts], np.append(starts[1:], len(terms))[: len(starts)], entries
 
 
 def unpack(packed: bytes, gone: np.ndarray) -> np.ndarray:
@@ -60,26 +78,48 @@ def rarity(total: int, having: int) -> float:
     return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
+def ranked(
+    question: Counter[str],
+    pieces: Iterable[tuple[Any, str, np.ndarray]],
+    total: int,
+    mean: float,
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield each segment with its rows that have a term of the question, and their BM25, unordered.
+
+    Args:
+        question: How often each term stands in it.
+        pieces: Segment, term and the entries that `unpack` gave.
+        total: Rows of all segments.
+        mean: Terms of a text on average.
+    """
+    having: Counter[str] = Counter()
+    segments: dict[Any, list[tuple[str, np.ndarray]]] = {}
+    for segment, term, entries in pieces:
+        if len(entries):
+            having[term] += len(entries)
+            segments.setdefault(segment, []).append((term, entries))
+    weights = {term: times * rarity(total, having[term]) for term, times in question.items()}
+    for segment, pairs in segments.items():
+        yield segment, *score(pairs, weights, mean)
+
+
 def score(
-    pieces: list[tuple[str, np.ndarray]], weights: dict[str, float], mean: float, first: int
-) -> Ranking:
+    pieces: list[tuple[str, np.ndarray]], weights: dict[str, float], mean: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of a segment with their BM25, unordered (Robertson and Zaragoza 2009).
 
     Args:
-        pieces: Terms of the question, and what `unpack` gave of each.
+        pieces: Terms of the question, and what `unpack` gave of each; at least one entry.
         weights: Of the terms: `rarity`, as often as they stand in the question.
         mean: Terms of a text on average.
-        first: The segment's first row.
     """
     rows = np.concatenate([entries["row"] for _, entries in pieces]).astype(np.int64)
     parts = []
     for term, entries in pieces:
-        count = entries["count"].astype(np.float64)
-        long = _K1 * (1 - _B + _B * entries["length"] / mean)
-        parts.append(weights[term] * count * (_K1 + 1) / (count + long))
-    if not len(rows):
-        return rows, np.empty(0)
+        count = entries["count"].astype(np.float32)
+        long = np.float32(_K1 * (1 - _B)) + np.float32(_K1 * _B / mean) * entries["length"]
+        parts.append(np.float32(weights[term] * (_K1 + 1)) * count / (count + long))
     least = int(rows.min())
     scores = np.bincount(rows - least, np.concatenate(parts))
     places = np.flatnonzero(scores)
-    return places + least + first, scores[places]
+    return places + least, scores[places]

@@ -34,6 +34,11 @@ class View(Protocol):
         """The model whose vectors are searched here."""
         ...
 
+    @property
+    def waits(self) -> bool:
+        """Whether both sides are better searched at once, see `Index.waits`."""
+        ...
+
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
         """Return the chunks most like a unit vector ``[d]``, by cosine, best first."""
         ...
@@ -91,7 +96,14 @@ class Knowledge(Protocol):
 
 
 class Index(Protocol):
-    """What is searched of each row; the ledger gives rows out and never gives one twice."""
+    """What is searched of each row; the ledger gives rows out and never gives one twice.
+
+    Attributes:
+        waits: Whether a search waits for another program or for threads of its own: then words and
+            vectors are searched at once. Else that costs more than it saves.
+    """
+
+    waits: bool
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
         """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; found from then on."""

@@ -17,6 +17,7 @@ from tailorbird.records import Chunk, Hit
 # Where a condition leaves this many chunks or fewer they are named to the store.
 _FEW = 5000
 _NAMED = 40
+_MOST_SEEN = 20_000
 _COLUMNS = (
     'c.id, d.source, c.position, c.text, c.start, c."end", d.title, c.page, c.headings, c.tokens'
 )
@@ -38,6 +39,9 @@ class Snapshot:
         # Both sides may be asked at once; the connection is for one thread at a time.
         self._guard = threading.RLock()
         self._few: dict[Condition, np.ndarray | None] = {}
+        # Both sides find much the same, and what they found is looked at again.
+        self._seen: dict[int, tuple[Chunk, str]] = {}
+        self._rows: dict[tuple[str, int], int] = {}
 
     @property
     def embedder(self) -> Any:
@@ -129,6 +133,11 @@ class Snapshot:
         """
         return bool(self._store.moment == self._moment)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a search waits for another program or for many threads, see `Index.waits`."""
+        return self._store.waits
+
     def moment(self) -> tuple[int, int]:
         """Return figures that differ between two moments whose documents differ."""
         newest, count = self._ledger.link.execute(
@@ -138,19 +147,25 @@ class Snapshot:
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
         """Return the chunks' unit vectors ``[n, d]``; zeros for one that is gone by now."""
-        link, chunks = self._ledger.link, [hit.chunk for hit in hits]
+        places = [(hit.chunk.source, hit.chunk.position) for hit in hits]
+        with self._guard:
+            if not all(place in self._rows for place in places):
+                self._find_rows(places)
+        numbers = [self._rows.get(place, -1) for place in places]
+        return self._vectors().vectors(np.asarray(numbers, dtype=np.int64))
+
+    def _find_rows(self, places: Sequence[tuple[str, int]]) -> None:
+        link = self._ledger.link
         read = link.execute(
             f"SELECT d.source, c.position, c.row FROM documents d CROSS JOIN chunks c "
             f"ON c.version = d.version AND c.position {link.AMONG} "
             f"WHERE d.state = 'live' AND d.source {link.AMONG}",
             (
-                link.listing(list({chunk.position for chunk in chunks})),
-                link.listing(list({chunk.source for chunk in chunks})),
+                link.listing(list({position for _, position in places})),
+                link.listing(list({source for source, _ in places})),
             ),
         )
-        rows = {(source, position): row for source, position, row in read}
-        numbers = [rows.get((hit.chunk.source, hit.chunk.position), -1) for hit in hits]
-        return self._vectors().vectors(np.asarray(numbers, dtype=np.int64))
+        self._rows |= {(source, position): row for source, position, row in read}
 
     def _vectors(self) -> VectorIndex:
         if not isinstance(self._store, VectorIndex):
@@ -182,13 +197,23 @@ class Snapshot:
     def _live(
         self, rows: np.ndarray, condition: Condition | None
     ) -> dict[int, tuple[Chunk, dict[str, Any]]]:
+        numbers = rows.tolist()
+        if len(self._seen) > _MOST_SEEN:
+            self._seen, self._rows = {}, {}
+        new = [row for row in numbers if row not in self._seen]
         read = self._ledger.link.execute(
             f"SELECT c.row, d.metadata, {_COLUMNS} {_LIVE} WHERE c.row {self._ledger.link.AMONG}",
-            (self._ledger.link.listing(rows.tolist()),),
+            (self._ledger.link.listing(new),),
         )
-        live = {}
         for row, metadata, *columns in read:
             chunk = chunk_of(columns)
+            self._seen[row] = chunk, metadata
+            self._rows[chunk.source, chunk.position] = row
+        live = {}
+        for row in numbers:
+            if row not in self._seen:
+                continue
+            chunk, metadata = self._seen[row]
             if condition and not condition.holds(
                 row_of(metadata, chunk.source, chunk.title, chunk.page)
             ):

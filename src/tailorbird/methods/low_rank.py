@@ -8,6 +8,7 @@ product and again for the backward pass, never kept. Parameters, names and files
 evaluation PEFT's own forward runs.
 """
 
+from copy import copy
 from types import MethodType
 from typing import Any
 
@@ -80,8 +81,11 @@ def _unpacked(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return weight.to(dtype)
     from bitsandbytes.functional import dequantize_4bit
 
+    # In the format of the product at once: the numbers of a cast from fp32, in half the time.
+    state = copy(state)
+    state.dtype = dtype
     plain: torch.Tensor = dequantize_4bit(weight.data, state)
-    return plain.to(dtype)
+    return plain
 
 
 class _LowRankLinear(torch.autograd.Function):

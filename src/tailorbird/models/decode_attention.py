@@ -56,17 +56,22 @@ def roomy_cache(model: Any, tokens: int) -> Cache | None:
     cache = DynamicCache(config=config.get_text_config())
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
-    cache.layers = [_RoomyLayer(tokens) for _ in cache.layers]
+    cache.layers = [RoomyLayer(tokens) for _ in cache.layers]
     return cache
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, written into room that is there from the beginning."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
         self._room = room
         self._whole: list[torch.Tensor] = []
+
+    def room(self, length: int) -> int:
+        """Return for how many tokens there is room once there are so many."""
+        room = self._whole[0].shape[2] if self._whole else self._room
+        return room if length <= room else length + room
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -76,12 +81,12 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._whole = [
-                t.new_zeros(*t.shape[:2], max(self._room, t.shape[2]), t.shape[3]) for t in new
+                t.new_zeros(*t.shape[:2], self.room(t.shape[2]), t.shape[3]) for t in new
             ]
         first = self.get_seq_length()
         past = first + key_states.shape[2]
-        if past > self._whole[0].shape[2]:
-            more = (0, 0, 0, past)
+        if (room := self.room(past)) > self._whole[0].shape[2]:
+            more = (0, 0, 0, room - self._whole[0].shape[2])
             self._whole = [nn.functional.pad(whole, more) for whole in self._whole]
         views = []
         for whole, states in zip(self._whole, new, strict=True):
@@ -126,18 +131,37 @@ def attention(
     query = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)).to(value.dtype)
     if query.shape[2] == 1:
         return _attend_once(query, key, value, mask).transpose(1, 2), None
+    return attend_left_to_right(query, key.to(value.dtype), value, mask), None
+
+
+def attend_left_to_right(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Attend with many tokens, each to those before it and itself.
+
+    Args:
+        query: ``[batch, heads, seq, size]``, scaled.
+        key: ``[batch, groups, length, size]``, the last of them those of the queries.
+        value: The same.
+        mask: ``[batch, 1, seq or 1, length]``, what may be looked at; None: all before.
+
+    Returns:
+        ``[batch, seq, heads, size]``.
+    """
     length, places = key.shape[2], query.shape[2]
-    key, before = key.to(value.dtype), length - places
+    before = length - places
     mixed = value.new_empty(len(query), places, query.shape[1], value.shape[3])
     for first in range(0, places, _BLOCK):
         past = min(first + _BLOCK, places)
         end = before + past
-        visible = None if mask is None else mask[:, :, first:past, :end]
-        if visible is None:
-            visible = torch.ones(past - first, end, dtype=torch.bool).tril(before + first)
-        block = _attend(query[:, :, first:past], key[:, :, :end], value[:, :, :end], visible)
+        rows = slice(first, past) if mask is not None and mask.shape[2] > 1 else slice(None)
+        visible = None if mask is None else mask[:, :, rows, :end]
+        if visible is None or visible.shape[2] == 1:
+            earlier = torch.ones(past - first, end, dtype=torch.bool).tril(before + first)
+            visible = earlier if visible is None else visible & earlier
+        block = attend(query[:, :, first:past], key[:, :, :end], value[:, :, :end], visible)
         mixed[:, first:past] = block.transpose(1, 2)
-    return mixed, None
+    return mixed
 
 
 def _left_to_right(
@@ -149,7 +173,14 @@ def _left_to_right(
         return places == 1 or (places == length and bool(getattr(module, "is_causal", False)))
     if mask.dtype != torch.bool or mask.shape[-1] != length:
         return False
-    return places == 1 or not bool(mask.triu(length - places + 1).any())
+    if places == 1:
+        return True
+    # Looked at once: all layers of a forward are given the same mask.
+    answer = getattr(mask, "left_to_right", None)
+    if answer is None:
+        answer = not bool(mask.triu(length - places + 1).any())
+        mask.left_to_right = answer  # type: ignore[attr-defined]
+    return bool(answer)
 
 
 def _attend_once(
@@ -160,13 +191,23 @@ def _attend_once(
     key, value = (getattr(t, "whole", t) for t in (key, value))
     room = key.shape[2]
     if room > length:
-        visible = torch.zeros(len(query), 1, 1, room, dtype=torch.bool)
-        visible[..., :length] = True if mask is None else mask
-        mask = visible
-    return _attend(query, key.to(value.dtype), value, mask)
+        mask = _over_room(mask, length, room)
+    return attend(query, key.to(value.dtype), value, mask)
 
 
-def _attend(
+def _over_room(mask: torch.Tensor | None, length: int, room: int) -> torch.Tensor:
+    """Return the mask of one token over all the room that a cache has."""
+    if mask is None:
+        return torch.arange(room)[None, None, None] < length
+    # Made once: all layers of a forward are given the same mask.
+    whole: torch.Tensor | None = getattr(mask, "whole", None)
+    if whole is None or whole.shape[-1] != room:
+        whole = nn.functional.pad(mask, (0, room - length))
+        mask.whole = whole  # type: ignore[attr-defined]
+    return whole
+
+
+def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None
 ) -> torch.Tensor:
     """Attend where `visible` is true; rows that see nothing get something finite."""

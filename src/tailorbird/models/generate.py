@@ -20,7 +20,6 @@ from tailorbird.models.generation_inputs import (
     left_padded,
     ready_to_write,
 )
-from tailorbird.models.reorder import reordered
 from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
 
 if TYPE_CHECKING:
@@ -109,10 +108,12 @@ def generate(
     Raises:
         UserError: A prompt is empty or leaves no room for an answer.
     """
+    from tailorbird.models.llama_decoding import ready_to_decode
+
     check_room(model, prompts, sampling)
     rows = rows_of(model, tokenizer, prompts, sampling)
     progress = log.quiet_progress(title, len(rows), "answers")
-    with progress as bar, ready_to_write(model) as inner, reordered(model, device):
+    with progress as bar, ready_to_write(model) as inner, ready_to_decode(inner, device):
         pending = rows
         while pending:
             queue = _batches(pending, device)
@@ -139,6 +140,8 @@ def stream(
     from queue import SimpleQueue
     from threading import Thread
 
+    from tailorbird.models.llama_decoding import ready_to_decode
+
     check_room(model, [prompt], sampling)
     (row,) = rows_of(model, tokenizer, [prompt], sampling)
     pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
@@ -146,7 +149,7 @@ def stream(
 
     def write() -> None:
         try:
-            with ready_to_write(model) as inner, reordered(model, device):
+            with ready_to_write(model) as inner, ready_to_decode(inner, device):
                 while not row.done:
                     _write(model, inner, [row], sampling, device)
             pieces.put(row.text)

@@ -26,8 +26,7 @@ def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
     import torch
 
     layers = []
-    on_cpu = (device.kind, device.precision) == ("cpu", "bf16") and has_fast_bf16("cpu")
-    if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if computes_bf16(device):
         layers = [
             layer
             for layer in model.modules()
@@ -44,6 +43,14 @@ def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
+
+
+def computes_bf16(device: Device) -> bool:
+    """Say whether products there are in bf16, by a CPU that has instructions for it."""
+    import torch
+
+    on_cpu = (device.kind, device.precision) == ("cpu", "bf16") and has_fast_bf16("cpu")
+    return on_cpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class SharedCast:

@@ -155,7 +155,6 @@ class Retriever:
                 share,
             )
         fused = (
-            # Not by `replace`, which takes several times as long.
             Hit(hit.chunk, scores[key], hit.dense, matches.get(names[key]), None, hit.metadata)
             for key in best_first(scores)
             for hit in (hits[names[key]],)
@@ -192,7 +191,7 @@ class Retriever:
 
     def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
         k, mode = self.config.candidates, self.config.mode
-        if mode == "hybrid":
+        if mode == "hybrid" and view.waits:
             # Neither side's time is Python's own: each has a core while the other runs.
             task = _BESIDE.submit(view.matching, question, k, where)
             try:
@@ -201,8 +200,8 @@ class Retriever:
                 wait([task])  # a fault of one side must not end the look while the other reads
             words = task.result()
         else:
-            dense = view.nearest(vector, k, where) if mode == "dense" else []
-            words = view.matching(question, k, where) if mode == "words" else []
+            dense = view.nearest(vector, k, where) if mode != "words" else []
+            words = view.matching(question, k, where) if mode != "dense" else []
         by_vector = len(dense)
         ids = {hit.chunk.id for hit in dense}
         missed = [hit for hit in words if hit.chunk.id not in ids] if mode == "hybrid" else []
@@ -211,8 +210,9 @@ class Retriever:
             # would punish it for standing at place 101.
             cosines = view.vectors(missed) @ vector
             dense = dense + [
-                replace(hit, score=float(c), dense=float(c), words=None)
-                for hit, c in zip(missed, cosines, strict=True)
+                # Not by `replace`, which takes several times as long.
+                Hit(hit.chunk, cosine, dense=cosine, metadata=hit.metadata)
+                for hit, cosine in zip(missed, cosines.tolist(), strict=True)
             ]
         return Sides(question, tuple(dense), tuple(words), by_vector)
 

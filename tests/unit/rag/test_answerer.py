@@ -45,6 +45,8 @@ class Shelf:
     def reading(self) -> Iterator["Shelf"]:
         yield self
 
+    waits = False
+
     def whole(self) -> bool:
         return True
 

@@ -1,0 +1,273 @@
+"""A segment: vectors and words of rows that were added together, in one file that never changes.
+
+It is read where it lies, mapped into memory, so opening it costs nothing and what no question needs
+is never read. Its arrays stand one after the other; a line of JSON at the end says where.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tailorbird.knowledge.index_terms import keys_to_index
+from tailorbird.knowledge.memory_index import coded
+from tailorbird.knowledge.postings import ENTRY, packed_terms
+
+_ALIGNMENT = 64
+_BLOCK = 8192
+_ENTRIES = 1 << 22
+
+
+class Segment:
+    """Rows of an index, as they lie in a file; places count from 0.
+
+    Args:
+        path: The file; a file beside it marks the rows that are gone.
+
+    Attributes:
+        rows: ``[n]`` int64, rising.
+        vectors: ``[n, d]`` float32.
+        codes: ``[n, d]`` int8, the vectors rounded.
+        steps: ``[n]`` float32, of the codes.
+        lengths: ``[n]`` uint32, terms of each text.
+        keys: ``[t]`` uint64, rising, of the terms.
+        ends: ``[t]`` int64, where each term's entries end.
+        entries: ``[e]`` of `postings.ENTRY`, whose rows are places.
+
+    Raises:
+        ValueError: The file is damaged.
+        OSError: It cannot be read.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray
+    codes: np.ndarray
+    steps: np.ndarray
+    lengths: np.ndarray
+    keys: np.ndarray
+    ends: np.ndarray
+    entries: np.ndarray
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Private, never changed: torch refuses what may not be written.
+        whole = np.asarray(np.memmap(path, np.uint8, "c"))
+        size = int.from_bytes(whole[-8:].tobytes(), "little")
+        for name, (kind, shape, start) in json.loads(whole[-8 - size : -8].tobytes()).items():
+            dtype = ENTRY if name == "entries" else np.dtype(kind)
+            end = start + dtype.itemsize * int(np.prod(shape))
+            setattr(self, name, whole[start:end].view(dtype).reshape(shape))
+        self._marks: np.ndarray | None = None
+        self._terms = -1, 0
+
+    @property
+    def gone(self) -> np.ndarray | None:
+        """Marks of the rows that are gone ``[n]`` bool; None: all are here."""
+        if self._marks is None:
+            try:
+                marks = np.memmap(self.path.with_suffix(".gone"), np.bool_, "r")
+                self._marks = np.asarray(marks)
+            except OSError:
+                return None
+        return self._marks
+
+    @property
+    def alive(self) -> int:
+        """How many rows are here."""
+        return len(self.rows) - (0 if self.gone is None else int(np.count_nonzero(self.gone)))
+
+    @property
+    def terms(self) -> int:
+        """How many terms the texts have whose rows are here."""
+        alive = self.alive
+        if self._terms[0] != alive:
+            lengths = self.lengths if self.gone is None else self.lengths[~self.gone]
+            self._terms = alive, int(lengths.sum())
+        return self._terms[1]
+
+    def mark(self, places: np.ndarray) -> None:
+        """Mark rows as gone, for all who have the file open."""
+        path = self.path.with_suffix(".gone")
+        if not path.is_file():
+            part = path.with_suffix(".gone-part")
+            np.zeros(len(self.rows), np.bool_).tofile(part)
+            part.replace(path)
+        marks = np.memmap(path, np.bool_, "r+")
+        marks[places] = True
+
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of the `rows` are here, by their index, and at which places."""
+        at = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+        is_here = self.rows[at] == rows
+        if self.gone is not None:
+            is_here &= ~self.gone[at]
+        return np.flatnonzero(is_here), at[is_here]
+
+    def postings(self, keys: np.ndarray) -> list[np.ndarray]:
+        """Return the entries of each term, of the rows that are here."""
+        at = np.searchsorted(self.keys, keys).clip(max=max(0, len(self.keys) - 1))
+        gone, pieces = self.gone, []
+        for place, key in zip(at.tolist(), keys.tolist(), strict=True):
+            if not len(self.keys) or self.keys[place] != key:
+                pieces.append(self.entries[:0])
+                continue
+            entries = self.entries[self.ends[place - 1] if place else 0 : self.ends[place]]
+            pieces.append(entries if gone is None else entries[~gone[entries["row"]]])
+        return pieces
+
+
+def write_segment(path: Path, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> int:
+    """Write rows with their vectors and texts to a new file; return how many bytes it has."""
+    if (np.diff(rows) <= 0).any():
+        order = np.argsort(rows, kind="stable")
+        rows, vectors, texts = rows[order], vectors[order], [texts[i] for i in order]
+    codes, steps = coded(vectors)
+    numbers, counts, all_keys = keys_to_index(texts)
+    lengths, terms, ends, entries = packed_terms(numbers, counts, np.arange(len(rows)))
+    keys = all_keys[terms]
+    order = np.argsort(keys)
+    starts = np.concatenate([[0], ends[:-1]])[order] if len(ends) else ends
+    spans = (ends[order] - starts) if len(ends) else ends
+    with _ArrayFile(path) as file:
+        file.put("rows", rows.astype(np.int64))
+        file.put("vectors", np.ascontiguousarray(vectors, dtype=np.float32))
+        file.put("codes", codes)
+        file.put("steps", steps)
+        file.put("lengths", lengths.astype(np.uint32))
+        file.put("entries", entries[_ranges(starts, spans)])
+        file.put("keys", keys[order])
+        file.put("ends", np.cumsum(spans))
+    return file.place
+
+
+def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
+    """Write what is left of several segments as one; little of it is in memory at a time."""
+    rows = np.concatenate([s.rows for s in segments])
+    alive = np.concatenate(
+        [np.ones(len(s.rows), np.bool_) if s.gone is None else ~s.gone for s in segments]
+    )
+    order = np.flatnonzero(alive)
+    if (np.diff(rows[order]) <= 0).any():
+        order = order[np.argsort(rows[order], kind="stable")]
+    firsts = np.cumsum([0, *(len(s.rows) for s in segments)])
+    with _ArrayFile(path) as file:
+        file.put("rows", rows[order])
+        for name in ("vectors", "codes", "steps", "lengths"):
+            sources = [getattr(s, name) for s in segments]
+            file.put(name, _gathered(sources, firsts, order))
+        moved = np.full(len(rows), -1, dtype=np.int64)
+        moved[order] = np.arange(len(order))
+        parts = [
+            moved[first : first + len(s.rows)] for first, s in zip(firsts, segments, strict=False)
+        ]
+        keys, ends = _TermMerge(segments, parts).write(file)
+        file.put("keys", keys)
+        file.put("ends", ends)
+
+
+class _TermMerge:
+    """The terms of several segments, in the order of their keys."""
+
+    def __init__(self, segments: Sequence[Segment], places: Sequence[np.ndarray]) -> None:
+        self._segments, self._places = segments, places
+        self._keys = np.concatenate([s.keys for s in segments])
+        self._owner = np.repeat(np.arange(len(segments)), [len(s.keys) for s in segments])
+        self._starts = np.concatenate([np.append(0, s.ends)[: len(s.keys)] for s in segments])
+        self._spans = np.concatenate([s.ends for s in segments]) - self._starts
+        self._order = np.argsort(self._keys, kind="stable")
+
+    def write(self, file: "_ArrayFile") -> tuple[np.ndarray, np.ndarray]:
+        """Write the entries; return the keys of the terms that are left, and their ends."""
+        counts = np.zeros(len(self._order), dtype=np.int64)
+        total = np.cumsum(self._spans[self._order])
+        cuts = np.searchsorted(total, np.arange(0, total[-1] if len(total) else 0, _ENTRIES))
+        cuts = np.unique(np.append(cuts, len(self._order)))
+        blocks = (
+            self._block(self._order[a:b], counts[a:b])
+            for a, b in zip(np.append(0, cuts[:-1]), cuts, strict=True)
+        )
+        file.put("entries", blocks)
+        keys, firsts = np.unique(self._keys[self._order], return_index=True)
+        sums = np.add.reduceat(counts, firsts) if len(firsts) else counts
+        nonempty = sums > 0
+        return keys[nonempty], np.cumsum(sums[nonempty])
+
+    def _block(self, pieces: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the entries of some terms in some segments; note how many of each are left."""
+        spans = self._spans[pieces]
+        ends = np.cumsum(spans)
+        block = np.empty(int(ends[-1]) if len(ends) else 0, dtype=ENTRY)
+        for number, segment in enumerate(self._segments):
+            own, places = self._owner[pieces] == number, self._places[number]
+            part = segment.entries[_ranges(self._starts[pieces][own], spans[own])]
+            moved = places[part["row"]]
+            part["row"] = moved
+            part["count"][moved < 0] = 0  # no entry has none of its own
+            block[_ranges((ends - spans)[own], spans[own])] = part
+        present = block["count"] > 0
+        counts[:] = np.add.reduceat(present, ends - spans, dtype=np.int64) if len(ends) else 0
+        return block[present]
+
+
+def _gathered(
+    sources: Sequence[np.ndarray], firsts: np.ndarray, order: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield the rows of several arrays in an order of all, block by block."""
+    for start in range(0, len(order), _BLOCK):
+        block_places = order[start : start + _BLOCK]
+        block = np.empty((len(block_places), *sources[0].shape[1:]), dtype=sources[0].dtype)
+        for source, first in zip(sources, firsts, strict=False):
+            own = (block_places >= first) & (block_places < first + len(source))
+            if own.all():
+                block = source[block_places - first]
+            elif own.any():
+                block[own] = source[block_places[own] - first]
+        yield block
+
+
+def _ranges(starts: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """Return all numbers of several ranges, one range after the other."""
+    total = int(spans.sum())
+    shifts = np.repeat(starts - np.cumsum(spans) + spans, spans)
+    return shifts + np.arange(total)
+
+
+class _ArrayFile:
+    """A file of arrays, there under its name once it is whole and on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._part = path, path.with_suffix(".part")
+        self._table: dict[str, tuple[str, list[int], int]] = {}
+        self.place = 0
+
+    def __enter__(self) -> "_ArrayFile":
+        self._file: BinaryIO = self._part.open("wb")
+        return self
+
+    def put(self, name: str, blocks: np.ndarray | Iterator[np.ndarray]) -> None:
+        """Write an array, whole or in blocks of its first dimension."""
+        start, count = self.place, 0
+        block = np.empty(0)
+        for block in [blocks] if isinstance(blocks, np.ndarray) else blocks:
+            self._write(np.ascontiguousarray(block).view(np.uint8).data)
+            count += len(block)
+        self._table[name] = (block.dtype.str, [count, *block.shape[1:]], start)
+        self._write(bytes(-self.place % _ALIGNMENT))
+
+    def _write(self, data: Any) -> None:
+        self.place += self._file.write(data)
+
+    def __exit__(self, failed: Any, *_: object) -> None:
+        with self._file:
+            if not failed:
+                table = json.dumps(self._table).encode()
+                self._write(table + len(table).to_bytes(8, "little"))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        if failed:
+            self._part.unlink(missing_ok=True)
+        else:
+            self._part.replace(self._path)
