@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -19,7 +20,9 @@ from tailorbird.models.device import Device
 from tailorbird.models.reorder import computes_bf16, reordered
 
 # Of fewer multiplications in all, a layer's products end before a second thread has begun.
-_ONE_THREAD = 500_000_000
+_ONE_THREAD = 100_000_000
+# Kept with their models as long as the weights stay what they are: who asks again waits less.
+_STACKS: WeakKeyDictionary[Any, tuple[list[tuple[int, int]], "_Stack"]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -37,14 +40,16 @@ def ready_to_decode(model: Any, device: Device) -> Iterator[None]:
         return
     threads = torch.get_num_threads()
     plain = model.forward
-    with torch.no_grad():
-        stack = _Stack(model)
+    stack = _stack_of(model)
 
     @wraps(plain)
     def forward(*args: Any, **inputs: Any) -> Any:
         cache = inputs.get("past_key_values")
         if args or cache is None or any(type(one) is not RoomyLayer for one in cache.layers):
             return plain(*args, **inputs)
+        ids = inputs.get("input_ids")
+        rows, places = (inputs["inputs_embeds"] if ids is None else ids).shape[:2]
+        torch.set_num_threads(1 if rows * places * stack.weights < _ONE_THREAD else threads)
         return stack(**inputs)
 
     model.forward = forward
@@ -53,6 +58,18 @@ def ready_to_decode(model: Any, device: Device) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         del model.forward
+
+
+def _stack_of(model: Any) -> "_Stack":
+    """Return the model's layers ready for products, anew where a weight has changed."""
+    state = [(weight.data_ptr(), weight._version) for weight in model.parameters()]
+    before = _STACKS.get(model)
+    if before is not None and before[0] == state:
+        return before[1]
+    with torch.no_grad():
+        stack = _Stack(model)
+    _STACKS[model] = state, stack
+    return stack
 
 
 def _is_plain_llama(model: Any) -> bool:
@@ -75,13 +92,14 @@ class _Stack:
     """The layers of a model, their weights joined and laid out for products in bf16."""
 
     def __init__(self, model: Any) -> None:
-        self._model, config = model, model.config
+        # Not the model itself: what is kept with it must not keep it.
+        self._embed, self._angles = model.model.embed_tokens, model.model.rotary_emb
+        self._norm, config = model.model.norm, model.config
         self._size = model.model.layers[0].self_attn.head_dim
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._layers = [_Layer(layer) for layer in model.model.layers]
         self._head = _Product(model.lm_head)
-        self._weights = sum(weight.numel() for weight in model.parameters())
-        self._threads = torch.get_num_threads()
+        self.weights = sum(weight.numel() for weight in model.parameters())
 
     def __call__(
         self,
@@ -96,14 +114,12 @@ class _Stack:
         """Return the logits ``[batch, seq, vocabulary]``, as the model's own forward does."""
         from transformers.modeling_outputs import CausalLMOutputWithPast
 
-        base, cache = self._model.model, past_key_values
-        states = base.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        cache = past_key_values
+        states = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
         places, before = states.shape[1], cache.get_seq_length()
-        few = states.shape[0] * places * self._weights < _ONE_THREAD
-        torch.set_num_threads(1 if few else self._threads)
         if position_ids is None:
             position_ids = torch.arange(before, before + places)[None]
-        cos, sin = (part[:, None] for part in base.rotary_emb(states, position_ids))
+        cos, sin = (part[:, None] for part in self._angles(states, position_ids))
         visible = _visible(attention_mask, before, places, cache)
         for layer, own in zip(self._layers, cache.layers, strict=True):
             joined = layer.joined(layer.before(states))
@@ -112,7 +128,7 @@ class _Stack:
             states = states + layer.out(mixed.reshape(*states.shape[:2], -1))
             gate, up = layer.wide(layer.after(states)).chunk(2, dim=-1)
             states = states + layer.narrow(nn.functional.silu(gate) * up)
-        states = base.norm(states[:, -logits_to_keep:])
+        states = self._norm(states[:, -logits_to_keep:])
         return CausalLMOutputWithPast(logits=self._head(states), past_key_values=cache)
 
     def _attend(

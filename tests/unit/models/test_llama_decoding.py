@@ -1,5 +1,6 @@
 """Decoding without transformers' modules gives their numbers, and leaves the model as it was."""
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -95,3 +96,22 @@ def test_what_is_not_plain_is_left_to_transformers() -> None:
     model = small()
     with ready_to_decode(model, Device("cpu", "fp32", "")):
         assert "forward" not in vars(model)
+
+
+def test_layers_are_kept_until_a_weight_changes_and_no_longer_than_the_model() -> None:
+    model = small()
+    with ready_to_decode(model, BF16):
+        pass
+    first = llama_decoding._STACKS[model][1]
+    with ready_to_decode(model, BF16):
+        assert llama_decoding._STACKS[model][1] is first
+    logits = logits_of(model, ready_to_decode, 1, 6)
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight.mul_(1.5)
+    changed = logits_of(model, ready_to_decode, 1, 6)
+    assert not torch.equal(changed, logits)
+    torch.testing.assert_close(changed, logits_of(model, reordered, 1, 6), rtol=2**-6, atol=2**-8)
+    count = len(llama_decoding._STACKS)
+    del model, first
+    gc.collect()
+    assert len(llama_decoding._STACKS) < count
