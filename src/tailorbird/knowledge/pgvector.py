@@ -253,15 +253,10 @@ class PostgresStore:
                     read.append((term, number, packed))
         total = sum(rows for _, rows, _, _ in segments.values())
         mean = sum(length for _, _, length, _ in segments.values()) / max(1, total)
-        pieces = (
-            (segment, term, unpack(packed, segments[segment][3])) for term, segment, packed in read
-        )
-        parts = [
-            (rows + segments[segment][0], scores)
-            for segment, rows, scores in ranked(terms, pieces, total, mean)
-        ]
-        if not parts:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        pieces = ((n, term, unpack(packed, segments[n][3])) for term, n, packed in read)
+        parts = [(np.empty(0, dtype=np.int64), np.empty(0))]
+        for number, places, values in ranked(terms, pieces, total, mean):
+            parts.append((places + segments[number][0], values))
         rows, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
         inside = slice(None) if among is None else np.isin(rows, among)
         return best(rows[inside], scores[inside], k)
