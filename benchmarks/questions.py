@@ -103,7 +103,7 @@ def measure_speed(given: Any) -> None:
     from tailorbird.data.question_files import read_answers, read_paragraphs
     from tailorbird.models.device import choose
     from tailorbird.models.generate import Sampling, generate
-    from tailorbird.tasks.fit_writing import make_base
+    from tailorbird.tasks.base_model import make_base
 
     file = data_file(given.data, "xquad/xquad.en.json")
     texts = {p.id: PromptPassage(p.id, p.title, p.text) for p in read_paragraphs(file)}

@@ -114,7 +114,7 @@ def _xquad(data: Path, work: Path) -> Made:
 
 
 def _figures(data: Path, work: Path) -> Made:
-    from tailorbird.rag.question_type import asks_for_figure
+    from tailorbird.rag.content_words import asks_for_figure
     from tailorbird.rag.sentences import split_sentences
 
     questions, rows = [], []

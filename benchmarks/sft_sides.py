@@ -25,7 +25,7 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
     from tailorbird.methods.table import get_method
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks.fit_writing import make_base
+    from tailorbird.tasks.base_model import make_base
     from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing

@@ -164,7 +164,7 @@ def _tailorbird(
     from tailorbird.models.device import choose
     from tailorbird.records import Target
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks.fit import max_length
+    from tailorbird.tasks.base_model import max_length
     from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.label_workload import LabelWork
     from tailorbird.train.loop import TrainJob, train

@@ -74,7 +74,7 @@ def used(values: Mapping[str, np.ndarray], seeds: Trainings) -> dict[str, np.nda
         values: Per arm ``[trainings, n]``, as many as might be made.
         seeds: How many, or ``auto``: one, then more of the arms in question.
     """
-    from tailorbird.flows.verdict import in_question
+    from tailorbird.flows.tuning_report import in_question
     from tailorbird.metrics.significance import Outcomes
 
     if seeds != "auto":

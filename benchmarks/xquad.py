@@ -2,10 +2,9 @@
 
 Writes the paragraphs as a JSONL of documents, indexes them (--store; one that is there is used as
 it is), asks every question and prints one JSON line: recall@5 of each way of ranking; of the
-answers exact match and F1 of the few words that are given as the short answer, whether the quoted
-sentences hold a known answer, how far their citations name the right paragraph, and how often it
-was "I don't know". The weight of the vectors is chosen in folds, never on the question it ranks;
-the threshold of "I don't know" is calibrated on all questions.
+answers whether the quoted sentences hold a known answer, how far their citations name the right
+paragraph, and how often it was "I don't know". The weight of the vectors is chosen in folds, never
+on the question it ranks; the threshold of "I don't know" is calibrated on all questions.
 """
 
 import json
@@ -19,23 +18,25 @@ MEASURES = ("recall@1", "recall@5", "ndcg@10")
 
 def main() -> None:
     """Index once, evaluate once."""
-    asked = parser(__doc__)
-    asked.add_argument("--data", type=Path, default=DATA / "xquad")
-    asked.add_argument("--store", type=Path, help="default: a temporary one")
-    asked.add_argument("--set", action="append", default=[], dest="settings", help="as for tailor")
-    given = asked.parse_args()
-    questions = data_file(given.data, "xquad.en.json")
+    options = parser(__doc__)
+    options.add_argument("--data", type=Path, default=DATA / "xquad")
+    options.add_argument("--store", type=Path, help="default: a temporary one")
+    options.add_argument(
+        "--set", action="append", default=[], dest="settings", help="as for tailor"
+    )
+    arguments = options.parse_args()
+    questions = data_file(arguments.data, "xquad.en.json")
     with tempfile.TemporaryDirectory() as place:
-        store = given.store or Path(place) / "kb"
+        store = arguments.store or Path(place) / "kb"
         if not store.exists():
             documents = write_documents(questions, Path(place) / "paragraphs.jsonl")
             names = ("index.id=id", "index.title=title", "index.text=text")
             sets = [word for name in names for word in ("--set", name)]
             tailor("index", str(documents), "--store", str(store), *sets)
-        sets = [word for setting in given.settings for word in ("--set", setting)]
+        sets = [word for setting in arguments.settings for word in ("--set", setting)]
         what = ("--store", str(store), "--queries", str(questions))
-        told = tailor("evaluate", *what, "--json", *sets)
-    report = json.loads(told)
+        output = tailor("evaluate", *what, "--json", *sets)
+    report = json.loads(output)
     emit(
         "xquad",
         {

@@ -20,8 +20,8 @@ from tailorbird.methods.table import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.packed import sequence_losses
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.base_model import make_base
 from tailorbird.tasks.fit_head import make_model
-from tailorbird.tasks.fit_writing import make_base
 from tailorbird.train.generative_workload import WritingWork
 from tailorbird.train.label_workload import LabelWork
 from tailorbird.train.loop import TrainJob, train

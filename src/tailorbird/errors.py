@@ -13,9 +13,11 @@ _SHOWN = 80
 class UserError(ValueError):
     """A fault in what the user gave: named, with its fix; the command ends with exit code 2.
 
+    Whatever reads data, settings, models or folders may raise it; only what is called from Python
+    by its users, or caught, says so.
+
     Args:
         problem: What is wrong, naming the thing (file, column, key, value).
-        fix: What to do about it.
     """
 
     exit_code = 2
@@ -61,13 +63,6 @@ def check_utf8(value: object, name: str) -> None:
     """Refuse text that no UTF-8 can be, alone or within lists and objects.
 
     Models, files and data bases take UTF-8, so what a person gives is looked at where it comes in.
-
-    Args:
-        value: What was given.
-        name: What it is, for the message.
-
-    Raises:
-        UserError: Some of it is not UTF-8.
     """
     if isinstance(value, str) and _HALF.search(value):
         excerpt = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."

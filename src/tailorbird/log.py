@@ -34,7 +34,7 @@ def say(message: str) -> None:
     """Tell the person something."""
     if _muted:
         return
-    console().print(_between_words(_shown(message)))
+    console().print(_between_words(_printable(message)))
 
 
 def _between_words(message: str) -> str:
@@ -68,7 +68,7 @@ def warn(message: str) -> None:
         return
     from rich.text import Text
 
-    words = _between_words(f"warning: {_shown(message)}").removeprefix("warning:")
+    words = _between_words(f"warning: {_printable(message)}").removeprefix("warning:")
     console().print(Text.assemble(("warning:", "yellow"), words))
 
 
@@ -76,10 +76,10 @@ def failure(error: BaseException) -> None:
     """Show a traceback."""
     from traceback import format_exception
 
-    console().print(_shown("".join(format_exception(error)).rstrip()))
+    console().print(_printable("".join(format_exception(error)).rstrip()))
 
 
-def _shown(message: str) -> str:
+def _printable(message: str) -> str:
     return terminal.escape(terminal.without_credentials(message))
 
 
@@ -88,22 +88,22 @@ class Progress:
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = terminal.one_line(title), total, unit
-        self.done, self.note = 0, ""
+        self.count, self.note = 0, ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` units more; `note` stands beside the bar (loss, accuracy)."""
-        self.done += count
+        self.count += count
         self.note = terminal.one_line(note) or self.note
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Progress]:
+def progress(title: str, total: int, unit: str = "it", start: int = 0) -> Iterator[Progress]:
     """Show a bar with rate and time left; plain lines now and then where there is no terminal."""
     moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     bar = _Bar(title, total, unit) if moves else _Lines(title, total, unit)
     with bar:
-        if done:
-            bar.skip(done)
+        if start:
+            bar.skip(start)
         yield bar
 
 
@@ -138,13 +138,13 @@ class _Bar(Progress):
 
     def skip(self, count: int) -> None:
         """Count units that were done by an earlier process."""
-        self.done = self._skipped = count
+        self.count = self._skipped = count
         self._bar.update(self._task, completed=count)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         super().advance(count, note)
         seconds = time.monotonic() - self._began
-        rate = (self.done - self._skipped) / seconds if seconds > 0 else 0.0
+        rate = (self.count - self._skipped) / seconds if seconds > 0 else 0.0
         self._bar.update(
             self._task, advance=count, note=self.note, rate=f"{_rate(rate)} {self.unit}/s"
         )
@@ -152,7 +152,7 @@ class _Bar(Progress):
 
 class _Lines(Progress):
     def __enter__(self) -> "_Lines":
-        self._began = self._said = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._skipped = 0
         return self
 
@@ -161,19 +161,19 @@ class _Lines(Progress):
 
     def skip(self, count: int) -> None:
         """Count units that were done by an earlier process."""
-        self.done = self._skipped = count
+        self.count = self._skipped = count
 
     def advance(self, count: int = 1, note: str = "") -> None:
         super().advance(count, note)
         now = time.monotonic()
-        if now - self._said < _PLAIN_LINE_SECONDS:
+        if now - self._last_line < _PLAIN_LINE_SECONDS:
             return
-        self._said = now
-        rate = (self.done - self._skipped) / (now - self._began)
-        left = (self.total - self.done) / rate if rate else 0.0
+        self._last_line = now
+        rate = (self.count - self._skipped) / (now - self._began)
+        left = (self.total - self.count) / rate if rate else 0.0
         say(
-            f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {_rate(rate)} {self.unit}/s, "
-            f"{left:.0f} s left{', ' + self.note if self.note else ''}"
+            f"{self.title}: {self.count:,}/{self.total:,} {self.unit}, "
+            f"{_rate(rate)} {self.unit}/s, {left:.0f} s left{', ' + self.note if self.note else ''}"
         )
 
 

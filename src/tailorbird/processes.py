@@ -24,12 +24,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """A number of threads for torch's products.
-
-    Attributes:
-        count: The number.
-        words: The same for the person, with what it follows from.
-    """
+    """A number of threads for torch's products."""
 
     count: int
     words: str
@@ -112,7 +107,6 @@ class Worker:
 
     Args:
         module: Its ``main`` calls `answer_questions`.
-        environment: More variables for it.
     """
 
     def __init__(self, module: str, **environment: str) -> None:

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tailorbird.arms as arms
+import tailorbird.arms
+import tailorbird.arms.table as arms
 import tiny
+from tailorbird.arms.head_predictor import HeadPredictor
 from tailorbird.arms.load import load, saved_kind
-from tailorbird.arms.predictor import HeadPredictor, Predictor
+from tailorbird.arms.predictor import Predictor
 from tailorbird.config import for_arm, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared, prepare
 from tailorbird.records import TASKS, ArmReport
 from tailorbird.runs.folder import KIND, RunFolder
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.table import get_task
 
 TOY = Path(__file__).parents[1] / "toy_arm.py"
 LABELS = ("majority", "rag", "probe", "length", "lora", "rag+lora")
@@ -34,7 +36,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Add the toy: one file, one line."""
     place = tmp_path_factory.mktemp("leaf")
     shutil.copy(TOY, place / "length.py")
-    arms.__path__.append(str(place))
+    tailorbird.arms.__path__.append(str(place))
     arms.TABLE["length"] = arms.ArmRow(
         "length.LengthArm",
         "the text's length decides",
@@ -42,7 +44,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     )
     yield
     del arms.TABLE["length"]
-    arms.__path__.remove(str(place))
+    tailorbird.arms.__path__.remove(str(place))
 
 
 @pytest.fixture(scope="module")

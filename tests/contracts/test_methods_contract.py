@@ -138,7 +138,7 @@ def _base(case: Case, config: Config) -> Any:
     import torch
 
     from tailorbird.models.classifier import load_classifier
-    from tailorbird.tasks.fit import HEADS
+    from tailorbird.tasks.base_model import HEADS
 
     torch.manual_seed(3)
     device = choose("cpu", case.precision)
@@ -610,7 +610,7 @@ def test_weights_of_another_base_are_refused(models: Any, made: Callable[[Case],
 
 
 def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
-    from tailorbird.tasks.fit import max_length
+    from tailorbird.tasks.base_model import max_length
 
     case = Case("prompt", "bert", "fp32")
     config = _config(case, models("bert"))
@@ -629,7 +629,7 @@ def test_virtual_tokens_count_against_the_limit(models: Any) -> None:
 
 
 def test_a_text_of_the_longest_length_fits_with_its_virtual_tokens(models: Any) -> None:
-    from tailorbird.tasks.fit import max_length
+    from tailorbird.tasks.base_model import max_length
 
     for shape in ("bert", "roberta", "distilbert", "gpt2"):
         case = Case("prompt", shape, "fp32")

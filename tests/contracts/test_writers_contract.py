@@ -143,7 +143,7 @@ def _config(case: Case, model: Path) -> Config:
 
 
 def _base(case: Case, config: Config) -> Any:
-    from tailorbird.tasks.fit_writing import make_base
+    from tailorbird.tasks.base_model import make_base
 
     return make_base(config, choose("cpu", case.precision), get_method(case.method))
 
@@ -191,7 +191,7 @@ def greedy(model: Any, prompt: np.ndarray, device: Any) -> list[int]:
 
 def _make(case: Case, model_folder: Path, place: Path) -> Made:
     from tailorbird.models.generate import Sampling, generate
-    from tailorbird.tasks.generative_model import Answering
+    from tailorbird.tasks.base_model import Answering
     from tailorbird.train.generative_workload import WritingWork
     from tailorbird.train.loop import TrainJob, train
     from tailorbird.train.settings import resolve_writing

@@ -76,6 +76,7 @@ def test_quoting_loads_nothing_of_training(knowledge: Path) -> None:
     # The tables say which arms and methods there are; what they do is elsewhere.
     tables = {
         "tailorbird.arms",
+        "tailorbird.arms.table",
         "tailorbird.methods",
         "tailorbird.methods.table",
         *(f"tailorbird.methods.{m}" for m in METHODS),

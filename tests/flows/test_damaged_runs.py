@@ -19,8 +19,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import tiny
-from tailorbird.arms import run_arm
-from tailorbird.arms.load import arm_folder, load
+from tailorbird.arms.load import load
+from tailorbird.arms.table import run_arm
 from tailorbird.cli.show import show_report
 from tailorbird.config import for_arm, load_config
 from tailorbird.data.check import summarise
@@ -32,6 +32,7 @@ from tailorbird.metrics.verdict import verdict
 from tailorbird.records import Report, TuningSections
 from tailorbird.report.comparison_table import print_report
 from tailorbird.runs.folder import REPORT, RunFolder
+from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.train.journal import Journal
 

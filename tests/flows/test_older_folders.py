@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import tailorbird
-from tailorbird.arms.load import read_report
 from tailorbird.runs.folder import RunFolder
+from tailorbird.runs.read_run import read_report
 
 PACKED = Path(__file__).resolve().parents[1] / "data" / "older.tar.xz"
 ASIDE = ("texts", "answers", "passages")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.arms.load import run_config
 from tailorbird.arms.search import _with_code_of, config_of
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.evaluate import check_metric
 from tailorbird.flows.run_folder import saved_config
 from tailorbird.runs.folder import CONFIG, RunFolder
+from tailorbird.runs.read_run import run_config
 
 TRUSTING = "model.trust_remote_code=true"
 METRIC = "evaluate.metric={}:count"

@@ -29,7 +29,7 @@ def _attached(folder: Path, method: str) -> Any:
     from tailorbird.config import load_config
     from tailorbird.methods.table import get_method
     from tailorbird.models.device import choose
-    from tailorbird.tasks.fit_writing import make_base
+    from tailorbird.tasks.base_model import make_base
 
     config = load_config(
         flags={"model.name": str(folder), "method.name": method, "train.epochs": 8}

@@ -3,15 +3,14 @@
 import json
 
 from tailorbird import log
-from tailorbird.arms.load import PROMPTED, run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm
 from tailorbird.config import dump_config
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
-from tailorbird.tasks import writing_task
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.fit import count_parameters
+from tailorbird.tasks.base_model import count_parameters
+from tailorbird.tasks.table import writing_task
 
 
 class BaseArm(Arm):
@@ -21,7 +20,7 @@ class BaseArm(Arm):
 
     def run(self, job: ArmJob) -> ArmReport:
         """See `Arm.run`."""
-        from tailorbird.arms.generative_predictor import open_untouched
+        from tailorbird.arms.generative_predictor import PROMPTED, open_untouched
         from tailorbird.tasks.answer_scoring import score_and_save
 
         config, task = job.config, writing_task(job.split.task)
@@ -45,7 +44,6 @@ class BaseArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import Writer, open_untouched
+        from tailorbird.arms.generative_predictor import open_prompted
 
-        config = run_config(folder, trust=trust)
-        return Writer(folder, config, open_untouched(config))
+        return open_prompted(folder, trust=trust)

@@ -130,11 +130,7 @@ class Cluster(Scheduler):
         return {"num_cpus": self._each, "memory": min(memory, largest)} | gpus
 
     def _result(self, task: Any, needs: Mapping[str, Any]) -> tuple[int, bytes]:
-        """Wait for a task, whichever node does it in the end.
-
-        Raises:
-            UserError: No node is left that could do it, or one has another version.
-        """
+        """Wait for a task, whichever node does it in the end."""
         ray, patience = self._ray, _PATIENCE_SECONDS
         while not ray.wait([task], timeout=_LOOK_SECONDS)[0]:
             patience = _PATIENCE_SECONDS if self._can_run(needs) else patience - _LOOK_SECONDS
@@ -166,9 +162,9 @@ class Cluster(Scheduler):
         """Say whether a node that lives is large enough; tell of those that were lost."""
         nodes = self._alive()
         with self._room:
-            lost = self._nodes.keys() - nodes.keys()
+            dead = self._nodes.keys() - nodes.keys()
             self._nodes = nodes
-        for name in sorted(lost):
+        for name in sorted(dead):
             log.warn(f"a node of the Ray cluster is lost: {name[:8]}; its work is done again")
         demand = {"CPU": needs["num_cpus"], "memory": needs["memory"], "GPU": needs.get("num_gpus")}
         return any(
@@ -223,8 +219,6 @@ def pack(run: Path, place: Path, but: Collection[str] = ()) -> bytes:
     """Return an arm's files and those that all arms share, as a tar archive.
 
     Args:
-        run: The run's folder.
-        place: The arm's.
         but: Names of shared files to leave out.
     """
     paths = [path for path in _shared(run) if path.relative_to(run).as_posix() not in but]
@@ -245,9 +239,7 @@ def unpack(files: bytes, run: Path, place: Path) -> None:
     """Write what `pack` returned: the arm's folder holds that and nothing else, the rest stays.
 
     Args:
-        files: The archive.
         run: The run's folder; files that all arms share are written where there are none.
-        place: The arm's.
     """
     with tarfile.open(fileobj=io.BytesIO(files)) as archive:
         names = set(archive.getnames())
@@ -275,11 +267,7 @@ def _own(place: Path) -> list[Path]:
 
 
 def _reachable(address: str) -> dict[str, str]:
-    """Return what else Ray must be told of an address.
-
-    Raises:
-        OSError: Nobody listens there: Ray itself would try for minutes.
-    """
+    """Return what else Ray must be told of an address."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return {}
@@ -290,11 +278,7 @@ def _reachable(address: str) -> dict[str, str]:
 
 
 def _library() -> Any:
-    """Import Ray, which is to say nothing to its makers, and to us every line once.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """Import Ray, which is to say nothing to its makers, and to us every line once."""
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS", "RAY_COLOR_PREFIX"):
         os.environ.setdefault(name, "0")
     try:

@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms import MIX, RETRIEVAL
-from tailorbird.arms.load import PROMPTED, run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm, cost_of
 from tailorbird.arms.split_embeddings import split_vectors
+from tailorbird.arms.table import MIX, RETRIEVAL
 from tailorbird.errors import UserError
 from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ArmReport, Cost, Example
-from tailorbird.runs.files import inner
-from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.tasks import writing_task
+from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
-from tailorbird.tasks.fit import count_parameters
+from tailorbird.tasks.base_model import count_parameters
+from tailorbird.tasks.table import writing_task
 
 if TYPE_CHECKING:
     from tailorbird.data.tokens import Tokens
+    from tailorbird.tasks.base_model import Answering
     from tailorbird.tasks.generative_base import WritingTask
-    from tailorbird.tasks.generative_model import Answering
     from tailorbird.tasks.test_set import PromptSet, WritingTest
 
 _KS, _NEARLY, _WORTH = (1, 2, 4, 8), 1.01, 0.995
@@ -80,21 +78,9 @@ class FewShotArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import (
-            PairMemory,
-            Writer,
-            need_prompted,
-            open_tuned,
-            open_untouched,
-        )
+        from tailorbird.arms.generative_predictor import open_prompted
 
-        config, prompted = run_config(folder, trust=trust), need_prompted(folder)
-        pairs = PairMemory.of(folder, config, prompted)
-        if prompted.tuned is None:
-            return Writer(folder, config, open_untouched(config), pairs)
-        path = folder.file(MODEL) / PROMPTED
-        tuned = RunFolder(inner(path, folder.path.parent, prompted.tuned))
-        return Writer(folder, config, open_tuned(tuned, trust=trust), pairs)
+        return open_prompted(folder, trust=trust)
 
 
 def _answering(job: ArmJob, tuned: RunFolder | None) -> "Answering":

@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms.load import PROMPTED, run_config
-from tailorbird.arms.neighbours import read_examples_of, save_examples
 from tailorbird.arms.predictor import Predictor, PredictorSpec
-from tailorbird.arms.split_embeddings import SplitVectors
+from tailorbird.arms.split_embeddings import SplitVectors, read_examples_of, save_examples
 from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
@@ -28,14 +26,15 @@ from tailorbird.models.load import load_writer, tokenizer_in
 from tailorbird.rag.few_shot_prompt import fit_shots, opens_with_system, with_shots
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import Example, Message, Neighbour
-from tailorbird.runs.files import damaged, read_as
+from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
+from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, read_task
-from tailorbird.tasks.fit import max_length
-from tailorbird.tasks.fit_writing import make_base, writer_options
-from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.base_model import Answering, make_base, max_length, writer_options
 from tailorbird.tasks.predictions import WrittenPrediction
 
+PROMPTED = "prompted.json"
+"""In the model's folder of an arm that answers in words and was not trained: how it answers."""
 LONGEST_ANSWER = 256
 """Tokens of an answer where neither the run nor a setting limits it."""
 
@@ -61,11 +60,7 @@ class PromptedFile:
 
 
 def read_prompted(folder: RunFolder) -> PromptedFile | None:
-    """Return how an arm answers that no training made; None of a trained one.
-
-    Raises:
-        UserError: The file is damaged.
-    """
+    """Return how an arm answers that no training made; None of a trained one."""
     path = folder.file(MODEL) / PROMPTED
     if not path.is_file():
         return None
@@ -75,25 +70,9 @@ def read_prompted(folder: RunFolder) -> PromptedFile | None:
     return prompted
 
 
-def need_prompted(folder: RunFolder) -> PromptedFile:
-    """Return what `read_prompted` does, of an arm that must have it.
-
-    Raises:
-        UserError: It has not, or the file is damaged.
-    """
-    prompted = read_prompted(folder)
-    if prompted is None:
-        raise damaged(folder.file(MODEL) / PROMPTED, "it is missing")
-    return prompted
-
-
 @dataclass(frozen=True)
 class PairMemory:
-    """Training pairs to be shown before a prompt, or copied from.
-
-    Attributes:
-        count: How many stand before a prompt.
-    """
+    """Training pairs to be shown before a prompt, or copied from."""
 
     memory: LabelledVectors
     embedder: Embedder
@@ -101,11 +80,7 @@ class PairMemory:
 
     @classmethod
     def of(cls, folder: RunFolder, config: Config, prompted: PromptedFile) -> "PairMemory":
-        """Read the pairs of a saved arm.
-
-        Raises:
-            UserError: They are missing or damaged, or of another embedder.
-        """
+        """Read the pairs of a saved arm."""
         assert prompted.embedder is not None
         place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
         embedder = _embedder(config.model.model_copy(update={"name": place}).model_dump_json())
@@ -122,10 +97,8 @@ class Writer(Predictor):
     """A loaded run that answers in words.
 
     Args:
-        folder: The run's folder.
         config: Its settings; `generate` of it says how answers are written.
         answering: The model that answers; None: answers are copied from `pairs`.
-        pairs: Training pairs that are shown or copied.
 
     Attributes:
         test_file: What its own test was, and how it was scored.
@@ -162,11 +135,7 @@ class Writer(Predictor):
 
     @property
     def answering(self) -> Answering:
-        """The model that answers.
-
-        Raises:
-            UserError: The run looks its answers up.
-        """
+        """The model that answers."""
         if self._answering is None:
             raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
         return self._answering
@@ -251,11 +220,7 @@ class Writer(Predictor):
 
 
 def as_example(prompt: str | Example) -> Example:
-    """Return a prompt as a conversation of one turn, unless it is one already.
-
-    Raises:
-        UserError: It is no UTF-8.
-    """
+    """Return a prompt as a conversation of one turn, unless it is one already."""
     check_utf8(prompt, "the prompt")
     if isinstance(prompt, Example):
         return prompt
@@ -263,11 +228,7 @@ def as_example(prompt: str | Example) -> Example:
 
 
 def open_untouched(config: Config) -> Answering:
-    """Return the base model of these settings, ready to answer.
-
-    Raises:
-        UserError: It cannot be had, or does not write.
-    """
+    """Return the base model of these settings, ready to answer."""
     base = make_base(config, choose(config.model.device, config.model.precision), None)
     limit = max_length(config, base, get_method("full"))
     return Answering(
@@ -276,15 +237,7 @@ def open_untouched(config: Config) -> Answering:
 
 
 def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
-    """Return the tuned model of a trained arm, ready to answer.
-
-    Args:
-        folder: The arm.
-        trust: Whether code may run that came with its model.
-
-    Raises:
-        UserError: The folder is incomplete or damaged, or its base model is not there.
-    """
+    """Return the tuned model of a trained arm, ready to answer."""
     config = run_config(folder, trust=trust)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
@@ -294,6 +247,28 @@ def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
     model = method.load(base, folder.file(MODEL))
     limit = max_length(config, base, method)
     return Answering(model.eval(), base.tokenizer, base.device, limit, config, tuple(base.notes))
+
+
+def open_prompted(folder: RunFolder, *, trust: bool) -> Writer:
+    """Return an arm that answers in words and was not trained."""
+    config, prompted = run_config(folder, trust=trust), read_prompted(folder)
+    path = folder.file(MODEL) / PROMPTED
+    if prompted is None:
+        raise damaged(path, "it is missing")
+    pairs = None if prompted.kind == "base" else PairMemory.of(folder, config, prompted)
+    if prompted.kind == "nearest":
+        return Writer(folder, config, None, pairs)
+    if prompted.tuned is None:
+        return Writer(folder, config, open_untouched(config), pairs)
+    tuned = RunFolder(inner(path, folder.path.parent, prompted.tuned))
+    return Writer(folder, config, open_tuned(tuned, trust=trust), pairs)
+
+
+def open_in_words(folder: RunFolder, *, trust: bool) -> Writer:
+    """Return an arm that answers in words, trained or not; see `open_prompted`."""
+    if read_prompted(folder) is not None:
+        return open_prompted(folder, trust=trust)
+    return Writer(folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust))
 
 
 def save_pairs(job: ArmJob, vectors: SplitVectors, prompted: PromptedFile, **more: Any) -> None:

@@ -11,9 +11,9 @@ from tailorbird.config import Config
 from tailorbird.data.normalise import rows, shorten
 from tailorbird.metrics.confident_learning import Doubt, calibrated, label_errors
 from tailorbird.records import TASKS, Example, Finding, Split
-from tailorbird.runs.csv_text import csv_text
+from tailorbird.runs.files import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
-from tailorbird.tasks import head_task
+from tailorbird.tasks.table import head_task
 
 DOUBTS = "cache/label_errors.json"
 """What was found, kept for the report."""

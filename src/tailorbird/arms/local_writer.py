@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailorbird.arms.generative_predictor import Writer, open_untouched
-from tailorbird.arms.load import arm_folder, open_arm
+from tailorbird.arms.generative_predictor import open_in_words, open_untouched
 from tailorbird.config import Config
 from tailorbird.config.knowledge import AskConfig
 from tailorbird.data.encode_chat import encode_prompts
@@ -16,8 +15,9 @@ from tailorbird.models.generate import Sampling, stream
 from tailorbird.models.generation_inputs import context_length
 from tailorbird.records import Example, Message
 from tailorbird.runs.folder import REPORT, RunFolder
+from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import is_written
-from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.base_model import Answering
 
 _UNLIMITED_CONTEXT = 4096
 
@@ -28,8 +28,6 @@ class LocalWriter:
 
     Attributes:
         name: A run's folder or a model's name.
-        answering: The model, with its tokenizer and chat template.
-        ask: Limits.
         system: The system message that the run was trained with.
     """
 
@@ -67,15 +65,7 @@ class LocalWriter:
 
 
 def open_writer(name: str, config: Config) -> LocalWriter:
-    """Load a run that answers in words, or a base model.
-
-    Args:
-        name: A run's folder, or a model.
-        config: Settings; `model` (but for its name) and `ask` are looked at.
-
-    Raises:
-        UserError: It cannot be had, or does not write.
-    """
+    """Load a run that answers in words, or a base model."""
     place = Path(name).expanduser()
     if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
         folder = arm_folder(place)
@@ -84,8 +74,7 @@ def open_writer(name: str, config: Config) -> LocalWriter:
                 f"the run {place} answers with labels, not in words",
                 "give a run tuned on prompts and answers, or a base model",
             )
-        run = open_arm(folder, trust=config.model.trust_remote_code)
-        assert isinstance(run, Writer)
+        run = open_in_words(folder, trust=config.model.trust_remote_code)
         return LocalWriter(run.name, run.answering, config.ask, run.config.data.system)
     model = config.model.model_copy(update={"name": name})
     answering = open_untouched(config.model_copy(update={"model": model}))

@@ -9,18 +9,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms import MIX, RETRIEVAL
+from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.arms.load import open_arm, saved_kind
-from tailorbird.arms.predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm, finish_outputs
+from tailorbird.arms.table import MIX, RETRIEVAL
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
-from tailorbird.tasks import head_task
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.scoring import load_probabilities, load_target
+from tailorbird.tasks.table import head_task
 
 FILE = "mix.json"
 _WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
@@ -107,11 +107,7 @@ class MixSource(OutputSource):
 
 
 def _opened(part: RunFolder, mix: RunFolder, trust: bool, few: bool) -> HeadPredictor:
-    """Return one of the two arms.
-
-    Raises:
-        UserError: It is a mix itself, or one that answers in words.
-    """
+    """Return one of the two arms."""
     if saved_kind(part).arm == MixArm.key:
         raise damaged(mix.file(MODEL) / FILE, "it mixes a mix")
     predictor = open_arm(part, trust=trust, few=few)

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from tailorbird.arms.load import run_config
 from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm, cost_of
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks import writing_task
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.table import writing_task
 
 
 class NearestArm(Arm):
@@ -46,7 +45,6 @@ class NearestArm(Arm):
 
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import PairMemory, Writer, need_prompted
+        from tailorbird.arms.generative_predictor import open_prompted
 
-        config = run_config(folder, trust=trust)
-        return Writer(folder, config, None, PairMemory.of(folder, config, need_prompted(folder)))
+        return open_prompted(folder, trust=trust)

@@ -4,30 +4,34 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tailorbird.arms.load import run_config
-from tailorbird.arms.predictor import HeadPredictor, OutputSource
+from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
-from tailorbird.arms.split_embeddings import embed, saved_embedder, split_vectors, vector_width
+from tailorbird.arms.split_embeddings import (
+    EXAMPLES,
+    embed,
+    read_examples_of,
+    save_examples,
+    saved_embedder,
+    split_vectors,
+)
 from tailorbird.config import Config
 from tailorbird.data.encode import Text
 from tailorbird.models.builtin import without_place
-from tailorbird.models.embed import Embedder
 from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
 from tailorbird.records import ArmReport, Example, Neighbour, Target, TaskSpec
-from tailorbird.runs.atomic import write_atomically
-from tailorbird.runs.files import check_shape, damaged, read_arrays, read_as, read_rows, reading
+from tailorbird.runs.files import read_as, reading
 from tailorbird.runs.folder import LABELS, MODEL, RunFolder
-from tailorbird.tasks import head_task
+from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.table import head_task
 
-FILE, VECTORS, EXAMPLES = "rag.json", "vectors.npy", "examples.jsonl"
+FILE = "rag.json"
 NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"
 
 
@@ -138,31 +142,3 @@ class NeighboursSource(OutputSource):
         """See `OutputSource.save`."""
         save_examples(self.place, self.memory.vectors, self.memory.examples)
         self.folder.write_json(LABELS, self.memory.labels)
-
-
-def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example]) -> None:
-    """Write the examples that an arm retrieves, and their vectors ``[n, dimension]``."""
-    import io
-
-    buffer = io.BytesIO()
-    np.save(buffer, vectors)
-    rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
-    write_atomically(place / EXAMPLES, rows.encode())
-    write_atomically(place / VECTORS, buffer.getvalue())
-
-
-def read_examples_of(
-    place: Path, embedder: Embedder, *, pairs: bool = False
-) -> tuple[np.ndarray, list[Example]]:
-    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those.
-
-    Raises:
-        UserError: They are missing or damaged, or of another embedder.
-    """
-    path = place / VECTORS
-    vectors = read_arrays(path).get("", np.empty(0))
-    examples = read_rows(place / EXAMPLES, Example)
-    if not examples:
-        raise damaged(place / EXAMPLES, "it holds no examples")
-    check_shape(path, vectors, (len(examples), vector_width(embedder, pairs)))
-    return vectors, examples

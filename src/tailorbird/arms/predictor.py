@@ -1,20 +1,12 @@
 """What a run is when it is loaded: it takes texts and gives answers."""
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from tailorbird.data.encode import Text, words_of
-from tailorbird.errors import UserError, check_utf8
-from tailorbird.records import Neighbour, Target, TaskName
-from tailorbird.tasks import head_task
-from tailorbird.tasks.predictions import check_texts
+from tailorbird.records import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +14,6 @@ class PredictorSpec:
     """What a loaded run takes and gives.
 
     Attributes:
-        task: What is asked.
         labels: Class names in the order of the probabilities; of regression the targets' names;
             empty where answers are written.
         pairs: Whether an input is two texts.
@@ -89,114 +80,3 @@ class Predictor(ABC):
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self.close()
-
-
-class OutputSource(ABC):
-    """What gives the probabilities, or values, of a `HeadPredictor`."""
-
-    learns = False
-    parallel = False
-    """Whether several threads may ask at once."""
-
-    @abstractmethod
-    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        """Return ``[n, outputs]``, or ``[words, outputs]`` where each word is labelled."""
-
-    def near(self, texts: Sequence[Text]) -> Sequence[tuple[Neighbour, ...]]:
-        """Return the labelled examples that voted on each text."""
-        return [()] * len(texts)
-
-    def add(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        """Add labelled examples that count at once; return all labels of the source."""
-        raise NotImplementedError
-
-    def remove(self, text: str, label: str) -> None:
-        """Remove the last example that was added with a text and a label."""
-        raise NotImplementedError
-
-    def save(self) -> None:  # noqa: B027 - most have nothing to do
-        """Write what was added to its folder."""
-
-
-class HeadPredictor(Predictor):
-    """A loaded run that answers with labels or numbers.
-
-    Attributes:
-        target: What the outputs mean.
-        labels: Class names in the order of the probabilities; of regression the targets' names.
-    """
-
-    def __init__(
-        self, name: str, target: Target, source: OutputSource, labels: Sequence[str]
-    ) -> None:
-        self.name, self.target, self.source = name, target, source
-        self.labels = list(labels)
-        self._lock = threading.RLock()
-        self._asking: AbstractContextManager[Any] = nullcontext() if source.parallel else self._lock
-
-    @property
-    def spec(self) -> PredictorSpec:
-        """See `Predictor.spec`."""
-        labels, pairs = tuple(self.labels), self.target.pairs
-        return PredictorSpec(self.target.task, labels, pairs, learns=self.source.learns)
-
-    def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        """Return probabilities ``[n, classes]`` in the order of `labels`; of regression values.
-
-        Raises:
-            UserError: The run reads pairs and these are single texts, or the other way round.
-        """
-        if not texts:
-            return np.empty((0, len(self.labels)), dtype=np.float32)
-        check_texts(texts, self.target, self.name)
-        with self._asking:
-            return self.source.probabilities(texts, title)
-
-    def predict(self, inputs: Sequence[Text], title: str = "") -> list[Any]:
-        """Return one `Prediction`, `LabelSet`, `Value` or `Tagged` per text, or pair of texts."""
-        task = head_task(self.target.task)
-        with self._asking:
-            outputs = task.by_text(self.probabilities(inputs, title), list(map(words_of, inputs)))
-            near = self.source.near(inputs)
-            target = replace(self.target, labels=tuple(self.labels))
-        return [
-            task.prediction(row, target, tuple(neighbours), text)
-            for row, neighbours, text in zip(outputs, near, inputs, strict=True)
-        ]
-
-    def stream(self, text: Text) -> Iterator[str]:
-        """Refuse: there is nothing to be written piece by piece."""
-        raise UserError(
-            f"{self.name} answers with labels or numbers, and writes nothing", "use `predict`"
-        )
-
-    def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
-        """Add labelled examples to a retrieval run; they count from the next prediction on.
-
-        Raises:
-            UserError: The run does not retrieve, or the lists differ in length.
-        """
-        if not self.source.learns:
-            raise UserError(
-                f"{self.name} learns by training only",
-                "add examples to a rag run of one label each, or tune again",
-            )
-        if len(texts) != len(labels):
-            raise UserError(f"{len(texts)} texts, but {len(labels)} labels", "give as many of both")
-        check_utf8([*texts, *labels], "a text or label to add")
-        with self._lock:
-            self.labels = self.source.add(texts, labels)
-
-    def remove(self, text: str, label: str) -> None:
-        """Remove the last example that was added with a text and a label.
-
-        Raises:
-            ValueError: There is none.
-        """
-        with self._lock:
-            self.source.remove(text, label)
-
-    def save(self) -> None:
-        """Keep added examples in the run folder."""
-        with self._lock:
-            self.source.save()

@@ -45,7 +45,6 @@ class Arm(ABC):
         """Return what `run` left, ready to predict exactly as it did.
 
         Args:
-            folder: Where it was left.
             trust: Whether code may run that came with its model.
 
         Raises:
@@ -63,15 +62,7 @@ class Arm(ABC):
 def cost_of(
     job: ArmJob, vectors: SplitVectors, seconds: float, trained: int = 0, more_ms: float = 0.0
 ) -> Cost:
-    """Return what an arm cost that stands on the split's embeddings.
-
-    Args:
-        job: The arm; its model is written already.
-        vectors: The embeddings, whose cost is part of it.
-        seconds: What it took beside them.
-        trained: Parameters that were fitted.
-        more_ms: Milliseconds per prediction beside the embedding.
-    """
+    """Return what an arm cost that stands on the split's embeddings."""
     return Cost(
         train_seconds=vectors.fit_seconds + seconds,
         peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
@@ -84,15 +75,7 @@ def cost_of(
 def finish_outputs(
     job: ArmJob, cost: Cost, settings: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
 ) -> ArmReport:
-    """Save what every arm saves, and score it.
-
-    Args:
-        job: The arm.
-        cost: What it cost.
-        settings: How it was made.
-        arrays: Outputs of the ``validation``, ``test`` and ``check`` examples.
-        target: What they mean.
-    """
+    """Save what every arm saves, and score it."""
     job.folder.write(CONFIG, dump_config(job.config))
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     report = ArmReport(job.name, "ok", cost=cost, settings=settings)

@@ -187,7 +187,7 @@ def scheduler(config: CompareConfig) -> Scheduler:
 
 def _gpus() -> list[str]:
     """Return the GPUs that are there for us, as CUDA_VISIBLE_DEVICES names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [name for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
     return [str(i) for i, _ in enumerate(_NVIDIA.iterdir())] if _NVIDIA.is_dir() else []

@@ -25,8 +25,8 @@ from tailorbird.metrics.display import metric as written
 from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.records import ArmReport, Search
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.table import get_task
 from tailorbird.train.search import Draw, Study
 
 _PLAN = "plan.json"
@@ -158,7 +158,7 @@ def _do_trials(job: ArmJob, base: Config, study: Study) -> OverBudget | None:
             if draw is None:
                 time.sleep(_LOOK_SECONDS)
                 continue
-            log.say(f"{job.name}: trial {draw.number + 1} of {study.count}: {_drawn(draw)}")
+            log.say(f"{job.name}: trial {draw.number + 1} of {study.count}: {_draw_words(draw)}")
             late = _do(draw, job, base, study)
             if late is not None:
                 log.warn(f"{job.name}: the search ends here: {late}")
@@ -209,7 +209,7 @@ def _is_of_all(error: Exception, space: Space) -> bool:
     return not any(name.startswith(("model.", "data.")) for name in space)
 
 
-def _drawn(draw: Draw) -> str:
+def _draw_words(draw: Draw) -> str:
     values = ", ".join(
         f"{name.partition('.')[2]} {value:.3g}" if isinstance(value, float)
         else f"{name.partition('.')[2]} {value}"
@@ -257,12 +257,7 @@ def _adopt(trial: RunFolder, folder: RunFolder) -> None:
 
 
 def default_space(method: str, defaults: Mapping[str, Any]) -> Space:
-    """Return what matters most for a method, around its own defaults.
-
-    Args:
-        method: Its name.
-        defaults: The settings a run would have without a search, by dotted name.
-    """
+    """Return what matters most for a method, around its own defaults."""
     rate, spec = float(defaults["train.learning_rate"]), method_spec(method)
     around = spec.rate_around
     batch, epochs = int(defaults["train.batch_size"]), float(defaults["train.epochs"])
@@ -286,18 +281,14 @@ _CODE = {"model.trust_remote_code", "evaluate.metric"}
 
 
 def config_of(base: Config, values: Mapping[str, Any]) -> Config:
-    """Return `base` with the drawn values, without options that the drawn method does not have.
-
-    Raises:
-        UserError: A value does not fit its setting.
-    """
+    """Return `base` with the drawn values, without options that the drawn method does not have."""
     code = sorted(_CODE & set(values))
     if code:  # also of a study that came with a run
         raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
     method = str(values.get("method.name", base.method.name))
     own = _options(method)
     sections: dict[str, Any] = {
-        "method": {k: v for k, v in base.method.given.items() if k in own} | {"name": method}
+        "method": {k: v for k, v in base.method.own_options.items() if k in own} | {"name": method}
     }
     for name, value in values.items():
         section, _, setting = name.partition(".")
@@ -308,11 +299,7 @@ def config_of(base: Config, values: Mapping[str, Any]) -> Config:
 
 
 def check_space(base: Config, space: Space) -> None:
-    """Try the ends of every range and every listed value.
-
-    Raises:
-        UserError: Settings that do not exist, or values they do not take; all at once.
-    """
+    """Try the ends of every range and every listed value."""
     faults = Faults()
     methods = space.get("method.name")
     names = list(methods) if isinstance(methods, tuple) else [base.method.name]

@@ -1,9 +1,11 @@
 """The embeddings of a run's split, computed once and shared by its arms."""
 
 import io
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,14 +15,15 @@ from tailorbird.data.encode import Text, as_read
 from tailorbird.models.builtin import with_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedded, Embedder, choose_embedder, open_embedder
-from tailorbird.records import Split
+from tailorbird.records import Example, Split
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.environment import peak_memory_bytes
-from tailorbird.runs.files import read_arrays, reading
+from tailorbird.runs.files import check_shape, damaged, read_arrays, read_rows, reading
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.scoring import CHECKED
+from tailorbird.tasks.arm_job import CHECKED
 
 _FILE = "cache/embeddings.npz"
+VECTORS, EXAMPLES = "vectors.npy", "examples.jsonl"
 # On the validation pairs of STS-B the mean of 16 neighbours has Spearman's 0.79, 0.83, 0.86, 0.88
 # and 0.87 with 0, 0.5, 1, 2 and 4; ridge regression 0.87 to 0.88 with all of them.
 _ANGLE = 2.0
@@ -145,3 +148,25 @@ def _read(arrays: dict[str, np.ndarray]) -> SplitVectors:
         float(arrays["ms_per_example"]),
         int(arrays["peak_bytes"]),
     )
+
+
+def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example]) -> None:
+    """Write the examples that an arm retrieves, and their vectors ``[n, dimension]``."""
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
+    write_atomically(place / EXAMPLES, rows.encode())
+    write_atomically(place / VECTORS, buffer.getvalue())
+
+
+def read_examples_of(
+    place: Path, embedder: Embedder, *, pairs: bool = False
+) -> tuple[np.ndarray, list[Example]]:
+    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those."""
+    path = place / VECTORS
+    vectors = read_arrays(path).get("", np.empty(0))
+    examples = read_rows(place / EXAMPLES, Example)
+    if not examples:
+        raise damaged(place / EXAMPLES, "it holds no examples")
+    check_shape(path, vectors, (len(examples), vector_width(embedder, pairs)))
+    return vectors, examples

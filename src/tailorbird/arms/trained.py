@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tailorbird.arms.load import run_config
-from tailorbird.arms.predictor import HeadPredictor, OutputSource, Predictor
+from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
+from tailorbird.arms.predictor import Predictor
 from tailorbird.arms.protocol import Arm
 from tailorbird.config import Config, dump_config
 from tailorbird.config.method import method_spec
@@ -26,10 +26,12 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import length_limit
 from tailorbird.records import TASKS, ArmReport, Cost, Target
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
-from tailorbird.tasks import get_task, head_task
+from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, is_written
-from tailorbird.tasks.fit import HEADS, count_parameters, drop_checkpoints, max_length, text_room
+from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, text_room
+from tailorbird.tasks.fit import drop_checkpoints
 from tailorbird.tasks.scoring import load_target
+from tailorbird.tasks.table import get_task, head_task
 
 if TYPE_CHECKING:
     from tailorbird.train.loop import Trained
@@ -71,9 +73,9 @@ class TrainedArm(Arm):
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
         """See `Arm.open`."""
         if is_written(folder):
-            from tailorbird.arms.generative_predictor import Writer, open_tuned
+            from tailorbird.arms.generative_predictor import open_in_words
 
-            return Writer(folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust))
+            return open_in_words(folder, trust=trust)
         target = load_target(folder)
         source = TunedSource(folder, run_config(folder, trust=trust), target)
         return HeadPredictor(str(folder.path), target, source, target.labels)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
-from tailorbird.arms import arm_named, run_arm
 from tailorbird.arms.process import ARM as ARM_PROCESS
+from tailorbird.arms.table import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.planning.fit_check import within_memory
@@ -75,12 +75,7 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
     """Run an arm in a process of its own, or take what an earlier try left in its folder.
 
     Args:
-        nest: Starts the process.
-        job: The arm's job, in a run that keeps the split.
         rows: Which training examples of the split it has; empty: all.
-
-    Raises:
-        Interrupted: Ctrl-C.
     """
     place = job.folder
     if not place.file(ARM).is_file():
@@ -101,8 +96,8 @@ def _failure(name: str, code: int, place: RunFolder) -> ArmReport:
     if code == -9:
         why = "the system ended it, most likely for lack of memory; lower train.micro_batch_size"
     else:
-        begun = "" if place.file(JOURNAL).is_file() else " before training began"
-        why = f"its process ended with exit code {code}{begun}"
+        stage = "" if place.file(JOURNAL).is_file() else " before training began"
+        why = f"its process ended with exit code {code}{stage}"
     return ArmReport(name, "failed", why)
 
 

@@ -23,9 +23,7 @@ def write_blocks(
     """Write answers beside the columns of their rows as CSV; to stdout when there is no file.
 
     Args:
-        blocks: Answers of labels, of numbers, or written, some at a time.
         columns: Of the rows; none: those of the first block.
-        output: The file, whole or not at all.
         raw: For programs: cells that a spreadsheet would run are left as they are.
     """
     from tailorbird.runs.atomic import output_file
@@ -47,7 +45,7 @@ def _csv_blocks(
     blocks: Iterable[list[dict[str, Any]]], columns: Sequence[str], raw: bool
 ) -> Iterator[tuple[str, int]]:
     """Yield the blocks as CSV, the head before the first, and how many rows each has."""
-    from tailorbird.runs.csv_text import csv_lines
+    from tailorbird.runs.files import csv_lines
 
     names: dict[str, str] = {}
     for answers in filter(None, blocks):

@@ -88,14 +88,14 @@ def _find(conversation: Any, text: str, where: str | None, json: bool) -> None:
 def _answer(conversation: Any, text: str, where: str | None, json: bool) -> None:
     """Ask once; what a model writes is shown as it comes, then again with what was checked."""
     live = conversation.answerer.writer is not None and sys.stderr.isatty() and not json
-    pieces = list(_shown(conversation.stream(text, where), live))
+    pieces = list(_print_stream(conversation.stream(text, where), live))
     answer = pieces.pop()
     if live and pieces:
         print("\n\n-- checked --", file=sys.stderr)
     print(terminal.as_json(asdict(answer))) if json else show_answer(answer)
 
 
-def _shown(pieces: Any, live: bool) -> Any:
+def _print_stream(pieces: Any, live: bool) -> Any:
     """Yield pieces of text and the answer, the text shown before."""
     for piece in pieces:
         if live and isinstance(piece, str):

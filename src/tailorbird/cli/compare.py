@@ -1,13 +1,78 @@
 """`tailor compare`."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
-from tailorbird.arms import names_in_words
+from tailorbird.arms.table import names_in_words
 from tailorbird.cli import options
 from tailorbird.cli.flags import command_line, joined, settings_of
 from tailorbird.cli.show import show_report
+
+
+@dataclass(frozen=True)
+class ArmOptions:
+    """Which arms run, how often and where: settings of `compare`, by their names."""
+
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Arms, comma-separated: {names_in_words()}. Default: all. On questions: methods "
+            "in the place of lora, all for all of them, or arms such as rag,raft+lora."
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Trainings of each trained arm; auto: one, then more of the arms in question. "
+            "Default: auto, where that takes little."
+        ),
+    ] = None
+    budget_minutes: Annotated[
+        float | None,
+        typer.Option("--budget", help="Minutes for all arms; what does not fit is skipped."),
+    ] = None
+    jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None
+    curve: Annotated[
+        bool,
+        typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
+    ] = False
+    ray: Annotated[
+        str | None, typer.Option(help="Run the arms on the Ray cluster at HOST:PORT.")
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was typed as settings."""
+        methods, seeds = self.methods, self.seeds
+        typed = {
+            "methods": [m.strip() for m in methods.split(",")] if methods else None,
+            "seeds": int(seeds) if seeds and seeds.isdecimal() else seeds,
+            "curve": "auto" if self.curve else None,
+        }
+        return settings_of("compare", vars(self) | typed)
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What questions are answered from: settings of `questions`, by their names."""
+
+    store: Annotated[
+        str | None,
+        typer.Option(help="Knowledge base: DATA are questions, answered from it and without it."),
+    ] = None
+    documents: Annotated[
+        str | None,
+        typer.Option(help="The same with documents that are indexed first: files, folders, globs."),
+    ] = None
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of questions, what is in one part only: document, paragraph, question."),
+    ] = None
+    changed: Annotated[
+        str | None,
+        typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
+    ] = None
 
 
 def compare(
@@ -15,47 +80,8 @@ def compare(
     data: options.Data = None,
     model: options.Model = None,
     rows: options.RowOptions,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Arms, comma-separated: {names_in_words()}. Default: all. On questions: methods "
-            "in the place of lora, all for all of them, or arms such as rag,raft+lora."
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            help="Trainings of each trained arm; auto: one, then more of the arms in question. "
-            "Default: auto, where that takes little."
-        ),
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="Minutes for all arms; what does not fit is skipped.")
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Knowledge base: DATA are questions, answered from it and without it."),
-    ] = None,
-    documents: Annotated[
-        str | None,
-        typer.Option(help="The same with documents that are indexed first: files, folders, globs."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Of questions, what is in one part only: document, paragraph, question."),
-    ] = None,
-    changed: Annotated[
-        str | None,
-        typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None,
-    curve: Annotated[
-        bool,
-        typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
-    ] = False,
-    ray: Annotated[
-        str | None, typer.Option(help="Run the arms on the Ray cluster at HOST:PORT.")
-    ] = None,
+    arms: ArmOptions,
+    questions: QuestionOptions,
     search: options.Search = None,
     run: options.RunOptions,
 ) -> None:
@@ -67,22 +93,9 @@ def compare(
     - `tailor compare pairs.jsonl --model MODEL`
     - `tailor compare questions.jsonl --store KB --model builtin:smollm2`
     """
-    flags = {
-        "data.train": joined(data),
-        "model.name": model,
-        "compare.methods": [m.strip() for m in methods.split(",")] if methods else None,
-        "compare.seeds": int(seeds) if seeds and seeds.isdecimal() else seeds,
-        "compare.budget_minutes": budget,
-        "questions.store": store,
-        "questions.documents": documents,
-        "questions.split": split,
-        "questions.changed": changed,
-        "compare.jobs": jobs,
-        "compare.curve": "auto" if curve else None,
-        "compare.ray": ray,
-        "search.trials": search,
-    }
-    settled = run.make_config(flags | settings_of("data", vars(rows)))
+    flags = {"data.train": joined(data), "model.name": model, "search.trials": search}
+    flags |= settings_of("data", vars(rows)) | settings_of("questions", vars(questions))
+    settled = run.make_config(flags | arms.settings())
     from tailorbird.flows.questions import asks_questions
     from tailorbird.flows.run_folder import run_folder
 

@@ -59,16 +59,7 @@ _ARGUMENTS = {"train": "DATA", "data": "DATA", "run": "RUN"}
 
 
 def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
-    """Refuse flags that would do nothing.
-
-    Args:
-        flags: What was given, by parameter.
-        because: To what they do not belong, for the message.
-        fix: What to do.
-
-    Raises:
-        UserError: One of them is given.
-    """
+    """Refuse flags that would do nothing."""
     names = [
         _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         for name, value in flags.items()

@@ -8,7 +8,7 @@ import typer
 from tailorbird import terminal
 from tailorbird.cli import options
 from tailorbird.cli.flags import make_config
-from tailorbird.cli.show_index import show_index
+from tailorbird.cli.show import show_index
 
 
 def index(

@@ -1,8 +1,9 @@
 """`tailor predict`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,7 +14,21 @@ from tailorbird.cli.flags import refuse
 from tailorbird.cli.show import say_one
 
 
+@dataclass(frozen=True)
+class WritingOptions:
+    """How answers in words are drawn."""
+
+    temperature: Annotated[
+        float | None, typer.Option(help="Written answers: 0 is greedy, higher draws more freely.")
+    ] = None
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Written answers: longest answer in tokens.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None
+
+
 def predict(
+    *,
     run: Annotated[Path, typer.Argument(help="Run folder, or RUN/arms/NAME of a comparison.")],
     text: Annotated[
         str | None,
@@ -28,13 +43,7 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV to write; default: stdout.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Written answers: 0 is greedy, higher draws more freely.")
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(help="Written answers: longest answer in tokens.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None,
+    writing: WritingOptions,
     trust_remote_code: options.TrustCode = False,
     raw: Annotated[
         bool,
@@ -57,8 +66,7 @@ def predict(
     file = None if text is None or piped or pair is not None else flow.named_file(text)
     texts = [line.rstrip("\n") for line in sys.stdin] if piped else [text or ""]
     live = file is None and not piped and not json and output is None
-    how: dict[str, Any] = {"trust": trust_remote_code, "seed": seed}
-    how |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
+    how = vars(writing) | {"trust": trust_remote_code}
     writes = flow.writes(run)
     if writes:
         refuse({"pair": pair}, "a run that writes answers", "leave it out")

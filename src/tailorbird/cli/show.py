@@ -1,4 +1,4 @@
-"""How a report reaches the person: a table, or one JSON object."""
+"""How a report, and what stands in a knowledge base, reach the person: a table, or JSON."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,3 +50,28 @@ def say_one(answer: dict[str, Any]) -> None:
     for near in answer.get("neighbours", ()):
         label, text = one_line(near["label"]), one_line(near["text"])
         print(f"  near ({near['similarity']:.2f}, {label}): {text[:60]}")
+
+
+def show_index(result: dict[str, Any]) -> None:
+    """Print the documents, then a line for each thing that was done."""
+    for document in result.pop("documents", []):
+        print(f"{document['chunks']:>6}  {one_line(document['source'])}")
+    for name, value in result.items():
+        if not isinstance(value, dict):
+            print(f"{name}: {value}")
+            continue
+        for problem in value.get("problems", ()):
+            print(f"problem: {one_line(problem)}")
+        words = [f"{k.replace('_', ' ')} {_plain(v)}" for k, v in value.items() if _plain(v)]
+        print(f"{name}: {', '.join(words)}")
+        if left_out := len(value.get("skipped", ())):
+            print(f"left out: {left_out:,} files, each named above with its reason")
+
+
+def _plain(value: Any) -> str:
+    """Return a value that is no list in words, one that is as nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else ""

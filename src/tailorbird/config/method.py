@@ -58,13 +58,10 @@ class MethodSpec:
 
     Attributes:
         words: How settings and pages call it.
-        options: What can be set, each option's docstring being its help.
-        defaults: How it is trained when nothing is set.
         space: What a search draws from beside the rate, the batch and the epochs.
         rate_around: A search draws learning rates between the default divided by this and times it.
         library: What loads a saved model: ``transformers``, ``peft`` or ``tailorbird``.
         trains_all: Whether every weight of the base is trained.
-        quantises: Whether the base is packed in few bits.
         smaller: The method that does alike with less memory; empty: there is none.
         reads_weights: Options whose start reads the base's weights.
         parameters: About how many weights it adds to a transformer, by its options, the hidden and
@@ -112,7 +109,7 @@ class _MethodConfig(Section):
     """A method of the table."""
 
     @property
-    def given(self) -> dict[str, Any]:
+    def own_options(self) -> dict[str, Any]:
         """The options that are set."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
 

@@ -355,13 +355,10 @@ def check_method(config: Config) -> None:
     """Check that the method has the options that are set.
 
     Of a run of one method: in a comparison each arm takes what it has (`for_arm`).
-
-    Raises:
-        UserError: It lacks some.
     """
     name = config.method.name
     own = method_spec(name).options.model_fields
-    if foreign := sorted(set(config.method.given) - set(own)):
+    if foreign := sorted(set(config.method.own_options) - set(own)):
         raise UserError(
             f"method {name!r} has no option {', '.join(foreign)}; it has: "
             f"{', '.join(own) or 'none'}",
@@ -372,5 +369,5 @@ def check_method(config: Config) -> None:
 def for_arm(config: Config, name: str) -> Config:
     """Return `config` for one arm of a comparison, without options of other methods."""
     own = method_spec(name).options.model_fields
-    options = {key: value for key, value in config.method.given.items() if key in own}
+    options = {key: value for key, value in config.method.own_options.items() if key in own}
     return config.model_copy(update={"method": MethodConfig(name=name, **options)})

@@ -43,7 +43,6 @@ class TemplateShape:
         takes_calls: Whether calls of tools do.
         takes_tools: Whether definitions of tools do.
         takes_thoughts: Whether what an assistant thought before its last answer does.
-        control: The tokens that steer the model.
     """
 
     end: str
@@ -80,7 +79,6 @@ class Rendering:
     """A conversation as the template writes it, with stand-ins for control tokens in its words.
 
     Attributes:
-        text: All of it.
         spans: The trained answers in it, each with its end token.
         prompt: What the model is given to write the last answer.
         endless: How many of the spans end without an end token.
@@ -97,11 +95,7 @@ class Rendering:
 
 
 def try_template(tokenizer: Any) -> TemplateShape:
-    """Return what the tokenizer's template does: tried once, and again when it is another.
-
-    Raises:
-        UserError: It ends answers with no token.
-    """
+    """Return what the tokenizer's template does: tried once, and again when it is another."""
     state = repr((tokenizer.chat_template, tokenizer.special_tokens_map, len(tokenizer)))
     before, shape = _SHAPES.get(tokenizer, ("", None))
     if shape is None or before != state:
@@ -169,11 +163,7 @@ def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str:
-    """Return what the model is given to write the example's (last) answer, as `Rendering` has it.
-
-    Raises:
-        UserError: The template refuses the conversation.
-    """
+    """Return what the model is given to write the example's last answer, see `Rendering`."""
     messages, tools = _hide(example, shape)
     return render(tokenizer, question(messages), tools, generation_prompt=True)
 
@@ -181,11 +171,7 @@ def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str
 def _hide(
     example: Example, shape: TemplateShape
 ) -> tuple[tuple[Message, ...], tuple[dict[str, Any], ...]]:
-    """Return what the template is given: no control tokens are in anyone's words.
-
-    Raises:
-        UserError: A message is no UTF-8.
-    """
+    """Return what the template is given: no control tokens are in anyone's words."""
     check_utf8([[m.content, m.extra] for m in example.messages], "a message")
     messages = shape.control.hide(fit_system(example.messages, shape))
     return messages, shape.control.hide_tools(example.tools)
@@ -197,9 +183,6 @@ def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Re
     The conversation is rendered up to each answer with the generation prompt, and up to and
     including it. What the second has more than the first is what the model must write; it is
     trained if the whole conversation begins in the same way.
-
-    Raises:
-        UserError: The template refuses the conversation.
     """
     messages, tools = _hide(example, shape)
     *earlier, last = [k for k, m in enumerate(messages) if m.role == "assistant"]

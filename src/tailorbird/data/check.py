@@ -20,14 +20,9 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
     """Return the split with its leaks dealt with and its findings.
 
     Args:
-        split: The split.
         overlap: What to do with training rows whose text also stands in the validation or test
             rows, and with validation rows whose text also stands in the test rows: drop them,
             keep them, or refuse the data. Either way there is a finding.
-
-    Raises:
-        UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
-            without training rows.
     """
     spec = TASKS[split.task]
     classes = spec.one_label or spec.several_labels

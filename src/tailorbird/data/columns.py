@@ -52,18 +52,7 @@ def choose_columns(
     need_label: bool,
     like: Mapping[str, str] | None = None,
 ) -> TextColumns:
-    """Return the columns the user named, or the ones their names and values point to.
-
-    Args:
-        table: The file.
-        text: The column of texts, if the user named it.
-        label: The column of labels, if the user named it.
-        need_label: Whether the file must have labels.
-        like: Columns that another file of the same data has, taken where they occur here too.
-
-    Raises:
-        UserError: A named column does not exist, or the guess would not be certain.
-    """
+    """Return the columns the user named, or the ones their names and values point to."""
     check_named(table, text, label)
     other = {role: name for role, name in (like or {}).items() if name in table.columns}
     text, label = text or other.get("text"), label or other.get("label")
@@ -87,11 +76,7 @@ def choose_columns(
 
 
 def check_named(table: Table, text: str | None, label: str | None) -> None:
-    """Refuse columns that do not exist, or one named twice.
-
-    Raises:
-        UserError: There is such a fault.
-    """
+    """Refuse columns that do not exist, or one named twice."""
     faults = Faults()
     for flag, name in (("--text", text), ("--label", label)):
         if name is not None and name not in table.columns:

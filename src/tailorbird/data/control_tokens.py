@@ -24,7 +24,6 @@ class TextTokens:
     """A text's tokens, as those of the tokenizers library.
 
     Attributes:
-        ids: Their ids.
         offsets: From which character to which each stands; empty where that is not known.
     """
 

@@ -48,15 +48,7 @@ _READ = frozenset(
 
 
 def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
-    """Return the turns in one row.
-
-    Args:
-        kind: The format (`row_formats.Kind`).
-        row: The row's cells by the part they play.
-
-    Raises:
-        Unusable: The cells hold no conversation.
-    """
+    """Return the turns in one row."""
     if kind in ("messages", "sharegpt"):
         messages = [_message(turn) for turn in _turns(row["messages"])]
         better = row.get("chosen") or []
@@ -83,11 +75,7 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
 
 
 def row_tools(row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return a row's tool definitions, the older ``functions`` as the tools that they are.
-
-    Raises:
-        Unusable: They are not a list of objects.
-    """
+    """Return a row's tool definitions, the older ``functions`` as the tools that they are."""
     tools = _definitions(row.get("tools"))
     functions = _definitions(row.get("functions"))
     return (*tools, *({"type": "function", "function": function} for function in functions))
@@ -121,11 +109,7 @@ def unread_fields(row: Mapping[str, Any]) -> set[str]:
 
 
 def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
-    """Return a conversation to learn from or to answer, and how many turns were left off its end.
-
-    Raises:
-        Unusable: It has no question, no answer, or nothing in it is trained.
-    """
+    """Return a conversation to learn from or to answer, and how many turns its end lacks."""
     if not messages:
         raise Unusable("turns", "no message")
     if any(m.role == "system" for m in messages[1:]):
@@ -155,9 +139,9 @@ def as_example(messages: list[Message], tools: tuple[dict[str, Any], ...], row: 
     """
     answered = messages[-1].role == "assistant"
     turns = messages[:-1] if answered else messages
-    spoken = [m for m in turns if m.role != "system"]
-    lines = [f"{m.role}: {_words(m)}" for m in spoken]
-    text = spoken[0].content if len(spoken) == 1 else "\n".join(lines)
+    dialogue = [m for m in turns if m.role != "system"]
+    lines = [f"{m.role}: {_words(m)}" for m in dialogue]
+    text = dialogue[0].content if len(dialogue) == 1 else "\n".join(lines)
     label = _words(messages[-1]) if answered else None
     return Example(text, label, row, tuple(messages), tools)
 

@@ -80,7 +80,6 @@ class Encoding:
 
     Attributes:
         codec: Python's name of it.
-        guessed: Whether it follows from the bytes alone.
         sure: Whether the text so decoded looks like one.
     """
 

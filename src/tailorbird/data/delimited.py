@@ -43,13 +43,8 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     """Read a CSV or TSV file whose first line names the columns.
 
     Args:
-        path: The file.
         named: The columns the user named. If they are numbers, and no name in the first line, they
             count from 1, and the first line is data unless it reads like a header.
-
-    Raises:
-        UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
-            line is named.
     """
     notes: list[str] = []
     warnings: list[str] = []
@@ -168,11 +163,6 @@ def quoted_records(
     lines: Iterable[str], delimiter: str, longest: int = MAX_CELL_CHARACTERS
 ) -> Iterator[Record]:
     """Split lines into records as RFC 4180 says.
-
-    Args:
-        lines: The lines, with their ends.
-        delimiter: What stands between fields.
-        longest: Characters that a field may have.
 
     Raises:
         BrokenRecord: One is none; the csv module's faults get the line the record started in.

@@ -22,7 +22,6 @@ class Encoded:
 
     Attributes:
         ids: One int32 array of token ids per example, special tokens included.
-        lengths: ``[n]`` their lengths.
         targets: What the outputs should be, class ids ``[n]`` or numbers ``[n, outputs]``; None
             when unknown.
         full_lengths: ``[n]`` lengths before truncation; of texts read one by one, of the longer.
@@ -68,13 +67,6 @@ def encode(
     """Tokenise `texts`, cutting each to `max_length` tokens (special tokens kept).
 
     Of a pair that is too long, the longer text is cut.
-
-    Args:
-        texts: Texts, or pairs.
-        tokenizer: The model's.
-        max_length: Tokens to keep.
-        targets: What the outputs should be.
-        segments: Whether the model takes token types.
     """
     ids: list[np.ndarray] = []
     full: list[int] = []
@@ -123,14 +115,7 @@ def encode_words(
     max_length: int,
     targets: Sequence[int] | np.ndarray | None = None,
 ) -> Encoded:
-    """Tokenise words with a space between them, and find each word's first token.
-
-    Args:
-        texts: The words of each sentence.
-        tokenizer: The model's; a fast one, which returns offsets.
-        max_length: Tokens to keep.
-        targets: The class id of every word of all sentences, one after the other.
-    """
+    """Tokenise words with a space between them, and find each word's first token."""
     joined = [" ".join(words_of(text)) for text in texts]
     plain = encode(joined, tokenizer, max_length)
     firsts: list[np.ndarray] = []
@@ -236,12 +221,7 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
 
 
 def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
-    """Return how many texts are longer than the model will read, or None if none is.
-
-    Args:
-        lengths: Tokens of each text.
-        limit: Tokens that are kept.
-    """
+    """Return how many texts are longer than the model will read, or None if none is."""
     cut = sum(length > limit for length in lengths)
     if not cut:
         return None

@@ -43,7 +43,6 @@ class EncodingCounts:
     """What happened to conversations.
 
     Attributes:
-        conversations: How many there were.
         system_messages: Those that were written into the first question.
         lost_tokens: Trained tokens that were cut off.
         longest: Tokens of the longest.
@@ -62,11 +61,7 @@ class EncodingCounts:
 
 
 def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limit: int) -> None:
-    """Raise the faults that prevent training, all at once.
-
-    Raises:
-        UserError: There is such a fault.
-    """
+    """Raise the faults that prevent training, all at once."""
     faults = Faults()
     every, events = counts.conversations, counts.events
     if events["lost_calls"]:

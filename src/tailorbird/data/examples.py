@@ -51,9 +51,6 @@ class Loaded:
         examples: One per row that is not dropped, in the file's order.
         columns: Which column plays which part: ``{"text": "body", "label": "category"}``.
         notes: What was assumed while reading, in words for the user.
-        findings: Rows that were dropped.
-        path: The file.
-        task: What is learnt from them.
         form: The format the rows were in, in words; empty for labels.
         targets: Of regression, what the numbers are called; of multi-label columns, the labels.
         separator: What stood between the labels in a cell; of numbers, their decimal mark.

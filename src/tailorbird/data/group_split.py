@@ -16,18 +16,7 @@ _SAMPLES = 5
 def cut_groups(
     examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> Parts:
-    """Return the training rows and the parts cut off them, each group in one part.
-
-    Args:
-        examples: All rows; those of one group, or without groups of one text, stay together.
-        shares: Of the parts to cut off.
-        seed: Of the deal; see `deal`.
-        column: Where the groups stand, for messages.
-        task: What is learnt from the rows.
-
-    Raises:
-        UserError: There are fewer groups than parts.
-    """
+    """Return the training rows and the parts cut off them, each group in one part."""
     parts = {"train": 1 - sum(shares.values())} | dict(shares)
     where = deal(examples, parts, seed, column, task)
     return _parts_of(examples, where, parts)
@@ -38,9 +27,6 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
 
     Rows of the same time are in the same part, so that each part is strictly later than the one
     before it.
-
-    Raises:
-        UserError: There are too few different times.
     """
     times = sorted({_when(example) for example in examples})
     if len(times) <= len(shares):
@@ -135,16 +121,6 @@ def make_folds(
     Folds have their share of every label, of numbers of low and high ones; rows of one group, or
     where there are none, rows with the same text, are in the same fold. From the other rows
     validation is cut in the same way.
-
-    Args:
-        split: All rows; its parts are put together again.
-        count: How many folds.
-        validation_share: Share of the rows outside a fold that validate.
-        seed: Of the deal.
-        given_validation: The validation rows were given, and stay what they are.
-
-    Raises:
-        UserError: There are too few rows, groups or rows of a class.
     """
     every = [*split.train, *split.test, *(() if given_validation else split.validation)]
     rows = sorted(every, key=lambda example: example.row)
@@ -176,10 +152,10 @@ def _check(fold: Split, count: int) -> None:
     if not TASKS[fold.task].one_label:
         return
     there = {example.label for example in fold.train}
-    lost = [label for label in fold.labels if label not in there]
-    if lost:
+    untrained = [label for label in fold.labels if label not in there]
+    if untrained:
         raise UserError(
             f"classes too small for {count} folds: all rows of "
-            f"{listing([*map(repr, lost)])} are in one fold or in validation",
+            f"{listing([*map(repr, untrained)])} are in one fold or in validation",
             "add rows to these classes, merge or remove them",
         )

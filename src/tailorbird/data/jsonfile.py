@@ -15,11 +15,7 @@ _LINE_FIX = f"every row must be one object such as {_EXAMPLE_ROW}"
 
 
 def read_jsonl(path: Path) -> Stream:
-    """Read a file with one JSON object per line; blank lines are skipped.
-
-    Raises:
-        UserError: While the rows pass: lines are not JSON objects; the first few are named.
-    """
+    """Read a file with one JSON object per line; blank lines are skipped."""
     columns: dict[str, int] = {}
     names: list[str] = []
     warnings: list[str] = []
@@ -54,11 +50,7 @@ def _lines(
 
 
 def read_json(path: Path) -> Stream:
-    """Read a JSON file that holds a list of objects, or an object of them by id, all at once.
-
-    Raises:
-        UserError: While the rows pass: the file is not JSON, or not a list of objects.
-    """
+    """Read a JSON file that holds a list of objects, or an object of them by id, all at once."""
     columns: dict[str, int] = {}
     names: list[str] = []
     warnings: list[str] = []

@@ -24,11 +24,7 @@ class _Part(NamedTuple):
 
 
 def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
-    """Find, and drop unless they are kept, rows whose text also stands in a later part.
-
-    Raises:
-        UserError: There are such rows and ``overlap`` is ``error``, or too few rows are left.
-    """
+    """Find, and drop unless they are kept, rows whose text also stands in a later part."""
     faults = Faults()
     test = _Part("test", split.test)
     all_findings: list[Finding] = []
@@ -64,7 +60,7 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
     shared = [e for e in part.examples if text_key(e.text) in keys]
     same = [e for e in shared if outer_key(e.text) in strict]
     spaced = [e for e in shared if outer_key(e.text) not in strict]
-    done = {
+    consequence = {
         "drop": f"; dropped from the {part.name} rows",
         "keep": "; kept, so scores are too good",
         "error": "",
@@ -80,7 +76,7 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
                 code,
                 "warning",
                 f"{texts:,} {judge.name} {stand} in {rows(len(examples), part.name)}, "
-                f"the same but for {but_for}{done}.",
+                f"the same but for {but_for}{consequence}.",
                 texts,
                 tuple(f"row {e.row}: {shorten(e.text)}" for e in examples[:_SAMPLES]),
             )
@@ -96,11 +92,11 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
     left = {label for e in train.examples for label in classes_of(e, split.task)}
     spec = TASKS[split.task]
     classes = split.labels if spec.one_label or spec.several_labels else ()
-    gone = [label for label in classes if label not in left]
-    if gone:
+    missing = [label for label in classes if label not in left]
+    if missing:
         raise UserError(
             "dropping the training rows whose text also stands in the validation or test rows "
-            f"leaves no training row with the label {listing([*map(repr, gone)])}",
+            f"leaves no training row with the label {listing([*map(repr, missing)])}",
             "give validation and test rows that are not in the training file, or say "
             "--overlap keep and do not trust the scores",
         )

@@ -35,7 +35,6 @@ class NearTexts:
     """Texts in which nearly equal ones are found.
 
     Args:
-        texts: The texts to look in.
         threshold: The least Jaccard overlap of five-character shingles to count as near.
     """
 

@@ -43,12 +43,7 @@ class Notation:
 
 
 def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
-    """Return how those of the cells that are numbers are written.
-
-    Args:
-        cells: Raw cells of one column.
-        decimal: The decimal mark, where it is known.
-    """
+    """Return how those of the cells that are numbers are written."""
     texts = [cell for cell in cells if isinstance(cell, str) and _readings(cell)]
     readings = [_readings(text) for text in texts]
     example = next((text for text in texts if _plain(text) is None), "")

@@ -13,11 +13,7 @@ _BATCH = 1024
 
 
 def read_parquet(path: Path) -> Stream:
-    """Read a Parquet file.
-
-    Raises:
-        UserError: Now or while the rows pass: the file is damaged, no Parquet, or empty.
-    """
+    """Read a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 
@@ -37,11 +33,7 @@ def read_parquet(path: Path) -> Stream:
 
 
 def read_arrow(path: Path) -> Stream:
-    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them.
-
-    Raises:
-        UserError: Now or while the rows pass: the file is damaged, no Arrow, or empty.
-    """
+    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them."""
     import pyarrow
 
     try:

@@ -32,7 +32,6 @@ class QuestionSplit:
     Attributes:
         groups: By id of a question, the document, paragraph or question that it belongs to.
         how: How they were parted, in words.
-        notes: What was left out, and what to know of the questions, in words.
         shared_answers: Share of the answerable test questions one of whose answers is also the
             answer of a training question: these may be right without having been understood.
     """
@@ -57,16 +56,6 @@ def split_questions(
 
     Whole groups are dealt in a seeded order: first to the test until it has what is wanted, then to
     validation, the rest to training. A training question that is asked in the test too is dropped.
-
-    Args:
-        questions: All of them.
-        by: What must not stand in two parts.
-        sizes: How many of each.
-        seed: Of the order.
-        paragraph: The paragraph that a question's answer stands in, where its source is a document.
-
-    Raises:
-        UserError: Fewer than 50 questions, no source to part them by, or too few groups.
     """
     groups = {q.id: _group(q, by, paragraph) for q in questions}
     _check(questions, by, groups)

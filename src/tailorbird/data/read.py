@@ -38,11 +38,6 @@ def read_examples(path: Path | str | Source, **how: Any) -> Loaded:
 def read_example_blocks(path: Path | str, size: int, **how: Any) -> Iterator[tuple[Table, Loaded]]:
     """Yield the rows of a file `size` at a time, and the examples in them.
 
-    Args:
-        path: See `read_examples`.
-        size: How many rows are held.
-        how: See `read_examples`.
-
     Raises:
         UserError: The file, its columns or its cells have faults: those of the first block that
             has any are told.
@@ -85,8 +80,6 @@ def read_parts(
 
     Args:
         train: The training file, or what `Source` may name.
-        validation: The validation file.
-        test: The test file.
         **how: See `ExampleOptions`.
 
     Raises:
@@ -119,11 +112,7 @@ def _sources(
 
 
 def _check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
-    """Refuse a file that is a part already.
-
-    Raises:
-        UserError: It is.
-    """
+    """Refuse a file that is a part already."""
     for file in files_of(name):
         same = part_of.setdefault(file.resolve(), part)
         if same != part:

@@ -21,9 +21,7 @@ class Reservoir(Generic[_T]):
     more than `most` are held, however many pass.
 
     Args:
-        name: What is read, for messages.
         most: Rows to keep; None: all that fit half of the memory that is free at the start.
-        seed: Of the draw.
     """
 
     def __init__(self, name: str, most: int | None = None, seed: int = 0) -> None:
@@ -36,15 +34,7 @@ class Reservoir(Generic[_T]):
         self.count = 0
 
     def add(self, row: _T, size: int = 0) -> None:
-        """Note the next row.
-
-        Args:
-            row: The row.
-            size: Characters in it.
-
-        Raises:
-            UserError: The rows so far take more memory than they may.
-        """
+        """Note the next row."""
         number = self.count
         self.count += 1
         if self._most is None:

@@ -41,9 +41,7 @@ class Form:
     """How a file's rows are read.
 
     Attributes:
-        kind: The format.
         columns: Which column plays which part: ``{"messages": "chat", "tools": "tools"}``.
-        notes: What was decided by guess, in words.
     """
 
     kind: Kind
@@ -62,11 +60,7 @@ class Form:
 
 
 def find_form(table: Table, options: ExampleOptions) -> Form | None:
-    """Return how the rows are read; None for texts with labels.
-
-    Raises:
-        UserError: A named column does not exist, or the columns leave a doubt.
-    """
+    """Return how the rows are read; None for texts with labels."""
     if options.spec is not None and options.spec.head:
         return None
     check_named(table, options.text, options.label)
@@ -184,11 +178,7 @@ def _named_pair(table: Table) -> Form | None:
 
 
 def _pairs(table: Table, options: ExampleOptions, like: Mapping[str, str]) -> Form:
-    """Return which columns hold the prompts and the answers.
-
-    Raises:
-        UserError: That cannot be told.
-    """
+    """Return which columns hold the prompts and the answers."""
     other = {role: name for role, name in like.items() if name in table.columns}
     prompt, answer = options.text or other.get("text"), options.label or other.get("label")
     free = [name for name in table.columns if name not in (prompt, answer)]
@@ -220,11 +210,7 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
 
 
 def _plain_text(table: Table, options: ExampleOptions) -> Form:
-    """Return which column holds the texts.
-
-    Raises:
-        UserError: That cannot be told.
-    """
+    """Return which column holds the texts."""
     other = options.like.get("text")
     name = options.text or (other if other in table.columns else None)
     if name is not None:

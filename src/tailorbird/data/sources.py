@@ -23,9 +23,7 @@ class Source:
             ``owner/name[:subset][@revision]`` on the Hugging Face hub; ``#split`` at the end names
             one of the splits that a folder or a set has.
         most: Rows to keep at most, drawn at random while reading; None: all.
-        seed: Of the draw.
         group: Column of what must not be in two parts.
-        time: Column that says when.
     """
 
     name: str
@@ -79,11 +77,7 @@ def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
 
 
 def parts_of(name: str) -> dict[str, str]:
-    """Return which splits of a source serve as training, validation and test, as sources.
-
-    Raises:
-        UserError: As `splits_of`.
-    """
+    """Return which splits of a source serve as training, validation and test, as sources."""
     splits = splits_of(name)
     if len(splits) == 1:
         return {"training": name}

@@ -41,19 +41,6 @@ def make_split(
     The cut is stratified by label, or by the value of numbers, and depends on the seed and the
     rows only. Rows keep the file's order within their part, and rows with the same text (of
     conversations: the same prompt) stay in the same part.
-
-    Args:
-        train: The training file.
-        validation: The validation file, if there is one.
-        test: The test file, if there is one.
-        validation_share: The share of the training file's rows to cut off for validation.
-        test_share: The same for the test.
-        seed: Which of the possible cuts to make.
-        by: Rows of one group stay together, or the latest rows are cut off.
-
-    Raises:
-        UserError: There is one class only, a class is too small to be cut, or a given part has
-            labels that the training rows do not.
     """
     files = {"validation": validation, "test": test}
     all_shares = {"validation": validation_share, "test": test_share}
@@ -100,11 +87,11 @@ def _parts(
 def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]) -> None:
     """Refuse a cut that leaves nothing to learn a class from."""
     there = {example.label for example in left}
-    lost = [label for label in labels if label not in there]
-    if TASKS[train.task].one_label and lost:
+    untrained = [label for label in labels if label not in there]
+    if TASKS[train.task].one_label and untrained:
         raise UserError(
             f"{train.path}: no row to train on is left of the label "
-            f"{listing([*map(repr, lost)])}: all of them are in other parts",
+            f"{listing([*map(repr, untrained)])}: all of them are in other parts",
             "set smaller data.test_share and data.validation_share, or merge or remove the label",
         )
 

@@ -55,16 +55,6 @@ def deal(
     the rarest label first (the order of iterative stratification: Sechidis, Tsoumakas and Vlahavas
     2011, section 3). Each goes to the part that it brings nearest to its share of the rows and of
     every label. A label with as many groups as there are parts is in each of them.
-
-    Args:
-        examples: All rows.
-        shares: The parts and their shares, which add up to 1.
-        seed: Of the order among groups of the same size and rarity.
-        column: Where the groups stand, for messages.
-        task: What is learnt from the rows.
-
-    Raises:
-        UserError: There are fewer groups than parts.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
@@ -165,7 +155,6 @@ def stratified_order(classes: Sequence[str], seed: int) -> list[int]:
 
     Args:
         classes: What each row counts for: its class; all equal where none is to be kept.
-        seed: Which rows come first, and the order of equals.
 
     Example:
         >>> order = stratified_order(["a"] * 8 + ["b"] * 4, seed=0)

@@ -51,12 +51,10 @@ class Stream:
     """A file's rows as they pass, so that no one need hold them all.
 
     Attributes:
-        path: The file.
         rows: Where each row starts, and its cells; cells that its end lacks are None.
         columns: Names of the columns; of JSON they grow as rows pass.
         unit: What places count.
         headed: The names came from a header line (which the user may have forgotten).
-        notes: What was assumed, in words.
         warnings: What may be wrong, in words; complete when the rows have passed.
     """
 
@@ -75,13 +73,11 @@ class Table:
 
     Attributes:
         path: The file, as the user named it.
-        columns: Column names, all different.
         rows: One tuple per row, one raw value per column; None where the file has none.
         places: Where each row starts: line numbers, or row numbers where lines mean nothing; with
             the file where there are several.
         unit: What ``places`` counts.
         headed: The names came from a header line (which the user may have forgotten).
-        notes: What was assumed while reading, in words.
     """
 
     path: Path

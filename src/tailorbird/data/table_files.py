@@ -48,11 +48,7 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
     """Read the rows of a file, or of several as one, whatever their columns mean.
 
     Args:
-        source: What to read.
         named: The columns the user named; numbers count the columns of files without a header.
-
-    Raises:
-        UserError: There is no such file, it is of no known kind, or it is damaged.
     """
     origin = Source.of(source)
     files = files_of(origin.name)
@@ -88,13 +84,8 @@ def read_blocks(source: Path | str, named: Sequence[str], size: int) -> Iterator
     A block's columns are those that were met before its end.
 
     Args:
-        source: What to read.
-        named: See `read_table`.
         size: Rows of a block at most; the last block of a file has fewer, the first of an empty
             file none.
-
-    Raises:
-        UserError: See `read_table`; of the first file that cannot be read.
     """
     for file in files_of(str(source)):
         with _readable(file):

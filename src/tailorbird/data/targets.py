@@ -31,7 +31,6 @@ class Reading:
     """How label cells are read.
 
     Attributes:
-        task: What is learnt from them.
         way: One label; a list; labels joined by `separator`; a 0/1 column per label; numbers.
         separator: What stands between labels, a space for any white space; of numbers the decimal
             mark, where it is known.
@@ -50,13 +49,8 @@ def infer(
     """Return how the label columns are read.
 
     Args:
-        columns: Their cells, by name.
-        spec: The task; None: as the cells say.
         separator: What stands between labels in a cell, or the decimal mark of numbers, if the
             user or the training rows name it.
-
-    Raises:
-        UserError: The labels may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
     several_labels = spec is not None and spec.several_labels
@@ -257,9 +251,6 @@ def _are_ids(texts: Sequence[str], joined: Sequence[str]) -> bool:
     """Whether joined whole numbers that read as numbers too (3,5) are lists of ids.
 
     In a list no id comes twice, lists are usually in order, and other rows have an id alone.
-
-    Raises:
-        UserError: It cannot be told.
     """
     lists = [re.split(r"\D+", text) for text in joined]
     alone = {text for text in texts if text.isdigit()}

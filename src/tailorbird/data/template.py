@@ -23,16 +23,7 @@ _PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
 
 
 def install_template(tokenizer: Any, choice: str) -> str:
-    """Give the tokenizer its chat template, to be saved with it, and say in words which.
-
-    Args:
-        tokenizer: The tokenizer; its `chat_template` is set unless its own is used.
-        choice: `data.template`: auto, a name of `TEMPLATES`, or a file.
-
-    Raises:
-        UserError: No such template, one that this tokenizer cannot use, or one after which a
-            model would never stop.
-    """
+    """Give the tokenizer its chat template, to be saved with it, and say in words which."""
     own = bool(tokenizer.chat_template)
     if choice == "auto" and own:
         end_of_turn(tokenizer)
@@ -58,28 +49,14 @@ def render(
     *,
     generation_prompt: bool = False,
 ) -> str:
-    """Return a conversation in the words of the tokenizer's chat template.
-
-    Args:
-        tokenizer: A tokenizer with a chat template.
-        messages: The turns.
-        tools: Definitions of the tools that may be called.
-        generation_prompt: End with the opening of an answer.
-
-    Raises:
-        UserError: The template refuses the conversation.
-    """
-    spoken = as_dicts(messages)
+    """Return a conversation in the words of the tokenizer's chat template."""
+    dialogue = as_dicts(messages)
     template, tokens = template_of(tokenizer, tools), tokenizer.special_tokens_map
-    return run_template(template, spoken, tools, tokens, generation_prompt=generation_prompt)[0]
+    return run_template(template, dialogue, tools, tokens, generation_prompt=generation_prompt)[0]
 
 
 def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
-    """Return the template that is used, of several the one for tools where there are any.
-
-    Raises:
-        UserError: There are several, and none for this.
-    """
+    """Return the template that is used, of several the one for tools where there are any."""
     try:
         template: str = tokenizer.get_chat_template(None, list(tools) or None)
     except ValueError as error:
@@ -97,21 +74,13 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def end_of_turn(tokenizer: Any) -> int:
-    """Return the id of the token with which the template ends an answer.
-
-    Raises:
-        UserError: There is none, so a model trained on it would never stop.
-    """
+    """Return the id of the token with which the template ends an answer."""
     token_id: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
     return token_id
 
 
 def tail(tokenizer: Any) -> tuple[str, str]:
-    """Return the token that ends an answer, and all that the template writes after an answer.
-
-    Raises:
-        UserError: No token of the tokenizer ends an answer.
-    """
+    """Return the token that ends an answer, and all that the template writes after an answer."""
     rendered = render(tokenizer, _PROBE)
     after = rendered[rendered.rfind(_ANSWER) + len(_ANSWER) :]
     for tokens in (special_tokens(tokenizer), _added_tokens(tokenizer)):

@@ -26,11 +26,7 @@ _COLUMNS = {"prompt": ("text", "instruction"), "answer": ("label", "output")}
 
 
 def read_texts(table: Table, form: Form, options: ExampleOptions) -> Loaded:
-    """Return a table's conversations, or its plain texts.
-
-    Raises:
-        UserError: Rows cannot be used; each kind of fault once, with the rows.
-    """
+    """Return a table's conversations, or its plain texts."""
     prompts = TASKS[form.task].prompts
     examples: list[Example] = []
     bad: dict[str, BadRows] = {}

@@ -65,11 +65,7 @@ def bomb(path: Path, unpacked: int) -> UserError:
 
 
 def read_text(path: Path, notes: list[str] | None = None) -> str:
-    """Return a file's text, without byte order mark.
-
-    Raises:
-        UserError: As `open_text`.
-    """
+    """Return a file's text, without byte order mark."""
     with open_text(path, notes=notes) as file:
         return file.read()
 
@@ -81,13 +77,8 @@ def open_text(
     r"""Yield a file's text to be read bit by bit, unpacked, decoded and checked on the way.
 
     Args:
-        path: The file.
         newline: As of `open`: ``"\n"`` alone ends a line, or any line break with the default.
         notes: Where to note an encoding that was guessed.
-
-    Raises:
-        UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
-            or its encoding cannot be detected.
     """
     with _open_bytes(path) as packed:
         checked = io.BufferedReader(_Utf8Stream(path, packed, notes), _CHUNK)
@@ -96,11 +87,7 @@ def open_text(
 
 
 def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
-    """Yield the lines of an opened file.
-
-    Raises:
-        UserError: A line is longer than any row can be.
-    """
+    """Yield the lines of an opened file."""
     number = 0
     while line := file.readline(MAX_LINE_CHARACTERS + 1):
         number += 1
@@ -149,7 +136,7 @@ class _Utf8Stream(io.RawIOBase):
         self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
         self._offset, self._line, self._left = 0, 1, b""
         self._blank = 0
-        self._begun = False
+        self._started = False
 
     def readable(self) -> bool:
         return True
@@ -179,7 +166,7 @@ class _Utf8Stream(io.RawIOBase):
 
     def _next(self, chunk: bytes) -> bytes:
         """Return a chunk as UTF-8."""
-        if not self._begun:
+        if not self._started:
             chunk = self._begin(chunk)
         if not self._codec and (is_foreign(chunk) or b"\0" in chunk):
             chunk += self._read()
@@ -206,7 +193,7 @@ class _Utf8Stream(io.RawIOBase):
         return utf8
 
     def _begin(self, chunk: bytes) -> bytes:
-        self._begun = True
+        self._started = True
         if marked := by_mark(chunk):
             length, self._codec = marked
             self._decoder = codecs.getincrementaldecoder(self._codec)()

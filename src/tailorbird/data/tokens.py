@@ -27,7 +27,6 @@ class Tokens:
         rows: ``[n]`` which example each sequence came from: a conversation makes one sequence, a
             long plain text several, a dropped example none.
         samples: A few sequences decoded, for people.
-        findings: What was cut, dropped or odd.
     """
 
     ids: list[np.ndarray]
@@ -114,8 +113,6 @@ def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> PackedBatch:
     """Lay the sequences `indices` of `tokens` end to end.
 
     Args:
-        tokens: The sequences.
-        indices: ``[n]`` which of them.
         virtual: How many virtual tokens stand before each one (prompt tuning).
     """
     lengths = np.asarray([len(tokens.ids[i]) for i in indices]) + virtual
@@ -156,13 +153,7 @@ def _groups(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
 
 
 def token_groups(lengths: np.ndarray, indices: np.ndarray, most: int) -> list[np.ndarray]:
-    """Cut `indices` into runs of at most `most` tokens (a longer sequence goes alone).
-
-    Args:
-        lengths: ``[n]`` tokens of every sequence.
-        indices: Which sequences to deal out, in this order.
-        most: Tokens per run.
-    """
+    """Cut `indices` into runs of at most `most` tokens (a longer sequence goes alone)."""
     groups: list[np.ndarray] = []
     first, total = 0, 0
     for i, index in enumerate(indices):

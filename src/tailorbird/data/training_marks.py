@@ -33,9 +33,6 @@ class Unusable(Exception):  # noqa: N818 - not raised to the user: gathered per 
 def is_trained(turn: Mapping[str, Any]) -> bool:
     """Whether a turn is trained: unless one of its marks says that it is not.
 
-    Raises:
-        Unusable: A mark is neither yes nor no.
-
     Example:
         >>> is_trained({"role": "assistant", "content": "Well.", "weight": "0"})
         False
@@ -48,9 +45,6 @@ def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]
     """Return the turns, those not trained that a column of the row masks.
 
     A column has a mark for each turn, or one for each of the assistant's.
-
-    Raises:
-        Unusable: It has another number of marks, or a mark is neither yes nor no.
     """
     for name in MARKS:
         marks = _mark_list(name, row.get(name))

@@ -57,8 +57,6 @@ class Member:
     Attributes:
         name: Its path within the archive, slashes on every system.
         modified: When it was changed, in seconds since 1970.
-        open: Opens its bytes.
-        why: Why it is not read.
     """
 
     name: str
@@ -73,14 +71,7 @@ Members = dict[str, Member]
 
 @dataclass
 class Allowance:
-    """Limits of what a file may unpack to, with the archives within it.
-
-    Attributes:
-        depth: Archives around what is read now.
-        members: Files unpacked so far.
-        unpacked_bytes: Their bytes.
-        letters: Of the texts that were read from them.
-    """
+    """Limits of what a file may unpack to, with the archives within it."""
 
     depth: int = 0
     members: int = 0
@@ -88,21 +79,13 @@ class Allowance:
     letters: int = 0
 
     def enter(self) -> None:
-        """Count an archive within an archive.
-
-        Raises:
-            Unreadable: It lies too deep.
-        """
+        """Count an archive within an archive."""
         if self.depth == DEEPEST:
             raise Unreadable(f"archives within archives more than {DEEPEST} deep")
         self.depth += 1
 
     def take(self, members: int = 0, unpacked_bytes: int = 0, letters: int = 0) -> None:
-        """Count what was unpacked.
-
-        Raises:
-            TooMuch: It is more than a file may hold.
-        """
+        """Count what was unpacked."""
         self.members += members
         self.unpacked_bytes += unpacked_bytes
         self.letters += letters
@@ -124,10 +107,6 @@ def read_archive(
     """Read the files of a ZIP or a TAR.
 
     Each file in it as its kind, known as `archive.zip!/folder/file.pdf`.
-
-    Raises:
-        Unreadable: It is damaged, encrypted or too large, or nothing in it can be read.
-        MemoryError: A file of it needs more memory than the worker may use.
     """
     allowance.enter()
     reading = _Reading()
@@ -159,10 +138,6 @@ def read_compressed(
     """Read a file that is compressed for itself.
 
     What is compressed, as its kind: `page.md.gz` as Markdown, `all.tar.gz` as an archive.
-
-    Raises:
-        Unreadable: It is damaged or too large, or what it was cannot be read.
-        MemoryError: It needs more memory than the worker may use.
     """
     allowance.enter()
     ending = path.suffix.lower()
@@ -210,12 +185,7 @@ class _Reading:
 def _unpack(
     member: Member, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
-    """Return what a member holds.
-
-    Raises:
-        Unreadable: It cannot be read.
-        TooMuch: It is too large.
-    """
+    """Return what a member holds."""
     ending = os.path.splitext(member.name)[1]
     size = 0
     allowance.take(members=1)
@@ -237,11 +207,7 @@ def _unpack(
 
 
 def _pieces(member: Member) -> Iterator[bytes]:
-    """Yield a member's bytes.
-
-    Raises:
-        Unreadable: They are damaged.
-    """
+    """Yield a member's bytes."""
     try:
         with member.open() as stream:
             yield from iter(lambda: stream.read(_PIECE), b"")

@@ -42,11 +42,7 @@ LINED_KINDS = frozenset({"code", "csv", "xlsx", "json", "jsonl", "notebook"})
 
 
 def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
-    """Return how many tokens a chunk may have.
-
-    Raises:
-        UserError: `chunk_tokens` is more than the embedder reads, or the overlap leaves no room.
-    """
+    """Return how many tokens a chunk may have."""
     reads = int(min(tokenizer.model_max_length, 1 << 30))
     limit = config.chunk_tokens or min(DEFAULT_TOKENS, reads)
     if limit > reads:
@@ -66,14 +62,6 @@ def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> l
     """Return a document's chunks in the order of its text.
 
     Every character that is no white space is in at least one of them.
-
-    Args:
-        document: Its marks give chunks their pages and headings.
-        tokenizer: The embedder's fast tokenizer.
-        config: Lengths.
-
-    Raises:
-        UserError: The lengths do not fit the embedder.
     """
     limit = chunk_limit(tokenizer, config)
     return list(_Cutter(document, counter(tokenizer), limit, config.overlap_tokens).chunks())
@@ -113,7 +101,7 @@ class _Cutter:
         self.checked = not counter.additive or bool(_JOINERS.search(document.text))
         self.contexts: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
         self.counts: dict[str, int] = {}
-        self.made = 0
+        self.chunk_count = 0
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks, window by window: a text of many megabytes is never held as words."""
@@ -184,20 +172,20 @@ class _Window:
                 left to the next one.
         """
         words, count = self.words, len(self.words)
-        first = done = 0
-        while done < count:
-            chunk, end = self._chunk(first, done)
+        first = covered = 0
+        while covered < count:
+            chunk, end = self._chunk(first, covered)
             if end == count and not last and first > 0:
                 return
-            if end <= done:  # one that only repeats the one before
-                first = done
+            if end <= covered:  # one that only repeats the one before
+                first = covered
                 continue
-            done = end
+            covered = end
             first = self._next_first(first, end)
-            self.cutter.made += 1
+            self.cutter.chunk_count += 1
             yield chunk, int(words.starts[first]) if end < count else int(words.ends[-1])
 
-    def _chunk(self, first: int, done: int) -> tuple[Chunk, int]:
+    def _chunk(self, first: int, covered: int) -> tuple[Chunk, int]:
         """Return the chunk from a word on, and the word after it."""
         cutter, words = self.cutter, self.words
         begin = self._begin(first)
@@ -206,7 +194,7 @@ class _Window:
         opening = cutter.document.text[begin : begin + 400]
         room = cutter.room(opening, context)
         while True:
-            end = self._end(first, max(first, done), room)
+            end = self._end(first, max(first, covered), room)
             stop = int(words.ends[end - 1])
             text = cutter.document.text[begin:stop]
             own = int(words.total[end] - words.total[first])
@@ -216,11 +204,11 @@ class _Window:
             if tokens <= cutter.limit or end == first + 1:
                 break
             room = min(room, own) - max(1, tokens - cutter.limit)
-            done = min(done, end - 1)
+            covered = min(covered, end - 1)
         chunk = Chunk(
-            id=chunk_id(cutter.document.source, cutter.made, text),
+            id=chunk_id(cutter.document.source, cutter.chunk_count, text),
             source=cutter.document.source,
-            position=cutter.made,
+            position=cutter.chunk_count,
             text=text,
             start=begin,
             end=stop,
@@ -240,7 +228,7 @@ class _Window:
         line_start = "\n" in gap or before == 0
         return before + indent if line_start and not gap[:indent].strip() else start
 
-    def _end(self, first: int, done: int, room: int) -> int:
+    def _end(self, first: int, covered: int, room: int) -> int:
         """Return the word before which to end a chunk of at most so many tokens."""
         words, pauses = self.words, self.levels
         total, count = words.total, len(self.words)
@@ -250,7 +238,7 @@ class _Window:
         most = min(most, int(np.searchsorted(words.ends, reach, side="right")))
         most = min(max(most, first + 1), count)
         quarter = int(np.searchsorted(total, before + room // _HEADING_FROM))
-        low = max(quarter, done + 1, first + 1)
+        low = max(quarter, covered + 1, first + 1)
         heading = pauses.find(HEADING, low, min(most + 1, count))
         if heading >= 0:
             return heading
@@ -258,7 +246,7 @@ class _Window:
             return count
         most = self._even_end(first, most, room)
         half = (first + most) // _PAUSE_FROM
-        low = max(half, done + 1, first + 1)
+        low = max(half, covered + 1, first + 1)
         for level in (PARAGRAPH, PARAGRAPH - 1, SENTENCE, LINE, WORD):
             place = pauses.rfind(level, low, most + 1)
             if place >= 0:
@@ -298,10 +286,7 @@ def levels(
     """Return for each word how well a text is cut before it, as one byte each.
 
     Args:
-        text: The stretch of text that the words are of.
-        offset: Where in the document it begins.
         words: Its words; those that touch are parts of one that was cut.
-        marks: The document's.
         lined: Whether its lines are statements or rows.
     """
     by_word = np.full(len(words), WORD, dtype=np.uint8)

@@ -26,20 +26,12 @@ _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
 def read_text(path: Path, notes: Notes) -> str:
-    """Return a file's text, cleaned.
-
-    Raises:
-        Unreadable: It is empty or binary.
-    """
+    """Return a file's text, cleaned."""
     return clean(decode(path.read_bytes(), notes))
 
 
 def decode(data: bytes, notes: Notes) -> str:
-    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest.
-
-    Raises:
-        Unreadable: The bytes are no text.
-    """
+    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest."""
     if not data.strip(b" \t\r\n\0\xef\xbb\xbf"):
         raise Unreadable("the file is empty")
     if marked := by_mark(data):
@@ -82,8 +74,8 @@ def encoding_notes(data: bytes, encoding: Encoding, text: str) -> Notes:
         return [f"no byte order mark; read as {encoding.name}"]
     at = next((i for i, byte in enumerate(data) if byte > 0x7F), 0)
     doubt = "check its letters" if encoding.sure else "but no language fits: check its letters"
-    lost = f"; {damaged} places do not fit and are shown as \ufffd" if damaged > 0 else ""
-    return [f"not UTF-8 (byte {at:,}); read as {encoding.name}, {doubt}{lost}"]
+    damage = f"; {damaged} places do not fit and are shown as \ufffd" if damaged > 0 else ""
+    return [f"not UTF-8 (byte {at:,}); read as {encoding.name}, {doubt}{damage}"]
 
 
 def clean(text: str) -> str:

@@ -189,15 +189,15 @@ class _DocxWriter:
 
     def _flowing(self, pieces: list[str]) -> None:
         """Write a paragraph that may go on over several pages."""
-        begun = False
+        has_words = False
         for number, piece in enumerate(pieces):
             if number:
                 self._turn(1)
-            if begun:
+            if has_words:
                 self.builder.more(piece)
             else:
                 self.builder.block(piece)
-            begun = begun or bool(piece.strip())
+            has_words = has_words or bool(piece.strip())
 
     def _turn(self, pages: int) -> None:
         if pages:

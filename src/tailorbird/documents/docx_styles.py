@@ -45,7 +45,6 @@ class Styles:
     Attributes:
         levels: Level of the headings, `TITLE` for the title's.
         numbers: List and depth of the items.
-        bold: Whether words are bold.
         tables: Which parts of a table look different: ``firstRow``, ``firstCol`` ...
     """
 
@@ -113,12 +112,7 @@ class Lists:
                 self._nums[attribute(element, "numId") or ""] = element
 
     def label(self, style: str, numbering: Any | None) -> tuple[str, int] | None:
-        """Count a paragraph; return its label and depth, None if it is no item of a list.
-
-        Args:
-            style: The paragraph's style.
-            numbering: Its own ``numPr``, if it has one.
-        """
+        """Count a paragraph; return its label and depth, None if it is no item of a list."""
         number, depth = self.styles.numbers.get(style, ("", ""))
         own_number, own_depth = value(numbering, "numId"), value(numbering, "ilvl")
         number, depth = own_number or number, own_depth or depth
@@ -181,15 +175,9 @@ def table_caption(table: Any) -> str:
 
 
 def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[list[Cell]]:
-    """Return a table's cells; those that others cover are left out.
-
-    Args:
-        table: The ``tbl`` element.
-        styles: The document's.
-        words: Gives the text of a cell.
-    """
+    """Return a table's cells; those that others cover are left out."""
     rows: list[list[Cell]] = []
-    begun: dict[int, tuple[int, int]] = {}  # where the cell stands that goes on below, by column
+    open_cells: dict[int, tuple[int, int]] = {}
     for row in _within(table, "tr"):
         properties = child(row, "trPr")
         if child(properties, "del") is not None:
@@ -197,17 +185,17 @@ def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[
         header: Header = "column" if is_on(properties, "tblHeader") else ""
         column = whole_number(value(properties, "gridBefore"), 0)
         cells = [Cell("", columns=column)] if column else []
-        above, begun = begun, {}
+        above, open_cells = open_cells, {}
         for element in _within(row, "tc"):
             look = child(element, "tcPr")
             wide = whole_number(value(look, "gridSpan"))
             merge = child(look, "vMerge")
             if merge is not None and attribute(merge, "val") != "restart" and column in above:
-                begun[column] = r, c = above[column]
+                open_cells[column] = r, c = above[column]
                 rows[r][c] = replace(rows[r][c], rows=rows[r][c].rows + 1)
             else:
                 if merge is not None:
-                    begun[column] = len(rows), len(cells)
+                    open_cells[column] = len(rows), len(cells)
                 text = words(element)
                 cells.append(Cell(text, 1, wide, header, bool(text) and _is_bold(element, styles)))
             column += wide

@@ -31,14 +31,7 @@ def number_text(value: float) -> str:
 
 
 class Drawings:
-    """Writes what the drawings of one part of an archive hold.
-
-    Args:
-        builder: Where to write.
-        archive: The Office file.
-        targets: What the part refers to, by the relation's id.
-        notes: Takes what is left out.
-    """
+    """Writes what the drawings of one part of an archive hold."""
 
     def __init__(
         self,
@@ -160,13 +153,13 @@ def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
             below.setdefault(link.get("srcId"), []).append((order, link.get("destId")))
             hanging.add(link.get("destId"))
     stack = [(0, name) for name in reversed(points) if name not in hanging]
-    done = set()
+    written_parts = set()
     while stack:
         depth, name = stack.pop()
         point = points.get(name)
-        if point is None or name in done:
+        if point is None or name in written_parts:
             continue
-        done.add(name)
+        written_parts.add(name)
         text = squeeze(" ".join(paragraphs(point)))
         if text and point.get("type", "node") in ("node", "asst"):
             yield depth, text

@@ -26,7 +26,6 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
 
     Args:
         paths: Files, folders and globs such as ``docs/**/*.md``.
-        config: `include`, `exclude` and `follow_links`.
 
     Raises:
         UserError: Paths that do not exist, patterns that are none; all are named.

@@ -51,14 +51,10 @@ class _Size:
     """How much an element holds.
 
     Attributes:
-        letters: Letters that are seen.
         linked: Those of them that are in links.
-        links: Number of links.
         anchors: Links to places on the same page.
         prose: Letters in paragraphs of some length that are no links.
         titles: Elements that no page is without: its first heading, its main part.
-        headings: Number of headings below the first level.
-        code: Number of code blocks.
     """
 
     letters: int = 0
@@ -91,12 +87,7 @@ _Sizes = dict[Any, _Size]
 
 
 def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
-    """Return a page's heading if it stands apart, its main part and what to pass over in that.
-
-    Args:
-        root: The page.
-        notes: Told what is left out.
-    """
+    """Return a page's heading if it stands apart, its main part and what to pass over in that."""
     sizes = _sizes(root, set())
     marked = _marked_part(root, sizes)
     part = root if marked is None else marked

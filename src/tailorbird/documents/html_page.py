@@ -49,13 +49,7 @@ class _List:
 
 
 class PageWriter:
-    """Walks a page's elements; words gather until a block ends.
-
-    Args:
-        builder: Where the text goes.
-        notes: Takes what stands on the page and is no text.
-        left_out: Elements that are passed over.
-    """
+    """Walks a page's elements; words gather until a block ends."""
 
     def __init__(self, builder: TextBuilder, notes: Notes, left_out: Container[Any] = ()) -> None:
         self.builder, self.notes = builder, notes

@@ -15,7 +15,6 @@ class HtmlTable:
 
     Attributes:
         rows: Its rows, those of its foot last.
-        caption: What stands over it.
         around: Words that the markup puts outside of any cell.
     """
 

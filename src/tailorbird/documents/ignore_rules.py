@@ -57,10 +57,6 @@ class Rules:
     """The ignore rules that hold in a folder, its parents' included; the deepest has the word.
 
     Rules above the folder that leave out the folder itself do not hold: it was named.
-
-    Args:
-        exclude: What is left out besides.
-        root: The folder.
     """
 
     def __init__(self, exclude: Globs, root: Path) -> None:
@@ -105,7 +101,6 @@ def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
     """Return the rules that lie in a folder itself; what cannot be followed is logged.
 
     Args:
-        folder: The folder.
         named: One below it that is read although a rule leaves it out.
     """
     rules = [Globs(_KNOWLEDGE)] if any((folder / name).is_file() for name in _LEDGERS) else []
@@ -141,7 +136,6 @@ def _lines(path: Path) -> list[str]:
     """Return the lines of an ignore file.
 
     Raises:
-        OSError: It is not there or cannot be opened.
         ValueError: It is a pipe, a device, a link, or too large to be written by a person.
     """
     # Never opened before it is known to be a plain file: a pipe would wait for a writer. As git

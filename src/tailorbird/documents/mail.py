@@ -190,13 +190,7 @@ def _raw(message: Message, name: str) -> str:
 
 
 def _words(value: str, charset: str | None, notes: Notes) -> str:
-    """Return a header's words: those that are encoded, and bytes that no header may have.
-
-    Args:
-        value: The header as the parser kept it.
-        charset: Encoding of the message's text, which bare bytes most likely have, too.
-        notes: Takes what should be reported.
-    """
+    """Return a header's words: those that are encoded, and bytes that no header may have."""
     text = _bare(value, charset, notes)
     try:
         pieces = decode_header(text)
@@ -274,12 +268,12 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         raise
     except Exception as error:  # oxmsg and olefile raise whatever the damage leads to
         raise Unreadable(f"damaged or no Outlook message: {_first_line(error)}") from error
-    sent = _or_none(lambda: message.sent_date)
+    sent_date = _or_none(lambda: message.sent_date)
     to = [_or_none(lambda r=r: f"{r.name} <{r.email_address}>") for r in recipients]  # type: ignore[misc]
     head = {
         "From": squeeze(_or_none(lambda: message.sender) or ""),
         "To": squeeze(", ".join(filter(None, to))),
-        "Date": sent.isoformat() if sent else "",
+        "Date": sent_date.isoformat() if sent_date else "",
     }
     body = _MessageWriter(notes)
     head = {name: words for name, words in head.items() if words}

@@ -107,18 +107,18 @@ class _Page:
         return text.strip("\n"), [(at - bare, level, words) for at, level, words in moved]
 
     def _read(self) -> None:
-        done = 0  # what begins before this is part of what was dealt with
+        position = 0  # what begins before this is part of what was dealt with
         for i, token in enumerate(self._tokens):
             if token.map is None:
                 continue
             start, end = self._place(token.map)
-            if start < done:
+            if start < position:
                 continue
             if token.type == "table_open":
                 self._edit(start, end, "\n".join(self._pipe_table(i, start)))
-                done = end
+                position = end
             elif token.type == "html_block":
-                done = self._html(start, end)
+                position = self._html(start, end)
             elif token.type == "inline":
                 self._edit(start, end, self._prose(self._text[start:end]))
             elif token.type == "heading_open" and not token.level and end - start <= _LONGEST_LINE:

@@ -117,12 +117,7 @@ class OdfLists:
 
 @dataclass(frozen=True, slots=True)
 class OdfTable:
-    """Reads the cells of tables.
-
-    Attributes:
-        styles: The document's.
-        words: Gives the text of a cell.
-    """
+    """Reads the cells of tables."""
 
     styles: OdfStyles
     words: Callable[[Any], str]

@@ -78,11 +78,7 @@ def _title(title: str) -> str:
 
 
 def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
-    """Return all pages' text, its marks and how many pages there are.
-
-    Raises:
-        Unreadable: No page has any words.
-    """
+    """Return all pages' text, its marks and how many pages there are."""
     import pypdfium2
 
     form = None

@@ -23,11 +23,8 @@ class Word:
     """A word and its place, turned so that lines run to the right and pages downwards.
 
     Attributes:
-        text: Its letters.
         left: Where it begins, in points.
-        right: Where it ends.
         base: Height of the line that it stands on; it grows upwards.
-        size: Of its font, in points.
         first: Place of its first letter among the page's characters.
         turn: Quarters of a circle by which its page was turned; -1 for a slanted word.
         joined: Whether no white space is written before it.
@@ -50,14 +47,8 @@ class Line:
     Attributes:
         cells: Its parts, where wide gaps divide it.
         places: Where each begins and ends.
-        left: Where it begins.
-        right: Where it ends.
-        base: Height that it stands on.
-        size: Of most of its letters.
         first: Place of its first letter among the page's characters.
         last: Place of its last word's first letter.
-        turn: As of its words.
-        bold: Whether its font is.
     """
 
     cells: tuple[str, ...]

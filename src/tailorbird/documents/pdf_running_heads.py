@@ -44,9 +44,6 @@ class PdfPage:
     """What was read from a page.
 
     Attributes:
-        lines: In reading order.
-        bottom: Height of its lower edge.
-        top: Height of its upper edge.
         crowded: Whether the places of its lines are unknown.
         added: Texts that do not stand in its lines: form fields, comments.
     """

@@ -231,12 +231,7 @@ def _letters(text: str) -> str:
 
 
 def join_lines(lines: Sequence[str], is_word: Callable[[str], bool]) -> str:
-    """Return lines with line ends between them; a word that was parted by a hyphen is whole again.
-
-    Args:
-        lines: Of one paragraph.
-        is_word: Whether the document has this word elsewhere.
-    """
+    """Return lines joined by line ends; a word that a hyphen parted is whole again."""
     parts: list[str] = []
     for line in lines:
         joint = hyphen_joint(parts[-1], line, is_word) if parts else None

@@ -42,8 +42,6 @@ def read_files(
     yielded with its reason; the others go on.
 
     Args:
-        files: What to read, as `find_files` returns it.
-        config: Column names and limits.
         earlier: Files that need not be read where they have not changed, by their `source`.
     """
     with contextlib.closing(_Pool(list(files), config, earlier)) as pool:
@@ -104,16 +102,16 @@ class _Pool:
         # What a worker that is stopped leaves behind goes with it.
         self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.waiting: deque[int] = deque(range(len(files)))
-        self.done: dict[int, FileResult] = {}
+        self.results_by_number: dict[int, FileResult] = {}
         self.stats: dict[int, os.stat_result] = {}
 
     def results(self) -> Iterator[FileResult]:
         for number in range(len(self.files)):
-            while number not in self.done:
+            while number not in self.results_by_number:
                 self._hand_out(number)
-                if number not in self.done:
+                if number not in self.results_by_number:
                     self._collect()
-            yield self.done.pop(number)
+            yield self.results_by_number.pop(number)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -222,7 +220,7 @@ class _Pool:
         path, stat = self.files[number], self.stats.pop(number, None)
         young = stat is None or time.time_ns() - stat.st_mtime_ns < _YOUNG_NS
         documents = answer.get("documents")
-        self.done[number] = FileResult(
+        self.results_by_number[number] = FileResult(
             path=path,
             source=source_of(path),
             documents=None if documents is None else tuple(map(_document, documents)),

@@ -29,10 +29,6 @@ class Parsed:
     """One text found in a file.
 
     Attributes:
-        text: The words.
-        marks: Where pages and headings begin.
-        title: Title, if the file states one.
-        metadata: Facts that the file states about itself.
         id: What the text is known by in a file of many; empty for the file's only one.
     """
 
@@ -45,16 +41,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """The options of a worker.
-
-    Attributes:
-        text: Column of the text in files of rows.
-        title: Column of the title.
-        id: Column that a row is known by.
-        seconds: Time that one file may take.
-        memory_bytes: Address space that a worker may use.
-        file_bytes: Size that a file may have.
-    """
+    """The options of a worker."""
 
     text: str | None = None
     title: str | None = None
@@ -86,7 +73,6 @@ class FileVersion:
     """What was noted of a file when it was read before.
 
     Attributes:
-        size: In bytes.
         mtime_ns: Its time of change; 0 when that cannot be trusted.
         digest: `FileResult.digest` of then.
     """
@@ -101,14 +87,11 @@ class FileResult:
     """The result of one file.
 
     Attributes:
-        path: The file.
         source: What its documents' sources begin with.
         documents: What was read; None when it was skipped or has not changed.
-        why: Why it was skipped; empty when it was not.
         unchanged: Whether it is known already with the same content.
         digest: Hash of its bytes and of the settings it was read with; empty when skipped before
             it was read.
-        size: In bytes.
         mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
             grain, so that it must be looked at again.
         notes: What should be reported of it, such as a guessed encoding.

@@ -47,15 +47,8 @@ def read_file(
 ) -> tuple[list[Document], Notes]:
     """Return a file's documents and what is to be told about it.
 
-    Args:
-        path: The file.
-        source: What its documents are known by.
-        options: How to read it.
-        allowance: What the archive that it comes from may still unpack to.
-
     Raises:
         Unreadable: It has no text; the words say why.
-        MemoryError: It needs more memory than the worker may use.
     """
     suffix = path.suffix.lower()
     suffix = _true_suffix(path, suffix) or suffix
@@ -95,11 +88,7 @@ def _true_suffix(path: Path, suffix: str) -> str:
 
 
 def _check_growth(parsed: list[Parsed], size: int) -> None:
-    """Refuse texts that no file of this size holds in earnest: one long text a thousand times.
-
-    Raises:
-        Unreadable: They are longer than that.
-    """
+    """Refuse texts that no file of this size holds in earnest: one long text a thousand times."""
     letters = sum(len(one.text) for one in parsed)
     if letters > max(_FREE_LETTERS, _MOST_GROWTH * size):
         raise Unreadable(
@@ -108,12 +97,7 @@ def _check_growth(parsed: list[Parsed], size: int) -> None:
 
 
 def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> list[Parsed]:
-    """Return what a reader yields; its failures become reasons.
-
-    Raises:
-        Unreadable: It failed.
-        MemoryError: It ran out of memory.
-    """
+    """Return what a reader yields; its failures become reasons."""
     try:
         return list(read())
     except Unreadable as error:

@@ -160,7 +160,7 @@ def _flush(builder: TextBuilder, rows: list[tuple[_Row, list[str]]]) -> None:
     edges = sorted({edge for layout, _ in rows for edge in layout.edges})
     edges = [edge for i, edge in enumerate(edges) if not i or edge - edges[i - 1] > _SAME_EDGE]
     table: list[list[Cell]] = []
-    begun: dict[int, tuple[int, int]] = {}  # where the cell stands that goes on below, by column
+    open_cells: dict[int, tuple[int, int]] = {}
     for layout, texts in rows:
         cells: list[Cell] = []
         column = 0
@@ -169,12 +169,12 @@ def _flush(builder: TextBuilder, rows: list[tuple[_Row, list[str]]]) -> None:
             wide = max(end - column, 1)
             if "clmrg" in (merges or ()) and cells:
                 cells[-1] = replace(cells[-1], columns=cells[-1].columns + wide)
-            elif "clvmrg" in (merges or ()) and column in begun:
-                r, c = begun[column]
+            elif "clvmrg" in (merges or ()) and column in open_cells:
+                r, c = open_cells[column]
                 table[r][c] = replace(table[r][c], rows=len(table) - r + 1)
             else:
                 if merges is not None:
-                    begun[column] = len(table), len(cells)
+                    open_cells[column] = len(table), len(cells)
                 cells.append(Cell(_plain(text or ""), 1, wide, "column" if layout.header else ""))
             column += wide
         table.append(cells)

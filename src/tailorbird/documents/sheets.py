@@ -67,11 +67,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
 
 
 def _sheet(sheet: Any) -> SheetCells:
-    """Return a sheet's cells as words, and its merged ones.
-
-    Raises:
-        Unreadable: They hold more than a file of texts may.
-    """
+    """Return a sheet's cells as words, and its merged ones."""
     rows: list[list[str]] = []
     letters = 0
     for row in sheet.iter_rows():

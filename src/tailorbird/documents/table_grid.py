@@ -34,9 +34,6 @@ class Cell:
     """A cell as the markup has it.
 
     Attributes:
-        text: Its words.
-        rows: How many rows it spans.
-        columns: How many columns it spans.
         header: What the markup says: ``column`` and ``row`` name the column below and the row
             beside, ``th`` names whichever its place suggests, ``data`` names nothing. Empty where
             the markup is silent; once one cell of a table is not, empty means ``data``. ``maybe``

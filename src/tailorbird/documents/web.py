@@ -38,11 +38,7 @@ def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 def html(text: str, notes: Notes) -> Parsed:
-    """Return all of a page's text: one that came in a message has no navigation.
-
-    Raises:
-        Unreadable: It has none.
-    """
+    """Return all of a page's text: one that came in a message has no navigation."""
     root = _tree(text, notes)
     builder = TextBuilder()
     PageWriter(builder, notes).write(root)
@@ -72,11 +68,7 @@ def _decode_page(data: bytes, notes: Notes) -> str:
 
 
 def _tree(text: str, notes: Notes) -> Any:
-    """Return a page's root element.
-
-    Raises:
-        Unreadable: There is none.
-    """
+    """Return a page's root element."""
     from lxml import etree, html as parser
 
     reader = parser.HTMLParser(

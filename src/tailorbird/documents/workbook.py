@@ -183,11 +183,7 @@ def _raised_words(text: Any) -> str:
 
 
 def _raw_cells(data: bytes, place: str) -> Iterator[Any]:
-    """Yield the XML of a sheet's cells, one at a time.
-
-    Raises:
-        Unreadable: The XML is damaged.
-    """
+    """Yield the XML of a sheet's cells, one at a time."""
     from lxml import etree
 
     try:

@@ -19,11 +19,7 @@ _OLE = b"\xd0\xcf\x11\xe0"
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive whose unpacked size is bearable.
-
-    Raises:
-        Unreadable: It is none, is encrypted, or unpacks to too much.
-    """
+    """Open an archive whose unpacked size is bearable."""
     with path.open("rb") as file:
         start = file.read(4)
     if start == _OLE:
@@ -52,11 +48,7 @@ def _check(archive: zipfile.ZipFile) -> None:
 
 
 def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    """Return a file of the archive, None if there is none of that name.
-
-    Raises:
-        Unreadable: It is damaged or too large.
-    """
+    """Return a file of the archive, None if there is none of that name."""
     try:
         entry = archive.getinfo(name)
     except KeyError:
@@ -72,11 +64,7 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
 
 
 def parse_xml(data: bytes, name: str) -> Any:
-    """Return the root element; entities are not expanded and nothing is fetched.
-
-    Raises:
-        Unreadable: The XML is damaged.
-    """
+    """Return the root element; entities are not expanded and nothing is fetched."""
     from lxml import etree
 
     parser = etree.XMLParser(
@@ -98,11 +86,7 @@ def xml_part(archive: zipfile.ZipFile, name: str) -> Any | None:
 
 
 def required_part(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
-    """Return the root of an XML file without which this is no file of its kind.
-
-    Raises:
-        Unreadable: There is none.
-    """
+    """Return the root of an XML file without which this is no file of its kind."""
     root = xml_part(archive, name)
     if root is None:
         raise Unreadable(f"not {kind}: it has no {name}")
@@ -115,7 +99,6 @@ class Relation:
 
     Attributes:
         kind: Its type's last word: ``chart``, ``comments``, ``slide`` ...
-        place: Its name in the archive.
     """
 
     kind: str

@@ -6,23 +6,22 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from tailorbird import log
-from tailorbird.arms import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler, scheduler
+from tailorbird.arms.table import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, learning_curve
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.run_folder import opened, reproduce, run_folder
-from tailorbird.flows.tuning_report import TuningRun, write_tuning_report
-from tailorbird.flows.verdict import in_question
+from tailorbird.flows.tuning_report import TuningRun, in_question, write_tuning_report
 from tailorbird.methods.table import get_method
 from tailorbird.metrics.display import duration, metric, metric_label
 from tailorbird.metrics.metric_facts import what_is_right
 from tailorbird.records import TASKS, ArmReport, LearningCurve, Report, Split, TaskName
 from tailorbird.runs.folder import ARM, ARMS, SEEDS, RunFolder
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob, read_arm
+from tailorbird.tasks.table import get_task
 
 AUTO = "auto"
 MOST_TRAININGS = 5
@@ -40,13 +39,10 @@ def compare(
         config: What to do; `config.compare` says which arms, how many seeds, how long. Without
             `config.data.train` the bundled example is taken.
         folder: The run's; None: as `run_folder` names it.
-        resume: Go on with the comparison in it; finished arms are not run again.
-        command: The command line, for the report.
 
     Raises:
         UserError: Anything wrong with the data or the settings. An arm's own fault does not end
             the comparison.
-        Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
     folder = folder or run_folder(config, "compare", resume=resume)
@@ -62,7 +58,7 @@ def compare(
         with scheduler(config.compare) as nest:
             bench = _Bench(prepared.config, prepared, folder, nest)
             arms, folders = bench.run()
-            done = TuningRun(
+            comparison = TuningRun(
                 kind="compare",
                 prepared=prepared,
                 folder=folder,
@@ -72,7 +68,7 @@ def compare(
                 started=started,
                 learning_curve=bench.learning_curve(folders),
             )
-            return write_tuning_report(done, nest)
+            return write_tuning_report(comparison, nest)
 
 
 def _settle(config: Config, split: Split) -> Config:
@@ -83,11 +79,7 @@ def _settle(config: Config, split: Split) -> Config:
 
 
 def _with_arms(config: Config, task: TaskName) -> Config:
-    """Return the configuration with the arms to run filled in.
-
-    Raises:
-        UserError: An arm that the task does not have, or a method option that no arm has.
-    """
+    """Return the configuration with the arms to run filled in."""
     names = arm_names(task)
     if RETRIEVAL in names:
         names.append(BEST)
@@ -181,9 +173,6 @@ class _Bench:
         """Return what more labels would buy, where that was asked for.
 
         What goes wrong with it is no fault of the comparison's, which is over by then.
-
-        Args:
-            folders: Where the trainings of each arm are.
         """
         if not self.config.compare.curve:
             return None
@@ -354,12 +343,7 @@ def _cost(name: str) -> float:
 
 
 def _seeds_joined(reports: Sequence[ArmReport], of_saved: str) -> ArmReport:
-    """Return the saved model's report with the costs of all trainings, and what is whose.
-
-    Args:
-        reports: One per training, the saved model's first.
-        of_saved: What beside its curve is the saved model's alone.
-    """
+    """Return the saved model's report with the costs of all trainings, and what is whose."""
     costs = [report.cost for report in reports]
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     seeds = sorted((report.seeds[0] for report in reports), key=lambda each: each.seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.load import arm_folder, open_arm, read_report, run_config, saved_kind
+from tailorbird.arms.load import open_arm, saved_kind
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
@@ -18,10 +18,11 @@ from tailorbird.metrics.verdict import verdict
 from tailorbird.records import ArmReport, Report, TuningSections
 from tailorbird.report.comparison_page import render_page
 from tailorbird.runs.folder import ARMS, CONFIG, REPORT, RunFolder
+from tailorbird.runs.read_run import arm_folder, read_report, run_config
 from tailorbird.runs.split import trained_as
-from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.evaluate import evaluate_rows
+from tailorbird.tasks.table import get_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,9 @@ def evaluate(
     """Score a run and explain its errors.
 
     Args:
-        run: A run folder, or an arm's within a comparison.
         data: Labelled examples; None returns the scores of the run's own test.
-        columns: Their columns.
         output: Where to leave `report.html`, `report.json` and `predictions.jsonl`; None: nowhere.
-        command: The command line, for the report.
         trust: Whether code may run that came with the run's model.
-
-    Raises:
-        UserError: No such run, or data that cannot be scored.
     """
     if data is None:
         return _own_report(Path(run), columns)

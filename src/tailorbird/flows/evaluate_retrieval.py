@@ -20,7 +20,6 @@ from tailorbird.metrics.intervals import Floats, Groups
 from tailorbird.metrics.ranking import HEADLINE, mean_scores, rank_scores
 from tailorbird.metrics.significance import compare
 from tailorbird.metrics.text import exact_match, normalise, token_f1
-from tailorbird.rag.answer import EXTRACTIVE
 from tailorbird.rag.answerer import Answerer
 from tailorbird.rag.retrieval_analysis import Names, Weighed, calibrate, failures, weigh
 from tailorbird.rag.retrieve import Retriever, Sides
@@ -39,8 +38,6 @@ from tailorbird.runs.folder import PREDICTIONS, RunFolder
 _DEPTH = 100
 _FAILURES = 200
 COLUMNS = (
-    "short_exact_match",
-    "short_token_f1",
     "holds_answer",
     "exact_match",
     "token_f1",
@@ -69,7 +66,6 @@ class Judged:
     Attributes:
         rankings: By side and question the documents, best first.
         each: By side the questions' scores by name.
-        hits: Per question the hits of the best way of ranking, with their cosines.
         absent: Documents that are judged and not in the knowledge base.
     """
 
@@ -92,14 +88,8 @@ def judge(
     """Score a knowledge base, and keep the weight and the threshold that were chosen.
 
     Args:
-        store: The knowledge base.
-        files: Questions and judgements.
         config: How to retrieve; ``output``: where to leave the report.
         answerer: Answers the questions; None: where answers are known, what `ask` says is scored.
-        command: The command line, for the report.
-
-    Raises:
-        UserError: No such knowledge base, or files that cannot be read.
     """
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
@@ -147,7 +137,7 @@ def judge_open(
             kb.set_setting("weight", result.weighed.choice.weight)
         if threshold is not None:
             kb.set_setting("threshold", threshold.value)
-    lost = failures(test, result.rankings, best, result.absent)
+    missed = failures(test, result.rankings, best, result.absent)
     answers, answer_rows = (
         score_all(answerer, test, result.names) if answerer is not None else ({}, [])
     )
@@ -163,7 +153,7 @@ def judge_open(
         how=result.weighed.how,
         by_weight=result.weighed.choice.scores,
         threshold=threshold,
-        failures=lost[:_FAILURES],
+        failures=missed[:_FAILURES],
         answers=answers,
         answered_by=next((row["generator"] for row in answer_rows), ""),
         notes=_notes(result, best),
@@ -270,10 +260,10 @@ def _notes(result: Judged, best: str) -> tuple[str, ...]:
             f"no judged document was ever found: judgements say {min(right)!r}, the knowledge "
             f"base {min(ranked_names, default='nothing')!r}; are they named alike?"
         )
-    elif lost := sorted(right & result.absent):
+    elif unknown := sorted(right & result.absent):
         notes.append(
-            f"{len(lost):,} of {len(right):,} right documents are not in the knowledge base "
-            f"under their names, e.g. {lost[0]!r}"
+            f"{len(unknown):,} of {len(right):,} right documents are not in the knowledge base "
+            f"under their names, e.g. {unknown[0]!r}"
         )
     weight = result.weighed.choice.weight
     if best == "hybrid" and result.weighed.choice.scores and weight in (0.0, 1.0):
@@ -330,8 +320,6 @@ def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any
 
     - ``exact_match``, ``token_f1``: of the whole text, the best over the known answers; 0 when
       refused.
-    - ``short_exact_match``, ``short_token_f1``: the same of the few words that are given beside
-      quoted sentences; None where a model wrote.
     - ``holds_answer``: whether a known answer stands in the text, word for word.
     - ``citation_precision``: share of the cited documents that are relevant; None: none cited.
     - ``citation_recall``: share of the answer's sentences that have a citation which stood the
@@ -342,11 +330,9 @@ def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any
     right = {name for name, grade in question.judged.items() if grade > 0}
     return {
         "text": answer.text,
-        "short": answer.short,
         "generator": answer.generator,
         "refused": float(answer.refused),
         **_likeness(text, question.answers),
-        **_short_likeness(answer, question.answers),
         "citation_precision": len(cited & right) / len(cited) if cited and right else None,
         "citation_recall": (
             sum(claim.supported for claim in answer.claims) / len(answer.claims)
@@ -365,15 +351,6 @@ def _likeness(text: str, answers: Sequence[str]) -> dict[str, float | None]:
         "exact_match": max(exact_match(text, one) for one in answers),
         "token_f1": max(token_f1(text, one) for one in answers),
         "holds_answer": float(any(f" {normalise(one)} " in padded for one in answers)),
-    }
-
-
-def _short_likeness(answer: Answer, answers: Sequence[str]) -> dict[str, float | None]:
-    if not answers or answer.generator != EXTRACTIVE:
-        return {"short_exact_match": None, "short_token_f1": None}
-    return {
-        "short_exact_match": max(exact_match(answer.short, one) for one in answers),
-        "short_token_f1": max(token_f1(answer.short, one) for one in answers),
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms import get_arm
-from tailorbird.arms.load import arm_folder, run_config, saved_kind
+from tailorbird.arms.load import saved_kind
+from tailorbird.arms.table import get_arm
 from tailorbird.arms.trained import TunedSource
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
@@ -22,10 +22,11 @@ from tailorbird.models.weights import pretrained
 from tailorbird.records import TASKS, Example, Score, Target
 from tailorbird.runs.atomic import part_file, replace_file, writing
 from tailorbird.runs.folder import ARMS, MODEL, RunFolder
+from tailorbird.runs.read_run import arm_folder, run_config
 from tailorbird.runs.split import load_split
-from tailorbird.tasks import head_task, writing_task
 from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target, save_target
+from tailorbird.tasks.table import head_task, writing_task
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"
@@ -45,15 +46,11 @@ class Drift:
     """How what was written answers differently from the run, on the run's own test examples.
 
     Attributes:
-        form: ``merge``, ``onnx`` or ``int8``.
-        file: What was written.
-        bytes: Its size.
         compared: Test examples that both answered.
         most: Largest difference of a probability; of written answers, of an answer's mean loss in
             nats per token.
         changed: How many predicted labels, or greedy answers, differ.
         before: The run's headline metric on them; None of written answers.
-        after: The same of what was written.
         figure: Which metric that is.
     """
 
@@ -79,9 +76,6 @@ def export(
             replaced and others stay.
         forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
         trust: Whether code may run that came with the run's model.
-
-    Raises:
-        UserError: The run has no such form, or the folder is in use.
     """
     folder = arm_folder(Path(run))
     place = RunFolder(folder.file(EXPORT) if output is None else output)
@@ -196,7 +190,7 @@ def _onnx(
 
     target, pad, device = tuned.target, tuned.tokenizer.pad_token_id, choose("cpu", "fp32")
 
-    def kept(form: Form, part: Path, name: str) -> Drift:
+    def save(form: Form, part: Path, name: str) -> Drift:
         """Ask what was written, and give it its name."""
         again = head_task(target.task).predict(OnnxClassifier(part), texts, pad, device, target)
         return compared.drift(form, replace_file(part, place.file(name)), again.logits)
@@ -219,9 +213,9 @@ def _onnx(
             save_target(place, target)
             if "int8" in forms:
                 quantise(plain, small)
-                drifts.append(kept("int8", small, INT8))
+                drifts.append(save("int8", small, INT8))
             if "onnx" in forms:
-                drifts.insert(0, kept("onnx", plain, ONNX))
+                drifts.insert(0, save("onnx", plain, ONNX))
     finally:
         plain.unlink(missing_ok=True)
         small.unlink(missing_ok=True)

@@ -32,15 +32,10 @@ class Indexed:
     """What an `index` did.
 
     Attributes:
-        added: Documents that were not there before.
-        changed: Documents that replaced an older version.
         unchanged: Files that had not changed.
         moved: Files found under another path with the same content.
-        deleted: Documents deleted.
-        chunks: Chunks written.
         skipped: Files that were not read, each with the reason.
         notes: What readers told of files that they did read.
-        seconds: All together.
     """
 
     added: int = 0
@@ -64,44 +59,39 @@ def index(
     """Bring a knowledge base up to date with files and folders.
 
     Args:
-        kb: The knowledge base.
-        paths: Files, folders and globs.
         config: Settings; other lengths of chunks than before cut everything again.
         sync: Delete the documents of files below `paths` that are gone.
-
-    Raises:
-        UserError: A path that does not exist; a full disk.
     """
     started = time.monotonic()
-    done = Indexed()
-    _recut(kb, config, done)
+    tally = Indexed()
+    _recut(kb, config, tally)
     files = find_files(paths, config)
-    work = _Ingest(kb, config, done)
+    work = _Ingest(kb, config, tally)
     notes = kb.ledger.files()
     with log.quiet_progress("index" if files else "", len(files), "files") as bar:
         before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in notes.items()}
         for result in read_files(files, config, before):
             work.take(result, notes)
-            bar.advance(1, f"{done.chunks:,} chunks")
+            bar.advance(1, f"{tally.chunks:,} chunks")
         work.write()
     if sync:
-        _delete_gone(kb, paths, {source_of(file) for file in files}, done)
+        _delete_gone(kb, paths, {source_of(file) for file in files}, tally)
     kb.optimize()
-    done.seconds = round(time.monotonic() - started, 3)
-    return done
+    tally.seconds = round(time.monotonic() - started, 3)
+    return tally
 
 
 def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed:
     """Add documents that come from no file; one of the same source is replaced."""
     started = time.monotonic()
-    done = Indexed()
-    work = _Ingest(kb, kb.settings, done)
+    tally = Indexed()
+    work = _Ingest(kb, kb.settings, tally)
     for document in documents:
-        done.unchanged += not work.add(document, document.source)
+        tally.unchanged += not work.add(document, document.source)
     work.write()
     kb.optimize()
-    done.seconds = round(time.monotonic() - started, 3)
-    return done
+    tally.seconds = round(time.monotonic() - started, 3)
+    return tally
 
 
 def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
@@ -110,22 +100,20 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
     All of its documents change at once for those who ask: a batch is one transaction.
 
     Args:
-        kb: The knowledge base.
         path: The file, which need not stay.
-        name: What its documents are known by.
     """
-    done = Indexed()
+    tally = Indexed()
     started = time.monotonic()
     (result,) = read_files([path], kb.settings)
     documents = tuple(
         _renamed(document, result.source, name) for document in result.documents or ()
     )
-    work = _Ingest(kb, kb.settings, done)
+    work = _Ingest(kb, kb.settings, tally)
     work.take(replace(result, source=name, documents=documents), {})
     work.write()
     kb.optimize()
-    done.seconds = round(time.monotonic() - started, 3)
-    return done
+    tally.seconds = round(time.monotonic() - started, 3)
+    return tally
 
 
 def _renamed(document: Document, before: str, name: str) -> Document:
@@ -136,27 +124,23 @@ def _renamed(document: Document, before: str, name: str) -> Document:
 
 
 def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
-    """Delete documents by source, or all those of a file or folder; return how many there were.
-
-    Raises:
-        UserError: A source that is not there.
-    """
+    """Delete documents by source, or all those of a file or folder; return how many there were."""
     doomed: list[str] = []
-    gone: list[str] = []
+    missing: list[str] = []
     for name in sources:
         for plain in (name, source_of(Path(name))):
             if of_file := kb.ledger.live_digests(plain):
                 doomed.extend(of_file)
-                gone.append(plain)
+                missing.append(plain)
                 break
             if document := kb.ledger.live(plain):
                 doomed.append(plain)
                 # Its file is as it was: without this it would count as unchanged from now on.
-                gone.append(document[1])
+                missing.append(document[1])
                 break
             if below := [path for path in kb.ledger.paths() if _below(path, [plain])]:
                 doomed += [source for path in below for source in kb.ledger.live_digests(path)]
-                gone += below
+                missing += below
                 break
         else:
             candidates = [*kb.ledger.live_digests(), *kb.ledger.paths()]
@@ -164,7 +148,7 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
                 f"{name} is not in the knowledge base{did_you_mean(name, candidates)}",
                 f"tailor index --store {kb.folder} --list",
             )
-    _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(doomed)), gone=tuple(gone)))
+    _, deleted = kb.write(Batch(removed=tuple(dict.fromkeys(doomed)), missing=tuple(missing)))
     kb.optimize()
     return deleted
 
@@ -172,31 +156,31 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
 class _Ingest:
     """Gathers documents until they fill a batch."""
 
-    def __init__(self, kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
-        self.kb, self.config, self.done = kb, config, done
-        self.taken: dict[str, tuple[str, str]] = {}
+    def __init__(self, kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
+        self.kb, self.config, self.tally = kb, config, tally
+        self.accepted: dict[str, tuple[str, str]] = {}
         self.moving: set[str] = set()
         self.refused: set[str] = set()
         self.prepared: list[PendingDocument] = []
         self.notes: list[FileNote] = []
         self.removed: list[str] = []
-        self.gone: list[str] = []
+        self.missing: list[str] = []
         self.count, self.wrote = 0, time.monotonic()
 
     def take(self, result: FileResult, notes: dict[str, FileNote]) -> None:
         """Take what became of one file."""
         path = result.source
         if result.notes:
-            self.done.notes[path] = list(result.notes)
+            self.tally.notes[path] = list(result.notes)
             log.warn(f"{one_line(path)}: {'; '.join(result.notes)}")
         if result.why:
             before = " (what was indexed of it before stays)" if path in notes else ""
-            self.done.skipped[path] = result.why + before
+            self.tally.skipped[path] = result.why + before
             log.warn(f"{one_line(path)} is left out: {result.why}{before}")
             return
         note = FileNote(path, result.size, result.mtime_ns, result.digest)
         if result.unchanged:
-            self.done.unchanged += 1
+            self.tally.unchanged += 1
             if notes.get(path) != note:
                 self.notes.append(note)
             return
@@ -218,9 +202,6 @@ class _Ingest:
         """Take a document that is new or has changed; write when there is enough.
 
         Args:
-            document: The document.
-            path: Its file.
-            counted: As added or changed.
             again: Whether to cut it also where it has not changed.
 
         Returns:
@@ -229,21 +210,21 @@ class _Ingest:
         before = self._live(document.source)
         if before is not None and before[0] == document.digest and not again:
             return False
-        self.taken[document.source] = document.digest, path
+        self.accepted[document.source] = document.digest, path
         prepared = self.kb.prepare(document, path, self.config)
         self.prepared.append(prepared)
         self.count += len(prepared.chunks)
-        self.done.chunks += len(prepared.chunks)
+        self.tally.chunks += len(prepared.chunks)
         if counted:
-            self.done.added += before is None
-            self.done.changed += before is not None
+            self.tally.added += before is None
+            self.tally.changed += before is not None
         if self.count >= _BATCH_CHUNKS or time.monotonic() - self.wrote > _BATCH_SECONDS:
             self.write()
         return True
 
     def _live(self, source: str) -> tuple[str, str] | None:
         """Return digest and file of the document that a source stands for now."""
-        return self.taken.get(source) or self.kb.ledger.live(source)
+        return self.accepted.get(source) or self.kb.ledger.live(source)
 
     def _owner(self, source: str) -> str | None:
         live = self._live(source)
@@ -256,36 +237,36 @@ class _Ingest:
         owner = self._owner(others[0])
         why = f"{others[0]} is a document of {owner} already: rename one of the files"
         if len(others) == len(result.documents or ()):
-            self.done.skipped[path] = why
+            self.tally.skipped[path] = why
         else:
             why = f"{len(others)} documents are left out: {why}"
-            self.done.notes.setdefault(path, []).append(why)
+            self.tally.notes.setdefault(path, []).append(why)
         log.warn(f"{path}: {why}")
 
     def write(self) -> None:
         """Write what was gathered; documents that cannot be embedded are left out and named."""
-        while not self._written():
+        while not self._write_batch():
             pass
-        self.prepared, self.notes, self.removed, self.gone = [], [], [], []
+        self.prepared, self.notes, self.removed, self.missing = [], [], [], []
         self.moving = set()
         self.count, self.wrote = 0, time.monotonic()
 
-    def _written(self) -> bool:
+    def _write_batch(self) -> bool:
         """Write, or take what cannot be embedded out of what is to be written."""
         batch = Batch(
             prepared=tuple(self.prepared),
             notes=tuple(note for note in self.notes if note.path not in self.refused),
             removed=tuple(self.removed),
-            gone=tuple(self.gone),
+            missing=tuple(self.missing),
         )
-        if not (batch.prepared or batch.notes or batch.removed or batch.gone):
+        if not (batch.prepared or batch.notes or batch.removed or batch.missing):
             return True
         try:
             _, deleted = self.kb.write(batch)
         except NoVectorError as error:
             self._refuse(error)
             return False
-        self.done.deleted += max(0, deleted - len(self.moving))
+        self.tally.deleted += max(0, deleted - len(self.moving))
         return True
 
     def _refuse(self, error: NoVectorError) -> None:
@@ -294,12 +275,12 @@ class _Ingest:
         for one in refused:
             source = one.document.source
             self.refused.add(one.path)
-            self.done.skipped[source] = error.problem
-            self.done.chunks -= len(one.chunks)
+            self.tally.skipped[source] = error.problem
+            self.tally.chunks -= len(one.chunks)
             if self.kb.ledger.live(source) is None:
-                self.done.added -= 1
+                self.tally.added -= 1
             else:
-                self.done.changed -= 1
+                self.tally.changed -= 1
             log.warn(f"{source} is left out: {error.problem}")
 
     def _drop_moved(self, note: FileNote, notes: dict[str, FileNote]) -> bool:
@@ -312,14 +293,14 @@ class _Ingest:
                 left = self.kb.ledger.live_digests(other.path)
                 self.removed += left
                 self.moving |= set(left)
-                self.gone.append(other.path)
-                self.done.moved += 1
+                self.missing.append(other.path)
+                self.tally.moved += 1
                 notes.pop(other.path)
                 return True
         return False
 
 
-def _recut(kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
+def _recut(kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
     """Cut again what other settings have cut; the texts are in the ledger."""
     old = kb.ledger.outdated(recipe_of(config))
     # Kept before the cutting, so that a run that was killed is gone on with by the next.
@@ -334,23 +315,23 @@ def _recut(kb: KnowledgeFolder, config: IndexConfig, done: Indexed) -> None:
             document, path = stored
             work.add(document, path, again=True)
     work.write()
-    done.changed += len(old)
-    done.chunks += work.done.chunks
+    tally.changed += len(old)
+    tally.chunks += work.tally.chunks
 
 
 def _delete_gone(
-    kb: KnowledgeFolder, paths: Sequence[str | Path], there: set[str], done: Indexed
+    kb: KnowledgeFolder, paths: Sequence[str | Path], there: set[str], tally: Indexed
 ) -> None:
     """Delete documents of files below the paths that are there no more."""
     roots = [source_of(Path(path)) for path in paths]
     away = [path for path in kb.ledger.paths() if path not in there and _below(path, roots)]
-    gone = [path for path in away if not _out_of_sight(path)]
-    if hidden := len(away) - len(gone):
+    missing = [path for path in away if not _out_of_sight(path)]
+    if hidden := len(away) - len(missing):
         log.warn(f"{hidden:,} files cannot be looked for now: what was indexed of them stays")
-    removed = [source for path in gone for source in kb.ledger.live_digests(path)]
+    removed = [source for path in missing for source in kb.ledger.live_digests(path)]
     if removed:
-        _, deleted = kb.write(Batch(removed=tuple(removed), gone=tuple(gone)))
-        done.deleted += deleted
+        _, deleted = kb.write(Batch(removed=tuple(removed), missing=tuple(missing)))
+        tally.deleted += deleted
 
 
 def _out_of_sight(path: str) -> bool:

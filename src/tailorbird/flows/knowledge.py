@@ -70,11 +70,13 @@ class KnowledgeBase:
         """Close its files."""
         self.store.close()
 
-    def add(self, given: Addition | Iterable[Addition], *, sync: bool = False) -> indexing.Indexed:
+    def add(
+        self, sources: Addition | Iterable[Addition], *, sync: bool = False
+    ) -> indexing.Indexed:
         """Add files and texts, or bring those that are there up to date.
 
         Args:
-            given: Paths (files, folders, globs), and texts as ``{"text": ..., "source": ...,
+            sources: Paths (files, folders, globs), and texts as ``{"text": ..., "source": ...,
                 "title": ..., "metadata": {...}}``, one or many. A text of the same source is
                 replaced; without one it is known by its content.
             sync: Delete what is gone from these folders.
@@ -86,19 +88,19 @@ class KnowledgeBase:
             UserError: A path that does not exist, or a text that is none; all are named, and
                 nothing is added.
         """
-        items = [given] if isinstance(given, str | Path | Mapping) else list(given)
+        items = [sources] if isinstance(sources, str | Path | Mapping) else list(sources)
         documents = _documents(item for item in items if isinstance(item, Mapping))
         paths = [item for item in items if isinstance(item, str | Path)]
         check_utf8([str(path) for path in paths], "a path")
         config = self._settings()
-        done = indexing.Indexed()
+        tally = indexing.Indexed()
         if paths:
-            done = indexing.index(self.store, paths, config, sync)
+            tally = indexing.index(self.store, paths, config, sync)
         if documents:
             texts = indexing.add_documents(self.store, documents)
             for name in ("added", "changed", "unchanged", "chunks", "seconds"):
-                setattr(done, name, getattr(done, name) + getattr(texts, name))
-        return done
+                setattr(tally, name, getattr(tally, name) + getattr(texts, name))
+        return tally
 
     def remove(self, sources: str | Path | Iterable[str | Path]) -> int:
         """Delete documents by source or by file; return how many there were.
@@ -117,12 +119,8 @@ class KnowledgeBase:
         """Return the best passages, best first; no language model is asked.
 
         Args:
-            question: In words.
             k: How many; default: ``retrieve.k``.
             where: Condition on the metadata, such as ``year >= 2020 and team = 'billing'``.
-
-        Raises:
-            UserError: A condition that cannot be read.
         """
         return self._opened().answerer.passages(question, where, k)
 
@@ -137,9 +135,6 @@ class KnowledgeBase:
         """Answer a question with checked citations; see ``tailor ask --help``.
 
         Args:
-            question: In words.
-            k: Passages to retrieve; default: ``retrieve.k``.
-            where: Condition on the metadata.
             follow_up: Whether it goes on with the questions before it.
 
         Raises:

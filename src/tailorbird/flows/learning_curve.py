@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tailorbird import log
-from tailorbird.arms import arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler
+from tailorbird.arms.table import arm_named, arm_names
 from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.stratify import stratified_order
@@ -19,8 +19,8 @@ from tailorbird.metrics.learning_curve import FURTHEST, curve_scores, gains
 from tailorbird.metrics.metric_facts import sign, unit
 from tailorbird.records import TASKS, Example, LearningCurve, Split, TaskName
 from tailorbird.runs.folder import CURVE, RunFolder
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.table import get_task
 
 SEEDS = 3
 AUTO = "auto"
@@ -35,8 +35,6 @@ class CurvePlace:
     """Where a curve's trainings are made.
 
     Attributes:
-        run: The run, which keeps the split.
-        nest: Runs each of them in a process of its own.
         trainings: Folders of trainings on all examples that there are already.
         deadline: `time.monotonic` at which all must be over, or None.
     """
@@ -52,7 +50,6 @@ def curve_arm(name: str, task: TaskName) -> str:
 
     Args:
         name: The arm; `AUTO`: the cheapest that suits.
-        task: What is learnt.
 
     Raises:
         UserError: The task has no such arm, or the arm learns nothing from labels.
@@ -71,15 +68,7 @@ def curve_arm(name: str, task: TaskName) -> str:
 
 
 def check_curve(name: str, split: Split) -> None:
-    """Refuse a curve that cannot be drawn, before anything is trained.
-
-    Args:
-        name: See `curve_arm`.
-        split: The data.
-
-    Raises:
-        UserError: There is no such arm, or there are too few training examples.
-    """
+    """Refuse a curve that cannot be drawn, before anything is trained."""
     curve_arm(name, split.task)
     _sizes(split)
 
@@ -91,13 +80,7 @@ def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) ->
     validation and test examples stay the same. Three parts of each size are drawn.
 
     Args:
-        config: The settings of a run.
-        split: The data.
         place: Where the trainings are made; those done before are not done again.
-        arm: Which arm is trained.
-
-    Raises:
-        UserError: There are too few training examples for a curve, or a training failed.
     """
     sizes = _sizes(split)
     places: dict[str, list[RunFolder]] = {}
@@ -106,9 +89,9 @@ def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) ->
     for size in reversed(sizes):
         whole = size == len(split.train)
         seeds = SEEDS if not whole or arm in METHODS else 1
-        done = list(place.trainings[:seeds]) if whole else []
+        reused = list(place.trainings[:seeds]) if whole else []
         train = partial(_trained, config, split, place, arm, size)
-        places[str(size)] = done + place.nest.map(train, range(len(done), seeds))
+        places[str(size)] = reused + place.nest.map(train, range(len(reused), seeds))
         log.say(f"{arm}: trained on {size:,} of {len(split.train):,} examples, {seeds} times")
     name = task.headline(places)
     outcomes = task.outcomes(places, split, name)
@@ -138,11 +121,7 @@ def _sizes(split: Split) -> list[int]:
 def _trained(
     config: Config, split: Split, place: CurvePlace, arm: str, size: int, number: int
 ) -> RunFolder:
-    """Return the folder of one training on so many examples; it is made where it is not there.
-
-    Raises:
-        UserError: It failed.
-    """
+    """Return the folder of one training on so many examples; it is made where it is not there."""
     config = for_arm(config, arm) if arm in METHODS else config
     seed = config.train.seed + number
     train = config.train.model_copy(update={"seed": seed})

@@ -42,14 +42,10 @@ class Grades:
 
 
 def draw(run: RunFolder, count: int, seed: int = 1) -> list[MarkableAnswer]:
-    """Return so many answers that were not graded yet, of all arms alike, in a seeded order.
-
-    Raises:
-        UserError: The folder holds no finished comparison on questions.
-    """
-    done = {(row["id"], row["arm"]) for row in _graded(run)}
-    pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in done]
-    order = np.random.default_rng(seed + len(done)).permutation(len(pairs))
+    """Return so many answers that were not graded yet, of all arms alike, in a seeded order."""
+    graded_rows = {(row["id"], row["arm"]) for row in _graded(run)}
+    pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in graded_rows]
+    order = np.random.default_rng(seed + len(graded_rows)).permutation(len(pairs))
     return [pairs[int(place)] for place in order[:count]]
 
 

@@ -36,7 +36,6 @@ class Wishes:
         target: Memory that it is to fit; None: the device's.
         time: Whether to say how long training takes; on this machine it is measured.
         price_per_hour: What an hour of the device costs.
-        curve: Whether to train on parts of the data, to say what more labels would buy.
         arm: What is trained then; None: the cheapest that suits.
     """
 
@@ -54,14 +53,6 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
 
     With `config.output`, the plan and its page are left there. Only a learning curve trains
     anything: without a place to keep its trainings it begins anew each time.
-
-    Args:
-        config: The settings of a run.
-        wishes: What else is asked for.
-        resume: Go on with the plan in `config.output`.
-
-    Raises:
-        UserError: Anything wrong with the data, the model, the device or the settings.
     """
     wishes = wishes or Wishes()
     if config.output is None and not resume:
@@ -157,11 +148,7 @@ def _methods(names: Sequence[str] | None) -> tuple[str, ...]:
 def _memory(
     planner: Planner, methods: Sequence[str], place: PlannedDevice
 ) -> tuple[list[MemoryPlan], dict[str, str]]:
-    """Return what each method takes, and why some cannot be.
-
-    Raises:
-        UserError: None of them can be.
-    """
+    """Return what each method takes, and why some cannot be."""
     plans, faults = [], []
     why_not: dict[str, str] = {}
     for name in methods:

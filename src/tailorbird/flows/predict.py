@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.arms.load import arm_folder, load, saved_kind
+from tailorbird.arms.load import load, saved_kind
 from tailorbird.arms.predictor import Predictor, PredictorSpec
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.examples import Loaded, TaskChoice
@@ -19,6 +19,7 @@ from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError
 from tailorbird.models.bert import FEW
 from tailorbird.records import TASKS
+from tailorbird.runs.read_run import arm_folder
 from tailorbird.runs.split import trained_as
 from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
@@ -35,9 +36,6 @@ def predict_texts(
 
     Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
     values; of prompts text, tokens, ended, neighbours.
-
-    Raises:
-        UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
     predictor = _opened(run, trust, sampling, len(texts) <= FEW)
@@ -61,11 +59,7 @@ def _input(text: Text, spec: PredictorSpec) -> dict[str, Any]:
 
 
 def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
-    """Return lines as the run reads them: of a run of pairs, two texts with a tab between.
-
-    Raises:
-        UserError: No such run, or a line without a tab.
-    """
+    """Return lines as the run reads them: of a run of pairs, two texts with a tab between."""
     folder = arm_folder(run)
     if is_written(folder) or not load_target(folder).pairs:
         return list(lines)
@@ -79,11 +73,7 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
 
 
 def named_file(text: str) -> Path | None:
-    """Return the file or folder that a text names; None of a text that is meant itself.
-
-    Raises:
-        UserError: It names a file that is not there, or one that holds no rows.
-    """
+    """Return the file or folder that a text names; None of a text that is meant itself."""
     path = Path(text)
     folder, split, _ = text.rpartition("#")
     if not os.path.lexists(text) and not (split and os.path.lexists(folder)):
@@ -113,20 +103,12 @@ def _looks_like_a_file(text: str) -> bool:
 
 
 def writes(run: Path) -> bool:
-    """Say whether a run answers in words.
-
-    Raises:
-        UserError: No such run.
-    """
+    """Say whether a run answers in words."""
     return is_written(arm_folder(run))
 
 
 def stream_answer(run: Path, text: str, *, trust: bool = False, **sampling: Any) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece as it is written.
-
-    Raises:
-        UserError: No such run, or an empty prompt.
-    """
+    """Yield the answer to one prompt piece by piece as it is written."""
     _check_texts([text])
     yield from _opened(run, trust, sampling).stream(text)
 
@@ -143,8 +125,6 @@ class FileAnswers:
     """The answers to a file's rows, made as they are asked for.
 
     Attributes:
-        columns: The file's.
-        count: Its rows.
         blocks: One answer per row, with the row's own columns under ``row``; some rows at a time.
     """
 
@@ -159,9 +139,6 @@ def predict_file(
     """Read a file whole, to check it, and again, some rows at a time, to answer them.
 
     So neither its rows nor the answers are all in memory at any time.
-
-    Raises:
-        UserError: No such run, or a file that cannot be read.
     """
     task = saved_kind(arm_folder(run)).task
     spec = TASKS[task]

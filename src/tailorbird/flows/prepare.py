@@ -39,13 +39,8 @@ def prepare(
     """Read, split and check the data, say what there is, and keep split and settings in the folder.
 
     Args:
-        config: What to do.
         folder: Where both are kept; it stays as it was when anything is wrong.
         settle: Refuses settings that do not fit the data, and fills in what the data decide.
-
-    Raises:
-        UserError: Anything wrong with the files, their columns or their rows, or with settings
-            for them.
     """
     saved = has_split(folder)
     prepared = Prepared(config, *load_split(folder)) if saved else read_and_check(config)

@@ -61,18 +61,12 @@ def tune_store(
     """Tune what finds a knowledge base's chunks, and publish it if the gate lets it through.
 
     Args:
-        kb: The knowledge base.
         config: `config.retriever` says how.
         queries: Judged queries, see `read_queries`; None: pairs are made from the documents.
         qrels: BEIR's judgements.
-        folder: The run's; None: as `run_folder` names it.
-        reranker: Tune the cross-encoder instead of the embedder.
-        resume: Go on with the run in it.
-        command: The command line, for the report.
 
     Raises:
         UserError: Anything wrong with the queries or the settings; the store is as it was.
-        Interrupted: Ctrl-C; the run can be resumed and the store is as it was.
     """
     started = time.time()
     judgements = read_queries(queries, qrels) if queries else None
@@ -102,8 +96,6 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
     """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
 
     Args:
-        kb: The knowledge base.
-        tuned: What was tuned.
         texts: What `tuned.vectors` say; they are not embedded again.
     """
     model = _copy_model(kb, tuned.folder, "embedders")

@@ -27,9 +27,7 @@ class Change:
     Attributes:
         changed: Items with the new answers and what is found for them now.
         unchanged: Items whose right passage is as it was.
-        store: The knowledge base after the change.
         seconds: Of bringing it up to date.
-        words: What was changed, in words.
     """
 
     changed: tuple[Item, ...]
@@ -67,14 +65,16 @@ def make_change(
     shutil.copytree(finder.kb.folder, place)
     kb = KnowledgeFolder.open(place)
     if config.questions.changed is not None:
-        done = _edit(kb, config.questions.changed)
+        result = _edit(kb, config.questions.changed)
         answers = {q.id: q.changed for q in test if q.changed}
-        what = f"{done.added + done.changed:,} documents were edited: {config.questions.changed}"
+        what = (
+            f"{result.added + result.changed:,} documents were edited: {config.questions.changed}"
+        )
     else:
         changes = _choose(config, finder, test, gold, pool)
         if not changes:
             return None
-        done = add_documents(kb, _edited(kb, changes))
+        result = add_documents(kb, _edited(kb, changes))
         answers = {change.id: (change.new,) for change in changes}
         documents = len({change.source for change in changes})
         what = f"{len(changes):,} answers were exchanged for others in {documents:,} documents"
@@ -83,9 +83,9 @@ def make_change(
     changed, dropped = _changed_items(after, test, answers, k)
     if dropped:
         what += f"; {dropped:,} were dropped, for the old answer still stood in what is found"
-    log.say(f"{what}; indexed again in {done.seconds:.1f} s")
+    log.say(f"{what}; indexed again in {result.seconds:.1f} s")
     unchanged = _unchanged_items(after, test, gold, {*answers}, k, len(changed))
-    return Change(changed, unchanged, str(place), done.seconds, what)
+    return Change(changed, unchanged, str(place), result.seconds, what)
 
 
 def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
@@ -95,7 +95,7 @@ def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
     what it replaces would still be found otherwise.
     """
     before = set(kb.ledger.live_digests())
-    done = index(kb, [place], kb.settings)
+    result = index(kb, [place], kb.settings)
     root = source_of(Path(place)).rstrip("/")
     fresh = set(kb.ledger.live_digests()) - before
     rows = {row for source in fresh if (row := source.rpartition("#")[2]) != source}
@@ -109,7 +109,7 @@ def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
     if old:
         remove(kb, old)
     log.say(f"{len(old):,} documents replaced by edited ones")
-    return done
+    return result
 
 
 def _choose(

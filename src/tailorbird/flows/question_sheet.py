@@ -62,8 +62,8 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
         add_documents(kb, [_paragraph(p.id, p.title, p.text) for p in read_paragraphs(questions)])
     elif settings.documents is not None:
         paths = [part.strip() for part in settings.documents.split(",") if part.strip()]
-        done = index(kb, paths, config.index)
-        log.say(f"{done.added + done.changed:,} documents indexed, {done.chunks:,} chunks")
+        result = index(kb, paths, config.index)
+        log.say(f"{result.added + result.changed:,} documents indexed, {result.chunks:,} chunks")
     if not kb.ledger.live_digests():
         raise UserError(f"{kb.folder} holds no documents", "give --documents PATHS")
     return kb, config

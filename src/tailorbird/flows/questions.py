@@ -157,28 +157,28 @@ def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, 
     if not named:
         return ("the questions name no source: an answer counts as found wherever it stands",)
     sources = finder.sources()
-    lost = sorted(named - sources)
-    if len(lost) == len(named):
+    unplaced = sorted(named - sources)
+    if len(unplaced) == len(named):
         raise UserError(
             f"none of the {len(named):,} sources that the questions name is in the knowledge base: "
-            f"they say {lost[0]!r}, it says {min(sources, default='nothing')!r}",
+            f"they say {unplaced[0]!r}, it says {min(sources, default='nothing')!r}",
             "name documents by their path, file name, row id or title as "
             f"`tailor index --store {finder.kb.folder} --list` shows them",
         )
-    if lost:
-        note = f"{len(lost):,} of {len(named):,} sources are not in the knowledge base"
-        return (f"{note}, e.g. {lost[0]!r}",)
+    if unplaced:
+        note = f"{len(unplaced):,} of {len(named):,} sources are not in the knowledge base"
+        return (f"{note}, e.g. {unplaced[0]!r}",)
     return ()
 
 
 def _nowhere(questions: Sequence[Question], gold: dict[str, Chunk]) -> tuple[str, ...]:
     answerable = [question for question in questions if question.answerable]
-    lost = [question for question in answerable if question.id not in gold]
-    if not lost:
+    unplaced = [question for question in answerable if question.id not in gold]
+    if not unplaced:
         return ()
     note = (
-        f"the answers to {len(lost):,} of {len(answerable):,} questions stand nowhere in their "
-        f"documents word for word, e.g. {lost[0].answers[0]!r} to {lost[0].text[:60]!r}"
+        f"the answers to {len(unplaced):,} of {len(answerable):,} questions stand nowhere in their "
+        f"documents word for word, e.g. {unplaced[0].answers[0]!r} to {unplaced[0].text[:60]!r}"
     )
     log.warn(note)
     return (note,)

@@ -25,9 +25,7 @@ def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
     """Return the run's folder, which is not made yet, or not in use.
 
     Args:
-        config: What to do; `config.output` names it, if anything does.
         verb: What is done in it: a part of the name that it has otherwise.
-        resume: A run may be in it.
 
     Raises:
         UserError: It is in use, or there is nothing to resume.
@@ -48,8 +46,6 @@ def opened(
     A run that is gone on with keeps its own. What a refused run left is removed.
 
     Args:
-        config: What to do.
-        folder: The run's.
         resume: Whether it may hold the run already.
         together: Whether other processes work in it too: they are waited for.
 
@@ -134,8 +130,6 @@ def circumstances(config: Config, command: str, started: float) -> dict[str, Any
     """Return what every report says of its run: how, when, where and how long, by its names.
 
     Args:
-        config: The run's settings.
-        command: What repeats it.
         started: `time.time` at its start.
     """
     return {

@@ -8,7 +8,6 @@ from typing import cast
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.load import read_report
 from tailorbird.arms.process import Nest
 from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.arms.worker import run_planned
@@ -23,8 +22,8 @@ from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.processes import launched
 from tailorbird.records import TASKS, ArmReport, Report, Score, Split, Target, TaskName, has_head
 from tailorbird.runs.folder import ARM, REPORT, RunFolder
+from tailorbird.runs.read_run import read_report
 from tailorbird.runs.split import save_split
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.scoring import (
     load_probabilities,
@@ -32,6 +31,7 @@ from tailorbird.tasks.scoring import (
     save_predictions,
     score_arm,
 )
+from tailorbird.tasks.table import get_task
 
 FOLDS = "folds"
 
@@ -43,9 +43,6 @@ def tune(
 
     Args:
         config: What to do; `config.method.name` says how.
-        folder: The run's; None: as `run_folder` names it.
-        resume: Go on with the run in it.
-        command: The command line, for the report.
 
     Raises:
         UserError: Anything wrong with the data, the model or the settings; nothing is lost.
@@ -68,9 +65,9 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
 
     def finished(prepared: Prepared, arm: ArmReport, place: RunFolder) -> Report:
         folders = {arm.name: [place]}
-        done = TuningRun("tune", prepared, folder, [arm], folders, command, started)
+        tuning = TuningRun("tune", prepared, folder, [arm], folders, command, started)
         with Nest() as nest:
-            return write_tuning_report(done, nest)
+            return write_tuning_report(tuning, nest)
 
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None or has_search(folder)
@@ -113,11 +110,7 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
     """Refuse what cannot be had together with folds.
 
     Args:
-        config: What was asked for.
         task: What the data asks for, once it is known.
-
-    Raises:
-        UserError: One of these is set.
     """
     data = config.data
     if data.folds is None:
@@ -147,8 +140,6 @@ def run_folds(
     """Train and test the method once per fold; folds that are done are not done again.
 
     Args:
-        prepared: The checked rows, however they are split, and what to do.
-        folder: The run's.
         run: Trains and tests one arm.
 
     Returns:

@@ -42,16 +42,8 @@ def tune_reranker(
     """Tune a cross-encoder and judge it against no reranker and the one in use.
 
     Args:
-        grounds: The chunks and what finds them.
-        queries: Judged queries.
         config: `config.retriever` says how; `config.retrieve.reranker` is the one in use, and
             where there is none `config.model.name` becomes one.
-        folder: Of the run, started; the model is left in it.
-        resume: Go on from a checkpoint.
-
-    Raises:
-        UserError: Too few queries, or a diverged loss.
-        Interrupted: Ctrl-C; the run can be resumed.
     """
     settings = config.retriever
     if not settings.hard_negatives:
@@ -103,7 +95,9 @@ def _weight(data: TrainingPairs, embedder: Embedder, config: Config) -> float:
         return 1.0
     if config.retrieve.weight is not None:
         return config.retrieve.weight
-    sides = sides_of(data, data.parts.validation, embedder, data.vectors, config)
+    sides = sides_of(
+        data, data.parts.validation, embedder, data.vectors, config.retrieve.candidates
+    )
     return sides.choose().weight if data.parts.validation.texts else EVEN
 
 
@@ -111,7 +105,7 @@ def _candidates(
     data: TrainingPairs, queries: Queries, embedder: Embedder, config: Config, weight: float
 ) -> RerankCandidates:
     """Return what the reranker is given: the best chunks of the fused ranking."""
-    sides = sides_of(data, queries, embedder, data.vectors, config)
+    sides = sides_of(data, queries, embedder, data.vectors, config.retrieve.candidates)
     most = max(config.retrieve.rerank, DEPTH)
     places = {q: sides.ranking(place, weight)[:most] for place, q in enumerate(queries.texts)}
     return RerankCandidates(queries, places, data.corpus)

@@ -54,10 +54,8 @@ class RetrieverData:
     """What a retriever is tuned on.
 
     Attributes:
-        corpus: Every chunk.
         vectors: ``[chunks, d]`` by the embedder that is in use.
         words: BM25; None where there is no such side.
-        embedder: The model that is in use.
     """
 
     corpus: Corpus
@@ -71,7 +69,6 @@ class Tuned:
     """A tuned embedder that may be published.
 
     Attributes:
-        folder: Of the model; absolute.
         vectors: ``[chunks, d]`` by it: the shadow index needs not embed again.
         weight: Of the dense side, chosen on validation.
     """
@@ -106,15 +103,8 @@ def tune_embedder(
     """Tune the embedder of `grounds` and judge it on queries that nothing was chosen on.
 
     Args:
-        grounds: The chunks and what finds them now.
         queries: Judged queries; None: pairs are made from the documents.
-        config: `config.retriever` says how.
         folder: Of the run, started; the model is left in it, published or not.
-        resume: Go on from a checkpoint.
-
-    Raises:
-        UserError: Too few pairs or queries, or a diverged loss.
-        Interrupted: Ctrl-C; the run can be resumed.
     """
     settings, device = config.retriever, choose(config.model.device, config.model.precision)
     folder.write(CONFIG, dump_config(config))
@@ -193,18 +183,17 @@ class _Ranked:
         self, embedder: Embedder, vectors: np.ndarray, data: TrainingPairs, config: Config
     ) -> None:
         def sides(queries: Queries) -> JudgedSides:
-            return sides_of(data, queries, embedder, vectors, config)
+            return sides_of(data, queries, embedder, vectors, config.retrieve.candidates)
 
         self.weight = sides(data.parts.validation).choose().weight if data.words else 1.0
         self.test = sides(data.parts.held_out)
 
 
 def sides_of(
-    data: TrainingPairs, queries: Queries, embedder: Embedder, vectors: np.ndarray, config: Config
+    data: TrainingPairs, queries: Queries, embedder: Embedder, vectors: np.ndarray, most: int
 ) -> JudgedSides:
     """Return what dense search in `vectors` ``[chunks, d]`` and words find for queries."""
     texts = list(queries.texts.values())
-    most = config.retrieve.candidates
     words = [data.words(text, most) for text in texts] if data.words else None
     own = embedder.embed_queries(texts).vectors
     return both_sides(queries, own, vectors, data.corpus.sources, words, most)
@@ -230,8 +219,8 @@ def prepare_pairs(
             f"{len(relevant.texts)} judged queries are too few to tune and to test on",
             f"give {LEAST_QUERIES} or more, or none: then pairs are made from the documents",
         )
-    if lost := len(queries.texts) - len(relevant.texts):
-        log.warn(f"{lost:,} queries have no relevant document in the knowledge base; left out")
+    if dropped := len(queries.texts) - len(relevant.texts):
+        log.warn(f"{dropped:,} queries have no relevant document in the knowledge base; left out")
     parts = split_queries(
         relevant, settings.validation_share, settings.held_out_share, settings.seed
     )
@@ -315,11 +304,8 @@ def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
 
 def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
     """Return each validation query's hits of both sides by the old embedder, best first."""
-    queries, depth = data.parts.validation, config.retriever.mining_depth
-    texts = list(queries.texts.values())
-    words = [data.words(text, depth) for text in texts] if data.words else None
-    vectors = old.embed_queries(texts).vectors
-    sides = both_sides(queries, vectors, data.vectors, data.corpus.sources, words, depth)
+    queries = data.parts.validation
+    sides = sides_of(data, queries, old, data.vectors, config.retriever.mining_depth)
     even = 0.5 if data.words else 1.0
     return {query: sides.ranking(place, even) for place, query in enumerate(queries.texts)}
 
@@ -339,9 +325,7 @@ def query_changes(
     """Return the queries before and after, the largest differences first.
 
     Args:
-        queries: Held-out queries.
         old: nDCG@10 ``[queries]`` before.
-        new: The same after.
         documents: Per query the documents after tuning, best first.
     """
     names = list(queries.texts)

@@ -13,18 +13,23 @@ from tailorbird.arms.process import SECOND_LOOK, TRUST
 from tailorbird.data.check import summarise
 from tailorbird.flows.prepare import Prepared
 from tailorbird.flows.run_folder import circumstances, write_report
-from tailorbird.flows.verdict import judge
-from tailorbird.metrics.significance import Outcomes
+from tailorbird.metrics.intervals import design_effect
+from tailorbird.metrics.metric_facts import unit
+from tailorbird.metrics.significance import Outcomes, compare, difference, method_score
+from tailorbird.metrics.verdict import FLOORS, MARGIN, Evidence, best_arm, undecided, verdict
 from tailorbird.records import (
     ArmReport,
+    Comparison,
     DataSummary,
     Finding,
     LearningCurve,
+    Luck,
     Neighbour,
     Piece,
     ReloadCheck,
     Report,
     TuningSections,
+    Verdict,
 )
 from tailorbird.report.comparison_page import render_page
 from tailorbird.report.model_card import model_card
@@ -35,8 +40,8 @@ from tailorbird.runs.folder import (
     SHOWN,
     RunFolder,
 )
-from tailorbird.tasks import get_task
 from tailorbird.tasks.base import Task
+from tailorbird.tasks.table import get_task
 
 if TYPE_CHECKING:
     from tailorbird.arms.schedule import Runner
@@ -48,9 +53,7 @@ class TuningRun:
 
     Attributes:
         folders: Where each arm's trainings are, by name; that of the saved model first.
-        command: The command that reproduces the run.
         started: `time.time` at the start.
-        learning_curve: What more labels would buy, where that was asked for.
     """
 
     kind: Literal["tune", "compare"]
@@ -155,3 +158,61 @@ def _with_reload_check(
         errors=tuple(replace(error, nearest=near(error.row)) for error in arm.errors),
         worst=tuple(replace(answer, nearest=near(answer.row)) for answer in arm.worst),
     )
+
+
+def judge(
+    arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, examples: int = 0,
+    margin: float = MARGIN, looks: int = 1,
+) -> tuple[list[ArmReport], tuple[Comparison, ...], Verdict]:  # fmt: skip
+    """Return the arms with the intervals of their methods, all comparisons, and the verdict.
+
+    Args:
+        arms: Every arm, also those that failed.
+        outcomes: What those that succeeded left.
+        examples: How many test examples there are; 0 to count those of the classes.
+        margin: By how much an arm may be behind and still do, as a share of the scale.
+        looks: How often it was looked whether to train again.
+    """
+    best = best_arm(arms, headline)
+    if best is None or len(outcomes.values) < 2:
+        return list(arms), (), verdict(arms, (), headline, Evidence(examples, margin=margin))
+    luck = outcomes.luck(unit(headline, best.test[headline].value))
+    values = dict(sorted(outcomes.values.items(), key=lambda item: item[0] != best.name))
+    comparisons = compare(
+        values, trained=outcomes.trained, luck=luck, groups=outcomes.groups, looks=looks
+    )
+    widened = [
+        _of_method(arm, luck, headline) if luck and arm.name in outcomes.trained else arm
+        for arm in arms
+    ]
+    effective = None
+    if outcomes.groups is not None and best.name in values:
+        own = values[best.name].mean(axis=0)
+        effective = len(own) / design_effect(own, outcomes.groups)
+    evidence = Evidence(examples, effective, luck, margin)
+    return widened, comparisons, verdict(widened, comparisons, headline, evidence)
+
+
+def in_question(
+    arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, margin: float = MARGIN
+) -> frozenset[str]:
+    """Return the arms whose further trainings may change what is recommended; () if settled."""
+    best = best_arm([arm for arm in arms if arm.name not in FLOORS], headline)
+    if best is None:
+        return frozenset()
+    scale, values = unit(headline, best.test[headline].value), outcomes.values
+    luck, trained = outcomes.luck(scale), outcomes.trained
+    pairs = [
+        difference((best.name, values[best.name]), (name, values[name]), trained, luck,
+                   outcomes.groups)
+        for name in values if name != best.name
+    ]  # fmt: skip
+    return undecided(arms, pairs, headline, margin * scale)
+
+
+def _of_method(arm: ArmReport, luck: Luck, headline: str) -> ArmReport:
+    score = arm.test.get(headline)
+    if score is None:
+        return arm
+    wider = method_score(score, luck, max(1, len(arm.seeds)), headline)
+    return replace(arm, test=arm.test | {headline: wider}, model_test=arm.model_test or arm.test)

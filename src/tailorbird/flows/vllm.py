@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.arms import get_arm
-from tailorbird.arms.load import arm_folder, run_config, saved_kind
+from tailorbird.arms.load import saved_kind
+from tailorbird.arms.table import get_arm
 from tailorbird.config.method import method_spec
 from tailorbird.errors import Faults, UserError
 from tailorbird.flows.export import EXPORT, MERGED
@@ -18,6 +18,7 @@ from tailorbird.models.builtin import resolve
 from tailorbird.records import TASKS
 from tailorbird.runs.files import read_as
 from tailorbird.runs.folder import MODEL, RunFolder
+from tailorbird.runs.read_run import arm_folder, run_config
 from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
@@ -33,7 +34,6 @@ class VllmCommand:
     """How vLLM serves a run.
 
     Attributes:
-        words: Of the command line.
         notes: What answers otherwise there, or has to be seen to.
     """
 
@@ -58,9 +58,6 @@ def vllm_command(run: str | Path, *, trust: bool = False) -> VllmCommand:
     Args:
         run: A run folder, or of a comparison the recommended arm is taken.
         trust: Whether code may run that came with the run's model.
-
-    Raises:
-        UserError: It was not trained, vLLM cannot serve its kind, or files are missing.
     """
     folder = arm_folder(Path(run))
     if not get_arm(saved_kind(folder).arm).trains:

@@ -28,9 +28,6 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
     Args:
         folder: The knowledge base.
         address: ``knowledge.store`` as asked for; None: as it is, files for a new one.
-
-    Raises:
-        UserError: There is no such store, or the knowledge base lies in another.
     """
     scheme, sign, _ = folder.as_posix().partition(":/")
     if sign and scheme in BACKENDS:
@@ -51,11 +48,7 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
 
 
 def at(folder: Path, address: str) -> Backend:
-    """Return the backend that an address names, whatever is there.
-
-    Raises:
-        UserError: There is no such store, or the address is none.
-    """
+    """Return the backend that an address names, whatever is there."""
     name = address.partition("://")[0]
     if name in _OBJECTS:
         raise _no_ledger(name)
@@ -111,8 +104,8 @@ def _recorded(folder: Path) -> str | None:
     ledger = Ledger(home.connect())
     try:
         with ledger.link.explained():
-            begun = ledger.setting("generation") is not None
+            has_generation = ledger.setting("generation") is not None
             # Earlier versions knew LanceDB alone.
-            return str(ledger.setting("store") or _FIRST) if begun else None
+            return str(ledger.setting("store") or _FIRST) if has_generation else None
     finally:
         ledger.link.close()

@@ -36,9 +36,6 @@ class KnowledgeFolder:
         load: Loads embedders; for tests.
         repairing: Open it also without its index, for `rebuild`.
         store: ``knowledge.store``; None: as it is, the default for one that is made.
-
-    Raises:
-        UserError: There is none, it is damaged, or its index is missing.
     """
 
     def __init__(
@@ -148,7 +145,7 @@ class KnowledgeFolder:
         Raises:
             UserError: The embedder cannot read so much; nothing is kept.
         """
-        options = _kept(config)
+        options = _settings_of(config)
         if options != self.get_setting("index"):
             chunk_limit(self.embedder.tokenizer, config)
             self.set_setting("index", options)
@@ -184,16 +181,16 @@ class KnowledgeFolder:
         while True:
             generation = self.current
             vectors = self._embed_missing(generation, texts, title)
-            full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.gone)
+            full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.missing)
             with self.backend.lock(), self._ledger.link.explained():
                 if self.current == generation:
                     store = self.store(generation)
-                    done = write.commit(self._ledger, generation, store, full)
+                    outcome = write.commit(self._ledger, generation, store, full)
                     # A first ingest would end with all words to index at once; and readers
                     # would scan them all until then.
                     if store.due(50_000):
                         store.optimize()
-                    return done
+                    return outcome
 
     def optimize(self, rows: int = 500) -> bool:
         """Tidy the index if more than `rows` were added since; return whether it was."""
@@ -229,7 +226,6 @@ class KnowledgeFolder:
 
         Args:
             embedder: The model; one in the knowledge base's own folder may be moved with it.
-            title: Of the progress bar.
             vectors: What it has embedded already, by `text_hash`.
         """
         name = self._embedders.name_of(embedder)
@@ -256,7 +252,6 @@ class KnowledgeFolder:
         """Search another generation from now on; what was added since it was built is added.
 
         Args:
-            number: The generation.
             weight: Of the dense side, chosen for it; it holds from the same moment on.
         """
         generation = self._generation(number)
@@ -281,11 +276,7 @@ class KnowledgeFolder:
                     self._ledger.forget_generation(old.number)
 
     def rollback(self) -> int:
-        """Search the generation before the last switch again; return its number.
-
-        Raises:
-            UserError: There is none.
-        """
+        """Search the generation before the last switch again; return its number."""
         previous = self.get_setting("previous")
         if previous is None or all(g.number != previous for g in self._ledger.generations()):
             raise UserError(
@@ -323,10 +314,10 @@ class KnowledgeFolder:
         """Give a generation's index all live rows; the write lock is held."""
         self._embed_all(generation)
         store = self.store(generation, create=True)
-        done = write.align(self._ledger, generation, store)
+        outcome = write.align(self._ledger, generation, store)
         store.optimize()
         self._ledger.sweep()
-        return done
+        return outcome
 
     def _embed_all(self, generation: Generation, title: str = "") -> None:
         ledger = self._ledger
@@ -364,7 +355,7 @@ class KnowledgeFolder:
                     config.embedder, int(model.dimension), model.fingerprint
                 )
                 self.store(generation, create=True)
-                settings = {"index": _kept(config), "store": self.backend.name}
+                settings = {"index": _settings_of(config), "store": self.backend.name}
                 self._ledger.keep(settings | {"generation": generation.number})
 
     def _settle(self) -> None:
@@ -390,7 +381,7 @@ class KnowledgeFolder:
                 self._idle.append(ledger)
 
 
-def _kept(config: IndexConfig) -> dict[str, Any]:
+def _settings_of(config: IndexConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=_KEPT, exclude_none=True)
 
 

@@ -27,11 +27,7 @@ def load_embedder(name: str, few: bool = False) -> Any:
 
 
 class NoVectorError(UserError):
-    """An embedder gives no numbers for texts.
-
-    Attributes:
-        texts: Those texts.
-    """
+    """An embedder gives no numbers for texts."""
 
     def __init__(self, embedder: str, texts: Collection[str]) -> None:
         one = shorten(min(texts), 80, placeholder=" ...")
@@ -47,7 +43,6 @@ class Embedders:
 
     Args:
         folder: The knowledge base: models in it are named from there on, so that they move with it.
-        load: Loads one.
     """
 
     def __init__(self, folder: Path, load: LoadEmbedder) -> None:
@@ -73,11 +68,7 @@ class Embedders:
         return inside if inside.startswith(_OWN) else model
 
     def of(self, generation: Generation) -> Any:
-        """Return a generation's model.
-
-        Raises:
-            UserError: It cannot be loaded, or has other weights by now: its vectors would not fit.
-        """
+        """Return a generation's model."""
         model = self.named(generation.embedder)
         if generation.fingerprint not in ("", model.fingerprint):
             name, folder = generation.embedder, self._folder

@@ -32,8 +32,6 @@ class Generation:
 
     Attributes:
         number: Rising.
-        embedder: The model's name.
-        dimension: Length of its vectors.
         fingerprint: Of the model's files; empty where it is not known.
     """
 
@@ -58,9 +56,7 @@ class PendingDocument:
     """A document ready to be written.
 
     Attributes:
-        document: The document.
         path: The file it came from, as `FileNote.path`; its source where it came from none.
-        chunks: Its chunks.
         texts: What is embedded and searched of each, see `contextual_text`.
         recipe: Fingerprint of the settings that cut it.
     """
@@ -258,14 +254,14 @@ class Ledger:
         names = self.link.listing(list(removed))
         return int(self.link.execute(sql + self.link.AMONG, (names,)).rowcount)
 
-    def note_files(self, notes: Iterable[FileNote], gone: Iterable[str] = ()) -> None:
+    def note_files(self, notes: Iterable[FileNote], missing: Iterable[str] = ()) -> None:
         """Note files as read; forget those that are gone."""
         self.link.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
             "size = excluded.size, mtime_ns = excluded.mtime_ns, digest = excluded.digest",
             [(n.path, n.size, n.mtime_ns, n.digest) for n in notes],
         )
-        self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+        self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in missing])
 
     def versions(self, state: str) -> list[int]:
         """Return the numbers of the versions in a state, the oldest first."""

@@ -32,7 +32,6 @@ class Resident:
     where a copy of its 150 MB takes a tenth of a second.
 
     Args:
-        dimension: Of the vectors.
         version: Of the table; None: of none.
     """
 
@@ -40,28 +39,27 @@ class Resident:
         self.version = version
         self._buffer = _NONE, np.empty((0, dimension), dtype=np.float32)
         self._count = 0
-        self._gone = _NONE  # places, sorted
+        self._removed = _NONE  # places, sorted
         self._codes: _Codes | None = None
 
     def brought_up(self, version: int, present: np.ndarray, read: Read) -> "Resident":
         """Return the vectors of a later version. Only the latest may be brought up, and once.
 
         Args:
-            version: The table's.
             present: Its rows, sorted.
             read: Reads those that are not here.
         """
         later = self._shared(version)
         rows = self._rows
-        later._gone = np.flatnonzero(~_in_sorted(rows, present))
-        alive = np.delete(rows, later._gone) if len(later._gone) else rows
+        later._removed = np.flatnonzero(~_in_sorted(rows, present))
+        alive = np.delete(rows, later._removed) if len(later._removed) else rows
         missing = present[~_in_sorted(present, alive)]
         new = _sorted(*read(missing)) if len(missing) else None
         if new is not None and (not len(rows) or new[0][0] > rows[-1]):
             later._append(*new)
         elif new is not None:
             later._merge(*new)
-        if 4 * len(later._gone) > later._count:
+        if 4 * len(later._removed) > later._count:
             later._merge(_NONE, self._buffer[1][:0])
         return later
 
@@ -81,7 +79,7 @@ class Resident:
         for start in range(0, len(rows), _PIECE):
             end = start + _PIECE
             np.dot(matrix[start:end], query, out=scores[start:end])
-        scores[self._gone] = -np.inf
+        scores[self._removed] = -np.inf
         nearest, values = best(rows, scores, k)
         there = np.isfinite(values)
         return nearest[there], values[there]
@@ -103,13 +101,13 @@ class Resident:
         if self._codes is None:
             self._codes = _Codes(self._buffer[1].shape[1])
         scores, slack = self._codes.products(self._buffer[1][: self._count], query)
-        scores[self._gone] = -np.inf
+        scores[self._removed] = -np.inf
         return near(scores, k, slack)
 
     @property
     def alive(self) -> int:
         """How many rows are here."""
-        return self._count - len(self._gone)
+        return self._count - len(self._removed)
 
     @property
     def last(self) -> int:
@@ -126,12 +124,12 @@ class Resident:
     def without(self, rows: np.ndarray) -> "Resident":
         """Return the same version without some rows; see `brought_up`."""
         later = self._shared(self.version)
-        later._gone = np.union1d(self._gone, self._places(np.unique(rows)))
+        later._removed = np.union1d(self._removed, self._places(np.unique(rows)))
         return later
 
     def _shared(self, version: int | None) -> "Resident":
         later = Resident(self._buffer[1].shape[1], version)
-        later._buffer, later._count, later._gone = self._buffer, self._count, self._gone
+        later._buffer, later._count, later._removed = self._buffer, self._count, self._removed
         later._codes = self._codes
         return later
 
@@ -142,7 +140,7 @@ class Resident:
     def _places(self, rows: np.ndarray) -> np.ndarray:
         """Return where those of the sorted `rows` lie that are here."""
         places = np.searchsorted(self._rows, rows)[_in_sorted(rows, self._rows)]
-        left: np.ndarray = places[~_in_sorted(places, self._gone)]
+        left: np.ndarray = places[~_in_sorted(places, self._removed)]
         return left
 
     def _append(self, rows: np.ndarray, vectors: np.ndarray) -> None:
@@ -160,10 +158,10 @@ class Resident:
 
     def _merge(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """Take rows in between, into memory of its own, and leave out what is gone."""
-        alive = np.delete(self._rows, self._gone)
-        matrix = np.delete(self._buffer[1][: self._count], self._gone, axis=0)
+        alive = np.delete(self._rows, self._removed)
+        matrix = np.delete(self._buffer[1][: self._count], self._removed, axis=0)
         self._buffer = _sorted(np.concatenate([alive, rows]), np.concatenate([matrix, vectors]))
-        self._count, self._gone, self._codes = len(self._buffer[0]), _NONE, None
+        self._count, self._removed, self._codes = len(self._buffer[0]), _NONE, None
 
 
 class _Codes:

@@ -67,12 +67,7 @@ def is_unspaced(text: str) -> bool:
 
 
 def pieces(run: str, *, letters: bool = False) -> list[str]:
-    """Return the pairs of neighbours in a run of letters without spaces; of one alone itself.
-
-    Args:
-        run: The letters.
-        letters: Return each letter as well.
-    """
+    """Return the pairs of neighbours in a run of letters without spaces; of one alone itself."""
     bare = _TONES.sub("", run)
     pairs = [a + b for a, b in pairwise(bare)]
     return [*bare, *pairs] if letters or not pairs else pairs

@@ -21,7 +21,6 @@ def pack(
     """Return the lengths of texts, and for each term the entries of the rows that have it.
 
     Args:
-        terms: Of each text, in order.
         rows: From the segment's first on, below 2 ** 32.
     """
     numbers: dict[str, int] = {}
@@ -57,10 +56,10 @@ def packed_terms(
     return lengths, terms[starts], np.append(starts[1:], len(terms))[: len(starts)], entries
 
 
-def unpack(packed: bytes, gone: np.ndarray) -> np.ndarray:
+def unpack(packed: bytes, removed: np.ndarray) -> np.ndarray:
     """Return the entries ``[n]`` of a term without the rows that are gone."""
     entries = np.frombuffer(packed, dtype=ENTRY)
-    return entries[~np.isin(entries["row"], gone)] if len(gone) else entries
+    return entries[~np.isin(entries["row"], removed)] if len(removed) else entries
 
 
 def pack_rows(rows: Sequence[int]) -> bytes:

@@ -192,9 +192,7 @@ class Database(Protocol):
         """Add rows to a table, in a transaction.
 
         Args:
-            table: Its name.
             columns: Names of the values, with commas between.
-            rows: The values.
             missing: Leave out rows whose keys are there already.
         """
         ...
@@ -248,7 +246,6 @@ class Backend(Protocol):
 
     Attributes:
         name: As ``knowledge.store`` and the ledger name it.
-        folder: The knowledge base.
         address: What its folder notes where the ledger lies elsewhere, without a password; else
             empty.
     """

@@ -96,11 +96,7 @@ class Snapshot:
         ]
 
     def text(self, source: str) -> str:
-        """Return a document's text.
-
-        Raises:
-            UserError: There is no such document.
-        """
+        """Return a document's text."""
         texts = self.texts_of([source])
         if source not in texts:
             raise UserError(

@@ -134,7 +134,6 @@ class FolderBackend:
     """What backends share whose ledger lies in the folder: all but the index.
 
     Args:
-        folder: The knowledge base.
         address: Not needed: the folder is all.
     """
 
@@ -189,11 +188,7 @@ class FolderBackend:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a knowledge base; one that holds other files is left as it is.
-
-    Raises:
-        UserError: It cannot be made.
-    """
+    """Make the folder of a knowledge base; one that holds other files is left as it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.iterdir()):
@@ -211,9 +206,6 @@ def connect(path: Path, create: bool = False) -> SqliteDatabase:
 
     A ledger that may only be read, on a read-only file system or in another person's folder, is
     opened for reading.
-
-    Raises:
-        UserError: There is none, it is no ledger, it is damaged, or a newer version wrote it.
     """
     if not create and not path.is_file():
         raise UserError(
@@ -264,11 +256,7 @@ def _prepare(link: SqliteDatabase, path: Path) -> None:
 
 
 def _version(link: sqlite3.Connection, path: Path) -> int:
-    """Return which version's tables a ledger has.
-
-    Raises:
-        UserError: It is no ledger, or a newer version wrote it.
-    """
+    """Return which version's tables a ledger has."""
     # In one transaction: another process may be making it at this moment.
     link.execute("BEGIN")
     try:

@@ -42,7 +42,7 @@ class Batch:
     vectors: Mapping[bytes, np.ndarray] = field(default_factory=dict)
     notes: tuple[FileNote, ...] = ()
     removed: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def commit(
@@ -74,17 +74,13 @@ def commit(
             _index(ledger, generation, store, np.asarray(rows, dtype=np.int64))
         with ledger.link.transaction():
             deleted = ledger.flip(versions, batch.removed)
-            ledger.note_files(batch.notes, batch.gone)
+            ledger.note_files(batch.notes, batch.missing)
         _bury(ledger, store)
     return len(versions), deleted
 
 
 def check_place(ledger: Ledger) -> None:
-    """Refuse to write where a knowledge base was moved away: it would be lost.
-
-    Raises:
-        UserError: It was.
-    """
+    """Refuse to write where a knowledge base was moved away: it would be lost."""
     if place := ledger.setting(MOVED):
         raise UserError(
             f"{ledger.link.folder} was moved to {place} meanwhile", "run the command again"
@@ -145,10 +141,10 @@ def _index(ledger: Ledger, generation: Generation, store: ChunkIndex, rows: np.n
         return
     listed = list(ledger.chunks_at(rows))
     vectors = ledger.vectors(generation.number, (name for _, name, _ in listed))
-    lost = [row for row, name, _ in listed if name not in vectors]
-    if lost:
+    vectorless = [row for row, name, _ in listed if name not in vectors]
+    if vectorless:
         raise UserError(
-            f"{len(lost)} chunks have no vector in the ledger of {ledger.link.folder}",
+            f"{len(vectorless)} chunks have no vector in the ledger of {ledger.link.folder}",
             f"tailor index --store {ledger.link.folder} --repair",
         )
     store.add(

@@ -42,7 +42,7 @@ class Method(ABC):
     def options(self, config: MethodConfig) -> dict[str, Any]:
         """Return the method's options with its defaults filled in."""
         own = self.spec.options
-        values = {name: v for name, v in config.given.items() if name in own.model_fields}
+        values = {name: v for name, v in config.own_options.items() if name in own.model_fields}
         return own.model_validate(values).filled()
 
     def load_options(

@@ -154,8 +154,6 @@ def answer_match(
     more is no hedging. What a reference is "in" or "on" need not be said.
 
     Args:
-        output: The answer.
-        answers: The right ones, any of which will do.
         question: What was asked: candidates that it names itself are no hedging.
         stale: What was right before the documents changed.
         candidates: Answers to other questions.

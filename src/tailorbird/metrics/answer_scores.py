@@ -46,11 +46,7 @@ def which_metrics(references: Sequence[str]) -> tuple[str, ...]:
 
 
 def headline_of(metric: str, references: Sequence[str]) -> str:
-    """Return the name of the score that decides, from ``evaluate.metric`` and the references.
-
-    Raises:
-        UserError: There is no such metric, or the references have no labels to choose among.
-    """
+    """Return the name of the score that decides, from ``evaluate.metric`` and the references."""
     if is_custom(metric):
         return function_name(metric)
     if metric == "auto":
@@ -99,8 +95,6 @@ def score_answers(
         values: Per metric ``[n]``, or ``[trainings, n]`` for several trainings of one arm: then a
             value is the mean over them.
         loss_sums: Nats per example, summed over its tokens, ``[n]`` or ``[trainings, n]``.
-        token_counts: Tokens per example ``[n]``.
-        groups: Which of the examples in `values` belong together.
     """
     scores = {name: mean_score(name, np.atleast_2d(each), groups) for name, each in values.items()}
     if loss_sums is None or token_counts is None or not token_counts.sum():
@@ -118,11 +112,7 @@ def score_answers(
 
 
 def mean_score(name: str, runs: Floats, groups: Groups | None = None) -> Score:
-    """Return the mean of values ``[trainings, n]`` with its interval.
-
-    Raises:
-        ValueError: There are no values.
-    """
+    """Return the mean of values ``[trainings, n]`` with its interval."""
     if not runs.size:
         raise ValueError("there are no examples to score")
     each = runs.mean(axis=0)

@@ -134,8 +134,6 @@ def class_scores(
     Args:
         probabilities: ``[n, classes]``, or ``[seeds, n, classes]`` for the seeds of one arm: then
             the scores come from the mean counts over seeds.
-        target: ``[n]``.
-        labels: A label per class.
     """
     runs = probabilities.reshape(-1, *probabilities.shape[-2:])
     per_seed = [count(run.argmax(axis=-1), target, len(labels)) for run in runs]

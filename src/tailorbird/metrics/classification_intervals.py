@@ -69,9 +69,6 @@ def score_all(
     Args:
         probabilities: ``[n, classes]``; or ``[trainings, n, classes]`` for several trainings of
             one arm: then a value, and each bound, is the mean over them.
-        target: Class ids ``[n]``.
-        labels: A label per class.
-        groups: Which rows belong together ``[n]``.
 
     Raises:
         ValueError: The shapes do not fit, or rows are not probabilities.
@@ -94,8 +91,6 @@ def accuracy_score(right: Floats, trainings: int = 1, groups: Groups | None = No
 
     Args:
         right: The share of trainings that were right on each example, ``[n]``.
-        trainings: How many there were.
-        groups: Which rows belong together.
     """
     n, value = len(right), float(right.mean())
     alone = value * (1 - value)
@@ -162,13 +157,6 @@ def macro_f1_score(
 
     One is made of the classes' own, which hold for a class of three examples or of none; the other
     of the jackknife, which holds for many small classes, whose F1 are all a little too low.
-
-    Args:
-        counts: Of each class.
-        jackknife: The value with the jackknife's interval.
-        correlations: Between the F1 of the classes ``[classes, classes]``.
-        effect: See `intervals.design_effect`.
-        is_telling: Whether the jackknife's says anything: it does not where no example matters.
     """
     union = (counts.target + counts.predicted - counts.hits) / effect
     jaccard = np.asarray([wilson(h, u) for h, u in zip(counts.hits / effect, union, strict=True)])

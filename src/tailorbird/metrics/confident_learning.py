@@ -15,8 +15,6 @@ class Doubt(NamedTuple):
     """An example whose label is likely wrong.
 
     Attributes:
-        example: Which one, by its place.
-        suggested: The class that the model is confident of.
         margin: The probability of that class minus that of the label.
     """
 
@@ -36,7 +34,6 @@ def label_errors(probabilities: Floats, labels: Classes, least: float = 0.0) -> 
 
     Args:
         probabilities: ``[n, classes]``, each row by a model that was not trained on it.
-        labels: Class ids ``[n]``.
         least: Leave out doubts with a smaller margin: the joint counts every one, also those that
             are a weak model's own mistakes.
     """
@@ -61,10 +58,6 @@ def calibrated(probabilities: Floats, labels: Classes) -> Floats:
 
     Of little data a model is too sure of itself, of many classes too unsure; one number, fitted by
     the mean log loss, mends most of either (Guo et al. 2017, arXiv 1706.04599, section 4.2).
-
-    Args:
-        probabilities: ``[n, classes]``, each row by a model that was not trained on it.
-        labels: Class ids ``[n]``.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax

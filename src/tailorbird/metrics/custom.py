@@ -37,13 +37,7 @@ class Custom:
         """Return the function's number for each example ``[n]``.
 
         Args:
-            outputs: What was written.
-            references: The answers in the data.
-            prompts: What was asked.
             rows: Row numbers for messages; default: counted from 1.
-
-        Raises:
-            UserError: The function raised, or returned no finite number.
         """
         numbers = rows or range(1, len(outputs) + 1)
         rows_of = zip(outputs, references, prompts, numbers, strict=True)
@@ -79,12 +73,7 @@ def function_name(metric: str) -> str:
 
 
 def load_custom(metric: str) -> Custom:
-    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run.
-
-    Raises:
-        UserError: There is no such file or function, the file cannot be run, or the name is
-            that of another score.
-    """
+    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run."""
     place, colon, name = metric.rpartition(":")
     path = Path(place).expanduser()
     if not colon or not place.endswith(".py") or not name.isidentifier():

@@ -107,12 +107,7 @@ def entity_f1(sums: Floats) -> Floats:
 
 
 def score_all(runs: Sequence[Floats], groups: Groups | None = None) -> dict[str, Score]:
-    """Return every score with its 95 % interval.
-
-    Args:
-        runs: The `counts` of each training of an arm.
-        groups: Which sentences belong together.
-    """
+    """Return every score with its 95 % interval."""
     scores = scores_of([_scorer(run) for run in runs], len(runs[0]), groups)
     counted = Counts(*np.split(np.mean([run[:, :-2].sum(axis=0) for run in runs], axis=0), 3))
     right = np.mean([divide(run[:, -1], run[:, -2]) for run in runs], axis=0)

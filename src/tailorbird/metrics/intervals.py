@@ -73,7 +73,6 @@ def standard_error(influences: Floats, groups: Groups | None = None) -> tuple[fl
 
     Args:
         influences: What the mean is of ``[n]``.
-        groups: Which rows belong together.
 
     Returns:
         The error (NaN of fewer than two groups), and the number of groups less one.
@@ -113,10 +112,7 @@ def interval_of(
     - Anything else: Student's t.
 
     Args:
-        name: The metric.
-        value: Its value.
         influences: ``[n]``, see the module; their mean does not matter.
-        groups: Which rows belong together.
         units: How many rows or groups there are, where the influences are of blocks of them.
         scale: What an error counts for where none was seen and the metric is not a share.
     """
@@ -168,9 +164,6 @@ def combine(
     distances to the bounds stand for standard errors, so that bounds of one side may be farther.
 
     Args:
-        parts: What is averaged.
-        lows: The lower bound of each.
-        highs: The upper bound of each.
         correlations: Between the parts ``[k, k]``.
     """
     centre = float(parts.mean())
@@ -191,9 +184,6 @@ def scores_of(
 
     Args:
         runs: How to score each training of an arm; a value is the mean over them.
-        examples: How many examples there are.
-        groups: Which rows belong together.
-        scale: See `interval_of`.
     """
     blocks = _blocks(examples, groups)
     count = int(blocks.max()) + 1

@@ -39,7 +39,6 @@ def curve_scores(
     Args:
         sizes: Training examples, rising.
         values: Of each size ``[trainings, n]``, whose mean is the score.
-        groups: Which test examples belong together ``[n]``.
     """
     means, of_tests, of_trainings = _spread(sizes, values, groups)
     error = 1.645 * np.sqrt(np.diag(of_tests) + of_trainings)
@@ -65,8 +64,6 @@ def gains(
         sizes: Training examples, rising; the last are all there are.
         values: Of each size ``[trainings, n]``, whose mean is the score; higher is better.
         more: Sizes to continue to, at most `FURTHEST` times the last.
-        groups: Which test examples belong together ``[n]``.
-        scale: What 1 is on the scale of the score, see `metric_facts.unit`.
 
     Returns:
         One for each size asked for. `Gain.why_not` says where nothing can be told.

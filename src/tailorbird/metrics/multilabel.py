@@ -164,7 +164,6 @@ def score_all(
         runs: The probabilities ``[n, labels]`` of each training of an arm.
         target: 0 and 1 ``[n, labels]``.
         thresholds: Each training's, as chosen on validation.
-        groups: Which rows belong together.
     """
     pairs = list(zip(runs, thresholds, strict=True))
     scores = scores_of([_scorer(run, target, own) for run, own in pairs], len(target), groups)

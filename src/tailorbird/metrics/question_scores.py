@@ -30,7 +30,6 @@ class Judge:
     """Marks the answers to some questions.
 
     Attributes:
-        questions: With their right answers.
         clusters: The document of each, ``[n]``.
         candidates: Answers that a hedging answer names beside the right one.
     """
@@ -71,8 +70,6 @@ class Judge:
         """Return every score with its interval over the choice of documents.
 
         Args:
-            texts: The answers.
-            outcomes: Their marks.
             sufficient: Whether what stood before each question held its answer, ``[n]``; None:
                 nothing did.
             read: What stood there.
@@ -160,7 +157,6 @@ def change_scores(
 
     Args:
         before: Marks of the answers to the same questions before the change.
-        texts: The answers after it.
         judge: Of the questions with their new answers.
         stale: The old answers of each.
         control: Of untouched questions the change of each one's mark, and their documents.

@@ -73,7 +73,6 @@ def rank_scores(
     Args:
         rankings: Per query the documents found, best first, none twice.
         grades: Per query its judgements; a query without a relevant document scores 0.
-        ks: Depths.
     """
     pairs = list(zip(rankings, grades, strict=True))
     scores: dict[str, list[float]] = {}

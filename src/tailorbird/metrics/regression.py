@@ -20,7 +20,6 @@ def score_all(
     Args:
         runs: The predictions ``[n, targets]`` of each training of an arm.
         truth: ``[n, targets]``.
-        groups: Which rows belong together.
     """
     scorers = [_scorer(np.asarray(run, dtype=np.float64), truth) for run in runs]
     return scores_of(scorers, len(truth), groups, scale=float(truth.std()) or 1.0)

@@ -38,7 +38,6 @@ class Outcomes:
 
     Attributes:
         values: Per arm ``[trainings, n]``.
-        groups: Which examples belong together ``[n]``.
     """
 
     values: Mapping[str, Floats] = field(default_factory=dict)
@@ -69,8 +68,6 @@ def training_luck(
     Args:
         values: Per arm ``[trainings, n]``.
         trained: The arms in which something is trained.
-        groups: Which rows belong together.
-        scale: What 1 is on the scale of the score, see `metric_facts.unit`.
     """
     total, freedom = PRIOR_FREEDOM * (PRIOR * scale) ** 2, PRIOR_FREEDOM
     for name in trained:
@@ -93,9 +90,6 @@ def method_score(model: Score, luck: Luck, trainings: int, name: str) -> Score:
 
     Args:
         model: The mean over the trainings, with its interval over the choice of test examples.
-        luck: See `training_luck`.
-        trainings: How many there were.
-        name: The metric.
     """
     reach = t_quantile(luck.freedom) * luck.deviation / sqrt(trainings)
     # Variances add up on either side of the value (Zou and Donner 2008).
@@ -128,11 +122,8 @@ def compare(
     Args:
         values: Per arm ``[n]`` or ``[trainings, n]``.
         trained: The arms whose trainings could have turned out otherwise.
-        luck: By how much.
-        groups: Which rows belong together: their differences change sign together.
         pairs: Which arms to compare; default: all, as `values` orders them.
         looks: How often it was looked whether to train again, the last time included.
-        seed: Seed of the draws of signs.
 
     Returns:
         One comparison per pair; the difference is the first's mean less the second's.
@@ -171,13 +162,6 @@ def difference(
     S trainings, and of the trainings. Degrees of freedom: Satterthwaite (1946). One imagined win
     for each side, as large as the largest, is added to ``s^2`` (Bonett and Price 2012): two arms
     that agree on all of 20 examples have not been shown to be equal.
-
-    Args:
-        a: One arm.
-        b: The other.
-        trained: See `compare`.
-        luck: See `compare`.
-        groups: See `compare`.
     """
     apart = _paired(a[1], b[1])
     n, value = len(apart), float(apart.mean())
@@ -209,7 +193,6 @@ def sign_flip(differences: Floats, parts: int = 1, seed: int = 13) -> tuple[floa
         differences: ``[n]``, or sums over groups.
         parts: A number by which differences that are fractions become whole, such as the number
             of trainings they are means of.
-        seed: Seed of the draws.
     """
     sizes = np.abs(differences[differences != 0])
     whole = np.round(sizes * parts)

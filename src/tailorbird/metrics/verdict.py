@@ -67,10 +67,7 @@ def verdict(
       everything else failed; and none where even the best lies at the floor of its score.
 
     Args:
-        arms: Every arm, also those that failed.
-        comparisons: Pairs of arms, from `significance.compare`.
         headline: The metric to decide on; losses and their kin are better when lower.
-        evidence: What the comparisons rest on.
     """
     scored = [arm for arm in arms if _is_scored(arm, headline)]
     best = best_arm(scored, headline)
@@ -124,12 +121,6 @@ def undecided(
     Undecided is an arm that is shown, with 80 % confidence, neither to be within the margin of the
     best nor to be farther behind; and where something cheaper than the best is recommended, that
     could be recommended in its stead. With it the best and the recommended one are in question.
-
-    Args:
-        arms: Those that succeeded.
-        comparisons: Of the best arm that can be recommended with each other one.
-        headline: The metric of the verdict.
-        margin: In that metric.
     """
     usable = [arm for arm in arms if arm.name not in FLOORS and _is_scored(arm, headline)]
     best = best_arm(usable, headline)

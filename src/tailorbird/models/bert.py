@@ -31,12 +31,7 @@ _FORMATS = ("float32", "float16")
 
 
 class WordPieces:
-    """The tokenizer in a BERT's folder, with the few of transformers' calls that encoding makes.
-
-    Attributes:
-        pad_token_id: Of the padding token.
-        model_max_length: The longest input that it is meant for, in tokens.
-    """
+    """The tokenizer in a BERT's folder, with the few of transformers' calls that encoding makes."""
 
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
@@ -100,11 +95,7 @@ class Bert:
     weights: Arrays
 
     def __post_init__(self) -> None:
-        """Refuse weights that are not those of the configuration.
-
-        Raises:
-            KeyError, ValueError: They are not.
-        """
+        """Refuse weights that are not those of the configuration."""
         width, inner = self.config.hidden_size, self.config.intermediate_size
         square, count = (width, width), self.config.num_hidden_layers
         shapes = {
@@ -222,7 +213,6 @@ def open_bert(
     """Return a BERT that lies in a folder of this machine, and its tokenizer.
 
     Args:
-        config: Which model, where, and in which number format.
         merged: The base's weights -> those to read with.
 
     Returns:
@@ -259,7 +249,6 @@ def read_weights(path: Path, wrapper: str = "") -> dict[str, np.ndarray]:
     """Return the weights of a safetensors file in fp32, without ``bert.`` before their names.
 
     Args:
-        path: The file.
         wrapper: What stands before every name.
 
     Raises:

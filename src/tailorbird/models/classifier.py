@@ -19,17 +19,7 @@ def load_classifier(
     device: Device,
     options: Mapping[str, Any] | None = None,
 ) -> Base:
-    """Return the base model with a fresh head, an output for each of the target's labels.
-
-    Args:
-        config: Which model.
-        target: What the outputs are for, and how pairs are read.
-        device: Where to put it.
-        options: More arguments for ``from_pretrained`` (a method's quantisation).
-
-    Raises:
-        UserError: The model cannot be found, read, or used for classification.
-    """
+    """Return the base model with a fresh head, an output for each of the target's labels."""
     from transformers import AutoConfig
 
     tokenizer = load_tokenizer(config)

@@ -28,11 +28,7 @@ _TRIM = 32
 def make_row(
     model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling
 ) -> AnswerRow:
-    """Return what is written after one prompt; as `generate` draws for the first of its prompts.
-
-    Raises:
-        UserError: The prompt is empty or leaves no room for an answer.
-    """
+    """Return what is written after one prompt; as `generate` draws for the first of its prompts."""
     context = context_length(model) or np.inf
     if not 0 < len(prompt) < context:
         why = f"has {len(prompt):,} tokens and the model reads {context:,}"
@@ -48,7 +44,6 @@ class Together:
 
     Args:
         model: Plain, wrapped by PEFT, or with adapters; in evaluation mode.
-        device: Where, and in which number format.
     """
 
     def __init__(self, model: "nn.Module", device: Device) -> None:

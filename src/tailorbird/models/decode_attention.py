@@ -29,7 +29,6 @@ def fast_decoding(model: Any, device: Device) -> Iterator[None]:
     Args:
         model: A causal LM of transformers; on other devices than a CPU, and where it was told to
             attend otherwise, nothing changes.
-        device: Where it is.
     """
     config = getattr(model, "config", None)
     text: Any = config.get_text_config() if config is not None else None

@@ -59,15 +59,7 @@ class Device:
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
-    """Return the device to use.
-
-    Args:
-        device: ``auto`` or a torch device name.
-        precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
-
-    Raises:
-        UserError: The device is not there, or cannot do the precision.
-    """
+    """Return the device to use."""
     import torch
 
     _use_threads()
@@ -114,9 +106,7 @@ def on_each_core(
     what a model makes on first use (packed weights) is made once.
 
     Args:
-        device: Where products run.
         compute: Called from several threads at once.
-        batches: What it takes.
         context: Entered once in each thread; what it keeps (weights that autocast has cast) serves
             all batches.
     """

@@ -50,13 +50,9 @@ class Embedder:
     """A sentence-transformers model, read with transformers, or by numpy.
 
     Args:
-        config: Which model.
-        device: Where it computes, and in which number format.
         bert: The same model and its tokenizer for numpy; see `open_embedder`.
 
     Attributes:
-        dimension: Length of a vector.
-        fingerprint: Of the model's files, see `fingerprint`.
         max_length: Longest text it reads, in tokens; what is beyond is cut.
     """
 
@@ -214,18 +210,17 @@ class Remembered:
 
     Args:
         embed: Texts -> unit vectors ``[n, dimension]``.
-        most: Vectors kept; when there are more, all are forgotten.
     """
 
     def __init__(self, embed: Callable[[Sequence[str]], np.ndarray], most: int = 20_000) -> None:
         self._embed, self._most = embed, most
-        self._known: dict[str, np.ndarray] = {}
+        self._vectors: dict[str, np.ndarray] = {}
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return one vector per text, in order."""
-        if len(self._known) + len(texts) > self._most:
-            self._known = {}
-        vectors = self._known  # another thread may begin anew
+        if len(self._vectors) + len(texts) > self._most:
+            self._vectors = {}
+        vectors = self._vectors  # another thread may begin anew
         new = [text for text in dict.fromkeys(texts) if text not in vectors]
         if new:
             vectors.update(zip(new, self._embed(new), strict=True))

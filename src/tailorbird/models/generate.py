@@ -99,14 +99,6 @@ def generate(
 
     Args:
         model: Plain, wrapped by PEFT, or with adapters; left as it was, flags included.
-        tokenizer: Its tokenizer.
-        prompts: Token ids.
-        sampling: How.
-        device: Where, and in which number format.
-        title: Shown with a progress bar when not empty.
-
-    Raises:
-        UserError: A prompt is empty or leaves no room for an answer.
     """
     from tailorbird.models.llama_decoding import ready_to_decode
 
@@ -133,9 +125,6 @@ def stream(
     The pieces joined are what `generate` writes for this one prompt. Characters are whole, and
     text that may be the beginning of a stop string waits until it is known not to be one. Closing
     the iterator ends the writing.
-
-    Raises:
-        UserError: The prompt is empty or leaves no room for an answer.
     """
     from queue import SimpleQueue
     from threading import Thread
@@ -174,11 +163,7 @@ def stream(
 
 
 def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
-    """Check that there is something to go on from, and room to do so.
-
-    Raises:
-        UserError: A prompt is empty or leaves no room for an answer.
-    """
+    """Check that there is something to go on from, and room to do so."""
     empty = [number for number, prompt in enumerate(prompts, 1) if not len(prompt)]
     if empty:
         raise UserError(

@@ -48,11 +48,7 @@ class Base:
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """Return the tokenizer, with a padding token.
-
-    Raises:
-        UserError: The model cannot be found or has no usable tokenizer.
-    """
+    """Return the tokenizer, with a padding token."""
     from transformers import AutoTokenizer
 
     source = model_source(config)
@@ -65,11 +61,7 @@ def tokenizer_in(folder: Path, *, trust: bool = False) -> Any:
     """Return the tokenizer that was saved with a model, its chat template included.
 
     Args:
-        folder: Where it was saved.
         trust: Whether the caller lets code run that lies there, see `ModelConfig`.
-
-    Raises:
-        UserError: It is missing or damaged.
     """
     from transformers import AutoTokenizer
 
@@ -107,11 +99,7 @@ def _checked(tokenizer: Any, name: str) -> Any:
 
 
 def described(config: ModelConfig) -> Path:
-    """Return a folder with the small files that say what a model is, without its weights.
-
-    Raises:
-        UserError: The model cannot be found.
-    """
+    """Return a folder with the small files that say what a model is, without its weights."""
     local = Path(model_source(config))
     if local.is_dir():
         return local
@@ -126,16 +114,7 @@ def described(config: ModelConfig) -> Path:
 def load_writer(
     config: ModelConfig, device: Device, options: Mapping[str, Any] | None = None
 ) -> Base:
-    """Return the base model with its language-model head, for answers in words.
-
-    Args:
-        config: Which model.
-        device: Where to put it.
-        options: More arguments for ``from_pretrained`` (a method's quantisation).
-
-    Raises:
-        UserError: The model cannot be found or read, or does not write from left to right.
-    """
+    """Return the base model with its language-model head, for answers in words."""
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(config)
@@ -210,11 +189,7 @@ _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet"
 
 
 def model_source(config: ModelConfig) -> str:
-    """Return the folder or hub id of a model, which can be had.
-
-    Raises:
-        UserError: It cannot.
-    """
+    """Return the folder or hub id of a model, which can be had."""
     source = resolve(config.name)
     folder = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or folder.exists()

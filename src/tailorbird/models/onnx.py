@@ -26,11 +26,7 @@ _OF_WORDS = 3
 
 
 def check_installed() -> None:
-    """Say at once when the exporter is not there.
-
-    Raises:
-        UserError: A package is missing.
-    """
+    """Say at once when the exporter is not there."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX export needs {', '.join(missing)}", 'pip install "tailorbird[onnx]"')
@@ -42,11 +38,7 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
     Args:
         model: A classifier, on the CPU in fp32, in evaluation mode.
         names: Its inputs, in order: ``input_ids``, ``attention_mask`` ..., each ``[batch, seq]``.
-        path: The file; the weights stand inside it.
         rows_each: Rows of the inputs for one of the output: 2 of a bi-encoder.
-
-    Raises:
-        UserError: The exporter cannot translate the model.
     """
     import torch
     from torch import nn

@@ -71,15 +71,7 @@ def sequence_losses(
     title: str = "",
     packing: bool = True,
 ) -> SequenceLosses:
-    """Return the losses of every sequence; the model is in evaluation mode.
-
-    Args:
-        model: A causal language model, one wrapped by a method, or what reads it already.
-        tokens: The sequences.
-        device: Where, and in which number format.
-        title: Shown with a progress bar when not empty.
-        packing: Whether sequences may be laid end to end.
-    """
+    """Return the losses of every sequence; the model is in evaluation mode."""
     sums, hits = np.zeros(len(tokens)), np.zeros(len(tokens), dtype=np.int64)
     reader = model
     if not isinstance(reader, Reader):
@@ -108,8 +100,6 @@ class Reader:
 
     Args:
         model: A causal language model, or one wrapped by a method.
-        device: Where, and in which number format.
-        tokens: Sequences that it will read.
         packing: Whether sequences may be laid end to end.
         longest: Tokens of the longest other sequence that it will read.
         way: Read in this way without asking the model (of tensors without values).

@@ -40,15 +40,7 @@ class Predicted:
 def predict(
     model: Model, encoded: Encoded, pad_id: int, device: Device, title: str = ""
 ) -> Predicted:
-    """Return the model's class probabilities, in the format it was trained in.
-
-    Args:
-        model: The model, in evaluation mode.
-        encoded: The texts.
-        pad_id: The tokenizer's padding id.
-        device: Where, and in which number format.
-        title: Shown with a progress bar when not empty.
-    """
+    """Return the model's class probabilities, in the format it was trained in."""
     started = time.perf_counter()
     logits = np.empty((0, 0), dtype=np.float32)
     for indices, _, rows in _read(model, encoded, pad_id, device, title):

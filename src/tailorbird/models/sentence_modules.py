@@ -69,11 +69,7 @@ def read_modules(folder: Path, name: str) -> Modules:
     """Return what a model's folder says; a plain transformer is mean-pooled.
 
     Args:
-        folder: Of the model.
         name: What the person calls it; some families' prompts are known by it.
-
-    Raises:
-        UserError: The model has a module that is not known here.
     """
     parts = _Found()
     for module in _read(folder / "modules.json", name) or []:
@@ -110,13 +106,7 @@ def plain_pooling(folder: Path, name: str) -> tuple[str, ...] | None:
 
 
 def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
-    """Write beside a saved encoder how it makes a vector of a text: pooling, then unit length.
-
-    Args:
-        folder: Of the encoder.
-        poolings: Modes, see `Modules`.
-        width: Of a hidden state.
-    """
+    """Write beside a saved encoder how it makes a vector of a text: pooling, then unit length."""
     pooling = {"word_embedding_dimension": width} | {
         key: mode in poolings for key, mode in _OLD_NAMES.items()
     }
@@ -182,11 +172,7 @@ def _read(path: Path, name: str) -> Any:
 
 
 def load_dense(folder: Path, name: str) -> "Callable[[torch.Tensor], torch.Tensor]":
-    """Return a linear layer and its activation, ``[batch, in]`` to ``[batch, out]``.
-
-    Raises:
-        UserError: It has no safetensors weights or an activation that is not torch's.
-    """
+    """Return a linear layer and its activation, ``[batch, in]`` to ``[batch, out]``."""
     import torch
     from safetensors.torch import load_file
 
@@ -215,9 +201,7 @@ def pool(
     """Return ``[batch, poolings * hidden]`` from ``hidden [batch, seq, hidden]``, padded right.
 
     Args:
-        hidden: Hidden states.
         mask: ``[batch, seq]``, 1 for tokens.
-        poolings: Modes, see `Modules`.
         skip: Tokens at the beginning that do not count: a prompt's.
     """
     import torch

@@ -47,11 +47,7 @@ def converted_folder() -> Path:
 
 
 def smollm2_folder() -> tuple[Path, str]:
-    """Return the model's folder, converted on first use, and its weights' SHA-256.
-
-    Raises:
-        UserError: The packages are missing, or the file is not the known one.
-    """
+    """Return the model's folder, converted on first use, and its weights' SHA-256."""
     folder = converted_folder()
     if not (folder / _DIGEST).is_file():
         source = package_file()

@@ -22,8 +22,6 @@ class Head:
     """How hidden states become logits: ``cap(scale * (hidden W^T + bias))``.
 
     Attributes:
-        weight: ``[vocabulary, hidden]``.
-        bias: ``[vocabulary]`` or None.
         scale: Factor on the logits (Granite, Cohere).
         cap: ``cap * tanh(logits / cap)`` where not None (Gemma 2).
     """
@@ -54,8 +52,6 @@ def target_loss(hidden: torch.Tensor, head: Head, targets: torch.Tensor) -> torc
 
     Args:
         hidden: ``[targets, hidden]`` states that predict the targets.
-        head: The head; its weight gets a gradient when it is trained.
-        targets: ``[targets]`` token ids.
     """
     loss: torch.Tensor = _TargetLoss.apply(  # type: ignore[no-untyped-call]
         _in_product_format(hidden), head.weight, head.bias, targets, head

@@ -24,7 +24,6 @@ class Ending:
 
     Attributes:
         ids: Tokens that end it; they are not part of its text.
-        stop: Strings that it ends before.
     """
 
     tokenizer: Any
@@ -82,7 +81,6 @@ class TokenOdds:
     """How likely a token was, by the model's own distribution, before anything reshaped it.
 
     Attributes:
-        token: Its id.
         log: Natural logarithm of its probability.
         best: The likeliest tokens with theirs, the likeliest first.
     """
@@ -101,7 +99,6 @@ class AnswerRow:
         chances: A number in [0, 1) for each of them, which decides the draw; empty when greedy.
         on_token: Called after every token.
         top: Of how many of the likeliest tokens the odds are noted; None: of none at all.
-        odds: Those of every token that was written.
     """
 
     index: int
@@ -201,8 +198,6 @@ def draw_tokens(
     """Return the token ``[batch]`` that each row's number draws.
 
     Args:
-        rows: The rows.
-        warpers: What reshapes the distribution.
         ids: The tokens before, ``[batch, seq]``; the warpers there are do not look at them.
         scores: ``[batch, vocabulary]``.
         places: Which of its numbers each row draws by.

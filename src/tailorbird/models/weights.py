@@ -16,17 +16,7 @@ from tailorbird.runs.files import read_as
 
 
 def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any) -> Any:
-    """Return the model in `source`, and transformers' account of how its weights fitted.
-
-    Args:
-        kind: A class of transformers.
-        source: A folder, or an id on the hub.
-        model: What the person calls it, and whether its code may run.
-        options: More arguments for ``from_pretrained``.
-
-    Raises:
-        UserError: It cannot be loaded.
-    """
+    """Return the model in `source`, and transformers' account of how its weights fitted."""
     with explained(model.name):
         _check_room(kind, Path(source), model, options.get("config"))
         arguments = {"output_loading_info": True} | options | hub_options(model)
@@ -42,11 +32,7 @@ _PARTS = re.compile(r"(layers?|blocks?|depth|experts)$")
 
 
 def check_numbers(folder: Path) -> None:
-    """Refuse a model whose `config.json` asks for what no model has.
-
-    Raises:
-        UserError: It does, or is no JSON object.
-    """
+    """Refuse a model whose `config.json` asks for what no model has."""
     path = folder / "config.json"
     if not path.exists():
         return

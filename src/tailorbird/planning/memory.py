@@ -171,7 +171,7 @@ def _label_step(
     device: Device, here: Device,
 ) -> Iterator[Step]:  # fmt: skip
     from tailorbird.config.losses import loss_name
-    from tailorbird.tasks import head_task
+    from tailorbird.tasks.table import head_task
     from tailorbird.train.attention import fastest_attention
     from tailorbird.train.loss import make_loss
 

@@ -141,7 +141,7 @@ def _labels(
     from tailorbird.config.losses import loss_name
     from tailorbird.models.classifier import load_classifier
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks import head_task
+    from tailorbird.tasks.table import head_task
     from tailorbird.train.loop import TrainJob
     from tailorbird.train.loss import make_loss
     from tailorbird.train.settings import resolve

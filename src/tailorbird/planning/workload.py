@@ -102,8 +102,8 @@ def work_of(
     longest = min(usual, max(lengths, default=usual))
     target = None
     if not writing:
-        from tailorbird.tasks import head_task
         from tailorbird.tasks.fit_head import trained_target
+        from tailorbird.tasks.table import head_task
 
         target = trained_target(head_task(split.task), config, split)
     mean = sum(min(length, usual) for length in lengths) / max(1, len(lengths))

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tailorbird.config.knowledge import AskConfig
-from tailorbird.rag.answer_span import best_span
 from tailorbird.rag.augment import UNKNOWN, pack
 from tailorbird.rag.citations import Support, check_answer, cite
+from tailorbird.rag.content_words import asks_for_code
 from tailorbird.rag.extract import Embed, Picked, extract, rank_sentences
-from tailorbird.rag.question_type import asks_for_code
 from tailorbird.rag.refusal import no_figure, too_weak
 from tailorbird.rag.sentences import Sentence, bound_row, plain, split_sentences
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
@@ -39,8 +38,6 @@ class Draft:
         passages: What it was given, numbered.
         dropped: What it was not given, each with the reason.
         claims: Its sentences where they need no check: quotes.
-        short: The few words that answer a question of fact.
-        prompt_tokens: Length of the prompt.
         why: Why there is none, where it is known.
     """
 
@@ -48,7 +45,6 @@ class Draft:
     passages: tuple[Passage, ...]
     dropped: tuple[tuple[Passage, str], ...] = ()
     claims: tuple[Claim, ...] | None = None
-    short: str = ""
     prompt_tokens: int = 0
     why: str = ""
 
@@ -90,12 +86,7 @@ class Writes(Protocol):
 
 @dataclass(frozen=True)
 class Extractive:
-    """Quotes the sentences that answer best; needs no language model.
-
-    Attributes:
-        embed: Turns texts into unit vectors.
-        sentences: How many to quote at most.
-    """
+    """Quotes the sentences that answer best; needs no language model."""
 
     embed: Embed
     sentences: int = 3
@@ -114,12 +105,7 @@ class Extractive:
         )
         pieces = list(_spaced([_marked(c.text, c.citations[0].number) for c in claims]))
         yield from pieces
-        return Draft(
-            text="".join(pieces),
-            passages=tuple(passages),
-            claims=claims,
-            short=best_span(question, ranked),
-        )
+        return Draft("".join(pieces), tuple(passages), claims=claims)
 
 
 @dataclass(frozen=True)
@@ -163,10 +149,6 @@ def stream_answer(
     before the check, which may take citations out and mark sentences.
 
     Args:
-        question: As it was asked.
-        passages: Those retrieved for it, the best first.
-        drafter: What writes.
-        config: How.
         searched: The question as it was searched for; default: as it was asked.
         threshold: The knowledge base's own, used where `config.threshold` is None.
     """
@@ -193,7 +175,6 @@ def stream_answer(
         dropped=draft.dropped,
         refused=refused,
         why=why,
-        short="" if refused else draft.short,
         prompt_tokens=draft.prompt_tokens,
         seconds=time.perf_counter() - started,
     )
@@ -206,13 +187,7 @@ def last_answer(pieces: Iterator[str | Answer]) -> Answer:
 
 
 def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
-    """Return Markdown as it is read: links as words, lists, rows and code on their own lines.
-
-    Args:
-        text: Of a passage.
-        start: Where what is quoted begins.
-        end: Where it ends; default: with the text.
-    """
+    """Return Markdown as it is read: links as words, lists, rows and code on their own lines."""
     parts = split_sentences(text[start:end])
     layout = ""
     before: Sentence | None = None

@@ -25,8 +25,6 @@ class Answerer:
     enough for any number of conversations.
 
     Attributes:
-        kb: The knowledge base.
-        config: Settings; `retrieve` and `ask` are looked at.
         writer: The model that writes; None: sentences are quoted.
     """
 
@@ -46,16 +44,7 @@ class Answerer:
     def passages(
         self, question: str, where: str | None = None, k: int | None = None
     ) -> list[Passage]:
-        """Return the passages nearest to a question, numbered, the best first.
-
-        Args:
-            question: In words.
-            where: Condition on the documents' metadata.
-            k: How many; default: ``retrieve.k``.
-
-        Raises:
-            UserError: An empty question, or a condition that cannot be read.
-        """
+        """Return the passages nearest to a question, numbered, the best first."""
         _need_words(question)
         hits = self.retriever.search(question, where, k)
         return [replace(passage, number=n) for n, passage in enumerate(hits, start=1)]
@@ -70,13 +59,7 @@ class Answerer:
         """Answer a question, with what it takes from the conversation before it.
 
         Args:
-            question: In words.
             history: Earlier questions (as they were searched for) with their answers.
-            where: Condition on the documents' metadata.
-            k: Passages to retrieve; default: ``retrieve.k``.
-
-        Raises:
-            UserError: An empty question; a model or an endpoint that fails.
         """
         return last_answer(self.stream(question, history, where, k))
 
@@ -91,12 +74,6 @@ class Answerer:
 
         What a model writes is yielded before the check: `Answer.text` is what holds. Closing the
         iterator ends the writing.
-
-        Args:
-            question: In words.
-            history: As for `answer`.
-            where: Condition on the documents' metadata.
-            k: Passages to retrieve; default: ``retrieve.k``.
 
         Raises:
             UserError: As `answer`; an empty question at once, all else while it is read.
@@ -138,12 +115,7 @@ class Answerer:
 
 @dataclass
 class Conversation:
-    """Questions that go on with one another.
-
-    Attributes:
-        answerer: What answers; other conversations may share it.
-        history: Turns so far.
-    """
+    """Questions that go on with one another."""
 
     answerer: Answerer
     history: list[Turn] = field(default_factory=list)

@@ -23,10 +23,8 @@ class PackedPrompt:
     """A prompt and what became of each passage.
 
     Attributes:
-        messages: What the model is given.
         passages: Those in it, numbered from 1, as much of each as is in it.
         dropped: Those that are not, and the rest of those that were cut, each with the reason.
-        tokens: Length of the prompt.
     """
 
     messages: tuple[Message, ...]
@@ -41,15 +39,6 @@ def pack(question: str, passages: Sequence[Passage], count: Count, room: int) ->
     Lengths are those of the whole prompt as the model reads it, template included, so what fits
     here fits there. A passage that does not fit whole is cut after its last sentence that does;
     smaller ones after it still have their chance.
-
-    Args:
-        question: What is asked.
-        passages: What was found, in any order.
-        count: Length of messages in the model's own tokens.
-        room: Tokens that the prompt may take.
-
-    Raises:
-        UserError: Not even the question fits.
     """
     bare = count(_messages(question, []))
     if bare > room:

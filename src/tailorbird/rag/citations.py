@@ -67,8 +67,6 @@ def check_answer(
     checked as the writer's own citations.
 
     Args:
-        text: As it was written, with marks.
-        passages: What the writer was given, numbered.
         least: Share of a sentence's content words that a passage must hold.
 
     Returns:
@@ -117,10 +115,6 @@ def find_support(sentence: str, grounds: PassageParts) -> Support:
 
     Of places that hold equally much, one with all its figures and no other denial comes first,
     then the shortest.
-
-    Args:
-        sentence: Without citation marks.
-        grounds: The passage.
     """
     claim = plain(sentence) if "```" not in sentence else sentence
     passage = grounds.passage

@@ -45,7 +45,6 @@ class Connection:
 
     Attributes:
         url: The base; a name and a password in it are sent as Basic authentication.
-        key_variable: Environment variable with the key.
         begin_seconds: Time until the server begins to answer, and between what it sends.
         total_seconds: Time until it has ended.
     """
@@ -170,13 +169,7 @@ class Connection:
 
 @dataclass
 class Reply:
-    """A server's answer while it comes.
-
-    Attributes:
-        response: Status and headers; the body unread.
-        connection: Where it comes from.
-        limit: The time it has.
-    """
+    """A server's answer while it comes."""
 
     response: "httpx2.Response"
     connection: Connection
@@ -192,19 +185,11 @@ class Reply:
         return str(self.response.headers.get(name, ""))
 
     def text(self) -> str:
-        """Return the whole body.
-
-        Raises:
-            UserError: It is too large or takes too long.
-        """
+        """Return the whole body."""
         return b"".join(self._chunks()).decode("utf-8", "replace")
 
     def lines(self) -> Iterator[str]:
-        """Yield the body line by line as it comes.
-
-        Raises:
-            UserError: It, or a line of it, is too large or takes too long.
-        """
+        """Yield the body line by line as it comes."""
         rest = b""
         for chunk in self._chunks():
             *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""The words that carry a text's meaning: stemmed, without the ones that every text has."""
+"""The words that carry a text's meaning, and whether a question asks for code or a figure."""
 
 import re
 from collections.abc import Iterable
@@ -67,3 +67,41 @@ def share_held(part: Iterable[str], whole: set[str]) -> float:
     """Return which share of the different words in `part` is in `whole`; 0 of none."""
     words = set(part)
     return len(words & whole) / len(words) if words else 0.0
+
+
+_CODE_MARKS = re.compile(r"`|\w\(|\w_\w|\w\.\w+\(|[=\[\]{}<>]|(?<!\w)--?\w|\w::\w")
+_HOW = re.compile(
+    r"\bhow (?:do|can|could|should|to|must|might)\b"
+    r"|\bwhat (?:should|can|could|must|do) (?:i|we|you)\b"
+    r"|\b(?:code|command|snippet|syntax|example|function|method|way to)\b"
+    r"|^\W*(?:wie|comment|c[o\u00f3]mo|come|hoe|hur|hvordan|jak|nas\u0131l|\u043a\u0430\u043a)\b",
+    re.I,
+)
+_FIGURE = re.compile(
+    r"\bhow (?:many|much|old|long|far|tall|high|large|big|fast|deep|often|heavy|wide|hot|cold"
+    r"|warm)\b|\b(?:what|which)(?: \w+)? (?:percent\w*|number|amount|share|proportion|fraction"
+    r"|price|cost|height|weight|length|speed|temperature|population)\b"
+    r"|\bwhen (?:did|do|does|is|are|was|were|will|must)\b|^\W*when\b"
+    r"|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b",
+    re.I,
+)
+
+
+def names_code(question: str) -> bool:
+    """Say whether a question has code in it: a call, a name with an underscore, an option."""
+    return _CODE_MARKS.search(question) is not None
+
+
+def asks_for_code(question: str) -> bool:
+    """Say whether code may answer a question: one that has code in it or asks how to do a thing."""
+    return names_code(question) or _HOW.search(question) is not None
+
+
+def asks_for_figure(question: str) -> bool:
+    """Say whether a number or a date answers the question."""
+    return _FIGURE.search(question) is not None
+
+
+def meaning(text: str) -> set[str]:
+    """Return the stems of a text's words that mean something, and its numbers."""
+    return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}

@@ -40,8 +40,6 @@ class Endpoint:
 
     Attributes:
         url: Its base, with ``/v1`` where it has that; afterwards without a password.
-        config: Settings of asking: model's name, variable of the key, time-out.
-        pause: Waits some seconds; tests pass a faster one.
     """
 
     url: str
@@ -80,19 +78,11 @@ class Endpoint:
         return sum(sizes) + _TOKENS_PER_TURN * (len(messages) + 1)
 
     def __call__(self, messages: Sequence[Message]) -> str:
-        """Return the whole answer.
-
-        Raises:
-            UserError: The server cannot be reached, refuses, or does not answer as expected.
-        """
+        """Return the whole answer."""
         return "".join(self.stream(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer piece by piece as it comes.
-
-        Raises:
-            UserError: The server cannot be reached, refuses, or breaks off.
-        """
+        """Yield the answer piece by piece as it comes."""
         body = {
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
@@ -140,11 +130,7 @@ class Endpoint:
         return self._first_model
 
     def _tokens(self, context: Any) -> int | None:
-        """Return the tokens that a server says its model reads.
-
-        Raises:
-            UserError: That is no number of tokens.
-        """
+        """Return the tokens that a server says its model reads."""
         if context is None:
             return None
         if isinstance(context, int | float) and math.isfinite(context) and context >= 1:
@@ -237,11 +223,7 @@ class Endpoint:
         return "check the URL"
 
     def _words(self, event: Any, part: str) -> str:
-        """Return the words of a completion or of one event of its stream.
-
-        Raises:
-            UserError: It has another shape.
-        """
+        """Return the words of a completion or of one event of its stream."""
         choices = event.get("choices") if isinstance(event, dict) else None
         if choices == []:  # an event with the usage only
             return ""

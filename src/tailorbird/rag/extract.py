@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tailorbird.rag.augment import heading_of
-from tailorbird.rag.content_words import content_words, share_held, tokens
-from tailorbird.rag.question_type import meaning
+from tailorbird.rag.content_words import content_words, meaning, share_held, tokens
 from tailorbird.rag.sentences import Sentence, bound_row, is_header, plain, split_sentences
 from tailorbird.records import Passage
 
@@ -42,10 +41,6 @@ class Picked:
     """A quoted piece: offsets are of the passage's text.
 
     Attributes:
-        passage: Where it stands.
-        start: Offset of its first character.
-        end: Offset after its last character.
-        score: How well it answers, higher is better.
         kind: ``code`` for a block of code, else what the sentence is.
         nearness: Its cosine to the question, and the share of the question's words that it and its
             headings hold: from 0 to 2.
@@ -77,14 +72,7 @@ class _Candidate:
 def rank_sentences(
     question: str, passages: Sequence[Passage], embed: Embed, *, code: bool = True
 ) -> list[Picked]:
-    """Return every sentence and block of code of the passages, the best answer first.
-
-    Args:
-        question: In words.
-        passages: Where they stand.
-        embed: Turns texts into unit vectors.
-        code: Whether blocks of code may answer by themselves.
-    """
+    """Return every sentence and block of code of the passages, the best answer first."""
     candidates = [c for c in _candidates(passages) if code or c.sentence.kind != "code"]
     if not candidates:
         return []

@@ -33,14 +33,7 @@ def fit_shots(
     tokenizer: Any,
     room: int,
 ) -> list[list[Example]]:
-    """Return as many shots of each example, the most similar first, as leave its prompt in `room`.
-
-    Args:
-        examples: The conversations.
-        shots: Each one's candidates, the most similar first.
-        tokenizer: With its chat template.
-        room: Tokens that a prompt may take.
-    """
+    """Return the most similar shots of each example, as many as leave its prompt in `room`."""
     rest = [list(each) for each in shots]
     left = list(range(len(examples)))
     while left:

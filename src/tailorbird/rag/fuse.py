@@ -37,11 +37,6 @@ def convex(
 
     Each side is scaled from its worst candidate to its best; BM25 from 0, which is its least. What
     a side did not find has 0 there.
-
-    Args:
-        dense: Cosine similarities.
-        words: BM25 scores.
-        weight: Share of the dense side.
     """
     fused = dict.fromkeys([*dense, *words], 0.0)
     for side, share, floor in ((dense, weight, None), (words, 1 - weight, 0.0)):
@@ -79,8 +74,6 @@ class WeightChoice:
 
     Attributes:
         weight: Of the dense side; 0 or 1: the other side hurts.
-        scores: The mean score by weight.
-        queries: How many queries chose.
     """
 
     weight: float
@@ -99,7 +92,6 @@ def choose_weight(
 
     Args:
         score: Weight to the queries' scores ``[n]``.
-        weights: What to try, rising.
         smooth: Neighbours on each side.
     """
     each = [score(weight) for weight in weights]
@@ -121,7 +113,6 @@ def diverse(scores: Floats, vectors: np.ndarray, k: int, diversity: float) -> li
     Args:
         scores: Relevance ``[n]``, best first; scaled to 0 to 1 here.
         vectors: Unit vectors ``[n, d]``.
-        k: How many.
         diversity: Share of being unlike what was taken: 0 keeps the order given.
     """
     scaled = min_max(scores)

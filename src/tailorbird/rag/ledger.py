@@ -7,11 +7,7 @@ from tailorbird.knowledge.sqlite import connect
 
 
 def open_ledger(path: Path, create: bool = False) -> ledger.Ledger:
-    """Return the ledger in a file, made where `create` says so.
-
-    Raises:
-        UserError: There is none, or it is of another program.
-    """
+    """Return the ledger in a file, made where `create` says so."""
     return ledger.Ledger(connect(path, create=create))
 
 

@@ -31,8 +31,6 @@ class LabelledVectors:
     """Unit vectors of labelled examples.
 
     Args:
-        vectors: ``[n, dimension]`` float32.
-        examples: The examples, in the same order, each with a label.
         labels: Class names; index = class id. Empty where the answers are words: such a memory
             finds neighbours and does not vote.
         values: ``[n, outputs]``: what each example speaks for, where that is not one class; the

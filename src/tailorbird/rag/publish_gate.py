@@ -23,7 +23,6 @@ class Gate:
         passed: Whether the tuned one is better than every other, with a p-value below the bar.
         words: Why, with the figures.
         scores: nDCG@10 with its interval by name; the tuned one is `NEW`.
-        tests: The tuned one against each other, Holm-corrected.
         wins, losses, ties: Queries, against the first of the others.
     """
 
@@ -42,7 +41,6 @@ def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13)
     Args:
         values: nDCG@10 ``[queries]`` by name; `NEW` is the tuned one, the old one comes first.
         significance: The p-value, corrected for the number of tests, that must be undercut.
-        seed: Of the sign flips.
     """
     scores = mean_scores(values)
     tests = compare(values, pairs=[(NEW, name) for name in values if name != NEW], seed=seed)
@@ -69,7 +67,6 @@ class JudgedSides:
     """What both sides of retrieval find for judged queries, before fusion.
 
     Attributes:
-        queries: The queries.
         sources: Per chunk its document.
         dense: Per query cosines by place, also of what only words found.
         words: Per query BM25 by place; empty where there are no words.
@@ -111,16 +108,7 @@ def both_sides(
     words: Sequence[Mapping[int, float]] | None,
     candidates: int,
 ) -> JudgedSides:
-    """Return what each side finds: the `candidates` nearest chunks, and those given by words.
-
-    Args:
-        queries: Judged queries.
-        query_vectors: ``[queries, d]``.
-        vectors: ``[chunks, d]``.
-        sources: Per chunk its document.
-        words: Per query BM25 by place; None: no such side.
-        candidates: Chunks that the dense side finds.
-    """
+    """Return what each side finds: the `candidates` nearest chunks, and those given by words."""
     dense, worded = [], []
     for place, vector in enumerate(query_vectors):
         scores = vectors @ vector

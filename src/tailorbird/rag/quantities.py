@@ -200,7 +200,6 @@ def figures(text: str, point: Point, *, claimed: bool = False) -> frozenset[Figu
     """Return the figures of a text.
 
     Args:
-        text: In any language.
         point: How decimals are written where it could be either.
         claimed: Leave out what need not be a figure: one, second, half.
     """

@@ -19,7 +19,6 @@ class Queries:
     """Queries whose right documents are known.
 
     Attributes:
-        texts: By id.
         grades: By query id, grades by document; 0 and below: looked at and not relevant.
     """
 
@@ -41,7 +40,6 @@ class Corpus:
     """The chunks of a knowledge base, in one order that vectors share.
 
     Attributes:
-        sources: Per chunk its document.
         texts: Per chunk what is embedded: title, headings and words.
         titles, headings, bodies: The parts of it, for pairs made from documents.
     """
@@ -81,11 +79,7 @@ class Parts:
 
 
 def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
-    """Return judged queries that have a relevant document; see `data.judged.read_questions`.
-
-    Raises:
-        UserError: A file is missing or damaged, or no query has a relevant document.
-    """
+    """Return judged queries that have a relevant document; see `data.judged.read_questions`."""
     read = read_questions(queries, qrels)
     every = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
     right = [query for query in every.texts if every.relevant(query)]
@@ -101,9 +95,6 @@ def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
 
     Ids in judgements are often file names where the knowledge base knows paths: a name that only
     one document ends in stands for that document.
-
-    Raises:
-        UserError: None of the documents is known.
     """
     known_sources = list(dict.fromkeys(sources))
     names = _short_names(known_sources)
@@ -158,8 +149,6 @@ def pairs_from_queries(
     """Return one pair per query and relevant document.
 
     Args:
-        queries: The training part.
-        corpus: Where the positives are.
         best: (query id, document) to the place of the chunk that stands for it: of a long document
             only some chunk answers the query.
     """

@@ -9,9 +9,8 @@ says nothing about it.
 from collections.abc import Sequence
 
 from tailorbird.rag.augment import heading_of
-from tailorbird.rag.content_words import share_held
+from tailorbird.rag.content_words import asks_for_figure, meaning, names_code, share_held
 from tailorbird.rag.extract import Picked
-from tailorbird.rag.question_type import asks_for_figure, meaning, names_code
 from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import plain, split_sentences
 from tailorbird.records import Passage
@@ -36,9 +35,7 @@ def too_weak(
     """Return why passages are too weak to answer from; nothing when they are not.
 
     Args:
-        passages: Those retrieved.
         threshold: Least cosine (BM25 where only words are searched) that the person set.
-        calibrated: The knowledge base's own.
         question: In words; where neither is given, its words count.
     """
     if not passages:

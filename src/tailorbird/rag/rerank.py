@@ -21,15 +21,7 @@ _TOKENS_PER_BATCH_GPU = 32_768
 
 
 class Reranker:
-    """A sequence classifier with one output (or two: not relevant, relevant).
-
-    Args:
-        config: Which model.
-        device: Where.
-
-    Raises:
-        UserError: It cannot be loaded, or is no cross-encoder.
-    """
+    """A sequence classifier with one output (or two: not relevant, relevant)."""
 
     def __init__(self, config: ModelConfig, device: Device) -> None:
         from transformers import AutoModelForSequenceClassification

@@ -21,11 +21,7 @@ _ABSENT = "it is not in the knowledge base under that name"
 
 
 class Names:
-    """Sources by the names that judgements use: a row's id, a file's name, or the source itself.
-
-    Args:
-        judged: Every document that is named in a judgement.
-    """
+    """Sources by the names that judgements use: a row's id, a file's name, or the source itself."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._judged = set(names)
@@ -56,7 +52,6 @@ class Weighed:
     Attributes:
         weights: ``[n]`` weight that each question is scored with.
         choice: The weight to keep; its scores are those of the questions that chose.
-        how: In words.
     """
 
     weights: list[float]
@@ -70,14 +65,7 @@ def weigh(
     test: tuple[Sequence[Question], Sequence[Sides]],
     train: tuple[Sequence[Question], Sequence[Sides]] | None,
 ) -> Weighed:
-    """Choose the weight of the dense side by nDCG@10, never on the question it is scored on.
-
-    Args:
-        retriever: What fuses.
-        names: Of the documents.
-        test: The questions that are scored, with what was found for them.
-        train: Those that choose; None: five folds of the others choose for each fold.
-    """
+    """Choose the weight of the dense side by nDCG@10, never on the question it is scored on."""
     config, count, in_use = retriever.config, len(test[0]), retriever.weight
     if config.mode != "hybrid" or config.weight is not None:
         return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), "as given")
@@ -130,12 +118,6 @@ def calibrate(
     What is certainly not in the knowledge base is made by leaving a question's right documents
     out of what was found for it. The threshold tells most of both apart (Youden's index), among
     those that refuse at most 5 % of the questions whose answer was found.
-
-    Args:
-        questions: The questions.
-        rankings: Per question its hits, best first, each with its cosine or BM25.
-        names: Of the documents.
-        k: Passages that an answer is made of.
     """
     confident, without = [], []
     for question, hits in zip(questions, rankings, strict=True):
@@ -168,14 +150,7 @@ def failures(
     by: str,
     absent: Collection[str] = (),
 ) -> tuple[Failure, ...]:
-    """Return the questions without a right document among the first ten, the nearest last.
-
-    Args:
-        questions: The questions.
-        rankings: By side and question the documents, best first.
-        by: The side that is judged.
-        absent: Documents that are judged and not in the knowledge base.
-    """
+    """Return the questions without a right document among the first ten, the nearest last."""
     failed = []
     for i, question in enumerate(questions):
         ranks = {side: rank_of(each[i], question.judged) for side, each in rankings.items()}

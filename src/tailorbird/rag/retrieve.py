@@ -36,7 +36,6 @@ class Sides:
     """What each side found for one question, before fusion.
 
     Attributes:
-        question: What was asked.
         dense: By cosine, best first; with the cosines of what only words found behind.
         words: By BM25, best first.
         dense_count: How many of `dense` that side found by itself.
@@ -52,7 +51,6 @@ class Retriever:
     """Finds chunks and passages of a knowledge base.
 
     Args:
-        kb: The knowledge base.
         config: How; where the weight is None, the one chosen on judged queries and kept in the
             knowledge base is taken, else 0.5.
         reranker: PairScorer the best candidates again; default: the one that `reranker_name` says.
@@ -67,13 +65,7 @@ class Retriever:
     def search(
         self, question: str, where: str | None = None, k: int | None = None
     ) -> list[Passage]:
-        """Return the best passages, best first, unnumbered.
-
-        Args:
-            question: In words.
-            where: Condition on the documents' metadata.
-            k: How many; default: ``retrieve.k``.
-        """
+        """Return the best passages, best first, unnumbered."""
         count = k or self.config.k
 
         def look(view: View) -> list[Passage]:
@@ -129,13 +121,7 @@ class Retriever:
             ]
 
     def fuse(self, sides: Sides, weight: float | None = None, most: int | None = None) -> list[Hit]:
-        """Return both sides' hits fused, best first, each text once.
-
-        Args:
-            sides: What was found.
-            weight: Of the dense side; default: the retriever's.
-            most: How many; default: all.
-        """
+        """Return both sides' hits fused, best first, each text once."""
         share = self.weight if weight is None else weight
         hits = {hit.chunk.id: hit for hit in (*sides.words, *sides.dense)}
         matches = {hit.chunk.id: hit.words for hit in sides.words}
@@ -276,8 +262,6 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
     """Return up to `k` passages: hits with their neighbours, those that touch made one.
 
     Args:
-        view: Where they were found.
-        hits: Best first.
         k: How many passages.
         neighbours: Chunks taken before and after each hit; 0: each hit stands alone.
     """

@@ -27,11 +27,6 @@ class Pool:
     """The texts that a validation ranks: the right ones, and the hardest of the others.
 
     All documents would be fairer and take minutes each time; the gate uses them all.
-
-    Attributes:
-        queries: Validation queries.
-        places: Places of the texts in the corpus.
-        corpus: All texts.
     """
 
     queries: Queries
@@ -56,14 +51,7 @@ class Pool:
 def make_pool(
     queries: Queries, corpus: Corpus, hits_of: Mapping[str, Sequence[int]], n: int
 ) -> Pool:
-    """Return the pool of at most about `n` texts; right ones are always in it.
-
-    Args:
-        queries: Validation queries.
-        corpus: All texts.
-        hits_of: Per query the places of its hits, the best first.
-        n: How many.
-    """
+    """Return the pool of at most about `n` texts; right ones are always in it."""
     by_source = corpus.by_source()
     right = {p for q in queries.texts for doc in queries.relevant(q) for p in by_source[doc]}
     places = dict.fromkeys(sorted(right))
@@ -76,13 +64,7 @@ def make_pool(
 
 
 def rank_sources(scores: np.ndarray, sources: Sequence[str], k: int) -> list[str]:
-    """Return the `k` best documents: a document counts as its best chunk.
-
-    Args:
-        scores: ``[n]`` per chunk; ties in the order given.
-        sources: Per chunk its document.
-        k: How many.
-    """
+    """Return the `k` best documents: a document counts as its best chunk."""
     ranking: dict[str, None] = {}
     for place in np.argsort(-scores, kind="stable"):
         ranking[sources[int(place)]] = None
@@ -135,12 +117,8 @@ def mine(
     many.
 
     Args:
-        pairs: Pairs without negatives.
-        corpus: What negatives are taken from.
         query_vectors: ``[pairs, d]`` unit vectors by the old embedder.
-        vectors: ``[chunks, d]``.
         words: The other side; None: dense hits alone.
-        settings: How many, from how deep, and how alike they may be.
     """
     by_source = corpus.by_source()
     depth = settings.mining_depth
@@ -177,11 +155,7 @@ def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 
 def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
-    """Return the sentence-transformers model that is tuned.
-
-    Raises:
-        UserError: It cannot be loaded.
-    """
+    """Return the sentence-transformers model that is tuned."""
     from sentence_transformers import SentenceTransformer
 
     with explained(name):
@@ -240,11 +214,7 @@ class RerankCandidates:
 
 
 def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
-    """Return a cross-encoder; one with a new head where `name` is a plain encoder.
-
-    Raises:
-        UserError: It cannot be loaded.
-    """
+    """Return a cross-encoder; one with a new head where `name` is a plain encoder."""
     from sentence_transformers import CrossEncoder
 
     with explained(name):

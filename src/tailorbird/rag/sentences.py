@@ -16,10 +16,7 @@ class Sentence:
 
     Attributes:
         text: ``text[start:end]`` of what was split, to the letter.
-        start: Offset of its first character.
-        end: Offset after its last character.
         kind: What it is; an aside is a comment or a marker of the page, nothing to quote.
-        block: Number of the paragraph, list item, or block that it is of.
     """
 
     text: str
@@ -127,10 +124,6 @@ def is_header(text: str, end: int) -> bool:
 def bound_row(text: str, start: int) -> str:
     """Return the row of a table that begins at `start`, its cells under their headers' names.
 
-    Args:
-        text: The whole text.
-        start: Offset of a row.
-
     Returns:
         ``Size: 3; Price: 5``; a first row, or one of another width, without names.
     """
@@ -153,13 +146,13 @@ def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
     comments = [m.span() for m in _COMMENT.finditer(text)][::-1]
     fence = _open_fence(text)
     kind: Kind | None = "code" if fence else None
-    begun = end = 0
+    begin = end = 0
     for start, stop in _lines(text):
         line = text[start:stop]
         if fence:
             end = stop
             if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-                yield "code", begun, end
+                yield "code", begin, end
                 fence, kind = "", None
             continue
         now = _line_kind(line, kind)
@@ -171,12 +164,12 @@ def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
             end = stop
             continue
         if kind:
-            yield kind, begun, end
-        kind, begun, end = now, start, stop
+            yield kind, begin, end
+        kind, begin, end = now, start, stop
         if opened := _FENCE.match(line) if kind == "code" else None:
             fence = opened.group(1)
     if kind:
-        yield kind, begun, end
+        yield kind, begin, end
 
 
 def _open_fence(text: str) -> str:
@@ -216,7 +209,7 @@ def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield start and end of the sentences of a paragraph."""
     block = text[start:end]
     mark = _ITEM.match(block)
-    begun = mark.end() if mark else 0
+    begin = mark.end() if mark else 0
     closed = _closed(block)
     for end_mark in _END.finditer(block):
         stop = end_mark.end()
@@ -226,9 +219,9 @@ def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             continue
         if end_mark.group()[0] in ".!?" and not _is_end(block, end_mark.start(), stop):
             continue
-        yield from _span(text, start + begun, start + stop)
-        begun = stop
-    yield from _span(text, start + begun, end)
+        yield from _span(text, start + begin, start + stop)
+        begin = stop
+    yield from _span(text, start + begin, end)
 
 
 def _closed(block: str) -> list[tuple[int, int]]:

@@ -81,11 +81,7 @@ class Substitution:
     """One answer exchanged throughout one document.
 
     Attributes:
-        id: The question's.
-        source: The document.
         old: All ways in which the answer was written.
-        new: What stands there now.
-        places: How often it stood there.
     """
 
     id: str
@@ -144,12 +140,9 @@ def choose_substitutions(
     mean most nearly the same: a club that answered "who" is then no person.
 
     Args:
-        questions: Those that may be changed.
         sources: By id the document that holds the answer.
         texts: By document its text.
         pool: Questions whose answers new ones are chosen from.
-        most: How many exchanges.
-        seed: Of the order and the choice.
         embed: Gives names vectors.
     """
     rng = np.random.default_rng(seed)

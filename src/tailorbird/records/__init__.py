@@ -51,10 +51,6 @@ from tailorbird.records.scores import (
     WrittenAnswer as WrittenAnswer,
     WrongExample as WrongExample,
 )
-from tailorbird.records.search import (
-    Search as Search,
-    Trial as Trial,
-)
 from tailorbird.records.tasks import (
     TASKS as TASKS,
     Target as Target,
@@ -74,10 +70,12 @@ from tailorbird.records.tuning import (
     Message as Message,
     Piece as Piece,
     ReloadCheck as ReloadCheck,
+    Search as Search,
     SeedScore as SeedScore,
     Split as Split,
     Status as Status,
     TaskName as TaskName,
+    Trial as Trial,
     TuningSections as TuningSections,
     Verdict as Verdict,
 )

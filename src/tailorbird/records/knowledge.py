@@ -25,8 +25,6 @@ class Document:
     Attributes:
         source: What it is known by, once in a knowledge base: a file's path, or the path with
             ``#`` and the row's id for files of many documents.
-        text: Its words.
-        title: Title, or the file's name.
         marks: Where pages and headings begin, by offset; the first stands at 0.
         metadata: What filters may ask for: ``path``, ``kind``, ``modified`` (ISO 8601) and the
             columns or front matter of the user.
@@ -47,13 +45,9 @@ class Chunk:
 
     Attributes:
         id: 32 hex digits: hash of source, position and text.
-        source: Its document.
         position: Its number in the document, from 0.
         text: ``document.text[start:end]``, to the letter.
-        start: Offset of its first character.
-        end: Offset after its last character.
         title: The document's title; what of it leaves half of the chunk's tokens to the text.
-        page: Page of its first character.
         headings: Trail of headings at its first character; the outermost go first where there is
             no room for all.
         tokens: Length in the embedder's tokens, title and headings included.
@@ -76,12 +70,10 @@ class Hit:
     """A chunk that was found.
 
     Attributes:
-        chunk: The chunk.
         score: What it is ranked by, higher is better.
         dense: Cosine similarity to the question; None where that side did not find it.
         words: BM25; None where that side did not find it.
         reranked: A cross-encoder's score, where one ranked.
-        metadata: The document's.
     """
 
     chunk: Chunk
@@ -98,15 +90,8 @@ class Passage:
 
     Attributes:
         number: What a citation names, from 1; 0 while it has none.
-        source: Its document.
-        title: The document's title.
         text: ``document.text[start:end]``.
-        start: Offset of its first character.
-        end: Offset after its last character.
         score: The best of its hits'.
-        page: Page of its first character.
-        headings: Trail of headings at its first character.
-        chunks: Ids of the chunks in it.
         dense: The best cosine similarity of its hits.
         words: The best BM25 of its hits.
     """
@@ -145,9 +130,7 @@ class Claim:
     """One sentence of an answer, with what was checked of it.
 
     Attributes:
-        text: The sentence, citation marks left out.
         citations: Those that stood the check.
-        supported: Whether any did.
         wrong: Numbers it cited that were not supplied, or whose passage does not say it.
     """
 
@@ -162,18 +145,12 @@ class Answer:
     """An answer from a knowledge base.
 
     Attributes:
-        question: As it was asked.
         searched: What was searched for: the question, rewritten with the conversation.
-        text: The answer with its citation marks ``[1]``.
-        claims: Its sentences, checked.
-        passages: What the generator was given, numbered.
         dropped: Passages that were found and not given, each with the reason.
         refused: Whether it says that it does not know.
         why: Why it refused; empty otherwise.
-        short: The few words that answer a question of fact, where sentences are quoted.
         generator: ``extractive``, a run, a model or an endpoint.
         prompt_tokens: Length of the prompt; 0 without one.
-        seconds: Retrieval and writing together.
     """
 
     question: str
@@ -184,7 +161,6 @@ class Answer:
     dropped: tuple[tuple[Passage, str], ...] = ()
     refused: bool = False
     why: str = ""
-    short: str = ""
     generator: str = "extractive"
     prompt_tokens: int = 0
     seconds: float = 0.0

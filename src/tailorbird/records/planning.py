@@ -13,9 +13,7 @@ class MemoryTerm:
     """One thing that takes memory.
 
     Attributes:
-        name: What it is.
         bytes: How much it takes when most memory is held.
-        how: How the number comes about, in words.
     """
 
     name: str
@@ -28,10 +26,7 @@ class MemoryPlan:
     """What training with one method holds at most.
 
     Attributes:
-        method: The method.
         phase: When most is held.
-        terms: What is held then.
-        phases: The most bytes of each phase.
         trained, total: Parameters that are trained, and all.
         how: ``traced``: our own step on shapes; ``formula``: the architecture is not known.
         flops: Of one optimizer step: matrix products and attention.
@@ -59,9 +54,6 @@ class DeviceFit:
     """Whether a method fits a device, and the smallest change that makes it.
 
     Attributes:
-        method: The method.
-        device: The device's name.
-        capacity_bytes: Its memory.
         bytes: What the method takes as it was asked for.
         fits: Whether that fits with a tenth to spare.
         change: The smallest change that makes it fit, as settings; empty: it fits, or nothing does.
@@ -84,7 +76,6 @@ class TimePlan:
     """How long training with one method takes.
 
     Attributes:
-        method: The method.
         epochs: Passes over the training examples at most; early stopping may end them before.
         epoch_seconds: One pass, its validations included.
         seconds: All passes.
@@ -107,9 +98,6 @@ class ServingPlan:
     """What answering takes after training, for one context and number of people at once.
 
     Attributes:
-        context: Tokens of a conversation.
-        users: Conversations at the same time.
-        bytes: Weights, keys and values.
         fits: Whether that fits the device with a tenth to spare.
         tokens_per_second: Of all together; None where the device's bandwidth is not known.
     """
@@ -126,10 +114,7 @@ class Plan:
     """All that `tailor plan` says.
 
     Attributes:
-        model: The model's name.
-        task: What it is planned for.
         device: Where it would be trained, in words.
-        capacity_bytes: The memory there.
         workload: Batch, length and the rest, as settings.
         memory: By method.
         fits: By method and device.

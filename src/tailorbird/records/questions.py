@@ -52,9 +52,7 @@ class QuestionArmReport:
     """How one way of answering fared.
 
     Attributes:
-        words: What it does.
         scores: By name: ``answer_match`` and what stands beside it.
-        mean_words: Length of its answers.
         failures: Answers that are not right, by where it went wrong.
         change: After the documents changed; None where that was not tested.
         bound: Whether it is given the right passage: never recommended.
@@ -124,14 +122,10 @@ class QuestionSections:
     """What the report of a comparison on questions has of its own.
 
     Attributes:
-        counts: Questions per part.
-        how: How they were parted.
-        passages: Passages before each question.
         hits: Of the retriever, by name: the answer, or the right document, among the first k.
         contamination: What may make an arm look better than it is: shares by name.
         budget: What was chosen to fit this machine, in words.
         reindex_seconds: Of bringing the knowledge base up to date with the change.
-        change_words: What was changed, in words.
     """
 
     source: str

@@ -20,16 +20,10 @@ class Report(Generic[Arm, Sections]):
 
     Attributes:
         kind: What was run; `KINDS` says what its arms and sections are.
-        arms: What was set side by side.
         sections: What only reports of this kind have.
-        verdict: Which arm to use, and why.
-        comparisons: Paired tests between arms.
         headline: The metric that the verdict is decided on, a key of every arm's scores.
-        model: The base model.
         command: What repeats the run.
         created: When it began, ISO 8601.
-        seconds: How long it took.
-        environment: Versions and machine.
         settings: What was set to other than its default.
     """
 

@@ -10,8 +10,6 @@ class Question:
     """One question whose right documents are known.
 
     Attributes:
-        id: What it is known by.
-        text: Its words.
         judged: Grades by document; above 0: relevant.
         answers: Right answers, any of which will do; empty where none are known.
         answerable: Whether the documents hold an answer.
@@ -45,7 +43,6 @@ class Failure:
     """A question whose right documents are not among the first ten.
 
     Attributes:
-        right: The relevant documents.
         ranks: By side, the rank of the first relevant document; None: not among the candidates.
         why: Which side missed it, in words.
         found: What stands first instead, best first.
@@ -105,8 +102,6 @@ class RankingPair:
     """What a retriever learns from: a query and a text that answers it.
 
     Attributes:
-        query: Its words.
-        positive: The text that answers it, as it is trained on.
         source: The document of that text.
         others: Further documents that are right: never negatives of this query.
         negatives: Texts that look right and are not.
@@ -137,7 +132,6 @@ class QueryChange:
 
     Attributes:
         before, after: nDCG@10.
-        right: Its relevant documents.
         found: The first documents after tuning.
     """
 
@@ -155,13 +149,11 @@ class RetrieverSections:
 
     Attributes:
         tuned: ``embedder`` or ``reranker``.
-        published: Whether the knowledge base uses it.
         words: The gate's decision with its figures.
         before, after: What was compared, nDCG@10 with intervals by name: ``dense``, ``hybrid``;
             of a reranker ``none``, ``old``.
         weights: Of the dense side in the fusion, before and after; None where there is no fusion.
         pairs: Training pairs by where they come from.
-        queries: How many are in each part.
         left_out: Generated pairs that said what a kept-out query says.
         share: Of the tuned weights in the mean with the old ones.
         changes: Held-out queries, the largest differences first.

@@ -93,7 +93,6 @@ class Slice:
 
     Attributes:
         name: Which part: ``"class: sport"``, ``"long texts (40 words or more)"``.
-        count: How many examples are in it.
         loss: Their mean loss (of labels the share that is wrong).
         rest: The same of the others.
         p_holm: One-sided p-value of the loss being higher in the slice, Holm-corrected.
@@ -113,9 +112,6 @@ class WrittenAnswer:
     """What an arm wrote for one test prompt.
 
     Attributes:
-        prompt: What was asked, without the chat template's tokens.
-        reference: The answer in the data.
-        output: The answer that was generated.
         score: The headline metric of this answer.
         loss: Mean loss of the reference in nats per token.
         nearest: Training examples like it.
@@ -145,10 +141,8 @@ class CurveScore:
     """The score after training on a part of the data.
 
     Attributes:
-        rows: Training examples.
         score: Mean over the trainings.
         low, high: Its 90 % interval.
-        runs: The score of each training.
     """
 
     rows: int
@@ -188,7 +182,6 @@ class LearningCurve:
     """What more labels would buy.
 
     Attributes:
-        arm: What was trained on parts of the data.
         metric: The score, as it is counted here: higher is better, so losses are negative.
         scores: By size, the last with all training examples.
         gains: What more examples are expected to add, nearest first.

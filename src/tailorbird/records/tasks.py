@@ -15,14 +15,11 @@ class TaskSpec:
     """A task's plain facts; what is computed for it stands in its leaf in `tasks/`.
 
     Attributes:
-        name: Its name in data, settings and reports.
-        title: Its name in a heading.
         words: What it answers with, in words.
         answers: The same of all its answers together.
         problem: What transformers calls it (``problem_type``); of written answers nothing.
         losses: The losses it can be trained by, its default first.
         headline: The metric of the verdict; validations are judged by it too, where a head answers.
-        second: The metric shown beside it.
         baseline: The arm that does not look at the text.
         purpose: What a model of it does, for its card; of a ``{noun}`` or ``{what}``, ``{count}``
             labels with their noun, or by ``{data}``.

@@ -17,7 +17,6 @@ from tailorbird.records.scores import (
     WrittenAnswer,
     WrongExample,
 )
-from tailorbird.records.search import Search
 
 Status = Literal["ok", "failed", "skipped"]
 Level = Literal["info", "warning"]
@@ -45,7 +44,6 @@ class Message:
 
     Attributes:
         role: ``system``, ``user``, ``assistant`` or ``tool``.
-        content: Its words; may be empty when it only calls tools.
         trained: Whether an assistant's turn is trained on; other roles never are.
         extra: What else the chat template may want (``tool_calls``, ``name``, ``tool_call_id``,
             the `THOUGHTS`).
@@ -99,9 +97,6 @@ class Finding:
     Attributes:
         code: Short stable name, for example ``overlap`` or ``near_duplicates``.
         level: ``warning`` when the user should act, ``info`` otherwise.
-        message: One sentence for a person.
-        count: How many rows it concerns.
-        samples: A few of them, as printable strings.
     """
 
     code: str
@@ -116,14 +111,10 @@ class Split:
     """Checked examples, ready to train on: the same object for every arm of a comparison.
 
     Attributes:
-        train: Training examples.
         validation: Examples that settings and early stopping are chosen on.
-        test: Examples that are scored once.
         labels: Every label, sorted; a label's index is its class id. Of regression the names of
             the targets; empty where words are written or read on.
         how: Where the split came from, in words (``"given files"``, ``"stratified, seed 13"``).
-        findings: What the data checks found.
-        task: What is learnt from it.
         form: The format the rows were in, in words (``"instruction, input, output (Alpaca)"``).
         separator: What stood between the labels in a cell; of numbers, their decimal mark.
     """
@@ -199,11 +190,51 @@ class ReloadCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """One training of a search, judged on validation.
+
+    Attributes:
+        state: ``ok``, ``pruned`` (given up: clearly behind) or ``failed``.
+        score: The best validation; None where there was none. Higher or lower is better as
+            `Search.metric` says.
+        seen: ``(validation number, score)`` as training went on.
+        asked: Whether it had the settings as they were asked for.
+    """
+
+    number: int
+    state: Literal["ok", "pruned", "failed"]
+    values: dict[str, Any]
+    score: float | None = None
+    seconds: float = 0.0
+    seen: tuple[tuple[int, float], ...] = ()
+    asked: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for settings: every trial, and what was taken.
+
+    Attributes:
+        best: The number of the trial that was taken.
+        space: The settings that were searched, each with its values in words.
+        importance: Share of the differences in score that each setting explains (fANOVA).
+    """
+
+    sampler: str
+    pruner: str
+    metric: str
+    best: int
+    space: dict[str, str]
+    trials: tuple[Trial, ...]
+    importance: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ArmReport:
     """One way of adapting the model, scored.
 
     Attributes:
-        search: How its settings were found, if they were searched for.
         answers: Of written answers, the same test rows for every arm, to be read side by side.
         worst: Of written answers, those that scored lowest.
         residuals: Of regression, truth and prediction of test examples, at most 500 per target.
@@ -309,12 +340,7 @@ class DataSummary:
 
 @dataclass(frozen=True, slots=True)
 class TuningSections:
-    """What reports of `tailor tune` and `tailor compare` have of their own.
-
-    Attributes:
-        data: What was trained and tested on.
-        learning_curve: What more labels would buy, where that was asked for.
-    """
+    """What reports of `tailor tune` and `tailor compare` have of their own."""
 
     data: DataSummary
     learning_curve: LearningCurve | None = None

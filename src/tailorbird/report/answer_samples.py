@@ -94,7 +94,7 @@ class PromptRow:
 
 def shown_examples(report: Report) -> list[Shown]:
     """Return the first training examples, cut in the middle of what is long."""
-    return [_shown(example) for example in report.data.shown[:EXAMPLES]]
+    return [_example_view(example) for example in report.data.shown[:EXAMPLES]]
 
 
 def side_by_side(report: Report) -> list[PromptRow]:
@@ -109,7 +109,7 @@ def side_by_side(report: Report) -> list[PromptRow]:
     rows = []
     for row, prompt in keys:
         answers = {
-            arm.name: written(report, arm, answer)
+            arm.name: answer_view(report, arm, answer)
             for arm in arms
             for answer in arm.answers
             if (answer.row, answer.prompt) == (row, prompt)
@@ -136,7 +136,7 @@ def leading(report: Report) -> list[str]:
     return names[:2]
 
 
-def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
+def answer_view(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
     """Return one answer, clipped, with what agrees with the reference marked."""
     name = headline_metric(report)
     scaled = is_at_most_one(name) and 0 <= answer.score <= 1
@@ -162,7 +162,7 @@ def written(report: Report, arm: ArmReport, answer: WrittenAnswer) -> ShownText:
 def worst(report: Report, arm: ArmReport) -> list[ShownText]:
     """Return an arm's worst answers; more of the recommended arm's."""
     most = WORST_OF_CHOSEN if arm.name == report.verdict.recommended else WORST_OF_OTHERS
-    return [written(report, arm, answer) for answer in arm.worst[:most]]
+    return [answer_view(report, arm, answer) for answer in arm.worst[:most]]
 
 
 def agreement(output: str, reference: str) -> list[Stretch]:
@@ -201,7 +201,7 @@ def _score(name: str, score: float) -> str:
     return display.metric(name, score)
 
 
-def _shown(example: Sequence[Piece]) -> Shown:
+def _example_view(example: Sequence[Piece]) -> Shown:
     bits: list[Bit] = []
     for trained, pieces in groupby(example, key=lambda piece: piece.trained):
         bits += _bits(_cut("".join(piece.text for piece in pieces)), trained)

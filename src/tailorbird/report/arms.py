@@ -215,7 +215,6 @@ def score_domain(
     """Return the range an axis of scores should span.
 
     Args:
-        scores: What is to be drawn.
         narrow: Whether scores far from the best (a majority vote, say) may fall off the axis,
             so that the differences that matter stay visible.
         metric: Which score it is: says which way is better, and what is far.

@@ -29,10 +29,10 @@ from tailorbird.report.answer_samples import (
     side_by_side,
     worst,
 )
+from tailorbird.report.captions import chosen_overfitting
 from tailorbird.report.confusion import HeatCell, Mistake, confused_pairs, heat_map
 from tailorbird.report.learning_curve import curve_view
 from tailorbird.report.local_paths import without_places
-from tailorbird.report.overfit import chosen_overfitting
 from tailorbird.report.page_template import WRITERS, fill, flatten, page_environment
 from tailorbird.report.plots import (
     accuracy_curve,
@@ -165,10 +165,10 @@ def _mean(seeds: Sequence[SeedScore], part: str, name: str) -> float | None:
 def _unbroken(write: Any) -> Any:
     """Keep a number and its unit on one line."""
 
-    def written(*args: Any) -> str:
+    def unbroken(*args: Any) -> str:
         return str(write(*args)).replace(" ", "\u00a0")
 
-    return written
+    return unbroken
 
 
 def _place(value: float, domain: tuple[float, float]) -> str:

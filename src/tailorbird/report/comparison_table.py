@@ -18,9 +18,8 @@ from tailorbird.report.arms import (
     standing,
     words,
 )
-from tailorbird.report.captions import caution, unlearnt
+from tailorbird.report.captions import caution, chosen_overfitting, unlearnt
 from tailorbird.report.learning_curve import sentences
-from tailorbird.report.overfit import chosen_overfitting
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -65,13 +65,7 @@ class NamePlace:
 def place_names(
     dots: Sequence[tuple[float, float, str]], obstacles: Sequence[Rect], bounds: Rect
 ) -> list[NamePlace]:
-    """Choose a place per name, in a few rounds so that early names may give way to later ones.
-
-    Args:
-        dots: Pixel position and name of each dot.
-        obstacles: What a name should not cover, besides dots and other names.
-        bounds: Where names may stand.
-    """
+    """Choose a place per name, in a few rounds so that early names may give way to later ones."""
     choices = [
         [(at, _cost_on_paper(at, obstacles, bounds)) for at in _candidates(x, y, name)]
         for x, y, name in dots

@@ -14,14 +14,7 @@ _LEFT, _MARGIN, _TOP, _BOTTOM = 56.0, 20.0, 26.0, 246.0
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of plain strings.
-
-    Attributes:
-        title: What it shows.
-        heading: Names of the columns.
-        rows: Cells, the first of each row its name.
-        notes: What stands below it.
-    """
+    """A table of plain strings."""
 
     title: str
     heading: tuple[str, ...]
@@ -35,9 +28,6 @@ class CurveView:
 
     Attributes:
         plots: The picture for a desk and for a phone; empty: there is no curve.
-        caption: What it shows.
-        sentences: What more labels bring, or why there is no curve.
-        grid: The scores behind it.
     """
 
     plots: tuple[str, ...]
@@ -98,7 +88,6 @@ def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
     """Draw the score by training examples, and how it is expected to go on.
 
     Args:
-        curve: The learning curve.
         wide: Whether for a desk or for a phone, where text must not shrink.
     """
     width = _WIDE if wide else _NARROW
@@ -111,7 +100,10 @@ def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
     most = round(FURTHEST * last.rows)
     x = svg.Scale(curve.scores[0].rows, most, _LEFT + 8, width - _MARGIN - 8, log=True)
     y = svg.Scale(min(values) - margin, max(values) + margin, _BOTTOM, _TOP)
-    parts = _axes(curve, x, y, width - _MARGIN)
+    names = display.metric_label(curve.metric), "training examples →"
+    sizes = {float(size): f"{size:,}" for size in (*(s.rows for s in curve.scores), most)}
+    share = is_share(curve.metric)
+    parts = [svg.axes(x, y, (_LEFT, width - _MARGIN), names, sizes, share=share, about=5)]
     line = [(x(s.rows), y(way * s.score)) for s in curve.scores]
     onward = [(x(rows), y(way * middle)) for rows, _, middle, _, _ in ahead]
     parts += [svg.path(line, "series held"), svg.path([line[-1], *onward], "series thin")]
@@ -127,15 +119,3 @@ def curve_plot(curve: LearningCurve, *, wide: bool = True) -> str:
         parts.append(svg.circle(x(rows), y(way * middle), 4, "dot pick", words))
     title = "Score by training examples, continued"
     return svg.frame(width, _HEIGHT, title, parts, "wide" if wide else "narrow")
-
-
-def _axes(curve: LearningCurve, x: svg.Scale, y: svg.Scale, right: float) -> list[str]:
-    levels = svg.ticks(y.low, y.high, 5)
-    marks = [*(score.rows for score in curve.scores), round(x.high)]
-    return [
-        svg.grid(y, levels, _LEFT, right, svg.evenly(levels, share=is_share(curve.metric))),
-        svg.line(_LEFT, _BOTTOM, right, _BOTTOM, "axis"),
-        svg.text(0, 12, display.metric_label(curve.metric), css="name"),
-        svg.text(right, _BOTTOM + 38, "training examples →", anchor="end", css="name"),
-        *(svg.text(x(n), _BOTTOM + 18, f"{n:,}", anchor="middle", css="tick") for n in marks),
-    ]

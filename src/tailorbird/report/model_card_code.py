@@ -50,7 +50,7 @@ def how_to_use(report: Report, arm: ArmReport) -> str:
         "## How to use it\n",
         *([_WHERE, ""] if inside else []),
         "```bash",
-        f"tailor predict {run} {_asked(report)}",
+        f"tailor predict {run} {_example_input(report)}",
         "```",
         "",
     ]
@@ -113,7 +113,7 @@ def _classifier(report: Report, arm: ArmReport, folder: str) -> str:
     return f"{_peft_model(report, arm, folder, kind, more)}\n{_logits(report, folder)}"
 
 
-def _asked(report: Report) -> str:
+def _example_input(report: Report) -> str:
     return '"a text" --pair "another"' if noun(report) == "pair" else f'"a {noun(report)}"'
 
 

@@ -28,7 +28,7 @@ def page_environment() -> "Environment":
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=shown,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -46,7 +46,6 @@ def fill(
     """Return a page of its own: a template filled, with its styles and scripts inside it.
 
     Args:
-        template: Its name.
         environment: What fills it, where it has filters of its own.
         *styles: Style sheets beside the one of every page.
         report: What it shows: the template is told when and how it was made, too.
@@ -65,7 +64,7 @@ def fill(
     return environment.get_template(template).render(values, css=css, js=js)
 
 
-def shown(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Return a text with the characters seen that would turn its direction or hide in it."""
     return terminal.escape(value) if type(value) is str else value
 

@@ -42,13 +42,7 @@ def loss_curve(curve: Sequence[CurvePoint]) -> str:
 def accuracy_curve(
     curve: Sequence[CurvePoint], name: str = "Validation accuracy", *, share: bool = True
 ) -> str:
-    """Draw validation accuracy, or another figure, over the steps; empty without two validations.
-
-    Args:
-        curve: The validations.
-        name: What the figure is called.
-        share: Whether it is written in percent.
-    """
+    """Draw a figure of validation over the steps; empty without two validations."""
     validation = _finite([(p.step, p.validation_accuracy) for p in curve])
     if len(validation) < 2:
         return ""
@@ -198,14 +192,12 @@ def _residual_plot(name: str, residuals: Sequence[Residual]) -> str:
     reach = max(map(abs, errors)) or 1.0
     x = svg.Scale(min(truths), max(truths), _RESIDUAL_LEFT + 6, RIGHT - 6)
     y = svg.Scale(-reach, reach, BOTTOM, TOP)
-    levels, marks = svg.ticks(-reach, reach, 4), svg.ticks(x.low, x.high, 5)
-    write = svg.evenly(marks, share=False)
+    values = svg.ticks(x.low, x.high, 5)
+    marks = dict(zip(values, map(svg.evenly(values, share=False), values), strict=True))
+    names = f"Predicted minus true {name}", f"true {name} →"
     parts = [
-        svg.grid(y, levels, _RESIDUAL_LEFT, RIGHT, svg.evenly(levels, share=False)),
+        svg.axes(x, y, (_RESIDUAL_LEFT, RIGHT), names, marks, share=False),
         svg.line(_RESIDUAL_LEFT, y(0), RIGHT, y(0), "ideal"),
-        *(svg.text(x(m), BOTTOM + 18, write(m), anchor="middle", css="tick") for m in marks),
         *(svg.circle(x(t), y(e), 2, "dot") for t, e in zip(truths, errors, strict=True)),
-        svg.text(0, 12, f"Predicted minus true {name}", css="name"),
-        svg.text(RIGHT, BOTTOM + 38, f"true {name} →", anchor="end", css="name"),
     ]
     return svg.frame(WIDTH, HEIGHT, f"Errors of {name} by its true value", parts)

@@ -18,8 +18,6 @@ _WORDS = {
     "mrr": "MRR",
     "map": "MAP",
     "token_f1": "Token F1",
-    "short_exact_match": "Short answer, exact match",
-    "short_token_f1": "Short answer, token F1",
     "holds_answer": "Known answer in the text",
     "refused": "Refused",
 }
@@ -110,8 +108,8 @@ def failure_lines(report: JudgeReport) -> list[str]:
     if not report.sections.failures:
         return []
     lines = [
-        f"  {lost.question}  Right: {', '.join(lost.right[:2])}; {lost.why}."
-        for lost in report.sections.failures[:_FAILURES_TOLD]
+        f"  {failure.question}  Right: {', '.join(failure.right[:2])}; {failure.why}."
+        for failure in report.sections.failures[:_FAILURES_TOLD]
     ]
     count = len(report.sections.failures)
     more = f", {_FAILURES_TOLD} of them" if count > _FAILURES_TOLD else ""

@@ -53,12 +53,7 @@ class Dot:
 
 
 def cost_scatter(report: Report, *, wide: bool = True) -> str:
-    """Draw every scored arm's headline score against the seconds it costs.
-
-    Args:
-        report: The report; failed arms are left out.
-        wide: Whether for a desk (880 px) or for a phone (360 px), where text must not shrink.
-    """
+    """Draw every scored arm's headline score against the seconds it costs."""
     name = headline_metric(report)
     arms = [
         arm

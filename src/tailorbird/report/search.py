@@ -19,13 +19,13 @@ _AXIS = 118.0
 def history(search: Search) -> str:
     """Draw every trial's score in order, and the best so far; empty with fewer than two."""
     scored = [(t, t.score) for t in search.trials if _is_number(t.score)]
-    done = [(t, score) for t, score in scored if t.state == "ok"]
-    if len(done) < 2:
+    complete_trials = [(t, score) for t, score in scored if t.state == "ok"]
+    if len(complete_trials) < 2:
         return ""
     x = svg.Scale(1, max(2, len(search.trials)), LEFT + 8, RIGHT - 8)
     y = _score_scale(search, [score for _, score in scored if score is not None])
     better, best, line = sign(search.metric), -math.inf, []
-    for trial, score in done:
+    for trial, score in complete_trials:
         best = max(best, better * (score or 0.0))
         line.append((x(trial.number + 1), y(better * best)))
     names = f"{metric_words(search.metric)} on validation", "trial →"
@@ -64,11 +64,11 @@ def parallel(search: Search) -> str:
     """Draw one line a trial through its values and its score; empty with fewer than two."""
     names = list(search.space)
     complete = [t for t in search.trials if t.state == "ok" and set(t.values) == set(names)]
-    done = [t for t in complete if _is_number(t.score)]
-    if len(done) < 2:
+    complete_trials = [t for t in complete if _is_number(t.score)]
+    if len(complete_trials) < 2:
         return ""
-    axes = {name: _places([t.values[name] for t in done]) for name in names}
-    y = _score_scale(search, [t.score or 0.0 for t in done])
+    axes = {name: _places([t.values[name] for t in complete_trials]) for name in names}
+    y = _score_scale(search, [t.score or 0.0 for t in complete_trials])
     right = 40 + _AXIS * len(names)
     parts, marks = [], []
     for column, name in enumerate(names):
@@ -77,7 +77,7 @@ def parallel(search: Search) -> str:
         parts.append(svg.text(x - 34, 12, _short(name), css="name"))
         marks += [
             svg.text(x + 6, at + 4, words, css="tick over")
-            for words, at in _marked(axes[name], [t.values[name] for t in done])
+            for words, at in _marked(axes[name], [t.values[name] for t in complete_trials])
         ]
     parts += [svg.line(right, TOP + 8, right, BOTTOM, "axis")]
     parts += [svg.text(right - 34, 12, metric_words(search.metric), css="name")]
@@ -85,7 +85,7 @@ def parallel(search: Search) -> str:
     write = _writer(search, levels)
     parts += [svg.text(right + 6, y(v) + 4, write(v), css="tick") for v in levels]
     # The best one last, over the others.
-    for trial in sorted(done, key=lambda t: t.number == search.best):
+    for trial in sorted(complete_trials, key=lambda t: t.number == search.best):
         points = [(40 + _AXIS * i, axes[n][_key(trial.values[n])]) for i, n in enumerate(names)]
         points.append((right, y(trial.score or 0.0)))
         css = "series held" if trial.number == search.best else "series thin"
@@ -93,7 +93,7 @@ def parallel(search: Search) -> str:
     return svg.frame(right + 60, HEIGHT - 24, "Settings and score of each trial", parts + marks)
 
 
-def told(search: Search) -> str:
+def summary(search: Search) -> str:
     """Say what the search found, against the settings as asked."""
     count = {state: sum(t.state == state for t in search.trials) for state in ("pruned", "failed")}
     words = f"{display.plural(len(search.trials), 'trial')} ({search.sampler})"

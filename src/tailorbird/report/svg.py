@@ -20,12 +20,7 @@ def escape(words: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to pixels, linearly or by logarithm; an axis may run from high to low.
-
-    Attributes:
-        low: The value at pixel ``start``.
-        high: The value at pixel ``end``.
-    """
+    """Maps values to pixels, linearly or by logarithm; an axis may run from high to low."""
 
     low: float
     high: float
@@ -120,13 +115,10 @@ def axes(
     """Return the axes of a plot with their numbers and names.
 
     Args:
-        x: The scale across.
         y: The scale upwards; the lower axis lies where it starts.
         span: From where to where the lower axis and the rules go, in pixels.
         names: What is drawn upwards, and across.
-        marks: The words at values of `x`.
         share: Whether the values of `y` are written in percent.
-        about: How many rules.
     """
     (left, right), levels = span, ticks(min(y.low, y.high), max(y.low, y.high), about)
     return (

@@ -132,11 +132,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's faults while writing `path` into words.
-
-    Raises:
-        UserError: The disk is full, the place is read-only, or the like.
-    """
+    """Turn the system's faults while writing `path` into words."""
     try:
         yield
     except UserError:
@@ -167,11 +163,7 @@ def _os_error(error: BaseException) -> OSError | None:
 
 
 def check_space(path: Path, needed_bytes: int) -> None:
-    """Refuse work whose results would not fit the disk.
-
-    Raises:
-        UserError: Less than `needed_bytes` is free.
-    """
+    """Refuse work whose results would not fit the disk."""
     place = path
     while not place.exists():
         place = place.parent

@@ -1,9 +1,12 @@
 """The files of a run, checked as they are read: somebody else may have made or changed them."""
 
+import csv
+import io
 import json
 import os
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
@@ -35,11 +38,7 @@ def damaged(path: Path, why: object) -> UserError:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is read into words.
-
-    Raises:
-        UserError: It is not as it was written.
-    """
+    """Turn what goes wrong while `path` is read into words."""
     try:
         yield
     except UserError:
@@ -96,11 +95,7 @@ def read_as(path: Path, kind: type[Kind]) -> Kind:
 
 
 def checked(path: Path, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value`, which stands in `path`, as `kind`.
-
-    Raises:
-        UserError: It is something else.
-    """
+    """Return `value`, which stands in `path`, as `kind`."""
     with reading(path):
         value = _adapter(cast(Any, kind)).validate_python(value)
     return cast(Kind, value)
@@ -114,11 +109,7 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
 
 
 def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
-    """Read a JSONL file; a last line cut off by a kill is left out.
-
-    Raises:
-        UserError: It is damaged, or a line holds something else.
-    """
+    """Read a JSONL file; a last line cut off by a kill is left out."""
     if not path.exists():
         return []
     with reading(path):
@@ -141,11 +132,7 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
-    """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused.
-
-    Raises:
-        UserError: It is missing or damaged, or would not fit the memory.
-    """
+    """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused."""
     import numpy as np
     import psutil
 
@@ -165,11 +152,7 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
 
 def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None:
-    """Refuse an array of `path` that holds other than finite numbers in this shape.
-
-    Raises:
-        UserError: That is so.
-    """
+    """Refuse an array of `path` that holds other than finite numbers in this shape."""
     import numpy as np
 
     if array.shape != shape or array.dtype.kind != "f":
@@ -180,14 +163,57 @@ def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None
 
 
 def inner(path: Path, folder: Path, name: str) -> Path:
-    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`.
-
-    Raises:
-        UserError: It leads out of it, or is not there.
-    """
+    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`."""
     parts = PurePath(name).parts
     if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
         raise damaged(path, f"it names {name!r}, which leads out of the run")
     if not os.path.isdir(folder / name):  # which, unlike Path's, takes a name of any length
         raise damaged(path, f"it names {name!r}, which is not there")
     return folder / name
+
+
+# What spreadsheets run, also behind the line ends and tabs that they leave out, and full-width.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_HARMLESS = re.compile(r"[-+]?(\d[\d.,]*|[.,]\d+)(e[-+]?\d{1,3})?\s?%?|[-+]+", re.IGNORECASE)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
+    """Return a table as CSV, with an apostrophe before what a spreadsheet would run.
+
+    Args:
+        raw: For programs: every cell as it is.
+
+    Example:
+        >>> print(csv_text(["n", "text"], [[-3.5, "=1+1"], ["-3.5", "plain"]]), end="")
+        n,text
+        -3.5,'=1+1
+        -3.5,plain
+    """
+    return csv_lines((columns, *rows), raw=raw)
+
+
+def csv_lines(rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
+    """Return rows of a table as `csv_text` writes them, without its head."""
+    buffer = io.StringIO()
+    # With this line end a carriage return in a cell is quoted too; else it would end the row.
+    writer = csv.writer(_LineEnds(buffer), lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row if raw else [_inert(cell) for cell in row])
+    return buffer.getvalue()
+
+
+class _LineEnds:
+    """Takes the csv module's rows, and ends them as the system's other tools do."""
+
+    def __init__(self, buffer: io.StringIO) -> None:
+        self.buffer = buffer
+
+    def write(self, row: str) -> int:
+        return self.buffer.write(row.removesuffix("\r\n") + "\n")
+
+
+def _inert(cell: Any) -> Any:
+    """Return a cell that a spreadsheet takes for words or a number."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell) or _HARMLESS.fullmatch(cell):
+        return cell
+    return f"'{cell}"

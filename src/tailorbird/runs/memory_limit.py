@@ -15,7 +15,6 @@ class MemoryLimit:
     """The least of all limits.
 
     Attributes:
-        bytes: The limit.
         words: What sets it.
         shared: Whether other processes count against it too.
     """

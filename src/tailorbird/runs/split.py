@@ -46,11 +46,7 @@ class SplitFile:
 
 
 def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
-    """Read back what `save_split` wrote.
-
-    Raises:
-        UserError: Something is missing or damaged.
-    """
+    """Read back what `save_split` wrote."""
     rest = folder.read_as(SPLIT, SplitFile)
     parts = {
         part: tuple(read_rows(folder.file(f"{DATA}/{part}.jsonl"), Example)) for part in _PARTS

@@ -130,8 +130,9 @@ def open_run(
     Raises:
         UserError: There is no finished run, or it is damaged.
     """
-    from tailorbird.arms.load import arm_folder, load
-    from tailorbird.arms.predictor import HeadPredictor
+    from tailorbird.arms.head_predictor import HeadPredictor
+    from tailorbird.arms.load import load
+    from tailorbird.runs.read_run import arm_folder
 
     place = arm_folder(folder)
     loaded = load(folder, trust=trust)
@@ -162,9 +163,9 @@ def _examples_beside(
     folder: RunFolder, weights: SharedWeights, *, trust: bool
 ) -> Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None:
     """Return what retrieves the training examples in the same comparison; None: no arm does."""
-    from tailorbird.arms import RETRIEVAL
+    from tailorbird.arms.head_predictor import HeadPredictor
     from tailorbird.arms.load import open_arm
-    from tailorbird.arms.predictor import HeadPredictor
+    from tailorbird.arms.table import RETRIEVAL
 
     other = RunFolder(folder.path.parent / RETRIEVAL)
     if folder.path.parent.name != ARMS or not other.file(MODEL).is_dir():
@@ -270,7 +271,7 @@ def _counter(tokenizer: Any) -> Callable[[Any], int]:
 
 
 def _base_name(folder: RunFolder) -> str:
-    from tailorbird.arms.load import run_config
+    from tailorbird.runs.read_run import run_config
 
     try:
         return str(run_config(folder, trust=False).model.name)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.arms.load import read_report
 from tailorbird.errors import UserError
 from tailorbird.runs.files import read_rows
 from tailorbird.runs.folder import PREDICTIONS, REPORT, RunFolder
+from tailorbird.runs.read_run import read_report
 
 MOST_ROWS = 50
 

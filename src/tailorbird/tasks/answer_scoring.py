@@ -18,8 +18,9 @@ from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import read_arrays
 from tailorbird.runs.folder import ARM, PREDICTIONS, TASK, VALUES, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.generated_answers import AnswerScores, samples, worst
-from tailorbird.tasks.generative_model import Answering, Reference, reference_text
+from tailorbird.tasks.base_model import Answering
+from tailorbird.tasks.forgetting import Reference, loss_on, reference_text
+from tailorbird.tasks.generated_answers import AnswerScores, answer_test, samples, worst
 from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest, scoring_json
 
@@ -51,21 +52,11 @@ def score_and_save(
     reference: Reference | None = None,
     validated: SequenceLosses | None = None,
 ) -> ArmReport:
-    """Run the whole test, and write the report and the answers into the arm's folder.
-
-    Args:
-        report: Name, cost, settings and curve of the arm.
-        job: The arm.
-        answering: The finished model.
-        test: What it is asked.
-        validation: The validation sequences.
-        reference: The loss on the reference text before training, where there was any.
-        validated: The losses of the validation sequences, where they are known already.
-    """
+    """Run the whole test, and write the report and the answers into the arm's folder."""
     losses = answering.losses(test.sequences, f"{job.name}: losses")
     scored = test.scoring is not None
     marked = Marked(
-        answers=answering.answers(test, f"{job.name}: test", losses) if scored else None,
+        answers=answer_test(answering, test, f"{job.name}: test", losses) if scored else None,
         test=losses,
         validation=validated or answering.losses(validation),
         check=answering.check(
@@ -74,7 +65,7 @@ def score_and_save(
     )
     forgetting = None
     if reference is not None:
-        after = answering.reference_loss(reference_text(answering.config), reference.window)
+        after = loss_on(answering, reference_text(answering.config), reference.window)
         forgetting = replace(reference.before, after=after.before)
     most = max(peak_memory(answering.device), report.cost.peak_memory_bytes or 0)
     cost = replace(report.cost, peak_memory_bytes=most)
@@ -170,11 +161,7 @@ def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
 
 
 def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read what `save_values` wrote.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
+    """Read what `save_values` wrote."""
     return read_arrays(folder.file(VALUES))
 
 

@@ -14,6 +14,8 @@ from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import ARM, TASK, RunFolder
 
 JOB, OUTCOME = "job.json", "outcome.json"
+CHECKED = 256
+"""How many test examples a fresh process predicts again after saving."""
 _TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -22,7 +24,6 @@ class ArmJob:
     """An arm's job.
 
     Attributes:
-        name: What it is called in the report.
         resume: Go on from a checkpoint where there is one.
         deadline: `time.monotonic` at which it must be over, or None.
         observe: Told each validation's number and how good it was; may raise `Hopeless`.
@@ -47,9 +48,6 @@ def write_job(
     """Leave the job of an arm in its folder, for the process that will do it.
 
     Args:
-        folder: The arm's.
-        name: The arm.
-        config: Its settings.
         deadline: `time.monotonic` at which it must be over, or None.
         rows: Which training examples of the run it has; empty: all.
     """
@@ -60,11 +58,7 @@ def write_job(
 
 
 def read_arm(folder: RunFolder) -> ArmReport:
-    """Return the report that an arm left in its folder.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
+    """Return the report that an arm left in its folder."""
     return folder.read_as(ARM, ArmReport)
 
 
@@ -82,7 +76,6 @@ class WritingFile:
 
     Attributes:
         metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None of older runs.
-        max_new_tokens: The longest answer.
     """
 
     task: TaskName
@@ -100,11 +93,7 @@ def is_written(folder: RunFolder) -> bool:
 
 
 def read_task(folder: RunFolder) -> WritingFile:
-    """Read the `task.json` of an arm.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
+    """Read the `task.json` of an arm."""
     task_file = folder.read_as(TASK, WritingFile)
     strange = sorted(set(task_file.metrics or ()) - set(METRICS))
     if strange:

@@ -47,26 +47,17 @@ class Task(ABC):
         return self.spec.name
 
     def check(self, config: "Config", labels: tuple[str, ...]) -> None:
-        """Refuse settings that do not fit the task.
-
-        Raises:
-            UserError: They do not; it says why.
-        """
+        """Refuse settings that do not fit the task."""
         check_loss(config, self.name, labels)
 
     def check_space(self, space: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to do
-        """Refuse a search over settings under which validations do not compare.
-
-        Raises:
-            UserError: `space` has such a setting.
-        """
+        """Refuse a search over settings under which validations do not compare."""
 
     @abstractmethod
     def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
         """Return a base model with the job's method attached and the split encoded for it.
 
         Args:
-            job: The arm.
             scored: Whether the arm is tested after training; a search's trials are not.
 
         Raises:

@@ -15,26 +15,26 @@ from tailorbird.errors import UserError, did_you_mean
 from tailorbird.models.load import load_tokenizer
 from tailorbird.records import ArmReport, Cost, Example, Split
 from tailorbird.runs.folder import PREDICTIONS, RunFolder
-from tailorbird.tasks import writing_task
 from tailorbird.tasks.answer_scoring import Marked, prediction_rows, test_scores, values_of
 from tailorbird.tasks.arm_job import WritingFile
 from tailorbird.tasks.base import Task
-from tailorbird.tasks.generated_answers import AnswerScores, samples, score_outputs, worst
+from tailorbird.tasks.generated_answers import (
+    AnswerScores,
+    answer_test,
+    samples,
+    score_outputs,
+    worst,
+)
 from tailorbird.tasks.generative_base import WritingTask
 from tailorbird.tasks.head_base import HeadTask
 from tailorbird.tasks.scoring import save_predictions, score_arm
+from tailorbird.tasks.table import writing_task
 from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A run's scores on other data than its own test.
-
-    Attributes:
-        split: The rows, as a test set.
-        headline: The metric of the verdict.
-        save: Writes `predictions.jsonl` into a folder.
-    """
+    """A run's scores on other data than its own test."""
 
     split: Split
     arm: ArmReport
@@ -45,18 +45,7 @@ class Evaluated:
 def evaluate_rows(
     task: Task, predictor: Any, arm: ArmReport, rows: Loaded, metric: str | None
 ) -> Evaluated:
-    """Let a loaded run answer labelled rows, and score it.
-
-    Args:
-        task: What it answers.
-        predictor: The run.
-        arm: Its name and place.
-        rows: The rows, with what is right.
-        metric: As `evaluate.metric`; None or auto takes the run's own.
-
-    Raises:
-        UserError: The rows do not fit the run's task.
-    """
+    """Let a loaded run answer labelled rows, and score it."""
     if isinstance(task, HeadTask):
         return _evaluate_head(task, predictor, arm, rows)
     return _evaluate_writing(writing_task(task.name), predictor, arm, rows, metric)
@@ -120,8 +109,7 @@ def _encoded(task: WritingTask, writer: Any, rows: Sequence[Example]) -> Tokens:
 def _answers(writer: Any, test: WritingTest, rows: Sequence[Example]) -> AnswerScores:
     """Return the run's answers: of arms that show examples, by the whole arm."""
     if not writer.shows_examples:
-        answers: AnswerScores = writer.answering.answers(test, "answers")
-        return answers
+        return answer_test(writer.answering, test, "answers")
     assert test.scoring is not None
     by_row = {example.row: example for example in rows}
     outputs = writer.predict([by_row[row] for row in test.questions.rows], "answers")
@@ -146,11 +134,7 @@ def _evaluate_head(task: HeadTask, predictor: Any, arm: ArmReport, loaded: Loade
 
 
 def _as_test(loaded: Loaded, predictor: Any) -> Split:
-    """Return the examples as a test set of the run's labels.
-
-    Raises:
-        UserError: A label the run does not know.
-    """
+    """Return the examples as a test set of the run's labels."""
     own, task = set(predictor.labels), predictor.target.task
     in_rows = {label for e in loaded.examples for label in classes_of(e, task)}
     strange = sorted(in_rows - own)

@@ -10,11 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import Config
-from tailorbird.errors import UserError
 from tailorbird.methods.base import Method
 from tailorbird.methods.table import get_method
 from tailorbird.models.device import Device, choose
-from tailorbird.models.load import Base, length_limit
+from tailorbird.models.load import Base
 from tailorbird.records import ArmReport, Split
 from tailorbird.runs.atomic import check_space
 from tailorbird.runs.folder import CHECKPOINTS, MODEL, RunFolder
@@ -28,27 +27,11 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
     from tailorbird.train.step import Workload
 
-DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
-
-# Names that transformers gives to what stands between its backbones and the labels or words.
-HEADS = (
-    *("classifier", "score", "pre_classifier", "classification_head", "pooler.dense"),
-    *("lm_head", "embed_out", "output_projection", "predictions.decoder"),
-)
-
 
 class TaskFit(ABC):
     """What is trained, and how it is scored afterwards.
 
     Attributes:
-        job: The arm.
-        method: How the model is made trainable.
-        device: Where it is trained, and in which number format.
-        base: The base model and its tokenizer.
-        model: The base model with the method attached.
-        limit: Tokens of a text at most.
-        settings: How it is trained, defaults filled in.
-        notes: What a person should know of the model and the data.
         kept_by: What the loop keeps the best validation by, as arguments of its `TrainJob`.
     """
 
@@ -81,11 +64,7 @@ class TaskFit(ABC):
         """Return the report with scores, and leave them with their outputs in the arm's folder."""
 
     def train(self) -> "Trained":
-        """Train `model` in place, with as many processes as `train.processes` says.
-
-        Raises:
-            UserError: Its checkpoints would not fit the disk.
-        """
+        """Train `model` in place, with as many processes as `train.processes` says."""
         from tailorbird.train.launch import crew
         from tailorbird.train.loop import train
 
@@ -119,11 +98,7 @@ class TaskFit(ABC):
         )
 
     def save(self, place: RunFolder | None = None) -> int:
-        """Write the model and its tokenizer into the arm's folder, and return the size in bytes.
-
-        Args:
-            place: Another folder, where it is to be that one.
-        """
+        """Write the model and its tokenizer into the arm's folder, and return the size in bytes."""
         place = place or self.job.folder
         with place.new_folder(MODEL) as folder:
             self.method.save(self.model, folder)
@@ -145,7 +120,7 @@ class TaskFit(ABC):
 
 def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, folder: Path) -> None:
     """Train with the leading rank, which validates, writes and scores."""
-    from tailorbird.tasks import get_task
+    from tailorbird.tasks.table import get_task
     from tailorbird.train.loop import train
 
     with ranks.beginning():
@@ -155,53 +130,8 @@ def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, fol
     train(fit.model, fit._loop_job(work, ranks))
 
 
-def reading_limit(base: Base) -> int:
-    """Return how many tokens the base model reads at most."""
-    return length_limit(base.tokenizer, base.model.config)
-
-
-def max_length(config: Config, base: Base, method: Method) -> int:
-    """Return how many tokens of a text are read; virtual tokens take their share of the limit.
-
-    Raises:
-        UserError: `data.max_length` is more than the model takes, or leaves no room for text.
-    """
-    virtual = int(method.options(config.method).get("virtual_tokens") or 0)
-    usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
-    return text_room(config, reading_limit(base), virtual, usual)
-
-
-def text_room(config: Config, limit: int, virtual: int, usual: int = DEFAULT_LENGTH) -> int:
-    """Return how many tokens of a text are read; see `max_length`.
-
-    Args:
-        config: Whose `data.max_length` counts, where it is set.
-        limit: What the model reads at most.
-        virtual: Virtual tokens before the text.
-        usual: How many are read where nothing is set.
-    """
-    longest = config.data.max_length
-    if longest is not None and longest > limit:
-        raise UserError(
-            f"data.max_length is {longest}, but {config.model.name} reads at most {limit} tokens",
-            f"set it to {limit} or less",
-        )
-    # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
-    room = min((longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8)
-    if room < 4:
-        raise UserError(
-            f"{virtual} virtual tokens leave {max(room, 0)} of {longest or limit} for the text",
-            "use fewer method.virtual_tokens or a longer data.max_length",
-        )
-    return room
-
-
 def check_room(model: "nn.Module", job: ArmJob) -> None:
-    """Refuse to train what would not fit the disk.
-
-    Raises:
-        UserError: There is too little space.
-    """
+    """Refuse to train what would not fit the disk."""
     from tailorbird.methods.base import trained_parameters
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
@@ -213,15 +143,3 @@ def check_room(model: "nn.Module", job: ArmJob) -> None:
 def drop_checkpoints(job: ArmJob) -> None:
     """Remove the checkpoints of an arm whose report is written: nothing is left to resume."""
     shutil.rmtree(job.folder.file(CHECKPOINTS), ignore_errors=True)
-
-
-def count_parameters(model: "nn.Module") -> tuple[int, int]:
-    """Return how many parameters are trained, and how many there are."""
-    trained = total = 0
-    for parameter in model.parameters():
-        # bitsandbytes packs two 4-bit weights into a byte.
-        state: Any = getattr(parameter, "quant_state", None)
-        count = state.shape.numel() if state is not None else parameter.numel()
-        total += count
-        trained += count if parameter.requires_grad else 0
-    return trained, total

@@ -13,9 +13,10 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import Device, peak_memory
 from tailorbird.models.load import Base
 from tailorbird.records import TASKS, ArmReport, Example, Split, Target
-from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.fit import HEADS, TaskFit, max_length
-from tailorbird.tasks.scoring import CHECKED, save_scored
+from tailorbird.tasks.arm_job import CHECKED, ArmJob
+from tailorbird.tasks.base_model import HEADS, max_length
+from tailorbird.tasks.fit import TaskFit
+from tailorbird.tasks.scoring import save_scored
 
 if TYPE_CHECKING:
     from torch import nn

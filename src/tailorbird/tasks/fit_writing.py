@@ -4,25 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from tailorbird import log
-from tailorbird.config import Config
-from tailorbird.data.template import end_of_turn, install_template
 from tailorbird.data.tokens import Tokens
-from tailorbird.methods.base import Method
-from tailorbird.models.device import Device
-from tailorbird.models.load import Base, load_writer
 from tailorbird.records import ArmReport, Piece
 from tailorbird.runs.folder import SHOWN
 from tailorbird.tasks.answer_scoring import score_and_save
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.fit import HEADS, TaskFit, max_length, reading_limit
+from tailorbird.tasks.base_model import Answering, make_base, max_length, reading_limit
+from tailorbird.tasks.fit import TaskFit
+from tailorbird.tasks.forgetting import Reference
 from tailorbird.tasks.generative_base import WritingTask
-from tailorbird.tasks.generative_model import Answering, Reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,38 +89,6 @@ class WritingFit(TaskFit):
             report, self.job, answering, self.test, self.parts.validation, self.reference,
             self.validated.get(best),
         )  # fmt: skip
-
-
-def make_base(config: Config, device: Device, method: Method | None) -> Base:
-    """Return the base model for writing, seeded, its tokenizer with the chat template it will keep.
-
-    Raises:
-        UserError: The model cannot be had, does not write, or its template has no end of a turn.
-    """
-    from tailorbird.train.randomness import seed_all
-
-    seed_all(config.train.seed)
-    base = load_writer(config.model, device, writer_options(config, device, method))
-    note = install_template(base.tokenizer, config.data.template)
-    end = end_of_turn(base.tokenizer)
-    # Whoever loads the saved model stops where it learnt to stop.
-    generation: Any = base.model.generation_config
-    end_ids = generation.eos_token_id
-    ends = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
-    generation.eos_token_id = ends if end in ends else [end, *ends]
-    generation.pad_token_id = base.tokenizer.pad_token_id
-    base.notes.append(note)
-    return base
-
-
-def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
-    """Return arguments for ``from_pretrained``: what is not trained takes the device's format.
-
-    Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
-    """
-    options = method.load_options(config.method, HEADS, device) if method else {}
-    trains_all = method is not None and method.spec.trains_all
-    return options if trains_all else {"dtype": device.dtype} | options
 
 
 def _show(train: Tokens, job: ArmJob) -> None:

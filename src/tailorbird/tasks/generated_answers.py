@@ -13,8 +13,9 @@ from tailorbird.models.device import Device
 from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.packed import SequenceLosses, sequence_losses
 from tailorbird.records import WrittenAnswer
+from tailorbird.tasks.base_model import Answering
 from tailorbird.tasks.label_likelihood import choose_labels
-from tailorbird.tasks.test_set import PromptSet, Scoring
+from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest
 
 SAMPLES, WORST = 24, 50
 
@@ -26,7 +27,6 @@ class AnswerScores:
     Attributes:
         outputs: What was written; of a choice among labels, the label that was chosen.
         values: Per score ``[n]``.
-        headline: Which of `values` decides.
         loss_sums: ``[n]`` nats of the reference summed over its tokens; None without a model.
         token_counts: ``[n]`` its tokens; None without a model.
         seconds: What the writing took, and the choosing.
@@ -58,6 +58,22 @@ class AnswerScores:
         return 1000 * self.seconds / max(1, len(self.outputs))
 
 
+def answer_test(
+    answering: Answering, test: WritingTest, title: str = "", losses: SequenceLosses | None = None
+) -> AnswerScores:
+    """Answer every question of the test."""
+    assert test.scoring is not None
+    own = None
+    if losses is not None:
+        places = {int(row): i for i, row in enumerate(test.sequences.rows)}
+        own = losses.take(np.asarray([places[int(r)] for r in test.questions.tokens.rows]))
+    sampling = answering.sampling(test.max_new_tokens)
+    return answer_all(
+        answering.model, answering.tokenizer, test.questions, test.scoring, sampling,
+        answering.device, title, own,
+    )  # fmt: skip
+
+
 def answer_all(
     model: nn.Module,
     tokenizer: Any,
@@ -68,21 +84,7 @@ def answer_all(
     title: str = "",
     losses: SequenceLosses | None = None,
 ) -> AnswerScores:
-    """Return the model's answers and their scores.
-
-    Args:
-        model: The model; left as it was.
-        tokenizer: Its tokenizer.
-        questions: Prompts and references.
-        scoring: How answers are scored.
-        sampling: How they are written.
-        device: Where, and in which number format.
-        title: Shown with a progress bar when not empty.
-        losses: The losses of the references, where they are known already.
-
-    Raises:
-        UserError: A prompt leaves no room for an answer, or the user's metric failed.
-    """
+    """Return the model's answers and their scores."""
     prompts = questions.tokens.prompts
     started = time.perf_counter()
     answers = generate(model, tokenizer, prompts, sampling, device, title)
@@ -105,11 +107,7 @@ def answer_all(
 
 
 def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring) -> AnswerScores:
-    """Return the scores of answers that no model wrote, such as a neighbour's.
-
-    Raises:
-        UserError: The user's metric failed.
-    """
+    """Return the scores of answers that no model wrote, such as a neighbour's."""
     texts = [output.strip() for output in outputs]
     choices = texts if scoring.headline == CHOICE else None
     return AnswerScores(tuple(texts), _values(texts, choices, questions, scoring), scoring.headline)
@@ -118,14 +116,7 @@ def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring
 def samples(
     questions: PromptSet, scores: AnswerScores, seed: int, most: int = SAMPLES
 ) -> tuple[WrittenAnswer, ...]:
-    """Return some answers to be read side by side with other arms': the same rows for every arm.
-
-    Args:
-        questions: What was asked of every arm.
-        scores: One arm's answers.
-        seed: The split's.
-        most: How many.
-    """
+    """Return some answers to be read side by side with other arms': the same rows for every arm."""
     order = np.random.default_rng(seed).permutation(len(questions))[:most]
     return _records(questions, scores, np.sort(order))
 

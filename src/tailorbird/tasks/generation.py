@@ -11,8 +11,8 @@ from tailorbird.tasks.generative_base import WritingParts, WritingTask
 from tailorbird.tasks.test_set import (
     WritingTest,
     answer_length,
-    drawn,
     prompt_set_of,
+    sample_rows,
     scoring_of,
     with_room,
 )
@@ -38,7 +38,7 @@ class TextGeneration(WritingTask):
         """See `WritingTask.test`."""
         prompts, left_out = with_room(prompt_set_of(parts.test, split.test), reads)
         most = config.evaluate.examples or ASKED_BY_DEFAULT
-        questions = prompts.take(drawn(len(prompts), most, config.data.split_seed))
+        questions = prompts.take(sample_rows(len(prompts), most, config.data.split_seed))
         scoring = scoring_of(config.evaluate.metric, prompt_set_of(parts.train, split.train))
         notes = (left_out,) if left_out else ()
         length = answer_length(parts.train)

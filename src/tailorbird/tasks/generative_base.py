@@ -22,7 +22,7 @@ from tailorbird.tasks.answer_scoring import (
 )
 from tailorbird.tasks.arm_job import read_task
 from tailorbird.tasks.base import Places, Task
-from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.base_model import Answering
 from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest
 
@@ -55,18 +55,7 @@ class WritingTask(Task):
     def test(
         self, split: Split, parts: "WritingParts", config: "Config", reads: int
     ) -> WritingTest:
-        """Return the test of every arm; it depends on data, settings and base model alone.
-
-        Args:
-            split: The examples.
-            parts: Their tokens.
-            config: The settings.
-            reads: Tokens that the base model reads at most.
-
-        Raises:
-            UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
-                leaves room for one.
-        """
+        """Return the test of every arm; it depends on data, settings and base model alone."""
 
     @abstractmethod
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
@@ -75,18 +64,7 @@ class WritingTask(Task):
     def encode_parts(
         self, split: Split, reader: "Base | Answering", limit: int, config: "Config"
     ) -> "WritingParts":
-        """Return the split's token ids and masks.
-
-        Args:
-            split: The examples.
-            reader: The model that will read them, with its tokenizer.
-            limit: Tokens of a sequence at most.
-            config: The settings.
-
-        Raises:
-            UserError: The tokenizer is not the model's, nothing is left to train on, or the
-                template hides what is.
-        """
+        """Return the split's token ids and masks."""
         parts = {
             "training": split.train,
             "validation": split.validation,

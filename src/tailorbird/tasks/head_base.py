@@ -27,9 +27,10 @@ from tailorbird.records import (
     WrongExample,
 )
 from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.arm_job import CHECKED
 from tailorbird.tasks.base import Places, Task
 from tailorbird.tasks.predictions import Answer
-from tailorbird.tasks.scoring import CHECKED, group_ids, load_probabilities, load_target
+from tailorbird.tasks.scoring import group_ids, load_probabilities, load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,8 +128,6 @@ class HeadTask(Task):
         """Return weights ``[outputs, d]`` and intercepts of a linear model on vectors ``[n, d]``.
 
         Args:
-            x: The vectors.
-            y: What they stand for, as `training_targets` returns it.
             c: Inverse strength of the penalty.
             how: More for scikit-learn's logistic regression, where it is one of classes.
         """
@@ -192,11 +191,7 @@ class HeadTask(Task):
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
         target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
-        """Return the texts or pairs as the model reads them.
-
-        Raises:
-            UserError: The tokenizer is not the model's.
-        """
+        """Return the texts or pairs as the model reads them."""
         from tailorbird.models.generation_inputs import check_ids
         from tailorbird.models.load import reads_segments
 
@@ -311,15 +306,7 @@ def worst(
     truth: Callable[[int], str],
     answer: Callable[[int], str],
 ) -> tuple[WrongExample, ...]:
-    """Return the wrong examples with the highest losses.
-
-    Args:
-        examples: The examples.
-        losses: ``[n]``, theirs.
-        wrong: Whether the answer to the example of this index is wrong.
-        truth: The right answer to it, in words.
-        answer: What was answered, in words.
-    """
+    """Return the wrong examples with the highest losses."""
     order: Iterable[int] = (int(i) for i in np.argsort(-losses, kind="stable"))
     places = islice((i for i in order if wrong(i)), MOST_ERRORS)
     return tuple(

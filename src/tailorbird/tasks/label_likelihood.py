@@ -61,12 +61,7 @@ def choose_labels(
     A prompt is read once; its keys and values serve every label.
 
     Args:
-        model: Plain, wrapped by PEFT, or with adapters; left as it was.
-        tokenizer: Its tokenizer.
-        prompts: Token ids.
         endings: Each label's token ids with the end of the turn, see `label_endings`.
-        device: Where, and in which number format.
-        title: Shown with a progress bar when not empty.
     """
     scores = np.zeros((len(prompts), len(endings)))
     pad_id = int(tokenizer.pad_token_id or 0)

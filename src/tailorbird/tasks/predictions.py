@@ -14,14 +14,7 @@ _ALL_LABELS = 20
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A run's prediction for one text.
-
-    Attributes:
-        label: The most likely label.
-        confidence: Its probability.
-        probabilities: Probability by label.
-        neighbours: For retrieval runs, the labelled examples that voted.
-    """
+    """A run's prediction for one text."""
 
     label: str
     confidence: float
@@ -35,8 +28,6 @@ class LabelSet:
 
     Attributes:
         labels: Those whose probability reaches their threshold, the most likely first.
-        probabilities: Probability by label.
-        neighbours: For retrieval runs, the examples that voted.
     """
 
     labels: tuple[str, ...]
@@ -50,7 +41,6 @@ class Value:
 
     Attributes:
         values: The number by target, in the data's own units.
-        neighbours: For retrieval runs, the examples whose mean it is.
     """
 
     values: dict[str, float]
@@ -62,9 +52,6 @@ class Tagged:
     """A token-classification run's prediction for one text.
 
     Attributes:
-        words: The words.
-        labels: A label for each.
-        confidences: The label's probability.
         entities: What the labels mark: type, text, first and last word, counted from 0.
     """
 
@@ -79,10 +66,8 @@ class WrittenPrediction:
     """A run's answer to one prompt.
 
     Attributes:
-        text: The answer.
         tokens: How many the model wrote; 0 for an answer that was looked up.
         ended: Whether it came to its own end rather than to `generate.max_new_tokens`.
-        neighbours: For retrieval runs, the training examples that were shown or copied.
     """
 
     text: str
@@ -104,11 +89,7 @@ def shown_probabilities(
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
-    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8.
-
-    Raises:
-        UserError: There is such a fault.
-    """
+    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8."""
     for number, text in enumerate(texts, 1):
         check_utf8(text, f"text {number}")
     if TASKS[target.task].per_word:

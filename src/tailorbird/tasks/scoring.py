@@ -15,11 +15,8 @@ from tailorbird.records import ArmReport, Example, Score, SeedScore, Slice, Spli
 from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import checked, damaged, read_arrays
 from tailorbird.runs.folder import ARM, LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
-from tailorbird.tasks import head_task
 from tailorbird.tasks.arm_job import ArmJob
-
-CHECKED = 256
-"""How many test examples a fresh process predicts again after saving."""
+from tailorbird.tasks.table import head_task
 
 _MOST_GROUPS = 50
 
@@ -32,16 +29,7 @@ def score_arm(
     seed: int,
     target: Target,
 ) -> ArmReport:
-    """Return `report` with scores, curves' companions and wrong examples filled in.
-
-    Args:
-        report: Name, cost, settings and curve of the arm.
-        validation: Outputs of the validation examples; None: there is nothing to say of them.
-        test: Outputs of the test examples.
-        split: The examples.
-        seed: The training seed.
-        target: What the outputs mean.
-    """
+    """Return `report` with scores, curves' companions and wrong examples filled in."""
     task = head_task(target.task)
     truth = task.truths(split.test, target)
     on_test = task.scores([test], truth, [target], group_ids(split.test))
@@ -115,11 +103,7 @@ def save_predictions(
 
 
 def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
+    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``."""
     return read_arrays(folder.file(PROBABILITIES))
 
 
@@ -130,11 +114,7 @@ def save_target(folder: RunFolder, target: Target) -> None:
 
 
 def load_target(folder: RunFolder) -> Target:
-    """Read what `save_target` wrote; a run without it answers with one label.
-
-    Raises:
-        UserError: It is not what was written.
-    """
+    """Read what `save_target` wrote; a run without it answers with one label."""
     if not folder.file(TARGET).exists():
         return _whole(folder.file(LABELS), Target("classification", _labels(folder)))
     path = folder.file(TARGET)
@@ -147,11 +127,7 @@ def _labels(folder: RunFolder) -> tuple[str, ...]:
 
 
 def _whole(path: Path, target: Target) -> Target:
-    """Return the target, whose parts fit each other.
-
-    Raises:
-        UserError: They do not.
-    """
+    """Return the target, whose parts fit each other."""
     count, thresholds = len(target.labels), target.thresholds
     rows = [row if isinstance(row, tuple) else (row,) * count for row in thresholds]
     flat = bool(rows) and not isinstance(thresholds[0], tuple)
@@ -186,14 +162,7 @@ def _today(plain: Any) -> Any:
 def save_scored(
     report: ArmReport, job: ArmJob, arrays: dict[str, np.ndarray], target: Target
 ) -> ArmReport:
-    """Score an arm by its outputs, and write what every arm with a head leaves in its folder.
-
-    Args:
-        report: Name, cost, settings and curve of the arm.
-        job: The arm.
-        arrays: Outputs of the ``validation``, ``test`` and ``check`` examples.
-        target: What they mean.
-    """
+    """Score an arm by its outputs, and write what every arm with a head leaves in its folder."""
     target = settle(arrays["validation"], job.split, target)
     save_target(job.folder, target)
     save_predictions(job.folder, job.split, arrays, target)

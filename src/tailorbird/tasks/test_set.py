@@ -26,8 +26,6 @@ class PromptSet:
     Attributes:
         tokens: Prompts and answers as the model reads them.
         prompts: The same for people and for a user's metric, without the template's tokens.
-        references: The answers in the data.
-        rows: Their row numbers in the file.
     """
 
     tokens: Tokens
@@ -58,7 +56,6 @@ class Scoring:
         headline: The score that decides.
         labels: What is chosen among, when the headline is ``choice_accuracy``.
         endings: Each label's tokens, the end of the turn included.
-        custom: The user's function.
     """
 
     metrics: tuple[str, ...]
@@ -76,8 +73,6 @@ class WritingTest:
         questions: The drawn test prompts and their references; empty for plain text.
         sequences: All test sequences: what the loss is measured on.
         scoring: Which metrics, and which of them decides; None for plain text.
-        max_new_tokens: Longest answer.
-        notes: What was not asked, in words.
     """
 
     questions: PromptSet
@@ -108,13 +103,6 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
 
     Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
     asked the same.
-
-    Args:
-        prompts: The prompts.
-        reads: Tokens that the model reads at most.
-
-    Raises:
-        UserError: No prompt leaves room.
     """
     room = reads - min(64, reads // 4)
     fits = np.asarray([len(prompt) <= room for prompt in prompts.tokens.prompts], dtype=bool)
@@ -135,11 +123,7 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
 
 
 def scoring_of(metric: str, train: PromptSet) -> Scoring:
-    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
-
-    Raises:
-        UserError: There is no such metric, or the user's function cannot be had.
-    """
+    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on."""
     headline = headline_of(metric, train.references)
     custom = load_custom(metric) if is_custom(metric) else None
     metrics = which_metrics(train.references)
@@ -163,15 +147,7 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
 
 
 def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
-    """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
-
-    Args:
-        task_file: What was kept.
-        metric: The run's ``evaluate.metric``, which may name the user's function.
-
-    Raises:
-        UserError: The user's function cannot be had any more.
-    """
+    """Return the scoring that `scoring_json` kept beside its headline, None of older runs."""
     if task_file.metrics is None:
         return None
     return Scoring(
@@ -183,7 +159,7 @@ def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
     )
 
 
-def drawn(count: int, most: int, seed: int) -> np.ndarray:
+def sample_rows(count: int, most: int, seed: int) -> np.ndarray:
     """Return which of `count` prompts are in the test, at most `most`, in their order.
 
     The same of every arm: a function of its arguments only.

@@ -32,7 +32,6 @@ class State:
     """Where the loop stands.
 
     Attributes:
-        step: Optimizer steps done.
         seconds: Wall time spent training, over all processes.
         step_seconds: The same without validations and checkpoints.
         best: What the best validation found, the deciding figure first; higher is better.
@@ -60,10 +59,8 @@ class Saved:
     """What a checkpoint holds beside the weights.
 
     Attributes:
-        optimizer: Its state: moments and groups.
         random: Where the random numbers of each rank stand.
         scaler: State of the gradient scaler of fp16.
-        source: The file, for messages.
     """
 
     state: State
@@ -75,11 +72,7 @@ class Saved:
     def restore(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, index: int, seed: int
     ) -> None:
-        """Put it all back, as far as it belongs to the rank `index`.
-
-        Raises:
-            UserError: It is of another model.
-        """
+        """Put it all back, as far as it belongs to the rank `index`."""
         try:
             optimizer.load_state_dict(self.optimizer)
             if index < len(self.random):
@@ -93,12 +86,7 @@ class Saved:
 
 
 class Checkpoints:
-    """The checkpoints of one run, and its best weights so far.
-
-    Args:
-        folder: The run's.
-        title: What the run is called in words to the person.
-    """
+    """The checkpoints of one run, and its best weights so far."""
 
     def __init__(self, folder: RunFolder, title: str = "training") -> None:
         self._folder, self._title = folder, title
@@ -118,11 +106,7 @@ class Checkpoints:
             log.warn(f"{self._title}: {error.problem}; the best weights are kept in memory")
 
     def restore_best(self, model: nn.Module) -> None:
-        """Put the best weights back into the model.
-
-        Raises:
-            UserError: They were damaged on the disk.
-        """
+        """Put the best weights back into the model."""
         if self._unsaved is not None:
             _put_weights(model, self._unsaved[1])
             return
@@ -133,12 +117,7 @@ class Checkpoints:
         _load_weights(model, path)
 
     def save(self, model: nn.Module, saved: "Saved") -> bool:
-        """Write a checkpoint, whole or not at all; return whether there was room for it.
-
-        Args:
-            model: Whose trained weights to keep.
-            saved: All else.
-        """
+        """Write a checkpoint, whole or not at all; return whether there was room for it."""
         state = saved.state
         plain = asdict(state) | {"curve": [asdict(point) for point in state.curve]}
         rest: dict[str, Any] = {
@@ -184,11 +163,7 @@ class Checkpoints:
         return None
 
     def load(self, model: nn.Module, processes: int = 1) -> "Saved | None":
-        """Return the newest whole checkpoint, its weights put into `model`; None: there is none.
-
-        Raises:
-            UserError: The checkpoint belongs to another model.
-        """
+        """Return the newest whole checkpoint, its weights put into `model`; None: there is none."""
         path = self.find()
         if path is None:
             return None

@@ -30,7 +30,6 @@ class RankGroup:
     """The processes of one training; the default is this one alone.
 
     Attributes:
-        count: How many there are.
         index: Which of them this one is; 0 leads.
         threads: Threads of each, where they share a machine's cores; 0: as many as it has.
     """

@@ -19,10 +19,7 @@ class WritingWork:
     A batch counts examples; what goes through the model at once is bounded in tokens.
 
     Args:
-        tokens: The training sequences.
         model: The model that will read them, the method attached.
-        device: Where, and in which number format.
-        settings: Whether to pack, and how many tokens and examples at once.
         longest: Tokens of the longest sequence that the reader is asked to validate.
     """
 

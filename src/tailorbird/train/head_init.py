@@ -35,9 +35,6 @@ def start_head(
     Args:
         model: A classifier whose last linear layer of `classes` outputs is trainable.
         train: The training examples; of more than 20,000, a random 20,000 are used.
-        pad_id: The tokenizer's padding id.
-        device: Where, and in which number format.
-        classes: How many classes, labels or targets there are.
         task: Whether they are classes (logistic regression), labels (one each) or numbers (ridge).
     """
     assert train.targets is not None

@@ -17,12 +17,7 @@ from tailorbird.train.loss import LossSum, cross_entropy_sum
 
 @dataclass(frozen=True)
 class LabelWork:
-    """The workload of labels and numbers: the loss is a mean over examples.
-
-    Attributes:
-        micro_batch_size: Examples per forward pass.
-        loss: What is summed over them.
-    """
+    """The workload of labels and numbers: the loss is a mean over examples."""
 
     train: Encoded
     pad_id: int

@@ -45,7 +45,6 @@ class TrainJob:
         deadline: `time.monotonic` at which the work must be over, or None.
         observe: Told each validation's number, from 1, and how good it was (higher is better); may
             raise `Hopeless` to end the training.
-        ranks: The processes that train together.
     """
 
     work: Workload
@@ -157,12 +156,7 @@ def _facts(model: nn.Module, job: TrainJob) -> dict[str, str]:
 
 @dataclass
 class _Lead:
-    """The loop of the rank that validates, writes and decides.
-
-    Attributes:
-        every: Steps between validations.
-        interrupted: Says whether Ctrl-C was pressed.
-    """
+    """The loop of the rank that validates, writes and decides."""
 
     model: nn.Module
     stepper: Stepper

@@ -90,8 +90,6 @@ def make_loss(name: str, options: TrainConfig, target: Target, outputs: np.ndarr
 
     Args:
         name: A loss that fits the task (`config.losses.check_loss`).
-        options: Weights, smoothing and the like.
-        target: The labels.
         outputs: What the training examples' outputs should be, for balanced weights.
     """
     if name in ("cross_entropy", "focal"):

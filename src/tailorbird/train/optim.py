@@ -19,11 +19,7 @@ _LORA_B = re.compile(r"\.lora_(?:embedding_)?B\.")
 
 
 def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optimizer":
-    """Return the optimizer over the trainable parameters; biases and norms are not decayed.
-
-    Raises:
-        UserError: The optimizer does not run on this machine.
-    """
+    """Return the optimizer over the trainable parameters; biases and norms are not decayed."""
     import torch
 
     groups = _groups(model, settings)
@@ -114,6 +110,6 @@ def rate_factor(step: int, total: int, settings: Settings) -> float:
     warm = round(settings.warmup * total)
     if step < warm:
         return (step + 1) / warm
-    done = (step - warm) / max(1, total - warm)
-    falling = {"linear": 1.0 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    progress = (step - warm) / max(1, total - warm)
+    falling = {"linear": 1.0 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
     return falling.get(settings.schedule, 1.0)

@@ -34,8 +34,6 @@ class RankingWork:
     Args:
         model: A model of sentence-transformers; its tokenizer is used, and its weights are those
             of the model that the loop hands over.
-        pairs: What is learnt from.
-        settings: Sizes and temperature.
     """
 
     divisible = True
@@ -204,19 +202,9 @@ def fit_ranking(
     """Train `model` in place; the weights that validate best are left in it.
 
     Args:
-        model: A model of sentence-transformers.
-        work: What it is trained on.
         validate: Returns nDCG@10 of the model on the validation queries.
         settings: With the learning rate filled in, and the averages with the old weights to try.
-        device: Where, and in which number format.
         folder: Where checkpoints are kept until the end.
-        resume: Go on from the last checkpoint where there is one.
-        title: Of the progress bar.
-
-    Raises:
-        TrainingDiverged: The loss became NaN or infinite.
-        OutOfMemory: A batch does not fit.
-        Interrupted: Ctrl-C; a checkpoint was written.
     """
     old = {name: p.detach().cpu().clone() for name, p in trained_parameters(model)}
     torch.manual_seed(settings.seed)
@@ -230,7 +218,7 @@ def fit_ranking(
 
     loop_settings = _loop_settings(settings, work)
     try:
-        done = train(
+        result = train(
             model,
             TrainJob(
                 work, loop_settings, device, folder, missed,
@@ -252,10 +240,10 @@ def fit_ranking(
     _mix(model, old, best, share)
     curve = (
         RetrieverPoint(point.step, point.epoch, point.train_loss, point.validation_accuracy)
-        for point in done.curve
+        for point in result.curve
     )
     return RankingFit(
-        done.steps, done.best_step, done.seconds, share, (untouched, *curve), averages
+        result.steps, result.best_step, result.seconds, share, (untouched, *curve), averages
     )
 
 
@@ -305,14 +293,8 @@ def fit_and_save(
     """Tune a model and leave it in the run folder, as sentence-transformers keeps one.
 
     Args:
-        model: A model of sentence-transformers.
-        work: What it is trained on.
-        validate: Returns nDCG@10 on the validation queries.
         settings: How; by LoRA, the update is merged when done.
-        device: Where, and in which number format.
-        folder: Of the run.
         reads: Tokens that the saved model reads; None: as it is.
-        loop: More arguments of `fit_ranking`.
     """
     from tailorbird.methods.lora.method import attach_to_encoder, merge_encoder
 

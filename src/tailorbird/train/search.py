@@ -30,7 +30,6 @@ class Draw:
     """One trial that this process does.
 
     Attributes:
-        values: The settings it tries, by name.
         default: Whether it has the settings as they were asked for.
     """
 
@@ -55,9 +54,7 @@ class Study:
     """All trials of one search.
 
     Args:
-        folder: Where the search is kept.
         options: How to search; `options.trials` is set.
-        space: What to search.
         whole: Names of settings that are whole numbers.
         metric: What trials are judged by; decides what is better in `trials`.
     """
@@ -156,16 +153,18 @@ class Study:
 
     def best(self) -> Trial | None:
         """Return the best trial; of equals the first, which may be the one as asked."""
-        done = [trial for trial in self.trials() if trial.state == "ok"]
+        complete = [trial for trial in self.trials() if trial.state == "ok"]
         better = sign(self.metric)
-        return max(done, key=lambda t: (better * (t.score or 0.0), -t.number), default=None)
+        return max(complete, key=lambda t: (better * (t.score or 0.0), -t.number), default=None)
 
     def importance(self) -> dict[str, float]:
         """Return what share of the differences in score each setting explains."""
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-        done = [t for t in self.trials() if t.state == "ok" and set(t.values) == set(self.space)]
-        if len(done) < 4 or len({trial.score for trial in done}) < 2:
+        complete = [
+            t for t in self.trials() if t.state == "ok" and set(t.values) == set(self.space)
+        ]
+        if len(complete) < 4 or len({trial.score for trial in complete}) < 2:
             return {}
         try:
             evaluator = FanovaImportanceEvaluator(seed=0)
@@ -233,10 +232,10 @@ class Study:
 
     def _new(self, locks: ExitStack) -> Draw | None:
         trials = self._study().trials
-        begun = [trial for trial in trials if trial.state.name != "WAITING"]
-        if len(begun) >= self.count:
+        started = [trial for trial in trials if trial.state.name != "WAITING"]
+        if len(started) >= self.count:
             return None
-        trial = self._study(len(begun)).ask()
+        trial = self._study(len(started)).ask()
         place = self.place(trial.number)
         place.path.mkdir(parents=True, exist_ok=True)
         locks.enter_context(place.locked())

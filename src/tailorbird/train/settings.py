@@ -61,10 +61,6 @@ def resolve(
     stopping ends them where they no longer help.
 
     Args:
-        config: What was asked.
-        method: Whose defaults to take.
-        examples: How many training examples there are.
-        classes: How many classes.
         bi_encoder: The texts of pairs are read one by one.
     """
     options, tuned = config.train, method.defaults
@@ -119,9 +115,6 @@ def resolve_writing(
     """Fill in the defaults for answers in words.
 
     Args:
-        config: What was asked.
-        method: Whose defaults to take.
-        examples: How many training sequences there are.
         hidden: Width of the model; wider models want lower rates.
         validation: How many validation sequences there are. Where reading them twice an epoch
             would take more than a tenth of what training takes, they are read once.

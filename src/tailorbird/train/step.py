@@ -73,7 +73,6 @@ class Stepper:
     Attributes:
         title: What the run is called in words to the person.
         scaler: Of the gradients, where fp16 would lose the small ones.
-        ranks: The processes that train together.
     """
 
     model: nn.Module
@@ -90,11 +89,6 @@ class Stepper:
 
         When memory runs out on a rank, it does its part again with micro-batches of half the size,
         from the same random numbers; the batch, and so the gradient, stays what it was.
-
-        Args:
-            batch: The examples, those of all ranks.
-            state: Where the loop stands.
-            stop: Whether this rank was asked to stop.
 
         Raises:
             TrainingDiverged: The loss became NaN or infinite.

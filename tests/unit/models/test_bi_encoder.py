@@ -22,9 +22,9 @@ from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, TaskName
-from tailorbird.tasks import head_task
-from tailorbird.tasks.fit import HEADS
+from tailorbird.tasks.base_model import HEADS
 from tailorbird.tasks.fit_head import make_model, trained_target
+from tailorbird.tasks.table import head_task
 
 CPU = choose("cpu", "fp32")
 TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))

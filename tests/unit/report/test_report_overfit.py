@@ -7,7 +7,7 @@ import pytest
 
 from tailorbird.records import ArmReport, CurvePoint
 from tailorbird.report import captions
-from tailorbird.report.overfit import overfitting
+from tailorbird.report.captions import overfitting
 
 
 def arm(*looks: tuple[float, float, float], epochs: float | None = None) -> ArmReport:

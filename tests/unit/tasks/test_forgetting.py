@@ -12,8 +12,8 @@ from tailorbird.errors import UserError
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_writer
 from tailorbird.models.packed import SequenceLosses
-from tailorbird.tasks import generative_model as forgetting
-from tailorbird.tasks.generative_model import reference_loss, window_length, windows
+from tailorbird.tasks import forgetting
+from tailorbird.tasks.forgetting import reference_loss, window_length, windows
 
 CPU = choose("cpu", "fp32")
 TEXT = "Once upon a time there was a little dog. He liked to run in the park all day. " * 12

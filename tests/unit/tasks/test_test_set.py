@@ -14,8 +14,8 @@ from tailorbird.tasks.arm_job import WritingFile, read_task
 from tailorbird.tasks.test_set import (
     PromptSet,
     answer_length,
-    drawn,
     prompt_set_of,
+    sample_rows,
     saved_scoring,
     scoring_json,
     scoring_of,
@@ -44,12 +44,12 @@ def test_examples_stand_beside_their_tokens() -> None:
 
 
 def test_prompts_are_drawn_once() -> None:
-    assert drawn(5, 300, 1).tolist() == [0, 1, 2, 3, 4]
-    chosen = drawn(1000, 300, 13)
+    assert sample_rows(5, 300, 1).tolist() == [0, 1, 2, 3, 4]
+    chosen = sample_rows(1000, 300, 13)
     assert len(set(chosen.tolist())) == 300
     assert np.array_equal(chosen, np.sort(chosen))
-    assert np.array_equal(chosen, drawn(1000, 300, 13))
-    assert not np.array_equal(chosen, drawn(1000, 300, 14))
+    assert np.array_equal(chosen, sample_rows(1000, 300, 13))
+    assert not np.array_equal(chosen, sample_rows(1000, 300, 14))
 
 
 @pytest.mark.parametrize(

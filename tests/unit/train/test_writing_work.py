@@ -19,7 +19,7 @@ from tailorbird.models.device import choose
 from tailorbird.models.load import load_writer
 from tailorbird.models.packed import sequence_losses, tokens_at_once
 from tailorbird.runs.folder import JOURNAL, RunFolder
-from tailorbird.tasks.fit import HEADS
+from tailorbird.tasks.base_model import HEADS
 from tailorbird.train import loop
 from tailorbird.train.generative_workload import WritingWork
 from tailorbird.train.loop import TrainJob, train

@@ -1,4 +1,4 @@
-"""Answers without a language model: the nearest training question's, or words of the passages."""
+"""Answers without a language model: the nearest training question's, or the best sentence."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import laid_out
-from tailorbird.rag.answer_span import best_span
 from tailorbird.rag.extract import extract, rank_sentences
 from tailorbird.records import Passage
 from tailorbird.runs.environment import peak_memory_bytes
@@ -56,7 +55,6 @@ def _quoting(store: str, passages: int) -> Callable[[Item], Output]:
             return Output("")
         ranked = rank_sentences(item.question, pieces, embed)
         quoted = (laid_out(each.text) for each in extract(ranked, most=1))
-        words = best_span(item.question, ranked) or next(quoted, "")
-        return Output(words, shown=len(pieces))
+        return Output(next(quoted, ""), shown=len(pieces))
 
     return look

@@ -18,9 +18,9 @@ from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
 from tailorbird.records import Example, Split, TaskName
 from tailorbird.runs.folder import CONFIG, TASK, RunFolder
-from tailorbird.tasks import get_task
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import drop_checkpoints
+from tailorbird.tasks.table import get_task
 
 TASK_NAME: TaskName = "generation"
 

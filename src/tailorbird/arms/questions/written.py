@@ -17,7 +17,7 @@ from tailorbird.models.device import peak_memory
 from tailorbird.models.generate import Sampling, generate
 from tailorbird.models.generation_inputs import context_length
 from tailorbird.records import Example
-from tailorbird.tasks.generative_model import Answering
+from tailorbird.tasks.base_model import Answering
 
 
 def answers(job: QuestionJob) -> ArmAnswers:

@@ -71,11 +71,7 @@ _READ = {
 
 
 def _plain_scale(folder: Path) -> float:
-    """Return what the product of the two matrices is multiplied by, of plain LoRA.
-
-    Raises:
-        ValueError: It is no plain LoRA.
-    """
+    """Return what the product of the two matrices is multiplied by, of plain LoRA."""
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     others = {name: value for name, value in settings.items() if value and name not in _READ}
     if others.items() - _PLAIN.items() or settings["init_lora_weights"] is not True:

@@ -1,118 +1,31 @@
-"""A model that answers in words, and its loss on a text outside its task."""
+"""The loss on a text outside the task, before training and after: what was forgotten."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from tailorbird.config import Config
 from tailorbird.data.bundled import tutor_folder
+from tailorbird.data.textfile import read_text
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.models.device import Device
-from tailorbird.models.generate import Sampling, generate, sampling_of
-from tailorbird.models.generation_inputs import check_ids, context_length
-from tailorbird.models.load import length_limit
-from tailorbird.models.packed import SequenceLosses, sequence_losses
+from tailorbird.models.generation_inputs import context_length
+from tailorbird.models.packed import sequence_losses
 from tailorbird.records import Forgetting
 from tailorbird.runs.folder import RunFolder
-from tailorbird.tasks.generated_answers import AnswerScores, answer_all
-from tailorbird.tasks.test_set import WritingTest
+from tailorbird.tasks.base_model import Answering
 
-if TYPE_CHECKING:
-    from torch import nn
-
-_CHECKED_TOKENS = 64
 _REFERENCE = "cache/reference.json"
-
-
-@dataclass(frozen=True)
-class Answering:
-    """A model that answers prompts.
-
-    Attributes:
-        limit: Tokens of a sequence at most.
-        notes: What a person should know of the model.
-    """
-
-    model: "nn.Module"
-    tokenizer: Any
-    device: Device
-    limit: int
-    config: Config
-    notes: tuple[str, ...] = ()
-
-    @property
-    def reads(self) -> int:
-        """Tokens that the base model reads at most."""
-        return length_limit(self.tokenizer, self.model.config)
-
-    def sampling(self, max_new_tokens: int) -> Sampling:
-        """Return how answers are written."""
-        return sampling_of(self.config.generate, max_new_tokens, self.ends)
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """Tokens that end an answer."""
-        from tailorbird.data.template import end_of_turn
-
-        generation: Any = self.model.generation_config
-        end = generation.eos_token_id
-        listed = [end] if isinstance(end, int) else list(end or [])
-        return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
-
-    def losses(self, tokens: Tokens, title: str = "") -> SequenceLosses:
-        """Return the losses of sequences."""
-        check_ids(self.model, tokens.ids)
-        packing = self.config.train.packing
-        return sequence_losses(self.model, tokens, self.device, title, packing)
-
-    def answers(
-        self, test: WritingTest, title: str = "", losses: SequenceLosses | None = None
-    ) -> AnswerScores:
-        """Answer every question of the test.
-
-        Args:
-            test: The questions.
-            title: Of the progress bar.
-            losses: Of the test's test sequences, where they are known already.
-        """
-        assert test.scoring is not None
-        own = None
-        if losses is not None:
-            places = {int(row): i for i, row in enumerate(test.sequences.rows)}
-            own = losses.take(np.asarray([places[int(r)] for r in test.questions.tokens.rows]))
-        sampling = self.sampling(test.max_new_tokens)
-        return answer_all(
-            self.model, self.tokenizer, test.questions, test.scoring, sampling, self.device, title,
-            own,
-        )  # fmt: skip
-
-    def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
-        """Return the beginnings of the answers to a few prompts, greedily."""
-        if not prompts:
-            return ()
-        sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)
-        answers = generate(self.model, self.tokenizer, prompts, sampling, self.device)
-        return tuple(answer.text for answer in answers)
-
-    def reference_loss(self, text: tuple[str, str], window: int) -> Forgetting:
-        """Return the loss on a text outside the task, as it is before and for now after."""
-        value, count = reference_loss(self.model, self.tokenizer, text[1], self.device, window)
-        return Forgetting(value, value, count, text[0])
+MOST_TOKENS = 5_000
+MOST_WINDOW = 512
 
 
 def reference_text(config: Config) -> tuple[str, str]:
-    """Return the name and the text that show what was forgotten.
-
-    Raises:
-        UserError: The file named in `evaluate.reference` cannot be read.
-    """
-    from tailorbird.data.textfile import read_text
-
+    """Return the name and the text that show what was forgotten."""
     if config.evaluate.reference is not None:
         path = Path(config.evaluate.reference)
         if not path.is_file():
@@ -145,13 +58,16 @@ class Reference:
         file = run.file(_REFERENCE)
         losses = run.read_json(_REFERENCE) if file.is_file() else {}
         if key not in losses:
-            losses[key] = asdict(answering.reference_loss(text, window))
+            losses[key] = asdict(loss_on(answering, text, window))
             run.write_json(_REFERENCE, losses)
         return cls(Forgetting(**losses[key]), window)
 
 
-MOST_TOKENS = 5_000
-MOST_WINDOW = 512
+def loss_on(answering: Answering, text: tuple[str, str], window: int) -> Forgetting:
+    """Return the loss on a named text, as it is before and for now after."""
+    model, tokenizer = answering.model, answering.tokenizer
+    value, count = reference_loss(model, tokenizer, text[1], answering.device, window)
+    return Forgetting(value, value, count, text[0])
 
 
 def window_length(model: nn.Module, limit: int) -> int:
@@ -159,10 +75,6 @@ def window_length(model: nn.Module, limit: int) -> int:
 
     Half of what the untouched model reads, at most 512, so that virtual tokens fit beside it: a
     token with less before it is harder, and arms are compared by the same windows.
-
-    Args:
-        model: The model before a method is attached.
-        limit: Tokens that the arm reads beside its virtual tokens.
     """
     context = context_length(model)
     return min(MOST_WINDOW, limit, context // 2 if context else limit)
@@ -175,16 +87,6 @@ def reference_loss(
 
     The text is cut into windows that do not overlap, each read on its own. Before and after
     training, and for all arms of a comparison, `max_length` must be the same (`window_length`).
-
-    Args:
-        model: The model, in evaluation mode.
-        tokenizer: Its tokenizer.
-        text: At most its first 5,000 tokens are read.
-        device: Where, and in which number format.
-        max_length: Tokens per window at most; less where the model reads less.
-
-    Raises:
-        UserError: The text has no two tokens to read.
     """
     context = context_length(model)
     tokens = windows(tokenizer, text, min(max_length, context or max_length))

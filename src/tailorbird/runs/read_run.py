@@ -1,0 +1,74 @@
+"""A finished run's folder read again: the arm that it recommends, its report, its settings."""
+
+from pathlib import Path
+from typing import Any
+
+from tailorbird.config import Config, load_config
+from tailorbird.errors import UserError
+from tailorbird.records import ArmReport, Report, report_from_json
+from tailorbird.runs.files import damaged, inner, reading
+from tailorbird.runs.folder import ARMS, CONFIG, MODEL, REPORT, RunFolder
+
+
+def arm_folder(path: Path) -> RunFolder:
+    """Return the folder of an arm; for a comparison's folder, of the arm it recommends."""
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise UserError(f"there is no run {path}", "give a folder that `tailor tune` made")
+    if folder.file(MODEL).is_dir():
+        return folder
+    if (path / ARMS).is_dir():
+        report = read_report(folder)
+        _refuse_questions(folder, report)
+        name = report.verdict.recommended
+        if name is None:
+            raise UserError(
+                f"{path} recommends no arm: none succeeded, or all scored next to nothing",
+                f"look at its report.html, and name an arm: {path / ARMS}/NAME",
+            )
+        return RunFolder(inner(folder.file(REPORT), path / ARMS, name))
+    if folder.exists:
+        raise UserError(f"the run {path} did not come to its end", "go on with it: --resume")
+    raise UserError(
+        f"{path} holds no run", "give a folder that `tailor tune` or `tailor compare` made"
+    )
+
+
+def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
+    """Refuse to choose an arm that may need documents to answer."""
+    if report.kind == "questions":
+        raise UserError(
+            f"{folder.path} compared answers to questions, and has no one model",
+            f"name a tuned arm, such as {folder.path / ARMS / 'lora'}, or ask the documents: "
+            "tailor ask QUESTION --store KB",
+        )
+
+
+def read_report(folder: RunFolder) -> Report[Any, Any]:
+    """Read the report of a run, of whatever kind."""
+    plain, path = folder.read_json(REPORT), folder.file(REPORT)
+    with reading(path):
+        report = report_from_json(plain)
+    names = {arm.name for arm in report.arms}
+    if {report.verdict.recommended, report.verdict.best} - names - {None}:
+        raise damaged(path, "its verdict names an arm that it does not have")
+    for arm in report.arms:
+        tested = isinstance(arm, ArmReport) and arm.status == "ok"
+        if tested and report.headline not in arm.test:
+            raise damaged(path, f"arm {arm.name!r} has no {report.headline}")
+    return report
+
+
+def run_config(folder: RunFolder, *, trust: bool) -> Config:
+    """Return the settings of a finished run; the folder may come from another person.
+
+    Args:
+        trust: Whether the caller lets code run that came with its model; what the folder says of
+            that does not count.
+    """
+    try:
+        config = load_config(folder.file(CONFIG))
+    except UserError as error:
+        raise damaged(folder.file(CONFIG), error.problem) from error
+    model = config.model.model_copy(update={"trust_remote_code": trust})
+    return config.model_copy(update={"model": model})

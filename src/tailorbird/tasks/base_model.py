@@ -1,0 +1,157 @@
+"""The base model of an arm: how it is loaded, how much text it reads, and how it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tailorbird.config import Config
+from tailorbird.data.tokens import Tokens
+from tailorbird.models.device import Device
+from tailorbird.models.generate import Sampling, generate, sampling_of
+from tailorbird.models.generation_inputs import check_ids
+from tailorbird.models.load import length_limit
+from tailorbird.models.packed import SequenceLosses, sequence_losses
+
+if TYPE_CHECKING:
+    from torch import nn
+from typing import TYPE_CHECKING
+
+from tailorbird.data.template import end_of_turn, install_template
+from tailorbird.errors import UserError
+from tailorbird.methods.base import Method
+from tailorbird.models.load import Base, load_writer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
+
+# Names that transformers gives to what stands between its backbones and the labels or words.
+HEADS = (
+    *("classifier", "score", "pre_classifier", "classification_head", "pooler.dense"),
+    *("lm_head", "embed_out", "output_projection", "predictions.decoder"),
+)
+
+
+def make_base(config: Config, device: Device, method: Method | None) -> Base:
+    """Return the base model for writing, seeded, with the chat template that it will keep."""
+    from tailorbird.train.randomness import seed_all
+
+    seed_all(config.train.seed)
+    base = load_writer(config.model, device, writer_options(config, device, method))
+    note = install_template(base.tokenizer, config.data.template)
+    end = end_of_turn(base.tokenizer)
+    # Whoever loads the saved model stops where it learnt to stop.
+    generation: Any = base.model.generation_config
+    end_ids = generation.eos_token_id
+    ends = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
+    generation.eos_token_id = ends if end in ends else [end, *ends]
+    generation.pad_token_id = base.tokenizer.pad_token_id
+    base.notes.append(note)
+    return base
+
+
+def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
+    """Return arguments for ``from_pretrained``: what is not trained takes the device's format.
+
+    Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
+    """
+    options = method.load_options(config.method, HEADS, device) if method else {}
+    trains_all = method is not None and method.spec.trains_all
+    return options if trains_all else {"dtype": device.dtype} | options
+
+
+def reading_limit(base: Base) -> int:
+    """Return how many tokens the base model reads at most."""
+    return length_limit(base.tokenizer, base.model.config)
+
+
+def max_length(config: Config, base: Base, method: Method) -> int:
+    """Return how many tokens of a text are read; virtual tokens take their share of the limit."""
+    virtual = int(method.options(config.method).get("virtual_tokens") or 0)
+    usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
+    return text_room(config, reading_limit(base), virtual, usual)
+
+
+def text_room(config: Config, limit: int, virtual: int, usual: int = DEFAULT_LENGTH) -> int:
+    """Return how many tokens of a text are read; see `max_length`."""
+    longest = config.data.max_length
+    if longest is not None and longest > limit:
+        raise UserError(
+            f"data.max_length is {longest}, but {config.model.name} reads at most {limit} tokens",
+            f"set it to {limit} or less",
+        )
+    # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
+    room = min((longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8)
+    if room < 4:
+        raise UserError(
+            f"{virtual} virtual tokens leave {max(room, 0)} of {longest or limit} for the text",
+            "use fewer method.virtual_tokens or a longer data.max_length",
+        )
+    return room
+
+
+def count_parameters(model: "nn.Module") -> tuple[int, int]:
+    """Return how many parameters are trained, and how many there are."""
+    trained = total = 0
+    for parameter in model.parameters():
+        # bitsandbytes packs two 4-bit weights into a byte.
+        state: Any = getattr(parameter, "quant_state", None)
+        count = state.shape.numel() if state is not None else parameter.numel()
+        total += count
+        trained += count if parameter.requires_grad else 0
+    return trained, total
+
+
+_CHECKED_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A model that answers prompts.
+
+    Attributes:
+        limit: Tokens of a sequence at most.
+    """
+
+    model: "nn.Module"
+    tokenizer: Any
+    device: Device
+    limit: int
+    config: Config
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> int:
+        """Tokens that the base model reads at most."""
+        return length_limit(self.tokenizer, self.model.config)
+
+    def sampling(self, max_new_tokens: int) -> Sampling:
+        """Return how answers are written."""
+        return sampling_of(self.config.generate, max_new_tokens, self.ends)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        from tailorbird.data.template import end_of_turn
+
+        generation: Any = self.model.generation_config
+        end = generation.eos_token_id
+        listed = [end] if isinstance(end, int) else list(end or [])
+        return tuple(dict.fromkeys([end_of_turn(self.tokenizer), *listed]))
+
+    def losses(self, tokens: Tokens, title: str = "") -> SequenceLosses:
+        """Return the losses of sequences."""
+        check_ids(self.model, tokens.ids)
+        packing = self.config.train.packing
+        return sequence_losses(self.model, tokens, self.device, title, packing)
+
+    def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
+        """Return the beginnings of the answers to a few prompts, greedily."""
+        if not prompts:
+            return ()
+        sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)
+        answers = generate(self.model, self.tokenizer, prompts, sampling, self.device)
+        return tuple(answer.text for answer in answers)
