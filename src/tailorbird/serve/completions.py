@@ -24,6 +24,9 @@ from tailorbird.serve.request_bodies import Writing
 
 _KEEP_ALIVE_SECONDS = 10.0
 
+Piece = tuple[int, AnswerState | None]
+"""Which answer grew and how it stands; None: none has for a while."""
+
 
 @dataclass(frozen=True)
 class AnswerForm:
@@ -98,8 +101,8 @@ class AnswerBatch:
         )
         return respond_whole(self.body, self.form, await unless_disconnected(request, whole), total)
 
-    async def _pieces(self) -> AsyncGenerator[tuple[int, AnswerState], None]:
-        """Yield which answer grew and how it stands."""
+    async def _pieces(self) -> AsyncGenerator[Piece, None]:
+        """Yield the answers as they grow, and a sign now and then while none does."""
         queue: asyncio.Queue[tuple[int, AnswerState | BaseException]] = asyncio.Queue()
 
         async def follow(index: int) -> None:
@@ -116,7 +119,12 @@ class AnswerBatch:
         try:
             rest = len(tasks)
             while rest:
-                index, piece = await queue.get()
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                        index, piece = await queue.get()
+                except TimeoutError:
+                    yield 0, None
+                    continue
                 if isinstance(piece, BaseException):
                     raise piece
                 rest -= piece.done
@@ -177,18 +185,19 @@ def respond_whole(
 
 async def begin_stream(
     body: Writing,
-    pieces: AsyncGenerator[tuple[int, AnswerState], None],
+    pieces: AsyncGenerator[Piece, None],
     prompt_tokens: int,
     form: AnswerForm,
 ) -> Response:
     """Return a stream once its first piece is there: what is refused has its status until then."""
     try:
-        first = await anext(pieces)
+        while (first := await anext(pieces))[1] is None:
+            pass
     except BaseException:
         await pieces.aclose()
         raise
 
-    async def all_pieces() -> AsyncGenerator[tuple[int, AnswerState], None]:
+    async def all_pieces() -> AsyncGenerator[Piece, None]:
         try:
             yield first
             async for piece in pieces:
@@ -200,24 +209,22 @@ async def begin_stream(
 
 
 def stream_of(
-    body: Writing, pieces: AsyncGenerator[tuple[int, AnswerState], None], prompt_tokens: int,
+    body: Writing, pieces: AsyncGenerator[Piece, None], prompt_tokens: int,
     form: AnswerForm, annotations: Sequence[Any] = (),
 ) -> Response:  # fmt: skip
     """Return a stream of events, as OpenAI's clients read it."""
     lines = _lines(body, pieces, prompt_tokens, form, annotations)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(
-        _with_keep_alive(lines), headers=headers, media_type="text/event-stream"
-    )
+    return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
 
 
-async def one_piece(answer: AnswerState) -> AsyncGenerator[tuple[int, AnswerState], None]:
+async def one_piece(answer: AnswerState) -> AsyncGenerator[Piece, None]:
     """Yield an answer that is there already, as `stream_of` takes it."""
     yield 0, answer
 
 
 async def _lines(
-    body: Writing, pieces: AsyncGenerator[tuple[int, AnswerState], None], prompt_tokens: int,
+    body: Writing, pieces: AsyncGenerator[Piece, None], prompt_tokens: int,
     form: AnswerForm, annotations: Sequence[Any],
 ) -> AsyncGenerator[str, None]:  # fmt: skip
     head = _head(body, form, chunk=True)
@@ -238,6 +245,9 @@ async def _lines(
 
     try:
         async for index, piece in pieces:
+            if piece is None:
+                yield ": keep-alive\n\n"
+                continue
             if index not in lengths and form.chat:
                 yield choice(index, "", role="assistant")
             start = lengths.setdefault(index, 0)
@@ -259,23 +269,3 @@ async def _lines(
     finally:
         await pieces.aclose()
     yield event("[DONE]")
-
-
-async def _with_keep_alive(lines: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Yield the lines, and a comment now and then while there are none."""
-    line_task = asyncio.ensure_future(anext(lines, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({line_task}, timeout=_KEEP_ALIVE_SECONDS)
-            if not done:
-                yield ": keep-alive\n\n"
-                continue
-            line = line_task.result()
-            if line is None:
-                return
-            yield line
-            line_task = asyncio.ensure_future(anext(lines, None))
-    finally:
-        line_task.cancel()
-        await asyncio.gather(line_task, return_exceptions=True)
-        await lines.aclose()

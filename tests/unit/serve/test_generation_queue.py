@@ -237,3 +237,24 @@ def test_odds_of_a_chat_come_with_its_words_and_with_its_stream(http: httpx2.Cli
     assert plain["logprobs"] is None
     for change in ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 21}, {"logprobs": 1}):
         assert ask(http, "x", **change).status_code == 400
+
+
+def test_a_stream_shows_signs_of_life_while_nothing_is_written(
+    http: httpx2.Client, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailorbird.serve.completions._KEEP_ALIVE_SECONDS", 0.05)
+    slow = threading.Event()
+
+    def trouble(rows: int, width: int) -> None:
+        if width == 1 and not slow.is_set():
+            slow.set()
+            time.sleep(0.4)
+
+    writer.trouble = trouble
+    body = {
+        "model": "writer", "stream": True, "max_tokens": 8, "temperature": 0.0,
+        "messages": [{"role": "user", "content": "tell of a goal"}],
+    }  # fmt: skip
+    lines = http.post("/v1/chat/completions", json=body).text.split("\n\n")
+    assert 2 <= lines.count(": keep-alive") <= 8
+    assert lines[0].startswith("data: {") and lines[-2] == "data: [DONE]"
