@@ -93,28 +93,6 @@ def _dotted(names: tuple[str, ...]) -> list[str]:
     return [f".{name}." for name in names]
 
 
-def shrink_frozen(model: "nn.Module", device: Device) -> None:
-    """Keep frozen matrices in the device's number format: half the memory, the same products.
-
-    Only what autocast would cast at every step is cast here once, so a plain copy of the model in
-    fp32 under autocast predicts bit for bit the same; norms and embeddings stay as they are.
-    """
-    import torch
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    if device.precision == "fp32":
-        return
-    for module in model.modules():
-        if not isinstance(module, nn.Linear | Conv1D):
-            continue
-        for parameter in (module.weight, module.bias):
-            if parameter is None or parameter.requires_grad:
-                continue
-            if parameter.dtype == torch.float32:
-                parameter.data = parameter.data.to(device.dtype)
-
-
 def trained_parameters(model: "nn.Module") -> Iterator[tuple[str, "torch.nn.Parameter"]]:
     """Yield the names and parameters that training changes."""
     for name, parameter in model.named_parameters():

@@ -18,6 +18,7 @@ from tailorbird.models.builtin import resolve
 from tailorbird.models.device import Device, choose, on_each_core
 from tailorbird.models.generation_inputs import check_ids
 from tailorbird.models.load import length_limit, load_tokenizer
+from tailorbird.models.reorder import shrink_frozen
 from tailorbird.models.sentence_modules import load_dense, pool, read_modules
 from tailorbird.models.weights import explain_loading, pretrained
 
@@ -83,7 +84,7 @@ class Embedder:
 
         self.model = pretrained(AutoModel, folder, config, dtype="float32")[0]
         self.model.to(self.device.name).eval().requires_grad_(False)
-        self._cast_linear()
+        shrink_frozen(self.model, self.device)
 
     def embed(self, texts: Sequence[str], title: str = "", prompt: str | None = None) -> Embedded:
         """Return one unit vector per text, in order.
@@ -176,16 +177,6 @@ class Embedder:
         shape = self.model.config
         shape = shape if self._by_numpy else shape.get_text_config()
         return int(shape.hidden_size) * len(self.modules.poolings)
-
-    def _cast_linear(self) -> None:
-        """Cast the weights of products once, where autocast would in every batch."""
-        import torch
-
-        if self.device.precision == "fp32":
-            return
-        for module in self.model.modules():
-            if type(module) is torch.nn.Linear:
-                module.to(self.device.dtype)
 
 
 def open_embedder(config: ModelConfig, few: bool = False) -> Embedder:

@@ -1,7 +1,7 @@
-"""Linear layers on a CPU that multiplies bf16: weights laid out once as the product reads them.
+"""Linear layers made ready: in the number format of their products, laid out as these read them.
 
-oneDNN lays a weight out anew before every product, which for a token or a few takes as long as the
-product itself (`benchmarks/generate_speed.py`). The numbers are the same to the last bit.
+On a CPU oneDNN lays a weight out anew before every product, which for a token or a few takes as
+long as the product (`benchmarks/generate_speed.py`). The numbers are the same to the last bit.
 """
 
 from collections.abc import Iterator
@@ -51,6 +51,28 @@ def computes_bf16(device: Device) -> bool:
 
     on_cpu = (device.kind, device.precision) == ("cpu", "bf16") and has_fast_bf16("cpu")
     return on_cpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def shrink_frozen(model: "nn.Module", device: Device) -> None:
+    """Keep frozen matrices in the device's number format: half the memory, the same products.
+
+    Only what autocast would cast at every step is cast here once, so a plain copy of the model in
+    fp32 under autocast predicts bit for bit the same; norms and embeddings stay as they are.
+    """
+    import torch
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    if device.precision == "fp32":
+        return
+    for module in model.modules():
+        if not isinstance(module, nn.Linear | Conv1D):
+            continue
+        for parameter in (module.weight, module.bias):
+            if parameter is None or parameter.requires_grad:
+                continue
+            if parameter.dtype == torch.float32:
+                parameter.data = parameter.data.to(device.dtype)
 
 
 class SharedCast:

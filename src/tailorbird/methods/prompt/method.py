@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config.schema import Config
 from tailorbird.errors import UserError
-from tailorbird.methods.base import no_merge, shrink_frozen
+from tailorbird.methods.base import no_merge
 from tailorbird.methods.peft_folder import PeftMethod, load_peft, more_head, peft_task
 from tailorbird.models.builtin import resolve
 from tailorbird.models.load import Base, hub_name
+from tailorbird.models.reorder import shrink_frozen
 
 if TYPE_CHECKING:
     import torch
