@@ -7,7 +7,8 @@ machine does.
 
 Three constants of a CPU (the process before a model, the allocator's share without and with
 gradient checkpointing) were chosen by the cells of builtin:minilm and builtin:tutor; the other
-cells test those. Peers are judged on the same cells: `accelerate estimate-memory` (four times the
+cells test those, but for what the heap keeps of weights that QLoRA packs, which was chosen on all
+cells of QLoRA. Peers are judged on the same cells: `accelerate estimate-memory` (four times the
 weights in fp32, which is also the rule of 16 bytes a parameter), with the same process around it.
 
 Cells that are done are kept in --results, so that a run that was stopped goes on. Prints one JSON
@@ -40,18 +41,21 @@ MODELS = {
 }
 RANDOM = {
     "random:qwen2-0.5b": {
-        "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 151936,
+        "model_type": "qwen2", "dtype": "bfloat16",
+        "architectures": ["Qwen2ForCausalLM"], "vocab_size": 151936,
         "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14,
         "num_key_value_heads": 2, "intermediate_size": 4864, "max_position_embeddings": 2048,
         "tie_word_embeddings": True,
     },
     "random:bert-0.4b": {
-        "model_type": "bert", "architectures": ["BertModel"], "vocab_size": 30522,
+        "model_type": "bert", "dtype": "bfloat16",
+        "architectures": ["BertModel"], "vocab_size": 30522,
         "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
         "intermediate_size": 4096, "max_position_embeddings": 512, "pad_token_id": 0,
     },
     "random:llama-1b": {
-        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32000,
+        "model_type": "llama", "dtype": "bfloat16",
+        "architectures": ["LlamaForCausalLM"], "vocab_size": 32000,
         "hidden_size": 2048, "num_hidden_layers": 22, "num_attention_heads": 32,
         "num_key_value_heads": 4, "intermediate_size": 5632, "max_position_embeddings": 2048,
         "tie_word_embeddings": False,

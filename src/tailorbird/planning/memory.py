@@ -38,7 +38,8 @@ def trace(
     """Return what training by `config.method` holds, from tracing our own step.
 
     Each value is a line in the number of layers, so two short models stand for a deep one. They
-    are bytes of the weights as they are loaded (``load``) and then kept (``trained``, ``frozen``,
+    are bytes of the weights as they are loaded (``load``), of the checkpoint where its number
+    format is another (``mapped``), of the weights as they are then kept (``trained``, ``frozen``,
     ``packed``), of the optimizer's ``states``, of ``train.KIND`` and ``evaluate.KIND`` at the peak
     (`trace.KINDS`), numbers of parameters (``trained_count``, ``count``, ``largest`` packed matrix)
     and ``flops`` of an optimizer step.
@@ -90,6 +91,8 @@ def _attached(
     set_dropout(model, settings.dropout)
     values = _weights(model, quantised, shape, config)
     values["load"] = loaded * dtype.itemsize
+    stored = shape.stored_bytes
+    values["mapped"] = loaded * stored if stored and stored != dtype.itemsize else 0
     values["states"] = values["trained_count"] * STATES[settings.optimizer]
     return model, base, values
 

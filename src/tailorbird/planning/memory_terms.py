@@ -188,12 +188,20 @@ def _unpackable(method: str, values: dict[str, float]) -> list[str]:
 
 
 def _loading(values: dict[str, float], device: Device) -> int:
+    """Return what the weights take while they are read.
+
+    On a CPU the pages of the checkpoint count as long as it is mapped: beside the weights where
+    these are copies in another number format, and in their place where they are packed. The heap
+    keeps a part of what was packed until it is trimmed, more of it where it was cast before.
+    """
+    cpu, mapped = device.kind == "cpu", values.get("mapped", 0)
     if not values["packed"]:
-        return round(values["load"])
+        return round(values["load"] + (mapped if cpu else 0))
     packed = values["packed"] + values["frozen"]
-    # On a CPU the checkpoint's pages count as long as they are mapped, and the heap keeps about
-    # half as much of what was packed until it is trimmed.
-    return round(packed + (1.5 * values["load"] if device.kind == "cpu" else values["largest"] * 4))
+    if not cpu:
+        return round(packed + values["largest"] * 4)
+    pages, kept = (mapped, 0.6) if mapped else (values["load"], 0.35)
+    return round(packed + pages + kept * values["load"])
 
 
 def _evaluate(

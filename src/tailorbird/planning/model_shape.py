@@ -60,6 +60,12 @@ class Shape:
         """How many layers the part that reads text has."""
         return int(self.text.num_hidden_layers)
 
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes of a weight in the checkpoint; None where the configuration does not say."""
+        name = str(self.plain.get("dtype") or self.plain.get("torch_dtype") or "")
+        return {"float32": 4, "bfloat16": 2, "float16": 2}.get(name.removeprefix("torch."))
+
     def size(self, key: str, otherwise: int = 0) -> int:
         """Return a size under its usual name, whatever the family calls it."""
         names = [key, *(other for other, usual in _SYNONYMS.items() if usual == key)]

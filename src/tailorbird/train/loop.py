@@ -113,6 +113,7 @@ def train(model: nn.Module, job: TrainJob) -> Trained:
             else:
                 _follow(model, stepper, state, job, interrupted)
                 return _trained(state, total, job)
+    model.zero_grad(set_to_none=True)  # as large as what is trained, and so is what is read now
     checkpoints.restore_best(model)
     model.eval()
     return _trained(state, total, job)

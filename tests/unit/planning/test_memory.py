@@ -69,6 +69,21 @@ def test_families_are_traced(name: str) -> None:
     assert plan.bytes == max(plan.phases.values())
 
 
+def test_a_checkpoint_in_another_format_counts_beside_the_weights(tmp_path: Path) -> None:
+    """A classifier is loaded in fp32; a file in bf16 lies mapped beside it: half as much again."""
+    plain = json.loads((SHAPES / "bert-base.json").read_text())
+    loading: dict[str, int] = {}
+    for name in ("float32", "bfloat16"):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(plain | {"dtype": name}))
+        config = asked(str(file), batch_size=2)
+        work = Work(LABELS, 16, rows=4)
+        loading[name] = plan_memory(read_shape(config.model), config, work, FP32).phases["load"]
+    context = memory_terms.MACHINES["cpu"].context
+    ratio = (loading["bfloat16"] - context) / (loading["float32"] - context)
+    assert ratio == pytest.approx(1.5, rel=1e-3)
+
+
 def test_experts_are_not_packed_and_that_is_told() -> None:
     """Of Mixtral's 46.7 B parameters 45.1 B are its experts' and 0.26 B the embeddings'."""
     plan = planner("mixtral-8x7b", batch_size=1).memory("qlora", CARD)
