@@ -85,6 +85,7 @@ class KnowledgeFolder:
         for ledger in [self._ledger, *self._idle]:
             ledger.close()
         self._idle.clear()
+        self._stores.clear()  # files that are mapped are let go of with them
         self.backend.close()
 
     def __enter__(self) -> "KnowledgeFolder":
