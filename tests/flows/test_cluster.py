@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tailorbird.arms import cluster
-from tailorbird.arms.cluster import Cluster, do, pack, unpack
+from tailorbird.arms.cluster import Cluster, pack, unpack
 from tailorbird.errors import UserError
+from tailorbird.runs import ray_nodes
+from tailorbird.runs.ray_nodes import on_node
 
 TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
 TESTS = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ def test_a_report_is_written_after_all_else(tmp_path: Path) -> None:
 
 def test_another_version_on_a_node_is_told() -> None:
     with pytest.raises(UserError, match=r"has tailorbird .*, and 0\.0\.1 asks") as fault:
-        do({"version": "0.0.1"})
+        on_node(len, [], "0.0.1", ".")
     assert "same version" in fault.value.fix
 
 
@@ -100,7 +101,7 @@ def test_other_versions_of_ray_are_told(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.40.0")
 
     monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.setattr(cluster, "_reachable", lambda address: {})
+    monkeypatch.setattr(ray_nodes, "_reachable", lambda address: {})
     with pytest.raises(UserError, match=r"Version mismatch: .* Ray: 2\.40\.0"):
         Cluster("10.0.0.1:6379")
 
@@ -182,10 +183,14 @@ def test_work_of_a_node_that_is_killed_is_done_again_once(
     assert "is lost" in output.err
 
 
-def begin(data: Path, model: Path, output: Path, *more: str) -> "subprocess.Popen[str]":
+def begin(
+    data: Path, model: Path, output: Path, *more: str, verb: str = "compare"
+) -> "subprocess.Popen[str]":
+    arms = ("--methods", "majority,lora,rag,rag+best") if verb == "compare" else ()
+    seeds = ("--seeds", "1") if verb == "compare" and "--seeds" not in more else ()
     words = [
-        *(*TAILOR, "compare", str(data), "--model", str(model), "--output", str(output), "--json"),
-        *("--methods", "majority,lora,rag,rag+best", "--seeds", "1", "--set", "train.epochs=2"),
+        *(*TAILOR, verb, str(data), "--model", str(model), "--output", str(output), "--json"),
+        *(*arms, *seeds, "--set", "train.epochs=2"),
         *("--set", "evaluate.label_errors=false", *more),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -232,3 +237,74 @@ def test_a_node_killed_at_20_random_moments_leaves_the_report_of_one_machine(
         assert scores(several) == scores(one), f"after {kills} kills"
         assert files(output) == files(tmp_path / "one")
         sys.stderr.write(f"{runs} comparisons, {kills} kills\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("verb", ["tune", "compare"])
+def test_trials_on_nodes_find_what_one_machine_finds(
+    nodes: Any, tiny_csv: Path, tiny_encoder: Path, tmp_path: Path, verb: str
+) -> None:
+    start(nodes)
+    one, several = tmp_path / "one", tmp_path / "several"
+    more = ["--search", "4", "--set", "search.sampler=random"]
+    lone = report(begin(tiny_csv, tiny_encoder, one, *more, verb=verb), one)
+    more += ["--ray", nodes.address]
+    process = begin(tiny_csv, tiny_encoder, several, *more, verb=verb)
+    while not list(several.rglob("trial.json")) and process.poll() is None:
+        time.sleep(0.1)
+    kill(nodes)
+    start(nodes)
+    spread = report(process, several)
+    searches = [
+        {arm["name"]: arm["search"] for arm in each["arms"] if arm["search"]}
+        for each in (lone, spread)
+    ]
+    assert searches[0] and searches[0].keys() == searches[1].keys()
+    for name, search in searches[0].items():
+        other = searches[1][name]
+        assert search["best"] == other["best"]
+        for mine, theirs in zip(search["trials"], other["trials"], strict=True):
+            assert mine | {"seconds": 0} == theirs | {"seconds": 0}
+    assert scores(spread) == scores(lone)
+    begun = {path.parent.name for path in several.rglob("trial.json")}
+    assert begun == {"0000", "0001", "0002", "0003"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_seeds_go_out_beside_each_other_and_count_as_on_one_machine(
+    nodes: Any, tiny_csv: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    start(nodes)
+    one, several = tmp_path / "one", tmp_path / "several"
+    lone = report(begin(tiny_csv, tiny_encoder, one, "--seeds", "3"), one)
+    more = ("--seeds", "3", "--ray", nodes.address)
+    spread = report(begin(tiny_csv, tiny_encoder, several, *more), several)
+    assert scores(spread) == scores(lone)
+    assert files(several) == files(one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_documents_are_embedded_by_nodes_one_of_which_dies(nodes: Any, tmp_path: Path) -> None:
+    start(nodes)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(300):
+        words = " ".join(f"fact {number} of {n}" for n in range(60))
+        (docs / f"{number}.md").write_text(f"# Page {number}\n\n{words}\n")
+    store = tmp_path / "KB"
+    words = [*TAILOR, "index", str(docs), "--store", str(store), "--ray", nodes.address, "--json"]
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=err, text=True)
+        time.sleep(15)
+        kill(nodes)
+        start(nodes)
+        out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, (tmp_path / "err").read_text()
+    indexed = json.loads(out)["indexed"]
+    assert (indexed["added"], indexed["skipped"]) == (300, {})
+    check = [*TAILOR, "index", "--store", str(store), "--verify", "--json"]
+    verified = json.loads(subprocess.run(check, capture_output=True, text=True, check=True).stdout)
+    assert verified["verified"]["ok"] and verified["verified"]["documents"] == 300

@@ -42,7 +42,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
     "bitsandbytes": ("methods/", "train/optim.py"),
     "optuna": "train/search.py",
-    "ray": "arms/cluster.py",
+    "ray": "runs/ray_nodes.py",
     "typer": "cli/",
     "click": "cli/",
     "charset_normalizer": "data/decode.py",

@@ -85,8 +85,15 @@ class Scheduler:
             return [common] * count
         return [common | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:count]]
 
-    def map(self, work: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
+    def map(
+        self, work: Callable[[Item], Value], items: Sequence[Item], tasks: int = 1
+    ) -> list[Value]:
         """Do `work` for every item, `jobs` at once; return the results in the items' order.
+
+        Args:
+            work: Does one; it may map items of its own.
+            items: What to do.
+            tasks: How many processes the work on an item runs at once, at most.
 
         Raises:
             Interrupted: Ctrl-C; what ran was told and has ended.

@@ -1,25 +1,17 @@
 """A search for settings: trials on validation, and the best one handed on, weights and all."""
 
-import time
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from tailorbird import log
+from tailorbird.arms.trials import do_trials
 from tailorbird.config import Config
 from tailorbird.config.load import config_with
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.search import Range, SearchConfig, Space, choices
-from tailorbird.errors import (
-    Faults,
-    Hopeless,
-    OutOfMemory,
-    OverBudget,
-    TrainingDiverged,
-    UserError,
-    is_out_of_memory,
-)
+from tailorbird.errors import Faults, UserError
 from tailorbird.methods.table import get_method
 from tailorbird.metrics.display import metric as written
 from tailorbird.metrics.metric_facts import metric_words
@@ -29,8 +21,10 @@ from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.table import get_task
 from tailorbird.train.search import Draw, Study
 
+if TYPE_CHECKING:
+    from tailorbird.arms.schedule import Scheduler
+
 _PLAN = "plan.json"
-_LOOK_SECONDS = 0.5
 
 
 def has_search(folder: RunFolder) -> bool:
@@ -38,20 +32,29 @@ def has_search(folder: RunFolder) -> bool:
     return folder.file(f"{SEARCH}/{_PLAN}").is_file()
 
 
-def with_best(job: ArmJob) -> tuple[ArmJob, Search | None]:
-    """Return the job with the best settings of its search, if it has one or is to have one."""
+def with_best(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[ArmJob, Search | None]:
+    """Return the job with the best settings of its search, if it has one or is to have one.
+
+    Args:
+        job: The arm's.
+        scheduler: See `search`.
+    """
     if job.config.search.trials is None and not has_search(job.folder):
         return job, None
     # Once the search is over, the arm goes on from the best trial's checkpoint.
-    config, result = search(job)
+    config, result = search(job, scheduler)
     return replace(job, config=config, resume=True), result
 
 
-def search(job: ArmJob) -> tuple[Config, Search]:
-    """Do what is left of the trials; return the best one's configuration, and what was found.
+def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, Search]:
+    """Do what is left of the trials; return the best one's configuration, and the search.
 
     The best trial's checkpoint is moved to the job's folder, so that going on from there
     (`ArmJob.resume`) trains nothing again.
+
+    Args:
+        job: The arm's, in a run that keeps the split.
+        scheduler: Runs the trials side by side; None: one after the other in this process.
 
     Raises:
         UserError: The space is wrong, or every trial failed.
@@ -59,7 +62,18 @@ def search(job: ArmJob) -> tuple[Config, Search]:
         OverBudget: The time was up before any trial was done.
     """
     base, study = _opened(job)
-    late = _do_trials(job, base, study)
+
+    def trial(draw: Draw) -> ArmJob:
+        return replace(
+            job,
+            name=f"{job.name}, trial {draw.number + 1}",
+            config=config_of(base, draw.values),
+            folder=draw.folder,
+            observe=draw.observe,
+        )
+
+    due = study.unfinished()
+    late = do_trials(job.name, trial, study, scheduler)
     best = study.best()
     trials = study.trials()
     if best is None:
@@ -67,7 +81,8 @@ def search(job: ArmJob) -> tuple[Config, Search]:
             raise late
         whys = sorted({trial.why for trial in trials})
         raise UserError("every trial of the search failed:\n" + "\n".join(whys[:3]), "mend that")
-    _tell(job, study)
+    if due:  # else it was told when they were done
+        _tell(job, study)
     _adopt(study.place(best.number), job.folder)
     result = Search(
         sampler=study.options.sampler,
@@ -149,73 +164,6 @@ def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
     }
     options = {f"method.{k}": v for k, v in method.options(config.method).items()}
     return plain | {f"train.{k}": v for k, v in settings.to_json().items()} | options
-
-
-def _do_trials(job: ArmJob, base: Config, study: Study) -> OverBudget | None:
-    """Do trials until none is left, waiting for those of other processes."""
-    while study.unfinished():
-        with study.claim() as draw:
-            if draw is None:
-                time.sleep(_LOOK_SECONDS)
-                continue
-            log.say(f"{job.name}: trial {draw.number + 1} of {study.count}: {_draw_words(draw)}")
-            late = _do(draw, job, base, study)
-            if late is not None:
-                log.warn(f"{job.name}: the search ends here: {late}")
-                return late
-    return None
-
-
-def _do(draw: Draw, job: ArmJob, base: Config, study: Study) -> OverBudget | None:
-    started = time.monotonic()
-
-    def seconds() -> float:
-        return time.monotonic() - started
-
-    try:
-        trial = replace(
-            job,
-            name=f"{job.name}, trial {draw.number + 1}",
-            config=config_of(base, draw.values),
-            # The test part is not looked at.
-            split=replace(job.split, test=job.split.validation),
-            folder=draw.folder,
-            resume=True,
-            observe=draw.observe,
-        )
-        trained = get_task(job.split.task).fit(trial, scored=False).train()
-    except Hopeless as error:
-        study.tell(draw, None, seconds(), str(error), pruned=True)
-        log.say(f"{job.name}: trial {draw.number + 1} {error}")
-    except OverBudget as error:
-        study.tell(draw, None, seconds(), str(error))
-        return error
-    except Exception as error:
-        if not isinstance(error, UserError) and not is_out_of_memory(error):
-            raise
-        study.tell(draw, None, seconds(), str(error).splitlines()[0])
-        if draw.default and _is_of_all(error, study.space):
-            raise
-        log.warn(f"{job.name}: trial {draw.number + 1} failed: {error}")
-    else:
-        study.tell(draw, trained.best[0], trained.seconds)
-    return None
-
-
-def _is_of_all(error: Exception, space: Space) -> bool:
-    """Say whether what is wrong with the settings as asked for is wrong in every trial."""
-    if not isinstance(error, UserError) or isinstance(error, TrainingDiverged | OutOfMemory):
-        return False
-    return not any(name.startswith(("model.", "data.")) for name in space)
-
-
-def _draw_words(draw: Draw) -> str:
-    values = ", ".join(
-        f"{name.partition('.')[2]} {value:.3g}" if isinstance(value, float)
-        else f"{name.partition('.')[2]} {value}"
-        for name, value in draw.values.items()
-    )  # fmt: skip
-    return f"as asked ({values})" if draw.default and values else values or "as asked"
 
 
 def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:

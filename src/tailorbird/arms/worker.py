@@ -81,15 +81,39 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
     if not place.file(ARM).is_file():
         place.path.mkdir(parents=True, exist_ok=True)
         write_job(place, job.name, job.config, job.deadline, rows)
-        code = nest.run(ARM_PROCESS, str(place.run.path), str(place.path))
+        code = _search_on(nest, job)
+        if not code and not place.file(OUTCOME).is_file():
+            code = nest.run(ARM_PROCESS, str(place.run.path), str(place.path))
         if not place.file(ARM).is_file():
             if code == Interrupted.exit_code:
                 raise Interrupted(f"{job.name} was stopped")
-            return _failure(job.name, code, place)
+            return failure(job.name, code, place)
     return read_arm(place)
 
 
-def _failure(name: str, code: int, place: RunFolder) -> ArmReport:
+def _search_on(nest: "Runner", job: ArmJob) -> int:
+    """Do an arm's search before the arm where its trials can be jobs of a cluster.
+
+    Returns:
+        The exit code; what went wrong is left as the arm's own process would.
+    """
+    first = replace(job, folder=job.folder.run.arm(job.name))
+    if job.config.compare.ray is None or not _searches(job) or first.folder.path != job.folder.path:
+        return 0
+    from tailorbird.arms.schedule import Scheduler
+    from tailorbird.arms.search import search
+
+    assert isinstance(nest, Scheduler)
+    return outcome_of(job.folder, lambda: search(first, nest))
+
+
+def _searches(job: ArmJob) -> bool:
+    trains = arm_named(job.name, job.split.task).trains
+    return job.config.search.trials is not None and trains
+
+
+def failure(name: str, code: int, place: RunFolder) -> ArmReport:
+    """Return why an arm's process, which ended with this exit code, left no report."""
     if place.file(OUTCOME).is_file():
         plain = place.read_json(OUTCOME)
         return ArmReport(name, plain["status"], plain["why"])
@@ -109,7 +133,7 @@ def run_planned(job: ArmJob) -> ArmReport:
 
 def _with_search(job: ArmJob) -> ArmReport:
     """Run an arm, with the best settings of its search where there is to be one."""
-    if job.config.search.trials is None or not arm_named(job.name, job.split.task).trains:
+    if not _searches(job):
         return run_planned(job)
     from tailorbird.arms.search import search, searched
 

@@ -39,7 +39,7 @@ class ArmOptions:
         typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
     ] = False
     ray: Annotated[
-        str | None, typer.Option(help="Run the arms on the Ray cluster at HOST:PORT.")
+        str | None, typer.Option(help="Run arms and trials on the Ray cluster at HOST:PORT.")
     ] = None
 
     def settings(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`tailor index`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,9 @@ def index(
         str | None,
         typer.Option("--move-to", help="Move it to another store, such as postgresql://HOST/DB."),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Read and embed on the Ray cluster at HOST:PORT.")
+    ] = None,
     config: options.ConfigFile = None,
     settings: Annotated[
         list[str] | None,
@@ -59,7 +63,7 @@ def index(
     if not store:
         raise UserError("--store is missing", "name the knowledge base's folder: --store KB")
     work = paths or remove or list_ or verify or repair or stats or rollback or move_to
-    whole = make_config(config, settings, {"index.embedder": embedder})
+    whole = make_config(config, settings, {"index.embedder": embedder, "compare.ray": ray})
     own, place = whole.index, whole.knowledge.store
     embedder = own.embedder if "embedder" in own.model_fields_set else None
     if not (work or embedder):
@@ -69,7 +73,8 @@ def index(
     with KnowledgeFolder(Path(store), start, repairing=repair, store=place) as kb:
         result = _change(kb, repair, rollback, embedder, remove)
         if paths:
-            result["indexed"] = flow.index(kb, paths, _settings(kb, own), sync).to_json()
+            report = flow.index(kb, paths, _settings(kb, own), sync, whole.compare.ray)
+            result["indexed"] = report.to_json()
         result |= _look(kb, list_, stats, verify)
         if move_to:
             result["moved"] = maintenance.move_to(kb, move_to)
@@ -106,10 +111,7 @@ def _look(kb: Any, list_: bool, stats: bool, verify: bool) -> dict[str, Any]:
         result["stats"] = maintenance.stats(kb)
     if verify:
         check = maintenance.verify(kb)
-        result["verified"] = {
-            "ok": not check.problems, "documents": check.documents, "chunks": check.chunks,
-            "problems": check.problems,
-        }  # fmt: skip
+        result["verified"] = {"ok": not check.problems} | asdict(check)
     return result
 
 

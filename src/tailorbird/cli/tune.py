@@ -33,6 +33,9 @@ def tune(
         int | None,
         typer.Option(help="Processes that train together, each on its part of the cores."),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Run the search's trials on the Ray cluster at HOST:PORT.")
+    ] = None,
     retriever: Annotated[
         bool, typer.Option("--retriever", help="Tune the embedder of a knowledge base.")
     ] = False,
@@ -59,7 +62,7 @@ def tune(
     training = {"epochs": epochs, "seed": seed}
     judgements = {"queries": queries, "qrels": qrels}
     if retriever or reranker:
-        several = {"search": search, "processes": processes or launched() or None}
+        several = {"search": search, "ray": ray, "processes": processes or launched() or None}
         refuse(examples | several, "a retriever", "leave that out: see --queries")
         flags = settings_of("retriever", training | {"method": method})
         _tune_retriever(run, run.make_config(flags | {"model.name": model}), store, reranker,
@@ -69,6 +72,7 @@ def tune(
         {"store": store} | judgements, "a model of labelled data", "add --retriever or --reranker"
     )
     flags = {"model.name": model, "method.name": method, "search.trials": search}
+    flags |= {"compare.ray": ray}
     flags |= settings_of("data", examples)
     flags |= settings_of("train", training | {"processes": processes})
     settled = run.make_config(flags)

@@ -64,6 +64,10 @@ class DataConfig(Section):
     max_examples: int | None = Field(None, ge=1)
     """Rows to take of each part, drawn at random while reading; the rest is never held in
     memory."""
+    on_disk: bool | None = None
+    """Leave training rows in the run folder and their tokens in a file, a batch in memory at a
+    time: labels, answers and plain text. Rows are split by a hash of their text, and not compared
+    with each other. Default: where the files are larger than an eighth of the memory."""
     task: TaskChoice = "auto"
     """classification: one label of a set. multilabel: any number of them. regression: numbers.
     tokens: a label per word. generation: answers to prompts and conversations. text: plain text
@@ -291,8 +295,8 @@ class CompareConfig(Section):
     """Say what more labels would buy, by training an arm on parts of the data: which one, or auto
     (probe, or lora where words are answered); see docs/plan.md."""
     ray: str | None = None
-    """Address of a Ray cluster whose nodes run the arms: HOST:PORT, or auto for the one that this
-    machine belongs to."""
+    """Address of a Ray cluster whose nodes run arms, seeds and trials: HOST:PORT, or auto for the
+    one that this machine belongs to. `tailor tune --search` takes it too."""
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -1,13 +1,14 @@
 """Texts into token ids, once, before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tailorbird.data.disk_rows import Rows, blocks, rows_for
 from tailorbird.data.normalise import rows
-from tailorbird.records import Example, Finding
+from tailorbird.records import Example, ExamplesOnDisk, Finding
 
 Text = str | tuple[str, ...]
 """What a model reads: a text, or two of them as a pair; where words are labelled, the words."""
@@ -21,7 +22,9 @@ class Encoded:
     """Tokenised examples.
 
     Attributes:
-        ids: One int32 array of token ids per example, special tokens included.
+        ids: One int32 array of token ids per example, special tokens included; in memory or on
+            disk, as those of `segments`, `firsts` and `seconds`.
+        lengths: ``[n]`` their lengths.
         targets: What the outputs should be, class ids ``[n]`` or numbers ``[n, outputs]``; None
             when unknown.
         full_lengths: ``[n]`` lengths before truncation; of texts read one by one, of the longer.
@@ -32,13 +35,13 @@ class Encoded:
             `lengths` are then twice the longer one's: what both take of a padded batch.
     """
 
-    ids: list[np.ndarray]
+    ids: Rows
     lengths: np.ndarray
     targets: np.ndarray | None
     full_lengths: np.ndarray
-    segments: list[np.ndarray] | None = None
-    firsts: list[np.ndarray] | None = None
-    seconds: list[np.ndarray] | None = None
+    segments: Rows | None = None
+    firsts: Rows | None = None
+    seconds: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,6 +53,29 @@ class Encoded:
         seconds = None if self.seconds is None else self.seconds[:count]
         lengths = self.lengths[:count], self.full_lengths[:count]
         return Encoded(self.ids[:count], lengths[0], None, lengths[1], segments, firsts, seconds)
+
+
+def encode_blocks(
+    examples: Sequence[Example], encode_block: Callable[[Sequence[Example]], Encoded]
+) -> Encoded:
+    """Tokenise examples; of those on disk a block at a time, whose tokens go to disk.
+
+    Args:
+        examples: The examples.
+        encode_block: Tokenises some of them.
+    """
+    if not isinstance(examples, ExamplesOnDisk):
+        return encode_block(examples)
+    arrays: dict[str, Rows] = {}
+    numbers: dict[str, list[np.ndarray]] = {}
+    for block in blocks(examples):
+        encoded = encode_block(block)
+        for name in ("ids", "segments", "firsts", "seconds"):
+            for row in getattr(encoded, name) or ():
+                arrays.setdefault(name, rows_for(examples, row.dtype)).append(row)
+        for name in ("lengths", "targets", "full_lengths"):
+            numbers.setdefault(name, []).append(getattr(encoded, name))
+    return Encoded(**arrays, **{n: np.concatenate(each) for n, each in numbers.items()})  # type: ignore[arg-type]
 
 
 def as_read(example: Example) -> Text:
@@ -220,9 +246,14 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
     return arrays
 
 
-def truncation_finding(lengths: Sequence[int], limit: int) -> Finding | None:
-    """Return how many texts are longer than the model will read, or None if none is."""
-    cut = sum(length > limit for length in lengths)
+def truncation_finding(lengths: Sequence[int] | np.ndarray, limit: int) -> Finding | None:
+    """Return how many texts are longer than the model will read, or None if none is.
+
+    Args:
+        lengths: Tokens of each text.
+        limit: Tokens that are kept.
+    """
+    cut = int((np.asarray(lengths) > limit).sum())
     if not cut:
         return None
     share = cut / len(lengths)

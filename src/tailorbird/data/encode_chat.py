@@ -1,6 +1,7 @@
 """Conversations and texts into token ids, and which of the tokens the model learns to write."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from tailorbird.data.answer_spans import (
     try_template,
 )
 from tailorbird.data.control_tokens import any_of, special_tokens
+from tailorbird.data.disk_rows import blocks, rows_for
 from tailorbird.data.encoding_report import (
     EncodingCounts,
     Event,
@@ -52,19 +54,17 @@ def encode_conversations(
         )
     shape = try_template(tokenizer)
     counts = EncodingCounts(conversations=len(examples))
-    renderings = _each(examples, lambda e: render_example(e, tokenizer, shape))
-    _look_through(examples, renderings, shape, counts)
     ends = set(tokenizer.convert_tokens_to_ids([shape.end, *special_tokens(tokenizer)]))
-    tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    tokens = _empty(examples)
     kept_rows: list[int] = []
-    for i, (encoding, prompt) in enumerate(_tokenise(renderings, tokenizer, shape)):
-        row = examples[i].row
+    renderings = _rendered(examples, tokenizer, shape, counts)
+    for i, (row, rendering, encoding, prompt) in enumerate(renderings):
         ids = np.asarray(encoding.ids, dtype=np.int32)
         counts.longest = max(counts.longest, len(ids))
         if _begins_twice(ids, tokenizer):
             counts.note("doubled", row)
-        trained, merged = _training_mask(ids, encoding, renderings[i], prompt)
-        if merged and not renderings[i].odd:
+        trained, merged = _training_mask(ids, encoding, rendering, prompt)
+        if merged and not rendering.odd:
             counts.note("merged_tokens", row)
         if not trained.any():
             counts.note("untrained", row)
@@ -113,15 +113,14 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
             "the tokenizer has no end-of-text token, so the model would never stop",
             "set eos_token in the model's tokenizer_config.json",
         )
-    tokens = Tokens([], [], [], np.zeros(0, dtype=np.int64))
+    tokens = _empty(examples)
     counts = EncodingCounts(conversations=len(examples))
     places: list[int] = []
     several = 0
-    texts = [example.text for example in examples]
     special = any_of(special_tokens(tokenizer))
-    for i, row in enumerate(_text_ids(texts, tokenizer)):
-        if special.search(texts[i]):
-            counts.note("special_tokens", examples[i].row)
+    for i, (example, row) in enumerate(_text_ids(examples, tokenizer)):
+        if special.search(example.text):
+            counts.note("special_tokens", example.row)
         ids = np.asarray(row if row and row[-1] == end else [*row, end], dtype=np.int32)
         several += len(ids) > limit
         for start in range(0, max(len(ids) - 1, 1), limit - 1):
@@ -190,26 +189,41 @@ def _look_through(
             counts.note(event, example.row)
 
 
-def _tokenise(
-    renderings: Sequence[Rendering], tokenizer: Any, shape: TemplateShape
-) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield each conversation's encoding (ids that know their characters) and its prompt's ids."""
-    whole = shape.control.encode([rendering.text for rendering in renderings], tokenizer)
-    prompts = shape.control.encode([rendering.prompt for rendering in renderings], tokenizer)
-    for encoding, prompt in zip(whole, prompts, strict=True):
-        yield encoding, np.asarray(prompt.ids, dtype=np.int32)
+def _empty(examples: Sequence[Example]) -> Tokens:
+    ids, prompts = rows_for(examples, np.int32), rows_for(examples, np.int32)
+    return Tokens(ids, rows_for(examples, np.bool_), prompts, np.zeros(0, dtype=np.int64))
 
 
-def _text_ids(texts: Sequence[str], tokenizer: Any) -> Iterator[list[int]]:
+def _rendered(
+    examples: Sequence[Example], tokenizer: Any, shape: TemplateShape, counts: EncodingCounts
+) -> Iterator[tuple[int, Rendering, Any, np.ndarray]]:
+    """Yield each conversation's row, rendering, encoding and prompt ids.
+
+    An encoding's ids know which characters they stand for.
+    """
+    for block in blocks(examples):
+        renderings = _each(block, lambda e: render_example(e, tokenizer, shape))
+        _look_through(block, renderings, shape, counts)
+        whole = shape.control.encode([each.text for each in renderings], tokenizer)
+        prompts = shape.control.encode([each.prompt for each in renderings], tokenizer)
+        for example, rendering, encoding, prompt in zip(
+            block, renderings, whole, prompts, strict=True
+        ):
+            yield example.row, rendering, encoding, np.asarray(prompt.ids, dtype=np.int32)
+
+
+def _text_ids(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[Example, list[int]]]:
     """Yield each text's ids, begun as the tokenizer begins texts; special tokens are words."""
-    for start in range(0, len(texts), _BATCH):
-        yield from tokenizer(
-            list(texts[start : start + _BATCH]),
+    rest = iter(examples)
+    while part := list(islice(rest, _BATCH)):
+        ids = tokenizer(
+            [example.text for example in part],
             add_special_tokens=True,
             split_special_tokens=True,
             return_attention_mask=False,
             verbose=False,
         )["input_ids"]
+        yield from zip(part, ids, strict=True)
 
 
 def _training_mask(

@@ -91,7 +91,7 @@ def read_parts(
     part_of: dict[Path, str] = {}
     for part, name in _sources(source, validation, test).items():
         try:
-            _check_once(name, part, part_of)
+            check_once(name, part, part_of)
             read[part] = loaded = read_examples(replace(source, name=name), **how)
             if part == "training":
                 how |= {"like": loaded.columns, "task": loaded.task}
@@ -111,8 +111,12 @@ def _sources(
     return parts | {part: str(path) for part, path in options.items() if path is not None}
 
 
-def _check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
-    """Refuse a file that is a part already."""
+def check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
+    """Refuse a file that is a part already.
+
+    Raises:
+        UserError: It is.
+    """
     for file in files_of(name):
         same = part_of.setdefault(file.resolve(), part)
         if same != part:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.data.disk_rows import Rows, row_lengths
 from tailorbird.records import Finding, Piece
 
 _SAMPLES = 4
@@ -18,7 +19,8 @@ class Tokens:
     """Tokenised sequences for a model that writes.
 
     Attributes:
-        ids: One int32 array of token ids per sequence, the chat template's tokens included.
+        ids: One int32 array of token ids per sequence, the chat template's tokens included; in
+            memory or on disk, as those of `trained` and `prompts`.
         trained: One bool array per sequence, as long as its ids: whether the model is trained to
             write this token. The first token of a sequence never is: nothing stands before it.
         prompts: One int32 array per sequence: the ids up to where the last answer begins, the
@@ -29,9 +31,9 @@ class Tokens:
         samples: A few sequences decoded, for people.
     """
 
-    ids: list[np.ndarray]
-    trained: list[np.ndarray]
-    prompts: list[np.ndarray]
+    ids: Rows
+    trained: Rows
+    prompts: Rows
     rows: np.ndarray
     samples: tuple[tuple[Piece, ...], ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -44,14 +46,14 @@ class Tokens:
         return Tokens(
             [self.ids[i] for i in indices],
             [self.trained[i] for i in indices],
-            [self.prompts[i] for i in indices] if self.prompts else [],
+            [self.prompts[i] for i in indices] if len(self.prompts) else [],
             self.rows[indices],
         )
 
     @property
     def lengths(self) -> np.ndarray:
         """``[n]`` tokens per sequence."""
-        return np.asarray([len(row) for row in self.ids], dtype=np.int64)
+        return row_lengths(self.ids)
 
     @property
     def weights(self) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +70,28 @@ def source_of(path: Path) -> str:
         plain = plain if relative.startswith("..") else relative
     plain = plain.replace(os.sep, "/").replace("\\", "\\x5c")
     return os.fsencode(plain).decode("utf-8", "backslashreplace")
+
+
+def below(path: str, roots: Iterable[str]) -> bool:
+    """Say whether a source is one of the files, folders or globs, or below one."""
+    return any(
+        (root == "." and not path.startswith(("/", "..")))
+        or _matches(path.split("/"), root.rstrip("/").split("/"))
+        for root in roots
+    )
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Say whether the glob matches the path or a folder that it is in, as `glob.glob` would."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        visible = len(list(takewhile(lambda part: not part.startswith("."), parts)))
+        return any(_matches(parts[n:], pattern[1:]) for n in range(visible + 1))
+    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
+        return False
+    fits = parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0])
+    return fits and _matches(parts[1:], pattern[1:])
 
 
 def _same_drive(path: str) -> bool:

@@ -3,23 +3,26 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
-from itertools import takewhile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.find_files import find_files, source_of
+from tailorbird.documents.find_files import below, find_files, source_of
 from tailorbird.documents.pool import read_files
-from tailorbird.documents.read_result import FileResult, FileVersion, document_digest
+from tailorbird.documents.read_result import FileResult, FileVersion
 from tailorbird.errors import UserError, did_you_mean
-from tailorbird.knowledge.base import KnowledgeFolder, recipe_of
+from tailorbird.flows.index_nodes import Shard, read_on_nodes, renamed_result
+from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.knowledge.embedders import NoVectorError
 from tailorbird.knowledge.ledger import FileNote, PendingDocument
-from tailorbird.knowledge.write import Batch
+from tailorbird.knowledge.write import Batch, recipe_of
 from tailorbird.records import Document
+from tailorbird.runs.ray_nodes import RayNodes
 from tailorbird.terminal import one_line
 
 _BATCH_CHUNKS = 2000
@@ -54,13 +57,21 @@ class Indexed:
 
 
 def index(
-    kb: KnowledgeFolder, paths: Sequence[str | Path], config: IndexConfig, sync: bool = False
+    kb: KnowledgeFolder,
+    paths: Sequence[str | Path],
+    config: IndexConfig,
+    sync: bool = False,
+    ray: str | None = None,
 ) -> Indexed:
     """Bring a knowledge base up to date with files and folders.
 
     Args:
         config: Settings; other lengths of chunks than before cut everything again.
         sync: Delete the documents of files below `paths` that are gone.
+        ray: Address of a Ray cluster whose nodes read, cut and embed; None: this machine does.
+
+    Raises:
+        UserError: A path that does not exist; a full disk; a cluster that is not there.
     """
     started = time.monotonic()
     tally = Indexed()
@@ -68,11 +79,21 @@ def index(
     files = find_files(paths, config)
     work = _Ingest(kb, config, tally)
     notes = kb.ledger.files()
-    with log.quiet_progress("index" if files else "", len(files), "files") as bar:
-        before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in notes.items()}
-        for result in read_files(files, config, before):
-            work.take(result, notes)
-            bar.advance(1, f"{tally.chunks:,} chunks")
+    before = {p: FileVersion(n.size, n.mtime_ns, n.digest) for p, n in notes.items()}
+    with ExitStack() as around:
+        nodes = around.enter_context(RayNodes(ray)) if ray and files else None
+        title = "index" if files else ""
+        bar = around.enter_context(log.quiet_progress(title, len(files), "files"))
+        shards = (
+            (Shard((result,)) for result in read_files(files, config, before))
+            if nodes is None
+            else read_on_nodes(nodes, kb, files, config, before)
+        )
+        for shard in shards:
+            work.begin(shard)
+            for result in shard.results:
+                work.take(result, notes)
+                bar.advance(1, f"{tally.chunks:,} chunks")
         work.write()
     if sync:
         _delete_gone(kb, paths, {source_of(file) for file in files}, tally)
@@ -105,22 +126,12 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
     tally = Indexed()
     started = time.monotonic()
     (result,) = read_files([path], kb.settings)
-    documents = tuple(
-        _renamed(document, result.source, name) for document in result.documents or ()
-    )
     work = _Ingest(kb, kb.settings, tally)
-    work.take(replace(result, source=name, documents=documents), {})
+    work.take(renamed_result(result, name), {})
     work.write()
     kb.optimize()
     tally.seconds = round(time.monotonic() - started, 3)
     return tally
-
-
-def _renamed(document: Document, before: str, name: str) -> Document:
-    source = name + document.source.removeprefix(before)
-    metadata = document.metadata | {"path": name}
-    renamed = replace(document, source=source, metadata=metadata)
-    return replace(renamed, digest=document_digest(renamed))
 
 
 def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
@@ -138,7 +149,7 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
                 # Its file is as it was: without this it would count as unchanged from now on.
                 missing.append(document[1])
                 break
-            if below := [path for path in kb.ledger.paths() if _below(path, [plain])]:
+            if below := [path for path in kb.ledger.paths() if below(path, [plain])]:
                 doomed += [source for path in below for source in kb.ledger.live_digests(path)]
                 missing += below
                 break
@@ -166,6 +177,15 @@ class _Ingest:
         self.removed: list[str] = []
         self.missing: list[str] = []
         self.count, self.wrote = 0, time.monotonic()
+        self.shard = Shard()
+        self.vectors: dict[bytes, np.ndarray] = {}
+
+    def begin(self, shard: Shard) -> None:
+        """Go on to the files of a shard, with what was cut and embedded of them already."""
+        if self.vectors and shard.generation != self.shard.generation:
+            self.write()
+        self.shard = shard
+        self.vectors.update(shard.vectors)
 
     def take(self, result: FileResult, notes: dict[str, FileNote]) -> None:
         """Take what became of one file."""
@@ -211,7 +231,8 @@ class _Ingest:
         if before is not None and before[0] == document.digest and not again:
             return False
         self.accepted[document.source] = document.digest, path
-        prepared = self.kb.prepare(document, path, self.config)
+        prepared = self.shard.prepared.get((document.source, document.digest))
+        prepared = prepared or self.kb.prepare(document, path, self.config)
         self.prepared.append(prepared)
         self.count += len(prepared.chunks)
         self.tally.chunks += len(prepared.chunks)
@@ -248,13 +269,15 @@ class _Ingest:
         while not self._write_batch():
             pass
         self.prepared, self.notes, self.removed, self.missing = [], [], [], []
-        self.moving = set()
+        self.moving, self.vectors = set(), dict(self.shard.vectors)
         self.count, self.wrote = 0, time.monotonic()
 
     def _write_batch(self) -> bool:
         """Write, or take what cannot be embedded out of what is to be written."""
         batch = Batch(
             prepared=tuple(self.prepared),
+            vectors=self.vectors,
+            generation=self.shard.generation,
             notes=tuple(note for note in self.notes if note.path not in self.refused),
             removed=tuple(self.removed),
             missing=tuple(self.missing),
@@ -324,7 +347,7 @@ def _delete_gone(
 ) -> None:
     """Delete documents of files below the paths that are there no more."""
     roots = [source_of(Path(path)) for path in paths]
-    away = [path for path in kb.ledger.paths() if path not in there and _below(path, roots)]
+    away = [path for path in kb.ledger.paths() if path not in there and below(path, roots)]
     missing = [path for path in away if not _out_of_sight(path)]
     if hidden := len(away) - len(missing):
         log.warn(f"{hidden:,} files cannot be looked for now: what was indexed of them stays")
@@ -343,25 +366,3 @@ def _out_of_sight(path: str) -> bool:
     except OSError:
         return True
     return not os.access(os.path.dirname(path) or ".", os.R_OK)
-
-
-def _below(path: str, roots: Iterable[str]) -> bool:
-    """Say whether a source is one of the files, folders or globs, or below one."""
-    return any(
-        (root == "." and not path.startswith(("/", "..")))
-        or _matches(path.split("/"), root.rstrip("/").split("/"))
-        for root in roots
-    )
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Say whether the glob matches the path or a folder that it is in, as `glob.glob` would."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        visible = len(list(takewhile(lambda part: not part.startswith("."), parts)))
-        return any(_matches(parts[n:], pattern[1:]) for n in range(visible + 1))
-    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
-        return False
-    fits = parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0])
-    return fits and _matches(parts[1:], pattern[1:])

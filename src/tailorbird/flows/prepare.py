@@ -13,6 +13,7 @@ from tailorbird.data.read import read_parts
 from tailorbird.data.sources import Source
 from tailorbird.data.split import Boundary, make_split
 from tailorbird.errors import UserError
+from tailorbird.flows.stream import stays_on_disk, stream_split
 from tailorbird.records import TASKS, Split, has_head
 from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
@@ -43,7 +44,14 @@ def prepare(
         settle: Refuses settings that do not fit the data, and fills in what the data decide.
     """
     saved = has_split(folder)
-    prepared = Prepared(config, *load_split(folder)) if saved else read_and_check(config)
+    if saved:
+        prepared = Prepared(config, *load_split(folder))
+    elif stays_on_disk(config.data):
+        split, columns = stream_split(config.data, folder)
+        prepared = Prepared(config, split, str(config.data.train), columns)
+        tell_split(split)
+    else:
+        prepared = read_and_check(config)
     split = prepared.split
     _check_pairs(config, split)
     settled = with_default_model(settle(config, split), split)
@@ -91,6 +99,15 @@ def read_and_check(config: Config) -> Prepared:
         by=Boundary(data.group, data.time),
     )
     split = check_split(split, overlap=data.overlap)
+    tell_split(split)
+    folder = tutor_folder()
+    bundled = folder is not None and data.train == str(folder / "train.csv")
+    source = "the bundled example (debugging tutor)" if bundled else data.train
+    return Prepared(config, split, source, train.columns)
+
+
+def tell_split(split: Split) -> None:
+    """Say how many examples the parts have, and what the checks of the data found."""
     spec, count = TASKS[split.task], len(split.labels)
     classes = f", {count} {spec.label[1]}" if count > 1 or (count and spec.one_label) else ""
     log.say(
@@ -99,10 +116,6 @@ def read_and_check(config: Config) -> Prepared:
     )
     for finding in split.findings:
         (log.warn if finding.level == "warning" else log.say)(finding.message)
-    folder = tutor_folder()
-    bundled = folder is not None and data.train == str(folder / "train.csv")
-    source = "the bundled example (debugging tutor)" if bundled else data.train
-    return Prepared(config, split, source, train.columns)
 
 
 def with_default_model(config: Config, split: Split) -> Config:

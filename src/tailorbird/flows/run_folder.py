@@ -19,6 +19,8 @@ from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
 
 _WHERE = {"train": ("processes",), "compare": ("jobs", "curve", "ray")}
 """Settings of where a run goes on, or of what is added to it: they change nothing in the rest."""
+_OF_COMMAND = ("ray",)
+"""Those that hold for one command: a cluster may be gone when the run goes on."""
 
 
 def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
@@ -91,7 +93,7 @@ def saved_config(folder: RunFolder, config: Config) -> Config:
             update={
                 name: getattr(getattr(config, section), name)
                 for name in names
-                if name in getattr(config, section).model_fields_set
+                if name in getattr(config, section).model_fields_set or name in _OF_COMMAND
             }
         )
         for section, names in _WHERE.items()

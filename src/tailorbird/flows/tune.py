@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.arms.process import Nest
+from tailorbird.arms.schedule import scheduler
 from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method
@@ -71,6 +73,11 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
 
     # Several processes may search together; only one prepares, and only one finishes.
     together = config.search.trials is not None or has_search(folder)
+    if config.compare.ray and not together:
+        raise UserError(
+            "--ray runs the trials of a search on a cluster, and this run has none",
+            "add --search N, or leave --ray out",
+        )
     with opened(config, folder, resume=resume, together=together) as config:
         if resume and folder.file(REPORT).is_file():
             log.say("this run is finished")
@@ -81,7 +88,10 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
             prepared, arm, places = run_folds(prepared, folder, _run)
             return finished(prepared, arm, places[0])
     job = ArmJob(config.method.name, prepared.config, prepared.split, folder, resume=resume)
-    job, search = with_best(job)
+    with ExitStack() as around:
+        # Without a cluster trials follow each other in this process.
+        nest = around.enter_context(scheduler(config.compare)) if config.compare.ray else None
+        job, search = with_best(job, nest)
     with (
         folder.locked(wait=together, forget=not together),
         folder.emptied_when_refused(unless=resume or together),

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from tailorbird import log
 from tailorbird.config.knowledge import IndexConfig
-from tailorbird.documents.chunk import chunk_document, chunk_limit, contextual_text
+from tailorbird.documents.chunk import chunk_limit, contextual_text
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.knowledge import write
 from tailorbird.knowledge.backends import backend_of, remember
@@ -23,6 +24,7 @@ from tailorbird.knowledge.sqlite import make_folder
 from tailorbird.records import Document
 
 _BLOCK = 2000
+Vectors = Mapping[bytes, np.ndarray]
 # Of the settings, what is kept with the documents; limits of reading belong to a command.
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
 
@@ -165,9 +167,7 @@ class KnowledgeFolder:
 
     def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
         """Cut a document."""
-        chunks = tuple(chunk_document(document, self.embedder.tokenizer, config))
-        texts = tuple(contextual_text(chunk) for chunk in chunks)
-        return PendingDocument(document, path, chunks, texts, recipe_of(config))
+        return write.prepare_document(document, path, self.embedder.tokenizer, config)
 
     def write(self, batch: write.Batch, title: str = "") -> tuple[int, int]:
         """Embed what is new in a batch and write it; return (changed, deleted) documents.
@@ -181,8 +181,9 @@ class KnowledgeFolder:
         texts = {text_hash(text): text for item in batch.prepared for text in item.texts}
         while True:
             generation = self.current
-            vectors = self._embed_missing(generation, texts, title)
-            full = write.Batch(batch.prepared, vectors, batch.notes, batch.removed, batch.missing)
+            ready = batch.vectors if batch.generation == generation.number else {}
+            vectors = self._embed_missing(generation, texts, ready, title)
+            full = replace(batch, vectors=vectors)
             with self.backend.lock(), self._ledger.link.explained():
                 if self.current == generation:
                     store = self.store(generation)
@@ -333,9 +334,10 @@ class KnowledgeFolder:
                 bar.advance(len(batch))
 
     def _embed_missing(
-        self, generation: Generation, texts: dict[bytes, str], title: str
+        self, generation: Generation, texts: dict[bytes, str], ready: Vectors, title: str
     ) -> dict[bytes, np.ndarray]:
-        vectors = self._ledger.vectors(generation.number, texts)
+        vectors = {name: ready[name] for name in texts if name in ready}
+        vectors |= self._ledger.vectors(generation.number, texts)
         missing = {name: text for name, text in texts.items() if name not in vectors}
         # The known ones too: a sweep between here and the lock may take what no chunk needs.
         return vectors | self._embedders.embed(generation, missing, title)
@@ -384,8 +386,3 @@ class KnowledgeFolder:
 
 def _settings_of(config: IndexConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=_KEPT, exclude_none=True)
-
-
-def recipe_of(config: IndexConfig) -> str:
-    """Return a fingerprint of the settings that cut documents."""
-    return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"

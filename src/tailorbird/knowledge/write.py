@@ -13,13 +13,16 @@ but the ledger is needed for it, since the vectors are in it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from tailorbird.documents.chunk import contextual_text
+from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.chunk import chunk_document, contextual_text
 from tailorbird.errors import UserError
 from tailorbird.knowledge.ledger import FileNote, Generation, Ledger, PendingDocument, text_hash
 from tailorbird.knowledge.protocols import ChunkIndex
+from tailorbird.records import Document
 
 _BLOCK = 2000
 MOVED = "moved"
@@ -35,7 +38,8 @@ class Batch:
         vectors: Unit vectors by the hash of what they say; those kept already may be missing.
         notes: Files whose documents are all in when this is.
         removed: Sources of documents to delete.
-        gone: Files to forget.
+        missing: Files to forget.
+        generation: Number of the generation that the vectors are of.
     """
 
     prepared: tuple[PendingDocument, ...] = ()
@@ -43,6 +47,21 @@ class Batch:
     notes: tuple[FileNote, ...] = ()
     removed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    generation: int = -1
+
+
+def prepare_document(
+    document: Document, path: str, tokenizer: Any, config: IndexConfig
+) -> PendingDocument:
+    """Cut a document of the file `path` for an embedder with this tokenizer."""
+    chunks = tuple(chunk_document(document, tokenizer, config))
+    texts = tuple(contextual_text(chunk) for chunk in chunks)
+    return PendingDocument(document, path, chunks, texts, recipe_of(config))
+
+
+def recipe_of(config: IndexConfig) -> str:
+    """Return a fingerprint of the settings that cut documents."""
+    return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"
 
 
 def commit(

@@ -1,11 +1,13 @@
 """What is trained on, as far as memory and time ask."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.records import Example, Split, Target, has_head
+from tailorbird.records import Example, ExamplesOnDisk, Split, Target, has_head
 
 if TYPE_CHECKING:
     from tailorbird.methods.base import Method
@@ -60,6 +62,7 @@ def settings_for(shape: "Shape", config: Config, method: "Method", work: Work) -
 
 _USUAL, _USUAL_WRITING = 512, 2048
 _SAMPLE = 500
+_MOST_ON_DISK = 50_000
 # Of English, and less of code; only where no tokenizer is there to ask.
 _CHARACTERS = 4
 
@@ -127,7 +130,7 @@ def _longest(shape: "Shape", config: Config, usual: int) -> int:
 
 def _lengths(split: Split, config: Config) -> tuple[list[int], str]:
     """Return the tokens of some training examples, the longest among them."""
-    texts = [_whole(example) for example in split.train]
+    texts = [_whole(example) for example in _some(split)]
     longest = sorted(texts, key=len, reverse=True)[:_SAMPLE]
     step = max(1, len(texts) // _SAMPLE)
     texts = [*longest[:50], *texts[::step]]
@@ -142,7 +145,13 @@ def _lengths(split: Split, config: Config) -> tuple[list[int], str]:
 
 
 def _bounds(split: Split) -> list[int]:
-    return [2 + 2 * len(_whole(example)) // _CHARACTERS for example in split.train]
+    return [2 + 2 * len(_whole(example)) // _CHARACTERS for example in _some(split)]
+
+
+def _some(split: Split) -> Iterable[Example]:
+    """Return the training examples; of those on disk the first ones."""
+    on_disk = isinstance(split.train, ExamplesOnDisk)
+    return islice(split.train, _MOST_ON_DISK) if on_disk else split.train
 
 
 def _whole(example: Example) -> str:

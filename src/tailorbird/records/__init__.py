@@ -65,6 +65,7 @@ from tailorbird.records.tuning import (
     CurvePoint as CurvePoint,
     DataSummary as DataSummary,
     Example as Example,
+    ExamplesOnDisk as ExamplesOnDisk,
     Finding as Finding,
     Level as Level,
     Message as Message,

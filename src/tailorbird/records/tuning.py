@@ -1,7 +1,9 @@
 """Examples, scores and reports: what tuning and comparing hand on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import AfterValidator
 
@@ -90,6 +92,17 @@ class Example:
     time: float | None = None
 
 
+@runtime_checkable
+class ExamplesOnDisk(Protocol):
+    """Training examples that stay in a file, a `Sequence` of them.
+
+    Attributes:
+        folder: Where more may be kept beside them.
+    """
+
+    folder: Path
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing a data check found.
@@ -119,7 +132,7 @@ class Split:
         separator: What stood between the labels in a cell; of numbers, their decimal mark.
     """
 
-    train: tuple[Example, ...]
+    train: Sequence[Example]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     labels: tuple[str, ...]

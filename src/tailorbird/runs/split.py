@@ -1,11 +1,12 @@
 """The split of a run, kept in its folder so that every arm and every resume sees the same one."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tailorbird.records import TASKS, Example, Finding, Split, TaskName
+from tailorbird.records import TASKS, Example, ExamplesOnDisk, Finding, Split, TaskName
+from tailorbird.runs.examples_file import ExamplesFile
 from tailorbird.runs.files import damaged, read_rows
 from tailorbird.runs.folder import CONFIG, DATA, RunFolder
 
@@ -14,10 +15,12 @@ _PARTS = ("train", "validation", "test")
 
 
 def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, str]) -> None:
-    """Write the three parts as JSONL and the rest as JSON."""
-    for part in _PARTS:
+    """Write the three parts as JSONL and the rest as JSON; examples on disk are there already."""
+    on_disk = isinstance(split.train, ExamplesOnDisk)
+    for part in _PARTS[on_disk:]:
         folder.write_rows(f"{DATA}/{part}.jsonl", (asdict(e) for e in getattr(split, part)))
     rest = {
+        "on_disk": len(split.train) if on_disk else None,
         "source": source,
         "columns": columns,
         "labels": split.labels,
@@ -33,7 +36,11 @@ def save_split(folder: RunFolder, split: Split, source: str, columns: dict[str, 
 
 @dataclass(frozen=True)
 class SplitFile:
-    """What `split.json` holds beside the parts."""
+    """What `split.json` holds beside the parts.
+
+    Attributes:
+        on_disk: How many training examples are left in their file; None: they are loaded.
+    """
 
     source: str
     columns: dict[str, str]
@@ -43,16 +50,22 @@ class SplitFile:
     form: str
     findings: tuple[Finding, ...]
     separator: str | None = None
+    on_disk: int | None = None
 
 
 def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
     """Read back what `save_split` wrote."""
     rest = folder.read_as(SPLIT, SplitFile)
-    parts = {
-        part: tuple(read_rows(folder.file(f"{DATA}/{part}.jsonl"), Example)) for part in _PARTS
-    }
-    for part, examples in parts.items():
-        _check_labels(folder.file(f"{DATA}/{part}.jsonl"), rest, examples)
+    check = partial(_check_labels, rest)
+    parts: dict[str, Any] = {}
+    for part in _PARTS:
+        path = folder.file(f"{DATA}/{part}.jsonl")
+        if part == "train" and rest.on_disk is not None:
+            parts[part] = ExamplesFile(path, rest.on_disk, check)
+            continue
+        parts[part] = tuple(read_rows(path, Example))
+        for example in parts[part]:
+            check(path, example)
     split = Split(
         labels=rest.labels,
         how=rest.how,
@@ -65,20 +78,21 @@ def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
     return split, rest.source, rest.columns
 
 
-def _check_labels(path: Path, rest: SplitFile, examples: Sequence[Example]) -> None:
-    """Refuse examples whose answers are none of the labels, or as many numbers as there are."""
+def _check_labels(rest: SplitFile, path: Path, example: Example) -> None:
+    """Refuse an example whose answers are none of the labels, or are too few numbers."""
     labels, task = set(rest.labels), TASKS[rest.task]
-    for example in examples if task.head else ():
-        if task.numbers:
-            fits = len(example.values) == len(rest.labels)
-        elif task.one_label:
-            fits = example.label in labels
-        else:
-            fits = labels.issuperset(example.labels)
-        if task.per_word:
-            fits = fits and len(example.words) == len(example.labels)
-        if not fits:
-            raise damaged(path, f"the answer of row {example.row} does not fit {SPLIT}")
+    if not task.head:
+        return
+    if task.numbers:
+        fits = len(example.values) == len(rest.labels)
+    elif task.one_label:
+        fits = example.label in labels
+    else:
+        fits = labels.issuperset(example.labels)
+    if task.per_word:
+        fits = fits and len(example.words) == len(example.labels)
+    if not fits:
+        raise damaged(path, f"the answer of row {example.row} does not fit {SPLIT}")
 
 
 def has_split(folder: RunFolder) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird import log
 from tailorbird.config import Config
 from tailorbird.config.losses import loss_name
-from tailorbird.data.encode import Encoded, as_read, truncation_finding
+from tailorbird.data.encode import Encoded, as_read, encode_blocks, truncation_finding
 from tailorbird.methods.base import Method
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import Device, peak_memory
@@ -104,13 +104,16 @@ class HeadFit(TaskFit):
         return self.task.predict(model, encoded, pad, self.base.device, self.target, title)
 
     def _encoded(self, examples: Sequence[Example]) -> Encoded:
-        return self.task.encode(
-            [as_read(example) for example in examples], self.base.tokenizer, self.base.model,
-            self.limit, self.target, self.task.training_targets(examples, self.target),
-        )  # fmt: skip
+        def encode_block(block: Sequence[Example]) -> Encoded:
+            return self.task.encode(
+                [as_read(example) for example in block], self.base.tokenizer, self.base.model,
+                self.limit, self.target, self.task.training_targets(block, self.target),
+            )  # fmt: skip
+
+        return encode_blocks(examples, encode_block)
 
     def _truncation(self) -> list[str]:
-        finding = truncation_finding(self.train_part.full_lengths.tolist(), self.limit)
+        finding = truncation_finding(self.train_part.full_lengths, self.limit)
         if finding is None:
             return []
         (log.warn if finding.level == "warning" else log.say)(f"{self.job.name}: {finding.message}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.encoding_report import TooLong
 from tailorbird.data.tokens import Tokens
-from tailorbird.records import TASKS, Example, Split
+from tailorbird.records import TASKS, Example, ExamplesOnDisk, Split
 from tailorbird.tasks.generative_base import WritingParts, WritingTask
 from tailorbird.tasks.test_set import (
     WritingTest,
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tailorbird.config import Config
 
 ASKED_BY_DEFAULT = 300
+# Of examples on disk, to tell what their answers are like.
+_LOOKED_AT = 20_000
 
 
 class TextGeneration(WritingTask):
@@ -39,7 +41,10 @@ class TextGeneration(WritingTask):
         prompts, left_out = with_room(prompt_set_of(parts.test, split.test), reads)
         most = config.evaluate.examples or ASKED_BY_DEFAULT
         questions = prompts.take(sample_rows(len(prompts), most, config.data.split_seed))
-        scoring = scoring_of(config.evaluate.metric, prompt_set_of(parts.train, split.train))
+        sample = parts.train
+        if isinstance(split.train, ExamplesOnDisk):
+            sample = sample.take(sample_rows(len(sample), _LOOKED_AT, config.data.split_seed))
+        scoring = scoring_of(config.evaluate.metric, prompt_set_of(sample, split.train))
         notes = (left_out,) if left_out else ()
         length = answer_length(parts.train)
         return WritingTest(questions, parts.test, scoring, length, notes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.data.disk_rows import row_lengths
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
 from tailorbird.metrics.answer_scores import CHOICE, headline_of, label_set, which_metrics
@@ -176,8 +177,8 @@ def answer_length(train: Tokens) -> int:
     A quarter more than 99 of 100 of them need, at most 512: what comes after is rambling, and a
     model that rambles is as slow as its longest answer.
     """
-    lengths = [len(ids) - len(p) for ids, p in zip(train.ids, train.prompts, strict=True)]
-    if not lengths:
+    lengths = row_lengths(train.ids) - row_lengths(train.prompts)
+    if not len(lengths):
         return LONGEST_ANSWER
     need = float(np.percentile(lengths, 99)) * _ROOM
     return int(min(LONGEST_ANSWER, max(_STEP, -(-need // _STEP) * _STEP)))

@@ -207,7 +207,9 @@ class Study:
         if self.options.sampler == "grid":
             values = {name: choices(entry) or [] for name, entry in self.space.items()}
             return samplers.GridSampler(values, seed=self.options.seed)
-        return samplers.TPESampler(seed=seed, n_startup_trials=max(3, min(10, self.count // 3)))
+        # What runs already counts as bad, so that trials of a batch are drawn apart.
+        startup = max(3, min(10, self.count // 3))
+        return samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
 
     def _pruner(self) -> Any:
         from optuna import pruners

@@ -1,0 +1,78 @@
+"""Peak memory of `tailor tune` with training rows left on disk, by the rows of the file.
+
+Files of 30 words a row and a label are trained on for a few steps in fresh processes, with
+`data.on_disk` and without. Prints one JSON line; exits with 1 when the largest file on disk takes
+1.1 times the memory of the smallest.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import emit, parser, say
+from predict_memory import make
+
+MOST = 1.1
+TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
+
+
+def main() -> None:
+    """Make the files and train on them."""
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
+    options.add_argument("--steps", type=int, default=20)
+    options.add_argument("--model", default="builtin:minilm")
+    options.add_argument(
+        "--folder", type=Path, help="where to make the files; default: a temporary"
+    )
+    args: argparse.Namespace = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
+        place = Path(scratch)
+        make(place / "judged.csv", 200)
+        sizes = [
+            train(place, rows, on_disk, args.steps, args.model)
+            for on_disk in (True, False)
+            for rows in sorted(args.rows)
+        ]
+    emit("train_memory", {"sizes": sizes})
+    disk = [size["peak_mb"] for size in sizes if size["on_disk"]]
+    sys.exit(disk[-1] > MOST * disk[0])
+
+
+def train(place: Path, rows: int, on_disk: bool, steps: int, model: str) -> dict[str, float]:
+    """Train on a file of so many rows in a fresh process; return what it cost."""
+    path, output = place / "rows.csv", place / f"run-{rows}-{on_disk}"
+    make(path, rows)
+    settings = {
+        "data.on_disk": str(on_disk).lower(),
+        "train.batch_size": "32",
+        "train.head_start": "false",
+        "evaluate.label_errors": "false",
+    }
+    command = [
+        *(*TAILOR, "tune", str(path), "--method", "lora", "--model", model),
+        *("--validation", str(place / "judged.csv"), "--test", str(place / "judged.csv")),
+        *("--epochs", str(steps * 32 / rows), "--output", str(output)),
+        *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
+    ]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, " ".join(command)
+    result = {
+        "rows": rows,
+        "on_disk": on_disk,
+        "file_mb": round(path.stat().st_size / 1e6, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    say(str(result))
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Trials of a search: one after the other in this process, or each as a job on a node of a cluster.
+
+Either way their results come to the study in the order of their numbers, with all validations, so
+that what is drawn at random or from a grid ends as the same study wherever the trials ran.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+from tailorbird import log
+from tailorbird.config import Config
+from tailorbird.errors import (
+    Hopeless,
+    Interrupted,
+    OutOfMemory,
+    OverBudget,
+    TrainingDiverged,
+    UserError,
+    is_out_of_memory,
+)
+from tailorbird.runs.folder import RunFolder
+from tailorbird.tasks.arm_job import JOB, ArmJob, write_job
+from tailorbird.tasks.table import get_task
+from tailorbird.train.search import Draw, Study
+
+if TYPE_CHECKING:
+    from tailorbird.arms.schedule import Scheduler
+
+TRIAL = "tailorbird.arms.trials"
+RESULT = "trial.json"
+"""The last file that a trial on a node leaves in its folder."""
+_LOOK_SECONDS = 0.5
+
+JobOf = Callable[[Draw], ArmJob]
+"""The job of a trial, from what was drawn for it."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        state: late: its time was up.
+        score: The best on validation, higher is better; None where it came to nothing.
+        problem, fix: Why it did.
+        common: Whether that may be so for all settings, and not for those of this trial alone.
+        validations: Number and score of each; empty where the study heard of them as they came.
+    """
+
+    state: Literal["ok", "pruned", "late", "failed"]
+    seconds: float
+    score: float | None = None
+    problem: str = ""
+    fix: str = ""
+    common: bool = False
+    validations: tuple[tuple[int, float], ...] = ()
+
+
+def do_trials(
+    name: str, job_of: JobOf, study: Study, scheduler: "Scheduler | None"
+) -> OverBudget | None:
+    """Do trials until none is left, waiting for those of other processes.
+
+    Args:
+        name: The arm's.
+        job_of: Makes their jobs.
+        study: The search.
+        scheduler: Runs them side by side; None: one after the other in this process.
+
+    Returns:
+        What ended the search before its time.
+    """
+    while study.unfinished():
+        with ExitStack() as claims:
+            draws = _claim(name, study, claims, _batch(study, scheduler))
+            if not draws:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            if scheduler is None:
+                late = _record(name, study, draws[0], run_trial(partial(job_of, draws[0])))
+            else:
+                late = _side_by_side(name, job_of, study, scheduler, draws)
+        if late is not None:
+            log.warn(f"{name}: the search ends here: {late}")
+            return late
+    return None
+
+
+def _batch(study: Study, scheduler: "Scheduler | None") -> int:
+    """Return how many trials are drawn at once."""
+    if scheduler is None:
+        return 1
+    # What TPE draws depends on the trials before it.
+    return scheduler.jobs if study.options.sampler == "tpe" else study.count
+
+
+def _claim(name: str, study: Study, claims: ExitStack, most: int) -> list[Draw]:
+    draws: list[Draw] = []
+    while len(draws) < most and (draw := claims.enter_context(study.claim())) is not None:
+        log.say(f"{name}: trial {draw.number + 1} of {study.count}: {_settings(draw)}")
+        draws.append(draw)
+    return draws
+
+
+def _settings(draw: Draw) -> str:
+    values = ", ".join(
+        f"{name.partition('.')[2]} {value:.3g}" if isinstance(value, float)
+        else f"{name.partition('.')[2]} {value}"
+        for name, value in draw.values.items()
+    )  # fmt: skip
+    return f"as asked ({values})" if draw.default and values else values or "as asked"
+
+
+def run_trial(job_of: Callable[[], ArmJob]) -> TrialResult:
+    """Train with the settings of a trial, and test on nothing but validation."""
+    started = time.monotonic()
+    state: Literal["pruned", "late", "failed"] = "failed"
+    try:
+        job = job_of()
+        # The test part is not looked at.
+        job = replace(job, split=replace(job.split, test=job.split.validation), resume=True)
+        trained = get_task(job.split.task).fit(job, scored=False).train()
+        return TrialResult("ok", trained.seconds, trained.best[0])
+    except Exception as error:
+        if isinstance(error, Hopeless | OverBudget):
+            state = "pruned" if isinstance(error, Hopeless) else "late"
+        elif not isinstance(error, UserError) and not is_out_of_memory(error):
+            raise
+        fault = error
+    problem, fix = (fault.problem, fault.fix) if isinstance(fault, UserError) else (str(fault), "")
+    common = isinstance(fault, UserError) and not isinstance(fault, TrainingDiverged | OutOfMemory)
+    seconds = time.monotonic() - started
+    return TrialResult(state, seconds, problem=problem, fix=fix, common=common)
+
+
+def _side_by_side(
+    name: str, job_of: JobOf, study: Study, scheduler: "Scheduler", draws: list[Draw]
+) -> OverBudget | None:
+    """Run trials at once, and tell the study of them in the order of their numbers."""
+    results: dict[int, TrialResult] = {}
+    ends: list[OverBudget] = []
+    waiting, guard = deque(sorted(draws, key=lambda draw: draw.number)), Lock()
+
+    def work(draw: Draw) -> None:
+        result = _apart(name, job_of, scheduler, draw)
+        with guard:
+            results[draw.number] = result
+            while waiting and waiting[0].number in results:
+                first = waiting.popleft()
+                late = _record(name, study, first, results.pop(first.number))
+                if late is not None:
+                    ends.append(late)
+
+    scheduler.map(work, draws)
+    return ends[0] if ends else None
+
+
+def _apart(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> TrialResult:
+    """Run a trial as a job of its own, or take the result that an earlier try left."""
+    from tailorbird.arms.worker import failure
+
+    place = draw.folder
+    if not place.file(RESULT).is_file():
+        try:
+            job = job_of(draw)
+        except UserError:
+            return run_trial(partial(job_of, draw))
+        write_job(place, name, job.config, job.deadline)
+        code = scheduler.run(TRIAL, str(place.run.path), str(place.path))
+        if not place.file(RESULT).is_file():
+            if code == Interrupted.exit_code:
+                raise Interrupted(f"{job.name} was stopped")
+            return TrialResult("failed", 0.0, problem=failure(name, code, place).why)
+    return place.read_as(RESULT, TrialResult)
+
+
+def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBudget | None:
+    """Tell the study how a trial ended; return what ends the search with it.
+
+    Raises:
+        UserError: The settings as asked for fail in a way that all others would.
+    """
+    try:
+        for number, score in result.validations:
+            draw.observe(number, score)
+    except Hopeless as error:
+        result = TrialResult("pruned", result.seconds, problem=str(error))
+    why = result.problem.partition("\n")[0]
+    study.tell(draw, result.score, result.seconds, why, pruned=result.state == "pruned")
+    if result.state == "pruned":
+        log.say(f"{name}: trial {draw.number + 1} {why}")
+    elif result.state == "late":
+        return OverBudget(result.problem)
+    elif result.state == "failed":
+        searched = any(setting.startswith(("model.", "data.")) for setting in study.space)
+        if draw.default and result.common and not searched:
+            raise UserError(result.problem, result.fix)
+        log.warn(f"{name}: trial {draw.number + 1} failed: {result.problem}")
+    return None
+
+
+def main(run: str, place: str) -> int:
+    """Do the trial whose job lies in the folder `place` of `run`; return the exit code."""
+    from tailorbird.arms.worker import outcome_of
+    from tailorbird.runs.split import load_split
+
+    folder, started = RunFolder(Path(place)), time.monotonic()
+    log.quiet_libraries()
+    validations: list[tuple[int, float]] = []
+
+    def job() -> ArmJob:
+        plain = folder.read_json(JOB)
+        split, _, _ = load_split(RunFolder(run))
+        return ArmJob(
+            name=f"{plain['name']}, trial {int(folder.path.name) + 1}",
+            config=Config.model_validate(plain["config"]),
+            split=split,
+            folder=folder,
+            deadline=None if plain["seconds"] is None else started + plain["seconds"],
+            observe=lambda number, score: validations.append((number, score)),
+        )
+
+    def work() -> None:
+        result = replace(run_trial(job), validations=tuple(validations))
+        folder.write_json(RESULT, asdict(result))
+
+    return outcome_of(folder, work)

@@ -1,0 +1,235 @@
+"""Files of a knowledge base read, cut and embedded on the nodes of a Ray cluster, a shard a task.
+
+The bytes of files go to the nodes, and documents, chunks and vectors come back in the files' order;
+the one who asked writes them, as if it had made them. What has not changed stays here.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailorbird import log
+from tailorbird.config.knowledge import IndexConfig
+from tailorbird.documents.find_files import source_of
+from tailorbird.documents.pool import read_files, read_options
+from tailorbird.documents.read_result import (
+    FileResult,
+    FileVersion,
+    ReadOptions,
+    document_digest,
+)
+from tailorbird.errors import UserError
+from tailorbird.knowledge.base import KnowledgeFolder
+from tailorbird.knowledge.embedders import load_embedder
+from tailorbird.knowledge.ledger import PendingDocument, text_hash
+from tailorbird.knowledge.write import prepare_document
+from tailorbird.records import Document
+from tailorbird.runs.ray_nodes import RayNodes, TaskFailed
+
+_FILES, _BYTES = 100, 4 << 20
+"""The most files of a shard, and the bytes at which it is full."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What became of some files.
+
+    Attributes:
+        results: Of each file, in their order.
+        prepared: The documents that are cut already, by source and digest.
+        vectors: Those of their texts, by hash.
+        generation: Number of the generation that the vectors are of.
+    """
+
+    results: Sequence[FileResult] = ()
+    prepared: Mapping[tuple[str, str], PendingDocument] = field(default_factory=dict)
+    vectors: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    generation: int = -1
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """What a node is to do.
+
+    Attributes:
+        sources: What the files are known by.
+        names: Their last names.
+        times: When they changed, in ns.
+        contents: Their bytes.
+        earlier: What was noted of each when it was read before.
+        config: How to read and cut.
+        embedder: Name or folder of the model, and its fingerprint.
+    """
+
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+    times: tuple[int, ...]
+    contents: tuple[bytes, ...]
+    earlier: tuple[FileVersion | None, ...]
+    config: IndexConfig
+    embedder: tuple[str, str]
+
+
+def read_on_nodes(
+    nodes: RayNodes,
+    kb: KnowledgeFolder,
+    files: Sequence[Path],
+    config: IndexConfig,
+    earlier: Mapping[str, FileVersion],
+) -> Iterator[Shard]:
+    """Yield what becomes of files, in their order.
+
+    Args:
+        nodes: The cluster.
+        kb: The knowledge base that they are for.
+        files: As `find_files` returns them.
+        config: How to read and cut.
+        earlier: What was noted of files when they were read before, by source.
+    """
+    work = partial(_read_shard, nodes, kb, config, earlier)
+    yield from nodes.each(work, _shards(files))
+
+
+def _shards(files: Sequence[Path]) -> Iterator[list[Path]]:
+    shard: list[Path] = []
+    size = 0
+    for file in files:
+        shard.append(file)
+        size += file.stat().st_size if file.is_file() else 0
+        if len(shard) >= _FILES or size >= _BYTES:
+            yield shard
+            shard, size = [], 0
+    if shard:
+        yield shard
+
+
+def _read_shard(
+    nodes: RayNodes,
+    kb: KnowledgeFolder,
+    config: IndexConfig,
+    earlier: Mapping[str, FileVersion],
+    files: list[Path],
+) -> Shard:
+    """Have a shard's new and changed files read by a node, and look at the others here."""
+    options = read_options(config)
+    contents = {file: body for file in files if (body := _to_read(file, options, earlier))}
+    here = {r.path: r for r in read_files([f for f in files if f not in contents], config, earlier)}
+    away: dict[Path, FileResult] = {}
+    done = Shard()
+    if contents:
+        generation = kb.current
+        inside = kb.folder.resolve() / generation.embedder
+        model = str(inside) if inside.is_dir() else generation.embedder
+        sources = tuple(source_of(file) for file in contents)
+        task = ShardTask(
+            sources=sources,
+            names=tuple(file.name for file in contents),
+            times=tuple(file.stat().st_mtime_ns for file in contents),
+            contents=tuple(contents.values()),
+            earlier=tuple(earlier.get(source) for source in sources),
+            config=config,
+            embedder=(model, generation.fingerprint),
+        )
+        memory = int(config.worker_memory_mb * 2**20)
+        try:
+            done = nodes.call(prepare_shard, task, f"index {sources[0]}", memory_bytes=memory)
+        except TaskFailed as error:
+            log.warn(f"{sources[0]} and {len(sources) - 1} more are read here: {error}")
+            done = Shard(tuple(read_files(list(contents), config, earlier)))
+        done = replace(done, generation=generation.number)
+        away = dict(zip(contents, done.results, strict=True))
+    results = [here.get(file) or replace(away[file], path=file) for file in files]
+    return replace(done, results=results)
+
+
+def _to_read(file: Path, options: ReadOptions, earlier: Mapping[str, FileVersion]) -> bytes | None:
+    """Return the bytes of a file that is to be read; None: it has not changed, or cannot be."""
+    try:
+        stat, noted = file.stat(), earlier.get(source_of(file))
+        same = noted is not None and (noted.size, noted.mtime_ns) == (
+            stat.st_size,
+            stat.st_mtime_ns,
+        )
+        if same or not file.is_file() or stat.st_size > options.file_bytes:
+            return None
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def prepare_shard(task: ShardTask) -> Shard:
+    """Read, cut and embed files on the node that this runs on.
+
+    Raises:
+        UserError: The model is not there, or is another one.
+    """
+    name, fingerprint = task.embedder
+    model = _embedder(name)
+    if fingerprint not in ("", model.fingerprint):
+        raise UserError(
+            f"{name} has other weights on a node of the cluster than here",
+            "give all machines the same model",
+        )
+    results = _read(task)
+    prepared = {
+        (document.source, document.digest): prepare_document(
+            document, result.source, model.tokenizer, task.config
+        )
+        for result in results
+        for document in result.documents or ()
+    }
+    texts = {text_hash(text): text for one in prepared.values() for text in one.texts}
+    vectors: dict[bytes, Any] = {}
+    if texts:
+        rows = model.embed_documents(list(texts.values()), "").vectors
+        # Of what has none the one who asked finds out, and tells.
+        usable = np.isfinite(rows).all(axis=1)
+        vectors = {key: row for key, row, use in zip(texts, rows, usable, strict=True) if use}
+    return Shard(results, prepared, vectors)
+
+
+def _read(task: ShardTask) -> list[FileResult]:
+    with tempfile.TemporaryDirectory(prefix="tailor-", ignore_cleanup_errors=True) as folder:
+        paths = []
+        for number, name in enumerate(task.names):
+            path = Path(folder) / str(number) / name
+            path.parent.mkdir()
+            path.write_bytes(task.contents[number])
+            os.utime(path, ns=(task.times[number], task.times[number]))
+            paths.append(path)
+        notes = zip(paths, task.earlier, strict=True)
+        earlier = {source_of(path): note for path, note in notes if note is not None}
+        config = task.config.model_copy(update={"workers": 1})
+        results = read_files(paths, config, earlier)
+        return [
+            renamed_result(result, source)
+            for result, source in zip(results, task.sources, strict=True)
+        ]
+
+
+@cache
+def _embedder(name: str) -> Any:
+    """Return a model, loaded once by each process of a node."""
+    return load_embedder(name)
+
+
+def renamed_result(result: FileResult, name: str) -> FileResult:
+    """Return what a file gave as if the file had another name."""
+    if result.documents is None:
+        return replace(result, source=name)
+    documents = tuple(_renamed(document, result.source, name) for document in result.documents)
+    return replace(result, source=name, documents=documents)
+
+
+def _renamed(document: Document, before: str, name: str) -> Document:
+    source = name + document.source.removeprefix(before)
+    path = str(document.metadata.get("path", before))
+    metadata = document.metadata | {"path": name + path.removeprefix(before)}
+    renamed = replace(document, source=source, metadata=metadata)
+    return replace(renamed, digest=document_digest(renamed))

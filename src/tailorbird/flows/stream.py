@@ -1,0 +1,277 @@
+"""Files that are larger than memory -> a split whose training rows stay in the run folder.
+
+The file is read once, a block of rows at a time. Which part a row is of follows from a hash of its
+text, so that rows of one text stay together without being compared; validation and test rows,
+which are held in memory, are as many as asked for and at most 20,000 each.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tailorbird import log
+from tailorbird.config.schema import DataConfig
+from tailorbird.data.normalise import listing, rows, text_key
+from tailorbird.data.read import check_once, read_example_blocks, read_examples
+from tailorbird.data.sources import files_of, parts_of
+from tailorbird.data.targets import in_order
+from tailorbird.errors import UserError
+from tailorbird.records import TASKS, Example, Finding, Split
+from tailorbird.runs.examples_file import ExamplesFile, write_examples
+from tailorbird.runs.folder import DATA, RunFolder
+from tailorbird.runs.memory_limit import memory_limit
+
+_BLOCK = 10_000
+_SHARE = 1 / 8
+"""Of the memory, what files may take that are held in it: rows take three times as much, and their
+tokens once more."""
+_PACKED, _PACKED_TIMES = (".gz", ".bz2", ".xz", ".zst", ".parquet", ".arrow"), 4
+MOST_JUDGED = 20_000
+"""Validation and test rows at most, where they are cut off the training file."""
+
+
+def stays_on_disk(data: DataConfig) -> bool:
+    """Say whether training rows are left on disk.
+
+    Raises:
+        UserError: `data.on_disk` was set together with what needs all rows at once.
+    """
+    others = {
+        "data.group": data.group,
+        "data.time": data.time,
+        "data.folds": data.folds,
+        "data.max_examples": data.max_examples,
+    }
+    hindrances = [name for name, value in others.items() if value is not None]
+    if data.on_disk and hindrances:
+        raise UserError(
+            f"data.on_disk and {', '.join(hindrances)} exclude each other: that looks at all rows "
+            "at once",
+            "leave one of them out",
+        )
+    if data.on_disk is not None or hindrances or data.train is None:
+        return bool(data.on_disk)
+    size = sum(map(_size, files_of(parts_of(data.train)["training"])))
+    limit = memory_limit().bytes
+    if size <= _SHARE * limit:
+        return False
+    log.say(
+        f"{data.train}: {size / 2**30:.1f} GiB of rows and {limit / 2**30:.1f} GiB of memory: the "
+        "training rows stay on disk (data.on_disk)"
+    )
+    return True
+
+
+def _size(file: Path) -> int:
+    packed = file.suffix.lower() in _PACKED
+    return file.stat().st_size * (_PACKED_TIMES if packed else 1)
+
+
+def stream_split(data: DataConfig, folder: RunFolder) -> tuple[Split, dict[str, str]]:
+    """Read the data and write its training rows into the run folder.
+
+    Args:
+        data: What to read.
+        folder: The run's.
+
+    Returns:
+        The split, and which column plays which part.
+
+    Raises:
+        UserError: Anything wrong with the files, their columns or their rows, or a task whose
+            examples are not left on disk.
+    """
+    assert data.train is not None
+    how: dict[str, Any] = {
+        "text": data.text, "label": data.label, "drop_missing": data.drop_missing,
+        "task": data.task, "system": data.system, "separator": data.separator,
+    }  # fmt: skip
+    names = parts_of(data.train)
+    for part, name in (("validation", data.validation), ("test", data.test)):
+        names |= {part: name} if name is not None else {}
+    part_of: dict[Path, str] = {}
+    for part, name in names.items():
+        check_once(name, part, part_of)
+    _, first = next(read_example_blocks(names["training"], _BLOCK, **how))
+    if not (TASKS[first.task].one_label or not TASKS[first.task].head):
+        raise UserError(
+            f"data.on_disk is for labels, answers and plain text, and {data.train} holds "
+            f"{TASKS[first.task].answers}",
+            "set data.on_disk=false, and data.max_examples where the rows do not fit the memory",
+        )
+    for note in first.notes:
+        log.say(note)
+    how |= {"task": first.task, "like": first.columns, "separator": first.separator}
+    own_parts = {
+        part: read_examples(names[part], **how).examples
+        for part in ("validation", "test")
+        if part in names
+    }
+    shares = {"validation": data.validation_share, "test": data.test_share}
+    cut = {part: share for part, share in shares.items() if part not in own_parts}
+    classes = TASKS[first.task].one_label
+    deal = _Deal(cut, data.split_seed, classes)
+    keys = {text_key(example.text) for part in own_parts.values() for example in part}
+    path = folder.file(f"{DATA}/train.jsonl")
+    with write_examples(path) as write:
+        shared = _deal_out(_all(names["training"], how), deal, keys, data.overlap, write)
+    parts = own_parts | deal.parts()
+    split = Split(
+        train=ExamplesFile(path, deal.count),
+        validation=parts["validation"],
+        test=parts["test"],
+        labels=in_order(deal.labels) if classes else (),
+        how=f"by a hash of each text, seed {data.split_seed}" if deal.shares else "given files",
+        findings=tuple(_findings(shared, deal.dropped)),
+        task=first.task,
+        form=first.form,
+    )
+    _check(split, data.train)
+    return split, first.columns
+
+
+def _all(name: str, how: dict[str, Any]) -> Iterator[tuple[Example, int]]:
+    """Yield the examples of all files, each with how many rows were dropped before it.
+
+    Rows of several files are numbered through.
+    """
+    several, number = len(files_of(name)) > 1, 0
+    for _, loaded in read_example_blocks(name, _BLOCK, **how):
+        dropped = sum(finding.count for finding in loaded.findings)
+        for example in loaded.examples:
+            number += 1
+            yield replace(example, row=number) if several else example, dropped
+            dropped = 0
+
+
+@dataclass
+class _Deal:
+    """Deals rows out to the parts that are cut off, by the place of their text's hash in [0, 1).
+
+    Attributes:
+        shares: Of each part that is cut off.
+        seed: Of the hash.
+        classes: Whether rows have one label of a set.
+        count: Training rows so far.
+        labels: Those met so far.
+        dropped: Rows that lacked something.
+    """
+
+    shares: dict[str, float]
+    seed: int
+    classes: bool
+    count: int = 0
+    labels: set[str] = field(default_factory=set)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        starts = (0.0, self.shares.get("test", 0.0))
+        places = zip(("test", "validation"), starts, strict=True)
+        self._ranges = {p: (at, at + self.shares[p]) for p, at in places if p in self.shares}
+        # The largest hash on top, so that a full part gives its last ones back.
+        self._heaps: dict[str, list[tuple[float, int, Example]]] = {p: [] for p in self.shares}
+
+    def place(self, example: Example) -> list[Example]:
+        """Take a row; return the rows that turn out to be for training."""
+        label, u = example.label or "", self._hash(example)
+        if self.classes and label not in self.labels:  # of each one is trained on
+            self.labels.add(label)
+            return [example]
+        part = next((p for p, (low, high) in self._ranges.items() if low <= u < high), None)
+        if part is None:
+            return [example]
+        heap = self._heaps[part]
+        heapq.heappush(heap, (-u, -example.row, example))
+        back: list[Example] = []
+        if len(heap) > MOST_JUDGED:
+            limit = -heap[0][0]
+            self._ranges[part] = (self._ranges[part][0], limit)
+            while heap and -heap[0][0] >= limit:
+                back.append(heapq.heappop(heap)[2])
+        return back
+
+    def parts(self) -> dict[str, tuple[Example, ...]]:
+        """Return the parts that were cut off, in the file's order."""
+        return {
+            part: tuple(sorted((each[2] for each in heap), key=lambda example: example.row))
+            for part, heap in self._heaps.items()
+        }
+
+    def _hash(self, example: Example) -> float:
+        key = f"{self.seed} {text_key(example.text)}".encode("utf-8", "replace")
+        return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / 2**56
+
+
+def _deal_out(
+    examples: Iterator[tuple[Example, int]],
+    deal: _Deal,
+    keys: set[str],
+    overlap: str,
+    write: Callable[[Example], None],
+) -> int:
+    """Write the training rows; return how many share their text with a given part."""
+    shared = 0
+    with log.quiet_progress("reading", 0, "rows") as bar:
+        for example, dropped in examples:
+            deal.dropped += dropped
+            bar.advance(1)
+            if keys and text_key(example.text) in keys:
+                shared += 1
+                if overlap == "drop":
+                    continue
+                if overlap == "error":
+                    raise UserError(
+                        f"row {example.row} of the training rows also stands in validation or test",
+                        "remove such rows from one of the files, or let --overlap drop do it",
+                    )
+            for row in deal.place(example):
+                write(row)
+                deal.count += 1
+    return shared
+
+
+def _findings(shared: int, dropped: int) -> Iterator[Finding]:
+    yield Finding(
+        "on_disk",
+        "info",
+        "The training rows stay on disk (data.on_disk): they were not compared with each other, so "
+        "nothing is said of duplicates, near-duplicates and contradicting labels among them.",
+    )
+    if shared:
+        message = f"{rows(shared)} of the training rows also in validation or test (data.overlap)."
+        yield Finding("overlap", "warning", message, shared)
+    if dropped:
+        yield Finding(
+            "unusable", "warning", f"{rows(dropped)} that lack something dropped.", dropped
+        )
+
+
+def _check(split: Split, name: str) -> None:
+    """Refuse what nothing could be learnt from or judged by.
+
+    Raises:
+        UserError: A part is empty, there is one label only, or a given part has other labels.
+    """
+    for part in ("train", "validation", "test"):
+        if not len(getattr(split, part)):
+            raise UserError(
+                f"{name}: no row is left for the {part} part",
+                "give a file for it, or set data.on_disk=false: so few rows fit the memory",
+            )
+    if not TASKS[split.task].head:
+        return
+    if len(split.labels) == 1:
+        raise UserError(
+            f"{name}: every row has the label {split.labels[0]!r}; there is nothing to tell apart",
+            "add rows with other labels, or name another column with --label",
+        )
+    answers = {str(e.label) for e in (*split.validation, *split.test)}
+    if foreign := sorted(answers - set(split.labels)):
+        raise UserError(
+            f"{name}: no training row has the label {listing([*map(repr, foreign)])} of validation "
+            "or test",
+            "correct it, or add training rows for it",
+        )

@@ -1,0 +1,77 @@
+"""Training examples that stay in the run's file, and are read as they are used."""
+
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import overload
+
+from tailorbird.records import Example
+from tailorbird.runs.atomic import new_file
+from tailorbird.runs.files import checked, damaged, reading
+
+
+class ExamplesFile(Sequence[Example]):
+    """The lines of a JSONL file as examples, read anew each time.
+
+    Args:
+        path: The file.
+        count: How many there are.
+        check: Told each example as it is read; raises where it does not fit.
+    """
+
+    def __init__(
+        self, path: Path, count: int, check: Callable[[Path, Example], None] | None = None
+    ) -> None:
+        self.path, self.folder = path, path.parent
+        self._count, self._check = count, check
+        self._starts: array[int] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Example]:
+        count = 0
+        with reading(self.path), self.path.open("rb") as file:
+            for line in file:
+                count += 1
+                yield self._example(line)
+        if count != self._count:
+            raise damaged(self.path, f"it has {count:,} lines of {self._count:,}")
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        with reading(self.path), self.path.open("rb") as file:
+            if self._starts is None:
+                self._starts = array("q", [0])
+                for line in file:
+                    self._starts.append(self._starts[-1] + len(line))
+            file.seek(self._starts[index % self._count])
+            return self._example(file.readline())
+
+    def _example(self, line: bytes) -> Example:
+        example = checked(self.path, json.loads(line), Example)
+        if self._check is not None:
+            self._check(self.path, example)
+        return example
+
+
+@contextmanager
+def write_examples(path: Path) -> Iterator[Callable[[Example], None]]:
+    """Yield what adds an example to a file for `ExamplesFile`, which is there when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        # Only "\n" ends a line of bytes, and JSON escapes it within texts.
+        def add(example: Example) -> None:
+            file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+
+        yield add

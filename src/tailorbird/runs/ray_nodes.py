@@ -1,0 +1,254 @@
+"""Work on the nodes of a Ray cluster: a function and a value go there, a value comes back.
+
+Nodes need no storage in common. Work whose node dies is done again by Ray on another, and its
+value arrives once. Of Ray only tasks are used: Ray Tune hangs when nodes are lost (ray#18808,
+ray#41362).
+"""
+
+import contextlib
+import io
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, TypeVar
+
+from tailorbird import log
+from tailorbird.errors import Interrupted, UserError
+from tailorbird.version import __version__
+
+_MOST_TRIES = 20
+"""How often work is begun again whose node died."""
+_LOOK_SECONDS, _PATIENCE_SECONDS = 2.0, 60.0
+_CONNECTING_SECONDS = 10.0
+_LONGEST_MESSAGE = 300
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+class TaskFailed(Exception):  # noqa: N818 - for the one who asked, who has another way
+    """Work on a node ended with an error that is nobody's fault in what they gave."""
+
+
+class RayNodes:
+    """The nodes of a Ray cluster; a context manager.
+
+    Args:
+        address: Of the cluster's head, ``HOST:PORT`` or ``auto``. This machine must be a node.
+
+    Attributes:
+        cores: Of each node.
+        gpus: Of all nodes together.
+
+    Raises:
+        UserError: Ray is not installed, no cluster is there, or its versions are others.
+    """
+
+    def __init__(self, address: str) -> None:
+        ray = self._ray = _library()
+        try:
+            ray.init(address, log_to_driver=True, logging_level="ERROR", **_reachable(address))
+        except Exception as error:
+            message = " ".join(str(error).split())[:_LONGEST_MESSAGE] or type(error).__name__
+            raise UserError(
+                f"no Ray cluster at {address} that can be joined: {message}",
+                "start one with `ray start --head`, join it on this machine too, and give --ray "
+                "the address that it tells",
+            ) from error
+        # What tasks print comes on stderr; on stdout, which is the report's, Ray tells pages of its
+        # own state whenever a node dies.
+        self._stdout = contextlib.redirect_stdout(io.StringIO())
+        self._stdout.__enter__()
+        self._alive = self._nodes()
+        self._guard, self._tasks, self._stopped = Lock(), set[Any](), False
+        self.cores = [int(each.get("CPU", 0)) for each in self._alive.values()]
+        self.gpus = int(sum(each.get("GPU", 0) for each in self._alive.values()))
+        log.say(f"Ray cluster at {address}: {len(self._alive)} nodes, {sum(self.cores)} cores")
+
+    def __enter__(self) -> "RayNodes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._ray.shutdown()
+        self._stdout.__exit__(None, None, None)
+
+    @property
+    def width(self) -> int:
+        """How many tasks run at once, each with a GPU where there are any, else with a core."""
+        return self.gpus or max(1, sum(self.cores))
+
+    @property
+    def largest_memory(self) -> int:
+        """The most memory in bytes that a node offers."""
+        return int(max(node.get("memory", 0) for node in self._alive.values()))
+
+    def call(
+        self,
+        function: Callable[[Any], Any],
+        request: Any,
+        title: str,
+        cores: int = 1,
+        memory_bytes: int = 0,
+    ) -> Any:
+        """Return what `function` makes of `request` on a node, whichever does it in the end.
+
+        Args:
+            function: One of a module.
+            request: Its argument; what can be pickled.
+            title: What Ray calls the task.
+            cores: How many it has.
+            memory_bytes: What it asks for, at most what the largest node offers.
+
+        Raises:
+            UserError: No node is left that could do it, one has another version, or a fault of the
+                function's.
+            Interrupted: `stop` was called.
+            TaskFailed: Another error.
+        """
+        needs: dict[str, Any] = {
+            "num_cpus": cores,
+            "memory": min(memory_bytes, self.largest_memory),
+        } | ({"num_gpus": 1} if self.gpus else {})
+        if self._stopped:
+            raise Interrupted(f"{title} was stopped")
+        task = (
+            self._ray.remote(on_node)
+            .options(name=title, max_retries=_MOST_TRIES, **needs)
+            .remote(function, request, __version__, os.getcwd())
+        )
+        self._tasks.add(task)
+        if self._stopped:
+            self.stop()
+        try:
+            return self._result(task, title, needs)
+        finally:
+            self._tasks.discard(task)
+
+    def each(self, work: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
+        """Yield the results of `work`, which may `call`, in the order of the items.
+
+        Items are taken as nodes become free, so that what they stand for need not fit the memory.
+        """
+        waiting: deque[Future[Value]] = deque()
+        with ThreadPoolExecutor(2 * self.width) as pool:
+            try:
+                for item in items:
+                    waiting.append(pool.submit(work, item))
+                    # One more for each node to go on with.
+                    if len(waiting) >= 2 * self.width:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            except BaseException:
+                self.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def stop(self) -> None:
+        """Stop the tasks: Ctrl-C reaches no other machine."""
+        self._stopped = True
+        for task in list(self._tasks):
+            with contextlib.suppress(Exception):
+                self._ray.cancel(task, force=True)
+
+    def _result(self, task: Any, title: str, needs: Mapping[str, Any]) -> Any:
+        ray, patience = self._ray, _PATIENCE_SECONDS
+        while not ray.wait([task], timeout=_LOOK_SECONDS)[0]:
+            patience = _PATIENCE_SECONDS if self._can_run(needs) else patience - _LOOK_SECONDS
+            if patience <= 0:
+                ray.cancel(task, force=True)
+                raise UserError(
+                    f"no node of the Ray cluster is left with {needs['num_cpus']} cores and "
+                    f"{needs['memory'] / 2**30:.2f} GiB of memory",
+                    "start nodes, and go on: with --resume, or by the same `tailor index`",
+                )
+        try:
+            return ray.get(task)
+        except ray.exceptions.RayError as error:
+            if self._stopped:
+                raise Interrupted(f"{title} was stopped") from None
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, UserError):
+                raise cause from error
+            if isinstance(cause, ImportError):
+                raise UserError(
+                    f"a node of the Ray cluster cannot import tailorbird: {cause}",
+                    f"install tailorbird[ray] {__version__} on all nodes",
+                ) from error
+            raise TaskFailed(" ".join(str(error).split())[:_LONGEST_MESSAGE]) from error
+
+    def _can_run(self, needs: Mapping[str, Any]) -> bool:
+        """Say whether a node that lives is large enough; tell of those that were lost."""
+        nodes = self._nodes()
+        with self._guard:
+            lost = self._alive.keys() - nodes.keys()
+            self._alive = nodes
+        for name in sorted(lost):
+            log.warn(f"a node of the Ray cluster is lost: {name[:8]}; its work is done again")
+        demand = {"CPU": needs["num_cpus"], "memory": needs["memory"], "GPU": needs.get("num_gpus")}
+        return any(
+            all(node.get(name, 0) >= (amount or 0) for name, amount in demand.items())
+            for node in nodes.values()
+        )
+
+    def _nodes(self) -> dict[str, dict[str, float]]:
+        """Return the resources of every node that lives, by its id."""
+        return {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+
+
+def on_node(function: Callable[[Any], Any], request: Any, version: str, directory: str) -> Any:
+    """Return what a function makes of a request on the node that this runs on.
+
+    Args:
+        function: It.
+        request: Its argument.
+        version: Of the tailorbird that asks.
+        directory: The folder that relative paths start from, where there is one like it.
+
+    Raises:
+        UserError: Another version is installed here.
+    """
+    if version != __version__:
+        raise UserError(
+            f"node {socket.gethostname()} has tailorbird {__version__}, and {version} asks",
+            "install the same version on all nodes",
+        )
+    with contextlib.suppress(OSError):
+        os.chdir(directory)
+    return function(request)
+
+
+def _reachable(address: str) -> dict[str, str]:
+    """Return what else Ray must be told of an address.
+
+    Raises:
+        OSError: Nobody listens there: Ray itself would try for minutes.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return {}
+    socket.create_connection((host, int(port)), _CONNECTING_SECONDS).close()
+    # 127.0.0.1 stands for the machine's address in the network; the rest of the loopback is itself.
+    loopback = host.startswith("127.") and host != "127.0.0.1"
+    return {"_node_ip_address": host} if loopback else {}
+
+
+def _library() -> Any:
+    """Import Ray, which is to say nothing to its makers, and to us every line once.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS", "RAY_COLOR_PREFIX"):
+        os.environ.setdefault(name, "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "--ray needs Ray, which is not installed", "pip install 'tailorbird[ray]'"
+        ) from None
+    return ray
