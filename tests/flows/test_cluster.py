@@ -272,20 +272,6 @@ def test_trials_on_nodes_find_what_one_machine_finds(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_seeds_go_out_beside_each_other_and_count_as_on_one_machine(
-    nodes: Any, tiny_csv: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    start(nodes)
-    one, several = tmp_path / "one", tmp_path / "several"
-    lone = report(begin(tiny_csv, tiny_encoder, one, "--seeds", "3"), one)
-    more = ("--seeds", "3", "--ray", nodes.address)
-    spread = report(begin(tiny_csv, tiny_encoder, several, *more), several)
-    assert scores(spread) == scores(lone)
-    assert files(several) == files(one)
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_documents_are_embedded_by_nodes_one_of_which_dies(nodes: Any, tmp_path: Path) -> None:
     start(nodes)

@@ -141,24 +141,18 @@ class _Bench:
         count = seeds if isinstance(seeds, int) else 1
         took: dict[str, float] = {}
 
-        apart = self.nest.jobs > 1
-        searching = self.config.search.trials or 1
-
         def run_arm(name: str) -> None:
             began = time.monotonic()
-            self._arm(name, 1 if apart else count)
-            if name in METHODS and name in self.trainings and not apart:
+            self._arm(name, count)
+            if name in METHODS and name in self.trainings and self.nest.jobs == 1:
                 # Of an arm that was done before the clock knows nothing.
                 took[name] = max(self._seconds(name) * count, time.monotonic() - began)
                 if left := names[names.index(name) + 1 :]:
                     log.say(time_left(left, took))
 
-        self.nest.map(run_arm, names, tasks=searching)
+        self.nest.map(run_arm, names)
         # Side by side they end in any order; nothing may depend on it.
         self.trainings = {n: self.trainings[n] for n in names if n in self.trainings}
-        if apart and count > 1:
-            trained = [n for n in self.trainings if arm_named(n, self.task.name).trains]
-            self._again(trained, count - 1)
         if count == 1 and seeds != 1:
             self._race()
         for name, trainings in self.trainings.items():
@@ -204,9 +198,8 @@ class _Bench:
         if why_not := arm.why_not(self.task.spec):
             self.ends[name] = ArmReport(name, "skipped", why_not)
             return
-        while (done := len(self.trainings.get(name, ()))) < (count if arm.trains else 1):
-            seed = self.config.train.seed + done
-            if not self._count(name, seed, self._run(name, seed)):
+        while len(self.trainings.get(name, ())) < (count if arm.trains else 1):
+            if not self._once(name):
                 break
         if name in self.trainings:
             report = self._report(name)
@@ -230,24 +223,16 @@ class _Bench:
             if not names or limit < 0:
                 return
             log.say(f"in question, so trained again: {', '.join(names)}")
-            if not self._again(names, 1):
+            if not all(self.nest.map(self._again, names)):
                 return
 
-    def _again(self, names: Sequence[str], more: int) -> bool:
-        """Train each of the arms `more` times again; say whether all of that succeeded."""
-        following = {n: self.config.train.seed + len(self.trainings[n]) for n in names}
-        items = [(name, following[name] + i) for i in range(more) for name in names]
-        reports = self.nest.map(lambda item: self._run(*item), items)
-        faulty: set[str] = set()
-        for (name, seed), report in zip(items, reports, strict=True):
-            # As one after the other: after a failure of an arm there are no more of it.
-            if name not in faulty and not self._count(name, seed, report):
-                faulty.add(name)
-        for name in names:
-            if name not in faulty:
-                log.say(f"{name}: {self._result(self._report(name))}, the mean of "
-                        f"{len(self.trainings[name])} trainings")  # fmt: skip
-        return not faulty
+    def _again(self, name: str) -> bool:
+        """Train an arm once more and tell the mean; say whether that succeeded."""
+        if not self._once(name):
+            return False
+        log.say(f"{name}: {self._result(self._report(name))}, the mean of "
+                f"{len(self.trainings[name])} trainings")  # fmt: skip
+        return True
 
     def _in_question(self) -> frozenset[str]:
         places = {name: self._places(name) for name in self.trainings}
@@ -309,17 +294,19 @@ class _Bench:
             return f"{value} right on test ({low} to {high})"
         return f"{metric_label(name)} {value} on test ({low} to {high})"
 
-    def _count(self, name: str, seed: int, report: ArmReport) -> bool:
-        """Count a training among the arm's; say whether it succeeded."""
+    def _once(self, name: str) -> bool:
+        """Train an arm once more, or take what an earlier try left; say whether that succeeded."""
+        seed = self.config.train.seed + len(self.trainings.get(name, ()))
+        place = self._place(name, seed)
+        report = self._run(name, seed, place)
         if report.status == "ok":
-            self.trainings.setdefault(name, []).append((report, self._place(name, seed)))
+            self.trainings.setdefault(name, []).append((report, place))
         else:
             self.ends[name] = replace(report, name=name)
         return report.status == "ok"
 
-    def _run(self, name: str, seed: int) -> ArmReport:
+    def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
         """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
-        place = self._place(name, seed)
         if place.file(ARM).is_file():
             log.say(f"{name}: done before")
             return read_arm(place)
