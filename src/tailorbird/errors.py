@@ -63,6 +63,9 @@ def check_utf8(value: object, name: str) -> None:
     """Refuse text that no UTF-8 can be, alone or within lists and objects.
 
     Models, files and data bases take UTF-8, so what a person gives is looked at where it comes in.
+
+    Raises:
+        UserError: Some of it is not UTF-8.
     """
     if isinstance(value, str) and _HALF.search(value):
         excerpt = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."

@@ -112,7 +112,11 @@ def guarded() -> Iterator[None]:
 
 
 def check_given() -> None:
-    """Refuse arguments that are no UTF-8; of stdin such bytes are kept, to be named when read."""
+    """Refuse arguments that are no UTF-8; of stdin such bytes are kept, to be named when read.
+
+    Raises:
+        UserError: One is not.
+    """
     for number, argument in enumerate(sys.argv[1:], 1):
         check_utf8(argument, f"argument {number}")
     if hasattr(sys.stdin, "reconfigure"):

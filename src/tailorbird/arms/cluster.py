@@ -110,6 +110,9 @@ def do(request: Mapping[str, Any]) -> tuple[int, bytes]:
     Args:
         request: The module to run, `pack`'s files, the arm's place in the run's folder, and how
             many threads it has.
+
+    Raises:
+        UserError: Another version is installed here.
     """
     with tempfile.TemporaryDirectory(prefix="tailor-") as folder:
         run = Path(folder) / "run"

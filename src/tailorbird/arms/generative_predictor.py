@@ -60,7 +60,11 @@ class PromptedFile:
 
 
 def read_prompted(folder: RunFolder) -> PromptedFile | None:
-    """Return how an arm answers that no training made; None of a trained one."""
+    """Return how an arm answers that no training made; None of a trained one.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     path = folder.file(MODEL) / PROMPTED
     if not path.is_file():
         return None
@@ -80,7 +84,11 @@ class PairMemory:
 
     @classmethod
     def of(cls, folder: RunFolder, config: Config, prompted: PromptedFile) -> "PairMemory":
-        """Read the pairs of a saved arm."""
+        """Read the pairs of a saved arm.
+
+        Raises:
+            UserError: They are missing or damaged, or of another embedder.
+        """
         assert prompted.embedder is not None
         place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
         embedder = _embedder(config.model.model_copy(update={"name": place}).model_dump_json())
@@ -135,7 +143,11 @@ class Writer(Predictor):
 
     @property
     def answering(self) -> Answering:
-        """The model that answers."""
+        """The model that answers.
+
+        Raises:
+            UserError: The run looks its answers up.
+        """
         if self._answering is None:
             raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
         return self._answering
@@ -220,7 +232,11 @@ class Writer(Predictor):
 
 
 def as_example(prompt: str | Example) -> Example:
-    """Return a prompt as a conversation of one turn, unless it is one already."""
+    """Return a prompt as a conversation of one turn, unless it is one already.
+
+    Raises:
+        UserError: It is no UTF-8.
+    """
     check_utf8(prompt, "the prompt")
     if isinstance(prompt, Example):
         return prompt
@@ -228,7 +244,11 @@ def as_example(prompt: str | Example) -> Example:
 
 
 def open_untouched(config: Config) -> Answering:
-    """Return the base model of these settings, ready to answer."""
+    """Return the base model of these settings, ready to answer.
+
+    Raises:
+        UserError: It cannot be had, or does not write.
+    """
     base = make_base(config, choose(config.model.device, config.model.precision), None)
     limit = max_length(config, base, get_method("full"))
     return Answering(
@@ -237,7 +257,11 @@ def open_untouched(config: Config) -> Answering:
 
 
 def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
-    """Return the tuned model of a trained arm, ready to answer."""
+    """Return the tuned model of a trained arm, ready to answer.
+
+    Raises:
+        UserError: The folder is incomplete or damaged, or its base model is not there.
+    """
     config = run_config(folder, trust=trust)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)

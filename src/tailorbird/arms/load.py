@@ -35,7 +35,11 @@ def save_kind(folder: RunFolder, arm: str, task: TaskName) -> None:
 
 
 def saved_kind(folder: RunFolder) -> SavedKind:
-    """Return what an arm's folder holds."""
+    """Return what an arm's folder holds.
+
+    Raises:
+        UserError: It is damaged.
+    """
     path = folder.file(KIND)
     if not path.is_file():
         return _older_kind(folder)

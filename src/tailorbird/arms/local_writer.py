@@ -65,7 +65,11 @@ class LocalWriter:
 
 
 def open_writer(name: str, config: Config) -> LocalWriter:
-    """Load a run that answers in words, or a base model."""
+    """Load a run that answers in words, or a base model.
+
+    Raises:
+        UserError: It cannot be had, or does not write.
+    """
     place = Path(name).expanduser()
     if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):
         folder = arm_folder(place)

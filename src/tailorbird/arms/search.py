@@ -229,7 +229,11 @@ _CODE = {"model.trust_remote_code", "evaluate.metric"}
 
 
 def config_of(base: Config, values: Mapping[str, Any]) -> Config:
-    """Return `base` with the drawn values, without options that the drawn method does not have."""
+    """Return `base` with the drawn values, without options that the drawn method does not have.
+
+    Raises:
+        UserError: A value does not fit its setting.
+    """
     code = sorted(_CODE & set(values))
     if code:  # also of a study that came with a run
         raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
@@ -247,7 +251,11 @@ def config_of(base: Config, values: Mapping[str, Any]) -> Config:
 
 
 def check_space(base: Config, space: Space) -> None:
-    """Try the ends of every range and every listed value."""
+    """Try the ends of every range and every listed value.
+
+    Raises:
+        UserError: Settings that do not exist, or values they do not take; all at once.
+    """
     faults = Faults()
     methods = space.get("method.name")
     names = list(methods) if isinstance(methods, tuple) else [base.method.name]

@@ -162,7 +162,11 @@ def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example])
 def read_examples_of(
     place: Path, embedder: Embedder, *, pairs: bool = False
 ) -> tuple[np.ndarray, list[Example]]:
-    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those."""
+    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those.
+
+    Raises:
+        UserError: They are missing or damaged, or of another embedder.
+    """
     path = place / VECTORS
     vectors = read_arrays(path).get("", np.empty(0))
     examples = read_rows(place / EXAMPLES, Example)

@@ -76,6 +76,9 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
 
     Args:
         rows: Which training examples of the split it has; empty: all.
+
+    Raises:
+        Interrupted: Ctrl-C.
     """
     place = job.folder
     if not place.file(ARM).is_file():

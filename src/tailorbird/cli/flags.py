@@ -59,7 +59,11 @@ _ARGUMENTS = {"train": "DATA", "data": "DATA", "run": "RUN"}
 
 
 def refuse(flags: Mapping[str, Any], because: str, fix: str) -> None:
-    """Refuse flags that would do nothing."""
+    """Refuse flags that would do nothing.
+
+    Raises:
+        UserError: One of them is given.
+    """
     names = [
         _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         for name, value in flags.items()

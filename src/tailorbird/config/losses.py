@@ -42,7 +42,11 @@ def _changed(train: TrainConfig, option: str) -> bool:
 
 
 def check_loss(config: Config, task: TaskName, labels: tuple[str, ...]) -> None:
-    """Check that the loss and its options fit the task."""
+    """Check that the loss and its options fit the task.
+
+    Raises:
+        UserError: They do not; it says why.
+    """
     train, faults = config.train, Faults()
     if not has_head(task):
         for name in _losses(config, task):

@@ -359,6 +359,9 @@ def check_method(config: Config) -> None:
     """Check that the method has the options that are set.
 
     Of a run of one method: in a comparison each arm takes what it has (`for_arm`).
+
+    Raises:
+        UserError: It lacks some.
     """
     name = config.method.name
     own = method_spec(name).options.model_fields

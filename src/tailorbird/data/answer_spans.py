@@ -95,7 +95,11 @@ class Rendering:
 
 
 def try_template(tokenizer: Any) -> TemplateShape:
-    """Return what the tokenizer's template does: tried once, and again when it is another."""
+    """Return what the tokenizer's template does: tried once, and again when it is another.
+
+    Raises:
+        UserError: It ends answers with no token.
+    """
     state = repr((tokenizer.chat_template, tokenizer.special_tokens_map, len(tokenizer)))
     before, shape = _SHAPES.get(tokenizer, ("", None))
     if shape is None or before != state:
@@ -163,7 +167,11 @@ def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str:
-    """Return what the model is given to write the example's last answer, see `Rendering`."""
+    """Return what the model is given to write the example's last answer, see `Rendering`.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
     messages, tools = _hide(example, shape)
     return render(tokenizer, question(messages), tools, generation_prompt=True)
 
@@ -183,6 +191,9 @@ def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Re
     The conversation is rendered up to each answer with the generation prompt, and up to and
     including it. What the second has more than the first is what the model must write; it is
     trained if the whole conversation begins in the same way.
+
+    Raises:
+        UserError: The template refuses the conversation.
     """
     messages, tools = _hide(example, shape)
     *earlier, last = [k for k, m in enumerate(messages) if m.role == "assistant"]

@@ -23,6 +23,10 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
         overlap: What to do with training rows whose text also stands in the validation or test
             rows, and with validation rows whose text also stands in the test rows: drop them,
             keep them, or refuse the data. Either way there is a finding.
+
+    Raises:
+        UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
+            without training rows.
     """
     spec = TASKS[split.task]
     classes = spec.one_label or spec.several_labels

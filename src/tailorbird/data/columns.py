@@ -52,7 +52,11 @@ def choose_columns(
     need_label: bool,
     like: Mapping[str, str] | None = None,
 ) -> TextColumns:
-    """Return the columns the user named, or the ones their names and values point to."""
+    """Return the columns the user named, or the ones their names and values point to.
+
+    Raises:
+        UserError: A named column does not exist, or the guess would not be certain.
+    """
     check_named(table, text, label)
     other = {role: name for role, name in (like or {}).items() if name in table.columns}
     text, label = text or other.get("text"), label or other.get("label")
@@ -76,7 +80,11 @@ def choose_columns(
 
 
 def check_named(table: Table, text: str | None, label: str | None) -> None:
-    """Refuse columns that do not exist, or one named twice."""
+    """Refuse columns that do not exist, or one named twice.
+
+    Raises:
+        UserError: There is such a fault.
+    """
     faults = Faults()
     for flag, name in (("--text", text), ("--label", label)):
         if name is not None and name not in table.columns:

@@ -48,7 +48,11 @@ _READ = frozenset(
 
 
 def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
-    """Return the turns in one row."""
+    """Return the turns in one row.
+
+    Raises:
+        Unusable: The cells hold no conversation.
+    """
     if kind in ("messages", "sharegpt"):
         messages = [_message(turn) for turn in _turns(row["messages"])]
         better = row.get("chosen") or []
@@ -75,7 +79,11 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
 
 
 def row_tools(row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return a row's tool definitions, the older ``functions`` as the tools that they are."""
+    """Return a row's tool definitions, the older ``functions`` as the tools that they are.
+
+    Raises:
+        Unusable: They are not a list of objects.
+    """
     tools = _definitions(row.get("tools"))
     functions = _definitions(row.get("functions"))
     return (*tools, *({"type": "function", "function": function} for function in functions))
@@ -109,7 +117,11 @@ def unread_fields(row: Mapping[str, Any]) -> set[str]:
 
 
 def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
-    """Return a conversation to learn from or to answer, and how many turns its end lacks."""
+    """Return a conversation to learn from or to answer, and how many turns its end lacks.
+
+    Raises:
+        Unusable: It has no question, no answer, or nothing in it is trained.
+    """
     if not messages:
         raise Unusable("turns", "no message")
     if any(m.role == "system" for m in messages[1:]):

@@ -45,6 +45,10 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     Args:
         named: The columns the user named. If they are numbers, and no name in the first line, they
             count from 1, and the first line is data unless it reads like a header.
+
+    Raises:
+        UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
+            line is named.
     """
     notes: list[str] = []
     warnings: list[str] = []

@@ -45,6 +45,10 @@ def encode_conversations(
     after its generation prompt. Each conversation is tokenised once and whole, and its
     characters find their tokens by the tokenizer's offsets. A token that holds the end of a
     prompt and the beginning of an answer at once is not trained, and such rows are counted.
+
+    Raises:
+        UserError: The template refuses conversations, or there is nothing to train on, or no
+            end to learn.
     """
     if not tokenizer.is_fast:
         raise UserError(
@@ -91,6 +95,9 @@ def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarr
     """Return what the model is given to answer each conversation, as int32 ids.
 
     The answer that a conversation ends with, if it does, is left off.
+
+    Raises:
+        UserError: The template refuses conversations.
     """
     shape = try_template(tokenizer)
     texts = _each(examples, lambda e: render_prompt(e, tokenizer, shape))
@@ -106,6 +113,9 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
     A text begins as the tokenizer begins texts and ends with its end-of-text token. One longer
     than `limit` becomes several sequences; each begins with the token that the one before ended
     with, so that every token of a text but its first is trained exactly once.
+
+    Raises:
+        UserError: The tokenizer has no end-of-text token.
     """
     end = tokenizer.eos_token_id
     if end is None:

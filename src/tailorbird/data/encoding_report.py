@@ -61,7 +61,11 @@ class EncodingCounts:
 
 
 def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limit: int) -> None:
-    """Raise the faults that prevent training, all at once."""
+    """Raise the faults that prevent training, all at once.
+
+    Raises:
+        UserError: There is such a fault.
+    """
     faults = Faults()
     every, events = counts.conversations, counts.events
     if events["lost_calls"]:

@@ -16,7 +16,11 @@ _SAMPLES = 5
 def cut_groups(
     examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> Parts:
-    """Return the training rows and the parts cut off them, each group in one part."""
+    """Return the training rows and the parts cut off them, each group in one part.
+
+    Raises:
+        UserError: There are fewer groups than parts.
+    """
     parts = {"train": 1 - sum(shares.values())} | dict(shares)
     where = deal(examples, parts, seed, column, task)
     return _parts_of(examples, where, parts)
@@ -27,6 +31,9 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
 
     Rows of the same time are in the same part, so that each part is strictly later than the one
     before it.
+
+    Raises:
+        UserError: There are too few different times.
     """
     times = sorted({_when(example) for example in examples})
     if len(times) <= len(shares):
@@ -121,6 +128,9 @@ def make_folds(
     Folds have their share of every label, of numbers of low and high ones; rows of one group, or
     where there are none, rows with the same text, are in the same fold. From the other rows
     validation is cut in the same way.
+
+    Raises:
+        UserError: There are too few rows, groups or rows of a class.
     """
     every = [*split.train, *split.test, *(() if given_validation else split.validation)]
     rows = sorted(every, key=lambda example: example.row)

@@ -16,7 +16,11 @@ _DATES = "write dates as 2024-05-31 or 2024-05-31T14:30, or as numbers (years, U
 
 
 def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> tuple[Example, ...]:
-    """Return the examples with group and time, where the source names columns of them."""
+    """Return the examples with group and time, where the source names columns of them.
+
+    Raises:
+        UserError: There is no such column, or cells that cannot be used.
+    """
     faults = Faults()
     if source.group == NEAR and NEAR not in table.columns:
         # A row that is like no other is a group of its own.

@@ -39,6 +39,9 @@ def hub_splits(address: Address) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split, fetched into the hub's own cache.
 
     Without a network, the copy in the cache is used, with a message.
+
+    Raises:
+        UserError: There is no such set, it may not be read, or there is no network and no copy.
     """
     from huggingface_hub import constants, errors
 

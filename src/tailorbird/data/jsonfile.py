@@ -15,7 +15,11 @@ _LINE_FIX = f"every row must be one object such as {_EXAMPLE_ROW}"
 
 
 def read_jsonl(path: Path) -> Stream:
-    """Read a file with one JSON object per line; blank lines are skipped."""
+    """Read a file with one JSON object per line; blank lines are skipped.
+
+    Raises:
+        UserError: While the rows pass: lines are not JSON objects; the first few are named.
+    """
     columns: dict[str, int] = {}
     names: list[str] = []
     warnings: list[str] = []
@@ -50,7 +54,11 @@ def _lines(
 
 
 def read_json(path: Path) -> Stream:
-    """Read a JSON file that holds a list of objects, or an object of them by id, all at once."""
+    """Read a JSON file that holds a list of objects, or an object of them by id, all at once.
+
+    Raises:
+        UserError: While the rows pass: the file is not JSON, or not a list of objects.
+    """
     columns: dict[str, int] = {}
     names: list[str] = []
     warnings: list[str] = []

@@ -45,7 +45,11 @@ def is_labelled(table: Table, options: ExampleOptions) -> bool:
 
 
 def read_labels(table: Table, options: ExampleOptions) -> Loaded:
-    """Return texts with their labels or numbers."""
+    """Return texts with their labels or numbers.
+
+    Raises:
+        UserError: The columns or the cells have faults, all of which are named.
+    """
     form = find_words(table, options)
     if form is not None:
         return _words(table, form, options)
@@ -210,7 +214,11 @@ def _bad_rows(
 
 
 def find_words(table: Table, options: ExampleOptions) -> Form | None:
-    """Return the columns of words and labels; None if the rows are something else."""
+    """Return the columns of words and labels; None if the rows are something else.
+
+    Raises:
+        UserError: Words are asked for, and there are none.
+    """
     if options.spec is not None:
         if not options.spec.per_word:
             return None

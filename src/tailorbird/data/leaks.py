@@ -24,7 +24,11 @@ class _Part(NamedTuple):
 
 
 def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
-    """Find, and drop unless they are kept, rows whose text also stands in a later part."""
+    """Find, and drop unless they are kept, rows whose text also stands in a later part.
+
+    Raises:
+        UserError: There are such rows and ``overlap`` is ``error``, or too few rows are left.
+    """
     faults = Faults()
     test = _Part("test", split.test)
     all_findings: list[Finding] = []

@@ -18,6 +18,9 @@ def read_conll(path: Path) -> Stream:
     """Read a CoNLL file's sentences as lists of words and of labels.
 
     Columns between the first and the last are left out, as are ``-DOCSTART-`` lines and comments.
+
+    Raises:
+        UserError: While the rows pass: a line has a word and no label.
     """
     warnings: list[str] = []
     return Stream(path, _sentences(path, warnings), ["tokens", "labels"], warnings=warnings)
@@ -67,6 +70,9 @@ def read_prose(path: Path) -> Stream:
 
     Paragraphs, which blank lines part, are joined as long as a block stays within 2,000
     characters. A longer paragraph is a block of its own.
+
+    Raises:
+        UserError: While the blocks pass: the file is empty or cannot be read.
     """
     note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
     note += "paragraphs; blocks are what is held out"

@@ -13,7 +13,11 @@ _BATCH = 1024
 
 
 def read_parquet(path: Path) -> Stream:
-    """Read a Parquet file."""
+    """Read a Parquet file.
+
+    Raises:
+        UserError: Now or while the rows pass: the file is damaged, no Parquet, or empty.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -33,7 +37,11 @@ def read_parquet(path: Path) -> Stream:
 
 
 def read_arrow(path: Path) -> Stream:
-    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them."""
+    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them.
+
+    Raises:
+        UserError: Now or while the rows pass: the file is damaged, no Arrow, or empty.
+    """
     import pyarrow
 
     try:

@@ -37,6 +37,9 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
         queries: A table with a question (and answer, source) per row, or SQuAD's JSON.
         qrels: TSV ``query-id corpus-id score`` with a heading, or trec_eval's four columns
             without one; None: the rows name their sources.
+
+    Raises:
+        UserError: A file is missing or is none of these, or no question has a judgement.
     """
     questions = _all_questions(queries)
     if qrels is not None:
@@ -57,6 +60,9 @@ def read_answers(path: Path) -> list[Question]:
     Args:
         path: A table with a question and its answer, or a list of answers, per row, and maybe
             ``source`` and ``answerable``; or SQuAD's JSON.
+
+    Raises:
+        UserError: It is neither, or rows that should be answerable have no answer.
     """
     questions = _all_questions(path)
     faults = Faults()
@@ -85,7 +91,11 @@ def _all_questions(path: Path) -> list[Question]:
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Return the grades by query and document."""
+    """Return the grades by query and document.
+
+    Raises:
+        UserError: The file is missing, or rows are none of ``query document grade``.
+    """
     grades: dict[str, dict[str, int]] = {}
     faults = Faults()
     for number, line in enumerate(_text(path).splitlines(), start=1):
@@ -107,7 +117,11 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 
 
 def read_paragraphs(path: Path) -> list[Paragraph]:
-    """Return the paragraphs of a SQuAD file, which its questions name as their sources."""
+    """Return the paragraphs of a SQuAD file, which its questions name as their sources.
+
+    Raises:
+        UserError: It is no such file.
+    """
     squad = _squad(path)
     if squad is None:
         raise UserError(f"{path} is not SQuAD's JSON", "it needs data, paragraphs and qas")

@@ -56,6 +56,9 @@ def split_questions(
 
     Whole groups are dealt in a seeded order: first to the test until it has what is wanted, then to
     validation, the rest to training. A training question that is asked in the test too is dropped.
+
+    Raises:
+        UserError: Fewer than 50 questions, no source to part them by, or too few groups.
     """
     groups = {q.id: _group(q, by, paragraph) for q in questions}
     _check(questions, by, groups)

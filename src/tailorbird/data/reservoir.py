@@ -34,7 +34,11 @@ class Reservoir(Generic[_T]):
         self.count = 0
 
     def add(self, row: _T, size: int = 0) -> None:
-        """Note the next row."""
+        """Note the next row.
+
+        Raises:
+            UserError: The rows so far take more memory than they may.
+        """
         number = self.count
         self.count += 1
         if self._most is None:

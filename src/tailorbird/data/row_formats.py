@@ -60,7 +60,11 @@ class Form:
 
 
 def find_form(table: Table, options: ExampleOptions) -> Form | None:
-    """Return how the rows are read; None for texts with labels."""
+    """Return how the rows are read; None for texts with labels.
+
+    Raises:
+        UserError: A named column does not exist, or the columns leave a doubt.
+    """
     if options.spec is not None and options.spec.head:
         return None
     check_named(table, options.text, options.label)

@@ -77,7 +77,11 @@ def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
 
 
 def parts_of(name: str) -> dict[str, str]:
-    """Return which splits of a source serve as training, validation and test, as sources."""
+    """Return which splits of a source serve as training, validation and test, as sources.
+
+    Raises:
+        UserError: As `splits_of`.
+    """
     splits = splits_of(name)
     if len(splits) == 1:
         return {"training": name}

@@ -41,6 +41,10 @@ def make_split(
     The cut is stratified by label, or by the value of numbers, and depends on the seed and the
     rows only. Rows keep the file's order within their part, and rows with the same text (of
     conversations: the same prompt) stay in the same part.
+
+    Raises:
+        UserError: There is one class only, a class is too small to be cut, or a given part has
+            labels that the training rows do not.
     """
     files = {"validation": validation, "test": test}
     all_shares = {"validation": validation_share, "test": test_share}

@@ -47,6 +47,9 @@ def saved_splits(folder: Path) -> dict[str, tuple[Path, ...]] | None:
     """Return the files of a folder that `save_to_disk` of datasets wrote, None if it is no such.
 
     A single set's split has the empty name.
+
+    Raises:
+        UserError: The folder is incomplete.
     """
     parts = folder / "dataset_dict.json"
     if parts.is_file():
@@ -113,6 +116,9 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
     Args:
         card: The words of its README.md; may be empty.
         subset: Which of its configurations; None: the only one, or the default.
+
+    Raises:
+        UserError: There is no data, no such subset, or it cannot be told which to take.
     """
     configurations = _configurations(card)
     if configurations:

@@ -55,6 +55,9 @@ def deal(
     the rarest label first (the order of iterative stratification: Sechidis, Tsoumakas and Vlahavas
     2011, section 3). Each goes to the part that it brings nearest to its share of the rows and of
     every label. A label with as many groups as there are parts is in each of them.
+
+    Raises:
+        UserError: There are fewer groups than parts.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):

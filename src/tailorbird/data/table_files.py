@@ -49,6 +49,9 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
 
     Args:
         named: The columns the user named; numbers count the columns of files without a header.
+
+    Raises:
+        UserError: There is no such file, it is of no known kind, or it is damaged.
     """
     origin = Source.of(source)
     files = files_of(origin.name)
@@ -86,6 +89,9 @@ def read_blocks(source: Path | str, named: Sequence[str], size: int) -> Iterator
     Args:
         size: Rows of a block at most; the last block of a file has fewer, the first of an empty
             file none.
+
+    Raises:
+        UserError: See `read_table`; of the first file that cannot be read.
     """
     for file in files_of(str(source)):
         with _readable(file):

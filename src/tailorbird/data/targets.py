@@ -51,6 +51,9 @@ def infer(
     Args:
         separator: What stands between labels in a cell, or the decimal mark of numbers, if the
             user or the training rows name it.
+
+    Raises:
+        UserError: The labels may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
     several_labels = spec is not None and spec.several_labels

@@ -23,7 +23,12 @@ _PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
 
 
 def install_template(tokenizer: Any, choice: str) -> str:
-    """Give the tokenizer its chat template, to be saved with it, and say in words which."""
+    """Give the tokenizer its chat template, to be saved with it, and say in words which.
+
+    Raises:
+        UserError: No such template, one that this tokenizer cannot use, or one after which a
+            model would never stop.
+    """
     own = bool(tokenizer.chat_template)
     if choice == "auto" and own:
         end_of_turn(tokenizer)
@@ -49,14 +54,22 @@ def render(
     *,
     generation_prompt: bool = False,
 ) -> str:
-    """Return a conversation in the words of the tokenizer's chat template."""
+    """Return a conversation in the words of the tokenizer's chat template.
+
+    Raises:
+        UserError: The template refuses the conversation.
+    """
     dialogue = as_dicts(messages)
     template, tokens = template_of(tokenizer, tools), tokenizer.special_tokens_map
     return run_template(template, dialogue, tools, tokens, generation_prompt=generation_prompt)[0]
 
 
 def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
-    """Return the template that is used, of several the one for tools where there are any."""
+    """Return the template that is used, of several the one for tools where there are any.
+
+    Raises:
+        UserError: There are several, and none for this.
+    """
     try:
         template: str = tokenizer.get_chat_template(None, list(tools) or None)
     except ValueError as error:
@@ -74,13 +87,21 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def end_of_turn(tokenizer: Any) -> int:
-    """Return the id of the token with which the template ends an answer."""
+    """Return the id of the token with which the template ends an answer.
+
+    Raises:
+        UserError: There is none, so a model trained on it would never stop.
+    """
     token_id: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
     return token_id
 
 
 def tail(tokenizer: Any) -> tuple[str, str]:
-    """Return the token that ends an answer, and all that the template writes after an answer."""
+    """Return the token that ends an answer, and all that the template writes after an answer.
+
+    Raises:
+        UserError: No token of the tokenizer ends an answer.
+    """
     rendered = render(tokenizer, _PROBE)
     after = rendered[rendered.rfind(_ANSWER) + len(_ANSWER) :]
     for tokens in (special_tokens(tokenizer), _added_tokens(tokenizer)):

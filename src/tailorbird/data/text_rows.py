@@ -26,7 +26,11 @@ _COLUMNS = {"prompt": ("text", "instruction"), "answer": ("label", "output")}
 
 
 def read_texts(table: Table, form: Form, options: ExampleOptions) -> Loaded:
-    """Return a table's conversations, or its plain texts."""
+    """Return a table's conversations, or its plain texts.
+
+    Raises:
+        UserError: Rows cannot be used; each kind of fault once, with the rows.
+    """
     prompts = TASKS[form.task].prompts
     examples: list[Example] = []
     bad: dict[str, BadRows] = {}

@@ -65,7 +65,11 @@ def bomb(path: Path, unpacked: int) -> UserError:
 
 
 def read_text(path: Path, notes: list[str] | None = None) -> str:
-    """Return a file's text, without byte order mark."""
+    """Return a file's text, without byte order mark.
+
+    Raises:
+        UserError: As `open_text`.
+    """
     with open_text(path, notes=notes) as file:
         return file.read()
 
@@ -79,6 +83,10 @@ def open_text(
     Args:
         newline: As of `open`: ``"\n"`` alone ends a line, or any line break with the default.
         notes: Where to note an encoding that was guessed.
+
+    Raises:
+        UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
+            or its encoding cannot be detected.
     """
     with _open_bytes(path) as packed:
         checked = io.BufferedReader(_Utf8Stream(path, packed, notes), _CHUNK)
@@ -87,7 +95,11 @@ def open_text(
 
 
 def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
-    """Yield the lines of an opened file."""
+    """Yield the lines of an opened file.
+
+    Raises:
+        UserError: A line is longer than any row can be.
+    """
     number = 0
     while line := file.readline(MAX_LINE_CHARACTERS + 1):
         number += 1

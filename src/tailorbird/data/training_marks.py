@@ -36,6 +36,9 @@ def is_trained(turn: Mapping[str, Any]) -> bool:
     Example:
         >>> is_trained({"role": "assistant", "content": "Well.", "weight": "0"})
         False
+
+    Raises:
+        Unusable: A mark is neither yes nor no.
     """
     folded = [(str(key).strip().casefold(), mark) for key, mark in turn.items()]
     return all([_flag(k, mark) for k, mark in folded if k in MARKS and mark not in _NOTHING])
@@ -45,6 +48,9 @@ def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]
     """Return the turns, those not trained that a column of the row masks.
 
     A column has a mark for each turn, or one for each of the assistant's.
+
+    Raises:
+        Unusable: It has another number of marks, or a mark is neither yes nor no.
     """
     for name in MARKS:
         marks = _mark_list(name, row.get(name))

@@ -79,13 +79,21 @@ class Allowance:
     letters: int = 0
 
     def enter(self) -> None:
-        """Count an archive within an archive."""
+        """Count an archive within an archive.
+
+        Raises:
+            Unreadable: It lies too deep.
+        """
         if self.depth == DEEPEST:
             raise Unreadable(f"archives within archives more than {DEEPEST} deep")
         self.depth += 1
 
     def take(self, members: int = 0, unpacked_bytes: int = 0, letters: int = 0) -> None:
-        """Count what was unpacked."""
+        """Count what was unpacked.
+
+        Raises:
+            TooMuch: It is more than a file may hold.
+        """
         self.members += members
         self.unpacked_bytes += unpacked_bytes
         self.letters += letters
@@ -107,6 +115,10 @@ def read_archive(
     """Read the files of a ZIP or a TAR.
 
     Each file in it as its kind, known as `archive.zip!/folder/file.pdf`.
+
+    Raises:
+        Unreadable: It is damaged, encrypted or too large, or nothing in it can be read.
+        MemoryError: A file of it needs more memory than the worker may use.
     """
     allowance.enter()
     reading = _Reading()
@@ -138,6 +150,10 @@ def read_compressed(
     """Read a file that is compressed for itself.
 
     What is compressed, as its kind: `page.md.gz` as Markdown, `all.tar.gz` as an archive.
+
+    Raises:
+        Unreadable: It is damaged or too large, or what it was cannot be read.
+        MemoryError: It needs more memory than the worker may use.
     """
     allowance.enter()
     ending = path.suffix.lower()

@@ -42,7 +42,11 @@ LINED_KINDS = frozenset({"code", "csv", "xlsx", "json", "jsonl", "notebook"})
 
 
 def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
-    """Return how many tokens a chunk may have."""
+    """Return how many tokens a chunk may have.
+
+    Raises:
+        UserError: `chunk_tokens` is more than the embedder reads, or the overlap leaves no room.
+    """
     reads = int(min(tokenizer.model_max_length, 1 << 30))
     limit = config.chunk_tokens or min(DEFAULT_TOKENS, reads)
     if limit > reads:
@@ -62,6 +66,9 @@ def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> l
     """Return a document's chunks in the order of its text.
 
     Every character that is no white space is in at least one of them.
+
+    Raises:
+        UserError: The lengths do not fit the embedder.
     """
     limit = chunk_limit(tokenizer, config)
     return list(_Cutter(document, counter(tokenizer), limit, config.overlap_tokens).chunks())

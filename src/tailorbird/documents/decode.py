@@ -26,12 +26,20 @@ _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
 def read_text(path: Path, notes: Notes) -> str:
-    """Return a file's text, cleaned."""
+    """Return a file's text, cleaned.
+
+    Raises:
+        Unreadable: It is empty or binary.
+    """
     return clean(decode(path.read_bytes(), notes))
 
 
 def decode(data: bytes, notes: Notes) -> str:
-    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest."""
+    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest.
+
+    Raises:
+        Unreadable: The bytes are no text.
+    """
     if not data.strip(b" \t\r\n\0\xef\xbb\xbf"):
         raise Unreadable("the file is empty")
     if marked := by_mark(data):

@@ -38,7 +38,11 @@ def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 def html(text: str, notes: Notes) -> Parsed:
-    """Return all of a page's text: one that came in a message has no navigation."""
+    """Return all of a page's text: one that came in a message has no navigation.
+
+    Raises:
+        Unreadable: It has none.
+    """
     root = _tree(text, notes)
     builder = TextBuilder()
     PageWriter(builder, notes).write(root)

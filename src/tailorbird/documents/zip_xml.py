@@ -19,7 +19,11 @@ _OLE = b"\xd0\xcf\x11\xe0"
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive whose unpacked size is bearable."""
+    """Open an archive whose unpacked size is bearable.
+
+    Raises:
+        Unreadable: It is none, is encrypted, or unpacks to too much.
+    """
     with path.open("rb") as file:
         start = file.read(4)
     if start == _OLE:
@@ -48,7 +52,11 @@ def _check(archive: zipfile.ZipFile) -> None:
 
 
 def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    """Return a file of the archive, None if there is none of that name."""
+    """Return a file of the archive, None if there is none of that name.
+
+    Raises:
+        Unreadable: It is damaged or too large.
+    """
     try:
         entry = archive.getinfo(name)
     except KeyError:
@@ -64,7 +72,11 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
 
 
 def parse_xml(data: bytes, name: str) -> Any:
-    """Return the root element; entities are not expanded and nothing is fetched."""
+    """Return the root element; entities are not expanded and nothing is fetched.
+
+    Raises:
+        Unreadable: The XML is damaged.
+    """
     from lxml import etree
 
     parser = etree.XMLParser(
@@ -86,7 +98,11 @@ def xml_part(archive: zipfile.ZipFile, name: str) -> Any | None:
 
 
 def required_part(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
-    """Return the root of an XML file without which this is no file of its kind."""
+    """Return the root of an XML file without which this is no file of its kind.
+
+    Raises:
+        Unreadable: There is none.
+    """
     root = xml_part(archive, name)
     if root is None:
         raise Unreadable(f"not {kind}: it has no {name}")

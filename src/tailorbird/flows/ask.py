@@ -15,6 +15,9 @@ def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answe
     Args:
         few: It will be asked for the passages of a question or two: what loads soonest embeds
             them. (Answers embed the sentences of passages as well: thousands of tokens.)
+
+    Raises:
+        UserError: There is none, or a setting does not fit.
     """
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.knowledge.embedders import load_embedder

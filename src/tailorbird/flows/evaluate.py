@@ -50,6 +50,9 @@ def evaluate(
         data: Labelled examples; None returns the scores of the run's own test.
         output: Where to leave `report.html`, `report.json` and `predictions.jsonl`; None: nowhere.
         trust: Whether code may run that came with the run's model.
+
+    Raises:
+        UserError: No such run, or data that cannot be scored.
     """
     if data is None:
         return _own_report(Path(run), columns)

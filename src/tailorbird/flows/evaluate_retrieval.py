@@ -90,6 +90,9 @@ def judge(
     Args:
         config: How to retrieve; ``output``: where to leave the report.
         answerer: Answers the questions; None: where answers are known, what `ask` says is scored.
+
+    Raises:
+        UserError: No such knowledge base, or files that cannot be read.
     """
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None

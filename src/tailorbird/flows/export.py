@@ -76,6 +76,9 @@ def export(
             replaced and others stay.
         forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
         trust: Whether code may run that came with the run's model.
+
+    Raises:
+        UserError: The run has no such form, or the folder is in use.
     """
     folder = arm_folder(Path(run))
     place = RunFolder(folder.file(EXPORT) if output is None else output)

@@ -135,7 +135,11 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
 
 
 def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
-    """Delete documents by source, or all those of a file or folder; return how many there were."""
+    """Delete documents by source, or all those of a file or folder; return how many there were.
+
+    Raises:
+        UserError: A source that is not there.
+    """
     doomed: list[str] = []
     missing: list[str] = []
     for name in sources:

@@ -121,6 +121,9 @@ class KnowledgeBase:
         Args:
             k: How many; default: ``retrieve.k``.
             where: Condition on the metadata, such as ``year >= 2020 and team = 'billing'``.
+
+        Raises:
+            UserError: A condition that cannot be read.
         """
         return self._opened().answerer.passages(question, where, k)
 

@@ -68,7 +68,11 @@ def curve_arm(name: str, task: TaskName) -> str:
 
 
 def check_curve(name: str, split: Split) -> None:
-    """Refuse a curve that cannot be drawn, before anything is trained."""
+    """Refuse a curve that cannot be drawn, before anything is trained.
+
+    Raises:
+        UserError: There is no such arm, or there are too few training examples.
+    """
     curve_arm(name, split.task)
     _sizes(split)
 
@@ -81,6 +85,9 @@ def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) ->
 
     Args:
         place: Where the trainings are made; those done before are not done again.
+
+    Raises:
+        UserError: There are too few training examples for a curve, or a training failed.
     """
     sizes = _sizes(split)
     places: dict[str, list[RunFolder]] = {}

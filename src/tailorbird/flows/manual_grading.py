@@ -42,7 +42,11 @@ class Grades:
 
 
 def draw(run: RunFolder, count: int, seed: int = 1) -> list[MarkableAnswer]:
-    """Return so many answers that were not graded yet, of all arms alike, in a seeded order."""
+    """Return so many answers that were not graded yet, of all arms alike, in a seeded order.
+
+    Raises:
+        UserError: The folder holds no finished comparison on questions.
+    """
     graded_rows = {(row["id"], row["arm"]) for row in _graded(run)}
     pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in graded_rows]
     order = np.random.default_rng(seed + len(graded_rows)).permutation(len(pairs))

@@ -53,6 +53,9 @@ def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) 
 
     With `config.output`, the plan and its page are left there. Only a learning curve trains
     anything: without a place to keep its trainings it begins anew each time.
+
+    Raises:
+        UserError: Anything wrong with the data, the model, the device or the settings.
     """
     wishes = wishes or Wishes()
     if config.output is None and not resume:

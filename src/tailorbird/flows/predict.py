@@ -36,6 +36,9 @@ def predict_texts(
 
     Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
     values; of prompts text, tokens, ended, neighbours.
+
+    Raises:
+        UserError: No such run, or an empty text.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
     predictor = _opened(run, trust, sampling, len(texts) <= FEW)
@@ -59,7 +62,11 @@ def _input(text: Text, spec: PredictorSpec) -> dict[str, Any]:
 
 
 def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
-    """Return lines as the run reads them: of a run of pairs, two texts with a tab between."""
+    """Return lines as the run reads them: of a run of pairs, two texts with a tab between.
+
+    Raises:
+        UserError: No such run, or a line without a tab.
+    """
     folder = arm_folder(run)
     if is_written(folder) or not load_target(folder).pairs:
         return list(lines)
@@ -73,7 +80,11 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
 
 
 def named_file(text: str) -> Path | None:
-    """Return the file or folder that a text names; None of a text that is meant itself."""
+    """Return the file or folder that a text names; None of a text that is meant itself.
+
+    Raises:
+        UserError: It names a file that is not there, or one that holds no rows.
+    """
     path = Path(text)
     folder, split, _ = text.rpartition("#")
     if not os.path.lexists(text) and not (split and os.path.lexists(folder)):
@@ -103,12 +114,20 @@ def _looks_like_a_file(text: str) -> bool:
 
 
 def writes(run: Path) -> bool:
-    """Say whether a run answers in words."""
+    """Say whether a run answers in words.
+
+    Raises:
+        UserError: No such run.
+    """
     return is_written(arm_folder(run))
 
 
 def stream_answer(run: Path, text: str, *, trust: bool = False, **sampling: Any) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece as it is written."""
+    """Yield the answer to one prompt piece by piece as it is written.
+
+    Raises:
+        UserError: No such run, or an empty prompt.
+    """
     _check_texts([text])
     yield from _opened(run, trust, sampling).stream(text)
 
@@ -139,6 +158,9 @@ def predict_file(
     """Read a file whole, to check it, and again, some rows at a time, to answer them.
 
     So neither its rows nor the answers are all in memory at any time.
+
+    Raises:
+        UserError: No such run, or a file that cannot be read.
     """
     task = saved_kind(arm_folder(run)).task
     spec = TASKS[task]

@@ -42,6 +42,10 @@ def prepare(
     Args:
         folder: Where both are kept; it stays as it was when anything is wrong.
         settle: Refuses settings that do not fit the data, and fills in what the data decide.
+
+    Raises:
+        UserError: Anything wrong with the files, their columns or their rows, or with settings
+            for them.
     """
     saved = has_split(folder)
     if saved:

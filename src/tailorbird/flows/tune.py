@@ -121,6 +121,9 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
 
     Args:
         task: What the data asks for, once it is known.
+
+    Raises:
+        UserError: One of these is set.
     """
     data = config.data
     if data.folds is None:

@@ -44,6 +44,10 @@ def tune_reranker(
     Args:
         config: `config.retriever` says how; `config.retrieve.reranker` is the one in use, and
             where there is none `config.model.name` becomes one.
+
+    Raises:
+        UserError: Too few queries, or a diverged loss.
+        Interrupted: Ctrl-C; the run can be resumed.
     """
     settings = config.retriever
     if not settings.hard_negatives:

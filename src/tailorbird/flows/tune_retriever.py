@@ -105,6 +105,10 @@ def tune_embedder(
     Args:
         queries: Judged queries; None: pairs are made from the documents.
         folder: Of the run, started; the model is left in it, published or not.
+
+    Raises:
+        UserError: Too few pairs or queries, or a diverged loss.
+        Interrupted: Ctrl-C; the run can be resumed.
     """
     settings, device = config.retriever, choose(config.model.device, config.model.precision)
     folder.write(CONFIG, dump_config(config))

@@ -58,6 +58,9 @@ def vllm_command(run: str | Path, *, trust: bool = False) -> VllmCommand:
     Args:
         run: A run folder, or of a comparison the recommended arm is taken.
         trust: Whether code may run that came with the run's model.
+
+    Raises:
+        UserError: It was not trained, vLLM cannot serve its kind, or files are missing.
     """
     folder = arm_folder(Path(run))
     if not get_arm(saved_kind(folder).arm).trains:

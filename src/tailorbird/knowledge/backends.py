@@ -28,6 +28,9 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
     Args:
         folder: The knowledge base.
         address: ``knowledge.store`` as asked for; None: as it is, files for a new one.
+
+    Raises:
+        UserError: There is no such store, or the knowledge base lies in another.
     """
     scheme, sign, _ = folder.as_posix().partition(":/")
     if sign and scheme in BACKENDS:
@@ -48,7 +51,11 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
 
 
 def at(folder: Path, address: str) -> Backend:
-    """Return the backend that an address names, whatever is there."""
+    """Return the backend that an address names, whatever is there.
+
+    Raises:
+        UserError: There is no such store, or the address is none.
+    """
     name = address.partition("://")[0]
     if name in _OBJECTS:
         raise _no_ledger(name)

@@ -38,6 +38,9 @@ class KnowledgeFolder:
         load: Loads embedders; for tests.
         repairing: Open it also without its index, for `rebuild`.
         store: ``knowledge.store``; None: as it is, the default for one that is made.
+
+    Raises:
+        UserError: There is none, it is damaged, or its index is missing.
     """
 
     def __init__(
@@ -278,7 +281,11 @@ class KnowledgeFolder:
                     self._ledger.forget_generation(old.number)
 
     def rollback(self) -> int:
-        """Search the generation before the last switch again; return its number."""
+        """Search the generation before the last switch again; return its number.
+
+        Raises:
+            UserError: There is none.
+        """
         previous = self.get_setting("previous")
         if previous is None or all(g.number != previous for g in self._ledger.generations()):
             raise UserError(

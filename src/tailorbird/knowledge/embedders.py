@@ -68,7 +68,11 @@ class Embedders:
         return inside if inside.startswith(_OWN) else model
 
     def of(self, generation: Generation) -> Any:
-        """Return a generation's model."""
+        """Return a generation's model.
+
+        Raises:
+            UserError: It cannot be loaded, or has other weights by now: its vectors would not fit.
+        """
         model = self.named(generation.embedder)
         if generation.fingerprint not in ("", model.fingerprint):
             name, folder = generation.embedder, self._folder

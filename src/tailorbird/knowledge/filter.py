@@ -78,6 +78,9 @@ def parse(text: str) -> Condition:
     ``page``. There are ``= != < <= > >=``, ``in (...)``, ``like 'a%'``, ``contains 'words'``,
     ``is null``, each with ``not``; ``and``, ``or``, ``not`` and parentheses. Texts stand in
     quotes, dates are texts such as ``'2024-05-01'``. ``like`` and ``contains`` ignore case.
+
+    Raises:
+        UserError: It is no condition; the place of the fault is named.
     """
     check_utf8(text, "--where")
     return _Parser(text).all()

@@ -92,9 +92,9 @@ def keys_to_index(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndar
     words = [_runs(words_to_index(text)) for text in texts]
     flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(words)), dtype=np.int64)
     owners = np.repeat(np.arange(len(texts)), [len(each) for each in words])
-    kept = flat >= 0
-    counts = np.bincount(owners[kept], minlength=len(texts))
-    return flat[kept], counts, np.array(numbers.keys_by_number, dtype=np.uint64)
+    terms = flat >= 0
+    counts = np.bincount(owners[terms], minlength=len(texts))
+    return flat[terms], counts, np.array(numbers.keys_by_number, dtype=np.uint64)
 
 
 class _Stemmer(local):

@@ -181,6 +181,9 @@ def move(kb: KnowledgeFolder, address: str) -> int:
 
     Returns:
         How many chunks were moved.
+
+    Raises:
+        UserError: There is a knowledge base already, or the copy differs.
     """
     backend = at(kb.folder, address)
     if (backend.name, backend.address) == (kb.backend.name, kb.backend.address):

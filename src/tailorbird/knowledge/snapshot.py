@@ -96,7 +96,11 @@ class Snapshot:
         ]
 
     def text(self, source: str) -> str:
-        """Return a document's text."""
+        """Return a document's text.
+
+        Raises:
+            UserError: There is no such document.
+        """
         texts = self.texts_of([source])
         if source not in texts:
             raise UserError(

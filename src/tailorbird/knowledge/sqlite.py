@@ -188,7 +188,11 @@ class FolderBackend:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a knowledge base; one that holds other files is left as it is."""
+    """Make the folder of a knowledge base; one that holds other files is left as it is.
+
+    Raises:
+        UserError: It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.iterdir()):
@@ -206,6 +210,9 @@ def connect(path: Path, create: bool = False) -> SqliteDatabase:
 
     A ledger that may only be read, on a read-only file system or in another person's folder, is
     opened for reading.
+
+    Raises:
+        UserError: There is none, it is no ledger, it is damaged, or a newer version wrote it.
     """
     if not create and not path.is_file():
         raise UserError(

@@ -99,7 +99,11 @@ def commit(
 
 
 def check_place(ledger: Ledger) -> None:
-    """Refuse to write where a knowledge base was moved away: it would be lost."""
+    """Refuse to write where a knowledge base was moved away: it would be lost.
+
+    Raises:
+        UserError: It was.
+    """
     if place := ledger.setting(MOVED):
         raise UserError(
             f"{ledger.link.folder} was moved to {place} meanwhile", "run the command again"

@@ -83,7 +83,11 @@ def peft_task(base: Base) -> str:
 def load_peft(
     base: Base, folder: Path, kind: Literal["LORA", "PROMPT_TUNING"] = "LORA"
 ) -> "nn.Module":
-    """Return `base` with the PEFT weights of `folder`."""
+    """Return `base` with the PEFT weights of `folder`.
+
+    Raises:
+        UserError: The folder is incomplete or damaged.
+    """
     from peft import PeftModel
 
     check_peft(folder, kind)
@@ -110,6 +114,9 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
     """Refuse a PEFT folder with settings that ours never have, or sizes that its weights have not.
 
     PEFT imports modules, searches with regular expressions and takes memory as the settings say.
+
+    Raises:
+        UserError: The folder is one, or is damaged.
     """
     path = folder / SETTINGS
     with reading(path):
@@ -141,7 +148,11 @@ def _others(kind: str) -> Iterator[tuple[str, Any]]:
 
 
 def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors in a safetensors file, none of which is read."""
+    """Return the shapes of the tensors in a safetensors file, none of which is read.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     with reading(path):

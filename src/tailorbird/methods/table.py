@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @cache
 def get_method(name: str) -> "Method":
-    """Return the method called `name`."""
+    """Return the method called `name`.
+
+    Raises:
+        UserError: There is none.
+    """
     if name not in METHODS:
         raise UserError(
             f"there is no method {name!r}{did_you_mean(name, METHODS)}", f"use {', '.join(METHODS)}"

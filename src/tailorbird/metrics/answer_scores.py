@@ -46,7 +46,11 @@ def which_metrics(references: Sequence[str]) -> tuple[str, ...]:
 
 
 def headline_of(metric: str, references: Sequence[str]) -> str:
-    """Return the name of the score that decides, from ``evaluate.metric`` and the references."""
+    """Return the name of the score that decides, from ``evaluate.metric`` and the references.
+
+    Raises:
+        UserError: There is no such metric, or the references have no labels to choose among.
+    """
     if is_custom(metric):
         return function_name(metric)
     if metric == "auto":
@@ -112,7 +116,11 @@ def score_answers(
 
 
 def mean_score(name: str, runs: Floats, groups: Groups | None = None) -> Score:
-    """Return the mean of values ``[trainings, n]`` with its interval."""
+    """Return the mean of values ``[trainings, n]`` with its interval.
+
+    Raises:
+        ValueError: There are no values.
+    """
     if not runs.size:
         raise ValueError("there are no examples to score")
     each = runs.mean(axis=0)

@@ -38,6 +38,9 @@ class Custom:
 
         Args:
             rows: Row numbers for messages; default: counted from 1.
+
+        Raises:
+            UserError: The function raised, or returned no finite number.
         """
         numbers = rows or range(1, len(outputs) + 1)
         rows_of = zip(outputs, references, prompts, numbers, strict=True)
@@ -73,7 +76,12 @@ def function_name(metric: str) -> str:
 
 
 def load_custom(metric: str) -> Custom:
-    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run."""
+    """Return the function that ``FILE.py:FUNCTION`` names. Its file is run.
+
+    Raises:
+        UserError: There is no such file or function, the file cannot be run, or the name is
+            that of another score.
+    """
     place, colon, name = metric.rpartition(":")
     path = Path(place).expanduser()
     if not colon or not place.endswith(".py") or not name.isidentifier():

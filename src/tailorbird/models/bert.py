@@ -95,7 +95,11 @@ class Bert:
     weights: Arrays
 
     def __post_init__(self) -> None:
-        """Refuse weights that are not those of the configuration."""
+        """Refuse weights that are not those of the configuration.
+
+        Raises:
+            KeyError, ValueError: They are not.
+        """
         width, inner = self.config.hidden_size, self.config.intermediate_size
         square, count = (width, width), self.config.num_hidden_layers
         shapes = {

@@ -46,6 +46,9 @@ def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
     """Return how a model that was made for the vectors of texts pools them; None of others.
 
     None too where a bi-encoder could not repeat those vectors: see `plain_pooling`.
+
+    Raises:
+        UserError: The model cannot be found.
     """
     folder = described(config)
     pooling = plain_pooling(folder, config.name)
@@ -64,6 +67,9 @@ def bi_encoder_class(shape: Any) -> Any:
 
     Args:
         shape: The model's configuration; ``pair_pooling`` names the pooling modes.
+
+    Raises:
+        UserError: transformers has no such encoder.
     """
     encoder = encoder_of(shape)
     if encoder is None:

@@ -19,7 +19,11 @@ HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 
 
 def resolve(name: str) -> str:
-    """Return the folder of a builtin model, or `name` unchanged."""
+    """Return the folder of a builtin model, or `name` unchanged.
+
+    Raises:
+        UserError: An unknown builtin, its package missing, or its weights not the known ones.
+    """
     if not name.startswith(PREFIX):
         _check_path(name)
         return name

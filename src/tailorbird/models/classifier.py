@@ -19,7 +19,11 @@ def load_classifier(
     device: Device,
     options: Mapping[str, Any] | None = None,
 ) -> Base:
-    """Return the base model with a fresh head, an output for each of the target's labels."""
+    """Return the base model with a fresh head, an output for each of the target's labels.
+
+    Raises:
+        UserError: The model cannot be found, read, or used for classification.
+    """
     from transformers import AutoConfig
 
     tokenizer = load_tokenizer(config)

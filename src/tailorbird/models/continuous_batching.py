@@ -28,7 +28,11 @@ _TRIM = 32
 def make_row(
     model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling
 ) -> AnswerRow:
-    """Return what is written after one prompt; as `generate` draws for the first of its prompts."""
+    """Return what is written after one prompt; as `generate` draws for the first of its prompts.
+
+    Raises:
+        UserError: The prompt is empty or leaves no room for an answer.
+    """
     context = context_length(model) or np.inf
     if not 0 < len(prompt) < context:
         why = f"has {len(prompt):,} tokens and the model reads {context:,}"

@@ -59,7 +59,11 @@ class Device:
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
-    """Return the device to use."""
+    """Return the device to use.
+
+    Raises:
+        UserError: The device is not there, or cannot do the precision.
+    """
     import torch
 
     _use_threads()

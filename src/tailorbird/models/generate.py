@@ -99,6 +99,9 @@ def generate(
 
     Args:
         model: Plain, wrapped by PEFT, or with adapters; left as it was, flags included.
+
+    Raises:
+        UserError: A prompt is empty or leaves no room for an answer.
     """
     from tailorbird.models.llama_decoding import ready_to_decode
 
@@ -125,6 +128,9 @@ def stream(
     The pieces joined are what `generate` writes for this one prompt. Characters are whole, and
     text that may be the beginning of a stop string waits until it is known not to be one. Closing
     the iterator ends the writing.
+
+    Raises:
+        UserError: The prompt is empty or leaves no room for an answer.
     """
     from queue import SimpleQueue
     from threading import Thread
@@ -163,7 +169,11 @@ def stream(
 
 
 def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
-    """Check that there is something to go on from, and room to do so."""
+    """Check that there is something to go on from, and room to do so.
+
+    Raises:
+        UserError: A prompt is empty or leaves no room for an answer.
+    """
     empty = [number for number, prompt in enumerate(prompts, 1) if not len(prompt)]
     if empty:
         raise UserError(

@@ -28,6 +28,9 @@ def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
     """Refuse token ids that the model has no embedding of.
 
     Checked where ids meet a model: tokenizers may well hold more tokens than anyone uses.
+
+    Raises:
+        UserError: The tokenizer is not the model's.
     """
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     largest = max((int(ids.max()) for ids in sequences if len(ids)), default=0)

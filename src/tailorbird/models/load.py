@@ -48,7 +48,11 @@ class Base:
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """Return the tokenizer, with a padding token."""
+    """Return the tokenizer, with a padding token.
+
+    Raises:
+        UserError: The model cannot be found or has no usable tokenizer.
+    """
     from transformers import AutoTokenizer
 
     source = model_source(config)
@@ -62,6 +66,9 @@ def tokenizer_in(folder: Path, *, trust: bool = False) -> Any:
 
     Args:
         trust: Whether the caller lets code run that lies there, see `ModelConfig`.
+
+    Raises:
+        UserError: It is missing or damaged.
     """
     from transformers import AutoTokenizer
 
@@ -99,7 +106,11 @@ def _checked(tokenizer: Any, name: str) -> Any:
 
 
 def described(config: ModelConfig) -> Path:
-    """Return a folder with the small files that say what a model is, without its weights."""
+    """Return a folder with the small files that say what a model is, without its weights.
+
+    Raises:
+        UserError: The model cannot be found.
+    """
     local = Path(model_source(config))
     if local.is_dir():
         return local
@@ -114,7 +125,11 @@ def described(config: ModelConfig) -> Path:
 def load_writer(
     config: ModelConfig, device: Device, options: Mapping[str, Any] | None = None
 ) -> Base:
-    """Return the base model with its language-model head, for answers in words."""
+    """Return the base model with its language-model head, for answers in words.
+
+    Raises:
+        UserError: The model cannot be found or read, or does not write from left to right.
+    """
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(config)
@@ -189,7 +204,11 @@ _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet"
 
 
 def model_source(config: ModelConfig) -> str:
-    """Return the folder or hub id of a model, which can be had."""
+    """Return the folder or hub id of a model, which can be had.
+
+    Raises:
+        UserError: It cannot.
+    """
     source = resolve(config.name)
     folder = Path(source).expanduser()
     looks_local = source.startswith((".", "/", "~")) or folder.exists()

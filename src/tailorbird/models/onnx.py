@@ -26,7 +26,11 @@ _OF_WORDS = 3
 
 
 def check_installed() -> None:
-    """Say at once when the exporter is not there."""
+    """Say at once when the exporter is not there.
+
+    Raises:
+        UserError: A package is missing.
+    """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX export needs {', '.join(missing)}", 'pip install "tailorbird[onnx]"')
@@ -39,6 +43,9 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
         model: A classifier, on the CPU in fp32, in evaluation mode.
         names: Its inputs, in order: ``input_ids``, ``attention_mask`` ..., each ``[batch, seq]``.
         rows_each: Rows of the inputs for one of the output: 2 of a bi-encoder.
+
+    Raises:
+        UserError: The exporter cannot translate the model.
     """
     import torch
     from torch import nn

@@ -70,6 +70,9 @@ def read_modules(folder: Path, name: str) -> Modules:
 
     Args:
         name: What the person calls it; some families' prompts are known by it.
+
+    Raises:
+        UserError: The model has a module that is not known here.
     """
     parts = _Found()
     for module in _read(folder / "modules.json", name) or []:
@@ -172,7 +175,11 @@ def _read(path: Path, name: str) -> Any:
 
 
 def load_dense(folder: Path, name: str) -> "Callable[[torch.Tensor], torch.Tensor]":
-    """Return a linear layer and its activation, ``[batch, in]`` to ``[batch, out]``."""
+    """Return a linear layer and its activation, ``[batch, in]`` to ``[batch, out]``.
+
+    Raises:
+        UserError: It has no safetensors weights or an activation that is not torch's.
+    """
     import torch
     from safetensors.torch import load_file
 

@@ -47,7 +47,11 @@ def converted_folder() -> Path:
 
 
 def smollm2_folder() -> tuple[Path, str]:
-    """Return the model's folder, converted on first use, and its weights' SHA-256."""
+    """Return the model's folder, converted on first use, and its weights' SHA-256.
+
+    Raises:
+        UserError: The packages are missing, or the file is not the known one.
+    """
     folder = converted_folder()
     if not (folder / _DIGEST).is_file():
         source = package_file()

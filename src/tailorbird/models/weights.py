@@ -16,7 +16,11 @@ from tailorbird.runs.files import read_as
 
 
 def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any) -> Any:
-    """Return the model in `source`, and transformers' account of how its weights fitted."""
+    """Return the model in `source`, and transformers' account of how its weights fitted.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
     with explained(model.name):
         _check_room(kind, Path(source), model, options.get("config"))
         arguments = {"output_loading_info": True} | options | hub_options(model)
@@ -32,7 +36,11 @@ _PARTS = re.compile(r"(layers?|blocks?|depth|experts)$")
 
 
 def check_numbers(folder: Path) -> None:
-    """Refuse a model whose `config.json` asks for what no model has."""
+    """Refuse a model whose `config.json` asks for what no model has.
+
+    Raises:
+        UserError: It does, or is no JSON object.
+    """
     path = folder / "config.json"
     if not path.exists():
         return

@@ -200,8 +200,8 @@ def _loading(values: dict[str, float], device: Device) -> int:
     packed = values["packed"] + values["frozen"]
     if not cpu:
         return round(packed + values["largest"] * 4)
-    pages, kept = (mapped, 0.6) if mapped else (values["load"], 0.35)
-    return round(packed + pages + kept * values["load"])
+    pages, heap = (mapped, 0.6) if mapped else (values["load"], 0.35)
+    return round(packed + pages + heap * values["load"])
 
 
 def _evaluate(

@@ -44,7 +44,11 @@ class Answerer:
     def passages(
         self, question: str, where: str | None = None, k: int | None = None
     ) -> list[Passage]:
-        """Return the passages nearest to a question, numbered, the best first."""
+        """Return the passages nearest to a question, numbered, the best first.
+
+        Raises:
+            UserError: An empty question, or a condition that cannot be read.
+        """
         _need_words(question)
         hits = self.retriever.search(question, where, k)
         return [replace(passage, number=n) for n, passage in enumerate(hits, start=1)]
@@ -60,6 +64,9 @@ class Answerer:
 
         Args:
             history: Earlier questions (as they were searched for) with their answers.
+
+        Raises:
+            UserError: An empty question; a model or an endpoint that fails.
         """
         return last_answer(self.stream(question, history, where, k))
 

@@ -39,6 +39,9 @@ def pack(question: str, passages: Sequence[Passage], count: Count, room: int) ->
     Lengths are those of the whole prompt as the model reads it, template included, so what fits
     here fits there. A passage that does not fit whole is cut after its last sentence that does;
     smaller ones after it still have their chance.
+
+    Raises:
+        UserError: Not even the question fits.
     """
     bare = count(_messages(question, []))
     if bare > room:

@@ -185,11 +185,19 @@ class Reply:
         return str(self.response.headers.get(name, ""))
 
     def text(self) -> str:
-        """Return the whole body."""
+        """Return the whole body.
+
+        Raises:
+            UserError: It is too large or takes too long.
+        """
         return b"".join(self._chunks()).decode("utf-8", "replace")
 
     def lines(self) -> Iterator[str]:
-        """Yield the body line by line as it comes."""
+        """Yield the body line by line as it comes.
+
+        Raises:
+            UserError: It, or a line of it, is too large or takes too long.
+        """
         rest = b""
         for chunk in self._chunks():
             *lines, rest = (rest + chunk).split(b"\n")

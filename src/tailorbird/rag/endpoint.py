@@ -78,11 +78,19 @@ class Endpoint:
         return sum(sizes) + _TOKENS_PER_TURN * (len(messages) + 1)
 
     def __call__(self, messages: Sequence[Message]) -> str:
-        """Return the whole answer."""
+        """Return the whole answer.
+
+        Raises:
+            UserError: The server cannot be reached, refuses, or does not answer as expected.
+        """
         return "".join(self.stream(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer piece by piece as it comes."""
+        """Yield the answer piece by piece as it comes.
+
+        Raises:
+            UserError: The server cannot be reached, refuses, or breaks off.
+        """
         body = {
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in messages],

@@ -7,7 +7,11 @@ from tailorbird.knowledge.sqlite import connect
 
 
 def open_ledger(path: Path, create: bool = False) -> ledger.Ledger:
-    """Return the ledger in a file, made where `create` says so."""
+    """Return the ledger in a file, made where `create` says so.
+
+    Raises:
+        UserError: There is none, or it is of another program.
+    """
     return ledger.Ledger(connect(path, create=create))
 
 

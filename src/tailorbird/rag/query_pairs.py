@@ -79,7 +79,11 @@ class Parts:
 
 
 def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
-    """Return judged queries that have a relevant document; see `data.judged.read_questions`."""
+    """Return judged queries that have a relevant document; see `data.judged.read_questions`.
+
+    Raises:
+        UserError: A file is missing or damaged, or no query has a relevant document.
+    """
     read = read_questions(queries, qrels)
     every = Queries({q.id: q.text for q in read}, {q.id: dict(q.judged) for q in read})
     right = [query for query in every.texts if every.relevant(query)]
@@ -95,6 +99,9 @@ def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
 
     Ids in judgements are often file names where the knowledge base knows paths: a name that only
     one document ends in stands for that document.
+
+    Raises:
+        UserError: None of the documents is known.
     """
     known_sources = list(dict.fromkeys(sources))
     names = _short_names(known_sources)

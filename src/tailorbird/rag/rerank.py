@@ -21,7 +21,11 @@ _TOKENS_PER_BATCH_GPU = 32_768
 
 
 class Reranker:
-    """A sequence classifier with one output (or two: not relevant, relevant)."""
+    """A sequence classifier with one output (or two: not relevant, relevant).
+
+    Raises:
+        UserError: It cannot be loaded, or is no cross-encoder.
+    """
 
     def __init__(self, config: ModelConfig, device: Device) -> None:
         from transformers import AutoModelForSequenceClassification

@@ -155,7 +155,11 @@ def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 
 def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
-    """Return the sentence-transformers model that is tuned."""
+    """Return the sentence-transformers model that is tuned.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
     from sentence_transformers import SentenceTransformer
 
     with explained(name):
@@ -214,7 +218,11 @@ class RerankCandidates:
 
 
 def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
-    """Return a cross-encoder; one with a new head where `name` is a plain encoder."""
+    """Return a cross-encoder; one with a new head where `name` is a plain encoder.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
     from sentence_transformers import CrossEncoder
 
     with explained(name):

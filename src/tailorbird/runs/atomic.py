@@ -132,7 +132,11 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's faults while writing `path` into words."""
+    """Turn the system's faults while writing `path` into words.
+
+    Raises:
+        UserError: The disk is full, the place is read-only, or the like.
+    """
     try:
         yield
     except UserError:
@@ -163,7 +167,11 @@ def _os_error(error: BaseException) -> OSError | None:
 
 
 def check_space(path: Path, needed_bytes: int) -> None:
-    """Refuse work whose results would not fit the disk."""
+    """Refuse work whose results would not fit the disk.
+
+    Raises:
+        UserError: Less than `needed_bytes` is free.
+    """
     place = path
     while not place.exists():
         place = place.parent

@@ -38,7 +38,11 @@ def damaged(path: Path, why: object) -> UserError:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is read into words."""
+    """Turn what goes wrong while `path` is read into words.
+
+    Raises:
+        UserError: It is not as it was written.
+    """
     try:
         yield
     except UserError:
@@ -95,7 +99,11 @@ def read_as(path: Path, kind: type[Kind]) -> Kind:
 
 
 def checked(path: Path, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value`, which stands in `path`, as `kind`."""
+    """Return `value`, which stands in `path`, as `kind`.
+
+    Raises:
+        UserError: It is something else.
+    """
     with reading(path):
         value = _adapter(cast(Any, kind)).validate_python(value)
     return cast(Kind, value)
@@ -109,7 +117,11 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
 
 
 def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
-    """Read a JSONL file; a last line cut off by a kill is left out."""
+    """Read a JSONL file; a last line cut off by a kill is left out.
+
+    Raises:
+        UserError: It is damaged, or a line holds something else.
+    """
     if not path.exists():
         return []
     with reading(path):
@@ -132,7 +144,11 @@ def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
-    """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused."""
+    """Read a ``.npz`` file, or a ``.npy`` file as the array ``""``; pickles are refused.
+
+    Raises:
+        UserError: It is missing or damaged, or would not fit the memory.
+    """
     import numpy as np
     import psutil
 
@@ -152,7 +168,11 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
 
 def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None:
-    """Refuse an array of `path` that holds other than finite numbers in this shape."""
+    """Refuse an array of `path` that holds other than finite numbers in this shape.
+
+    Raises:
+        UserError: That is so.
+    """
     import numpy as np
 
     if array.shape != shape or array.dtype.kind != "f":
@@ -163,7 +183,11 @@ def check_shape(path: Path, array: "np.ndarray", shape: tuple[int, ...]) -> None
 
 
 def inner(path: Path, folder: Path, name: str) -> Path:
-    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`."""
+    """Return the place of `name`, an arm's that stands in the file `path`, within `folder`.
+
+    Raises:
+        UserError: It leads out of it, or is not there.
+    """
     parts = PurePath(name).parts
     if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
         raise damaged(path, f"it names {name!r}, which leads out of the run")

@@ -61,13 +61,21 @@ class RunFolder:
         return self.file(ARM).is_file() or self.file(REPORT).is_file()
 
     def start(self, *, resume: bool) -> None:
-        """Make the folder, refusing one that is in use."""
+        """Make the folder, refusing one that is in use.
+
+        Raises:
+            UserError: See `check_free`; or the folder cannot be made.
+        """
         self.check_free(resume=resume)
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def check_free(self, *, resume: bool) -> None:
-        """Refuse a folder that is in use."""
+        """Refuse a folder that is in use.
+
+        Raises:
+            UserError: It is a file, holds other files or a run, or no run to resume.
+        """
         if self.path.is_file():
             raise UserError(f"output {self.path} is a file", "give a folder: --output FOLDER")
         names = [item.name for item in self.path.iterdir()] if self.path.is_dir() else []
@@ -89,6 +97,10 @@ class RunFolder:
         Args:
             wait: Wait for another process that holds it, instead of raising.
             forget: Remove the folder if nothing came of it, as when the data cannot be read.
+
+        Raises:
+            UserError: Another process holds it.
+            Interrupted: Ctrl-C, with the folder in it.
         """
         import fcntl
 
@@ -154,12 +166,20 @@ class RunFolder:
         self.write(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
     def read_json(self, name: str) -> Any:
-        """Read a JSON file."""
+        """Read a JSON file.
+
+        Raises:
+            UserError: It is missing or damaged.
+        """
         with self._present(name):
             return read_json(self.file(name))
 
     def read_as(self, name: str, kind: type[Kind]) -> Kind:
-        """Read a JSON file that holds a dataclass or another type that pydantic knows."""
+        """Read a JSON file that holds a dataclass or another type that pydantic knows.
+
+        Raises:
+            UserError: It is missing or damaged, or holds something else.
+        """
         with self._present(name):
             return read_as(self.file(name), kind)
 
@@ -178,7 +198,11 @@ class RunFolder:
         return "give a folder that `tailor tune` or `tailor compare` made"
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
-        """Read a JSONL file; a last line cut off by a kill is left out."""
+        """Read a JSONL file; a last line cut off by a kill is left out.
+
+        Raises:
+            UserError: It is damaged.
+        """
         return read_rows(self.file(name), dict[str, Any])
 
     @contextmanager

@@ -11,7 +11,11 @@ from tailorbird.runs.folder import ARMS, CONFIG, MODEL, REPORT, RunFolder
 
 
 def arm_folder(path: Path) -> RunFolder:
-    """Return the folder of an arm; for a comparison's folder, of the arm it recommends."""
+    """Return the folder of an arm; for a comparison's folder, of the arm it recommends.
+
+    Raises:
+        UserError: There is no run, or it did not come to its end.
+    """
     folder = RunFolder(path)
     if not path.is_dir():
         raise UserError(f"there is no run {path}", "give a folder that `tailor tune` made")
@@ -45,7 +49,11 @@ def _refuse_questions(folder: RunFolder, report: Report[Any, Any]) -> None:
 
 
 def read_report(folder: RunFolder) -> Report[Any, Any]:
-    """Read the report of a run, of whatever kind."""
+    """Read the report of a run, of whatever kind.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     plain, path = folder.read_json(REPORT), folder.file(REPORT)
     with reading(path):
         report = report_from_json(plain)
@@ -65,6 +73,9 @@ def run_config(folder: RunFolder, *, trust: bool) -> Config:
     Args:
         trust: Whether the caller lets code run that came with its model; what the folder says of
             that does not count.
+
+    Raises:
+        UserError: They are missing or damaged.
     """
     try:
         config = load_config(folder.file(CONFIG))

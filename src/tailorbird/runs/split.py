@@ -54,7 +54,11 @@ class SplitFile:
 
 
 def load_split(folder: RunFolder) -> tuple[Split, str, dict[str, str]]:
-    """Read back what `save_split` wrote."""
+    """Read back what `save_split` wrote.
+
+    Raises:
+        UserError: Something is missing or damaged.
+    """
     rest = folder.read_as(SPLIT, SplitFile)
     check = partial(_check_labels, rest)
     parts: dict[str, Any] = {}

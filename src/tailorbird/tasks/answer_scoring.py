@@ -161,7 +161,11 @@ def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
 
 
 def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read what `save_values` wrote."""
+    """Read what `save_values` wrote.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     return read_arrays(folder.file(VALUES))
 
 

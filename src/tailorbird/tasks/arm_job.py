@@ -58,7 +58,11 @@ def write_job(
 
 
 def read_arm(folder: RunFolder) -> ArmReport:
-    """Return the report that an arm left in its folder."""
+    """Return the report that an arm left in its folder.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     return folder.read_as(ARM, ArmReport)
 
 
@@ -93,7 +97,11 @@ def is_written(folder: RunFolder) -> bool:
 
 
 def read_task(folder: RunFolder) -> WritingFile:
-    """Read the `task.json` of an arm."""
+    """Read the `task.json` of an arm.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     task_file = folder.read_as(TASK, WritingFile)
     strange = sorted(set(task_file.metrics or ()) - set(METRICS))
     if strange:

@@ -47,11 +47,19 @@ class Task(ABC):
         return self.spec.name
 
     def check(self, config: "Config", labels: tuple[str, ...]) -> None:
-        """Refuse settings that do not fit the task."""
+        """Refuse settings that do not fit the task.
+
+        Raises:
+            UserError: They do not; it says why.
+        """
         check_loss(config, self.name, labels)
 
     def check_space(self, space: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to do
-        """Refuse a search over settings under which validations do not compare."""
+        """Refuse a search over settings under which validations do not compare.
+
+        Raises:
+            UserError: `space` has such a setting.
+        """
 
     @abstractmethod
     def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":

@@ -36,7 +36,11 @@ HEADS = (
 
 
 def make_base(config: Config, device: Device, method: Method | None) -> Base:
-    """Return the base model for writing, seeded, with the chat template that it will keep."""
+    """Return the base model for writing, seeded, with the chat template that it will keep.
+
+    Raises:
+        UserError: The model cannot be had, does not write, or its template has no end of a turn.
+    """
     from tailorbird.train.randomness import seed_all
 
     seed_all(config.train.seed)
@@ -69,7 +73,11 @@ def reading_limit(base: Base) -> int:
 
 
 def max_length(config: Config, base: Base, method: Method) -> int:
-    """Return how many tokens of a text are read; virtual tokens take their share of the limit."""
+    """Return how many tokens of a text are read; virtual tokens take their share of the limit.
+
+    Raises:
+        UserError: `data.max_length` is more than the model takes, or leaves no room for text.
+    """
     virtual = int(method.options(config.method).get("virtual_tokens") or 0)
     usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
     return text_room(config, reading_limit(base), virtual, usual)

@@ -45,7 +45,11 @@ class Evaluated:
 def evaluate_rows(
     task: Task, predictor: Any, arm: ArmReport, rows: Loaded, metric: str | None
 ) -> Evaluated:
-    """Let a loaded run answer labelled rows, and score it."""
+    """Let a loaded run answer labelled rows, and score it.
+
+    Raises:
+        UserError: The rows do not fit the run's task.
+    """
     if isinstance(task, HeadTask):
         return _evaluate_head(task, predictor, arm, rows)
     return _evaluate_writing(writing_task(task.name), predictor, arm, rows, metric)

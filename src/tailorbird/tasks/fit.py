@@ -64,7 +64,11 @@ class TaskFit(ABC):
         """Return the report with scores, and leave them with their outputs in the arm's folder."""
 
     def train(self) -> "Trained":
-        """Train `model` in place, with as many processes as `train.processes` says."""
+        """Train `model` in place, with as many processes as `train.processes` says.
+
+        Raises:
+            UserError: Its checkpoints would not fit the disk.
+        """
         from tailorbird.train.launch import crew
         from tailorbird.train.loop import train
 
@@ -131,7 +135,11 @@ def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, fol
 
 
 def check_room(model: "nn.Module", job: ArmJob) -> None:
-    """Refuse to train what would not fit the disk."""
+    """Refuse to train what would not fit the disk.
+
+    Raises:
+        UserError: There is too little space.
+    """
     from tailorbird.methods.base import trained_parameters
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))

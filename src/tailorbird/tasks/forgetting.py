@@ -25,7 +25,11 @@ MOST_WINDOW = 512
 
 
 def reference_text(config: Config) -> tuple[str, str]:
-    """Return the name and the text that show what was forgotten."""
+    """Return the name and the text that show what was forgotten.
+
+    Raises:
+        UserError: The file named in `evaluate.reference` cannot be read.
+    """
     if config.evaluate.reference is not None:
         path = Path(config.evaluate.reference)
         if not path.is_file():
@@ -87,6 +91,9 @@ def reference_loss(
 
     The text is cut into windows that do not overlap, each read on its own. Before and after
     training, and for all arms of a comparison, `max_length` must be the same (`window_length`).
+
+    Raises:
+        UserError: The text has no two tokens to read.
     """
     context = context_length(model)
     tokens = windows(tokenizer, text, min(max_length, context or max_length))

@@ -84,7 +84,11 @@ def answer_all(
     title: str = "",
     losses: SequenceLosses | None = None,
 ) -> AnswerScores:
-    """Return the model's answers and their scores."""
+    """Return the model's answers and their scores.
+
+    Raises:
+        UserError: A prompt leaves no room for an answer, or the user's metric failed.
+    """
     prompts = questions.tokens.prompts
     started = time.perf_counter()
     answers = generate(model, tokenizer, prompts, sampling, device, title)
@@ -107,7 +111,11 @@ def answer_all(
 
 
 def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring) -> AnswerScores:
-    """Return the scores of answers that no model wrote, such as a neighbour's."""
+    """Return the scores of answers that no model wrote, such as a neighbour's.
+
+    Raises:
+        UserError: The user's metric failed.
+    """
     texts = [output.strip() for output in outputs]
     choices = texts if scoring.headline == CHOICE else None
     return AnswerScores(tuple(texts), _values(texts, choices, questions, scoring), scoring.headline)

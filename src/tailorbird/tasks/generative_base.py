@@ -55,7 +55,12 @@ class WritingTask(Task):
     def test(
         self, split: Split, parts: "WritingParts", config: "Config", reads: int
     ) -> WritingTest:
-        """Return the test of every arm; it depends on data, settings and base model alone."""
+        """Return the test of every arm; it depends on data, settings and base model alone.
+
+        Raises:
+            UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
+                leaves room for one.
+        """
 
     @abstractmethod
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
@@ -64,7 +69,12 @@ class WritingTask(Task):
     def encode_parts(
         self, split: Split, reader: "Base | Answering", limit: int, config: "Config"
     ) -> "WritingParts":
-        """Return the split's token ids and masks."""
+        """Return the split's token ids and masks.
+
+        Raises:
+            UserError: The tokenizer is not the model's, nothing is left to train on, or the
+                template hides what is.
+        """
         parts = {
             "training": split.train,
             "validation": split.validation,

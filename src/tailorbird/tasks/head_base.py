@@ -191,7 +191,11 @@ class HeadTask(Task):
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
         target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
-        """Return the texts or pairs as the model reads them."""
+        """Return the texts or pairs as the model reads them.
+
+        Raises:
+            UserError: The tokenizer is not the model's.
+        """
         from tailorbird.models.generation_inputs import check_ids
         from tailorbird.models.load import reads_segments
 

@@ -89,7 +89,11 @@ def shown_probabilities(
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
-    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8."""
+    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8.
+
+    Raises:
+        UserError: There is such a fault.
+    """
     for number, text in enumerate(texts, 1):
         check_utf8(text, f"text {number}")
     if TASKS[target.task].per_word:

@@ -103,7 +103,11 @@ def save_predictions(
 
 
 def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``."""
+    """Read `probabilities.npz`: ``validation``, ``test`` and ``check``.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
     return read_arrays(folder.file(PROBABILITIES))
 
 
@@ -114,7 +118,11 @@ def save_target(folder: RunFolder, target: Target) -> None:
 
 
 def load_target(folder: RunFolder) -> Target:
-    """Read what `save_target` wrote; a run without it answers with one label."""
+    """Read what `save_target` wrote; a run without it answers with one label.
+
+    Raises:
+        UserError: It is not what was written.
+    """
     if not folder.file(TARGET).exists():
         return _whole(folder.file(LABELS), Target("classification", _labels(folder)))
     path = folder.file(TARGET)

@@ -104,6 +104,9 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
 
     Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
     asked the same.
+
+    Raises:
+        UserError: No prompt leaves room.
     """
     room = reads - min(64, reads // 4)
     fits = np.asarray([len(prompt) <= room for prompt in prompts.tokens.prompts], dtype=bool)
@@ -124,7 +127,11 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
 
 
 def scoring_of(metric: str, train: PromptSet) -> Scoring:
-    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on."""
+    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
+
+    Raises:
+        UserError: There is no such metric, or the user's function cannot be had.
+    """
     headline = headline_of(metric, train.references)
     custom = load_custom(metric) if is_custom(metric) else None
     metrics = which_metrics(train.references)
@@ -148,7 +155,11 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
 
 
 def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
-    """Return the scoring that `scoring_json` kept beside its headline, None of older runs."""
+    """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
+
+    Raises:
+        UserError: The user's function cannot be had any more.
+    """
     if task_file.metrics is None:
         return None
     return Scoring(

@@ -72,7 +72,11 @@ class Saved:
     def restore(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, index: int, seed: int
     ) -> None:
-        """Put it all back, as far as it belongs to the rank `index`."""
+        """Put it all back, as far as it belongs to the rank `index`.
+
+        Raises:
+            UserError: It is of another model.
+        """
         try:
             optimizer.load_state_dict(self.optimizer)
             if index < len(self.random):
@@ -106,7 +110,11 @@ class Checkpoints:
             log.warn(f"{self._title}: {error.problem}; the best weights are kept in memory")
 
     def restore_best(self, model: nn.Module) -> None:
-        """Put the best weights back into the model."""
+        """Put the best weights back into the model.
+
+        Raises:
+            UserError: They were damaged on the disk.
+        """
         if self._unsaved is not None:
             _put_weights(model, self._unsaved[1])
             return
@@ -163,7 +171,11 @@ class Checkpoints:
         return None
 
     def load(self, model: nn.Module, processes: int = 1) -> "Saved | None":
-        """Return the newest whole checkpoint, its weights put into `model`; None: there is none."""
+        """Return the newest whole checkpoint, its weights put into `model`; None: there is none.
+
+        Raises:
+            UserError: The checkpoint belongs to another model.
+        """
         path = self.find()
         if path is None:
             return None

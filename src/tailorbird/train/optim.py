@@ -19,7 +19,11 @@ _LORA_B = re.compile(r"\.lora_(?:embedding_)?B\.")
 
 
 def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optimizer":
-    """Return the optimizer over the trainable parameters; biases and norms are not decayed."""
+    """Return the optimizer over the trainable parameters; biases and norms are not decayed.
+
+    Raises:
+        UserError: The optimizer does not run on this machine.
+    """
     import torch
 
     groups = _groups(model, settings)

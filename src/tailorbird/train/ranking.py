@@ -205,6 +205,11 @@ def fit_ranking(
         validate: Returns nDCG@10 of the model on the validation queries.
         settings: With the learning rate filled in, and the averages with the old weights to try.
         folder: Where checkpoints are kept until the end.
+
+    Raises:
+        TrainingDiverged: The loss became NaN or infinite.
+        OutOfMemory: A batch does not fit.
+        Interrupted: Ctrl-C; a checkpoint was written.
     """
     old = {name: p.detach().cpu().clone() for name, p in trained_parameters(model)}
     torch.manual_seed(settings.seed)

@@ -131,11 +131,11 @@ def raft_passages(
         for item in items
     ]
     able = sum(right is not None for right in rights)
-    kept = share * len(items) / able if able else 0.0
+    chance = share * len(items) / able if able else 0.0
     rows = []
     for item, right in zip(items, rights, strict=True):
         pieces = [piece for piece in item.found if not piece.answers][:passages]
-        if right is not None and rng.random() < kept:
+        if right is not None and rng.random() < chance:
             pieces = [right, *pieces[: passages - 1]]
         rows.append(tuple(pieces[i] for i in rng.permutation(len(pieces))))
     return rows
