@@ -276,7 +276,7 @@ def test_a_move_that_was_killed_begins_again(
                 patch.setattr(PostgresStore, step, die)
                 move_to(kb, address)
             with KnowledgeFolder(tmp_path / "kb", None, load) as same:
-                assert same.backend.name == "lancedb"
+                assert same.backend.name == "files"
                 add_documents(same, [document(step, 1)])
         move_to(kb, address)
     with KnowledgeFolder(tmp_path / "kb", None, load) as kb:
