@@ -121,7 +121,7 @@ def question_table(report: QuestionsReport, width: int = 120) -> "Table":
     for title in _LEFT_OUT:
         longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
         heads = [max(map(len, head.split() or [""])) for head in heading]
-        if sum(map(max, longest, heads)) + len(heading) <= width:
+        if sum(map(max, longest, heads)) + 2 * (len(heading) - 1) <= width:
             break
         if title in heading:
             place = heading.index(title)
