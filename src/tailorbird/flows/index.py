@@ -153,9 +153,9 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
                 # Its file is as it was: without this it would count as unchanged from now on.
                 missing.append(document[1])
                 break
-            if below := [path for path in kb.ledger.paths() if below(path, [plain])]:
-                doomed += [source for path in below for source in kb.ledger.live_digests(path)]
-                missing += below
+            if inside := [path for path in kb.ledger.paths() if below(path, [plain])]:
+                doomed += [source for path in inside for source in kb.ledger.live_digests(path)]
+                missing += inside
                 break
         else:
             candidates = [*kb.ledger.live_digests(), *kb.ledger.paths()]
