@@ -69,7 +69,9 @@ def needs(*scripts: str) -> None:
 def test_processes_of_one_training(place: Path) -> None:
     needs("tailor", "torchrun")
     for command in commands("torchrun --", "--processes 2"):
-        assert "trained by 2 processes together" in run(shortened(command), place)
+        folder = place / f"run{len(list(place.iterdir()))}"
+        run(f"{shortened(command)} --output {folder}", place)
+        assert "trained by 2 processes together" in (folder / "report.json").read_text("utf-8")
 
 
 def test_arms_side_by_side(place: Path) -> None:
