@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any, NoReturn
@@ -101,6 +102,18 @@ def fresh(script: str, *arguments: str) -> Any:
         say(f"error: {' '.join(arguments)} ended with exit code {done.returncode}")
         sys.exit(1)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_watched(command: list[str], **streams: Any) -> tuple[float, int]:
+    """Run a command; return its seconds and the most bytes that it had resident (wait4)."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, **streams)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def middle(values: list[float], digits: int = 2) -> float:

@@ -11,15 +11,13 @@ again at the end; the report's covers training and scoring.
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from harness import DATA, data_file, emit, parser, read_rows, say
+from harness import DATA, data_file, emit, parser, read_rows, run_watched, say
 
 METHODS = "full,adapter,lora,qlora,prompt"
 
@@ -51,15 +49,7 @@ def _peaks(method: str, table: Path, output: Path, given: Any) -> dict[str, floa
         sys.executable, "-m", "tailorbird.cli.main", "tune", str(table), "--method", method,
         "--model", given.model, "--epochs", str(given.epochs), "--output", str(output), "--json",
     ]  # fmt: skip
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        say(f"error: {' '.join(command)} ended with exit code {process.returncode}")
-        sys.exit(1)
-    unit = 1 if sys.platform == "darwin" else 1024
-    system = usage.ru_maxrss * unit
+    seconds, system = run_watched(command, stdout=subprocess.DEVNULL)
     cost = json.loads((output / "report.json").read_text())["arms"][0]["cost"]
     reported = cost["peak_memory_bytes"]
     say(f"{method}: system {system / 1e6:.0f} MB, report {reported / 1e6:.0f} MB")
@@ -68,7 +58,7 @@ def _peaks(method: str, table: Path, output: Path, given: Any) -> dict[str, floa
         "report_mb": round(reported / 1e6, 1),
         "difference_percent": round(100 * (reported - system) / system, 2),
         "trainable_parameters": cost["trainable_parameters"],
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
     }
 
 

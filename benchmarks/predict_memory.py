@@ -8,15 +8,13 @@ memory of the smallest.
 
 import argparse
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from harness import emit, parser, say
+from harness import emit, parser, run_watched, say
 
 MOST = 1.5
 TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
@@ -55,21 +53,15 @@ def answer(place: Path, rows: int) -> dict[str, float]:
     path, output = place / "rows.csv", place / "answers.csv"
     make(path, rows)
     command = [*TAILOR, "predict", str(place / "run/arms/majority"), str(path), "-o", str(output)]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
+    seconds, peak = run_watched(command, stderr=subprocess.DEVNULL)
     with output.open(encoding="utf-8") as file:
         count = sum(1 for _ in file) - 1
     if count != rows:
         raise SystemExit(f"{count} answers to {rows} rows")
-    scale = 1 if sys.platform == "darwin" else 1024
     result = {
         "rows": rows,
         "file_mb": round(path.stat().st_size / 1e6),
-        "peak_mb": round(usage.ru_maxrss * scale / 1e6),
+        "peak_mb": round(peak / 1e6),
         "seconds": round(seconds, 1),
     }
     say(json.dumps(result))

@@ -6,14 +6,12 @@ Files of 30 words a row and a label are trained on for a few steps in fresh proc
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from harness import emit, parser, say
+from harness import emit, parser, run_watched, say
 from predict_memory import make
 
 MOST = 1.1
@@ -59,16 +57,14 @@ def train(place: Path, rows: int, on_disk: bool, steps: int, model: str) -> dict
         *("--epochs", str(steps * 32 / rows), "--output", str(output)),
         *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
     ]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, " ".join(command)
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    seconds, peak = run_watched(command, **quiet)
     result = {
         "rows": rows,
         "on_disk": on_disk,
         "file_mb": round(path.stat().st_size / 1e6, 1),
-        "peak_mb": round(usage.ru_maxrss / 1024, 1),
-        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mb": round(peak / 1e6, 1),
+        "seconds": round(seconds, 1),
     }
     say(str(result))
     return result

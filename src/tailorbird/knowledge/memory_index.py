@@ -74,11 +74,7 @@ class Resident:
             places = self._near(query, k)
             return best(rows[places], matrix[places] @ query, k)
         scores = np.empty(len(rows), dtype=np.float32)
-        # In pieces that a BLAS does not share out among threads: memory is the limit, and the
-        # other side of a search has the other core.
-        for start in range(0, len(rows), _PIECE):
-            end = start + _PIECE
-            np.dot(matrix[start:end], query, out=scores[start:end])
+        exact_products(matrix, query, scores)
         scores[self._removed] = -np.inf
         nearest, values = best(rows, scores, k)
         there = np.isfinite(values)
@@ -198,6 +194,15 @@ def coded(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
     steps[steps == 0] = 1.0
     return np.rint(vectors / steps[:, None]).astype(np.int8), steps
+
+
+def exact_products(matrix: np.ndarray, query: np.ndarray, scores: np.ndarray) -> None:
+    """Write the products of the vectors ``[n, d]`` with a query into `scores` ``[n]``."""
+    # In pieces that a BLAS does not share out among threads: memory is the limit, and the
+    # other side of a search has the other core.
+    for start in range(0, len(matrix), _PIECE):
+        end = start + _PIECE
+        np.dot(matrix[start:end], query, out=scores[start:end])
 
 
 def products_of(

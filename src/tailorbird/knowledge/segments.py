@@ -21,7 +21,13 @@ import numpy as np
 
 from tailorbird.errors import UserError
 from tailorbird.knowledge.index_terms import key_of, terms_to_find
-from tailorbird.knowledge.memory_index import best, multiplies_bytes, near, products_of
+from tailorbird.knowledge.memory_index import (
+    best,
+    exact_products,
+    multiplies_bytes,
+    near,
+    products_of,
+)
 from tailorbird.knowledge.postings import ranked
 from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.segment_file import Segment, merge_segments, write_segment
@@ -29,7 +35,6 @@ from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
 
 _NAMES = "segments.json"
 _SEGMENTS = 24
-_PIECE = 1024
 _FEWEST_CODED = 10_000
 # Questions until torch is loaded for products of bytes, which takes longer than they do.
 _PATIENCE = 3
@@ -124,13 +129,14 @@ class SegmentStore:
         if among is not None:
             places = [segment.places(among)[1] for segment in segments]
             return _in_full(segments, places, query, k)
-        count = sum(len(segment.rows) for segment in segments)
+        firsts = np.cumsum([0, *(len(segment.rows) for segment in segments)])
+        count = int(firsts[-1])
         if count >= max(_FEWEST_CODED, 64 * k) and self._codes_pay():
             scores, slack = products_of([(s.codes, s.steps) for s in segments], query)
         else:
             scores, slack = np.empty(count, dtype=np.float32), _ROUNDING
-            _products(segments, query, scores)
-        firsts = np.cumsum([0, *(len(segment.rows) for segment in segments)])
+            for first, segment in zip(firsts, segments, strict=False):
+                exact_products(segment.vectors, query, scores[first : first + len(segment.rows)])
         for first, segment in zip(firsts, segments, strict=False):
             if segment.gone is not None:
                 scores[first : first + len(segment.rows)][segment.gone] = -np.inf
@@ -264,19 +270,6 @@ class SegmentStore:
             if error.errno == errno.ENOSPC:
                 raise disk_full(self.folder.parent) from error
             raise
-
-
-def _products(segments: Sequence[Segment], query: np.ndarray, scores: np.ndarray) -> None:
-    """Write the products with all vectors into `scores`."""
-    first = 0
-    for segment in segments:
-        # In pieces that a BLAS does not share out among threads: memory is the limit, and the
-        # other side of a search has the other core.
-        for start in range(0, len(segment.rows), _PIECE):
-            piece = segment.vectors[start : start + _PIECE]
-            at = first + start
-            np.dot(piece, query, out=scores[at : at + len(piece)])
-        first += len(segment.rows)
 
 
 def _in_full(
