@@ -15,6 +15,7 @@ from harness import emit, parser, run_watched, say
 from predict_memory import make
 
 MOST = 1.1
+JUDGED = ("validation", "test")
 TAILOR = [sys.executable, "-m", "tailorbird.cli.main"]
 
 
@@ -30,7 +31,8 @@ def main() -> None:
     args: argparse.Namespace = options.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         place = Path(scratch)
-        make(place / "judged.csv", 200)
+        for name in JUDGED:
+            make(place / f"{name}.csv", 200)
         sizes = [
             train(place, rows, on_disk, args.steps, args.model)
             for on_disk in (True, False)
@@ -53,7 +55,7 @@ def train(place: Path, rows: int, on_disk: bool, steps: int, model: str) -> dict
     }
     command = [
         *(*TAILOR, "tune", str(path), "--method", "lora", "--model", model),
-        *("--validation", str(place / "judged.csv"), "--test", str(place / "judged.csv")),
+        *(word for name in JUDGED for word in (f"--{name}", str(place / f"{name}.csv"))),
         *("--epochs", str(steps * 32 / rows), "--output", str(output)),
         *(word for name, value in settings.items() for word in ("--set", f"{name}={value}")),
     ]
