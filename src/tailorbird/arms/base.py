@@ -1,4 +1,4 @@
-"""The untouched base model."""
+"""The baseline arm: the base model without any training."""
 
 import json
 
@@ -14,7 +14,7 @@ from tailorbird.tasks.table import writing_task
 
 
 class BaseArm(Arm):
-    """The untouched model answers."""
+    """Evaluates the untrained base model."""
 
     key = "base"
 

@@ -1,4 +1,4 @@
-"""What every arm offers: one leaf file and one line in the table each."""
+"""The interface of an arm; each arm is one module and one line in `arms/table.py`."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -16,45 +16,45 @@ from tailorbird.tasks.scoring import save_scored
 
 
 class Arm(ABC):
-    """A way of answering.
+    """One way of solving the task, compared with the others on the same split.
 
     Attributes:
-        key: Its key in the table; kept in the folder of what it made.
-        trains: Whether a model is trained: with several seeds, a search, weights to export.
+        key: The arm's key in the table, saved in its folder.
+        trains: Whether the arm trains a model, and so takes several seeds, a search and an export.
     """
 
     key: ClassVar[str]
     trains: ClassVar[bool] = False
 
     def why_not(self, spec: TaskSpec) -> str:
-        """Return why it is skipped for a task although it has a name there; empty: it is not."""
+        """Return why the arm is skipped for a task that lists it; empty if it is not skipped."""
         return ""
 
     @abstractmethod
     def run(self, job: ArmJob) -> ArmReport:
-        """Make it, score it, and leave everything in `job.folder`.
+        """Fit and score the arm, and save all outputs in `job.folder`.
 
         Raises:
             UserError: The model, the data or a setting does not fit.
-            Interrupted: Ctrl-C; `job.resume` goes on from there.
-            OverBudget: It would not end before the deadline.
+            Interrupted: Ctrl-C; `job.resume` continues the run.
+            OverBudget: The arm would not finish before the deadline.
         """
 
     @abstractmethod
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """Return what `run` left, ready to predict exactly as it did.
+        """Load what `run` saved and return a predictor with the same predictions.
 
         Args:
-            trust: Whether code may run that came with its model.
+            trust: Whether code that came with the model may run.
 
         Raises:
-            UserError: The folder is incomplete or damaged, or its base model is not there.
+            UserError: The folder is incomplete or damaged, or the base model is missing.
         """
 
     def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """Return the same as `open`, to be asked for a few texts: what loads soonest.
+        """Return the predictor that loads fastest, for a few texts only.
 
-        Where it can do without torch it computes in fp32, whatever the format of training.
+        It computes in fp32, whatever the format of training, wherever torch can be avoided.
         """
         return self.open(folder, trust=trust)
 
@@ -62,7 +62,7 @@ class Arm(ABC):
 def cost_of(
     job: ArmJob, vectors: SplitVectors, seconds: float, trained: int = 0, more_ms: float = 0.0
 ) -> Cost:
-    """Return what an arm cost that stands on the split's embeddings."""
+    """Return the cost of an arm that is fitted on the embeddings of the split."""
     return Cost(
         train_seconds=vectors.fit_seconds + seconds,
         peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
@@ -75,7 +75,7 @@ def cost_of(
 def finish_outputs(
     job: ArmJob, cost: Cost, settings: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
 ) -> ArmReport:
-    """Save what every arm saves, and score it."""
+    """Save the outputs that every arm saves, and score the arm."""
     job.folder.write(CONFIG, dump_config(job.config))
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     report = ArmReport(job.name, "ok", cost=cost, settings=settings)

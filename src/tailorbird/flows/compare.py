@@ -1,4 +1,4 @@
-"""`tailor compare`: every way of adapting the model, on the same split, side by side."""
+"""`tailor compare`: train and score every arm on the same split."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,25 @@ from tailorbird.tasks.table import get_task
 
 AUTO = "auto"
 MOST_TRAININGS = 5
-"""How often an arm in question is trained at most."""
+"""The most trainings of an arm that could still win."""
 RACE_SHARE = 0.25
-"""What further trainings may take of the time of the first ones, unless they were asked for."""
+"""The time limit for repeated trainings, as a share of the first ones' time, unless seeds are
+set."""
 
 
 def compare(
     config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
 ) -> Report:
-    """Run every arm on the same split and leave the report in the run folder.
+    """Run every arm on the same split and write the report to the run folder.
 
     Args:
-        config: What to do; `config.compare` says which arms, how many seeds, how long. Without
-            `config.data.train` the bundled example is taken.
-        folder: The run's; None: as `run_folder` names it.
+        config: The settings; `config.compare` lists the arms, the seeds and the time budget.
+            Without `config.data.train` the bundled example is used.
+        folder: The run folder; None: the name that `run_folder` chooses.
 
     Raises:
-        UserError: Anything wrong with the data or the settings. An arm's own fault does not end
-            the comparison.
+        UserError: The data or a setting is wrong. An error inside one arm does not end the
+            comparison.
     """
     started = time.time()
     folder = folder or run_folder(config, "compare", resume=resume)
@@ -120,8 +121,8 @@ class _Bench:
     """Runs the arms, `compare.jobs` at once, each training in a process of its own.
 
     Attributes:
-        trainings: Of each arm the reports and folders of its trainings, the first seed's first.
-        ends: The reports of arms that have none: they failed or were skipped.
+        trainings: The reports and folders of each arm's trainings, the first seed's first.
+        ends: The reports of arms without trainings: failed or skipped.
     """
 
     config: Config
@@ -132,7 +133,7 @@ class _Bench:
     ends: dict[str, ArmReport] = field(default_factory=dict)
 
     def run(self) -> tuple[list[ArmReport], dict[str, list[RunFolder]]]:
-        """Return every arm's report, and where those that succeeded were saved."""
+        """Return every arm's report, and the folders of the arms that succeeded."""
         budget, seeds = self.config.compare.budget_minutes, self.config.compare.seeds
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
         arms = self.config.compare.methods or ()
@@ -145,13 +146,13 @@ class _Bench:
             began = time.monotonic()
             self._arm(name, count)
             if name in METHODS and name in self.trainings and self.nest.jobs == 1:
-                # Of an arm that was done before the clock knows nothing.
+                # The clock knows nothing of an arm that was complete before.
                 took[name] = max(self._seconds(name) * count, time.monotonic() - began)
                 if left := names[names.index(name) + 1 :]:
                     log.say(time_left(left, took))
 
         self.nest.map(run_arm, names)
-        # Side by side they end in any order; nothing may depend on it.
+        # Parallel arms end in any order; nothing may depend on it.
         self.trainings = {n: self.trainings[n] for n in names if n in self.trainings}
         if count == 1 and seeds != 1:
             self._race()
@@ -170,9 +171,9 @@ class _Bench:
         return reports, {name: self._places(name) for name in self.trainings}
 
     def learning_curve(self, folders: Mapping[str, list[RunFolder]]) -> LearningCurve | None:
-        """Return what more labels would buy, where that was asked for.
+        """Return the learning curve, if requested.
 
-        What goes wrong with it is no fault of the comparison's, which is over by then.
+        An error here must not fail the comparison, which is complete by then.
         """
         if not self.config.compare.curve:
             return None
@@ -186,14 +187,14 @@ class _Bench:
             return LearningCurve(name, "", why_not=str(error))
 
     def _mix_name(self) -> str | None:
-        """Return ``rag+X`` for the trained arm X that is best on validation."""
+        """Return ``rag+X`` for the trained arm X with the best validation score."""
         trained = [self._report(name) for name in METHODS if name in self.trainings]
         if not trained or RETRIEVAL not in self.trainings:
             return None
         return f"{MIX}{max(trained, key=self.task.on_validation).name}"
 
     def _arm(self, name: str, count: int) -> None:
-        """Run one arm until it has so many trainings."""
+        """Run one arm until it has `count` trainings."""
         arm = arm_named(name, self.task.name)
         if why_not := arm.why_not(self.task.spec):
             self.ends[name] = ArmReport(name, "skipped", why_not)
@@ -207,10 +208,10 @@ class _Bench:
             log.say(f"{name}: {self._result(report)}, made in {seconds}")
 
     def _race(self) -> None:
-        """Train again the arms in question, until what to recommend is settled.
+        """Repeat the trainings of arms that could still win, until the recommendation is settled.
 
-        Which they are follows from what the trainings left, and how long they take from their
-        reports, so that a comparison that is resumed goes the same way.
+        The choice of arms and their durations come from saved reports alone, so a resumed
+        comparison takes the same course.
         """
         trained = [n for n in self.trainings if arm_named(n, self.task.name).trains]
         limit = sum(map(self._seconds, trained))
@@ -227,7 +228,7 @@ class _Bench:
                 return
 
     def _again(self, name: str) -> bool:
-        """Train an arm once more and tell the mean; say whether that succeeded."""
+        """Train an arm once more and log the mean; return whether that succeeded."""
         if not self._once(name):
             return False
         log.say(f"{name}: {self._result(self._report(name))}, the mean of "
@@ -242,7 +243,7 @@ class _Bench:
         return in_question(arms, outcomes, headline, self.config.compare.margin)
 
     def _keep_best(self, name: str) -> None:
-        """Let the arm's folder hold the training that is best on validation."""
+        """Put the training with the best validation score into the arm's folder."""
         best, place = max(self.trainings[name], key=lambda each: self.task.on_validation(each[0]))
         arm = self.folder.arm(name)
         if place.path != arm.path:
@@ -254,23 +255,23 @@ class _Bench:
             ]
 
     def _places(self, name: str) -> list[RunFolder]:
-        """Return where an arm's trainings are, the one of its own folder first."""
+        """Return the folders of an arm's trainings, the arm's own folder first."""
         own = self.folder.arm(name).path
         return sorted((at for _, at in self.trainings[name]), key=lambda at: at.path != own)
 
     def _place(self, name: str, seed: int) -> RunFolder:
-        """Return where the training with a seed is or will be."""
+        """Return the folder of the training with a seed."""
         own, first = self.folder.arm(name), self.config.train.seed
         if own.file(ARM).is_file() and (seeds := read_arm(own).seeds):
             first = seeds[0].seed
         return own if seed == first else self.folder.arm(f"{name}/{SEEDS}/{seed}")
 
     def _seconds(self, name: str) -> float:
-        """Return how long one training of an arm takes; a search is not repeated."""
+        """Return the duration of one training of an arm, without its search."""
         return self.trainings[name][0][0].cost.train_seconds or 0.0
 
     def _report(self, name: str) -> ArmReport:
-        """Return what is known of an arm, over all its trainings."""
+        """Return an arm's report, pooled over its trainings."""
         if name not in self.trainings:
             return self.ends[name]
         own = self.folder.arm(name).path
@@ -286,7 +287,7 @@ class _Bench:
         return replace(report, run=f"{ARMS}/{name}")
 
     def _result(self, report: ArmReport) -> str:
-        """Return what an arm scored, in words."""
+        """Return an arm's score in words."""
         name = self.task.headline({report.name: self._places(report.name)})
         score = report.test[name]
         value, low, high = (metric(name, x) for x in (score.value, score.low, score.high))
@@ -295,7 +296,7 @@ class _Bench:
         return f"{metric_label(name)} {value} on test ({low} to {high})"
 
     def _once(self, name: str) -> bool:
-        """Train an arm once more, or take what an earlier try left; say whether that succeeded."""
+        """Train an arm once more, or reuse a saved training; return whether that succeeded."""
         seed = self.config.train.seed + len(self.trainings.get(name, ()))
         place = self._place(name, seed)
         report = self._run(name, seed, place)
@@ -306,7 +307,7 @@ class _Bench:
         return report.status == "ok"
 
     def _run(self, name: str, seed: int, place: RunFolder) -> ArmReport:
-        """Run one arm with one seed in a fresh process, or take it as an earlier try left it."""
+        """Run one arm with one seed in a fresh process, or load the saved result."""
         if place.file(ARM).is_file():
             log.say(f"{name}: done before")
             return read_arm(place)
@@ -323,11 +324,11 @@ class _Bench:
 
 
 def time_left(names: Sequence[str], took: Mapping[str, float]) -> str:
-    """Return how long the trained arms that are still to come may take.
+    """Return an estimate of how long the remaining trained arms will take.
 
     Args:
-        names: The arms to come.
-        took: Seconds of those that were trained before them.
+        names: The remaining arms.
+        took: The seconds of the arms trained so far.
 
     Example:
         >>> time_left(["lora", "full"], {"adapter": 60.0})
@@ -343,7 +344,7 @@ def _cost(name: str) -> float:
 
 
 def _seeds_joined(reports: Sequence[ArmReport], of_saved: str) -> ArmReport:
-    """Return the saved model's report with the costs of all trainings, and what is whose."""
+    """Return the saved model's report with the costs of all trainings, marking which is which."""
     costs = [report.cost for report in reports]
     seconds = [cost.train_seconds or 0.0 for cost in costs]
     seeds = sorted((report.seeds[0] for report in reports), key=lambda each: each.seed)

@@ -1,4 +1,4 @@
-"""`tailor tune`: one method on one data set, or trained and tested once per fold."""
+"""`tailor tune`: train one method on one data set, once or once per cross-validation fold."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -41,13 +41,13 @@ FOLDS = "folds"
 def tune(
     config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
 ) -> Report:
-    """Train one model and leave it, its scores and its report in the run folder.
+    """Train one model and write it, its scores and its report to the run folder.
 
     Args:
-        config: What to do; `config.method.name` says how.
+        config: The settings; `config.method.name` selects the method.
 
     Raises:
-        UserError: Anything wrong with the data, the model or the settings; nothing is lost.
+        UserError: The data, the model or a setting is wrong; no result is lost.
         Interrupted: Ctrl-C; the run can be resumed.
     """
     if launched():
@@ -71,7 +71,7 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
         with Nest() as nest:
             return write_tuning_report(tuning, nest)
 
-    # Several processes may search together; only one prepares, and only one finishes.
+    # Several processes may share a search, but only one of them prepares and one finishes it.
     together = config.search.trials is not None or has_search(folder)
     if config.compare.ray and not together:
         raise UserError(
@@ -84,12 +84,12 @@ def _tune(config: Config, place: RunFolder | None, resume: bool, command: str) -
             return read_report(folder)
         prepared = prepare(config, folder, _settle)
         if config.data.folds is not None:
-            # The others are folds of the same arm, tested on other rows.
+            # The other places are folds of the same arm, tested on other rows.
             prepared, arm, places = run_folds(prepared, folder, _run)
             return finished(prepared, arm, places[0])
     job = ArmJob(config.method.name, prepared.config, prepared.split, folder, resume=resume)
     with ExitStack() as around:
-        # Without a cluster trials follow each other in this process.
+        # Without a cluster, the trials run one after the other in this process.
         nest = around.enter_context(scheduler(config.compare)) if config.compare.ray else None
         job, search = with_best(job, nest)
     with (
@@ -117,13 +117,13 @@ def _run(job: ArmJob) -> ArmReport:
 
 
 def check_folds(config: Config, task: TaskName | None = None) -> None:
-    """Refuse what cannot be had together with folds.
+    """Check that no setting excludes cross-validation.
 
     Args:
-        task: What the data asks for, once it is known.
+        task: The task of the data, once it is detected.
 
     Raises:
-        UserError: One of these is set.
+        UserError: A setting excludes folds.
     """
     data = config.data
     if data.folds is None:
@@ -150,14 +150,14 @@ def check_folds(config: Config, task: TaskName | None = None) -> None:
 def run_folds(
     prepared: Prepared, folder: RunFolder, run: Callable[[ArmJob], ArmReport]
 ) -> tuple[Prepared, ArmReport, list[RunFolder]]:
-    """Train and test the method once per fold; folds that are done are not done again.
+    """Train and test the method once per fold, skipping folds that are complete.
 
     Args:
         run: Trains and tests one arm.
 
     Returns:
-        The data as the report shows it, the arm with the scores of all folds, and where the folds
-        lie, the first first.
+        The data as the report shows it, the arm with the scores of all folds, and the folders of
+        the folds in order.
     """
     config, data = prepared.config, prepared.config.data
     assert data.folds is not None
@@ -173,7 +173,7 @@ def run_folds(
     name = config.method.name
     places, reports = [], []
     for number, split in enumerate(folds, 1):
-        # The first fold is the run's own split, and its model the one that is kept.
+        # The first fold is the run's own split; its model is the one that the run keeps.
         place = folder.arm(name if number == 1 else f"{name}/{FOLDS}/{number}")
         place.path.mkdir(parents=True, exist_ok=True)
         save_split(folder if number == 1 else place, split, prepared.source, prepared.columns)
@@ -200,7 +200,7 @@ def run_folds(
 
 
 def _target(places: Sequence[RunFolder], folds: Sequence[Split]) -> Target:
-    """Return what the outputs mean; of several labels each row has its own fold's thresholds."""
+    """Return the target of the outputs; for multilabel, each row has the thresholds of its fold."""
     targets = [load_target(place) for place in places]
     if not targets[0].thresholds:
         return targets[0]
@@ -210,7 +210,7 @@ def _target(places: Sequence[RunFolder], folds: Sequence[Split]) -> Target:
 
 
 def _pooled(reports: Sequence[ArmReport], scored: ArmReport, pooled: Split) -> ArmReport:
-    """Return one report: the scores are those of all test predictions together."""
+    """Return one report with the scores of all folds' test predictions pooled."""
     first, costs = reports[0], [report.cost for report in reports]
     validation = {
         name: _mean([report.validation[name].value for report in reports])

@@ -1,4 +1,4 @@
-"""The table of stores: one backend each; the ledger says which of them has a knowledge base."""
+"""The table of stores, one backend each; the ledger records which store a knowledge base uses."""
 
 import json
 from pathlib import Path
@@ -19,15 +19,16 @@ BACKENDS: dict[str, str] = {
 _OBJECTS = ("s3", "gs", "az", "abfs", "r2")
 DEFAULT, _FIRST = "files", "lancedb"
 POINTER = "ledger.json"
-"""Lies in a knowledge base's folder where its ledger does not."""
+"""A file in the knowledge base's folder that records where an outside ledger lies."""
 
 
 def backend_of(folder: Path, address: str | None = None) -> Backend:
-    """Return the backend of a knowledge base that is there, or of one to be made.
+    """Return the backend of an existing knowledge base, or of one to be created.
 
     Args:
         folder: The knowledge base.
-        address: ``knowledge.store`` as asked for; None: as it is, files for a new one.
+        address: The requested ``knowledge.store``; None: the existing store, or files for a new
+            one.
 
     Raises:
         UserError: There is no such store, or the knowledge base lies in another.
@@ -51,16 +52,16 @@ def backend_of(folder: Path, address: str | None = None) -> Backend:
 
 
 def at(folder: Path, address: str) -> Backend:
-    """Return the backend that an address names, whatever is there.
+    """Return the backend of an address, whether or not a knowledge base exists there.
 
     Raises:
-        UserError: There is no such store, or the address is none.
+        UserError: There is no such store, or the address is invalid.
     """
     name = address.partition("://")[0]
     if name in _OBJECTS:
         raise _no_ledger(name)
     if name not in BACKENDS:
-        # What is no name may hold a password.
+        # An unknown name may contain a password.
         label = (
             f" {name!r}{did_you_mean(name, BACKENDS)}" if name.isidentifier() else " of that name"
         )
@@ -73,7 +74,7 @@ def at(folder: Path, address: str) -> Backend:
 
 
 def _no_ledger(scheme: str) -> UserError:
-    """Return why object storage is refused: LanceDB could lie there, the ledger could not."""
+    """Return the error for object storage: it can hold LanceDB's tables but not the ledger."""
     return UserError(
         f"a knowledge base cannot lie in object storage ({scheme}://): its ledger is written in "
         "place and locked, which objects are not",
@@ -83,7 +84,7 @@ def _no_ledger(scheme: str) -> UserError:
 
 
 def remember(backend: Backend) -> None:
-    """Note in the folder where the ledger is, if it is not there itself; passwords are left out."""
+    """Record in the folder where an outside ledger lies; passwords are left out."""
     pointer = backend.folder / POINTER
     if not backend.address:
         pointer.unlink(missing_ok=True)
@@ -95,7 +96,7 @@ def remember(backend: Backend) -> None:
 
 
 def _recorded(folder: Path) -> str | None:
-    """Return the store that a folder's knowledge base lies in; None: there is none yet."""
+    """Return the store that a folder's knowledge base uses; None: no knowledge base yet."""
     pointer = folder / POINTER
     if pointer.is_file():
         try:
@@ -112,7 +113,7 @@ def _recorded(folder: Path) -> str | None:
     try:
         with ledger.link.explained():
             has_generation = ledger.setting("generation") is not None
-            # Earlier versions knew LanceDB alone.
+            # Earlier versions had LanceDB alone.
             return str(ledger.setting("store") or _FIRST) if has_generation else None
     finally:
         ledger.link.close()

@@ -1,4 +1,4 @@
-"""A knowledge base: a folder with a ledger and an index made from it."""
+"""A knowledge base: a folder with a ledger and the index built from it."""
 
 import contextlib
 import threading
@@ -25,22 +25,22 @@ from tailorbird.records import Document
 
 _BLOCK = 2000
 Vectors = Mapping[bytes, np.ndarray]
-# Of the settings, what is kept with the documents; limits of reading belong to a command.
+# The settings saved with the documents; reading limits belong to a single command.
 _KEPT = {"chunk_tokens", "overlap_tokens", "text", "title", "id"}
 
 
 class KnowledgeFolder:
-    """Documents that can be searched. Several processes may read and write it.
+    """Searchable documents in a folder. Several processes may read and write it.
 
     Args:
-        folder: Where it is, or is made when `config` is given and there is none.
-        config: Settings to make it with; those of one that is there are not changed by it.
+        folder: Its path; created if missing and `config` is given.
+        config: Settings for a new knowledge base; an existing one keeps its own.
         load: Loads embedders; for tests.
-        repairing: Open it also without its index, for `rebuild`.
-        store: ``knowledge.store``; None: as it is, the default for one that is made.
+        repairing: Open it even without its index, for `rebuild`.
+        store: ``knowledge.store``; None: the existing store, or the default for a new one.
 
     Raises:
-        UserError: There is none, it is damaged, or its index is missing.
+        UserError: It does not exist, is damaged, or has no index.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class KnowledgeFolder:
 
     @classmethod
     def open(cls, folder: str | Path, load: LoadEmbedder = load_embedder) -> "KnowledgeFolder":
-        """Open one that is there."""
+        """Open an existing knowledge base."""
         return cls(folder, None, load)
 
     @classmethod
     def create(
         cls, folder: str | Path, config: IndexConfig, load: LoadEmbedder = load_embedder
     ) -> "KnowledgeFolder":
-        """Open one, or make it with these settings."""
+        """Open a knowledge base, or create it with these settings."""
         return cls(folder, config, load)
 
     def close(self) -> None:
-        """Close its files."""
+        """Close all files."""
         for ledger in [self._ledger, *self._idle]:
             ledger.close()
         self._idle.clear()
-        self._stores.clear()  # files that are mapped are let go of with them
+        self._stores.clear()  # releases the memory-mapped files
         self.backend.close()
 
     def __enter__(self) -> "KnowledgeFolder":
@@ -101,55 +101,56 @@ class KnowledgeFolder:
 
     @property
     def read_only(self) -> bool:
-        """Whether it lies where this process may not write."""
+        """Whether this process has no write access to it."""
         return self.backend.read_only
 
     @property
     def settings(self) -> IndexConfig:
-        """The settings that its documents were cut and embedded with."""
+        """The settings that its documents were chunked and embedded with."""
         options = self.get_setting("index") or {}
         return IndexConfig(**options | {"embedder": self.current.embedder})
 
     @property
     def current(self) -> Generation:
-        """The generation that is searched."""
+        """The generation that searches use."""
         return self._generation(int(self.get_setting("generation")))
 
     @property
     def dimension(self) -> int:
-        """Length of its vectors."""
+        """Dimension of the vectors."""
         return self.current.dimension
 
     @property
     def embedder(self) -> Any:
-        """The model of the generation that is searched, loaded when first asked for.
+        """The embedder of the current generation, loaded on first use.
 
         Raises:
-            UserError: It cannot be loaded, or is not the one any more that embedded the documents.
+            UserError: It cannot be loaded, or its weights have changed since it embedded the
+                documents.
         """
         return self._embedders.of(self.current)
 
     @property
     def ledger(self) -> Ledger:
-        """The connection that writes; `flows.index` reads lists through it."""
+        """The writing connection; `flows.index` reads lists through it."""
         return self._ledger
 
     def get_setting(self, name: str) -> Any:
-        """Return a kept value; None where there is none."""
+        """Return a saved value, or None."""
         with self._borrowed() as ledger:
             return ledger.setting(name)
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Keep a value, such as a calibrated weight or threshold."""
+        """Save a value, such as a calibrated weight or threshold."""
         with self._ledger.link.explained():
             write.check_place(self._ledger)
             self._ledger.keep({name: value})
 
     def keep_settings(self, config: IndexConfig) -> None:
-        """Keep other settings of cutting and reading; the documents are not changed by it.
+        """Save other settings for chunking and reading; existing documents stay as they are.
 
         Raises:
-            UserError: The embedder cannot read so much; nothing is kept.
+            UserError: The embedder's input is shorter than a chunk; nothing is saved.
         """
         options = _settings_of(config)
         if options != self.get_setting("index"):
@@ -158,28 +159,28 @@ class KnowledgeFolder:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Snapshot]:
-        """Look at one moment of it: writers change nothing of what is seen."""
-        # Before the ledger's moment: what comes or goes from here on is told by `Snapshot.whole`.
+        """Yield a snapshot: one consistent state, which writers do not change."""
+        # Read before the ledger's snapshot begins: `Snapshot.whole` detects changes from here on.
         moments = {number: store.moment for number, store in list(self._stores.items())}
         with self._borrowed() as ledger, ledger.link.explained(), ledger.link.snapshot():
-            # The first read fixes the moment.
+            # The first read starts the snapshot.
             number = int(ledger.setting("generation"))
             generation = next(g for g in ledger.generations() if g.number == number)
             load = partial(self._embedders.of, generation)
             yield Snapshot(ledger, self.store(generation), load, moments.get(number))
 
     def prepare(self, document: Document, path: str, config: IndexConfig) -> PendingDocument:
-        """Cut a document."""
+        """Chunk a document."""
         return write.prepare_document(document, path, self.embedder.tokenizer, config)
 
     def write(self, batch: write.Batch, title: str = "") -> tuple[int, int]:
-        """Embed what is new in a batch and write it; return (changed, deleted) documents.
+        """Embed the new texts of a batch and write it; return (changed, deleted) documents.
 
-        When this returns the batch is acknowledged: searches find it, and no kill loses it.
+        When this returns, the batch is durable: searches find it, and it survives a kill.
 
         Raises:
-            UserError: The disk is full; nothing written before is lost.
-            NoVectorError: The embedder fails at a text; nothing of the batch is written.
+            UserError: The disk is full; earlier batches are safe.
+            NoVectorError: The embedder fails on a text; nothing of the batch is written.
         """
         texts = {text_hash(text): text for item in batch.prepared for text in item.texts}
         while True:
@@ -191,14 +192,14 @@ class KnowledgeFolder:
                 if self.current == generation:
                     store = self.store(generation)
                     outcome = write.commit(self._ledger, generation, store, full)
-                    # A first ingest would end with all words to index at once; and readers
-                    # would scan them all until then.
+                    # Without this, a first ingest would index all words at its end, and readers
+                    # would scan all texts until then.
                     if store.due(50_000):
                         store.optimize()
                     return outcome
 
     def optimize(self, rows: int = 500) -> bool:
-        """Tidy the index if more than `rows` were added since; return whether it was."""
+        """Optimise the index if more than `rows` rows are new; return whether it did."""
         with self.backend.lock():
             store = self.store(self.current)
             if not store.due(rows):
@@ -208,9 +209,9 @@ class KnowledgeFolder:
         return True
 
     def adopts(self, embedder: str) -> bool:
-        """Say whether this model, as it is now, embedded the documents.
+        """Return whether this model, with its present weights, embedded the documents.
 
-        One that was moved is known by its new name from then on.
+        A moved model is recorded under its new name.
         """
         current, name = self.current, self._embedders.name_of(embedder)
         if not current.fingerprint:
@@ -224,14 +225,14 @@ class KnowledgeFolder:
     def build_generation(
         self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
     ) -> int:
-        """Embed everything with another model; return the new generation's number.
+        """Embed all documents with another model; return the new generation's number.
 
-        Searches go on with the old one until `switch`. A build that was killed goes on, unless the
-        model's folder holds other weights by now.
+        Searches use the old generation until `switch`. A killed build resumes, unless the weights
+        in the model's folder have changed.
 
         Args:
-            embedder: The model; one in the knowledge base's own folder may be moved with it.
-            vectors: What it has embedded already, by `text_hash`.
+            embedder: The model; one inside the knowledge base's folder may be moved with it.
+            vectors: Vectors that it has already computed, by `text_hash`.
         """
         name = self._embedders.name_of(embedder)
         model = self._embedders.named(name)
@@ -254,10 +255,10 @@ class KnowledgeFolder:
         return generation.number
 
     def switch(self, number: int, weight: float | None = None) -> None:
-        """Search another generation from now on; what was added since it was built is added.
+        """Make another generation current, after adding the documents written since it was built.
 
         Args:
-            weight: Of the dense side, chosen for it; it holds from the same moment on.
+            weight: The weight of dense scores that was calibrated for it; set in the same step.
         """
         generation = self._generation(number)
         self._embed_all(generation)
@@ -266,7 +267,7 @@ class KnowledgeFolder:
             self._bring_up(generation)
             if before == number:
                 return
-            # Calibrated on the old vectors, so they hold for it alone.
+            # These were calibrated on the old vectors and hold for them alone.
             calibration = {name: self._ledger.setting(name) for name in ("weight", "threshold")}
             back = self._ledger.setting(f"calibrated-{number}") or {}
             back |= {} if weight is None else {"weight": weight}
@@ -281,10 +282,10 @@ class KnowledgeFolder:
                     self._ledger.forget_generation(old.number)
 
     def rollback(self) -> int:
-        """Search the generation before the last switch again; return its number.
+        """Make the generation before the last switch current again; return its number.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no earlier generation.
         """
         previous = self.get_setting("previous")
         if previous is None or all(g.number != previous for g in self._ledger.generations()):
@@ -309,7 +310,7 @@ class KnowledgeFolder:
             return self._stores[generation.number]
 
     def rebuild(self, title: str = "") -> int:
-        """Make the index again from the ledger; return how many chunks it holds."""
+        """Rebuild the index from the ledger; return its number of chunks."""
         generation = self.current
         self._embed_all(generation, title)
         with self.backend.lock(), self._ledger.link.explained():
@@ -320,7 +321,7 @@ class KnowledgeFolder:
         return added
 
     def _bring_up(self, generation: Generation) -> tuple[int, int]:
-        """Give a generation's index all live rows; the write lock is held."""
+        """Synchronise a generation's index with all live rows; needs the write lock."""
         self._embed_all(generation)
         store = self.store(generation, create=True)
         outcome = write.align(self._ledger, generation, store)
@@ -346,7 +347,7 @@ class KnowledgeFolder:
         vectors = {name: ready[name] for name in texts if name in ready}
         vectors |= self._ledger.vectors(generation.number, texts)
         missing = {name: text for name, text in texts.items() if name not in vectors}
-        # The known ones too: a sweep between here and the lock may take what no chunk needs.
+        # Return the known vectors too: a sweep before the lock may delete those that no chunk uses.
         return vectors | self._embedders.embed(generation, missing, title)
 
     def _generation(self, number: int) -> Generation:
@@ -369,8 +370,8 @@ class KnowledgeFolder:
                 self._ledger.keep(settings | {"generation": generation.number})
 
     def _settle(self) -> None:
-        """Finish what a killed writer left, unless another writer is at work."""
-        # Where it may only be read that is left to who may write: readers see live versions alone.
+        """Complete the work of a killed writer, unless another writer is active."""
+        # A process without write access leaves it to one with: readers see live versions alone.
         if self.read_only or not write.unsettled(self._ledger):
             return
         with self.backend.lock(wait_seconds=0) as is_ours:
@@ -380,7 +381,7 @@ class KnowledgeFolder:
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Ledger]:
-        """Lend a connection: each thread that reads has its own while it reads."""
+        """Lend a connection: each reading thread has its own."""
         with self._guard:
             ledger = self._idle.pop() if self._idle else None
         ledger = ledger or Ledger(self.backend.connect())

@@ -1,4 +1,4 @@
-"""The models that a knowledge base embeds with: by name, each loaded once."""
+"""Loads and caches the embedders of a knowledge base, by name."""
 
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -14,12 +14,12 @@ from tailorbird.knowledge.ledger import Generation
 _OWN = ("embedders/", "rerankers/")
 
 LoadEmbedder = Callable[[str], Any]
-"""Name or folder -> what has `embed_documents`, `embed_queries`, `tokenizer`, `dimension` and
-`fingerprint`."""
+"""Loads a model by name or folder; the model has `embed_documents`, `embed_queries`, `tokenizer`,
+`dimension` and `fingerprint`."""
 
 
 def load_embedder(name: str, few: bool = False) -> Any:
-    """Load a model that embeds; for a `few` texts, see `models.embed.open_embedder`."""
+    """Load an embedder; for `few`, see `models.embed.open_embedder`."""
     from tailorbird.config.schema import ModelConfig
     from tailorbird.models.embed import open_embedder
 
@@ -27,7 +27,7 @@ def load_embedder(name: str, few: bool = False) -> Any:
 
 
 class NoVectorError(UserError):
-    """An embedder gives no numbers for texts."""
+    """An embedder returned no finite numbers for some texts."""
 
     def __init__(self, embedder: str, texts: Collection[str]) -> None:
         one = shorten(min(texts), 80, placeholder=" ...")
@@ -39,10 +39,11 @@ class NoVectorError(UserError):
 
 
 class Embedders:
-    """Models by the names that the ledger knows them by.
+    """Embedders by their names in the ledger.
 
     Args:
-        folder: The knowledge base: models in it are named from there on, so that they move with it.
+        folder: The knowledge base; paths of models inside it are relative, so that both can be
+            moved.
     """
 
     def __init__(self, folder: Path, load: LoadEmbedder) -> None:
@@ -51,7 +52,7 @@ class Embedders:
         self._guard = threading.Lock()
 
     def named(self, name: str) -> Any:
-        """Return a model, loaded once."""
+        """Return a model by name, loaded once."""
         inside = self._folder.resolve() / name
         place = str(inside) if name.startswith(_OWN) and inside.is_dir() else name
         with self._guard:
@@ -60,7 +61,7 @@ class Embedders:
             return self._loaded[name]
 
     def name_of(self, model: str) -> str:
-        """Return the name that the ledger knows a model by."""
+        """Return a model's name in the ledger."""
         try:
             inside = Path(model).resolve().relative_to(self._folder.resolve()).as_posix()
         except ValueError:
@@ -71,7 +72,8 @@ class Embedders:
         """Return a generation's model.
 
         Raises:
-            UserError: It cannot be loaded, or has other weights by now: its vectors would not fit.
+            UserError: It cannot be loaded, or its weights have changed, so that vectors would not
+                match.
         """
         model = self.named(generation.embedder)
         if generation.fingerprint not in ("", model.fingerprint):
@@ -88,7 +90,8 @@ class Embedders:
         """Return the vectors of texts by their hashes.
 
         Raises:
-            NoVectorError: The model gives none of a text: a comparison with it would find nothing.
+            NoVectorError: The model returns no finite vector for a text, which no search could
+                find.
         """
         if not texts:
             return {}

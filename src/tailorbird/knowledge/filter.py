@@ -1,7 +1,7 @@
-"""Conditions on metadata: ``year >= 2020 and team = 'billing'``, held against each document.
+"""Filters on metadata, such as ``year >= 2020 and team = 'billing'``, evaluated per document.
 
-What is compared stays as exact as it was written: whole numbers of any length, decimals by their
-digits (0.1 is 0.1), texts by their characters.
+Comparisons are exact: integers of any length, decimals by their digits (0.1 is 0.1), texts by their
+characters.
 """
 
 import operator
@@ -49,11 +49,11 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on documents.
+    """A filter on documents.
 
     Attributes:
-        holds: Says whether a row fulfils it; a value that is missing fulfils no comparison.
-        names: Metadata keys that it asks for.
+        holds: Returns whether a row satisfies it; a missing value satisfies no comparison.
+        names: The metadata keys that it uses.
     """
 
     holds: Holds
@@ -72,22 +72,22 @@ class _Token:
 
 @lru_cache(maxsize=64)
 def parse(text: str) -> Condition:
-    """Return a condition that rows can be held against.
+    """Parse a filter expression.
 
-    Columns are metadata keys (in backticks when they hold spaces), ``source``, ``title`` and
-    ``page``. There are ``= != < <= > >=``, ``in (...)``, ``like 'a%'``, ``contains 'words'``,
-    ``is null``, each with ``not``; ``and``, ``or``, ``not`` and parentheses. Texts stand in
-    quotes, dates are texts such as ``'2024-05-01'``. ``like`` and ``contains`` ignore case.
+    Columns are metadata keys (in backticks if they contain spaces), ``source``, ``title`` and
+    ``page``. Operators are ``= != < <= > >=``, ``in (...)``, ``like 'a%'``, ``contains 'words'``
+    and ``is null``, each with ``not``; ``and``, ``or``, ``not`` and parentheses. Texts are quoted;
+    dates are texts such as ``'2024-05-01'``. ``like`` and ``contains`` ignore case.
 
     Raises:
-        UserError: It is no condition; the place of the fault is named.
+        UserError: The expression is invalid; the message names the position.
     """
     check_utf8(text, "--where")
     return _Parser(text).all()
 
 
 def canonical(text: str) -> str:
-    """Return a text with its letters composed: both ways to write é are one."""
+    """Return a text with composed letters: both encodings of é become one."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -119,7 +119,7 @@ class _Parser:
         if self.depth > _DEPTH:
             raise self._fault("too many parentheses within each other")
         if self._take_word("not"):
-            # What has no value is not equal to anything: `not team = 'a'` takes it in.
+            # A missing value equals nothing, so `not team = 'a'` includes it.
             holds = _negated(self._one())
         elif self._take_sign("("):
             holds = self._either()
@@ -183,7 +183,7 @@ class _Parser:
             values.append(self._comparable())
         if not self._take_sign(")"):
             raise self._fault("expected , or )")
-        # By kind, so that thousands of values are one look-up each.
+        # One set per kind: thousands of values need one look-up each.
         sets: dict[Callable[[Any], Any], set[str | Decimal | bool]] = {}
         for value in values:
             sets.setdefault(_reader(value), set()).add(value)
@@ -248,7 +248,7 @@ def _negated(holds: Holds) -> Holds:
 
 
 def _reader(value: str | Decimal | bool) -> Callable[[Any], Any]:
-    """Return what reads a stored value as the kind it is compared with: a CSV's 2024 is a text."""
+    """Return a converter from stored values to the kind of `value`: a CSV's 2024 is a text."""
     if isinstance(value, bool):
         return _truth
     return _text if isinstance(value, str) else _number
@@ -280,7 +280,7 @@ def _folded(text: str) -> str:
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    """Return what matches SQL's ``%`` and ``_``: each part at the first place that there is."""
+    """Return a matcher for SQL's ``%`` and ``_``, which matches each part at its first position."""
     first, *others = pattern.split("%")
     begins = _fixed(first)
     if not others:

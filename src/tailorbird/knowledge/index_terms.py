@@ -1,7 +1,7 @@
-"""The terms that an index of words of our own keeps: those that LanceDB's English index makes.
+"""Tokenisation for our own word index, with the same terms as LanceDB's English index.
 
-So every store finds the same chunks for the same words: letters and digits in runs, shorter than
-40 bytes, in lower case, stemmed (Snowball's English), without the commonest words, without accents.
+Every store thus finds the same chunks for the same words. A term is a run of letters and digits
+shorter than 40 bytes, in lower case, stemmed (Snowball's English), without stop words and accents.
 """
 
 import hashlib
@@ -19,10 +19,11 @@ from tailorbird.knowledge.normalise import words_to_find, words_to_index
 
 # Letters, digits, and the vowel signs of Indian scripts.
 _RUN = re.compile("(?:[^\\W_]|[\u0900-\u0903\u093a-\u094d\u0955-\u0963\u0980-\u0dff])+")
-# The same of plain text, in a fifth of the time.
+# The same for ASCII text, in a fifth of the time.
 _PLAIN_RUN = re.compile("[a-zA-Z0-9]+")
 _LONGEST_BYTES = 40
-# Compared after stemming, as LanceDB does: "before" is searched, since its stem is "befor".
+# Stop words are compared after stemming, as in LanceDB: "before" is searched, since its stem is
+# "befor".
 _COMMON_STEMS = """
 a about after again against ain all am an and are aren as at be been below between both but by
 can couldn d did didn do doesn don down each few for from further had hadn has hasn have haven
@@ -40,12 +41,12 @@ _LETTERS = str.maketrans(
 
 
 def terms_to_index(text: str) -> list[str]:
-    """Return a text's terms in their order, each as often as it stands there."""
+    """Return a text's terms in order, with repetitions."""
     return _terms(words_to_index(text))
 
 
 def terms_to_find(question: str) -> list[str]:
-    """Return a question's terms in their order; one that stands there twice counts twice."""
+    """Return a question's terms in order, with repetitions."""
     return _terms(words_to_find(question))
 
 
@@ -58,7 +59,7 @@ def _runs(text: str) -> list[str]:
 
 
 class _TermNumbers(dict[str, int]):
-    """Words to the number of their term in this process; -1: kept under none."""
+    """Maps a word to the number of its term in this process; -1: the word is not indexed."""
 
     def __init__(self) -> None:
         self.keys_by_number: list[int] = []
@@ -79,13 +80,13 @@ _NUMBERS = local()
 
 
 def key_of(term: str) -> int:
-    """Return 64 bits that stand for a term: a million terms share none, but once in 40 million."""
+    """Return a term's 64-bit hash; a million terms collide with a chance of 1 in 37 million."""
     digest = hashlib.blake2b(term.encode("utf-8", "replace"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def keys_to_index(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the terms of texts as numbers, how many each text has, and the numbers' `key_of`."""
+    """Return the terms of texts as numbers, the count per text, and the `key_of` each number."""
     numbers = getattr(_NUMBERS, "words", None)
     if numbers is None or len(numbers) > _MOST_WORDS:
         numbers = _NUMBERS.words = _TermNumbers()
@@ -98,7 +99,7 @@ def keys_to_index(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 class _Stemmer(local):
-    """Snowball's, one for each thread: it keeps the word that it is at."""
+    """Snowball's stemmer, one per thread, since it stores the current word."""
 
     def __init__(self) -> None:
         import snowballstemmer
@@ -118,13 +119,13 @@ def stem(word: str) -> str:
 
 @lru_cache(maxsize=1 << 17)
 def _term(word: str) -> str:
-    """Return what a word is kept under; empty when it is not kept."""
+    """Return the index term of a word; empty if the word is not indexed."""
     if len(word.encode("utf-8", "replace")) >= _LONGEST_BYTES:
         return ""
     term = stem(word.lower())
     if term in _COMMON or term.isascii():
         return "" if term in _COMMON else term
     apart = unicodedata.normalize("NFD", term.translate(_LETTERS))
-    # Accents of Latin letters alone: other scripts' marks tell words apart.
+    # Only Latin accents are removed: other scripts' marks distinguish words.
     bare = re.sub("(?<=[A-Za-z])[\u0300-\u036f]+", "", apart)
     return unicodedata.normalize("NFC", bare)

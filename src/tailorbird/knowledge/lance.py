@@ -1,9 +1,9 @@
-"""Where vectors and words are searched; the only door to LanceDB.
+"""The LanceDB store of vectors and words; the only module that imports LanceDB.
 
-Measured at 100,000 rows of 384 numbers (LanceDB 0.40): its flat scan reads every vector from disk
-for every question and takes 5 to 10 times as long as one product with a matrix in memory. So each
-process that searches keeps the vectors at hand, 150 MB, exact; past `_RESIDENT_BYTES` LanceDB's
-approximate index takes over, which at 400,000 rows answers in a sixth of the time.
+Measured at 100,000 rows of 384 dimensions (LanceDB 0.40): its flat scan reads every vector from
+disk for every query and takes 5 to 10 times as long as one matrix product in memory. So each
+searching process holds the vectors in memory (150 MB) and searches exactly. Past `_RESIDENT_BYTES`
+LanceDB's approximate index takes over, which at 400,000 rows answers in a sixth of the time.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from tailorbird.knowledge.protocols import Ranking
 from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
 
 _RESIDENT_BYTES = 256 << 20
-# Other processes may still read a version that was just replaced; queries take far less.
+# Other processes may still read a replaced version; queries take far less time than this.
 _KEEP_VERSIONS = timedelta(minutes=2)
 _FRAGMENTS = 50
 _STALE, _READ_ALL_SECONDS = 500, 20.0
 _REFINE = 2
 _VECTOR_INDEX = "vector_idx"
-# Earlier versions kept the words as they are written, under another name.
+# Earlier versions stored unprocessed text in a column of another name.
 _WORDS, _OLD_WORDS = "words", "text"
 
 
@@ -56,12 +56,12 @@ class LanceStore:
 
     Args:
         folder: LanceDB's folder.
-        name: The table.
-        dimension: Of the vectors.
-        create: Make it where there is none.
+        name: The table's name.
+        dimension: Dimension of the vectors.
+        create: Create the table if it is missing.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: The table is missing or damaged.
     """
 
     waits = True
@@ -76,7 +76,7 @@ class LanceStore:
         self._lock = threading.Lock()
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
-        """See `Index.add`; counts what arrived.
+        """Add rows and count them; see `Index.add`.
 
         Raises:
             UserError: The disk is full.
@@ -125,7 +125,7 @@ class LanceStore:
         search = self._table.search(vector, vector_column_name="vector").distance_type("dot")
         search = search.nprobes(_probes(self._table.count_rows())).refine_factor(_REFINE)
         if among is not None:
-            # Few rows, found through the index on `row`: a scan of them is exact.
+            # For few rows: the index on `row` selects them, and their scan is exact.
             search = search.bypass_vector_index().where(_in(among), prefilter=True)
         table = search.select(["row", "_distance"]).limit(k).to_arrow()
         return best(table["row"].to_numpy(), 1.0 - table["_distance"].to_numpy(), k)
@@ -133,12 +133,12 @@ class LanceStore:
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
         """See `WordIndex.matching`.
 
-        What is `among` is picked from the ranking of all: LanceDB would count words among those
+        `among` filters the ranking of all rows: LanceDB would compute word statistics over those
         rows only, and the same text would score differently with and without a filter.
         """
         from lancedb.query import MatchQuery
 
-        # Its own types call for every default to be named.
+        # LanceDB's type hints require every default to be passed.
         ask: Any = MatchQuery
         column = self._words
         if column == _OLD_WORDS and is_unspaced(question):
@@ -155,7 +155,7 @@ class LanceStore:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See `VectorIndex.vectors`."""
-        # A row's vector never changes: one that is at hand needs no look at the table.
+        # A row's vector never changes, so one in memory needs no look at the table.
         if self._resident.holds(rows):
             return self._resident.vectors(rows)
         if (resident := self._loaded()) is not None:
@@ -181,14 +181,14 @@ class LanceStore:
 
     @property
     def _words(self) -> str:
-        # Looked up each time: another process may have made the index again.
+        # Looked up each time: another process may have rebuilt the index.
         return _words_column(self._table)
 
     def _build_vector_index(self) -> None:
         from lancedb.index import IvfSq
 
-        # Numbers of one byte, not product quantisation: at 400,000 rows of 384 numbers the first
-        # ten were all found, where products of 8 numbers each lost 18 of 100.
+        # Scalar quantisation (one byte), not product quantisation: at 400,000 rows of 384
+        # dimensions the top ten were all found, where products of 8 dimensions each lost 18 of 100.
         settings = IvfSq(
             distance_type="dot",
             num_partitions=_partitions(self._table.count_rows()),
@@ -198,7 +198,7 @@ class LanceStore:
         self._table.create_index("vector", config=settings, name=_VECTOR_INDEX)
 
     def _loaded(self) -> Resident | None:
-        """Return the vectors in memory, as the table has them now; None where they are too many."""
+        """Return the table's current vectors in memory; None if they are too many."""
         with self._lock:
             version = self._table.version
             if self._resident.version != version:
@@ -210,11 +210,11 @@ class LanceStore:
             return None if self._many else self._resident
 
     def _followed(self, version: int, count: int) -> Resident:
-        """Return the vectors of a version of `count` rows.
+        """Return the vectors of a version with `count` rows.
 
-        To read which rows there are takes longer than a search. So only the new ones are read as
-        long as few can have been deleted: those the ledger knows, and snapshots leave them out.
-        Now and then all are read, since rows may also come back in between, in a repair.
+        Reading which rows exist takes longer than a search. So only new rows are read while few can
+        have been deleted; the ledger knows those, and snapshots leave them out. Now and then all
+        rows are read, since a repair may also put rows back in between.
         """
         before, now = self._resident, time.monotonic()
         lately = now - self._read_all < _READ_ALL_SECONDS
@@ -227,7 +227,7 @@ class LanceStore:
         return before.brought_up(version, self.rows(), self._missing)
 
     def _pieces(self, rows: np.ndarray) -> Ranking:
-        """Read these rows through the index on them, thousands at once."""
+        """Read these rows through the index on `row`, thousands at a time."""
         read = [self._read(_in(rows[start : start + 5000])) for start in range(0, len(rows), 5000)]
         return np.concatenate([r for r, _ in read]), np.concatenate([v for _, v in read])
 
@@ -243,7 +243,7 @@ class LanceStore:
         return (present, vectors) if mask.all() else (present[mask], vectors[mask])
 
     def _read(self, where: str | None, expected: int = 0) -> Ranking:
-        """Return rows and vectors ``[n, d]``, read in blocks, so that they lie in memory once."""
+        """Return rows and vectors ``[n, d]``, read in blocks so that memory holds one copy."""
         search = self._table.search().select(["row", "vector"])
         if where:
             search = search.where(where)
@@ -285,7 +285,8 @@ def _encodable(text: str) -> str:
 
 
 def _open(folder: Path, name: str, dimension: int, create: bool) -> Any:
-    # LanceDB warns on stderr of a column that every search of ours names, and of empty partitions.
+    # LanceDB warns on stderr about a column that every search of ours names, and about empty
+    # partitions.
     for variable in ("LANCE_LOG", "LANCEDB_LOG"):
         os.environ.setdefault(variable, "error")
     import lancedb

@@ -1,8 +1,8 @@
-"""The ledger: what a knowledge base holds. The index can be made again from it.
+"""The ledger: the documents, chunks and vectors of a knowledge base; the index is derived from it.
 
-A document's version is ``pending`` while its chunks go into the index, then ``live``, and ``dead``
-from the moment that a newer one is live until its rows have left the index. Readers see ``live``
-alone.
+A document version is ``pending`` while its chunks are being indexed, then ``live``, and ``dead``
+once a newer version is live, until its rows have left the index. Readers see only ``live``
+versions.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ Rows = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One embedding of everything.
+    """One embedding of all documents.
 
     Attributes:
-        number: Rising.
-        fingerprint: Of the model's files; empty where it is not known.
+        number: Increasing.
+        fingerprint: Of the model's files; empty if unknown.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class FileNote:
-    """What is known of a file whose documents are all in."""
+    """The recorded state of a file whose documents are all ingested."""
 
     path: str
     size: int
@@ -56,9 +56,9 @@ class PendingDocument:
     """A document ready to be written.
 
     Attributes:
-        path: The file it came from, as `FileNote.path`; its source where it came from none.
-        texts: What is embedded and searched of each, see `contextual_text`.
-        recipe: Fingerprint of the settings that cut it.
+        path: The file it came from, as `FileNote.path`, or else its source.
+        texts: The embedded and searched text of each chunk, see `contextual_text`.
+        recipe: Fingerprint of the chunking settings.
     """
 
     document: Document
@@ -70,13 +70,13 @@ class PendingDocument:
 
 @lru_cache(maxsize=1 << 14)
 def text_hash(text: str) -> bytes:
-    """Return what a vector is kept under: equal texts are embedded once."""
-    # Kept, since a batch on its way into the ledger is asked for its hashes three times.
+    """Return the key of a text's vector: equal texts are embedded once."""
+    # Cached: ingesting a batch needs each hash three times.
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 class Ledger:
-    """What is asked of a ledger and written to it, over one connection; there may be many."""
+    """The queries and writes of a ledger over one connection; several connections may exist."""
 
     def __init__(self, link: Database) -> None:
         self.link = link
@@ -86,12 +86,12 @@ class Ledger:
         self.link.close()
 
     def setting(self, name: str) -> Any:
-        """Return a kept value; None where there is none."""
+        """Return a saved value, or None."""
         row = self._one("SELECT value FROM settings WHERE name = ?", name)
         return None if row is None else json.loads(row[0])
 
     def keep(self, settings: Mapping[str, Any]) -> None:
-        """Keep values (anything JSON can say), all or none."""
+        """Save values (JSON), all or none."""
         with self.link.transaction():
             self.link.executemany(
                 "INSERT INTO settings VALUES (?, ?) "
@@ -100,7 +100,7 @@ class Ledger:
             )
 
     def new_generation(self, embedder: str, dimension: int, fingerprint: str = "") -> Generation:
-        """Note another embedding of everything; nothing is in it yet."""
+        """Record a new, empty generation."""
         with self.link.transaction():
             number = self.link.next_key("generations", 1)
             sql = "INSERT INTO generations (number, embedder, dimension, fingerprint) "
@@ -109,36 +109,36 @@ class Ledger:
         return Generation(*values)
 
     def generations(self) -> list[Generation]:
-        """Return all that are kept, the oldest first."""
+        """Return all generations, the oldest first."""
         columns = "number, embedder, dimension, fingerprint"
         read = self.link.execute(f"SELECT {columns} FROM generations ORDER BY number")
         return [Generation(*row) for row in read]
 
     def rename(self, number: int, embedder: str) -> None:
-        """Know a generation's model by another name."""
+        """Record a new name for a generation's model."""
         with self.link.transaction():
             sql = "UPDATE generations SET embedder = ? WHERE number = ?"
             self.link.execute(sql, (embedder, number))
 
     def forget_generation(self, number: int) -> None:
-        """Forget a generation and its vectors."""
+        """Delete a generation and its vectors."""
         with self.link.transaction():
             self.link.execute("DELETE FROM vectors WHERE generation = ?", (number,))
             self.link.execute("DELETE FROM generations WHERE number = ?", (number,))
 
     def files(self) -> dict[str, FileNote]:
-        """Return the files whose documents are all in, by path."""
+        """Return the files whose documents are all ingested, by path."""
         read = self.link.execute("SELECT path, size, mtime_ns, digest FROM files")
         return {row[0]: FileNote(*row) for row in read}
 
     def live(self, source: str) -> tuple[str, str] | None:
-        """Return digest and path of a live document; None where there is none."""
+        """Return digest and path of a live document, or None."""
         sql = "SELECT digest, path FROM documents WHERE state = 'live' AND source = ?"
         row = self._one(sql, source)
         return None if row is None else (row[0], row[1])
 
     def recipes(self, sources: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Return the digests of live documents and how they were cut, by source."""
+        """Return digest and recipe of live documents, by source."""
         read = self.link.execute(
             "SELECT source, digest, made FROM documents WHERE state = 'live' AND source "
             + self.link.AMONG,
@@ -147,19 +147,19 @@ class Ledger:
         return {source: (digest, recipe) for source, digest, recipe in read}
 
     def live_digests(self, path: str | None = None) -> dict[str, str]:
-        """Return source -> digest of the live documents, of one file or of all."""
+        """Return the digests by source of the live documents of one file, or of all."""
         sql = "SELECT source, digest FROM documents WHERE state = 'live'"
         return dict(
             self.link.execute(sql + " AND path = ?", (path,)) if path else self.link.execute(sql)
         )
 
     def paths(self) -> set[str]:
-        """Return the files that live documents came from."""
+        """Return the files of the live documents."""
         sql = "SELECT DISTINCT path FROM documents WHERE state = 'live'"
         return {row[0] for row in self.link.execute(sql)}
 
     def outdated(self, recipe: str) -> list[str]:
-        """Return the sources of live documents that were cut with other settings."""
+        """Return the sources of live documents with another recipe."""
         sql = "SELECT source FROM documents WHERE state = 'live' AND made <> ? ORDER BY version"
         return [row[0] for row in self.link.execute(sql, (recipe,))]
 
@@ -179,10 +179,11 @@ class Ledger:
             source, unpack(body[0]), title, _marks(marks), dict(metadata_of(metadata)), digest
         ), path
 
-    # Writing: called in a transaction by `knowledge/write.py`, which holds the write lock.
+    # The writes below are called in a transaction by `knowledge/write.py`, which holds the write
+    # lock.
 
     def insert_pending(self, prepared: Sequence[PendingDocument]) -> tuple[range, list[int]]:
-        """Note new versions with their chunks; return their numbers and the rows of all chunks."""
+        """Insert pending versions with their chunks; return version numbers and all rows."""
         total = sum(len(one.chunks) for one in prepared)
         version = self.link.next_key("documents", len(prepared))
         first = self.link.next_key("chunks", total)
@@ -228,18 +229,18 @@ class Ledger:
         return numbers, rows
 
     def insert_vectors(self, generation: int, vectors: Mapping[bytes, np.ndarray]) -> None:
-        """Keep vectors by the hash of what they say."""
+        """Insert vectors by the hash of their text."""
         rows = [(generation, h, v.astype("<f4").tobytes()) for h, v in vectors.items()]
         self.link.insert("vectors", "generation, said, vector", rows, missing=True)
 
     def flip(self, versions: Sequence[int], removed: Iterable[str] = ()) -> int:
-        """Make pending versions live and the ones before them dead, documents `removed` as well.
+        """Make pending versions live; make their predecessors and `removed` documents dead.
 
-        Returns how many documents were there to be removed.
+        Returns the number of `removed` documents that existed.
         """
         named = f"version {self.link.AMONG}"
         numbers = self.link.listing(list(versions))
-        # Of versions of one document the last is the one that stays.
+        # Only the last of several versions of one document stays live.
         last = f"SELECT max(version) FROM documents WHERE {named} GROUP BY source"
         lasting = [row[0] for row in self.link.execute(last, (numbers,))]
         sources = f"SELECT source FROM documents WHERE {named}"
@@ -255,7 +256,7 @@ class Ledger:
         return int(self.link.execute(sql + self.link.AMONG, (names,)).rowcount)
 
     def note_files(self, notes: Iterable[FileNote], missing: Iterable[str] = ()) -> None:
-        """Note files as read; forget those that are gone."""
+        """Record files as ingested; delete the records of missing ones."""
         self.link.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
             "size = excluded.size, mtime_ns = excluded.mtime_ns, digest = excluded.digest",
@@ -264,12 +265,12 @@ class Ledger:
         self.link.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in missing])
 
     def versions(self, state: str) -> list[int]:
-        """Return the numbers of the versions in a state, the oldest first."""
+        """Return the numbers of all versions in a state, the oldest first."""
         sql = f"SELECT version FROM documents WHERE {_is(state)} ORDER BY version"
         return [row[0] for row in self.link.execute(sql)]
 
     def erase(self, versions: Sequence[int]) -> None:
-        """Delete versions whose rows have left the index, and vectors that no other chunk needs."""
+        """Delete versions that have left the index, and vectors that no other chunk uses."""
         keys = [(version,) for version in versions]
         sql = (
             "SELECT DISTINCT g.number, c.said FROM generations g, chunks c "
@@ -285,7 +286,7 @@ class Ledger:
         )
 
     def rows(self, state: str) -> Rows:
-        """Return the rows of the chunks of all versions in a state."""
+        """Return the rows of all chunks whose versions are in a state."""
         sql = (
             "SELECT c.row FROM documents d CROSS JOIN chunks c ON c.version = d.version "
             f"WHERE {_is(state)}"
@@ -293,7 +294,7 @@ class Ledger:
         return np.sort(np.fromiter((row[0] for row in self.link.execute(sql)), dtype=np.int64))
 
     def chunks_at(self, rows: Rows) -> Iterator[tuple[int, bytes, Chunk]]:
-        """Yield row, hash and chunk, in the order of the rows."""
+        """Yield row, hash and chunk, in the order of `rows`."""
         sql = (
             'SELECT c.row, c.said, c.id, d.source, c.position, c.text, c.start, c."end", d.title, '
             "c.page, c.headings, c.tokens FROM chunks c JOIN documents d ON d.version = c.version "
@@ -303,7 +304,7 @@ class Ledger:
             yield row, digest, chunk_of(rest)
 
     def vectors(self, generation: int, hashes: Iterable[bytes]) -> dict[bytes, np.ndarray]:
-        """Return the vectors that are kept of these hashes."""
+        """Return the stored vectors of these hashes."""
         vectors: dict[bytes, np.ndarray] = {}
         unique = list(dict.fromkeys(hashes))
         for start in range(0, len(unique), _AT_ONCE):
@@ -314,7 +315,7 @@ class Ledger:
         return vectors
 
     def sweep(self) -> None:
-        """Forget vectors that no chunk needs; `erase` leaves those of builds that were given up."""
+        """Delete vectors that no chunk uses; `erase` leaves those of abandoned builds."""
         with self.link.transaction():
             self.link.execute(
                 "DELETE FROM vectors WHERE NOT EXISTS "
@@ -322,7 +323,7 @@ class Ledger:
             )
 
     def count(self, sql: str, *values: Any) -> int:
-        """Return the one number that a query gives."""
+        """Return the single number that a query yields."""
         row = self._one(sql, *values)
         return int(row[0] or 0) if row else 0
 
@@ -332,25 +333,26 @@ class Ledger:
 
 
 def _is(state: str) -> str:
-    # In words that name the index of what is unsettled: a parameter would read all documents.
+    # Literal SQL selects the partial index of unsettled versions; a parameter would scan all
+    # documents.
     assert state in ("pending", "live", "dead")
     return f"state = '{state}'" + ("" if state == "live" else " AND state <> 'live'")
 
 
 def chunk_of(columns: Sequence[Any]) -> Chunk:
-    """Return a chunk from the columns of `Ledger.chunks_at`, in that order."""
+    """Build a chunk from the columns of `Ledger.chunks_at`."""
     name, source, position, text, start, end, title, page, headings, tokens = columns
     trail = tuple(json.loads(headings)) if headings != "[]" else ()
     return Chunk(name, source, position, text, start, end, title, page, trail, tokens)
 
 
 def pack(text: str) -> bytes:
-    """Return a text compressed."""
+    """Compress a text."""
     return zlib.compress(_sound(text).encode(), 1)
 
 
 def pack_all(texts: Sequence[str]) -> list[bytes]:
-    """Return texts compressed, half of them by another thread: zlib lets both cores work."""
+    """Compress texts, half of them in another thread: zlib releases the GIL."""
     half = len(texts) // 2
     with ThreadPoolExecutor(1, "zlib") as beside:
         later = beside.submit(lambda: [pack(text) for text in texts[half:]])
@@ -358,12 +360,12 @@ def pack_all(texts: Sequence[str]) -> list[bytes]:
 
 
 def unpack(body: bytes) -> str:
-    """Return a compressed text."""
+    """Decompress a text."""
     return zlib.decompress(body).decode()
 
 
 def _sound(text: str) -> str:
-    # Half a surrogate pair, which some files hold, is no character; offsets stay as they are.
+    # Some files hold half a surrogate pair, which is no character; replacing it keeps offsets.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -21,7 +21,7 @@ _BLOCK = 2000
 
 @dataclass(frozen=True)
 class Verified:
-    """What `--verify` found; `problems` is empty when all is well."""
+    """The result of `--verify`; `problems` is empty if all is well."""
 
     documents: int
     chunks: int
@@ -29,7 +29,7 @@ class Verified:
 
 
 def listed(kb: KnowledgeFolder) -> list[dict[str, Any]]:
-    """Return every document: source, title, chunks, digest."""
+    """Return source, title, number of chunks and digest of every document."""
     read = kb.ledger.link.execute(
         "SELECT source, title, chunks, digest FROM documents WHERE state = 'live' ORDER BY source"
     )
@@ -61,10 +61,10 @@ def stats(kb: KnowledgeFolder) -> dict[str, Any]:
 
 
 def verify(kb: KnowledgeFolder) -> Verified:
-    """Compare ledger and index with each other and with themselves; nothing is changed."""
+    """Check ledger and index against each other and themselves, without changes."""
     ledger = kb.ledger
     problems: list[str] = []
-    # Where nobody may write there is no lock to be had, and nothing changes meanwhile.
+    # A read-only knowledge base has no lock, and nothing changes it meanwhile.
     with nullcontext() if kb.read_only else kb.backend.lock():
         if damage := ledger.link.check():
             problems.append(f"the ledger is damaged: {damage}")
@@ -79,13 +79,13 @@ def verify(kb: KnowledgeFolder) -> Verified:
 
 
 def repair(kb: KnowledgeFolder) -> int:
-    """Make the index again from the ledger; return its chunks."""
+    """Rebuild the index from the ledger; return its number of chunks."""
     log.say("the index is made again from the ledger")
     return kb.rebuild("repair")
 
 
 def change_embedder(kb: KnowledgeFolder, embedder: str) -> int:
-    """Embed everything with another model, then search that; return its generation."""
+    """Embed everything with another model and switch to it; return its generation."""
     log.say(
         f"{kb.folder} was embedded with {kb.current.embedder}: everything is embedded again with "
         f"{embedder}; searches go on with the old one until that is done"
@@ -97,7 +97,7 @@ def change_embedder(kb: KnowledgeFolder, embedder: str) -> int:
 
 
 def move_to(kb: KnowledgeFolder, address: str) -> dict[str, Any]:
-    """Move it to another store; return where it is now and how many chunks were moved."""
+    """Move the knowledge base to another store; return its new place and number of chunks."""
     chunks = move(kb, address)
     left = kb.backend.address or f"ledger.sqlite and index/ of {kb.folder}"
     log.say(f"{chunks:,} chunks were moved and compared; {left} may be deleted")
@@ -105,7 +105,7 @@ def move_to(kb: KnowledgeFolder, address: str) -> dict[str, Any]:
 
 
 def _half_documents(kb: KnowledgeFolder) -> list[str]:
-    """Every document has all its chunks, and each is its piece of the text."""
+    """Return documents with missing chunks, or with a chunk that differs from its text."""
     problems = []
     read = kb.ledger.link.execute(
         "SELECT d.version, d.source, d.chunks, t.body FROM documents d LEFT JOIN texts t "
@@ -153,7 +153,7 @@ def _compare_index(kb: KnowledgeFolder, live: np.ndarray) -> list[str]:
 
 
 _PAGE = 2000
-# By their keys: what is compared is read in the same order on both sides.
+# Ordered by key, so that both sides are read in the same order.
 _TABLES = {
     "generations": ("number, embedder, dimension, fingerprint", "number"),
     "files": ("path, size, mtime_ns, digest", "path"),
@@ -171,19 +171,19 @@ _OWN = ("generation", "store", write.MOVED)
 
 
 def move(kb: KnowledgeFolder, address: str) -> int:
-    """Copy a knowledge base to another store, compare both, and use the copy from then on.
+    """Copy a knowledge base to another store, verify the copy, and switch to it.
 
-    Readers go on meanwhile, writers wait. A move that was killed begins again; until it is done
-    the knowledge base is where it was. What it leaves there is not deleted.
+    Readers continue meanwhile; writers wait. A killed move starts over, and until it is complete
+    the old place is valid. The data there is not deleted.
 
     Args:
         kb: The knowledge base; close it afterwards.
 
     Returns:
-        How many chunks were moved.
+        The number of chunks moved.
 
     Raises:
-        UserError: There is a knowledge base already, or the copy differs.
+        UserError: The target has a knowledge base already, or the copy differs.
     """
     backend = at(kb.folder, address)
     if (backend.name, backend.address) == (kb.backend.name, kb.backend.address):
@@ -222,16 +222,16 @@ def _moved(kb: KnowledgeFolder, backend: Backend, target: Ledger) -> int:
             f"{', '.join(differing) or 'its index'}: {kb.folder} stays where it was",
             "run the same command again; if it differs again, please report it",
         )
-    # Not a knowledge base before it is whole.
+    # Written last: without it the copy is not yet a knowledge base.
     target.keep({"generation": generation.number, "store": backend.name})
-    # From here on writers of the old place are told where it is, and openers find the new one.
+    # From here on, writers at the old place get its new address, and openers use the new one.
     source.keep({write.MOVED: backend.address or backend.name})
     remember(backend)
     return count
 
 
 def _clear(backend: Backend, target: Ledger) -> None:
-    """Make the target empty: what is there is half a copy, or the one that was moved away."""
+    """Empty the target: its content is a partial copy, or the source of an earlier move."""
     if target.setting("generation") is not None and not target.setting(write.MOVED):
         raise UserError(
             f"{backend.address or backend.folder} holds a knowledge base already",
@@ -258,7 +258,7 @@ def _digest(link: Database, table: str) -> str:
 
 
 def _pages(link: Database, table: str) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield a table's rows by their keys; of settings those that are not the store's own."""
+    """Yield a table's rows by key, without the settings that belong to the store itself."""
     columns, key = _TABLES[table]
     width, last = key.count(",") + 1, ()
     while True:

@@ -1,9 +1,10 @@
-"""Vectors in memory, compared exactly.
+"""Exact search over vectors in memory.
 
-Many vectors are compared twice: all of them as whole numbers of one byte, which takes a third of
-the time since memory is the limit, then in full those that may be among the best by it. Numbers are
-rounded to within half a step, so a product of unit vectors errs by a standard deviation of
-sqrt((step of rows² + step of the query²) / 12); what lies within eight of them is compared in full.
+Large sets are searched in two passes: products of int8 codes for all vectors, which take a third of
+the time since memory bandwidth is the limit, then full products for those that may be among the
+best. Rounding errs by at most half a step, so a product of unit vectors errs by a standard
+deviation of sqrt((step of rows² + step of the query²) / 12); candidates within eight of them are
+compared in full.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from tailorbird.knowledge.protocols import Ranking
 
 Read = Callable[[np.ndarray], Ranking]
-"""Sorted rows to those of them that are there, in any order, and their vectors ``[n, d]``."""
+"""Returns those of the sorted rows that exist, in any order, and their vectors ``[n, d]``."""
 
 _NONE = np.empty(0, dtype=np.int64)
 _PIECE = 1024
@@ -25,14 +26,14 @@ _SLACK = 8.0
 
 
 class Resident:
-    """The vectors of one version of a table; never changed once made.
+    """The vectors of one version of a table; immutable.
 
-    Later versions share its memory: what they add lies behind what this one looks at, and what
-    they delete is only marked. So a table of 100,000 rows follows a small change in milliseconds,
-    where a copy of its 150 MB takes a tenth of a second.
+    Later versions share its memory: added vectors lie behind the part that this one uses, and
+    deleted ones are only marked. So a table of 100,000 rows follows a small change in milliseconds,
+    where copying its 150 MB takes a tenth of a second.
 
     Args:
-        version: Of the table; None: of none.
+        version: The table's version; None: no table.
     """
 
     def __init__(self, dimension: int, version: int | None = None) -> None:
@@ -43,11 +44,11 @@ class Resident:
         self._codes: _Codes | None = None
 
     def brought_up(self, version: int, present: np.ndarray, read: Read) -> "Resident":
-        """Return the vectors of a later version. Only the latest may be brought up, and once.
+        """Return the vectors of a later version. Only the latest version may be updated, and once.
 
         Args:
             present: Its rows, sorted.
-            read: Reads those that are not here.
+            read: Reads rows that are not in memory.
         """
         later = self._shared(version)
         rows = self._rows
@@ -64,7 +65,7 @@ class Resident:
         return later
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
-        """Return the k rows with the highest products, of sorted rows `among` or of all."""
+        """Return the k rows with the highest products, among sorted rows `among` or all."""
         rows, matrix = self._rows, self._buffer[1][: self._count]
         query = np.asarray(vector, dtype=np.float32)
         if among is not None:
@@ -81,11 +82,11 @@ class Resident:
         return nearest[there], values[there]
 
     def holds(self, rows: np.ndarray) -> bool:
-        """Say whether all rows are here."""
+        """Return whether all rows are in memory."""
         return bool(_in_sorted(rows, self._rows[self._places(np.unique(rows))]).all())
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors ``[n, d]`` of rows, zeros for one that is not here."""
+        """Return the vectors ``[n, d]`` of rows, zeros for a missing row."""
         vectors = np.zeros((len(rows), self._buffer[1].shape[1]), dtype=np.float32)
         here = self._rows[self._places(np.unique(rows))]
         mask = _in_sorted(rows, here)
@@ -102,23 +103,23 @@ class Resident:
 
     @property
     def alive(self) -> int:
-        """How many rows are here."""
+        """The number of rows."""
         return self._count - len(self._removed)
 
     @property
     def last(self) -> int:
-        """The highest row that was ever here; -1: none."""
+        """The highest row ever held; -1: none."""
         return int(self._rows[-1]) if self._count else -1
 
     def grown(self, version: int, rows: np.ndarray, vectors: np.ndarray) -> "Resident":
-        """Return the vectors of a later version that has rows behind `last`; see `brought_up`."""
+        """Return a later version with rows added behind `last`; see `brought_up`."""
         later = self._shared(version)
         if len(rows):
             later._append(*_sorted(rows, vectors))
         return later
 
     def without(self, rows: np.ndarray) -> "Resident":
-        """Return the same version without some rows; see `brought_up`."""
+        """Return this version without some rows; see `brought_up`."""
         later = self._shared(self.version)
         later._removed = np.union1d(self._removed, self._places(np.unique(rows)))
         return later
@@ -134,7 +135,7 @@ class Resident:
         return self._buffer[0][: self._count]
 
     def _places(self, rows: np.ndarray) -> np.ndarray:
-        """Return where those of the sorted `rows` lie that are here."""
+        """Return the places of those sorted `rows` that are in memory."""
         places = np.searchsorted(self._rows, rows)[_in_sorted(rows, self._rows)]
         left: np.ndarray = places[~_in_sorted(places, self._removed)]
         return left
@@ -153,7 +154,7 @@ class Resident:
         self._count = end
 
     def _merge(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Take rows in between, into memory of its own, and leave out what is gone."""
+        """Insert rows into a new copy that leaves out deleted ones."""
         alive = np.delete(self._rows, self._removed)
         matrix = np.delete(self._buffer[1][: self._count], self._removed, axis=0)
         self._buffer = _sorted(np.concatenate([alive, rows]), np.concatenate([matrix, vectors]))
@@ -161,7 +162,7 @@ class Resident:
 
 
 class _Codes:
-    """The first vectors of a matrix as bytes, each with its own step; they follow its growth."""
+    """The int8 codes of a growing matrix's first vectors, each with its own step."""
 
     def __init__(self, dimension: int) -> None:
         self._bytes = np.empty((0, dimension), dtype=np.int8)
@@ -170,7 +171,7 @@ class _Codes:
         self._guard = Lock()
 
     def products(self, matrix: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the products ``[n]`` of the rounded vectors, and how far they may be off."""
+        """Return the products ``[n]`` of the codes, and their largest error."""
         with self._guard:
             self._follow(matrix)
             codes, steps = self._bytes[: len(matrix)], self._steps[: len(matrix)]
@@ -190,7 +191,7 @@ class _Codes:
 
 
 def coded(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return vectors ``[n, d]`` as bytes ``[n, d]``, each with its own step ``[n]``."""
+    """Return vectors ``[n, d]`` as int8 codes ``[n, d]``, each with its own step ``[n]``."""
     steps = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
     steps[steps == 0] = 1.0
     return np.rint(vectors / steps[:, None]).astype(np.int8), steps
@@ -198,8 +199,8 @@ def coded(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def exact_products(matrix: np.ndarray, query: np.ndarray, scores: np.ndarray) -> None:
     """Write the products of the vectors ``[n, d]`` with a query into `scores` ``[n]``."""
-    # In pieces that a BLAS does not share out among threads: memory is the limit, and the
-    # other side of a search has the other core.
+    # In pieces too small for a BLAS to use several threads: memory is the limit, and the word
+    # search uses the other core.
     for start in range(0, len(matrix), _PIECE):
         end = start + _PIECE
         np.dot(matrix[start:end], query, out=scores[start:end])
@@ -208,7 +209,7 @@ def exact_products(matrix: np.ndarray, query: np.ndarray, scores: np.ndarray) ->
 def products_of(
     parts: Sequence[tuple[np.ndarray, np.ndarray]], query: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Return the products ``[n]`` of what `coded` gave, and how far they may be off."""
+    """Return the products ``[n]`` of codes from `coded`, and their largest error."""
     import torch
 
     step = float(np.abs(query).max()) / 127 or 1.0
@@ -224,27 +225,28 @@ def products_of(
 
 
 def near(scores: np.ndarray, k: int, slack: float) -> np.ndarray:
-    """Return the places of all that may be among the `k` best, and of few others."""
-    # The k-th best of the blocks' maxima: at least k vectors reach it, and few others do.
+    """Return the places of all scores that may be among the `k` best, and of few others."""
+    # The threshold is the k-th best of the blocks' maxima: at least k vectors reach it, and few
+    # others do.
     whole = len(scores) // _BLOCK * _BLOCK
     tops = scores[:whole].reshape(-1, _BLOCK).max(axis=1)
     least = np.partition(tops, len(tops) - k)[len(tops) - k]
-    # Where fewer than `k` are here, the least is that of what is gone.
+    # With fewer than `k` rows, the threshold is the score of deleted ones.
     return np.flatnonzero(scores >= max(least - slack, np.finfo(np.float32).min))
 
 
 @cache
 def multiplies_bytes() -> bool:
-    """Say whether this processor has instructions for products of bytes (VNNI)."""
+    """Return whether this processor has instructions for int8 products (VNNI)."""
     import torch
 
     return bool(torch.cpu._is_vnni_supported())
 
 
 def best(rows: np.ndarray, scores: np.ndarray, k: int) -> Ranking:
-    """Return the k best, equal scores in the order of their rows so that every run repeats."""
+    """Return the k best; equal scores are ordered by row, so that every run repeats."""
     if len(scores) > 4 * k:
-        # All that equal the k-th score stay in, or the choice among them would be chance.
+        # All rows equal to the k-th score stay in, or the choice among them would be arbitrary.
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         near = np.flatnonzero(scores >= least)
         rows, scores = rows[near], scores[near]
@@ -253,7 +255,7 @@ def best(rows: np.ndarray, scores: np.ndarray, k: int) -> Ranking:
 
 
 def _in_sorted(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    """Return which values are among sorted ones: a fraction of the time of `np.isin`."""
+    """Return which values occur in a sorted array, in a fraction of the time of `np.isin`."""
     if not len(ordered):
         return np.zeros(len(values), dtype=bool)
     places = np.searchsorted(ordered, values).clip(max=len(ordered) - 1)

@@ -1,4 +1,4 @@
-"""What documents say about themselves: as JSON in the ledger, as rows for conditions."""
+"""The metadata of documents: stored as JSON in the ledger, read as rows by filters."""
 
 import json
 import math
@@ -9,32 +9,32 @@ from typing import Any
 
 from tailorbird.knowledge.filter import canonical
 
-# Python writes no longer number in decimal.
+# Python refuses to write longer numbers in decimal.
 _LONGEST_BITS = 14_000
 
 
 def metadata_text(metadata: Mapping[str, Any]) -> str:
-    """Return metadata as JSON; what JSON has no word for (NaN, the infinities) as text."""
+    """Return metadata as JSON; values without a JSON form (NaN, infinities) become texts."""
     plain = {name: _expressible(value) for name, value in metadata.items()}
     return json.dumps(plain, ensure_ascii=False)
 
 
-# Chunks of a document lie beside each other, and so do documents with the same metadata.
+# Cached, since neighbouring chunks and documents often share their metadata.
 @lru_cache(maxsize=256)
 def metadata_of(text: str) -> Mapping[str, Any]:
-    """Return what `metadata_text` wrote."""
+    """Parse the output of `metadata_text`."""
     read: dict[str, Any] = _PLAIN.decode(text)
     return read
 
 
 @lru_cache(maxsize=256)
 def comparable(text: str) -> Mapping[str, Any]:
-    """Return metadata for conditions: decimals by their digits, names composed."""
+    """Return metadata for filters: exact decimals, composed names."""
     return {canonical(name): value for name, value in _EXACT.decode(text).items()}
 
 
 def row_of(metadata: str, source: str, title: str, page: int | None) -> dict[str, Any]:
-    """Return what conditions are held against."""
+    """Return the row that filters are evaluated on."""
     return {**comparable(metadata), "source": source, "title": title, "page": page}
 
 
@@ -47,7 +47,7 @@ def _expressible(value: Any) -> Any:
 
 
 def _constant(name: str) -> str:
-    """Return NaN or an infinity, which earlier versions wrote as no JSON allows it."""
+    """Return NaN or an infinity as text; earlier versions wrote such invalid JSON."""
     return str(float(name))
 
 

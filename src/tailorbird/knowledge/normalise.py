@@ -1,14 +1,14 @@
-"""Texts as they are searched and compared: one spelling for what reads alike.
+"""Normalisation of text for search and comparison: one spelling for what reads alike.
 
-What is shown and cited stays as it was written; only the words that are looked up are folded.
+Displayed and cited text stays as written; only the searched words are folded.
 """
 
 import re
 import unicodedata
 from itertools import pairwise
 
-# Seen by nobody: soft hyphens, zero-width and joining characters, directions, variation selectors,
-# and the points of Hebrew and Arabic, which most texts leave out.
+# Invisible: soft hyphens, zero-width and joining characters, directions, variation selectors, and
+# the points of Hebrew and Arabic, which most texts leave out.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
@@ -19,8 +19,8 @@ _POWER = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 _FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215f\u2189]")
 _RAISED = re.compile("[\u2122\u2120\u00aa\u00ba]")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
-# Scripts that part no words by spaces: Chinese and Japanese, whose letters say something each, and
-# Thai, Lao, Burmese and Khmer; Korean parts them, but hangs endings on them.
+# Scripts without spaces between words: Chinese and Japanese, whose letters carry meaning alone, and
+# Thai, Lao, Burmese and Khmer. Korean has spaces, but attaches endings to its words.
 EACH = (
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -30,7 +30,7 @@ RUNS = (
     "\u17dd"
 )
 _UNSPACED = re.compile(f"[{EACH}{RUNS}\u1100-\u11ff\uac00-\ud7a3]+")
-# Marks of tone and silence, at which the index would part a word.
+# Marks of tone and silence, which the index would take for word boundaries.
 _TONES = re.compile(
     "[\u0e47-\u0e4c\u0e4e\u0eba\u0ec8-\u0ecc\u0ece\u1037\u1039\u103a\u17c9-\u17d3\u17dd]"
 )
@@ -52,22 +52,22 @@ def fold(text: str) -> str:
 
 
 def words_to_index(text: str) -> str:
-    """Return a text as the index of words takes it: what has no spaces as letters and pairs."""
+    """Return a text prepared for the word index: unspaced runs become letters and pairs."""
     return _parted(text, letters=True)
 
 
 def words_to_find(question: str) -> str:
-    """Return a question as the index of words is asked: of longer words the pairs alone."""
+    """Return a question prepared for the word index: long unspaced runs become pairs alone."""
     return _parted(question, letters=False)
 
 
 def is_unspaced(text: str) -> bool:
-    """Say whether a text has words that no spaces part."""
+    """Return whether a text has words without spaces between them."""
     return _UNSPACED.search(text) is not None
 
 
 def pieces(run: str, *, letters: bool = False) -> list[str]:
-    """Return the pairs of neighbours in a run of letters without spaces; of one alone itself."""
+    """Return the bigrams of an unspaced run; a single letter stays itself."""
     bare = _TONES.sub("", run)
     pairs = [a + b for a, b in pairwise(bare)]
     return [*bare, *pairs] if letters or not pairs else pairs

@@ -1,6 +1,7 @@
-"""An index of words as bytes: the rows that have a term, how often, how long they are; and BM25.
+"""Postings of a word index as bytes (rows, term frequencies, text lengths), and BM25.
 
-A segment is what was added together; rows are counted from its first.
+A segment holds rows that were added in one call or merged; its row numbers start from its first
+row.
 """
 
 import math
@@ -18,10 +19,10 @@ _K1, _B = 1.2, 0.75
 def pack(
     terms: Sequence[Sequence[str]], rows: np.ndarray
 ) -> tuple[np.ndarray, Iterator[tuple[str, bytes]]]:
-    """Return the lengths of texts, and for each term the entries of the rows that have it.
+    """Return the lengths of texts, and the packed postings of each term.
 
     Args:
-        rows: From the segment's first on, below 2 ** 32.
+        rows: Relative to the segment's first row, below 2 ** 32.
     """
     numbers: dict[str, int] = {}
     flat = [numbers.setdefault(term, len(numbers)) for text in terms for term in text]
@@ -35,12 +36,12 @@ def pack(
 def packed_terms(
     numbers: np.ndarray, lengths: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the lengths of texts, the terms, where each term's entries end, and the entries.
+    """Return the lengths of texts, the terms, the end of each term's entries, and the entries.
 
     Args:
-        numbers: Of the terms of all texts, one text after the other.
-        lengths: Terms of each text.
-        rows: Of the texts.
+        numbers: The term numbers of all texts, concatenated.
+        lengths: The number of terms in each text.
+        rows: The row of each text.
     """
     count = len(rows)
     keys = numbers * count + np.repeat(np.arange(count), lengths)
@@ -57,23 +58,23 @@ def packed_terms(
 
 
 def unpack(packed: bytes, removed: np.ndarray) -> np.ndarray:
-    """Return the entries ``[n]`` of a term without the rows that are gone."""
+    """Return a term's entries ``[n]`` without those of deleted rows."""
     entries = np.frombuffer(packed, dtype=ENTRY)
     return entries[~np.isin(entries["row"], removed)] if len(removed) else entries
 
 
 def pack_rows(rows: Sequence[int]) -> bytes:
-    """Return rows of a segment as bytes."""
+    """Pack rows of a segment into bytes."""
     return np.array(rows, dtype="<u4").tobytes()
 
 
 def unpack_rows(packed: bytes) -> np.ndarray:
-    """Return what `pack_rows` wrote, one after the other."""
+    """Unpack concatenated outputs of `pack_rows`."""
     return np.frombuffer(packed, dtype="<u4")
 
 
 def rarity(total: int, having: int) -> float:
-    """Return what a term of `having` rows among `total` weighs: Lucene's idf, never negative."""
+    """Return the weight of a term in `having` of `total` rows: Lucene's idf, never negative."""
     return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
@@ -108,9 +109,9 @@ def score(
     """Return the rows of a segment with their BM25, unordered (Robertson and Zaragoza 2009).
 
     Args:
-        pieces: Terms of the question, and what `unpack` gave of each; at least one entry.
-        weights: Of the terms: `rarity`, as often as they stand in the question.
-        mean: Terms of a text on average.
+        pieces: Terms of the question with their entries from `unpack`; at least one entry.
+        weights: The weight of each term: `rarity` times its frequency in the question.
+        mean: The mean number of terms in a text.
     """
     rows = np.concatenate([entries["row"] for _, entries in pieces]).astype(np.int64)
     parts = []

@@ -1,7 +1,7 @@
-"""What retrieval needs of a knowledge base, and what a knowledge base needs of a store.
+"""The interfaces between retrieval, knowledge bases and stores.
 
-A store is three small things: an index of vectors, an index of words, and the database with the
-ledger. A backend opens them; `knowledge/backends.py` has the table of backends.
+A store consists of a vector index, a word index and the database of the ledger. A backend opens
+them; `knowledge/backends.py` has the table of backends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ from tailorbird.models.embed import Embedded
 from tailorbird.records import Chunk, Hit
 
 Ranking = tuple[np.ndarray, np.ndarray]
-"""Rows int64, and their scores float32, best first."""
+"""Rows (int64) and their scores (float32), best first."""
 
 
 class EmbedsQuestions(Protocol):
-    """The side of an embedder that questions meet."""
+    """An embedder, as far as searches use it."""
 
     def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
         """Return the vectors of questions."""
@@ -27,24 +27,24 @@ class EmbedsQuestions(Protocol):
 
 
 class View(Protocol):
-    """One snapshot: what is found, read and cited here belongs together."""
+    """A snapshot of a knowledge base: its searches and reads are consistent with each other."""
 
     @property
     def embedder(self) -> EmbedsQuestions:
-        """The model whose vectors are searched here."""
+        """The model that computed the vectors."""
         ...
 
     @property
     def waits(self) -> bool:
-        """Whether both sides are better searched at once, see `Index.waits`."""
+        """Whether vector and word search should run at the same time, see `Index.waits`."""
         ...
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks most like a unit vector ``[d]``, by cosine, best first."""
+        """Return the chunks nearest to a unit vector ``[d]`` by cosine, best first."""
         ...
 
     def matching(self, question: str, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks that match the words best, by BM25, best first."""
+        """Return the chunks that match the question's words best by BM25, best first."""
         ...
 
     def chunks(self, source: str) -> list[Chunk]:
@@ -52,7 +52,7 @@ class View(Protocol):
         ...
 
     def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
-        """Return of each chunk up to `n` of its document before and after it, in order."""
+        """Return for each chunk up to `n` chunks of its document before and after it, in order."""
         ...
 
     def sources(self) -> list[str]:
@@ -60,11 +60,11 @@ class View(Protocol):
         ...
 
     def text(self, source: str) -> str:
-        """Return a document's text, to which the chunks' offsets belong."""
+        """Return a document's text, which the chunks' offsets index."""
         ...
 
     def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
-        """Return the texts of documents, by their sources."""
+        """Return the texts of documents by source."""
         ...
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
@@ -72,103 +72,103 @@ class View(Protocol):
         ...
 
     def whole(self) -> bool:
-        """Say whether the index is still as it was when the look began."""
+        """Return whether the index is unchanged since the snapshot began."""
         ...
 
 
 class Knowledge(Protocol):
-    """A knowledge base as a retriever sees it."""
+    """A knowledge base, as retrievers use it."""
 
     folder: Path
 
     @property
     def embedder(self) -> EmbedsQuestions:
-        """The model that its chunks were embedded with."""
+        """The model that embedded the chunks."""
         ...
 
     def reading(self) -> AbstractContextManager[View]:
-        """Return a look at it that no writer changes."""
+        """Return a context with a snapshot that no writer changes."""
         ...
 
     def get_setting(self, name: str) -> Any:
-        """Return a value that was kept, None where there is none."""
+        """Return a saved value, or None."""
         ...
 
 
 class Index(Protocol):
-    """What is searched of each row; the ledger gives rows out and never gives one twice.
+    """A searchable index of rows; the ledger assigns row numbers and never reuses one.
 
     Attributes:
-        waits: Whether a search waits for another program or for threads of its own: then words and
-            vectors are searched at once. Else that costs more than it saves.
+        waits: Whether a search waits for another program or its own threads. If so, words and
+            vectors are searched at the same time; otherwise that costs more than it saves.
     """
 
     waits: bool
 
     def add(self, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> None:
-        """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; found from then on."""
+        """Add rows ``[n]`` int64 with unit vectors ``[n, d]`` float32; searchable on return."""
         ...
 
     def delete(self, rows: np.ndarray) -> None:
-        """Delete rows; those it does not hold are left out."""
+        """Delete rows; unknown rows are ignored."""
         ...
 
     @property
     def moment(self) -> Any:
-        """What differs once rows came or went; equal where they do so with the ledger."""
+        """A value that changes with the rows; constant if ledger and index share transactions."""
         ...
 
     def rows(self) -> np.ndarray:
-        """Return every row held, sorted; one that is held twice stands twice."""
+        """Return all rows, sorted; duplicates are repeated."""
         ...
 
     def due(self, rows: int) -> bool:
-        """Say whether more than `rows` were added since `optimize`, or very many small changes."""
+        """Return whether more than `rows` rows, or very many small changes, await `optimize`."""
         ...
 
     def optimize(self) -> None:
-        """Index what was added, merge small pieces, forget old versions."""
+        """Index new rows, merge small segments, delete old versions."""
         ...
 
 
 @runtime_checkable
 class VectorIndex(Protocol):
-    """An index that compares vectors."""
+    """An index searched by vector."""
 
     def nearest(self, vector: np.ndarray, k: int, among: np.ndarray | None = None) -> Ranking:
-        """Return the rows most like a unit vector ``[d]``, with cosines.
+        """Return the rows nearest to a unit vector ``[d]``, with cosines, best first.
 
-        Never fewer than `k` where so many are held, of sorted rows `among` or of all. A few that
-        another opening has deleted may still be among them; snapshots leave them out.
+        The result has `k` rows if the index (or sorted `among`) has as many. It may include a few
+        rows that another process has deleted; snapshots leave those out.
         """
         ...
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors ``[n, d]`` of rows, in their order; zeros for a row not held."""
+        """Return the vectors ``[n, d]`` of rows in order; zeros for a missing row."""
         ...
 
 
 @runtime_checkable
 class WordIndex(Protocol):
-    """An index that ranks by words."""
+    """An index searched by words."""
 
     def matching(self, question: str, k: int, among: np.ndarray | None = None) -> Ranking:
-        """Return the rows that share words with the question, stemmed, with BM25.
+        """Return the rows that share stems with the question, with BM25.
 
-        The same text has the same score with and without `among`.
+        A text has the same score with and without `among`.
         """
         ...
 
 
 class ChunkIndex(Index, VectorIndex, WordIndex, Protocol):
-    """An index of both; one that has only one side is searched by that side alone."""
+    """An index of vectors and words; a store with only one of them is searched by that one."""
 
 
 class Database(Protocol):
     """One connection to a ledger: SQL that SQLite and PostgreSQL share, with ``?`` for values.
 
     Attributes:
-        AMONG: Follows a column: its value is in a `listing`.
+        AMONG: The SQL operator after a column that tests whether `listing` has its value.
     """
 
     AMONG: str
@@ -179,7 +179,7 @@ class Database(Protocol):
         ...
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        """Run a statement; return its rows, to be iterated or fetched."""
+        """Run a statement; return its rows, to iterate over or fetch."""
         ...
 
     def executemany(self, sql: str, values: Iterable[Sequence[Any]]) -> Any:
@@ -189,51 +189,51 @@ class Database(Protocol):
     def insert(
         self, table: str, columns: str, rows: Sequence[Sequence[Any]], *, missing: bool = False
     ) -> None:
-        """Add rows to a table, in a transaction.
+        """Insert rows into a table, in a transaction.
 
         Args:
-            columns: Names of the values, with commas between.
-            missing: Leave out rows whose keys are there already.
+            columns: Column names, separated by commas.
+            missing: Skip rows whose keys exist.
         """
         ...
 
     def listing(self, values: Sequence[Any]) -> Any:
-        """Return what stands for several numbers or texts where `AMONG` has its place."""
+        """Return the parameter that stands for several numbers or texts after `AMONG`."""
         ...
 
     def storable(self, text: str) -> str:
-        """Return a text as the database can hold it, as long as it was."""
+        """Return a text that the database can store, of the same length."""
         ...
 
     def next_key(self, table: str, count: int) -> int:
-        """Return the first of `count` new keys of a table, in a transaction that inserts them all.
+        """Return the first of `count` new keys of a table, in the transaction that inserts them.
 
-        No key is given twice, also not that of a row that was deleted.
+        Keys are never reused, not even those of deleted rows.
         """
         ...
 
     def transaction(self) -> AbstractContextManager[Any]:
-        """Return a context in which all is written or nothing."""
+        """Return a context that commits all writes or none."""
         ...
 
     def together(self) -> AbstractContextManager[Any]:
-        """Return a context that makes ledger and index one transaction, where they can be."""
+        """Return a context that joins ledger and index in one transaction, where possible."""
         ...
 
     def snapshot(self) -> AbstractContextManager[Any]:
-        """Return a context in which what is read is of one moment; the first read fixes it."""
+        """Return a context whose reads are of one moment; the first read starts it."""
         ...
 
     def explained(self) -> AbstractContextManager[Any]:
-        """Return a context in which the database's errors become `UserError` with their fix."""
+        """Return a context that turns the database's errors into `UserError` with a fix."""
         ...
 
     def check(self) -> str:
-        """Return what is damaged; empty when nothing is."""
+        """Return a description of any damage; empty if there is none."""
         ...
 
     def checkpoint(self) -> None:
-        """Tidy the database's own files."""
+        """Compact the database's own files."""
         ...
 
     def close(self) -> None:
@@ -242,12 +242,11 @@ class Database(Protocol):
 
 
 class Backend(Protocol):
-    """A kind of store at one place: where the ledger and the indexes of a knowledge base lie.
+    """A store at one place, which holds the ledger and the indexes of a knowledge base.
 
     Attributes:
-        name: As ``knowledge.store`` and the ledger name it.
-        address: What its folder notes where the ledger lies elsewhere, without a password; else
-            empty.
+        name: Its name in ``knowledge.store`` and the ledger.
+        address: The address of a ledger outside the folder, without a password; else empty.
     """
 
     name: str
@@ -256,19 +255,19 @@ class Backend(Protocol):
 
     @property
     def exists(self) -> bool:
-        """Whether there is a ledger."""
+        """Whether the ledger exists."""
         ...
 
     @property
     def read_only(self) -> bool:
-        """Whether this process may not write there."""
+        """Whether this process has no write access."""
         ...
 
     def connect(self, create: bool = False) -> Database:
-        """Open a connection to the ledger, brought to this version's tables.
+        """Open a connection to the ledger, migrated to the current schema.
 
         Raises:
-            UserError: There is none, it is damaged, or a newer version wrote it.
+            UserError: The ledger is missing or damaged, or a newer version wrote it.
         """
         ...
 
@@ -281,21 +280,21 @@ class Backend(Protocol):
         ...
 
     def remove(self, number: int) -> None:
-        """Delete the index of a generation, also one too damaged to be opened."""
+        """Delete the index of a generation, even one too damaged to open."""
         ...
 
     def lock(self, wait_seconds: float = -1) -> AbstractContextManager[bool]:
-        """Return a context that holds the write lock and says whether it does.
+        """Return a context that acquires the write lock and yields whether it did.
 
         Args:
-            wait_seconds: How long to wait for another writer; negative: as long as it takes.
+            wait_seconds: How long to wait for another writer; negative: without limit.
         """
         ...
 
     def close(self) -> None:
-        """Close what it holds open besides the connections that it gave."""
+        """Close everything except the connections from `connect`."""
         ...
 
     def sizes(self) -> tuple[int, int]:
-        """Return the bytes of all, and of the index alone."""
+        """Return the bytes of the whole store, and of the index alone."""
         ...

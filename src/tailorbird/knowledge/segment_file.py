@@ -1,7 +1,7 @@
-"""A segment: vectors and words of rows that were added together, in one file that never changes.
+"""A segment: the vectors and words of some rows, in one immutable file.
 
-It is read where it lies, mapped into memory, so opening it costs nothing and what no question needs
-is never read. Its arrays stand one after the other; a line of JSON at the end says where.
+The file is memory-mapped, so that opening it costs nothing and only the pages that a query touches
+are read. Its arrays follow one another; a line of JSON at the end has their offsets.
 """
 
 import json
@@ -22,24 +22,24 @@ _ENTRIES = 1 << 22
 
 
 class Segment:
-    """Rows of an index, as they lie in a file; places count from 0.
+    """A memory-mapped segment file; places count rows from 0.
 
     Args:
-        path: The file; a file beside it marks the rows that are gone.
+        path: The file; a file beside it marks deleted rows.
 
     Attributes:
-        rows: ``[n]`` int64, rising.
+        rows: ``[n]`` int64, increasing.
         vectors: ``[n, d]`` float32.
-        codes: ``[n, d]`` int8, the vectors rounded.
-        steps: ``[n]`` float32, of the codes.
-        lengths: ``[n]`` uint32, terms of each text.
-        keys: ``[t]`` uint64, rising, of the terms.
-        ends: ``[t]`` int64, where each term's entries end.
+        codes: ``[n, d]`` int8, the rounded vectors.
+        steps: ``[n]`` float32, the quantisation step of each code.
+        lengths: ``[n]`` uint32, the number of terms in each text.
+        keys: ``[t]`` uint64, increasing, of the terms.
+        ends: ``[t]`` int64, the end of each term's entries.
         entries: ``[e]`` of `postings.ENTRY`, whose rows are places.
 
     Raises:
         ValueError: The file is damaged.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
 
     rows: np.ndarray
@@ -53,7 +53,7 @@ class Segment:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Private, never changed: torch refuses what may not be written.
+        # Copy-on-write, though never written: torch refuses read-only arrays.
         whole = np.asarray(np.memmap(path, np.uint8, "c"))
         size = int.from_bytes(whole[-8:].tobytes(), "little")
         for name, (kind, shape, start) in json.loads(whole[-8 - size : -8].tobytes()).items():
@@ -65,7 +65,7 @@ class Segment:
 
     @property
     def gone(self) -> np.ndarray | None:
-        """Marks of the rows that are gone ``[n]`` bool; None: all are here."""
+        """Mask of deleted rows ``[n]`` bool; None: no row is deleted."""
         if self._marks is None:
             try:
                 marks = np.memmap(self.path.with_suffix(".gone"), np.bool_, "r")
@@ -76,12 +76,12 @@ class Segment:
 
     @property
     def alive(self) -> int:
-        """How many rows are here."""
+        """The number of rows that are not deleted."""
         return len(self.rows) - (0 if self.gone is None else int(np.count_nonzero(self.gone)))
 
     @property
     def terms(self) -> int:
-        """How many terms the texts have whose rows are here."""
+        """The number of terms in the texts of these rows."""
         alive = self.alive
         if self._terms[0] != alive:
             lengths = self.lengths if self.gone is None else self.lengths[~self.gone]
@@ -89,7 +89,7 @@ class Segment:
         return self._terms[1]
 
     def mark(self, places: np.ndarray) -> None:
-        """Mark rows as gone, for all who have the file open."""
+        """Mark rows as deleted, also in every process that maps the file."""
         path = self.path.with_suffix(".gone")
         if not path.is_file():
             part = path.with_suffix(".gone-part")
@@ -99,7 +99,7 @@ class Segment:
         marks[places] = True
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of the `rows` are here, by their index, and at which places."""
+        """Return the indices of those `rows` in this segment, and their places."""
         at = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
         is_here = self.rows[at] == rows
         if self.gone is not None:
@@ -107,7 +107,7 @@ class Segment:
         return np.flatnonzero(is_here), at[is_here]
 
     def postings(self, keys: np.ndarray) -> list[np.ndarray]:
-        """Return the entries of each term, of the rows that are here."""
+        """Return the entries of each term, without deleted rows."""
         at = np.searchsorted(self.keys, keys).clip(max=max(0, len(self.keys) - 1))
         gone, pieces = self.gone, []
         for place, key in zip(at.tolist(), keys.tolist(), strict=True):
@@ -120,7 +120,7 @@ class Segment:
 
 
 def write_segment(path: Path, rows: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> int:
-    """Write rows with their vectors and texts to a new file; return how many bytes it has."""
+    """Write rows with their vectors and texts to a new file; return its size in bytes."""
     if (np.diff(rows) <= 0).any():
         order = np.argsort(rows, kind="stable")
         rows, vectors, texts = rows[order], vectors[order], [texts[i] for i in order]
@@ -144,7 +144,7 @@ def write_segment(path: Path, rows: np.ndarray, vectors: np.ndarray, texts: Sequ
 
 
 def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
-    """Write what is left of several segments as one; little of it is in memory at a time."""
+    """Merge the remaining rows of several segments into one file, in bounded memory."""
     rows = np.concatenate([s.rows for s in segments])
     alive = np.concatenate(
         [np.ones(len(s.rows), np.bool_) if s.gone is None else ~s.gone for s in segments]
@@ -169,7 +169,7 @@ def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
 
 
 class _TermMerge:
-    """The terms of several segments, in the order of their keys."""
+    """Merges the terms of several segments in the order of their keys."""
 
     def __init__(self, segments: Sequence[Segment], places: Sequence[np.ndarray]) -> None:
         self._segments, self._places = segments, places
@@ -180,7 +180,7 @@ class _TermMerge:
         self._order = np.argsort(self._keys, kind="stable")
 
     def write(self, file: "_ArrayFile") -> tuple[np.ndarray, np.ndarray]:
-        """Write the entries; return the keys of the terms that are left, and their ends."""
+        """Write the entries; return the keys of the remaining terms, and their ends."""
         counts = np.zeros(len(self._order), dtype=np.int64)
         total = np.cumsum(self._spans[self._order])
         cuts = np.searchsorted(total, np.arange(0, total[-1] if len(total) else 0, _ENTRIES))
@@ -196,7 +196,7 @@ class _TermMerge:
         return keys[nonempty], np.cumsum(sums[nonempty])
 
     def _block(self, pieces: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the entries of some terms in some segments; note how many of each are left."""
+        """Return the entries of some terms in some segments, and count what remains of each."""
         spans = self._spans[pieces]
         ends = np.cumsum(spans)
         block = np.empty(int(ends[-1]) if len(ends) else 0, dtype=ENTRY)
@@ -205,7 +205,7 @@ class _TermMerge:
             part = segment.entries[_ranges(self._starts[pieces][own], spans[own])]
             moved = places[part["row"]]
             part["row"] = moved
-            part["count"][moved < 0] = 0  # no entry has none of its own
+            part["count"][moved < 0] = 0  # 0 marks a deleted entry
             block[_ranges((ends - spans)[own], spans[own])] = part
         present = block["count"] > 0
         counts[:] = np.add.reduceat(present, ends - spans, dtype=np.int64) if len(ends) else 0
@@ -215,7 +215,7 @@ class _TermMerge:
 def _gathered(
     sources: Sequence[np.ndarray], firsts: np.ndarray, order: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Yield the rows of several arrays in an order of all, block by block."""
+    """Yield rows of several arrays in a global order, block by block."""
     for start in range(0, len(order), _BLOCK):
         block_places = order[start : start + _BLOCK]
         block = np.empty((len(block_places), *sources[0].shape[1:]), dtype=sources[0].dtype)
@@ -229,14 +229,14 @@ def _gathered(
 
 
 def _ranges(starts: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """Return all numbers of several ranges, one range after the other."""
+    """Return the numbers of several ranges, concatenated."""
     total = int(spans.sum())
     shifts = np.repeat(starts - np.cumsum(spans) + spans, spans)
     return shifts + np.arange(total)
 
 
 class _ArrayFile:
-    """A file of arrays, there under its name once it is whole and on the disk."""
+    """Writes a file of arrays that gets its name only once it is complete and synced."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._part = path, path.with_suffix(".part")
@@ -248,7 +248,7 @@ class _ArrayFile:
         return self
 
     def put(self, name: str, blocks: np.ndarray | Iterator[np.ndarray]) -> None:
-        """Write an array, whole or in blocks of its first dimension."""
+        """Write an array, whole or in blocks along its first dimension."""
         start, count = self.place, 0
         block = np.empty(0)
         for block in [blocks] if isinstance(blocks, np.ndarray) else blocks:

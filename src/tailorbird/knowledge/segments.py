@@ -1,9 +1,8 @@
-"""Where vectors and words are searched by default: segments in files, mapped into memory.
+"""The default store: vectors and words in memory-mapped segment files.
 
-Adding writes a segment, deleting marks its rows, tidying merges small ones. `segments.json` names
-those that count and is put in place of the one before in one step; so whoever reads sees a change
-whole or not at all, and a kill leaves at most a file that nothing names. One process writes at a
-time: who does holds the write lock.
+Adding writes a segment, deleting marks its rows, optimising merges small segments. `segments.json`
+lists the current segments and is replaced atomically, so readers see a change whole or not at all,
+and a kill leaves at most an unlisted file. Only the process with the write lock writes.
 """
 
 import contextlib
@@ -36,14 +35,14 @@ from tailorbird.knowledge.sqlite import INDEX, FolderBackend, disk_full
 _NAMES = "segments.json"
 _SEGMENTS = 24
 _FEWEST_CODED = 10_000
-# Questions until torch is loaded for products of bytes, which takes longer than they do.
+# Queries before torch is loaded for int8 products; loading takes longer than these queries.
 _PATIENCE = 3
-# Products of the same numbers in another order differ by less.
+# The order of summation changes products by less than this.
 _ROUNDING = 1e-5
 
 
 class SegmentBackend(FolderBackend):
-    """Segments in the folder, those of a generation in a folder of their own; the default."""
+    """Segments in the folder, one folder per generation; the default store."""
 
     name = "files"
 
@@ -57,15 +56,15 @@ class SegmentBackend(FolderBackend):
 
 
 class SegmentStore:
-    """Segments in a folder.
+    """The segments of a folder.
 
     Args:
         folder: The folder.
-        dimension: Of the vectors.
-        create: Make it where there is none.
+        dimension: Dimension of the vectors.
+        create: Create the store if it is missing.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: The store is missing or damaged.
     """
 
     waits = False
@@ -105,7 +104,8 @@ class SegmentStore:
         marks = [(segment, segment.places(ordered)[1]) for segment in segments.values()]
         if any(len(places) for _, places in marks):
             with self._explained():
-                # Before the marks: who searched meanwhile is to know that something went.
+                # Published before the marks, so that readers that searched meanwhile notice a
+                # deletion.
                 self._publish(list(segments), self._fresh)
                 for segment, places in marks:
                     if len(places):
@@ -183,7 +183,7 @@ class SegmentStore:
         return fresh > rows or len(segments) > _SEGMENTS
 
     def optimize(self) -> None:
-        """See `Index.optimize`: what is new is merged with what is no larger, and what has gaps."""
+        """See `Index.optimize`: merges new segments with smaller ones, and those with gaps."""
         segments = self._current()
         mergeable = {
             name: segment
@@ -216,7 +216,7 @@ class SegmentStore:
         return self.folder / f"{name}.segment"
 
     def _name(self) -> str:
-        """Return a name that no file ever had: another process may still read one that is gone."""
+        """Return an unused name: another process may still read a deleted file."""
         self._last += 1
         return f"{self._last:06}"
 
@@ -230,15 +230,15 @@ class SegmentStore:
         part.replace(self._names)
 
     def _sweep(self) -> None:
-        """Delete the files that nothing names; who has them mapped goes on reading them."""
+        """Delete unlisted files; processes that map them can still read them."""
         names = self._current()
         for path in self.folder.glob("*.*"):
             if path.suffix != ".json" and path.stem not in names:
-                with contextlib.suppress(OSError):  # Windows keeps a file that is read
+                with contextlib.suppress(OSError):  # Windows does not delete a file in use
                     path.unlink()
 
     def _current(self) -> dict[str, Segment]:
-        """Return the segments by their names, as they are now."""
+        """Return the current segments by name."""
         with self._lock:
             try:
                 while self._moment != (moment := self.moment):
@@ -249,7 +249,7 @@ class SegmentStore:
                             for name in listed["segments"]
                         }
                     except FileNotFoundError:
-                        if moment == self.moment:  # not merged meanwhile: it is lost
+                        if moment == self.moment:  # not merged meanwhile, so the file is missing
                             raise
                         continue
                     self._fresh, self._last = listed["fresh"], int(listed["last"])
@@ -275,7 +275,7 @@ class SegmentStore:
 def _in_full(
     segments: Sequence[Segment], places: Sequence[np.ndarray], query: np.ndarray, k: int
 ) -> Ranking:
-    """Return the best by the vectors in full, of some places in each segment."""
+    """Return the best by exact products, of some places in each segment."""
     pairs = list(zip(segments, places, strict=True))
     rows = [np.empty(0, np.int64), *(segment.rows[own] for segment, own in pairs)]
     scores = [np.empty(0, np.float32), *(segment.vectors[own] @ query for segment, own in pairs)]

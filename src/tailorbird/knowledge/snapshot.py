@@ -1,4 +1,4 @@
-"""Reading a knowledge base: one unchanging look at it, whatever writers do meanwhile."""
+"""A snapshot: one consistent state of a knowledge base, unaffected by writers."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from tailorbird.knowledge.metadata import comparable, metadata_of, row_of
 from tailorbird.knowledge.protocols import Index, Ranking, VectorIndex, WordIndex
 from tailorbird.records import Chunk, Hit
 
-# Where a condition leaves this many chunks or fewer they are named to the store.
+# A filter that leaves at most this many chunks is passed to the store as rows.
 _FEW = 5000
 _NAMED = 40
 _MOST_SEEN = 20_000
@@ -25,10 +25,10 @@ _LIVE = "FROM chunks c CROSS JOIN documents d ON d.version = c.version AND d.sta
 
 
 class Snapshot:
-    """The live documents at one moment; made by `KnowledgeFolder.reading`.
+    """The live documents at one moment, created by `KnowledgeFolder.reading`.
 
-    Rows of the index that the ledger does not call live here (half written ones, old versions)
-    are left out, and more are asked for in their place.
+    The index may contain rows that are not live in the ledger (pending or old versions); these are
+    left out, and the search is repeated for more rows.
     """
 
     def __init__(
@@ -36,20 +36,20 @@ class Snapshot:
     ) -> None:
         self._ledger, self._store, self._load = ledger, store, load
         self._moment = moment
-        # Both sides may be asked at once; the connection is for one thread at a time.
+        # Vector and word search may run in two threads, but a connection serves one at a time.
         self._guard = threading.RLock()
         self._few: dict[Condition, np.ndarray | None] = {}
-        # Both sides find much the same, and what they found is looked at again.
+        # A cache, since both searches return many of the same rows.
         self._seen: dict[int, tuple[Chunk, str]] = {}
         self._rows: dict[tuple[str, int], int] = {}
 
     @property
     def embedder(self) -> Any:
-        """The model whose vectors are searched here, loaded when first asked for."""
+        """The model that computed the vectors, loaded on first use."""
         return self._load()
 
     def nearest(self, vector: np.ndarray, k: int, where: str | None = None) -> list[Hit]:
-        """Return the chunks most like a unit vector ``[d]``: score and dense are the cosine."""
+        """Return the chunks nearest to a unit vector ``[d]``: score and dense are the cosine."""
         store = self._vectors()
         ranking = self._ranked(lambda n, among: store.nearest(vector, n, among), k, where)
         return [
@@ -69,11 +69,11 @@ class Snapshot:
         ]
 
     def chunks(self, source: str) -> list[Chunk]:
-        """Return a document's chunks in order; none where there is no such document."""
+        """Return a document's chunks in order; empty for an unknown document."""
         return self._chunks("d.source = ?", source)
 
     def neighbours(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
-        """Return of each chunk up to `n` chunks before and after it, without itself."""
+        """Return for each chunk up to `n` chunks before and after it, without itself."""
         link = self._ledger.link
         places = {chunk.position + step for chunk in chunks for step in range(-n, n + 1)}
         read = link.execute(
@@ -109,7 +109,7 @@ class Snapshot:
         return texts[source]
 
     def texts_of(self, sources: Iterable[str]) -> dict[str, str]:
-        """Return the texts of documents that there are, by their sources."""
+        """Return the texts of the documents that exist, by source."""
         link = self._ledger.link
         read = link.execute(
             "SELECT d.source, t.body FROM documents d CROSS JOIN texts t ON t.version = d.version "
@@ -126,27 +126,27 @@ class Snapshot:
         return [row[0] for row in read]
 
     def whole(self) -> bool:
-        """Say whether the index is still as it was before the ledger's moment.
+        """Return whether the index is unchanged since before the ledger's snapshot.
 
-        What was replaced since then is gone from the index, and what replaces it is not live here:
-        a search would find neither.
+        A document replaced since then has left the index, and its successor is not live in this
+        snapshot, so a search would find neither.
         """
         return bool(self._store.moment == self._moment)
 
     @property
     def waits(self) -> bool:
-        """Whether a search waits for another program or for many threads, see `Index.waits`."""
+        """Whether a search waits for another program or its threads, see `Index.waits`."""
         return self._store.waits
 
     def moment(self) -> tuple[int, int]:
-        """Return figures that differ between two moments whose documents differ."""
+        """Return numbers that change whenever the documents change."""
         newest, count = self._ledger.link.execute(
             "SELECT coalesce(max(version), 0), count(*) FROM documents WHERE state = 'live'"
         ).fetchone()
         return int(newest), int(count)
 
     def vectors(self, hits: Sequence[Hit]) -> np.ndarray:
-        """Return the chunks' unit vectors ``[n, d]``; zeros for one that is gone by now."""
+        """Return the chunks' unit vectors ``[n, d]``; zeros for a chunk deleted since."""
         places = [(hit.chunk.source, hit.chunk.position) for hit in hits]
         with self._guard:
             if not all(place in self._rows for place in places):
@@ -218,12 +218,12 @@ class Snapshot:
                 row_of(metadata, chunk.source, chunk.title, chunk.page)
             ):
                 continue
-            # Many hits may be of one document; each gets a dictionary of its own all the same.
+            # Hits of one document share cached metadata, but each gets a dictionary of its own.
             live[row] = chunk, dict(metadata_of(metadata))
         return live
 
     def _among(self, condition: Condition) -> np.ndarray | None:
-        """Return the rows that a condition leaves, None where they are many."""
+        """Return the rows that satisfy a filter, None if they are many."""
         if condition not in self._few:
             read = self._ledger.link.execute(
                 "SELECT c.row, d.metadata, d.source, d.title, c.page FROM documents d "
@@ -237,7 +237,7 @@ class Snapshot:
         return self._few[condition]
 
     def _check_names(self, condition: Condition) -> None:
-        """Tell a name that no document has from a condition that none fulfils."""
+        """Raise for a key that no document has, unlike a filter that matches nothing."""
         read = self._ledger.link.execute("SELECT metadata FROM documents WHERE state = 'live'")
         keys = {"source", "title", "page"}.union(*(comparable(row[0]) for row in read))
         for name in condition.names:

@@ -1,4 +1,4 @@
-"""A ledger in a SQLite file: its tables, their migrations, how it is opened and locked."""
+"""The ledger in a SQLite file: schema, migrations, opening and locking."""
 
 import contextlib
 import json
@@ -13,10 +13,10 @@ from tailorbird.errors import UserError
 
 LEDGER, INDEX, LOCK = "ledger.sqlite", "index", "lock"
 
-# "tlrb": tells our files from other programs' SQLite files.
+# "tlrb"; marks our SQLite files.
 APPLICATION_ID = 0x746C7262
 _WAIT_SECONDS = 60.0
-# For who indexes the folder that a knowledge base's own folder lies in.
+# Keeps the knowledge base out of an index of the folder that contains it.
 _IGNORE = "# made by tailorbird: this folder is a knowledge base\n*\n"
 
 _FIRST = """
@@ -50,7 +50,7 @@ CREATE TABLE vectors (
 CREATE UNIQUE INDEX vectors_said ON vectors (generation, said);
 """
 
-# Which weights a generation was made with: a folder may hold others by now. Empty: not known.
+# The weights that made a generation, since a folder may have other weights by now; empty: unknown.
 _SECOND = "ALTER TABLE generations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''"
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
@@ -91,7 +91,7 @@ class SqliteDatabase(sqlite3.Connection):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write all or nothing."""
+        """Commit all writes or none."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -102,7 +102,7 @@ class SqliteDatabase(sqlite3.Connection):
             raise
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """See `Database.together`: an index beside the ledger has no transaction with it."""
+        """See `Database.together`: an index in files has no transaction with the ledger."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
@@ -116,7 +116,7 @@ class SqliteDatabase(sqlite3.Connection):
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what SQLite says of a damaged file or a full disk into a fault with its fix."""
+        """Turn SQLite's errors for a damaged file or a full disk into `UserError` with a fix."""
         with _explained(self.path):
             yield
 
@@ -126,15 +126,15 @@ class SqliteDatabase(sqlite3.Connection):
         return "" if verdict == "ok" else verdict
 
     def checkpoint(self) -> None:
-        """Copy the log into the file, as far as readers allow."""
+        """Copy the write-ahead log into the file, as far as readers allow."""
         self.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 class FolderBackend:
-    """What backends share whose ledger lies in the folder: all but the index.
+    """What all backends with their ledger in the folder share: everything but the index.
 
     Args:
-        address: Not needed: the folder is all.
+        address: Unused: the folder is the place.
     """
 
     name, address = "sqlite", ""
@@ -144,12 +144,12 @@ class FolderBackend:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a ledger."""
+        """Whether the ledger exists."""
         return (self.folder / LEDGER).is_file()
 
     @property
     def read_only(self) -> bool:
-        """Whether this process may not write there."""
+        """Whether this process has no write access."""
         return not writable(self.folder / LEDGER)
 
     def connect(self, create: bool = False) -> SqliteDatabase:
@@ -177,7 +177,7 @@ class FolderBackend:
             lock.release()
 
     def close(self) -> None:
-        """See `Backend.close`: nothing is held open."""
+        """See `Backend.close`: there is nothing to close."""
 
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the folder, and of the index in it."""
@@ -188,15 +188,15 @@ class FolderBackend:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a knowledge base; one that holds other files is left as it is.
+    """Create the folder of a knowledge base; a folder with other files is left as it is.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: It cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.iterdir()):
-            # Not through a link, nor over a file that was laid there meanwhile.
+            # Never writes through a symbolic link or over a file that has appeared meanwhile.
             with contextlib.suppress(FileExistsError), (folder / ".tailorignore").open("x") as file:
                 file.write(_IGNORE)
     except OSError as error:
@@ -206,13 +206,13 @@ def make_folder(folder: Path) -> None:
 
 
 def connect(path: Path, create: bool = False) -> SqliteDatabase:
-    """Open a ledger, bring it to this version's tables, and return the connection.
+    """Open a ledger, migrate it to the current schema, and return the connection.
 
-    A ledger that may only be read, on a read-only file system or in another person's folder, is
-    opened for reading.
+    A ledger without write access, on a read-only file system or in another user's folder, is opened
+    for reading.
 
     Raises:
-        UserError: There is none, it is no ledger, it is damaged, or a newer version wrote it.
+        UserError: It is missing, damaged, not a ledger, or written by a newer version.
     """
     if not create and not path.is_file():
         raise UserError(
@@ -233,17 +233,17 @@ def connect(path: Path, create: bool = False) -> SqliteDatabase:
 
 
 def writable(path: Path) -> bool:
-    """Say whether a ledger that is there, and what SQLite lays beside it, may be written."""
+    """Return whether an existing ledger, and SQLite's files beside it, can be written."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def _address(path: Path, create: bool) -> str:
-    """Return the URI that SQLite opens a ledger by."""
+    """Return the SQLite URI that opens a ledger."""
     address = path.absolute().as_uri()
     if create or writable(path):
         return address
-    # Without its log a ledger is whole in itself; SQLite would need to make an empty log to read
-    # it. With one it must be read together with it, which works where the writer left both files.
+    # Without its log a ledger is complete, but SQLite would create an empty log to read it. With
+    # its log it must be read together, which works if the writer left both files.
     log = path.with_name(path.name + "-wal")
     return address + ("?mode=ro" if log.is_file() and log.stat().st_size else "?immutable=1")
 
@@ -256,15 +256,15 @@ def _prepare(link: SqliteDatabase, path: Path) -> None:
                 "open it once where it can be written",
             )
         _lay_out(link, path)
-    link.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
+    link.execute("PRAGMA synchronous = FULL")  # acknowledged writes survive a power cut
     link.execute("PRAGMA cache_size = -32000")
-    # 64 MB of log before it is copied into the file: by default that is after every batch.
+    # Copy the log into the file every 64 MB; the default copies it after every batch.
     link.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
 def _version(link: sqlite3.Connection, path: Path) -> int:
-    """Return which version's tables a ledger has."""
-    # In one transaction: another process may be making it at this moment.
+    """Return the schema version of a ledger."""
+    # In one transaction: another process may be creating it now.
     link.execute("BEGIN")
     try:
         tables = link.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -284,19 +284,19 @@ def _version(link: sqlite3.Connection, path: Path) -> int:
 
 
 def _lay_out(link: SqliteDatabase, path: Path) -> None:
-    # Vectors and texts take 1.5 to 4 kB each: small pages would stand half empty. A ledger that
-    # is there already keeps its own.
+    # Vectors and texts take 1.5 to 4 kB each, so small pages would be half empty. An existing
+    # ledger keeps its page size.
     link.execute("PRAGMA page_size = 16384")
-    # WAL: readers go on while one writes. The file remembers it.
+    # WAL lets readers continue during a write. The file records the mode.
     link.execute("PRAGMA journal_mode = WAL")
     if _version(link, path) < len(MIGRATIONS):
         _migrate(link)
 
 
 def _patiently(step: Callable[[], None]) -> None:
-    """Try a step again while another process makes the same ledger.
+    """Retry a step while another process creates the same ledger.
 
-    SQLite's own waiting does not hold where the journal's mode changes: it fails at once.
+    SQLite's own busy timeout does not apply to a change of journal mode, which fails at once.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
@@ -310,7 +310,7 @@ def _patiently(step: Callable[[], None]) -> None:
 
 def _migrate(link: SqliteDatabase) -> None:
     with link.transaction():
-        version = link.execute("PRAGMA user_version").fetchone()[0]  # another process may be faster
+        version = link.execute("PRAGMA user_version").fetchone()[0]  # may be migrated already
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             for statement in filter(str.strip, script.split(";")):
                 link.execute(statement)
@@ -320,7 +320,7 @@ def _migrate(link: SqliteDatabase) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a damaged file or a full disk into a fault with its fix."""
+    """Turn SQLite's errors for a damaged file or a full disk into `UserError` with a fix."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -342,7 +342,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def disk_full(path: Path) -> UserError:
-    """Return the one error that a full disk becomes."""
+    """Return the error for a full disk."""
     return UserError(
         f"the disk with {path.parent} is full",
         "free some space and run the same command again: it goes on, nothing is lost",

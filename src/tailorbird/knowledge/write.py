@@ -1,14 +1,14 @@
-"""How a knowledge base is written so that a kill at any moment leaves it whole.
+"""Writing to a knowledge base so that a kill at any moment leaves it consistent.
 
-1. One ledger transaction notes the new versions as pending, with chunks and vectors.
-2. Their rows go into the index.
-3. One ledger transaction makes them live and the ones before them dead: from here on they are
-   acknowledged, and readers see the new and not the old.
-4. The dead rows leave the index, then the ledger.
+1. One ledger transaction inserts the new versions as pending, with chunks and vectors.
+2. Their rows are added to the index.
+3. One ledger transaction makes them live and their predecessors dead. From here on they are
+   durable, and readers see the new versions instead of the old ones.
+4. The dead rows are deleted from the index, then from the ledger.
 
-Where ledger and index share a database, all four are one transaction. Else whoever takes the write
-lock first finishes what a killed writer left between these steps: nothing
-but the ledger is needed for it, since the vectors are in it.
+If ledger and index share a database, all four are one transaction. Otherwise the next holder of the
+write lock completes what a killed writer left; the ledger suffices for that, since it has the
+vectors.
 """
 
 from collections.abc import Mapping
@@ -26,20 +26,20 @@ from tailorbird.records import Document
 
 _BLOCK = 2000
 MOVED = "moved"
-"""Setting of a ledger that was moved to another store: which."""
+"""The setting of a moved ledger that names its new store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one pass writes.
+    """The content of one write.
 
     Attributes:
         prepared: New versions of documents.
-        vectors: Unit vectors by the hash of what they say; those kept already may be missing.
-        notes: Files whose documents are all in when this is.
+        vectors: Unit vectors by the hash of their text; stored ones may be missing.
+        notes: Files whose documents are complete with this batch.
         removed: Sources of documents to delete.
-        missing: Files to forget.
-        generation: Number of the generation that the vectors are of.
+        missing: Files whose records to delete.
+        generation: Number of the generation that the vectors belong to.
     """
 
     prepared: tuple[PendingDocument, ...] = ()
@@ -53,27 +53,27 @@ class Batch:
 def prepare_document(
     document: Document, path: str, tokenizer: Any, config: IndexConfig
 ) -> PendingDocument:
-    """Cut a document of the file `path` for an embedder with this tokenizer."""
+    """Chunk a document of the file `path` for an embedder with this tokenizer."""
     chunks = tuple(chunk_document(document, tokenizer, config))
     texts = tuple(contextual_text(chunk) for chunk in chunks)
     return PendingDocument(document, path, chunks, texts, recipe_of(config))
 
 
 def recipe_of(config: IndexConfig) -> str:
-    """Return a fingerprint of the settings that cut documents."""
+    """Return a fingerprint of the chunking settings."""
     return f"{config.chunk_tokens or 'default'}/{config.overlap_tokens}"
 
 
 def commit(
     ledger: Ledger, generation: Generation, store: ChunkIndex, batch: Batch
 ) -> tuple[int, int]:
-    """Write a batch; the write lock is held. Return how many documents changed and were deleted."""
+    """Write a batch under the write lock; return the numbers of changed and deleted documents."""
     with ledger.link.explained(), ledger.link.together():
         check_place(ledger)
         recover(ledger, generation, store)
         with ledger.link.transaction():
             recipes = ledger.recipes(prepared.document.source for prepared in batch.prepared)
-            # Looked at again under the lock: another writer may have brought the same version in.
+            # Checked again under the lock: another writer may have written the same version.
             fresh = [
                 prepared
                 for prepared in batch.prepared
@@ -85,7 +85,7 @@ def commit(
         texts = [text for prepared in fresh for text in prepared.texts]
         names = [text_hash(text) for text in texts]
         if all(name in batch.vectors for name in names):
-            # What stands in the ledger by now is at hand: no need to read it back.
+            # The new chunks are in memory, so they need not be read back.
             if rows:
                 vectors = np.stack([batch.vectors[name] for name in names])
                 store.add(np.asarray(rows, dtype=np.int64), vectors, texts)
@@ -99,10 +99,10 @@ def commit(
 
 
 def check_place(ledger: Ledger) -> None:
-    """Refuse to write where a knowledge base was moved away: it would be lost.
+    """Refuse to write to a knowledge base that was moved away: the write would be lost.
 
     Raises:
-        UserError: It was.
+        UserError: It was moved.
     """
     if place := ledger.setting(MOVED):
         raise UserError(
@@ -111,7 +111,7 @@ def check_place(ledger: Ledger) -> None:
 
 
 def recover(ledger: Ledger, generation: Generation, store: ChunkIndex) -> None:
-    """Finish what a killed writer left; the write lock is held."""
+    """Complete the work of a killed writer, under the write lock."""
     with ledger.link.explained(), ledger.link.together():
         pending = ledger.versions("pending")
         if pending:
@@ -123,14 +123,14 @@ def recover(ledger: Ledger, generation: Generation, store: ChunkIndex) -> None:
 
 
 def unsettled(ledger: Ledger) -> bool:
-    """Say whether a writer is at work or was killed."""
+    """Return whether a writer is active or was killed."""
     return bool(ledger.count("SELECT count(*) FROM documents WHERE state <> 'live'"))
 
 
 def align(ledger: Ledger, generation: Generation, store: ChunkIndex) -> tuple[int, int]:
-    """Make the index hold the live rows and nothing else; return how many were added and deleted.
+    """Make the index hold exactly the live rows; return how many were added and deleted.
 
-    The write lock is held, and every vector is in the ledger.
+    Needs the write lock, and every vector in the ledger.
     """
     check_place(ledger)
     live, indexed = ledger.rows("live"), store.rows()
@@ -144,7 +144,7 @@ def align(ledger: Ledger, generation: Generation, store: ChunkIndex) -> tuple[in
 
 
 def missing_vectors(ledger: Ledger, number: int, limit: int) -> list[tuple[bytes, int]]:
-    """Return hashes that a generation has no vector of, each with a live row that says it."""
+    """Return the hashes without a vector in a generation, each with a live row of that text."""
     sql = (
         "SELECT c.said, min(c.row) FROM chunks c JOIN documents d ON d.version = c.version "
         "WHERE d.state = 'live' AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.generation = ? "
@@ -154,7 +154,7 @@ def missing_vectors(ledger: Ledger, number: int, limit: int) -> list[tuple[bytes
 
 
 def keep_vectors(ledger: Ledger, number: int, vectors: Mapping[bytes, np.ndarray]) -> None:
-    """Keep vectors that were embedded, so that nothing is embedded twice."""
+    """Store computed vectors, so that nothing is embedded twice."""
     with ledger.link.transaction():
         ledger.insert_vectors(number, vectors)
 

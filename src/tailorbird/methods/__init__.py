@@ -1,1 +1,1 @@
-"""How a model is made trainable: one folder a method, named in `config/method.py`."""
+"""The fine-tuning methods: one folder each, named in `config/method.py`."""

@@ -1,4 +1,4 @@
-"""What every method is, and the few things several of them do."""
+"""The interface of a fine-tuning method, and helpers that several methods share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Method(ABC):
     """One way of making a model trainable.
 
-    A method owns its file format and nothing else: the loop, the data and the metrics are the
-    same for all of them.
+    A method owns its file format and nothing else: the loop, the data and the metrics are the same
+    for all methods.
 
     Attributes:
-        name: Its name in the table of methods, which is the folder that it lies in.
+        name: The method's name in the table, which is also the name of its folder.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,12 +31,12 @@ class Method(ABC):
 
     @property
     def spec(self) -> MethodSpec:
-        """What can be set and known of it."""
+        """The method's options and facts."""
         return method_spec(self.name)
 
     @property
     def defaults(self) -> Defaults:
-        """Its tuned defaults."""
+        """The method's tuned defaults."""
         return self.spec.defaults
 
     def options(self, config: MethodConfig) -> dict[str, Any]:
@@ -64,11 +64,11 @@ class Method(ABC):
 
     @abstractmethod
     def save(self, model: "nn.Module", folder: Path) -> None:
-        """Write what was trained, head included, in the method's standard format."""
+        """Write the trained weights, including the head, in the method's standard format."""
 
     @abstractmethod
     def load(self, base: Base, folder: Path) -> "nn.Module":
-        """Return `base` with what `save` wrote, ready to predict exactly as the saved model did.
+        """Return `base` with the saved weights; it predicts exactly as the saved model did.
 
         Raises:
             UserError: The folder is incomplete or damaged.
@@ -76,7 +76,7 @@ class Method(ABC):
 
     @abstractmethod
     def merge(self, model: "nn.Module") -> "nn.Module":
-        """Return a plain model of the base's own class that predicts the same.
+        """Return a plain model of the base's own class with the same predictions.
 
         Raises:
             UserError: The method has no merged form.
@@ -84,7 +84,7 @@ class Method(ABC):
 
 
 def freeze_all_but(model: "nn.Module", trained: tuple[str, ...]) -> None:
-    """Freeze every parameter except those whose name has one of `trained` as a part."""
+    """Freeze every parameter whose name has no part in `trained`."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(any(part in f".{name}." for part in _dotted(trained)))
 
@@ -94,14 +94,14 @@ def _dotted(names: tuple[str, ...]) -> list[str]:
 
 
 def trained_parameters(model: "nn.Module") -> Iterator[tuple[str, "torch.nn.Parameter"]]:
-    """Yield the names and parameters that training changes."""
+    """Yield the trainable parameters with their names."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             yield name, parameter
 
 
 def no_merge(name: str, why: str) -> UserError:
-    """Return the error of a method that has no merged form."""
+    """Return the error for a method that has no merged form."""
     return UserError(
         f"a model made by {name} cannot be merged into a plain one: {why}",
         "deploy it with `tailor predict` or load it with its own library",

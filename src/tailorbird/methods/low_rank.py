@@ -1,11 +1,11 @@
-"""LoRA's forward and backward as one operation, used while training.
+"""LoRA's forward and backward pass as one operation, used in training.
 
-PEFT writes ``base(x) + B(A(x)) * scale``: under autocast that casts ``x`` to fp32 and back, scales
-and adds in passes of their own, and does as much again backwards. Here the update is accumulated
-into the base's product (``addmm``), in the number format of the frozen weight, and layers that
-read the same input (query, key, value) share one cast of it. A 4-bit base is unpacked for the
-product and again for the backward pass, never kept. Parameters, names and files stay PEFT's; in
-evaluation PEFT's own forward runs.
+PEFT computes ``base(x) + B(A(x)) * scale``; under autocast it casts ``x`` to fp32 and back, scales
+and adds in separate passes, and does as much again in the backward pass. Here the update is
+accumulated into the base's product (``addmm``), in the number format of the frozen weight, and
+layers that read the same input (query, key, value) share one cast of it. A 4-bit base is unpacked
+for the product and again for the backward pass, never stored unpacked. Parameters, names and files
+are PEFT's; evaluation runs PEFT's own forward.
 """
 
 from copy import copy
@@ -20,7 +20,7 @@ from tailorbird.models.reorder import SharedCast
 
 
 def speed_up(model: nn.Module, device: Device) -> int:
-    """Use the joint operation in every plain LoRA layer of `model`; return how many there are.
+    """Use the fused operation in every plain LoRA layer of `model`; return their number.
 
     Variants (DoRA), layers with LoRA dropout and 8-bit layers keep PEFT's forward.
     """
@@ -49,7 +49,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """Run the joint operation while training, PEFT's own forward otherwise."""
+    """Run the fused operation in training, PEFT's own forward otherwise."""
     if (
         not layer.training
         or not torch.is_grad_enabled()
@@ -81,7 +81,7 @@ def _unpacked(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return weight.to(dtype)
     from bitsandbytes.functional import dequantize_4bit
 
-    # In the format of the product at once: the numbers of a cast from fp32, in half the time.
+    # Unpack directly to the product's format: same numbers as casting from fp32, half the time.
     state = copy(state)
     state.dtype = dtype
     plain: torch.Tensor = dequantize_4bit(weight.data, state)
@@ -112,7 +112,7 @@ class _LowRankLinear(torch.autograd.Function):
         y = flat @ plain.T if bias is None else torch.addmm(bias.to(x.dtype), flat, plain.T)
         y.addmm_(inner, thin_b.T)
         ctx.save_for_backward(flat, inner, thin_a, thin_b)
-        # Kept as it is (4-bit stays 4-bit); it is frozen, so autograd need not watch it.
+        # Saved outside autograd, which need not watch a frozen weight; 4-bit stays packed.
         ctx.weight, ctx.scale, ctx.shape, ctx.dtype = weight, scale, x.shape, a.dtype
         return y.view(*x.shape[:-1], -1)
 

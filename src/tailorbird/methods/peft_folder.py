@@ -1,6 +1,6 @@
-"""PEFT's format: what our methods write and read of it.
+"""PEFT's file format, as our methods write and read it.
 
-Of what a folder says nothing is believed that code is looked up, searched or sized by.
+No value of a folder is trusted that would select code, act as a regular expression or set a size.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class _Peft:
-    """What both kinds of PEFT's settings have."""
+    """The settings that both kinds of PEFT folders share."""
 
     base_model_name_or_path: str | None
     task_type: str | None
@@ -38,7 +38,7 @@ class _Peft:
 class _Lora(_Peft):
     peft_type: Literal["LORA"] = "LORA"
     r: _Size = 8
-    # Names: a single word would be searched for as a regular expression.
+    # A list of names: PEFT would take a string as a regular expression.
     target_modules: list[str] = Field(default_factory=list)
     exclude_modules: list[str] | None = None
     lora_alpha: Annotated[float, Field(gt=0)] = 8
@@ -63,18 +63,18 @@ class _Prompt(_Peft):
 
 
 class PeftMethod(Method):
-    """A method of PEFT, saved in its format."""
+    """A method of PEFT, saved in PEFT's format."""
 
     def save(self, model: "nn.Module", folder: Path) -> None:
-        """Write a PEFT folder, the head in it; nothing is looked up on the network for it."""
-        # "auto" would ask the hub whether the vocabulary changed; ours never does.
+        """Write a PEFT folder that includes the head, without network access."""
+        # "auto" asks the hub whether the vocabulary changed; ours never changes.
         model.save_pretrained(str(folder), save_embedding_layers=False)  # type: ignore[operator]
-        # PEFT's blank card; runs write a filled one.
+        # Remove PEFT's blank model card; runs write a complete one.
         (folder / "README.md").unlink(missing_ok=True)
 
 
 def peft_task(base: Base) -> str:
-    """Return what PEFT calls the base's task."""
+    """Return PEFT's name for the base's task."""
     if base.per_word:
         return "TOKEN_CLS"
     return "CAUSAL_LM" if base.writes else "SEQ_CLS"
@@ -103,20 +103,20 @@ def load_peft(
 
 
 def more_head(base: Base) -> list[str] | None:
-    """Return what PEFT must train and save beside the classifier."""
-    # PEFT trains and saves `classifier` and `score` by itself; some families have a new dense
-    # layer before them (DistilBERT, RoBERTa) that must not stay random.
+    """Return the modules that PEFT must train and save beside the classifier."""
+    # PEFT trains and saves `classifier` and `score` by itself. Some families (DistilBERT, RoBERTa)
+    # have a new dense layer before them that must not stay random.
     more = [name for name in base.head if name.split(".")[0] not in ("classifier", "score")]
     return more or None
 
 
 def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
-    """Refuse a PEFT folder with settings that ours never have, or sizes that its weights have not.
+    """Refuse a PEFT folder with foreign settings, or with sizes that contradict its weights.
 
-    PEFT imports modules, searches with regular expressions and takes memory as the settings say.
+    PEFT imports modules, matches regular expressions and allocates memory as the settings say.
 
     Raises:
-        UserError: The folder is one, or is damaged.
+        UserError: A setting or a size is refused, or the folder is damaged.
     """
     path = folder / SETTINGS
     with reading(path):
@@ -137,7 +137,7 @@ def check_peft(folder: Path, kind: Literal["LORA", "PROMPT_TUNING"]) -> None:
 
 
 def _others(kind: str) -> Iterator[tuple[str, Any]]:
-    """Yield PEFT's settings that our runs leave as they are, and how that is."""
+    """Yield the PEFT settings that our runs leave at their defaults, with those defaults."""
     from peft import LoraConfig, PromptTuningConfig
 
     config, own = (LoraConfig, _Lora) if kind == "LORA" else (PromptTuningConfig, _Prompt)
@@ -148,10 +148,10 @@ def _others(kind: str) -> Iterator[tuple[str, Any]]:
 
 
 def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors in a safetensors file, none of which is read.
+    """Return the shapes of the tensors in a safetensors file without reading the tensors.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: The file is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""The methods by their names."""
+"""The table of methods by name."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ def get_method(name: str) -> "Method":
     """Return the method called `name`.
 
     Raises:
-        UserError: There is none.
+        UserError: No method has this name.
     """
     if name not in METHODS:
         raise UserError(
@@ -27,7 +27,7 @@ def get_method(name: str) -> "Method":
 
 
 def by_cost() -> tuple[str, ...]:
-    """Return the names of the methods, the cheapest first."""
+    """Return the names of the methods, cheapest first."""
     specs = {name: method_spec(name) for name in METHODS}
-    # Of equal ones those whose base stays whole come first.
+    # Among equal costs, methods with an unquantised base come first.
     return tuple(sorted(METHODS, key=lambda m: (specs[m].defaults.cost, specs[m].quantises)))

@@ -1,4 +1,4 @@
-"""Passages -> an answer whose sentences are checked, or the admission that there is none."""
+"""From passages to an answer whose sentences are checked, or a refusal."""
 
 import re
 import textwrap
@@ -26,19 +26,19 @@ _SAYS_UNKNOWN = re.compile(
 )
 
 Writing = Generator[str, None, "Draft"]
-"""Pieces of text as they are written, and in the end the draft."""
+"""Pieces of text as they are generated; the generator returns the draft."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a generator makes of a question and passages.
+    """A generator's unchecked answer to a question.
 
     Attributes:
-        text: With citation marks.
-        passages: What it was given, numbered.
-        dropped: What it was not given, each with the reason.
-        claims: Its sentences where they need no check: quotes.
-        why: Why there is none, where it is known.
+        text: The answer with citation marks.
+        passages: The numbered passages in the prompt.
+        dropped: The passages left out of the prompt, each with the reason.
+        claims: The sentences, if they are quotes and need no check.
+        why: Why there is no answer, if known.
     """
 
     text: str
@@ -50,50 +50,50 @@ class Draft:
 
 
 class Drafter(Protocol):
-    """What answers: quoted sentences, a tuned run, a base model, or an endpoint."""
+    """A generator of answers: quoted sentences, a tuned run, a base model or an endpoint."""
 
     @property
     def name(self) -> str:
-        """What the answer says it is from."""
+        """The name that the answer gives as its generator."""
         ...
 
     def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
-        """Answer from the passages, the best of which comes first."""
+        """Answer from the passages, ordered best first."""
         ...
 
 
 class Writes(Protocol):
-    """A model that writes: local or behind an endpoint."""
+    """A language model, local or behind an endpoint."""
 
     @property
     def name(self) -> str:
-        """A run's folder, a model's name, an endpoint."""
+        """A run folder, a model's name or an endpoint."""
         ...
 
     @property
     def room(self) -> int:
-        """Tokens that a prompt may take."""
+        """The most tokens that a prompt may have."""
         ...
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Return the tokens of the prompt, its chat template's own included."""
+        """Return the number of prompt tokens, including those of the chat template."""
         ...
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer as it is written."""
+        """Yield the answer piece by piece as it is generated."""
         ...
 
 
 @dataclass(frozen=True)
 class Extractive:
-    """Quotes the sentences that answer best; needs no language model."""
+    """Quotes the sentences that answer best, without a language model."""
 
     embed: Embed
     sentences: int = 3
     name: str = EXTRACTIVE
 
     def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
-        """Quote in each document's order, every quote with its citation."""
+        """Return the quotes in the order of their document, each with its citation."""
         code = asks_for_code(question)
         ranked = rank_sentences(question, passages, self.embed, code=code)
         if why := no_figure(question, ranked):
@@ -110,17 +110,17 @@ class Extractive:
 
 @dataclass(frozen=True)
 class Prompted:
-    """Lets a model write from a prompt with the passages."""
+    """Generates an answer from a prompt that contains the passages."""
 
     writer: Writes
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The model's name."""
         return self.writer.name
 
     def draft(self, question: str, passages: Sequence[Passage]) -> Writing:
-        """Yield what the model writes, as it writes it."""
+        """Yield the answer as the model generates it."""
         packed = pack(question, passages, self.writer.count, self.writer.room)
         pieces: list[str] = []
         for piece in self.writer.stream(packed.messages):
@@ -143,14 +143,14 @@ def stream_answer(
     searched: str = "",
     threshold: float | None = None,
 ) -> Iterator[str | Answer]:
-    """Answer a question from passages: yield text as it is written, and last the checked answer.
+    """Answer a question from passages: yield text as it is generated, then the checked answer.
 
-    The pieces of quotes and refusals joined are the answer's text; those of a model are its words
-    before the check, which may take citations out and mark sentences.
+    For quotes and refusals the joined pieces are the answer's text. A model's pieces are its words
+    before the check, which may remove citations and mark sentences.
 
     Args:
-        searched: The question as it was searched for; default: as it was asked.
-        threshold: The knowledge base's own, used where `config.threshold` is None.
+        searched: The question as it was searched for; default: `question`.
+        threshold: The knowledge base's own, used if `config.threshold` is None.
     """
     started = time.perf_counter()
     numbered = [replace(p, number=n) for n, p in enumerate(passages, start=1)]
@@ -181,13 +181,13 @@ def stream_answer(
 
 
 def last_answer(pieces: Iterator[str | Answer]) -> Answer:
-    """Return the answer that a stream ends with."""
+    """Return the answer at the end of a stream."""
     answers = [piece for piece in pieces if isinstance(piece, Answer)]
     return answers[-1]
 
 
 def laid_out(text: str, start: int = 0, end: int | None = None) -> str:
-    """Return Markdown as it is read: links as words, lists, rows and code on their own lines."""
+    """Return Markdown as plain text: links as words; lists, rows and code on their own lines."""
     parts = split_sentences(text[start:end])
     layout = ""
     before: Sentence | None = None
@@ -227,7 +227,7 @@ def _marked(text: str, number: int) -> str:
 
 
 def _spaced(pieces: Sequence[str]) -> Iterator[str]:
-    """Yield pieces of one text with the space before each: those of several lines stand apart."""
+    """Yield pieces with the separator before each; pieces of several lines stand apart."""
     for before, piece in zip(["", *pieces], pieces, strict=False):
         gap = "\n\n" if "\n" in piece or "\n" in before else " "
         yield (gap if before else "") + piece

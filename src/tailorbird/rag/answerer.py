@@ -1,4 +1,4 @@
-"""Questions to one knowledge base: an answerer that many may share, and conversations with it."""
+"""Question answering on one knowledge base, for single questions and conversations."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ from tailorbird.records import Answer, Message, Passage
 class Answerer:
     """Answers questions from one knowledge base.
 
-    No call changes it, and several threads may call it at once: one answerer, with one model, is
-    enough for any number of conversations.
+    Calls do not change it, so several threads and any number of conversations can share one
+    answerer with one model.
 
     Attributes:
-        writer: The model that writes; None: sentences are quoted.
+        writer: The generating model; None: sentences are quoted.
     """
 
     kb: Knowledge
@@ -44,10 +44,10 @@ class Answerer:
     def passages(
         self, question: str, where: str | None = None, k: int | None = None
     ) -> list[Passage]:
-        """Return the passages nearest to a question, numbered, the best first.
+        """Return the passages nearest to a question, numbered and best first.
 
         Raises:
-            UserError: An empty question, or a condition that cannot be read.
+            UserError: The question is empty, or the condition cannot be parsed.
         """
         _need_words(question)
         hits = self.retriever.search(question, where, k)
@@ -60,13 +60,13 @@ class Answerer:
         where: str | None = None,
         k: int | None = None,
     ) -> Answer:
-        """Answer a question, with what it takes from the conversation before it.
+        """Answer a question, resolved against the conversation before it.
 
         Args:
             history: Earlier questions (as they were searched for) with their answers.
 
         Raises:
-            UserError: An empty question; a model or an endpoint that fails.
+            UserError: The question is empty, or a model or an endpoint fails.
         """
         return last_answer(self.stream(question, history, where, k))
 
@@ -77,13 +77,13 @@ class Answerer:
         where: str | None = None,
         k: int | None = None,
     ) -> Iterator[str | Answer]:
-        """Yield the text as it is written, and last the `Answer` with its checked citations.
+        """Yield the text as it is generated, and last the `Answer` with its checked citations.
 
-        What a model writes is yielded before the check: `Answer.text` is what holds. Closing the
-        iterator ends the writing.
+        A model's text is yielded before the check; only `Answer.text` is final. Closing the
+        iterator ends the generation.
 
         Raises:
-            UserError: As `answer`; an empty question at once, all else while it is read.
+            UserError: As for `answer`; an empty question at once, all else during iteration.
         """
         _need_words(question)
         return self._stream(question, tuple(history), where, k)
@@ -122,7 +122,7 @@ class Answerer:
 
 @dataclass
 class Conversation:
-    """Questions that go on with one another."""
+    """Questions of one conversation, where each may refer to those before."""
 
     answerer: Answerer
     history: list[Turn] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What every task offers to arms and flows: one leaf file and one line in the table each."""
+"""The interface of a task to arms and flows; each task is one module and one line in the table."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from tailorbird.train.settings import Settings
 
 Places = Mapping[str, Sequence[RunFolder]]
-"""The folders of each arm that succeeded, one per training, by name; the saved model's first."""
+"""The folders of each successful arm by name, one per training; the saved model's comes first."""
 
 
 class Task(ABC):
-    """A task: how a model is fitted for it, and how arms are scored, joined and compared.
+    """A task: how a model is fitted for it, and how arms are scored, pooled and compared.
 
     Attributes:
-        spec: Its plain facts.
-        joined_words: What of an arm with several trainings is the saved model's, beside its curve.
-        worst_field: Which field of an arm's report holds what it got wrong.
-        resembles: Whether training examples can be shown that resemble a text it got wrong.
+        spec: Plain facts about the task.
+        joined_words: What the report shows from the saved model alone when an arm has several
+            trainings, beside its learning curve.
+        worst_field: The report field that holds an arm's worst errors.
+        resembles: Whether training examples similar to a misclassified text can be shown.
     """
 
     spec: TaskSpec
@@ -47,26 +48,26 @@ class Task(ABC):
         return self.spec.name
 
     def check(self, config: "Config", labels: tuple[str, ...]) -> None:
-        """Refuse settings that do not fit the task.
+        """Check that the settings fit the task.
 
         Raises:
-            UserError: They do not; it says why.
+            UserError: A setting does not fit; the message says why.
         """
         check_loss(config, self.name, labels)
 
     def check_space(self, space: Mapping[str, Any]) -> None:  # noqa: B027 - most have nothing to do
-        """Refuse a search over settings under which validations do not compare.
+        """Check that the validation scores of all trials in a search are comparable.
 
         Raises:
-            UserError: `space` has such a setting.
+            UserError: `space` contains a setting that makes them incomparable.
         """
 
     @abstractmethod
     def fit(self, job: "ArmJob", *, scored: bool = True) -> "TaskFit":
-        """Return a base model with the job's method attached and the split encoded for it.
+        """Return the base model with the job's method attached, and the encoded split.
 
         Args:
-            scored: Whether the arm is tested after training; a search's trials are not.
+            scored: Whether the arm is tested after training; the trials of a search are not.
 
         Raises:
             UserError: The model, the data or a setting does not fit.
@@ -74,27 +75,27 @@ class Task(ABC):
 
     @abstractmethod
     def settings(self, config: "Config", method: "Method", split: Split) -> "Settings":
-        """Return how an arm is trained, defaults filled in, without loading its model."""
+        """Return the training settings of an arm, defaults filled in, without loading its model."""
 
     @property
     def judged_by(self) -> str:
-        """The metric that validations are judged by."""
+        """The metric of the validation score."""
         return self.spec.headline
 
     @abstractmethod
     def on_validation(self, report: ArmReport) -> tuple[float, float]:
-        """Return what decides between trained arms before the test: higher is better."""
+        """Return the validation scores that rank trained arms before the test; higher is better."""
 
     def headline(self, places: Places) -> str:
-        """Return the metric of the verdict on these arms."""
+        """Return the metric that the verdict on these arms uses."""
         return self.spec.headline
 
     def tested(self, split: Split) -> int:
-        """Return how many test examples are scored; 0 where counts by class say it."""
+        """Return the number of scored test examples; 0 if the counts by class show it."""
         return 0
 
     def answered(self, places: Places) -> int:
-        """Return how many test prompts the arms answered in words."""
+        """Return the number of test prompts that the arms answered with text."""
         return 0
 
     @abstractmethod
@@ -102,17 +103,17 @@ class Task(ABC):
         self, report: ArmReport, reports: Sequence[ArmReport], folders: Sequence[RunFolder],
         split: Split,
     ) -> ArmReport:  # fmt: skip
-        """Return `report`, the saved model's, with the scores of all trainings."""
+        """Return `report`, of the saved model, with the scores of all trainings added."""
 
     @abstractmethod
     def outcomes(self, places: Places, split: Split, headline: str) -> Outcomes:
-        """Return what the headline score of each arm is the mean of, example by example."""
+        """Return each arm's per-example values, whose mean is the headline score."""
 
     @abstractmethod
     def reload_check(self, predictor: Any, folder: RunFolder, split: Split) -> ReloadCheck:
-        """Say whether an arm that was loaded again predicts what it did when it was saved."""
+        """Check that a reloaded arm makes the predictions that it made when it was saved."""
 
     def worst_rows(self, report: Mapping[str, Any], folder: RunFolder, split: Split) -> set[int]:
-        """Return the indices of the test examples that an arm answered worst."""
+        """Return the indices of the test examples with an arm's worst errors."""
         index = {example.row: i for i, example in enumerate(split.test)}
         return {index[answer["row"]] for answer in report[self.worst_field]}

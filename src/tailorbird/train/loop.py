@@ -1,4 +1,4 @@
-"""One training loop for every method and model, to be read from top to bottom."""
+"""The one training loop, for every method and model; read it from top to bottom."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,20 +30,20 @@ from tailorbird.train.step import Step, Stepper, Workload
 
 _CHECKPOINT_SECONDS = 60.0
 _STEPS_BEFORE_FORECAST = 8
-# What the leading rank has the others do after a step.
+# The commands of the leading rank to the others after a step.
 _GO, _SAVE, _END = "go", "save", "end"
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What the loop is given.
+    """The inputs of the training loop.
 
     Attributes:
         validate: Returns (mean loss in nats, accuracy) of the model on the validation examples.
-        keep: What makes a validation the best: the highest accuracy or the lowest loss.
-        figure: What stands in the place of the accuracy where the task has its own figure.
-        deadline: `time.monotonic` at which the work must be over, or None.
-        observe: Told each validation's number, from 1, and how good it was (higher is better); may
+        keep: The criterion of the best validation: the highest accuracy or the lowest loss.
+        figure: The name of the task's own metric, if it replaces the accuracy.
+        deadline: `time.monotonic` at which training must be over, or None.
+        observe: Called with each validation's number, from 1, and its score (higher is better); may
             raise `Hopeless` to end the training.
     """
 
@@ -63,11 +63,11 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the loop did; the model it was given now holds the best weights.
+    """The result of the loop; the model now holds the best weights.
 
     Attributes:
-        best: What the best validation found, the deciding figure first; higher is better.
-        notes: What had to be done otherwise than asked, in words.
+        best: The best validation result, the deciding metric first; higher is better.
+        notes: Settings that could not be followed, and what was done instead, in words.
     """
 
     steps: int
@@ -82,9 +82,9 @@ class Trained:
 
 
 def train(model: nn.Module, job: TrainJob) -> Trained:
-    """Train `model` in place and leave the best validated weights in it.
+    """Train `model` in place and leave the weights of the best validation in it.
 
-    On ranks other than 0 nothing is validated or written, and the last weights are left.
+    Ranks other than 0 do not validate or write, and keep the last weights.
 
     Raises:
         TrainingDiverged: The loss became NaN or infinite.
@@ -92,7 +92,7 @@ def train(model: nn.Module, job: TrainJob) -> Trained:
         OverBudget: The remaining work would not end before `TrainJob.deadline`.
         OutOfMemory: Not even one example fits.
         ProcessLost: Another rank has ended.
-        Hopeless: `TrainJob.observe` said so.
+        Hopeless: `TrainJob.observe` raised it.
     """
     settings, ranks = job.settings, job.ranks
     set_dropout(model, settings.dropout)
@@ -113,14 +113,14 @@ def train(model: nn.Module, job: TrainJob) -> Trained:
             else:
                 _follow(model, stepper, state, job, interrupted)
                 return _trained(state, total, job)
-    model.zero_grad(set_to_none=True)  # as large as what is trained, and so is what is read now
+    model.zero_grad(set_to_none=True)  # frees gradients before weights of the same size are read
     checkpoints.restore_best(model)
     model.eval()
     return _trained(state, total, job)
 
 
 def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: TrainJob) -> State:
-    """Put every rank where training begins or goes on, and return where that is."""
+    """Bring every rank to the start or to the checkpoint, and return that state."""
     ranks, seed = job.ranks, job.settings.seed
     saved = None
     with ranks.beginning():
@@ -140,7 +140,7 @@ def _begin(model: nn.Module, stepper: Stepper, checkpoints: Checkpoints, job: Tr
 
 
 def _facts(model: nn.Module, job: TrainJob) -> dict[str, str]:
-    """Return what must be the same on all ranks, by name."""
+    """Return the values that must be equal on all ranks, by name."""
     from importlib.metadata import version
 
     packages = ("tailorbird", "torch", "transformers", "peft")
@@ -168,7 +168,7 @@ class _Lead:
     interrupted: Callable[[], bool]
 
     def run(self, state: State) -> None:
-        """Train to the end or to where it stops."""
+        """Train until the last step or an early stop."""
         job, settings, total = self.job, self.job.settings, self.total
         with (
             Journal(job.folder, tensorboard=settings.tensorboard, after_step=state.step) as journal,
@@ -196,7 +196,7 @@ class _Lead:
                     break
 
     def _after(self, state: State, rate: float, *, stop: bool) -> bool:
-        """Validate and write what is due after a step, and say whether it was the last one."""
+        """Validate and save as due after a step; return whether it was the last one."""
         job, last = self.job, state.step == self.total
         stopped = False
         if state.step % self.every == 0 or last:
@@ -222,7 +222,7 @@ class _Lead:
 def _follow(
     model: nn.Module, stepper: Stepper, state: State, job: TrainJob, interrupted: Callable[[], bool]
 ) -> None:
-    """Take part in every step until the leading rank ends it."""
+    """Take part in every step until the leading rank ends the training."""
     ranks, settings = job.ranks, job.settings
     total, _ = plan_steps(job)
     model.train()
@@ -275,21 +275,21 @@ def _notes(state: State, job: TrainJob) -> tuple[str, ...]:
 
 
 def _is_due(settings: Settings, step: int, saved: float) -> bool:
-    """Say whether it is time for a checkpoint."""
+    """Return whether a checkpoint is due."""
     if settings.checkpoint_every is not None:
         return step % settings.checkpoint_every == 0
     return time.monotonic() - saved > _CHECKPOINT_SECONDS
 
 
 def plan_steps(job: TrainJob) -> tuple[int, int]:
-    """Return the number of optimizer steps, and how many lie between validations."""
+    """Return the number of optimizer steps, and of steps between validations."""
     per_epoch = len(job.work.batches(job.settings.batch_size, job.settings.seed, 0))
     total = max(1, round(per_epoch * job.settings.epochs))
     return total, job.settings.steps_between_validations(per_epoch)
 
 
 def batches_from(step: int, total: int, job: TrainJob) -> Iterator[np.ndarray]:
-    """Return the batches of steps `step` to `total`; a batch depends on seed and step only."""
+    """Yield the batches of steps `step` to `total`; a batch depends on seed and step only."""
     size, seed = job.settings.batch_size, job.settings.seed
     passes = (job.work.batches(size, seed, epoch) for epoch in count())
     return islice((batch for batches in passes for batch in batches), step, total)
@@ -316,7 +316,7 @@ def _validate(
     journal: Journal,
     checkpoints: Checkpoints,
 ) -> bool:
-    """Score the model, keep it if it is the best, and say whether to stop."""
+    """Score the model, save it if it is the best, and return whether to stop early."""
     model.eval()
     loss, accuracy = job.validate(model)
     model.train()

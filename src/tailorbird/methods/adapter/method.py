@@ -1,8 +1,8 @@
 """Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al., arXiv 2005.00247).
 
-Ours: no kept library offers them on today's transformers. An adapter hangs on the output of a
-projection as a forward hook, so the base's modules, names and weights stay untouched, and it works
-on every family whose projections are listed in `_PLACES`.
+This is our own implementation, since no maintained library supports today's transformers. An
+adapter is a forward hook on the output of a projection, so the base's modules, names and weights
+stay untouched; every family whose projections are listed in `_PLACES` is supported.
 """
 
 import json
@@ -44,7 +44,7 @@ _PLACES = (
 
 @dataclass(frozen=True)
 class _Settings:
-    """What `adapter_config.json` holds."""
+    """The contents of `adapter_config.json`."""
 
     placement: Literal["houlsby", "pfeiffer"]
     bottleneck: Annotated[int, Field(ge=1)]
@@ -54,7 +54,7 @@ class _Settings:
 
 
 class Bottleneck(nn.Module):
-    """Down-projection, GELU, up-projection, added to its input; starts as the identity."""
+    """Down-projection, GELU and up-projection, added to the input; initially the identity."""
 
     def __init__(self, hidden: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(tensor)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return ``hidden [batch, seq, hidden]`` with the adapter's change added."""
+        """Return ``hidden [batch, seq, hidden]`` plus the adapter's output."""
         inner = self.dropout(nn.functional.gelu(self.down(hidden)))
         changed: torch.Tensor = hidden + self.up(inner)
         return changed
@@ -77,7 +77,7 @@ class Adapter(Method):
     """Trains small bottlenecks inside every layer, and the head."""
 
     def attach(self, base: Base, config: Config) -> nn.Module:
-        """Hang an adapter on each place; see `Method.attach`."""
+        """Attach an adapter at each place; see `Method.attach`."""
         settings = self.options(config.method)
         _hang(base, **settings)
         freeze_all_but(base.model, ("adapter", *base.head))
@@ -89,7 +89,7 @@ class Adapter(Method):
         return base.model
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the adapters' and the head's weights, and the settings to hang them again."""
+        """Write the weights of adapters and head, and the settings to attach them again."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class Adapter(Method):
         (folder / SETTINGS).write_text(json.dumps(model.adapter_settings, indent=2) + "\n")
 
     def load(self, base: Base, folder: Path) -> nn.Module:
-        """Hang the adapters again and fill them."""
+        """Attach the adapters and load their weights."""
         from safetensors.torch import load_file
 
         with reading(folder / SETTINGS):
@@ -127,7 +127,7 @@ class Adapter(Method):
         return base.model.eval()
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Refuse: a bottleneck is not linear."""
+        """Raise: a bottleneck is not linear, so it has no merged form."""
         raise no_merge("bottleneck adapters", "they are not linear")
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Full(Method):
-    """Trains all weights in fp32; products run in the device's number format."""
+    """Trains all weights in fp32; matrix products run in the device's number format."""
 
     def attach(self, base: Base, config: Config) -> "nn.Module":
-        """Make everything trainable."""
+        """Make every parameter trainable."""
         base.model.requires_grad_(True)
         return base.model
 
@@ -25,16 +25,16 @@ class Full(Method):
         model.save_pretrained(folder)  # type: ignore[operator]
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
-        """Read the folder back."""
+        """Load the saved folder."""
         check_numbers(folder)
-        saved = ModelConfig(name=str(folder))  # of the base's own class, whose code is here
+        saved = ModelConfig(name=str(folder))  # the base's own class, whose code is installed
         model, _ = pretrained(type(base.model), folder, saved, dtype="float32")
         loaded: nn.Module = model.to(base.device.name)
         loaded.config.use_cache = False  # type: ignore[union-attr]
         return loaded.eval()
 
     def merge(self, model: "nn.Module") -> "nn.Module":
-        """Return the model: it is plain already."""
+        """Return the model unchanged: it is already plain."""
         return model
 
 

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) by PEFT, with a faster forward while training."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) by PEFT, with a faster forward pass in training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Lora(PeftMethod):
-    """Adds a trained product of two thin matrices to frozen ones."""
+    """Adds the trained product of two low-rank matrices to frozen ones."""
 
     def attach(self, base: Base, config: Config) -> "nn.Module":
         """Wrap the target layers; see `Method.attach`."""
@@ -27,7 +27,7 @@ class Lora(PeftMethod):
         return model
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
-        """Read a PEFT folder."""
+        """Load a PEFT folder."""
         model = load_peft(base, folder)
         _shrink(model, base)
         return model.eval()
@@ -39,8 +39,8 @@ class Lora(PeftMethod):
 
 
 def _shrink(model: "nn.Module", base: Base) -> None:
-    # DoRA divides by the norms of the frozen matrices: rounded ones would give other answers than
-    # plain PEFT gives.
+    # DoRA divides by the norms of the frozen matrices, so rounded matrices would give other
+    # predictions than plain PEFT.
     if not model.peft_config["default"].use_dora:  # type: ignore[index, union-attr]
         shrink_frozen(model, base.device)
 
@@ -49,7 +49,7 @@ METHOD = Lora("lora")
 
 
 def attach_lora(base: Base, options: Mapping[str, Any]) -> "nn.Module":
-    """Return the base wrapped by PEFT's LoRA with a method's options."""
+    """Return the base wrapped by PEFT's LoRA with the method's options."""
     from peft import LoraConfig, get_peft_model
 
     targets = options["targets"]
@@ -69,7 +69,7 @@ def attach_lora(base: Base, options: Mapping[str, Any]) -> "nn.Module":
         modules_to_save=more_head(base),
         **more,
     )
-    # PEFT itself leaves out the head of a classifier of texts only.
+    # PEFT by itself excludes the head only in a sequence classifier.
     if targets == "all-linear" and (len(base.head) > 1 or base.per_word):
         lora.exclude_modules = list(base.head)
     model: nn.Module = get_peft_model(base.model, lora)
@@ -93,13 +93,13 @@ def _check_targets(model: "nn.Module", targets: list[str]) -> None:
 
 
 def attach_to_encoder(model: "nn.Module", head: tuple[str, ...] = ()) -> "nn.Module":
-    """Return an encoder without a head wrapped by PEFT's LoRA on every linear layer.
+    """Return an encoder without a head, wrapped by PEFT's LoRA on every linear layer.
 
-    Such a model turns texts into vectors, or pairs into scores.
+    Such a model embeds texts, or scores pairs of texts.
 
     Args:
         model: A transformers model; its own weights are frozen.
-        head: Names of modules that are trained whole.
+        head: Names of modules that are trained in full.
     """
     from peft import LoraConfig, get_peft_model
 

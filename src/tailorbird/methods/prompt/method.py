@@ -35,7 +35,7 @@ class PromptTuning(PeftMethod):
                 "tokenizer_name_or_path": resolve(config.model.name),
                 "tokenizer_kwargs": {"trust_remote_code": config.model.trust_remote_code},
             }
-        # Named here, since PEFT does not know where DistilBERT, for one, keeps them.
+        # Set here, since PEFT does not know every family's layout (DistilBERT's, for one).
         shape: Any = base.model.config.get_text_config()  # type: ignore[union-attr, operator]
         embeddings: Any = base.model.get_input_embeddings()  # type: ignore[operator]
         prompt = PromptTuningConfig(
@@ -54,11 +54,11 @@ class PromptTuning(PeftMethod):
         return _ready(model, base)
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
-        """Read a PEFT folder."""
+        """Load a PEFT folder."""
         return _ready(load_peft(base, folder, "PROMPT_TUNING"), base).eval()
 
     def merge(self, model: "nn.Module") -> "nn.Module":
-        """Refuse: the virtual tokens are input, not weights."""
+        """Raise: virtual tokens are input, not weights."""
         raise no_merge("prompt tuning", "its virtual tokens are part of the input")
 
 
@@ -74,11 +74,11 @@ def _ready(model: "nn.Module", base: Base) -> "nn.Module":
 
 
 def _read_last_real_token(model: "nn.Module", base: Base) -> None:
-    """Make a decoder read the label off the last real token instead of the last position.
+    """Make a decoder classify at the last real token instead of the last position.
 
-    transformers finds padding in ``input_ids``; PEFT passes embeddings, so the classifier would
-    take the last position of every row, which is padding in all but the longest: predictions
-    would depend on what else is in the batch.
+    transformers finds padding in ``input_ids``, but PEFT passes embeddings. The classifier would
+    then read the last position of every row, which is padding in all but the longest, so
+    predictions would depend on the rest of the batch.
     """
     if not base.is_decoder or base.writes or base.per_word:
         return

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Qlora(PeftMethod):
-    """LoRA whose frozen matrices are NF4 with double quantisation, or 8-bit."""
+    """LoRA on frozen matrices in NF4 with double quantisation, or in 8 bits."""
 
     def load_options(
         self, config: MethodConfig, head: tuple[str, ...], device: Device
     ) -> dict[str, Any]:
-        """Return the quantisation; the head is never quantised.
+        """Return the quantisation settings; the head is never quantised.
 
-        Of a classifier it is trained, of a writer its logits decide between many thousand words.
+        A classifier's head is trained, and a decoder's logits choose among many thousand tokens.
         """
         from transformers import BitsAndBytesConfig
 
@@ -36,7 +36,7 @@ class Qlora(PeftMethod):
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
-                # The format that the machine multiplies fast: bf16 is emulated on most CPUs.
+                # The format with fast products: most CPUs emulate bf16.
                 bnb_4bit_compute_dtype=device.dtype,
                 llm_int8_skip_modules=list(head),
             )
@@ -52,7 +52,7 @@ class Qlora(PeftMethod):
         return model
 
     def load(self, base: Base, folder: Path) -> "nn.Module":
-        """Read a PEFT folder onto a base quantised in the same way."""
+        """Load a PEFT folder onto a base with the same quantisation."""
         _drop_checkpoint(base)
         model = load_peft(base, folder)
         shrink_frozen(model, base.device)
@@ -61,8 +61,8 @@ class Qlora(PeftMethod):
     def merge(self, model: "nn.Module") -> "nn.Module":
         """Dequantise the base, then add the update in fp32.
 
-        The quantisation error of the base stays in: the update was trained against it.
-        PEFT's own merge rounds the sum back to 4 bits, which changes predictions (peft #2321).
+        The quantisation error of the base stays in, since the update was trained against it. PEFT's
+        own merge rounds the sum back to 4 bits, which changes predictions (peft #2321).
         """
         from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
 
@@ -73,7 +73,7 @@ class Qlora(PeftMethod):
         for name, layer in layers:
             owner, _, attribute = name.rpartition(".")
             setattr(inner.get_submodule(owner), attribute, _merged_linear(layer))
-        # What was not quantised (a pooler) may have an update as well.
+        # A layer that is not quantised (a pooler) may have an update too.
         merged: nn.Module = model.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
         for name in ("quantization_config", "_pre_quantization_dtype"):
             if hasattr(merged.config, name):
@@ -111,10 +111,10 @@ def _merged_linear(layer: Any) -> "nn.Module":
 
 
 def _drop_checkpoint(base: Base) -> None:
-    """Copy what still lies in the mapped checkpoint, and give freed memory back (on a CPU).
+    """Copy the tensors that still view the mapped checkpoint, and return freed memory (on a CPU).
 
-    One tensor that is a view of the file keeps all its pages resident, those of the matrices that
-    were packed among them; what packing freed stays in the heap until it is trimmed.
+    One such view keeps all pages of the file resident, including those of the packed matrices;
+    memory that packing freed stays in the heap until it is trimmed.
     """
     import ctypes
 
@@ -128,6 +128,6 @@ def _drop_checkpoint(base: Base) -> None:
                 copies[place] = parameter.data.clone()
             parameter.data = copies[place]
     copies.clear()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)
