@@ -17,7 +17,7 @@ from tailorbird.rag.sentences import Sentence, bound_row, plain, split_sentences
 from tailorbird.records import Answer, Citation, Claim, Message, Passage
 
 EXTRACTIVE = "extractive"
-"""The generator's name where sentences are quoted."""
+"""The generator's name if sentences are quoted."""
 
 _NEAREST = 3
 _SAYS_UNKNOWN = re.compile(

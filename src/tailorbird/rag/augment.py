@@ -1,4 +1,4 @@
-"""Passages into a prompt that fits: the best first, cut between sentences, the rest recorded."""
+"""Packs passages into a prompt: best first, cut between sentences, omissions recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ _INSTRUCTIONS = (
 )
 
 Count = Callable[[Sequence[Message]], int]
-"""Messages -> tokens of the prompt, the chat template's own included."""
+"""Returns the number of prompt tokens of messages, including those of the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedPrompt:
-    """A prompt and what became of each passage.
+    """A prompt, and the passages in and out of it.
 
     Attributes:
-        passages: Those in it, numbered from 1, as much of each as is in it.
-        dropped: Those that are not, and the rest of those that were cut, each with the reason.
+        passages: The included passages or their beginnings, numbered from 1.
+        dropped: The omitted passages and the remainders of cut ones, each with the reason.
     """
 
     messages: tuple[Message, ...]
@@ -36,12 +36,11 @@ class PackedPrompt:
 def pack(question: str, passages: Sequence[Passage], count: Count, room: int) -> PackedPrompt:
     """Put as many passages before a question as fit, in the order of their scores.
 
-    Lengths are those of the whole prompt as the model reads it, template included, so what fits
-    here fits there. A passage that does not fit whole is cut after its last sentence that does;
-    smaller ones after it still have their chance.
+    Lengths are measured on the whole prompt, chat template included. A passage that does not fit is
+    cut after its last sentence that does; smaller passages after it are still tried.
 
     Raises:
-        UserError: Not even the question fits.
+        UserError: The question alone does not fit.
     """
     bare = count(_messages(question, []))
     if bare > room:
@@ -69,13 +68,13 @@ def pack(question: str, passages: Sequence[Passage], count: Count, room: int) ->
 
 
 def heading_of(passage: Passage) -> str:
-    """Return title and trail of headings, each once: ``Model merging > Merge method``."""
+    """Return title and heading path without repetitions: ``Model merging > Merge method``."""
     trail = [part for part in (passage.title, *passage.headings) if part]
     return " > ".join(dict.fromkeys(trail))
 
 
 def _messages(question: str, passages: Sequence[Passage]) -> tuple[Message, ...]:
-    # One user's turn: there are chat templates that refuse a system's.
+    # A single user turn, since some chat templates reject a system message.
     blocks = [f"[{p.number}] {heading_of(p)}\n{p.text.strip()}" for p in passages]
     return (Message("user", "\n\n".join([_INSTRUCTIONS, *blocks, f"Question: {question}"])),)
 
@@ -83,11 +82,11 @@ def _messages(question: str, passages: Sequence[Passage]) -> tuple[Message, ...]
 def _fitting(
     passage: Passage, fits: Callable[[Passage], bool]
 ) -> tuple[Passage | None, Passage | None]:
-    """Return the longest beginning of a passage that fits, and what is left of it."""
+    """Return the longest beginning of a passage that fits, and the remainder."""
     if fits(passage):
         return passage, None
     ends = [sentence.end for sentence in split_sentences(passage.text)]
-    low, high = 0, len(ends) - 1  # of sentences; the whole is known not to fit
+    low, high = 0, len(ends) - 1  # counts of sentences; the whole does not fit
     while low < high:
         middle = (low + high + 1) // 2
         if fits(_beginning(passage, ends[middle - 1])):

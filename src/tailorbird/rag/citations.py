@@ -1,10 +1,9 @@
-"""Whether an answer's sentences stand in what they cite: marks read, support found, quotes placed.
+"""Checks an answer's sentences against the cited passages: parse marks, find support, place quotes.
 
-The check is lexical: a sentence is held by a passage when one to three neighbouring sentences of
-it contain most of its content words (stemmed), all of its figures (`quantities`), and deny the same
-words (`negation`). It
-accepts what is said in the passage's own words and refuses what is not, quickly and with no model;
-a true paraphrase in other words is marked as unsupported rather than let through.
+The check is lexical: a passage supports a sentence if one to three neighbouring sentences of it
+contain most of the content words (stemmed), all figures (`quantities`), and negate the same words
+(`negation`). It needs no model and is fast: it accepts what uses the passage's own words, and marks
+a true paraphrase in other words as unsupported rather than let it through.
 """
 
 import re
@@ -18,10 +17,10 @@ from tailorbird.rag.sentences import plain, split_sentences
 from tailorbird.records import Citation, Claim, Passage
 
 UNSUPPORTED = "[?]"
-"""What stands after a sentence that no passage holds."""
+"""The mark after an unsupported sentence."""
 
 _WIDEST = 3
-# White space only from its beginning on, or a long run would be read again at each of its places.
+# Whitespace is matched only from its start, or a long run would be scanned again at each position.
 _MARK = re.compile(
     r"(?:(?<!\s)\s+)?(?:\[(\d{1,3}(?:\s*(?:,|;|and|&|-|\u2013)\s*\d{1,3})*)\]|\[\^(\d{1,3})\])"
 )
@@ -30,7 +29,7 @@ _ONLY_MARKS = re.compile(rf"(?:{_MARK.pattern})+[.\s]*")
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """How well a passage holds a sentence, and where: offsets are of the document's text."""
+    """How well a passage supports a sentence, and where, as offsets in the document's text."""
 
     share: float
     start: int
@@ -39,12 +38,12 @@ class Support:
     agrees: bool
 
     def holds(self, least: float) -> bool:
-        """Say whether it is support: enough of the words, every number, nothing negated."""
+        """Return whether this is support: enough words, every number, no contradiction."""
         return self.agrees and self.share >= least
 
 
 def cited_numbers(text: str) -> list[int]:
-    """Return the numbers of the marks ``[1]``, ``[2, 3]`` and ``[4-6]``, each once, in order."""
+    """Return the numbers in the marks ``[1]``, ``[2, 3]`` and ``[4-6]``, each once, in order."""
     numbers: list[int] = []
     for mark in _MARK.finditer(text):
         for part in re.split(r",|;|and|&", mark.group(1) or mark.group(2)):
@@ -63,15 +62,15 @@ def check_answer(
 ) -> tuple[str, tuple[Claim, ...]]:
     """Check every sentence of an answer against the passages it cites.
 
-    A sentence that cites nothing is looked for in all passages: what it is then given is as
-    checked as the writer's own citations.
+    A sentence without citations is compared with all passages, and any citation added to it is
+    checked in the same way.
 
     Args:
-        least: Share of a sentence's content words that a passage must hold.
+        least: Least share of a sentence's content words that a passage must contain.
 
     Returns:
-        The text with the citations that stood the check, unsupported sentences marked ``[?]``,
-        and the sentences.
+        The text with the confirmed citations and unsupported sentences marked ``[?]``, and the
+        sentences.
     """
     grounds = {passage.number: PassageParts(passage) for passage in passages}
     claims: list[Claim] = []
@@ -87,10 +86,10 @@ def check_answer(
 
 
 class PassageParts:
-    """A passage taken apart once, for every sentence that may stand in it.
+    """A passage tokenised once, for comparison with many sentences.
 
     Args:
-        passage: Its title and headings count as said in every place of it.
+        passage: Its title and headings count at every place in it.
     """
 
     def __init__(self, passage: Passage) -> None:
@@ -103,7 +102,7 @@ class PassageParts:
         self._figures: dict[Point, tuple[frozenset[Figure], list[frozenset[Figure]]]] = {}
 
     def figures(self, point: Point) -> tuple[frozenset[Figure], list[frozenset[Figure]]]:
-        """Return the figures of the trail and of each part, read with a decimal point."""
+        """Return the figures of the headings and of each part, for one decimal point."""
         if point not in self._figures:
             each = [figures(part.text, point) for part in self.parts]
             self._figures[point] = figures(self.trail, point), each
@@ -111,10 +110,9 @@ class PassageParts:
 
 
 def find_support(sentence: str, grounds: PassageParts) -> Support:
-    """Return the place of a passage that holds most of a sentence's content words.
+    """Return the place in a passage that contains most of a sentence's content words.
 
-    Of places that hold equally much, one with all its figures and no other denial comes first,
-    then the shortest.
+    Among equal places, one with all figures and no contradiction comes first, then the shortest.
     """
     claim = plain(sentence) if "```" not in sentence else sentence
     passage = grounds.passage
@@ -143,7 +141,7 @@ def _best_window(
             here = words & content if content else words
             stated = frozenset().union(around, *each[window])
             share = share_held(content, words | grounds.around) if here or not content else 0.0
-            if not content:  # nothing but figures
+            if not content:  # only figures
                 share = float(holds(counted, stated))
             denies = set().union(*grounds.denied[window])
             agrees = holds(counted, stated) and not _contradicts(content, refused, words, denies)
@@ -154,7 +152,7 @@ def _best_window(
 
 
 def cite(passage: Passage, support: Support) -> Citation:
-    """Return a citation of the place that was found."""
+    """Return a citation of the supporting place."""
     return Citation(
         number=passage.number,
         source=passage.source,
@@ -169,10 +167,10 @@ def cite(passage: Passage, support: Support) -> Citation:
 
 
 def trail_at(passage: Passage, start: int) -> tuple[str, ...]:
-    """Return the trail of headings at a place of a passage, which may hold headings itself.
+    """Return the heading path at a place in a passage, which may contain headings itself.
 
     Args:
-        passage: Its own trail is that of its first character.
+        passage: Its own path is that of its first character.
         start: Offset in the document's text.
     """
     trail = list(passage.headings)
@@ -186,7 +184,7 @@ def trail_at(passage: Passage, start: int) -> tuple[str, ...]:
 
 
 def _contradicts(claim: set[str], refused: set[str], words: set[str], denies: set[str]) -> bool:
-    """Say whether one denies a word that both hold and the other does not."""
+    """Return whether one side negates a common word and the other does not."""
     return bool((claim | refused) & (words | denies) & (refused ^ denies))
 
 
@@ -211,9 +209,9 @@ def _check(sentence: str, grounds: dict[int, PassageParts], least: float) -> Cla
 
 
 def _claim_spans(text: str) -> list[tuple[int, int]]:
-    """Return where the claims are: sentences, each with the marks that follow it.
+    """Return the spans of the claims: sentences with the marks that follow them.
 
-    Words that claim nothing (``Yes.``, ``Sure:``) go with the sentence after them.
+    Words without a claim (``Yes.``, ``Sure:``) belong to the sentence after them.
     """
     spans: list[tuple[int, int]] = []
     waiting: int | None = None
@@ -237,7 +235,7 @@ def _claim_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _with_marks(sentence: str, claim: Claim) -> str:
-    """Return what was written with the citations that stood, or the mark of unsupported."""
+    """Return a sentence with its confirmed citations, or with the unsupported mark."""
     marks = "".join(f"[{citation.number}]" for citation in claim.citations) or UNSUPPORTED
     bare = _MARK.sub("", sentence).rstrip()
     if bare.endswith(("```", "~~~")):

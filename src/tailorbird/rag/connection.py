@@ -1,7 +1,7 @@
-"""HTTP to a server that need not be trusted: the only door to httpx2.
+"""HTTP to an untrusted server; the only module that imports httpx2.
 
-What it takes of time and memory is bounded, whatever it sends and however slowly; the key and the
-password go to the server that was named, and into no message. Redirects are not followed.
+Time and memory are bounded, whatever the server sends and however slowly. The key and the password
+go only to the configured server, and into no message. Redirects are not followed.
 """
 
 import base64
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     import httpx2
 
 MOST_BYTES = 16 << 20
-"""Bytes of one answer."""
+"""The most bytes of one response."""
 LONGEST_LINE = 1 << 20
-"""Bytes of one line of a stream."""
+"""The most bytes of one line of a stream."""
 _BRIEF = 200
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEY = re.compile(r"[!-~]*")
 
 
 class Passing(Exception):  # noqa: N818 - not shown to the user unless it stays
-    """A fault that another try may not meet; `pause_seconds` is what the server asked for."""
+    """A temporary failure, worth a retry; `pause_seconds` is the server's requested pause."""
 
     def __init__(self, problem: str, pause_seconds: float | None = None) -> None:
         super().__init__(problem)
@@ -41,12 +41,12 @@ class Passing(Exception):  # noqa: N818 - not shown to the user unless it stays
 
 @dataclass
 class Connection:
-    """Requests below one URL.
+    """HTTP requests below one base URL.
 
     Attributes:
-        url: The base; a name and a password in it are sent as Basic authentication.
-        begin_seconds: Time until the server begins to answer, and between what it sends.
-        total_seconds: Time until it has ended.
+        url: The base URL; a user name and password in it are sent as Basic authentication.
+        begin_seconds: Time limit until the first byte of a response, and between bytes.
+        total_seconds: Time limit for a whole response.
     """
 
     url: str
@@ -78,17 +78,17 @@ class Connection:
 
     @contextlib.contextmanager
     def request(self, verb: str, path: str, body: Any = None) -> "Iterator[Reply]":
-        """Yield the reply, its body unread.
+        """Yield the response with its body unread.
 
         Raises:
-            Passing: Worth another try.
-            UserError: Not worth one.
+            Passing: The failure is worth a retry.
+            UserError: The failure is permanent.
         """
         import httpx2
 
         headers = {"Accept-Encoding": "identity"} | self._authorization()
-        # No proxy has business between this machine and itself. Certificates, which take longer to
-        # read than most requests, are only needed for https.
+        # Loopback needs no proxy. Certificates, which take longer to load than most requests take,
+        # are only needed for https.
         secure = self.place.startswith("https:")
         transport = httpx2.HTTPTransport(verify=secure) if is_loopback(self.host) else None
         url = f"{self.place}{path}{self.query}"
@@ -111,7 +111,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _explained(self, limit: "_Limit") -> Iterator[None]:
-        """Say what became of a connection that broke."""
+        """Turn a broken connection into a described error."""
         import httpx2
 
         try:
@@ -124,17 +124,17 @@ class Connection:
             raise Passing(f"the connection failed: {self.brief(str(error))}") from error
 
     def fault(self, what: str) -> UserError:
-        """Return what to raise of a server that does what none should."""
+        """Return the error for a response that breaks the protocol."""
         return UserError(
             f"the endpoint {self.place} {what}", "see whether it is the server that you mean"
         )
 
     def repeats_key(self, text: str) -> bool:
-        """Return whether a text holds the key, the password or what they are sent as."""
+        """Return whether a text contains the key, the password or an encoded form of them."""
         return any(secret in text for secret in self._secrets())
 
     def brief(self, text: str) -> str:
-        """Return words of a server or a library for a message: one short line, without keys."""
+        """Shorten a server's or a library's words to one line without secrets."""
         if self.repeats_key(text):
             return "words that repeat the key, which are not shown"
         line = " ".join(without_credentials(text).split())
@@ -160,7 +160,7 @@ class Connection:
         return base64.b64encode(unquote(self._login).encode()).decode()
 
     def _secrets(self) -> list[str]:
-        """Return what no message may hold."""
+        """Return the strings that no message may contain."""
         _, _, password = self._login.partition(":")
         values = [value for _, value in parse_qsl(self.query[1:])]
         logins = [self._login, password, unquote(password), self._basic()] if self._login else []
@@ -169,7 +169,7 @@ class Connection:
 
 @dataclass
 class Reply:
-    """A server's answer while it comes."""
+    """A response while it arrives."""
 
     response: "httpx2.Response"
     connection: Connection
@@ -177,11 +177,11 @@ class Reply:
 
     @property
     def status(self) -> int:
-        """The status code."""
+        """The HTTP status code."""
         return self.response.status_code
 
     def header(self, name: str) -> str:
-        """Return a header's value, empty where it is missing."""
+        """Return a header's value, or an empty text."""
         return str(self.response.headers.get(name, ""))
 
     def text(self) -> str:
@@ -193,10 +193,10 @@ class Reply:
         return b"".join(self._chunks()).decode("utf-8", "replace")
 
     def lines(self) -> Iterator[str]:
-        """Yield the body line by line as it comes.
+        """Yield the body line by line as it arrives.
 
         Raises:
-            UserError: It, or a line of it, is too large or takes too long.
+            UserError: The body, or a line of it, is too large or takes too long.
         """
         rest = b""
         for chunk in self._chunks():
@@ -215,12 +215,12 @@ class Reply:
             if size > MOST_BYTES:
                 raise self.connection.fault(f"sends more than {MOST_BYTES >> 20} MB")
             yield chunk
-        if self.limit.over:  # the end was ours
+        if self.limit.over:  # closed by our own time limit
             raise self.limit.fault
 
 
 class _Limit:
-    """Ends a connection that takes too long, however steadily its server sends a byte."""
+    """Closes a connection that takes too long, however steadily its server sends bytes."""
 
     def __init__(self, seconds: float, fault: Exception) -> None:
         self.over = False
@@ -234,20 +234,20 @@ class _Limit:
         self._timer.start()
 
     def extend(self, seconds: float, fault: Exception) -> None:
-        """Let it take so long from now on; `fault` is what it means when it takes longer."""
+        """Restart the time limit; `fault` is the error if it expires."""
         self._timer.cancel()
         self._start(seconds, fault)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
-        """Note the connection as soon as there is one."""
+        """Record the socket as soon as the connection exists."""
         if event.endswith("connect_tcp.complete"):
-            # A copy: TLS takes the original for itself before it shakes hands.
+            # A duplicate, since TLS takes over the original before its handshake.
             self._socket = details["return_value"].get_extra_info("socket").dup()
             if self.over:
                 self._end()
 
     def close(self) -> None:
-        """End the waiting."""
+        """Cancel the limit."""
         self._timer.cancel()
         if self._socket is not None:
             self._socket.close()
@@ -260,13 +260,13 @@ class _Limit:
 
 
 def _address(url: str) -> str:
-    """Return what can be shown of a text that may be no URL and may hold a password."""
+    """Return the printable part of a text that may be no URL and may contain a password."""
     scheme, mark, rest = url.rpartition("://")
     return scheme + mark + re.split("[?#]", rest.rpartition("@")[2])[0]
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine.
+    """Return whether a host name or address is this machine.
 
     Example:
         >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("example.org")

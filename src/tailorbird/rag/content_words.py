@@ -1,4 +1,4 @@
-"""The words that carry a text's meaning, and whether a question asks for code or a figure."""
+"""Content words of a text, and whether a question asks for code or a figure."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from functools import lru_cache
 from tailorbird.knowledge import index_terms
 from tailorbird.knowledge.normalise import EACH, RUNS, fold, pieces
 
-# Question words stay out as well: they say what is wanted, not what about.
+# Question words are stop words too: they name the kind of answer, not the subject.
 _STOP_WORDS = """
 a about above after again all also am an and any are as at be because been before being below
 between both but by can can't cannot could did didn't do does doesn't doing don't down during each
@@ -27,18 +27,18 @@ _TOKEN = re.compile(
     rf"(?P<run>[{RUNS}]+)|(?P<word>[{EACH}]|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*)"
 )
 _ELIDED = re.compile(r"^(?:[cdjlmnst]|qu|lorsqu|puisqu|dell|nell|sull|all|un)'(?=\w)")
-# Ends of names in code: MergeAdapter, merge_adapter and merge adapter hold the same words.
+# Word boundaries in code names: MergeAdapter, merge_adapter and merge adapter share their words.
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
 
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
-    """Return the stem of a lower-case word (Snowball's English; other scripts stay)."""
+    """Return the stem of a lower-case word (Snowball's English; other scripts are unchanged)."""
     return index_terms.stem(word) if word.isascii() else word
 
 
 def tokens(text: str) -> list[str]:
-    """Return every word and number, folded and in lower case, names of code taken apart."""
+    """Return all words and numbers, folded to lower case, with code names split."""
     apart = _HUMP.sub(" ", fold(text)).replace("\u2019", "'")
     parts: list[str] = []
     for match in _TOKEN.finditer(apart):
@@ -47,24 +47,24 @@ def tokens(text: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """Return the stems of the words that mean something, in order; numbers are left out."""
+    """Return the stems of the content words in order, without numbers."""
     return [
         content_stem(word) for word in tokens(text) if word not in _STOP and not word[0].isdigit()
     ]
 
 
 def content_stem(word: str) -> str:
-    """Return the stem of a word of `tokens`, without what is tied to it: Anna's, l'eau."""
+    """Return the stem of a token without its clitics: Anna's, l'eau."""
     return stem(_ELIDED.sub("", word.removesuffix("'s"))) if "'" in word else stem(word)
 
 
 def is_stop_word(word: str) -> bool:
-    """Say whether a word of `tokens` is one that every text has."""
+    """Return whether a token is a stop word."""
     return word in _STOP
 
 
 def share_held(part: Iterable[str], whole: set[str]) -> float:
-    """Return which share of the different words in `part` is in `whole`; 0 of none."""
+    """Return the share of the distinct words in `part` that `whole` contains; 0 for none."""
     words = set(part)
     return len(words & whole) / len(words) if words else 0.0
 
@@ -88,20 +88,20 @@ _FIGURE = re.compile(
 
 
 def names_code(question: str) -> bool:
-    """Say whether a question has code in it: a call, a name with an underscore, an option."""
+    """Return whether a question contains code: a call, a name with an underscore, an option."""
     return _CODE_MARKS.search(question) is not None
 
 
 def asks_for_code(question: str) -> bool:
-    """Say whether code may answer a question: one that has code in it or asks how to do a thing."""
+    """Return whether code may answer a question: it contains code or asks how to do something."""
     return names_code(question) or _HOW.search(question) is not None
 
 
 def asks_for_figure(question: str) -> bool:
-    """Say whether a number or a date answers the question."""
+    """Return whether the answer to a question is a number or a date."""
     return _FIGURE.search(question) is not None
 
 
 def meaning(text: str) -> set[str]:
-    """Return the stems of a text's words that mean something, and its numbers."""
+    """Return a text's numbers and the stems of its content words."""
     return {*content_words(text), *(word for word in tokens(text) if word[0].isdigit())}

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server that writes answers.
+"""An OpenAI-compatible server that generates answers.
 
-Retries what may pass (429, 5xx, time-outs, a refused connection) with a growing pause, and never
-once words have come: those have been shown, and a second try would tell them again.
+Retries temporary failures (429, 5xx, time-outs, a refused connection) with growing pauses, but
+never after the first text: it has been shown, and a retry would repeat it.
 """
 
 import json
@@ -25,10 +25,10 @@ _TRIES = 5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 _A_DAY_SECONDS = 86_400
 _CONTEXT_TOKENS = 8192
-# Without the model's tokenizer a prompt can only be estimated: three bytes of UTF-8 make a token
-# at most in nearly every vocabulary's English (four is usual), and a turn adds a few of its own.
+# Without the model's tokenizer, prompt lengths are estimated: a token has at least three bytes of
+# UTF-8 in nearly every vocabulary's English (four is usual), and a turn adds a few tokens.
 _BYTES_PER_TOKEN, _TOKENS_PER_TURN = 3, 8
-# Slower than people read; and longer than any vocabulary's usual token, with room for a short one.
+# Slower than reading speed; and longer than a usual token in any vocabulary, with a margin.
 _SECONDS_PER_TOKEN, _LONGEST_TOKEN, _SPARE = 0.5, 64, 1024
 _LONGEST_NAME = 200
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -39,7 +39,7 @@ class Endpoint:
     """A model behind ``POST {url}/chat/completions``.
 
     Attributes:
-        url: Its base, with ``/v1`` where it has that; afterwards without a password.
+        url: Its base URL, with ``/v1`` if the server has that; stored without a password.
     """
 
     url: str
@@ -55,17 +55,17 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The model and where it is."""
+        """The model and its server."""
         return f"{self.model} at {self.url}"
 
     @property
     def model(self) -> str:
-        """The model's name: as configured, else the first that the server lists."""
+        """The model's name: the configured one, or else the first that the server lists."""
         return self.config.endpoint_model or str(self._first()["id"])
 
     @property
     def room(self) -> int:
-        """Tokens a prompt may take: what the server says its model reads, less the answer's."""
+        """The most prompt tokens: the model's context as the server states it, less the answer."""
         context = self.config.context_tokens
         if context is None and self.config.endpoint_model is None:
             listed = self._first()
@@ -73,7 +73,7 @@ class Endpoint:
         return (context or _CONTEXT_TOKENS) - self.config.answer_tokens
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Return a cautious estimate of the prompt's tokens: the server keeps its tokenizer."""
+        """Return a conservative estimate of the prompt's tokens, without the server's tokenizer."""
         sizes = [len(m.content.encode()) // _BYTES_PER_TOKEN + 1 for m in messages]
         return sum(sizes) + _TOKENS_PER_TURN * (len(messages) + 1)
 
@@ -86,7 +86,7 @@ class Endpoint:
         return "".join(self.stream(messages))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer piece by piece as it comes.
+        """Yield the answer piece by piece as it arrives.
 
         Raises:
             UserError: The server cannot be reached, refuses, or breaks off.
@@ -138,7 +138,7 @@ class Endpoint:
         return self._first_model
 
     def _tokens(self, context: Any) -> int | None:
-        """Return the tokens that a server says its model reads."""
+        """Return the model's context length in tokens, as the server states it."""
         if context is None:
             return None
         if isinstance(context, int | float) and math.isfinite(context) and context >= 1:
@@ -174,10 +174,10 @@ class Endpoint:
             return self._json(reply.text())
 
     def _pieces(self, body: dict[str, Any]) -> Iterator[str]:
-        """Yield the words of one try."""
+        """Yield the text of one attempt."""
         with self._request("POST", "/chat/completions", body) as reply:
             if "text/event-stream" not in reply.header("content-type"):
-                # A server that does not stream answers at once.
+                # A server without streaming returns the whole answer.
                 whole = self._json(reply.text())
                 yield self._words(whole, "message")
                 return
@@ -231,9 +231,9 @@ class Endpoint:
         return "check the URL"
 
     def _words(self, event: Any, part: str) -> str:
-        """Return the words of a completion or of one event of its stream."""
+        """Return the text of a completion or of one stream event."""
         choices = event.get("choices") if isinstance(event, dict) else None
-        if choices == []:  # an event with the usage only
+        if choices == []:  # a usage event
             return ""
         choice = choices[0] if isinstance(choices, list) else None
         message = choice.get(part) if isinstance(choice, dict) else None
@@ -255,7 +255,7 @@ class Endpoint:
         )
 
     def _brief(self, text: str) -> str:
-        """Return an error's own words, briefly."""
+        """Return the message of an error, shortened."""
         try:
             whole = json.loads(text)
             inner = whole.get("error", whole)

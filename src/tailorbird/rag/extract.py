@@ -1,10 +1,10 @@
-"""An answer with no language model: the sentences that answer a question best, quoted and cited.
+"""Extractive answers without a language model: the best sentences, quoted and cited.
 
-A sentence is ranked by its likeness to the question (embeddings, its headings before it), by the
-question's words that it holds (weighted by how rare they are here; those of its heading count for
-less), and by how well its passage was ranked. Whole blocks of code count as one sentence, stay with
-the sentence before them, and answer only what asks for code; what a sentence announces with a colon
-comes along.
+A sentence's score adds its cosine to the question (embedded with its headings), the share of the
+question's words in it (weighted by their IDF among the candidates; words of the heading count
+less), and its passage's rank. A block of code counts as one sentence, is quoted with the sentence
+before it, and answers only questions for code. Whatever a sentence introduces with a colon is
+quoted with it.
 """
 
 import math
@@ -20,13 +20,13 @@ from tailorbird.rag.sentences import Sentence, bound_row, is_header, plain, spli
 from tailorbird.records import Passage
 
 Embed = Callable[[Sequence[str]], np.ndarray]
-"""A question and then texts to read -> unit vectors ``[n, dimension]``."""
+"""Embeds a question followed by texts; returns unit vectors ``[n, dimension]``."""
 
-# Chosen on the questions of benchmarks/ask_quality.py marked "tune", with XQuAD's beside them.
+# Tuned on the questions of benchmarks/ask_quality.py marked "tune", and on XQuAD's.
 _WORDS, _HEADING, _PASSAGE = 0.5, 0.15, 0.05
 _SECTION = 0.2
 _CODE_PENALTY = 0.1
-# What lies further behind the best sentence than this is another subject.
+# Sentences with scores further below the best one are off topic.
 _BEHIND = 0.2
 _SAME = 0.8
 _MOST_ANNOUNCED = 6
@@ -38,12 +38,12 @@ _MOST_READ = 32
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """A quoted piece: offsets are of the passage's text.
+    """A quoted piece of a passage; offsets are in the passage's text.
 
     Attributes:
-        kind: ``code`` for a block of code, else what the sentence is.
-        nearness: Its cosine to the question, and the share of the question's words that it and its
-            headings hold: from 0 to 2.
+        kind: ``code`` for a block of code, else the sentence's kind.
+        nearness: Its cosine to the question plus the share of the question's words in it and its
+            headings: 0 to 2.
     """
 
     passage: Passage
@@ -55,7 +55,7 @@ class Picked:
 
     @property
     def text(self) -> str:
-        """The piece to the letter."""
+        """The piece, verbatim."""
         return self.passage.text[self.start : self.end]
 
 
@@ -72,12 +72,12 @@ class _Candidate:
 def rank_sentences(
     question: str, passages: Sequence[Passage], embed: Embed, *, code: bool = True
 ) -> list[Picked]:
-    """Return every sentence and block of code of the passages, the best answer first."""
+    """Return all sentences and blocks of code in the passages, the best answer first."""
     candidates = [c for c in _candidates(passages) if code or c.sentence.kind != "code"]
     if not candidates:
         return []
     worth = _worth(question, candidates, passages)
-    if len(candidates) > _MOST_READ:  # embedding them all would take seconds
+    if len(candidates) > _MOST_READ:  # embedding all would take seconds
         best = np.sort(np.argsort(-worth, kind="stable")[:_MOST_READ])
         candidates, worth = [candidates[place] for place in best], worth[best]
     cosines, sections = _likeness(question, candidates, embed)
@@ -94,12 +94,12 @@ def rank_sentences(
 
 
 def extract(ranked: Sequence[Picked], most: int = 3, *, code: bool = False) -> list[Picked]:
-    """Return the pieces that answer a question: the best passage first, each in its own order.
+    """Return the pieces that answer a question: best passage first, in the order of each passage.
 
     Args:
-        ranked: Sentences, the best first (`rank_sentences`).
-        most: Sentences to quote at most; blocks of code and lists that a sentence announces come
-            with it.
+        ranked: Sentences, best first (`rank_sentences`).
+        most: The most sentences to quote; code and lists that a sentence introduces come in
+            addition.
         code: Whether a sentence brings the code that follows it.
     """
     quotes: list[Picked] = []
@@ -134,7 +134,7 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
 
 
 def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list[str]:
-    """Return per sentence what stands under the same heading in its passage, heading first."""
+    """Return for each sentence the text under its heading in the passage, heading first."""
     sections: list[str] = []
     begin = 0
     for place in range(1, len(parts) + 1):
@@ -148,7 +148,7 @@ def _sections(passage: Passage, parts: Sequence[Sentence], heading: str) -> list
 
 
 def _says_nothing(sentence: Sentence, passage: Passage) -> bool:
-    """Say whether it is the end of a sentence begun before the passage, or names columns."""
+    """Return whether a sentence began before the passage, or is a table header."""
     if sentence.kind == "table":
         return is_header(passage.text, sentence.end)
     return sentence.start == 0 and passage.start > 0 and sentence.text[0].islower()
@@ -157,7 +157,7 @@ def _says_nothing(sentence: Sentence, passage: Passage) -> bool:
 def _worth(
     question: str, candidates: Sequence[_Candidate], passages: Sequence[Passage]
 ) -> np.ndarray:
-    """Return ``[candidates]``: what can be said of each without reading it."""
+    """Return ``[candidates]``: the part of each score that needs no embedding."""
     best, worst = _range([passage.score for passage in passages])
     spread = (best - worst) or 1.0
     ranks = np.asarray([(passages[c.place].score - worst) / spread for c in candidates])
@@ -169,7 +169,7 @@ def _worth(
 def _likeness(
     question: str, candidates: Sequence[_Candidate], embed: Embed
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``[candidates]`` twice: likeness to the question, of each and of its section."""
+    """Return ``[candidates]`` twice: the question's cosine to each, and to its section."""
     sections = list(dict.fromkeys(c.section for c in candidates))
     vectors = embed([question, *(_as_read(c) for c in candidates), *sections])
     each = vectors[1:] @ vectors[0]
@@ -182,7 +182,7 @@ def _range(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _as_read(candidate: _Candidate) -> str:
-    """Return a sentence with what a reader would have in mind: its heading; before code, a word."""
+    """Return a sentence with its context for embedding: its heading; before code, a word."""
     text = candidate.sentence.text
     if candidate.sentence.kind == "code":
         return f"{candidate.heading}. {plain(candidate.before)}\n{text}"
@@ -194,7 +194,7 @@ def _as_read(candidate: _Candidate) -> str:
 
 
 def _word_shares(question: str, candidates: Sequence[_Candidate]) -> np.ndarray:
-    """Return the share of the question's words in each candidate, by their rarity here (IDF)."""
+    """Return the IDF-weighted share of the question's words in each candidate."""
     vocabulary = meaning(question)
     own_words = [meaning(c.sentence.text) & vocabulary for c in candidates]
     above = [meaning(c.heading) & vocabulary for c in candidates]
@@ -209,13 +209,13 @@ def _word_shares(question: str, candidates: Sequence[_Candidate]) -> np.ndarray:
 
 
 def _with_company(piece: Picked, *, code: bool) -> tuple[Picked, int]:
-    """Return a piece with what it cannot do without, and how many sentences that makes."""
+    """Return a piece with the pieces that it needs, and how many sentences that makes."""
     parts = split_sentences(piece.passage.text)
     at = next(i for i, part in enumerate(parts) if part.start == piece.start)
     first = last = at
     used = 1
     before = parts[at - 1] if at else None
-    # What code is for stands in the sentence before.
+    # The sentence before code says what it is for.
     if parts[at].kind == "code" and before is not None and before.kind in ("prose", "item"):
         first, used = at - 1, 2
     if parts[last].text.rstrip().endswith(":"):
@@ -236,7 +236,7 @@ def _is_short_code(parts: Sequence[Sentence], place: int) -> bool:
 
 
 def _is_tail(parts: Sequence[Sentence], place: int) -> bool:
-    """Say whether a few words go on with the sentence before: "`discard` stays silent."."""
+    """Return whether a few words continue the sentence before: "`discard` stays silent."."""
     if place >= len(parts) or parts[place].kind == "code":
         return False
     few = len(tokens(parts[place].text)) <= _TAIL

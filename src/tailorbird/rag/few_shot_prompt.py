@@ -1,7 +1,7 @@
-"""Solved examples put before a question (few-shot prompting, Brown et al. 2020, arXiv 2005.14165).
+"""Few-shot prompting: solved examples before a question (Brown et al. 2020, arXiv 2005.14165).
 
-The most similar ones are retrieved for each question (Liu et al. 2022, arXiv 2101.06804) and stand
-as earlier turns of the conversation, the most similar last, next to the question.
+The most similar examples are retrieved for each question (Liu et al. 2022, arXiv 2101.06804) and
+become earlier turns of the conversation, the most similar last, next to the question.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from tailorbird.records import Example, Message
 
 
 def with_shots(example: Example, shots: Sequence[Example]) -> Example:
-    """Return the conversation with `shots`, most similar first, as turns before it."""
+    """Return the conversation with `shots`, given most similar first, as turns before it."""
     turns = [
         message
         for shot in reversed(shots)
@@ -33,7 +33,7 @@ def fit_shots(
     tokenizer: Any,
     room: int,
 ) -> list[list[Example]]:
-    """Return the most similar shots of each example, as many as leave its prompt in `room`."""
+    """Return each example's most similar shots, as many as keep its prompt within `room` tokens."""
     rest = [list(each) for each in shots]
     left = list(range(len(examples)))
     while left:
@@ -46,5 +46,5 @@ def fit_shots(
 
 
 def opens_with_system(example: Example) -> bool:
-    """Say whether a conversation has a system message of its own."""
+    """Return whether a conversation begins with a system message."""
     return bool(example.messages) and example.messages[0].role == "system"

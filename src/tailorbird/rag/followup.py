@@ -1,4 +1,4 @@
-"""Questions that lean on a conversation, written so that they can be searched for by themselves."""
+"""Rewrites follow-up questions of a conversation so that they can be searched for alone."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ Turn = tuple[str, str]
 _MOST_CARRIED = 12
 _LONGEST = 400
 _MOST_BEFORE = 2
-# An answer's words may be what a follow-up is about, but no new subject may come in.
+# A follow-up may take up an answer's words, but a rewriting must not bring in a new subject.
 _LEAST_KNOWN = 0.7
 _REFERS = re.compile(
     r"\b(?:it|its|this|that|these|those|they|them|their|theirs|he|she|him|his|hers|such|the same"
@@ -19,7 +19,7 @@ _REFERS = re.compile(
     r"|the ones?)\b",
     re.I,
 )
-# Pronouns that stand for nothing said before: "is it possible", "it says that", "that is".
+# Pronouns that refer to nothing: "is it possible", "it says that", "that is".
 _EMPTY = re.compile(
     r"\b(?:is it (?:ok|okay|possible|better|safe|normal|true|necessary|allowed|bad|good|wrong)\b"
     r"|does it (?:make sense|matter)|(?:it|python) (?:says|complains|looks|seems)|like this"
@@ -36,7 +36,7 @@ _LINKS = re.compile(
 
 
 def leans_on_history(question: str) -> bool:
-    """Say whether a question cannot be understood without the one before it."""
+    """Return whether a question cannot be understood without the one before it."""
     if _LINKS.search(question):
         return True
     words = content_words(question)
@@ -44,7 +44,7 @@ def leans_on_history(question: str) -> bool:
         return True
     rest = _EMPTY.sub(" ", question)
     pronoun = _REFERS.search(rest)
-    # With more before it than this, a pronoun stands for something in the question itself.
+    # After more words than this, a pronoun refers to something in the question itself.
     return pronoun is not None and len(content_words(rest[: pronoun.start()])) <= _MOST_BEFORE
 
 
@@ -53,16 +53,16 @@ def standalone(
     history: Sequence[Turn],
     write: Callable[[str], str] | None = None,
 ) -> str:
-    """Return the question with what it takes from the conversation.
+    """Return the question with the words that it needs from the conversation.
 
-    Without a model, a question that leans on the one before it (a pronoun, "and ...", "what about
-    ...", hardly a word of its own) gets that one's content words added. A model's rewriting is
-    taken only when it is one question that brings in nothing new.
+    Without a model, a dependent question (a pronoun, "and ...", "what about ...", hardly a word of
+    its own) is extended by the content words of the one before. A model's rewriting is used only if
+    it is a single question without new content.
 
     Args:
-        question: As it was asked.
-        history: Turns so far, the last one last; questions as they were searched for.
-        write: A model's answer to a prompt; None: by rules.
+        question: The original question.
+        history: The turns so far, in order; questions as they were searched for.
+        write: Returns a model's answer to a prompt; None: use rules.
     """
     if not history:
         return question
@@ -77,7 +77,7 @@ def standalone(
 
 
 def _carried(question: str, before: str) -> list[str]:
-    """Return the words of the earlier question that carry meaning and that this one has not."""
+    """Return the content words of the earlier question that this one lacks."""
     here = set(content_words(question))
     words: list[str] = []
     for word in re.findall(r"[^\s()\[\]{}\"?!,;]+", before):
@@ -107,7 +107,7 @@ def _cleaned(text: str) -> str:
 
 
 def _is_faithful(rewritten: str, question: str, history: Sequence[Turn]) -> bool:
-    """Say whether a rewriting is short, keeps the question's words and brings in no new ones."""
+    """Return whether a rewriting is short, keeps the question's words and adds no new ones."""
     if not rewritten or len(rewritten) > max(_LONGEST, 2 * len(question)):
         return False
     words, own = set(content_words(rewritten)), set(content_words(question))

@@ -1,4 +1,4 @@
-"""A ledger in a file, under the name that it had first; new code takes `tailorbird.knowledge`."""
+"""The ledger under its first import path; new code imports `tailorbird.knowledge`."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from tailorbird.knowledge.sqlite import connect
 
 
 def open_ledger(path: Path, create: bool = False) -> ledger.Ledger:
-    """Return the ledger in a file, made where `create` says so.
+    """Return the ledger in a file, created if `create` is set.
 
     Raises:
-        UserError: There is none, or it is of another program.
+        UserError: It is missing, or the file is another program's.
     """
     return ledger.Ledger(connect(path, create=create))
 

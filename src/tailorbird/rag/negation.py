@@ -1,9 +1,9 @@
-"""Which words a text denies, in the languages that most documents are in.
+"""Which words a text negates, in the most common languages of documents.
 
-As in NegEx (Chapman et al. 2001, doi:10.1006/jbin.2001.1029) a denial reaches the next few words of
-its clause, or those before it where it ends the clause, and some denials deny nothing ("not only").
-The words are of the kinds that Universal Dependencies marks with Polarity=Neg and PronType=Neg
-(not, no, never, nobody), with what says without and hardly.
+As in NegEx (Chapman et al. 2001, doi:10.1006/jbin.2001.1029), a negation covers the next few words
+of its clause, or those before it at the clause's end, and some phrases negate nothing ("not only").
+The negations are words that Universal Dependencies marks with Polarity=Neg and PronType=Neg (not,
+no, never, nobody), and words such as without and hardly.
 """
 
 import re
@@ -35,7 +35,7 @@ tidak bukan tanpa belum jangan không chưa chẳng đừng
 不 没 沒 无 無 未 勿 莫 안 못
 """
 _DENIALS = frozenset(fold(_WORDS).casefold().split())
-# After another denial these say that something is there: not without, nicht ohne.
+# After another negation these affirm: not without, nicht ohne.
 _WITHOUT_WORDS = """
 without ohne sans sin senza sem zonder utan uden uten ilman bez без nélkül fără χωρίς
 """
@@ -47,14 +47,14 @@ _DENY_NOTHING = re.compile(
     r"|\b(?:ne |n')\w+(?: \w+)? qu(?:e\b|')",  # French for only
     re.I,
 )
-# Denials within a word, or in scripts that part no words.
+# Negations inside a word, or in scripts without spaces.
 _HIDDEN = re.compile(
     "\u307e\u305b\u3093(?:\u3067\u3057\u305f)?|\u306a\u304b\u3063\u305f|\u306a\u3044|\u306a\u304f"
     "|\u0e44\u0e21\u0e48|\u0e9a\u0ecd\u0ec8|\u1798\u17b7\u1793"
     "|[\uc54a\uc5c6][\uac00-\ud7a3]*|\uc544\ub2c8[\uac00-\ud7a3]*|\uc544\ub2d9[\uac00-\ud7a3]*"
 )
 _ELIDED = re.compile(r"\bn'(?=\w)", re.I)
-# What these begins deny is a word of its own: unlocked, nonlinear, inactive, nefunguje.
+# These prefixes negate the rest of their word: unlocked, nonlinear, inactive, nefunguje.
 _UN = re.compile(
     r"(?:un|non|ne)(?=\w{4})|in(?=(?:valid|active|correct|complete|consistent|direct|secure"
     r"|sufficient|accurate|visible|accessible|compatible|eligible|capable|effective|dependent)\b)"
@@ -66,7 +66,7 @@ _REACH = 3
 
 
 def denied(text: str) -> set[str]:
-    """Return the stems that a text denies.
+    """Return the stems that a text negates.
 
     >>> sorted(denied("It does not open on Sundays, and the back door is unlocked."))
     ['lock', 'open', 'sunday']
@@ -91,7 +91,7 @@ def _denied_in(clause: str) -> set[str]:
         own = content_stem(word)
         prefix = _UN.match(word)
         if prefix and left:
-            left, waiting = 0, False  # denied twice: not unlocked
+            left, waiting = 0, False  # double negation: not unlocked
         elif prefix:
             stems.add(stem(word[prefix.end() :]))
         elif left:

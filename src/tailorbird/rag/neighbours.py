@@ -1,7 +1,7 @@
-"""Labelled examples that answer by resemblance: the k nearest vote, weighted by similarity.
+"""Nearest-neighbour classification: the k most similar labelled examples vote by similarity.
 
 The idea is that of nearest-neighbour language models (Khandelwal et al. 2020, arXiv 1911.00172)
-applied to labels. Nothing is trained: an example counts from the moment it is added.
+applied to labels. Nothing is trained, so a new example counts at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from tailorbird.records import Example, Neighbour
 
 _KS = (1, 3, 5, 10, 20, 50, 100)
 _TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
-# A class no neighbour has is unlikely, not impossible: log-loss stays finite.
+# A class without a neighbour is unlikely, not impossible: log-loss stays finite.
 _SMOOTHING = 0.02
 _BLOCK = 512
 
@@ -31,10 +31,10 @@ class LabelledVectors:
     """Unit vectors of labelled examples.
 
     Args:
-        labels: Class names; index = class id. Empty where the answers are words: such a memory
-            finds neighbours and does not vote.
-        values: ``[n, outputs]``: what each example speaks for, where that is not one class; the
-            answer is their weighted mean.
+        labels: Class names; index = class id. Empty for generation tasks, where neighbours are
+            found but do not vote.
+        values: ``[n, outputs]``: each example's target, if that is not one class; the output is
+            their weighted mean.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LabelledVectors:
         self._classes = self._class_ids()
 
     def add(self, vectors: np.ndarray, examples: Sequence[Example]) -> None:
-        """Add examples; they count at once. A new label becomes a new class, the last one."""
+        """Add examples, effective at once. A new label becomes a new class, the last one."""
         assert self.values is None, "only classes are added"
         for example in examples if self.labels else ():
             if _label(example) not in self.labels:
@@ -61,7 +61,7 @@ class LabelledVectors:
         self._classes = self._class_ids()
 
     def remove(self, text: str, label: str) -> None:
-        """Forget the last example that was added with a text and a label.
+        """Remove the latest added example with a text and a label.
 
         Raises:
             ValueError: There is none.
@@ -86,7 +86,7 @@ class LabelledVectors:
             scores = queries[start : start + _BLOCK] @ self.vectors.T
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             values = np.take_along_axis(scores, top, axis=1)
-            # Equal similarities in the order of the examples, so that a run repeats exactly.
+            # Ties keep the order of the examples, so that a run repeats exactly.
             order = np.lexsort((top, -values), axis=1)
             indices[start : start + _BLOCK] = np.take_along_axis(top, order, axis=1)
             similarities[start : start + _BLOCK] = np.take_along_axis(values, order, axis=1)
@@ -112,13 +112,13 @@ class LabelledVectors:
         fixed: tuple[int | None, float | None],
         judge: Callable[[np.ndarray], tuple[float, float]] | None = None,
     ) -> VoteSettings:
-        """Return the settings with the best accuracy on the given examples, then log-loss.
+        """Return the settings with the best accuracy on these examples, then the best log-loss.
 
         Args:
             queries: ``[n, dimension]`` vectors of validation examples.
             targets: ``[n]`` their class ids.
-            fixed: (k, temperature) where the person chose them.
-            judge: How good answers are, where they are not classes; higher is better.
+            fixed: (k, temperature) as set by the user; None: tuned here.
+            judge: Scores outputs that are not classes; higher is better.
         """
         ks: Iterable[int] = [fixed[0]] if fixed[0] else [k for k in _KS if k <= len(self.examples)]
         temperatures = [fixed[1]] if fixed[1] else list(_TEMPERATURES)

@@ -1,4 +1,4 @@
-"""Whether a tuned retriever is published: only when held-out queries say that it is better."""
+"""Decides whether to publish a tuned retriever: only if held-out queries show that it is better."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Gate:
     """The gate's decision.
 
     Attributes:
-        passed: Whether the tuned one is better than every other, with a p-value below the bar.
-        words: Why, with the figures.
-        scores: nDCG@10 with its interval by name; the tuned one is `NEW`.
-        wins, losses, ties: Queries, against the first of the others.
+        passed: Whether the tuned retriever beats every other with a p-value below the threshold.
+        words: The reason, with figures.
+        scores: nDCG@10 with its interval by name; the tuned retriever is `NEW`.
+        wins, losses, ties: Numbers of queries, against the first of the others.
     """
 
     passed: bool
@@ -39,8 +39,9 @@ def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13)
     """Test the tuned retriever against the others on the same held-out queries.
 
     Args:
-        values: nDCG@10 ``[queries]`` by name; `NEW` is the tuned one, the old one comes first.
-        significance: The p-value, corrected for the number of tests, that must be undercut.
+        values: nDCG@10 ``[queries]`` by name; `NEW` is the tuned retriever, the old one comes
+            first.
+        significance: The p-value must be below this, after correction for the number of tests.
     """
     scores = mean_scores(values)
     tests = compare(values, pairs=[(NEW, name) for name in values if name != NEW], seed=seed)
@@ -64,12 +65,12 @@ def judge(values: Mapping[str, np.ndarray], significance: float, seed: int = 13)
 
 @dataclass(frozen=True, slots=True)
 class JudgedSides:
-    """What both sides of retrieval find for judged queries, before fusion.
+    """The dense and word results for judged queries, before fusion.
 
     Attributes:
-        sources: Per chunk its document.
-        dense: Per query cosines by place, also of what only words found.
-        words: Per query BM25 by place; empty where there are no words.
+        sources: The document of each chunk.
+        dense: For each query, cosines by place, also of chunks from word search only.
+        words: For each query, BM25 by place; empty without word search.
     """
 
     queries: Queries
@@ -78,11 +79,11 @@ class JudgedSides:
     words: list[dict[int, float]]
 
     def ranking(self, place: int, weight: float) -> list[int]:
-        """Return the chunks found for the query at `place`, best first."""
+        """Return the chunks for the query at `place`, best first."""
         return best_first(convex(self.dense[place], self.words[place], weight))
 
     def documents(self, place: int, weight: float) -> list[str]:
-        """Return the documents found, best first: each stands where its best chunk does."""
+        """Return the documents, best first; a document ranks by its best chunk."""
         return list(dict.fromkeys(self.sources[p] for p in self.ranking(place, weight)))[:DEPTH]
 
     def values(self, weight: float) -> np.ndarray:
@@ -96,7 +97,7 @@ class JudgedSides:
         )
 
     def choose(self) -> WeightChoice:
-        """Return the weight of the dense side that is best for these queries."""
+        """Return the dense side's best weight for these queries."""
         return choose_weight(self.values)
 
 
@@ -108,7 +109,7 @@ def both_sides(
     words: Sequence[Mapping[int, float]] | None,
     candidates: int,
 ) -> JudgedSides:
-    """Return what each side finds: the `candidates` nearest chunks, and those given by words."""
+    """Return each side's results: the `candidates` nearest chunks, and the matches in `words`."""
     dense, worded = [], []
     for place, vector in enumerate(query_vectors):
         scores = vectors @ vector

@@ -1,8 +1,8 @@
-"""The figures that a text states, so that they can be compared: values with sign and unit, dates.
+"""Figures stated in a text, in comparable form: values with sign and unit, and dates.
 
 ``1,200``, ``1 200`` and ``1200`` are one value, ``3,5`` and ``3.5`` another; ``-18`` is not ``18``,
-``1/2`` is not ``2``, and 14 days are no 14 months. Whether ``1.200`` is 1200 or 1.2 depends on who
-writes: it is read as the other figures of its text are written.
+``1/2`` is not ``2``, and 14 days are not 14 months. Whether ``1.200`` is 1200 or 1.2 depends on the
+convention, which is taken from the other figures of the text.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Literal
 from tailorbird.knowledge.normalise import fold
 
 Point = Literal[".", ","]
-"""Which sign a text puts before decimals; the other one parts thousands."""
+"""The decimal separator of a text; the other one groups thousands."""
 
 Key = Fraction | str
 _POINTS: tuple[Point, Point] = (".", ",")
@@ -24,11 +24,11 @@ _MOST_DIGITS = 60
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure: two are the same when their keys are and their units do not differ.
+    """A figure; two figures are equal if their keys are equal and their units do not differ.
 
     Attributes:
         key: Its value; a time, a version or a day of the year as a text.
-        unit: What it counts, where that is known; empty where it is not.
+        unit: What it counts; empty if unknown.
     """
 
     key: Key
@@ -54,8 +54,8 @@ _MONTH = {
     for number, names in enumerate(_MONTHS.strip().splitlines(), 1)
     for name in names.split()
 }
-# "one" and "once" count nothing where they stand for something; left out as well are words that
-# are common in another language (due, sei, sex, neuf, on).
+# "one" and "once" are often no counts. Words that are common in another language (due, sei, sex,
+# neuf, on) are left out too.
 _SPELLED_IN = """
 zero one two three four five six seven eight nine ten eleven twelve
 - - zwei drei vier fünf sechs sieben acht neun zehn elf zwölf
@@ -186,12 +186,12 @@ _LONGEST_GAP = 12
 
 
 def is_month(word: str) -> bool:
-    """Say whether a word names a month: "4. M\u00e4rz" is one date, no end of a sentence."""
+    """Return whether a word is a month: "4. M\u00e4rz" is one date, not the end of a sentence."""
     return word.casefold() in _MONTH
 
 
 def points(text: str) -> frozenset[Point]:
-    """Return which decimal points the figures of a text allow; both where none tells."""
+    """Return the decimal separators that a text's figures allow; both if none decides."""
     votes = {vote for match in _FIGURE.finditer(fold(text)) if (vote := _vote(match["digits"]))}
     return frozenset(votes or _POINTS)
 
@@ -200,14 +200,14 @@ def figures(text: str, point: Point, *, claimed: bool = False) -> frozenset[Figu
     """Return the figures of a text.
 
     Args:
-        point: How decimals are written where it could be either.
-        claimed: Leave out what need not be a figure: one, second, half.
+        point: The decimal separator for ambiguous figures.
+        claimed: Leave out words that need not be figures: one, second, half.
     """
     return frozenset(f for each, _, _ in _placed(fold(text), point, claimed=claimed) for f in each)
 
 
 def without_figures(text: str) -> str:
-    """Return a claim without its figures and their units: what is left is compared as words."""
+    """Return a claim without its figures and their units, to compare the rest as words."""
     folded, rest, at = fold(text), "", 0
     for several, start, end in _placed(folded, ".", claimed=True):
         if several:
@@ -217,7 +217,7 @@ def without_figures(text: str) -> str:
 
 
 def holds(claimed: Iterable[Figure], stated: Iterable[Figure]) -> bool:
-    """Say whether every figure of a claim stands in what holds it, with no other unit."""
+    """Return whether `stated` contains every figure of a claim, with no other unit."""
     by_key: dict[Key, set[str]] = {}
     for figure in stated:
         by_key.setdefault(figure.key, set()).add(figure.unit)
@@ -225,7 +225,7 @@ def holds(claimed: Iterable[Figure], stated: Iterable[Figure]) -> bool:
 
 
 def readings(claim: str, passage: str) -> list[tuple[Point, Point]]:
-    """Return the decimal points to try for a claim and a passage: the same where that can be."""
+    """Return the decimal separators to try for a claim and a passage: equal ones if possible."""
     one, other = points(claim), points(passage)
     same = [(p, p) for p in _POINTS if p in one & other]
     return same or list(product(sorted(one), sorted(other)))
@@ -234,12 +234,12 @@ def readings(claim: str, passage: str) -> list[tuple[Point, Point]]:
 def _placed(
     folded: str, point: Point, *, claimed: bool
 ) -> list[tuple[tuple[Figure, ...], int, int]]:
-    """Return the figures of each place of a folded text, with its start and end."""
+    """Return the figures at each place of a folded text, with its start and end."""
     places: list[tuple[tuple[Figure, ...], int, int]] = []
     for match in _FIGURE.finditer(folded):
         own, end = _of(match, folded, point, claimed=claimed)
         places.append((tuple(own), match.start(), end))
-    # "20 to 30 percent": the first is one of percents as well.
+    # In "20 to 30 percent" the first figure is a percentage too.
     for place in range(len(places) - 2, -1, -1):
         several, start, end = places[place]
         following, begin, _ = places[place + 1]
@@ -253,7 +253,7 @@ def _placed(
 def _fits(unit: str, units: set[str] | None) -> bool:
     if not units:
         return False
-    # A share is never a count, whatever else is left unsaid.
+    # A percentage never equals a count, even if a unit is missing.
     if unit in units or (unit == "" and units != {"%"}):
         return True
     return "" in units
@@ -262,7 +262,7 @@ def _fits(unit: str, units: set[str] | None) -> bool:
 def _of(
     match: re.Match[str], text: str, point: Point, *, claimed: bool
 ) -> tuple[list[Figure], int]:
-    """Return the figures of one match, and where what belongs to it ends."""
+    """Return the figures of one match, and the end of the text that belongs to it."""
     dates = list(_date(match, claimed=claimed))
     if dates:
         return dates, match.end()
@@ -291,7 +291,7 @@ def _unit(match: re.Match[str], after: re.Match[str]) -> tuple[str, int]:
 
 
 def _date(match: re.Match[str], *, claimed: bool) -> Iterator[Figure]:
-    """Yield a date as the day of its year, its month and its year: each may be said alone."""
+    """Yield the day of the year, the month and the year of a date: each may be stated alone."""
     kind = match.lastgroup
     if kind in ("iso", "dotted", "slashed"):
         a, b, c = (int(part) for part in re.findall(r"\d+", match.group()))
@@ -344,7 +344,7 @@ def _keys(match: re.Match[str], point: Point, *, claimed: bool) -> list[Key]:
 
 
 def _values(digits: str, point: Point) -> list[Key]:
-    """Return what digits with their points, commas and spaces say."""
+    """Return the values of digits with their points, commas and spaces."""
     bare = re.sub(r"[\s']", "", digits)
     if len(bare) > _MOST_DIGITS:
         return [bare]
@@ -368,12 +368,12 @@ def _whole(parts: Sequence[str]) -> Fraction:
 
 
 def _is_either(bare: str) -> bool:
-    """Say whether one point or comma may part thousands or decimals: 1.200."""
+    """Return whether a single point or comma is ambiguous, as in 1.200."""
     return re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", bare) is not None
 
 
 def _are_groups(parts: Sequence[str]) -> bool:
-    """Say whether digits are grouped as thousands are, or lakhs (1,00,000)."""
+    """Return whether digits are grouped as thousands or lakhs (1,00,000)."""
     return (
         1 <= len(parts[0]) <= 3
         and len(parts[-1]) == 3
@@ -383,7 +383,7 @@ def _are_groups(parts: Sequence[str]) -> bool:
 
 
 def _vote(digits: str | None) -> Point | None:
-    """Return the decimal point that a figure shows to be in use, if it shows one."""
+    """Return the decimal separator that a figure proves, if any."""
     bare = re.sub(r"[\s']", "", digits or "")
     marks = re.findall(r"[.,]", bare)
     if not marks or (len(marks) == 1 and _is_either(bare)):

@@ -1,4 +1,4 @@
-"""Pairs of a query and the documents that answer it: read, made from documents, and split."""
+"""Pairs of queries and relevant documents: read, generated from documents, and split."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +16,10 @@ SHORTEST_QUERY, SHORTEST_TEXT = 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Queries whose right documents are known.
+    """Judged queries.
 
     Attributes:
-        grades: By query id, grades by document; 0 and below: looked at and not relevant.
+        grades: Relevance grades by query id and document; 0 and below: judged not relevant.
     """
 
     texts: dict[str, str]
@@ -31,17 +31,17 @@ class Queries:
         return Queries({i: self.texts[i] for i in names}, {i: self.grades[i] for i in names})
 
     def relevant(self, query: str) -> set[str]:
-        """Return the documents that are right for a query."""
+        """Return the relevant documents of a query."""
         return {name for name, grade in self.grades[query].items() if grade > 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The chunks of a knowledge base, in one order that vectors share.
+    """The chunks of a knowledge base, in the order of their vectors.
 
     Attributes:
-        texts: Per chunk what is embedded: title, headings and words.
-        titles, headings, bodies: The parts of it, for pairs made from documents.
+        texts: The embedded text of each chunk: title, headings and body.
+        titles, headings, bodies: Its parts, for pairs generated from documents.
     """
 
     sources: list[str]
@@ -51,7 +51,7 @@ class Corpus:
     bodies: list[str] = field(default_factory=list)
 
     def by_source(self) -> dict[str, list[int]]:
-        """Return the places of each document's chunks."""
+        """Return the places of the chunks of each document."""
         places: dict[str, list[int]] = {}
         for place, source in enumerate(self.sources):
             places.setdefault(source, []).append(place)
@@ -59,7 +59,7 @@ class Corpus:
 
 
 def corpus_of(chunks: Sequence[Chunk], texts: Sequence[str]) -> Corpus:
-    """Return the corpus of a knowledge base's chunks and what is embedded of each."""
+    """Return the corpus of a knowledge base's chunks and their embedded texts."""
     return Corpus(
         [chunk.source for chunk in chunks],
         list(texts),
@@ -71,7 +71,7 @@ def corpus_of(chunks: Sequence[Chunk], texts: Sequence[str]) -> Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Queries by what they are for: learning, choosing, and the gate's test."""
+    """Queries split for training, validation, and the gate's test."""
 
     train: Queries
     validation: Queries
@@ -79,7 +79,7 @@ class Parts:
 
 
 def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
-    """Return judged queries that have a relevant document; see `data.judged.read_questions`.
+    """Return judged queries with at least one relevant document; see `data.judged.read_questions`.
 
     Raises:
         UserError: A file is missing or damaged, or no query has a relevant document.
@@ -95,13 +95,13 @@ def read_queries(queries: Path, qrels: Path | None = None) -> Queries:
 
 
 def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
-    """Return the queries that have a relevant document among `sources`, others left out.
+    """Return the queries with a relevant document among `sources`.
 
-    Ids in judgements are often file names where the knowledge base knows paths: a name that only
-    one document ends in stands for that document.
+    Judgements often have file names where the knowledge base has paths: a name that only one source
+    ends in stands for that document.
 
     Raises:
-        UserError: None of the documents is known.
+        UserError: None of the documents is in the knowledge base.
     """
     known_sources = list(dict.fromkeys(sources))
     names = _short_names(known_sources)
@@ -120,7 +120,7 @@ def check_sources(queries: Queries, sources: Iterable[str]) -> Queries:
 
 
 def _short_names(sources: Sequence[str]) -> dict[str, str]:
-    """Return what a document may be called: its source, its file name, the row's id after ``#``."""
+    """Return a document's names: its source, its file name, the row's id after ``#``."""
     names: dict[str, set[str]] = {}
     for source in sources:
         path, _, row = source.rpartition("#")
@@ -132,7 +132,7 @@ def _short_names(sources: Sequence[str]) -> dict[str, str]:
 
 
 def split_queries(queries: Queries, validation: float, held_out: float, seed: int) -> Parts:
-    """Return the queries in three parts; equal words, case and space aside, stay together."""
+    """Split queries into three parts; those equal up to case and space stay together."""
     groups: dict[str, list[str]] = {}
     for query, text in queries.texts.items():
         groups.setdefault(" ".join(text.lower().split()), []).append(query)
@@ -156,8 +156,8 @@ def pairs_from_queries(
     """Return one pair per query and relevant document.
 
     Args:
-        best: (query id, document) to the place of the chunk that stands for it: of a long document
-            only some chunk answers the query.
+        best: Maps (query id, document) to the place of the document's best chunk: only some chunks
+            of a long document answer the query.
     """
     pairs = []
     for query, text in queries.texts.items():
@@ -171,10 +171,10 @@ def pairs_from_queries(
 
 
 def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPair]:
-    """Return pairs of a title or heading trail and the words under it.
+    """Return pairs of a title or heading path and the text under it.
 
-    The heading is not in the positive's text: a model that only compares words would find it.
-    One pair per query text: a title that many documents share says nothing about any.
+    The positive's text lacks the heading: otherwise comparing words would suffice. Each query text
+    has one pair, since a title that many documents share describes none of them.
     """
     by_query: dict[str, list[RankingPair]] = {}
     parts = zip(corpus.sources, corpus.titles, corpus.headings, corpus.bodies, strict=True)
@@ -198,9 +198,9 @@ def pairs_from_documents(corpus: Corpus, most: int, seed: int) -> list[RankingPa
 
 
 def queries_from_documents(pairs: Sequence[RankingPair]) -> tuple[Queries, list[RankingPair]]:
-    """Return generated pairs as judged queries, and the pairs by the same order.
+    """Return generated pairs as judged queries, and the pairs in the same order.
 
-    Their ids are ``document:N``; what is held out is held out by document, see `split_documents`.
+    Query ids are ``document:N``; they are held out by document, see `split_documents`.
     """
     texts = {f"document:{n}": pair.query for n, pair in enumerate(pairs)}
     grades = {f"document:{n}": {pair.source: 1} for n, pair in enumerate(pairs)}
@@ -210,7 +210,7 @@ def queries_from_documents(pairs: Sequence[RankingPair]) -> tuple[Queries, list[
 def split_documents(
     pairs: Sequence[RankingPair], validation: float, held_out: float, seed: int
 ) -> Parts:
-    """Return generated queries in three parts by document: none has queries in two parts."""
+    """Split generated queries into three parts, each document's in one part."""
     queries, _ = queries_from_documents(pairs)
     sources = list(dict.fromkeys(pair.source for pair in pairs))
     order = np.random.default_rng(seed).permutation(len(sources))
@@ -226,9 +226,9 @@ def split_documents(
 
 
 def without_leaks(pairs: Sequence[RankingPair], parts: Parts) -> tuple[list[RankingPair], int]:
-    """Return the pairs whose query stands in no other part, and how many were left out.
+    """Return the pairs whose query occurs in no other part, and the number left out.
 
-    A generated pair may say what a held-out query says: it would be learnt by heart.
+    A generated pair may repeat a held-out query, which would then be memorised.
     """
     kept_out = {
         " ".join(text.lower().split())
@@ -240,7 +240,7 @@ def without_leaks(pairs: Sequence[RankingPair], parts: Parts) -> tuple[list[Rank
 
 
 def without_headings(corpus: Corpus) -> Corpus:
-    """Return the corpus with texts that do not say their titles and headings."""
+    """Return the corpus with texts that lack titles and headings."""
     parts = zip(corpus.bodies, corpus.titles, corpus.headings, strict=True)
     texts = [_without(body, (title, *headings)) or body for body, title, headings in parts]
     return replace(corpus, texts=texts)

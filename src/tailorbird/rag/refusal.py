@@ -1,9 +1,9 @@
-"""Whether what was retrieved is near enough to a question to answer from it.
+"""Whether retrieved passages are relevant enough to a question to answer from them.
 
-A page on another subject may lie near a question by its meaning, or hold a word of it; one that
-answers does both. So the cosine of the best passage and the share of the question's words that one
-passage holds are added up. Words within blocks of code do not count: code that mentions a thing
-says nothing about it.
+A page on another subject may be near a question in meaning, or share a word with it; a page with
+the answer does both. So the score adds the cosine of the best passage and the share of the
+question's words in one passage. Words inside blocks of code do not count: code that mentions a
+thing does not explain it.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from tailorbird.rag.retrieve import confidence
 from tailorbird.rag.sentences import plain, split_sentences
 from tailorbird.records import Passage
 
-# Each chosen on one half of the questions of benchmarks/refusals.py and reported on the other.
+# Each was tuned on one half of the questions of benchmarks/refusals.py and reported on the other.
 LEAST = 0.8
-"""Least cosine of the best passage and share of the question's words in one, added up."""
+"""Least sum of the best passage's cosine and the share of the question's words in one passage."""
 LEAST_SHARE = 0.4
 """Least share of the question's words in one passage, where no vectors were asked."""
 LEAST_FIGURE = 1.0
 """As `LEAST`, of the best single sentence, where a figure is asked for."""
-# Of a question without a word that means something: it is the cosine that counts.
+# For a question without content words: the cosine decides.
 _WORDLESS = 0.5
 
 
@@ -32,11 +32,11 @@ def too_weak(
     calibrated: float | None = None,
     question: str = "",
 ) -> str:
-    """Return why passages are too weak to answer from; nothing when they are not.
+    """Return why passages are too weak to answer from; empty if they are not.
 
     Args:
-        threshold: Least cosine (BM25 where only words are searched) that the person set.
-        question: In words; where neither is given, its words count.
+        threshold: The user's least cosine (BM25 with word search only).
+        question: The question's text; without either threshold, its words count.
     """
     if not passages:
         return "nothing was found"
@@ -58,9 +58,9 @@ def too_weak(
 
 
 def no_figure(question: str, ranked: Sequence[Picked]) -> str:
-    """Return why no sentence gives the figure that is asked for; nothing when one may.
+    """Return why no sentence has the figure that a question asks for; empty if one may.
 
-    On a page of the right subject there is nearly always another figure, and it would be quoted.
+    A page on the right subject nearly always has some other figure, which would be quoted.
     """
     if not asks_for_figure(question):
         return ""
@@ -71,7 +71,7 @@ def no_figure(question: str, ranked: Sequence[Picked]) -> str:
 
 
 def _share(question: str, passage: Passage) -> float:
-    """Return which share of a question's words a passage holds outside code."""
+    """Return the share of a question's words that a passage contains outside code."""
     words = meaning(question)
     code = names_code(question)
     parts = [p for p in split_sentences(passage.text) if code or p.kind != "code"]

@@ -1,4 +1,4 @@
-"""A cross-encoder: question and text read together, and scored."""
+"""Cross-encoders, which read question and text together and score the pair."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -24,7 +24,7 @@ class Reranker:
     """A sequence classifier with one output (or two: not relevant, relevant).
 
     Raises:
-        UserError: It cannot be loaded, or is no cross-encoder.
+        UserError: It cannot be loaded, or is not a cross-encoder.
     """
 
     def __init__(self, config: ModelConfig, device: Device) -> None:
@@ -32,7 +32,7 @@ class Reranker:
 
         self.name, self.device = config.name, device
         self.tokenizer = load_tokenizer(config)
-        self._encoding = Lock()  # it is changed while it cuts a text
+        self._encoding = Lock()  # truncation changes the tokenizer's state
         kind = AutoModelForSequenceClassification
         self.model, info = pretrained(kind, resolve(config.name), config, dtype="float32")
         outputs = int(self.model.config.num_labels)
@@ -50,7 +50,7 @@ class Reranker:
         self.max_length = min(length_limit(self.tokenizer, self.model.config), 512)
 
     def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
-        """Return how well each text answers the question ``[n]``, from 0 to 1."""
+        """Return the relevance of each text to the question ``[n]``, from 0 to 1."""
         return self.score_pairs([(question, text) for text in texts])
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]], title: str = "") -> np.ndarray:
@@ -60,7 +60,7 @@ class Reranker:
         scores = np.zeros(len(pairs))
         if not pairs:
             return scores
-        # Only the text is cut: a question that lost its end is another question.
+        # Only the text is truncated: a question without its end is another question.
         with self._encoding:
             encoded: Any = self.tokenizer(
                 [question for question, _ in pairs],

@@ -1,4 +1,4 @@
-"""A knowledge base against questions whose right documents are known."""
+"""Evaluation of a knowledge base on judged questions."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _ABSENT = "it is not in the knowledge base under that name"
 
 
 class Names:
-    """Sources by the names that judgements use: a row's id, a file's name, or the source itself."""
+    """Maps sources to the names in judgements: a row's id, a file's name, or the source itself."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._judged = set(names)
 
     def __call__(self, source: str) -> str:
-        """Return the name by which a source is judged; itself where none is."""
+        """Return the judged name of a source, or the source itself."""
         path, _, row = source.rpartition("#")
         file = source.replace("\\", "/").rpartition("/")[2]
         for name in (source, row if path else "", file, file.rpartition(".")[0]):
@@ -37,21 +37,21 @@ class Names:
         tails = ("/".join(parts[i:]) for i in range(1, len(parts)))
         if tail := next((tail for tail in tails if tail in self._judged), ""):
             return tail
-        # A row counts to its file where the file is what is named.
+        # A row counts as its file if the judgements name the file.
         return file if path and (file := self(path)) in self._judged else source
 
     def documents(self, hits: Iterable[Hit]) -> list[str]:
-        """Return the documents in the order of their best chunks: a document scores its best."""
+        """Return the documents in the order of their best chunks."""
         return list(dict.fromkeys(self(hit.chunk.source) for hit in hits))
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """The weight, and how each question is ranked without having had a say in its own.
+    """The tuned weight, and the cross-validated ranking of each question.
 
     Attributes:
-        weights: ``[n]`` weight that each question is scored with.
-        choice: The weight to keep; its scores are those of the questions that chose.
+        weights: ``[n]`` weight for each question, tuned without it.
+        choice: The weight to save; its scores are those of the tuning questions.
     """
 
     weights: list[float]
@@ -65,7 +65,7 @@ def weigh(
     test: tuple[Sequence[Question], Sequence[Sides]],
     train: tuple[Sequence[Question], Sequence[Sides]] | None,
 ) -> Weighed:
-    """Choose the weight of the dense side by nDCG@10, never on the question it is scored on."""
+    """Tune the dense side's weight by nDCG@10, never on the question that it is scored on."""
     config, count, in_use = retriever.config, len(test[0]), retriever.weight
     if config.mode != "hybrid" or config.weight is not None:
         return Weighed([in_use] * count, WeightChoice(in_use, {}, 0), "as given")
@@ -113,11 +113,11 @@ def _scorer(table: dict[float, Floats]) -> Callable[[float], Floats]:
 def calibrate(
     questions: Sequence[Question], rankings: Sequence[Sequence[Hit]], names: Names, k: int
 ) -> Threshold | None:
-    """Return the confidence below which nothing right was found; None: too few questions.
+    """Return the confidence below which no relevant document was found; None: too few questions.
 
-    What is certainly not in the knowledge base is made by leaving a question's right documents
-    out of what was found for it. The threshold tells most of both apart (Youden's index), among
-    those that refuse at most 5 % of the questions whose answer was found.
+    Unanswerable questions are simulated by removing a question's relevant documents from its
+    results. The threshold separates both kinds best (Youden's index), among those that refuse at
+    most 5 % of the questions whose document was found.
     """
     confident, without = [], []
     for question, hits in zip(questions, rankings, strict=True):
@@ -138,7 +138,7 @@ def calibrate(
 
 
 def _sureness(hits: Sequence[Hit]) -> float:
-    """As `retrieve.confidence` of the passages made of these hits."""
+    """Return what `retrieve.confidence` gives for the passages of these hits."""
     cosines = [hit.dense for hit in hits if hit.dense is not None]
     matches = [hit.words for hit in hits if hit.words is not None]
     return max(cosines or matches, default=0.0)
@@ -150,7 +150,7 @@ def failures(
     by: str,
     absent: Collection[str] = (),
 ) -> tuple[Failure, ...]:
-    """Return the questions without a right document among the first ten, the nearest last."""
+    """Return the questions without a relevant document in the top ten, the nearest miss last."""
     failed = []
     for i, question in enumerate(questions):
         ranks = {side: rank_of(each[i], question.judged) for side, each in rankings.items()}

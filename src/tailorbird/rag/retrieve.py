@@ -1,4 +1,4 @@
-"""Questions into passages: both sides asked, fused, ranked again, joined."""
+"""Retrieves passages for questions: dense and word search, fusion, reranking, joining."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -24,21 +24,21 @@ RERANKER = "reranker"
 
 
 class PairScorer(Protocol):
-    """What reads a question and texts together: `rerank.Reranker`."""
+    """Scores question and text pairs: `rerank.Reranker`."""
 
     def score(self, question: str, texts: Sequence[str]) -> np.ndarray:
-        """Return how well each text answers the question ``[n]``, from 0 to 1."""
+        """Return the relevance of each text to the question ``[n]``, from 0 to 1."""
         ...
 
 
 @dataclass(frozen=True)
 class Sides:
-    """What each side found for one question, before fusion.
+    """The results of dense and word search for one question, before fusion.
 
     Attributes:
-        dense: By cosine, best first; with the cosines of what only words found behind.
+        dense: By cosine, best first; chunks that only the word search found come last.
         words: By BM25, best first.
-        dense_count: How many of `dense` that side found by itself.
+        dense_count: How many of `dense` the dense search found.
     """
 
     question: str
@@ -51,9 +51,9 @@ class Retriever:
     """Finds chunks and passages of a knowledge base.
 
     Args:
-        config: How; where the weight is None, the one chosen on judged queries and kept in the
-            knowledge base is taken, else 0.5.
-        reranker: PairScorer the best candidates again; default: the one that `reranker_name` says.
+        config: The settings; if the weight is None, the knowledge base's tuned weight is used, or
+            else 0.5.
+        reranker: Rescores the best candidates; default: the one of `reranker_name`.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Retriever:
         def look(view: View) -> list[Passage]:
             vector = self._vectors(view, [question])
             sides = self._sides(view, question, vector[0], where)
-            # Hits may join, so more than k may be needed for k passages; not many more: the worst
-            # of them would lengthen the passages of the best.
+            # Hits may be joined, so k passages may need more than k hits; but not many more, since
+            # the worst of them would lengthen the best passages.
             most = 2 * count if self.config.neighbours else count
             hits = self._ranked(view, sides, most)
             return join(view, hits, count, self.config.neighbours)
@@ -99,10 +99,10 @@ class Retriever:
         return self._look(look)
 
     def _look(self, search: Callable[[View], Result]) -> Result:
-        """Search at one moment, again where the index changed meanwhile.
+        """Search one snapshot, and retry if the index changed meanwhile.
 
-        A document that is replaced then would be found neither as it was nor as it is. Under a
-        stream of writes the last try counts.
+        A document replaced at that time would be found in neither version. Under constant writes,
+        the last attempt counts.
         """
         for _ in range(_TRIES):
             with self.kb.reading() as view:
@@ -112,7 +112,7 @@ class Retriever:
         return result
 
     def sides(self, questions: Sequence[str], where: str | None = None) -> list[Sides]:
-        """Return what each side finds, for choosing a weight and for explaining."""
+        """Return each side's results, to tune a weight or to explain a ranking."""
         with self.kb.reading() as view:
             vectors = self._vectors(view, questions)
             return [
@@ -148,14 +148,14 @@ class Retriever:
         return list(islice(_once(fused), most))
 
     def rerank(self, question: str, hits: list[Hit]) -> list[Hit]:
-        """Return the hits with the best of them in the order of the reranker, if there is one."""
+        """Return the hits, the top ones reordered by the reranker if there is one."""
         if self.reranker is None:
             return hits
         return _reranked(self.reranker, question, hits, self.config.rerank)
 
     @property
     def weight(self) -> float:
-        """The dense side's: what is asked for, else what is kept now, else `EVEN`."""
+        """The dense side's weight: the setting, else the saved one, else `EVEN`."""
         if self.config.mode != "hybrid":
             return float(self.config.mode == "dense")
         if self.config.weight is not None:
@@ -166,7 +166,7 @@ class Retriever:
     def _vectors(self, view: View, questions: Sequence[str]) -> np.ndarray:
         if not questions or self.config.mode == "words":
             return np.zeros((len(questions), 0), dtype=np.float32)
-        # By the model of what is looked at: another may be switched to at any moment.
+        # The snapshot's model, since another may become current at any time.
         vectors = view.embedder.embed_queries(questions).vectors
         if not np.isfinite(vectors).all():
             raise UserError(
@@ -178,12 +178,12 @@ class Retriever:
     def _sides(self, view: View, question: str, vector: np.ndarray, where: str | None) -> Sides:
         k, mode = self.config.candidates, self.config.mode
         if mode == "hybrid" and view.waits:
-            # Neither side's time is Python's own: each has a core while the other runs.
+            # Both searches release the GIL, so they run on two cores.
             task = _BESIDE.submit(view.matching, question, k, where)
             try:
                 dense = view.nearest(vector, k, where)
             finally:
-                wait([task])  # a fault of one side must not end the look while the other reads
+                wait([task])  # an error here must not close the snapshot in use
             words = task.result()
         else:
             dense = view.nearest(vector, k, where) if mode != "words" else []
@@ -192,18 +192,18 @@ class Retriever:
         ids = {hit.chunk.id for hit in dense}
         missed = [hit for hit in words if hit.chunk.id not in ids] if mode == "hybrid" else []
         if missed:
-            # A chunk that only words found has a cosine as well, and taking it for the least one
-            # would punish it for standing at place 101.
+            # A chunk found by words alone needs its true cosine: the lowest cosine of the list
+            # would punish it for being at place 101.
             cosines = view.vectors(missed) @ vector
             dense = dense + [
-                # Not by `replace`, which takes several times as long.
+                # `replace` takes several times as long.
                 Hit(hit.chunk, cosine, dense=cosine, metadata=hit.metadata)
                 for hit, cosine in zip(missed, cosines.tolist(), strict=True)
             ]
         return Sides(question, tuple(dense), tuple(words), by_vector)
 
     def _ranked(self, view: View, sides: Sides, count: int) -> list[Hit]:
-        # Who ranks again looks at all.
+        # Reranking and diversity need all candidates.
         most = None if self.reranker or self.config.diversity else count
         hits = self.rerank(sides.question, self.fuse(sides, most=most))
         if self.config.diversity and len(hits) > 1:
@@ -215,7 +215,7 @@ class Retriever:
 
 
 def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """Yield the hits without those whose text stood in a better one."""
+    """Yield the hits without repeated texts, of which the best stays."""
     texts: set[str] = set()
     for hit in hits:
         words = " ".join(hit.chunk.text.split())
@@ -232,15 +232,15 @@ def _reranked(reranker: PairScorer, question: str, hits: list[Hit], most: int) -
         for hit, score in zip(read, scores, strict=True)
     ]
     read.sort(key=lambda hit: -hit.score)
-    # What was not read stays behind what was, whose scores are from 0 to 1.
+    # Unscored hits stay behind the reranked ones, whose scores are from 0 to 1.
     return read + [replace(hit, score=hit.score - 1.0) for hit in rest]
 
 
 def confidence(passages: Sequence[Passage]) -> float:
-    """Return how sure retrieval is of having found anything: what ``ask.threshold`` is held to.
+    """Return the confidence that `ask.threshold` is compared with.
 
-    The best cosine; where no vectors were asked, the best BM25. Fused scores are scaled within one
-    question, where the best is always near 1, so they say nothing about it.
+    It is the best cosine, or the best BM25 without a dense search. Fused scores are scaled per
+    question so that the best is near 1, and say nothing about it.
     """
     cosines = [passage.dense for passage in passages if passage.dense is not None]
     matches = [passage.words for passage in passages if passage.words is not None]
@@ -249,7 +249,7 @@ def confidence(passages: Sequence[Passage]) -> float:
 
 @dataclass
 class _ChunkRun:
-    """Chunks that lie beside each other in one document, and the hits among them."""
+    """Adjacent chunks of one document, and the hits among them."""
 
     chunks: dict[int, Chunk]
     hits: list[Hit]
@@ -259,11 +259,11 @@ class _ChunkRun:
 
 
 def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passage]:
-    """Return up to `k` passages: hits with their neighbours, those that touch made one.
+    """Return up to `k` passages: hits with their neighbours, adjacent ones joined.
 
     Args:
-        k: How many passages.
-        neighbours: Chunks taken before and after each hit; 0: each hit stands alone.
+        k: The number of passages.
+        neighbours: Chunks added before and after each hit; 0: hits stay separate.
     """
     spans: list[_ChunkRun] = []
     nearby: list[list[Chunk]] = [[] for _ in hits]
@@ -283,7 +283,7 @@ def join(view: View, hits: Sequence[Hit], k: int, neighbours: int) -> list[Passa
             continue
         same[0].chunks |= chunks
         same[0].hits.append(hit)
-        for other in same[1:]:  # what lay apart is joined by the new hit
+        for other in same[1:]:  # separate runs that the new hit joins
             same[0].chunks |= other.chunks
             same[0].hits += other.hits
             spans.remove(other)
@@ -314,21 +314,21 @@ def _passage(span: _ChunkRun, text: str) -> Passage:
 
 
 def reranker_name(config: RetrieveConfig, kb: Knowledge | None = None) -> str | None:
-    """Return the cross-encoder that is in use; None where there is none.
+    """Return the cross-encoder in use, or None.
 
     Args:
-        config: What was asked for; "none": none, whatever the knowledge base has.
-        kb: Where one may have been published.
+        config: The settings; "none" disables even a published one.
+        kb: The knowledge base that may have a published one.
     """
     if config.reranker is not None or kb is None:
         return None if config.reranker == "none" else config.reranker
     published = kb.get_setting(RERANKER)
-    # Published ones lie in the folder, wherever it was moved to.
+    # A published reranker lies in the folder and moves with it.
     return None if published is None else str(kb.folder.resolve() / str(published))
 
 
 def load_reranker(config: RetrieveConfig, kb: Knowledge | None = None) -> PairScorer | None:
-    """Return the cross-encoder that `reranker_name` says, None where it says none."""
+    """Load the cross-encoder of `reranker_name`, or return None."""
     name = reranker_name(config, kb)
     if name is None:
         return None

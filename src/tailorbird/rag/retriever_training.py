@@ -1,4 +1,4 @@
-"""What tuning an embedder or a reranker needs beside the loop: hard negatives, and validation."""
+"""Hard negatives and validation for tuning an embedder or a reranker."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from tailorbird.records import RankingPair
 DEPTH = 10
 
 WordSide = Callable[[str, int], Mapping[int, float]]
-"""Question and number to BM25 by place in the corpus."""
+"""Maps question and number to BM25 by place in the corpus."""
 Scores = Callable[[Sequence[tuple[str, str]]], np.ndarray]
-"""(query, text) pairs to scores ``[n]``."""
+"""Maps (query, text) pairs to scores ``[n]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The texts that a validation ranks: the right ones, and the hardest of the others.
+    """The texts ranked in a validation: the relevant ones and the hardest others.
 
-    All documents would be fairer and take minutes each time; the gate uses them all.
+    Ranking all documents would be fairer but takes minutes each time; the gate ranks all.
     """
 
     queries: Queries
@@ -34,7 +34,7 @@ class Pool:
     corpus: Corpus
 
     def score(self, model: Any, device: Device) -> float:
-        """Return nDCG@10 of ranking the pool by an embedder of sentence-transformers."""
+        """Return nDCG@10 of ranking the pool by a sentence-transformers embedder."""
         texts = [self.corpus.texts[place] for place in self.places]
         sources = [self.corpus.sources[place] for place in self.places]
         plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
@@ -51,7 +51,7 @@ class Pool:
 def make_pool(
     queries: Queries, corpus: Corpus, hits_of: Mapping[str, Sequence[int]], n: int
 ) -> Pool:
-    """Return the pool of at most about `n` texts; right ones are always in it."""
+    """Return a pool of about `n` texts at most, with all relevant texts."""
     by_source = corpus.by_source()
     right = {p for q in queries.texts for doc in queries.relevant(q) for p in by_source[doc]}
     places = dict.fromkeys(sorted(right))
@@ -64,7 +64,7 @@ def make_pool(
 
 
 def rank_sources(scores: np.ndarray, sources: Sequence[str], k: int) -> list[str]:
-    """Return the `k` best documents: a document counts as its best chunk."""
+    """Return the `k` best documents, each ranked by its best chunk."""
     ranking: dict[str, None] = {}
     for place in np.argsort(-scores, kind="stable"):
         ranking[sources[int(place)]] = None
@@ -89,7 +89,7 @@ def dense_ndcg(
 def best_chunks(
     queries: Queries, corpus: Corpus, query_vectors: np.ndarray, vectors: np.ndarray
 ) -> dict[tuple[str, str], int]:
-    """Return the place of the chunk nearest to each query in each of its right documents."""
+    """Return the place of the chunk nearest to each query in each of its relevant documents."""
     by_source = corpus.by_source()
     best = {}
     for query, vector in zip(queries.texts, query_vectors, strict=True):
@@ -110,15 +110,15 @@ def mine(
 ) -> list[RankingPair]:
     """Return the pairs with their hard negatives.
 
-    Candidates are the best hits of both sides. Documents that are judged relevant never are
-    negatives; neither is what is more like the query than `false_negative` of the positive's
-    similarity (positive-aware mining, arXiv 2407.15831, section 3). Of the rest the hardest are
-    taken, the sides in turn; where they are too few, others are drawn, so that all pairs have as
+    Candidates are the top hits of both sides. Documents judged relevant are never negatives, and
+    neither are texts whose similarity to the query exceeds `false_negative` times the positive's
+    (positive-aware mining, arXiv 2407.15831, section 3). The hardest of the rest are taken, from
+    both sides in turn; if they are too few, random ones are added, so that all pairs have equally
     many.
 
     Args:
         query_vectors: ``[pairs, d]`` unit vectors by the old embedder.
-        words: The other side; None: dense hits alone.
+        words: The word search; None: dense hits alone.
     """
     by_source = corpus.by_source()
     depth = settings.mining_depth
@@ -155,7 +155,7 @@ def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 
 def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
-    """Return the sentence-transformers model that is tuned.
+    """Return the sentence-transformers model to tune.
 
     Raises:
         UserError: It cannot be loaded.
@@ -172,20 +172,20 @@ def load_embedder(name: str, device: Device, max_tokens: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RerankCandidates:
-    """Per query the places of the chunks that the reranker reads, the best first."""
+    """For each query, the places of the chunks that the reranker reads, best first."""
 
     queries: Queries
     places: Mapping[str, Sequence[int]]
     corpus: Corpus
 
     def values(self, rankings: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return nDCG@10 ``[queries]`` of the documents in these orders."""
+        """Return nDCG@10 ``[queries]`` of these document rankings."""
         grades = self.queries.grades
         pairs = zip(self.queries.texts, rankings, strict=True)
         return np.asarray([ndcg(ranking, grades[query], DEPTH) for query, ranking in pairs])
 
     def unranked(self) -> list[list[str]]:
-        """Return each query's documents as they came."""
+        """Return each query's documents in their original order."""
         sources = self.corpus.sources
         return [
             list(dict.fromkeys(sources[place] for place in self.places[query]))[:DEPTH]
@@ -193,7 +193,7 @@ class RerankCandidates:
         ]
 
     def reranked(self, score: Scores) -> list[list[str]]:
-        """Return each query's documents in the order of their scores."""
+        """Return each query's documents by descending score."""
         corpus = self.corpus
         pairs = [
             (text, corpus.texts[place])
@@ -209,7 +209,7 @@ class RerankCandidates:
         return rankings
 
     def score(self, model: Any) -> float:
-        """Return nDCG@10 after reranking by a cross-encoder of sentence-transformers."""
+        """Return nDCG@10 after reranking by a sentence-transformers cross-encoder."""
 
         def scores(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
             return np.asarray(model.predict(list(pairs), show_progress_bar=False))
@@ -218,7 +218,7 @@ class RerankCandidates:
 
 
 def load_reranker(name: str, device: Device, max_tokens: int) -> Any:
-    """Return a cross-encoder; one with a new head where `name` is a plain encoder.
+    """Return a cross-encoder, with a new head if `name` is a plain encoder.
 
     Raises:
         UserError: It cannot be loaded.

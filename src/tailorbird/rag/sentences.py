@@ -1,4 +1,4 @@
-"""A text into its sentences, each with its place; Markdown and code are seen for what they are."""
+"""Splits a text into sentences with offsets, aware of Markdown and code."""
 
 import re
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ class Sentence:
     """A sentence, a heading, a list item's sentence, a table row, or a whole block of code.
 
     Attributes:
-        text: ``text[start:end]`` of what was split, to the letter.
-        kind: What it is; an aside is a comment or a marker of the page, nothing to quote.
+        text: ``text[start:end]`` of the split text, verbatim.
+        kind: Its kind; an aside is a comment or a page marker, never quoted.
     """
 
     text: str
@@ -44,7 +44,8 @@ _LINES: dict[Kind, re.Pattern[str]] = {
     "aside": _ASIDE,
 }
 _QUOTE = re.compile(r"^[^\S\n]*>+[^\S\n]?", re.M)
-# A sentence's end: its mark, closing quotes or brackets, then space; ideographs need no space.
+# A sentence's end: its punctuation, closing quotes or brackets, then a space, which ideographs do
+# not need.
 _END = re.compile(
     r"(?:(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\]*_]*+(?:\s*\[\d+(?:\s*,\s*\d+)*\])*(?=\s)"
     r"|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\"']*)"
@@ -57,14 +58,14 @@ _ABBREVIATION = re.compile(
 _DAY = re.compile(r"(?<!\w)\d{1,2}\.$")
 _OPENS = re.compile(r"\s+[\"'\u201c\u2018(\[*_`>#-]*([^\s\"'\u201c\u2018(\[*_`>#-])")
 _WHOLE_WORD = re.compile(r"(?:[a-z]{4}|[`)\]])\.$")
-# An image in a link, and parentheses in an address, lie one level deep.
+# Allows one nested level: an image in a link, parentheses in an address.
 _WORDS = r"\[((?:[^\[\]]++|\[[^\[\]]*\])*+)\]"
 _ADDRESS = r"\((?:[^()]++|\([^()]*\))*+\)"
 _SPAN = re.compile(rf"(?P<ticks>`+)|{_WORDS}{_ADDRESS}|https?://\S+")
 _LINK = re.compile(rf"!?{_WORDS}{_ADDRESS}")
 _REFERENCE = re.compile(r"\[`~?([^`\]]+)`\]")
-# Links by a name ([text][name]), of a wiki ([[page|text]]), footnotes, bare addresses, and what a
-# text cut in the middle of an address leaves.
+# Reference links ([text][name]), wiki links ([[page|text]]), footnotes, bare addresses, and
+# remainders of an address cut in the middle.
 _NAMED_LINK = re.compile(r"!?(?<!\w)\[([^\[\]]+)\] ?\[[^\[\]]*\]")
 _WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\W\d_][^\[\]|]*)\]\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
@@ -72,13 +73,13 @@ _BARE_LINK = re.compile(r"<((?:https?|mailto):[^<>\s]+)>")
 _HALF_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*$")
 _SHEET_LINK = re.compile(r"`([^`<>]*[^`<>\s])\s*<[^<>`]+>`__?")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]*>")
-# Twice each: bold may hold italics.
+# Twice each, since bold text may contain italics.
 _STARS = re.compile(r"(?<!\*)(\*{1,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![*\w])")
 _LOW_LINES = re.compile(r"(?<!\w)(_{1,3})(?=[^\s_])((?:[^_]|(?<=\w)_(?=\w))+)(?<=\S)\1(?!\w)")
 
 
 def split_sentences(text: str) -> list[Sentence]:
-    """Return the sentences of a text in order; what lies between them is white space and marks."""
+    """Return the sentences of a text in order; only whitespace and marks lie between them."""
     parts: list[Sentence] = []
     for number, (kind, start, end) in enumerate(_blocks(text)):
         if kind in ("prose", "item"):
@@ -91,7 +92,7 @@ def split_sentences(text: str) -> list[Sentence]:
 
 
 def plain(text: str) -> str:
-    """Return a sentence as it is read: links and emphasis by their words, on one line."""
+    """Return a sentence as plain text on one line, without the markup of links and emphasis."""
     if _TABLE.match(text):
         text = "; ".join(cell for cell in cells(text) if cell)
     bare = _QUOTE.sub("", _ITEM.sub("", text, count=1))
@@ -111,21 +112,21 @@ def plain(text: str) -> str:
 
 
 def cells(row: str) -> list[str]:
-    """Return what stands in the cells of a table's row: ``| a | b |``."""
+    """Return the contents of a table row's cells: ``| a | b |``."""
     return [cell.strip().replace("\\|", "|") for cell in _BAR.split(row.strip())[1:-1]]
 
 
 def is_header(text: str, end: int) -> bool:
-    """Say whether the row of a table that ends at `end` names its columns."""
+    """Return whether the table row that ends at `end` is a header."""
     following = text[end : end + 1000].lstrip("\r\n").split("\n", 1)[0]
     return following.lstrip().startswith("|") and _RULE.match(following) is not None
 
 
 def bound_row(text: str, start: int) -> str:
-    """Return the row of a table that begins at `start`, its cells under their headers' names.
+    """Return the table row that begins at `start`, each cell with its column's header.
 
     Returns:
-        ``Size: 3; Price: 5``; a first row, or one of another width, without names.
+        ``Size: 3; Price: 5``; a first row, or one of another width, without headers.
     """
     lines = text[:start].splitlines()
     row = cells(text[start:].split("\n", 1)[0])
@@ -173,7 +174,7 @@ def _blocks(text: str) -> Iterator[tuple[Kind, int, int]]:
 
 
 def _open_fence(text: str) -> str:
-    """Return the fence that a text cut out of a page lies in from its beginning, if it does."""
+    """Return the fence that is open at the beginning of a text cut out of a page, if any."""
     fences = [m for line in text.splitlines() if (m := _FENCE.match(line))]
     if len(fences) % 2 == 0 or not fences:
         return ""
@@ -181,7 +182,7 @@ def _open_fence(text: str) -> str:
 
 
 def _line_kind(line: str, before: Kind | None) -> "Kind | Literal['more'] | None":
-    """Return what a line begins, ``more`` when it goes on with what is open, else nothing."""
+    """Return the kind that a line begins, ``more`` if it continues the open block, else None."""
     if not line.strip() or _RULE.match(line):
         return None
     if _FENCE.match(line):
@@ -225,10 +226,10 @@ def _ends(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _closed(block: str) -> list[tuple[int, int]]:
-    """Return where code, links and addresses lie, which no sentence ends within; the last first."""
+    """Return the spans of code, links and addresses, where no sentence ends; the last first."""
     spans: list[tuple[int, int]] = []
     marks = list(_SPAN.finditer(block))
-    # Code goes to the next mark of as many ticks.
+    # Code ends at the next run of as many backticks.
     following: dict[int, list[int]] = {}
     for mark in reversed(marks):
         if mark["ticks"]:
@@ -246,14 +247,14 @@ def _closed(block: str) -> list[tuple[int, int]]:
 
 
 def _is_end(block: str, dot: int, stop: int) -> bool:
-    """Say whether the mark at `dot` ends a sentence rather than an abbreviation or a quote."""
+    """Return whether the mark at `dot` ends a sentence rather than an abbreviation or a quote."""
     following = _OPENS.match(block, stop)
     if following is None:
         return True
     first = following.group(1)
     before = block[max(0, dot - 12) : dot + 1]
-    # Names of code open sentences too (`sort` returns None), but what follows an abbreviation or
-    # a quoted question is most often in lower case as well.
+    # A code name may open a sentence in lower case (`sort` returns None), but so does the text
+    # after an abbreviation or a quoted question.
     if first.islower() and "`" not in following.group() and not _WHOLE_WORD.search(before):
         return False
     if _DAY.search(before) and is_month(block[following.start(1) :].split(maxsplit=1)[0]):

@@ -1,7 +1,7 @@
-"""Answers exchanged in documents for others of their kind: knowledge that changed, made by rule.
+"""Replaces answers in documents by others of the same kind, to simulate changed knowledge.
 
-Entity substitution as of Longpre et al. 2021 (arXiv 2109.05052): a model that answers as before
-knows the old text by heart, one that gives the new answer has read.
+Entity substitution after Longpre et al. 2021 (arXiv 2109.05052): a model that keeps its old answer
+has memorised it; one that gives the new answer has read the document.
 """
 
 import re
@@ -18,9 +18,9 @@ _SHORTEST = 3
 _NEAREST = 3
 _LIKE = 3
 Embed = Callable[[Sequence[str]], np.ndarray]
-"""Texts -> their vectors ``[texts, dimension]``."""
-# What a question calls the thing that answers it, and those that may stand in its place. Where
-# none of these words comes soon after "what" or "which", a name's kind is not known.
+"""Embeds texts as vectors ``[texts, dimension]``."""
+# The nouns by which a question names its answer, and which of them are exchangeable. If none
+# follows "what" or "which" soon, the kind of a name is unknown.
 _ASKS: dict[str, tuple[str, ...]] = {
     "person": ("person", "president", "king", "queen", "coach", "director", "author", "player",
                "actor", "actress", "singer", "governor", "manager", "chairman", "leader"),
@@ -41,7 +41,7 @@ _KIND_OF = {word: kind for kind, words in _ASKS.items() for word in words}
 _NAMED = frozenset(_ASKS)
 _WHAT = re.compile(r"\b(?:what|which)\b((?:\W+[\w'-]+){1,4})", re.IGNORECASE)
 _WHO = re.compile(r"\bwho(?:m|se)?\b", re.IGNORECASE)
-# Who does these may be a company.
+# The subject of these verbs may be a company.
 _BUSINESS = re.compile(r"\b(?:own|operat|publish|produc|manufactur|employ|built|made|sponsor|work)",
                        re.IGNORECASE)  # fmt: skip
 _PERSON = re.compile(
@@ -68,7 +68,7 @@ _ORGANISATION = frozenset(
         "for",
     }
 )
-# Israeli, Danish: whose it is, and no country.
+# Adjectives such as Israeli or Danish are no countries.
 _DEMONYM = re.compile(r"\w+(?:ian|ish|ese|eli|ani|aqi)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d")
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b")
@@ -78,10 +78,10 @@ _CAPITAL_AFTER = re.compile(r"[ -][A-Z]|(?: of| and) [A-Z]")
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """One answer exchanged throughout one document.
+    """One answer replaced throughout one document.
 
     Attributes:
-        old: All ways in which the answer was written.
+        old: All spellings of the old answer.
     """
 
     id: str
@@ -92,10 +92,10 @@ class Substitution:
 
 
 def answer_kind(question: str, answer: str) -> str | None:
-    """Return what kind of thing an answer is, by its question; None where that is not known.
+    """Return the kind of an answer, by its question; None if unknown.
 
-    Figures and dates are of a kind when they are written alike; names when the questions ask for
-    the same: who, which team, which city. Where something is may be said in too many ways.
+    Figures and dates are of one kind if they share a format; names if the questions ask for the
+    same: who, which team, which city. Places asked for by "where" have too many forms to replace.
 
     Example:
         >>> answer_kind("Which club did she join?", "Alta United")
@@ -114,7 +114,7 @@ def answer_kind(question: str, answer: str) -> str | None:
     person = _PERSON.fullmatch(answer) and not _ORGANISATION & set(answer.lower().split())
     words = re.findall(r"[\w-]+", " ".join(m[1] for m in _WHAT.finditer(question)).lower())
     asks = next((_KIND_OF[word] for word in words if word in _KIND_OF), None)
-    # The player who joined which club: there "who" asks nothing, unless it comes first.
+    # In "the player who joined which club", "who" is no question word, unless it comes first.
     if _WHO.search(question) and (asks is None or _WHO.match(question.lstrip())):
         return "person" if person and not _BUSINESS.search(question) else None
     unlike = {"person": not person, "country": _DEMONYM.fullmatch(answer) is not None}
@@ -130,27 +130,27 @@ def choose_substitutions(
     seed: int = 1,
     embed: Embed | None = None,
 ) -> list[Substitution]:
-    """Return which answers to exchange for which, in a seeded order.
+    """Return the replacements of answers, in a seeded order.
 
-    Only names, dates and numbers with one right answer, whose words neither the question nor the
-    document's name says; the new answer is of the same kind and about as long, of one of the
-    questions most like this one (so that a coach becomes a coach), and stands nowhere in the
-    document. What is a part of longer names stays. Two exchanges in one document never touch the
-    same words. With vectors, a name takes part only where its kind is also that of the names that
-    mean most nearly the same: a club that answered "who" is then no person.
+    Candidates are names, dates and numbers that are a question's only answer, and whose words occur
+    neither in the question nor in the document's name. The new answer has the same kind and about
+    the same length, belongs to one of the most similar questions (so a coach replaces a coach), and
+    does not occur in the document. Occurrences inside longer names stay, and two replacements in
+    one document never touch the same words. With vectors, a name takes part only if its kind is
+    also that of the names nearest in meaning: a club that answered "who" is then no person.
 
     Args:
-        sources: By id the document that holds the answer.
-        texts: By document its text.
-        pool: Questions whose answers new ones are chosen from.
-        embed: Gives names vectors.
+        sources: Maps a question id to the document with the answer.
+        texts: Maps a document to its text.
+        pool: Questions whose answers can be the new ones.
+        embed: Embeds names.
     """
     rng = np.random.default_rng(seed)
     pool_answers = [_Other.of(question) for question in pool if question.answers]
     kinds: dict[frozenset[str], set[str | None]] = {}
     for other in pool_answers:
         kinds.setdefault(other.words, set()).add(other.kind)
-    # What different questions call different things is of no sure kind.
+    # An answer that questions name by different kinds has no certain kind.
     others = [other for other in pool_answers if other.kind and len(kinds[other.words]) == 1]
     if embed is not None:
         others = _of_like_meaning(others, embed)
@@ -179,7 +179,7 @@ def choose_substitutions(
 
 
 def substituted(text: str, changes: Sequence[Substitution]) -> str:
-    """Return a document's text after its exchanges.
+    """Return a document's text after its replacements.
 
     Example:
         >>> change = Substitution("1", "a.md", ("Oslo", "the city of Oslo"), "Lima", 2)
@@ -194,17 +194,17 @@ def substituted(text: str, changes: Sequence[Substitution]) -> str:
 
 
 def _surnames(text: str, change: Substitution) -> str:
-    """Return the text with the surname alone exchanged too, where a person was."""
+    """Return the text with a person's surname alone replaced too."""
     if not (_PERSON.fullmatch(change.old[0]) and _PERSON.fullmatch(change.new)):
         return text
     old, new = change.old[0].split()[-1], change.new.split()[-1]
-    # After another first name it is another person's.
+    # After another first name, it is another person's surname.
     alone = re.compile(rf"([A-Z][\w'.-]+ )?(?<![\w-]){re.escape(old)}(?![\w-]| [A-Z])")
     return alone.sub(lambda match: match[0] if match[1] else new, text)
 
 
 def _patterns(answers: Sequence[str]) -> list[re.Pattern[str]]:
-    """Return what finds an answer as whole words, however it is spaced; longer ways first."""
+    """Return patterns for an answer as whole words with any spacing; longer spellings first."""
     return [
         re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, answer.split())) + r"(?!\w)")
         for answer in sorted(answers, key=len, reverse=True)
@@ -223,7 +223,7 @@ def _fits(question: Question, source: str, text: str, words: set[str]) -> bool:
     places = [match for pattern in _patterns(answers) for match in pattern.finditer(text)]
     kind = answer_type(answers[0])
     if kind == "number" and len(places) > 1:
-        # The same figure elsewhere counts something else.
+        # The same figure elsewhere in the document counts something else.
         return False
     if kind == "name" and any(_in_longer_name(text, m) for m in places):
         return False
@@ -231,22 +231,22 @@ def _fits(question: Question, source: str, text: str, words: set[str]) -> bool:
 
 
 def _one_answer(answers: Sequence[str]) -> bool:
-    """Say whether the answers are ways to write one, and not several things."""
+    """Return whether the answers are spellings of one answer."""
     words = [set(match_words(answer)) for answer in answers]
     return all(one <= other or other <= one for one in words for other in words)
 
 
 def _in_longer_name(text: str, match: re.Match[str]) -> bool:
-    """Say whether what stands around an answer makes it a part of another name."""
+    """Return whether the words around an answer make it part of another name."""
     person = _PERSON.fullmatch(match[0]) is not None
     before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() :][:8]
-    # A title before a person stays a title.
+    # A title before a person's name is not part of the name.
     return bool((not person and _CAPITAL_BEFORE.search(before)) or _CAPITAL_AFTER.match(after))
 
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """An answer that may stand in for another, and the words of its question."""
+    """A candidate for the new answer, with the words of its question."""
 
     answer: str
     kind: str | None
@@ -261,10 +261,10 @@ class _Other:
 
 
 def _of_like_meaning(others: Sequence[_Other], embed: Embed) -> list[_Other]:
-    """Return dates and figures, and the names whose kind lies nearest to them.
+    """Return dates and figures, and the names whose kind is confirmed by their nearest names.
 
-    Nearness to a kind is the mean cosine to its three nearest other names, so that a kind with
-    many names has no advantage.
+    Nearness to a kind is the mean cosine to its three nearest other names, so that a kind with many
+    names has no advantage.
     """
     named = {o.answer: str(o.kind) for o in others if o.kind in _NAMED}
     if not named:
@@ -292,7 +292,7 @@ def _new_answer(
     avoid: set[str],
     rng: np.random.Generator,
 ) -> str | None:
-    """Return the answer to one of the questions most like this one; None where none fits."""
+    """Return the answer of one of the most similar questions; None if none fits."""
     own, lower = _Other.of(question), text.lower()
     if own.kind is None:
         return None
