@@ -1,4 +1,4 @@
-"""The same answer whatever the text: what every arm must beat."""
+"""The constant baseline: the same prediction for every text, which every arm must beat."""
 
 import json
 import time
@@ -22,10 +22,10 @@ FILE = "majority.json"
 
 
 class ConstantArm(Arm):
-    """Counts training examples; the text has no influence.
+    """Predicts from the training targets alone, ignoring the text.
 
-    The most frequent label (of multi-label data, each label as often as it is given, of labelled
-    words each word's own), or the mean.
+    The prediction is the most frequent label (for multilabel, each label's frequency; for labelled
+    words, each word's most frequent label), or the mean.
     """
 
     key = "constant"
@@ -62,7 +62,7 @@ class ConstantArm(Arm):
 
 
 class ConstantSource(OutputSource):
-    """What was counted."""
+    """The constant prediction."""
 
     def __init__(self, folder: RunFolder, target: Target) -> None:
         path, self.target = folder.file(MODEL) / FILE, target

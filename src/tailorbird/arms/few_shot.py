@@ -1,4 +1,4 @@
-"""A model that is shown similar training pairs before each prompt: untouched, or a tuned one."""
+"""Few-shot arms: a model, untuned or tuned, with similar training pairs before each prompt."""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _MOST_TRIED = 60
 
 
 class FewShotArm(Arm):
-    """Shows similar training pairs; how many is chosen on validation by the loss of the answers."""
+    """Shows similar training pairs; their number is chosen by the answers' validation loss."""
 
     key = "few_shot"
 
@@ -103,7 +103,7 @@ class _Shots:
     def tokens(
         self, examples: Sequence[Example], vectors: np.ndarray, k: int
     ) -> "tuple[Tokens, float]":
-        """Return the conversations with `k` pairs before them, and how many fit on average."""
+        """Return the conversations after `k` pairs each, and how many pairs fit on average."""
         a = self.answering
         indices, _ = self.memory.nearest(vectors, k)
         nearest = [[self.memory.examples[i] for i in row] for row in indices]
@@ -123,8 +123,8 @@ def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -
         if average <= k / 2:  # no more fit
             break
         if len(losses) > 1 and losses[k] > _WORTH * losses[k // 2]:
-            break  # twice as many again cost twice as much and would help less still
-    # As few as do nearly as well: each pair makes every prompt longer.
+            break  # doubling k again would cost more and help less
+    # The smallest k with nearly the best loss: each pair makes every prompt longer.
     k = next(k for k in losses if losses[k] <= _NEARLY * min(losses.values()))
     listed = ", ".join(f"{k}: {loss:.3f}" for k, loss in losses.items())
     log.say(f"pairs shown before a prompt: {k} (validation loss by number: {listed})")
@@ -132,7 +132,7 @@ def _choose_k(shots: _Shots, examples: Sequence[Example], vectors: np.ndarray) -
 
 
 def _with_training(cost: Cost, tuned: RunFolder) -> Cost:
-    """Return the cost with that of the trained arm it stands on."""
+    """Return the cost including that of the trained arm that it uses."""
     training = read_arm(tuned).cost
     return replace(
         cost,
@@ -156,5 +156,5 @@ def _with_shots(test: "WritingTest", tokens: "Tokens", examples: Sequence[Exampl
             "set a longer data.max_length, or fewer pairs with rag.k",
         )
     longer = again.take(np.asarray([places[row] for row in test.questions.rows]))
-    # For people the question stays what was asked, without the pairs before it.
+    # Reports show the question alone, without the pairs before it.
     return replace(longer, prompts=test.questions.prompts)

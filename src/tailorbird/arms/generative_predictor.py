@@ -1,4 +1,4 @@
-"""A loaded run that answers in words, and the pairs that it may show before a prompt."""
+"""A loaded generative run, and the training pairs that it may show before a prompt."""
 
 import copy
 import json
@@ -34,17 +34,17 @@ from tailorbird.tasks.base_model import Answering, make_base, max_length, writer
 from tailorbird.tasks.predictions import WrittenPrediction
 
 PROMPTED = "prompted.json"
-"""In the model's folder of an arm that answers in words and was not trained: how it answers."""
+"""A file in an untrained generative arm's model folder: how the arm answers."""
 LONGEST_ANSWER = 256
-"""Tokens of an answer where neither the run nor a setting limits it."""
+"""The most tokens of an answer if neither the run nor a setting limits it."""
 
 
 @dataclass(frozen=True)
 class PromptedFile:
-    """What `prompted.json` holds: how an arm answers that no training made.
+    """The contents of `prompted.json`: how an untrained generative arm answers.
 
     Attributes:
-        k: How many training pairs are shown before a prompt.
+        k: The number of training pairs before a prompt.
         tuned: The arm whose model answers; None: the base model.
     """
 
@@ -55,12 +55,12 @@ class PromptedFile:
 
     @property
     def arm(self) -> str:
-        """Its arm's key in the table of arms."""
+        """The arm's key in the table of arms."""
         return "few_shot" if self.kind == "rag" else self.kind
 
 
 def read_prompted(folder: RunFolder) -> PromptedFile | None:
-    """Return how an arm answers that no training made; None of a trained one.
+    """Return how an untrained generative arm answers; None for a trained arm.
 
     Raises:
         UserError: The file is damaged.
@@ -76,7 +76,7 @@ def read_prompted(folder: RunFolder) -> PromptedFile | None:
 
 @dataclass(frozen=True)
 class PairMemory:
-    """Training pairs to be shown before a prompt, or copied from."""
+    """Training pairs to show before a prompt, or to copy answers from."""
 
     memory: LabelledVectors
     embedder: Embedder
@@ -84,10 +84,10 @@ class PairMemory:
 
     @classmethod
     def of(cls, folder: RunFolder, config: Config, prompted: PromptedFile) -> "PairMemory":
-        """Read the pairs of a saved arm.
+        """Load the pairs of a saved arm.
 
         Raises:
-            UserError: They are missing or damaged, or of another embedder.
+            UserError: They are missing or damaged, or another embedder made them.
         """
         assert prompted.embedder is not None
         place = with_place(prompted.embedder, config.rag.embedder, config.model.name)
@@ -96,21 +96,21 @@ class PairMemory:
         return cls(LabelledVectors(vectors, examples, ()), embedder, prompted.k)
 
     def near(self, prompts: Sequence[Example]) -> list[tuple[Neighbour, ...]]:
-        """Return the pairs that are most similar to each prompt."""
+        """Return the pairs most similar to each prompt."""
         vectors = self.embedder.embed([prompt.text for prompt in prompts]).vectors
         return [self.memory.neighbours(vector, max(1, self.count)) for vector in vectors]
 
 
 class Writer(Predictor):
-    """A loaded run that answers in words.
+    """A loaded generative run.
 
     Args:
-        config: Its settings; `generate` of it says how answers are written.
+        config: Its settings; `generate` has those of generation.
         answering: The model that answers; None: answers are copied from `pairs`.
 
     Attributes:
-        test_file: What its own test was, and how it was scored.
-        longest: Tokens of an answer at most, where `generate.max_new_tokens` does not say.
+        test_file: The test of the run, and how it was scored.
+        longest: The most tokens of an answer, unless `generate.max_new_tokens` is set.
     """
 
     def __init__(
@@ -133,12 +133,12 @@ class Writer(Predictor):
 
     @property
     def shows_examples(self) -> bool:
-        """Whether other examples stand before a prompt, or are all there is."""
+        """Whether training examples precede a prompt, or are copied."""
         return self._pairs is not None
 
     @property
     def copies(self) -> bool:
-        """Whether answers are looked up and no model writes."""
+        """Whether answers are copied, without a model."""
         return self._answering is None
 
     @property
@@ -146,7 +146,7 @@ class Writer(Predictor):
         """The model that answers.
 
         Raises:
-            UserError: The run looks its answers up.
+            UserError: The run copies its answers.
         """
         if self._answering is None:
             raise UserError(f"{self.name} has no model: it copies answers", "choose another arm")
@@ -168,7 +168,7 @@ class Writer(Predictor):
         ]
 
     def check(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Return the beginnings of answers, greedily: what was noted when the run was saved."""
+        """Return the first tokens of greedy answers, as recorded when the run was saved."""
         if not examples:
             return ()
         near = self._near(examples)
@@ -177,7 +177,7 @@ class Writer(Predictor):
         return self._answering.check(self._encoded(examples, near), self.longest)
 
     def stream(self, text: str | Example) -> Iterator[str]:
-        """Yield the answer to one prompt piece by piece as it is written."""
+        """Yield the answer to one prompt piece by piece as it is generated."""
         prompts = [as_example(text)]
         with self._lock:
             near = self._near(prompts)
@@ -188,7 +188,7 @@ class Writer(Predictor):
             yield from stream(a.model, a.tokenizer, ids, a.sampling(self.longest), a.device)
 
     def sampled(self, **settings: Any) -> "Writer":
-        """Return a writer that writes otherwise (`temperature`, `top_p`, `max_new_tokens` ...).
+        """Return a predictor with other generation settings (`temperature`, `top_p`, ...).
 
         It shares this one's model.
         """
@@ -203,7 +203,7 @@ class Writer(Predictor):
         return other
 
     def encode(self, prompts: Sequence[Example]) -> list[np.ndarray]:
-        """Return the token ids of conversations, with everything that stands before them."""
+        """Return the token ids of conversations, including everything before them."""
         return self._encoded(prompts, self._near(prompts))
 
     def close(self) -> None:
@@ -232,10 +232,10 @@ class Writer(Predictor):
 
 
 def as_example(prompt: str | Example) -> Example:
-    """Return a prompt as a conversation of one turn, unless it is one already.
+    """Return a text prompt as a conversation of one turn; a conversation is unchanged.
 
     Raises:
-        UserError: It is no UTF-8.
+        UserError: It is not valid UTF-8.
     """
     check_utf8(prompt, "the prompt")
     if isinstance(prompt, Example):
@@ -244,10 +244,10 @@ def as_example(prompt: str | Example) -> Example:
 
 
 def open_untouched(config: Config) -> Answering:
-    """Return the base model of these settings, ready to answer.
+    """Load the base model of these settings.
 
     Raises:
-        UserError: It cannot be had, or does not write.
+        UserError: It cannot be loaded, or cannot generate text.
     """
     base = make_base(config, choose(config.model.device, config.model.precision), None)
     limit = max_length(config, base, get_method("full"))
@@ -257,16 +257,16 @@ def open_untouched(config: Config) -> Answering:
 
 
 def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
-    """Return the tuned model of a trained arm, ready to answer.
+    """Load the tuned model of a trained arm.
 
     Raises:
-        UserError: The folder is incomplete or damaged, or its base model is not there.
+        UserError: The folder is incomplete or damaged, or the base model is missing.
     """
     config = run_config(folder, trust=trust)
     method = get_method(config.method.name)
     device = choose(config.model.device, config.model.precision)
     base = load_writer(config.model, device, writer_options(config, device, method))
-    # The saved tokenizer, with the chat template that was trained with.
+    # The saved tokenizer has the chat template of the training.
     base.tokenizer = tokenizer_in(folder.file(MODEL), trust=trust)
     model = method.load(base, folder.file(MODEL))
     limit = max_length(config, base, method)
@@ -274,7 +274,7 @@ def open_tuned(folder: RunFolder, *, trust: bool) -> Answering:
 
 
 def open_prompted(folder: RunFolder, *, trust: bool) -> Writer:
-    """Return an arm that answers in words and was not trained."""
+    """Load an untrained generative arm."""
     config, prompted = run_config(folder, trust=trust), read_prompted(folder)
     path = folder.file(MODEL) / PROMPTED
     if prompted is None:
@@ -289,14 +289,14 @@ def open_prompted(folder: RunFolder, *, trust: bool) -> Writer:
 
 
 def open_in_words(folder: RunFolder, *, trust: bool) -> Writer:
-    """Return an arm that answers in words, trained or not; see `open_prompted`."""
+    """Load a generative arm, trained or not."""
     if read_prompted(folder) is not None:
         return open_prompted(folder, trust=trust)
     return Writer(folder, run_config(folder, trust=trust), open_tuned(folder, trust=trust))
 
 
 def save_pairs(job: ArmJob, vectors: SplitVectors, prompted: PromptedFile, **more: Any) -> None:
-    """Write the training pairs that an arm shows or copies, and how it does that."""
+    """Write the training pairs of a few-shot or copying arm, and its settings."""
     job.folder.write(CONFIG, dump_config(job.config))
     embedder = without_place(vectors.embedder)
     plain = {"kind": prompted.kind, "k": prompted.k, "tuned": prompted.tuned} | more
@@ -308,6 +308,6 @@ def save_pairs(job: ArmJob, vectors: SplitVectors, prompted: PromptedFile, **mor
 
 @lru_cache(maxsize=1)
 def _embedder(model: str) -> Embedder:
-    """Return the embedder of the settings in `model`: the arms of a comparison share one."""
+    """Return the embedder of the settings in `model`, shared by the arms of a comparison."""
     config = ModelConfig.model_validate_json(model)
     return Embedder(config, choose(config.device, config.precision))

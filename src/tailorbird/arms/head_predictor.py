@@ -1,4 +1,4 @@
-"""A loaded run that answers with labels or numbers, whatever gives their probabilities."""
+"""A loaded run that predicts labels or numbers, whatever computes its outputs."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from tailorbird.tasks.table import head_task
 
 
 class OutputSource(ABC):
-    """What gives the probabilities, or values, of a `HeadPredictor`."""
+    """Computes the probabilities, or values, of a `HeadPredictor`."""
 
     learns = False
     parallel = False
@@ -26,29 +26,29 @@ class OutputSource(ABC):
 
     @abstractmethod
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        """Return ``[n, outputs]``, or ``[words, outputs]`` where each word is labelled."""
+        """Return ``[n, outputs]``, or ``[words, outputs]`` if each word has a label."""
 
     def near(self, texts: Sequence[Text]) -> Sequence[tuple[Neighbour, ...]]:
         """Return the labelled examples that voted on each text."""
         return [()] * len(texts)
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        """Add labelled examples that count at once; return all labels of the source."""
+        """Add labelled examples, effective at once; return all labels of the source."""
         raise NotImplementedError
 
     def remove(self, text: str, label: str) -> None:
-        """Remove the last example that was added with a text and a label."""
+        """Remove the latest added example with a text and a label."""
         raise NotImplementedError
 
     def save(self) -> None:  # noqa: B027 - most have nothing to do
-        """Write what was added to its folder."""
+        """Save added examples to the folder."""
 
 
 class HeadPredictor(Predictor):
-    """A loaded run that answers with labels or numbers.
+    """A loaded run that predicts labels or numbers.
 
     Attributes:
-        labels: Class names in the order of the probabilities; of regression the targets' names.
+        labels: Class names in the order of the probabilities; for regression the targets' names.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class HeadPredictor(Predictor):
         return PredictorSpec(self.target.task, labels, pairs, learns=self.source.learns)
 
     def probabilities(self, texts: Sequence[Text], title: str = "") -> np.ndarray:
-        """Return probabilities ``[n, classes]`` in the order of `labels`; of regression values.
+        """Return probabilities ``[n, classes]`` in the order of `labels`; for regression values.
 
         Raises:
             UserError: The run reads pairs and these are single texts, or the other way round.
@@ -90,13 +90,13 @@ class HeadPredictor(Predictor):
         ]
 
     def stream(self, text: Text) -> Iterator[str]:
-        """Refuse: there is nothing to be written piece by piece."""
+        """Raise: labels and numbers are not generated piece by piece."""
         raise UserError(
             f"{self.name} answers with labels or numbers, and writes nothing", "use `predict`"
         )
 
     def add(self, texts: Sequence[str], labels: Sequence[str]) -> None:
-        """Add labelled examples to a retrieval run; they count from the next prediction on.
+        """Add labelled examples to a retrieval run, effective from the next prediction on.
 
         Raises:
             UserError: The run does not retrieve, or the lists differ in length.
@@ -113,7 +113,7 @@ class HeadPredictor(Predictor):
             self.labels = self.source.add(texts, labels)
 
     def remove(self, text: str, label: str) -> None:
-        """Remove the last example that was added with a text and a label.
+        """Remove the latest added example with a text and a label.
 
         Raises:
             ValueError: There is none.
@@ -122,6 +122,6 @@ class HeadPredictor(Predictor):
             self.source.remove(text, label)
 
     def save(self) -> None:
-        """Keep added examples in the run folder."""
+        """Save added examples to the run folder."""
         with self._lock:
             self.source.save()

@@ -1,4 +1,4 @@
-"""Labels that are likely wrong, by models that did not see them, as a file to mend them in."""
+"""Finds likely label errors with out-of-fold models, and writes a file for correcting them."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
 from tailorbird.tasks.table import head_task
 
 DOUBTS = "cache/label_errors.json"
-"""What was found, kept for the report."""
+"""The findings, saved for the report."""
 
 FOLDS = 5
 LEAST_MARGIN = 0.8
@@ -28,10 +28,10 @@ _SAMPLES = 5
 
 
 def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
-    """Write `label_errors.csv` for a run on labels, and note what to tell.
+    """Write `label_errors.csv` for a classification run, and log the findings.
 
-    Every row is judged by a logistic regression on embeddings that was fitted on the other four
-    fifths of all rows.
+    Each row is scored by a logistic regression on embeddings, fitted on the other four fifths of
+    all rows.
     """
     examples = (*split.train, *split.validation, *split.test)
     if not TASKS[split.task].one_label or not config.evaluate.label_errors:
@@ -58,7 +58,7 @@ def look_for_label_errors(run: RunFolder, split: Split, config: Config) -> None:
 
 
 def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
-    """Return calibrated probabilities ``[n, classes]``, each row by a model that did not see it."""
+    """Return calibrated out-of-fold probabilities ``[n, classes]``."""
     import warnings
 
     from sklearn.linear_model import LogisticRegression
@@ -68,7 +68,8 @@ def out_of_fold(vectors: np.ndarray, targets: np.ndarray, classes: int) -> np.nd
     most = max(Counter(targets.tolist()).values())
     cut = StratifiedKFold(min(FOLDS, most), shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        # A class with fewer rows than folds is no fault, nor is a fit that is nearly at its end.
+        # A class with fewer rows than folds is acceptable, and so is a fit that has nearly
+        # converged.
         warnings.simplefilter("ignore")
         for fitting, rest in cut.split(vectors, targets):
             model = LogisticRegression(C=10, max_iter=200).fit(vectors[fitting], targets[fitting])

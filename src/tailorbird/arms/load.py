@@ -1,4 +1,4 @@
-"""A run folder -> which arm it holds, how it was made, and the arm loaded again."""
+"""Loads the arm in a run folder."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from tailorbird.runs.read_run import arm_folder
 from tailorbird.tasks.arm_job import read_task
 from tailorbird.tasks.scoring import load_target
 
-# What the folders of arms hold that were made before they said what they are.
+# The arm of older folders, which do not record it, by a file in them.
 _FILES = {
     "majority.json": "constant",
     "mix.json": "mix",
@@ -23,22 +23,22 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True)
 class SavedKind:
-    """What `kind.json` holds."""
+    """The contents of `kind.json`."""
 
     arm: str
     task: TaskName
 
 
 def save_kind(folder: RunFolder, arm: str, task: TaskName) -> None:
-    """Write what an arm's folder holds."""
+    """Record the arm and the task of an arm's folder."""
     folder.write_json(KIND, asdict(SavedKind(arm, task)))
 
 
 def saved_kind(folder: RunFolder) -> SavedKind:
-    """Return what an arm's folder holds.
+    """Return the arm and the task of an arm's folder.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The folder is damaged.
     """
     path = folder.file(KIND)
     if not path.is_file():
@@ -46,7 +46,7 @@ def saved_kind(folder: RunFolder) -> SavedKind:
     kind = folder.read_as(KIND, SavedKind)
     if kind.arm not in TABLE:
         raise damaged(path, f"there is no arm {kind.arm!r}")
-    # The same file that says what is asked says how it is scored.
+    # Only a generative task has this file, which records its prompts and scoring.
     answers_in_words = folder.file(TASK).is_file()
     if answers_in_words == has_head(kind.task) or (
         answers_in_words and read_task(folder).task != kind.task
@@ -67,11 +67,11 @@ def _older_kind(folder: RunFolder) -> SavedKind:
 
 
 def load(run: Path | str, *, trust: bool = False, few: bool = False) -> Predictor:
-    """Load a run (``RUN/arms/lora``, or the folder of a comparison: its recommended arm).
+    """Load a run (``RUN/arms/lora``, or a comparison's folder: its recommended arm).
 
     Args:
-        trust: Whether code may run that came with its model.
-        few: It will be asked for a few texts, see `Arm.open_for_few`.
+        trust: Whether code that came with the model may run.
+        few: Only a few texts will be predicted, see `Arm.open_for_few`.
 
     Raises:
         UserError: There is no finished run, or it is damaged.
@@ -80,6 +80,6 @@ def load(run: Path | str, *, trust: bool = False, few: bool = False) -> Predicto
 
 
 def open_arm(folder: RunFolder, *, trust: bool, few: bool = False) -> Predictor:
-    """Load the arm that lies in this folder; see `load`."""
+    """Load the arm in this folder; see `load`."""
     arm = get_arm(saved_kind(folder).arm)
     return (arm.open_for_few if few else arm.open)(folder, trust=trust)

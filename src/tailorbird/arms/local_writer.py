@@ -1,4 +1,4 @@
-"""A run or a base model on this machine -> what writes answers from passages."""
+"""Generates answers from passages with a run or a base model on this machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ _UNLIMITED_CONTEXT = 4096
 
 @dataclass
 class LocalWriter:
-    """A model on this machine that writes from prompts; several threads may share it.
+    """A generative model on this machine; several threads may share it.
 
     Attributes:
-        name: A run's folder or a model's name.
-        system: The system message that the run was trained with.
+        name: A run folder or a model's name.
+        system: The system message of the run's training.
     """
 
     name: str
@@ -38,37 +38,37 @@ class LocalWriter:
 
     @property
     def room(self) -> int:
-        """Tokens that a prompt may take: what the model reads, less the answer's."""
+        """The most prompt tokens: the model's context less the answer."""
         own = context_length(self.answering.model) or _UNLIMITED_CONTEXT
         return min(own, self.ask.context_tokens or own) - self.ask.answer_tokens
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Return the prompt's length by the model's own tokenizer and template."""
+        """Return the prompt's length in tokens, by the model's own tokenizer and template."""
         return len(self.encode(messages))
 
     @property
     def sampling(self) -> Sampling:
-        """How an answer is written."""
+        """The settings of generation."""
         own = self.answering.sampling(self.ask.answer_tokens)
         return replace(own, max_new_tokens=min(own.max_new_tokens, self.ask.answer_tokens))
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
-        """Yield the answer as it is written."""
+        """Yield the answer as it is generated."""
         a = self.answering
         yield from stream(a.model, a.tokenizer, self.encode(messages), self.sampling, a.device)
 
     def encode(self, messages: Sequence[Message]) -> np.ndarray:
-        """Return a conversation's token ids as the model is asked it."""
+        """Return a conversation's token ids as the model's prompt."""
         lead = () if self.system is None else (Message("system", self.system),)
         prompt = Example(messages[-1].content, messages=(*lead, *messages))
         return encode_prompts([prompt], self.answering.tokenizer)[0]
 
 
 def open_writer(name: str, config: Config) -> LocalWriter:
-    """Load a run that answers in words, or a base model.
+    """Load a generative run or a base model.
 
     Raises:
-        UserError: It cannot be had, or does not write.
+        UserError: It cannot be loaded, or cannot generate text.
     """
     place = Path(name).expanduser()
     if place.is_dir() and (RunFolder(place).exists or RunFolder(place).file(REPORT).is_file()):

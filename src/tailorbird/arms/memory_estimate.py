@@ -1,6 +1,6 @@
-"""What memory an arm will need, planned in a process of its own: `main RUN ARM`.
+"""Estimates an arm's memory in a process of its own: `main RUN ARM`.
 
-The job lies in the arm's folder; the answer is left beside it, for the scheduler.
+The job is in the arm's folder; the estimate is written beside it, for the scheduler.
 """
 
 from tailorbird import log
@@ -16,7 +16,7 @@ from tailorbird.runs.folder import RunFolder
 from tailorbird.runs.split import load_split
 from tailorbird.tasks.arm_job import JOB
 
-# The formula is off by a third at most where it was checked (docs/plan.md).
+# The formula's error is at most a third where it was checked (docs/plan.md).
 _BOUND = 4 / 3
 
 

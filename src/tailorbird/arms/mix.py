@@ -1,4 +1,4 @@
-"""A tuned model's probabilities mixed with the neighbours', weighted as validation says."""
+"""A mixture of a tuned model's and the neighbours' probabilities, weighted by validation."""
 
 import json
 import time
@@ -74,7 +74,7 @@ class MixArm(Arm):
 
 @dataclass(frozen=True)
 class MixFile:
-    """What `mix.json` holds."""
+    """The contents of `mix.json`."""
 
     tuned: str
     memory: str
@@ -82,7 +82,7 @@ class MixFile:
 
 
 class MixSource(OutputSource):
-    """The two arms that are mixed."""
+    """The two mixed arms."""
 
     def __init__(self, folder: RunFolder, *, trust: bool, few: bool) -> None:
         path = folder.file(MODEL) / FILE

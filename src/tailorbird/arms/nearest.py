@@ -1,4 +1,4 @@
-"""The answer of the most similar training prompt: what writing must beat."""
+"""The baseline of generation: copies the answer of the most similar training prompt."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tailorbird.tasks.table import writing_task
 
 
 class NearestArm(Arm):
-    """Copies an answer; no model writes."""
+    """Copies the nearest answer, without a language model."""
 
     key = "nearest"
 

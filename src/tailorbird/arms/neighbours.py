@@ -1,4 +1,4 @@
-"""The nearest labelled training examples vote; nothing is trained."""
+"""The retrieval arm: the nearest labelled training examples vote, without training."""
 
 import json
 import time
@@ -36,7 +36,7 @@ NO_VECTORS = "it reads one vector of a whole text, and here every word has a lab
 
 
 class NeighboursArm(Arm):
-    """Embeds the text; the nearest training examples vote."""
+    """Embeds a text and lets the nearest training examples vote."""
 
     key = "neighbours"
 
@@ -86,7 +86,7 @@ class NeighboursArm(Arm):
 
 @dataclass(frozen=True)
 class NeighboursFile:
-    """What `rag.json` holds."""
+    """The contents of `rag.json`."""
 
     embedder: Annotated[str, Field(min_length=1)]
     k: Annotated[int, Field(ge=1)]
@@ -94,7 +94,7 @@ class NeighboursFile:
 
 
 class NeighboursSource(OutputSource):
-    """The labelled examples, with what embeds texts to compare with them."""
+    """The labelled examples, and the embedder of the texts compared with them."""
 
     def __init__(
         self, folder: RunFolder, config: Config, target: Target, few: bool = False
@@ -117,13 +117,13 @@ class NeighboursSource(OutputSource):
         """See `OutputSource.probabilities`."""
         vectors = embed(self.embedder, texts, title).vectors
         self._last = tuple(texts), vectors
-        # As the scores were computed: in the format that outputs are kept in.
+        # In the format of the saved outputs, as the scores were computed.
         return self.memory.probabilities(vectors, self.settings).astype(np.float32)
 
     def near(self, texts: Sequence[Text]) -> list[tuple[Neighbour, ...]]:
         """Return the three nearest examples of each text."""
         (last, vectors), self._last = self._last, ((), self._last[1][:0])
-        # A prediction asks about the texts whose probabilities it has: they are embedded already.
+        # A prediction asks for the neighbours of texts that were just embedded.
         if last != tuple(texts):
             vectors = embed(self.embedder, texts).vectors
         return [self.memory.neighbours(vector, 3) for vector in vectors]

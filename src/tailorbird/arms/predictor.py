@@ -1,4 +1,4 @@
-"""What a run is when it is loaded: it takes texts and gives answers."""
+"""The interface of a loaded run: texts in, predictions out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from tailorbird.records import TaskName
 
 @dataclass(frozen=True, slots=True)
 class PredictorSpec:
-    """What a loaded run takes and gives.
+    """The inputs and outputs of a loaded run.
 
     Attributes:
-        labels: Class names in the order of the probabilities; of regression the targets' names;
-            empty where answers are written.
-        pairs: Whether an input is two texts.
-        streams: Whether an answer can be had piece by piece as it is written.
-        learns: Whether labelled examples can be added that count at once.
+        labels: Class names in the order of the probabilities; for regression the targets' names;
+            empty for generation.
+        pairs: Whether an input is a pair of texts.
+        streams: Whether an answer can be streamed as it is generated.
+        learns: Whether labelled examples can be added, effective at once.
     """
 
     task: TaskName
@@ -29,7 +29,7 @@ class PredictorSpec:
 
 
 class Predictor(ABC):
-    """A loaded run; safe to call from several threads. A context manager.
+    """A loaded run; thread-safe. A context manager.
 
     Attributes:
         name: The run's folder.
@@ -40,37 +40,37 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def spec(self) -> PredictorSpec:
-        """What it takes and gives."""
+        """The inputs and outputs of the run."""
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], title: str = "") -> list[Any]:
-        """Return one answer per input.
+        """Return one prediction per input.
 
         Args:
             inputs: Texts, pairs of texts or prompts; see `spec`.
-            title: Of the progress bar; empty: none.
+            title: Title of the progress bar; empty: no bar.
 
         Returns:
             One `Prediction`, `LabelSet`, `Value`, `Tagged` or `WrittenPrediction` per input.
 
         Raises:
-            UserError: An input is not what the run reads.
+            UserError: An input has another kind than the run reads.
         """
 
     @abstractmethod
     def stream(self, text: Any) -> Iterator[str]:
-        """Yield the answer to one prompt piece by piece as it is written.
+        """Yield the answer to one prompt piece by piece as it is generated.
 
         Raises:
-            UserError: The run does not write.
+            UserError: The run does not generate text.
         """
 
     def sampled(self, **settings: Any) -> "Predictor":
-        """Return one that writes otherwise (`temperature`, `max_new_tokens` ...); else itself."""
+        """Return a predictor with other generation settings; itself without generation."""
         return self
 
     def close(self) -> None:  # noqa: B027 - most have nothing to do
-        """Free what it holds in memory; nothing can be predicted afterwards."""
+        """Free the memory; the predictor cannot be used afterwards."""
 
     def __enter__(self) -> "Predictor":
         return self

@@ -1,4 +1,4 @@
-"""A linear model on frozen embeddings."""
+"""The linear probe: a linear model on frozen embeddings."""
 
 import json
 import time
@@ -31,7 +31,7 @@ _CS = (0.1, 1.0, 10.0, 100.0)
 class ProbeArm(Arm):
     """Fits a linear model on frozen embeddings, its C chosen on validation.
 
-    A logistic regression, of multi-label data one per label, of numbers a ridge regression.
+    It is a logistic regression (for multilabel one per label), or a ridge regression for numbers.
     """
 
     key = "probe"
@@ -78,13 +78,13 @@ class ProbeArm(Arm):
 
 @dataclass(frozen=True)
 class ProbeFile:
-    """What `probe.json` holds."""
+    """The contents of `probe.json`."""
 
     embedder: Annotated[str, Field(min_length=1)]
 
 
 class ProbeSource(OutputSource):
-    """The linear model, with what embeds texts for it."""
+    """The linear model and the embedder of its inputs."""
 
     parallel = True
 

@@ -1,13 +1,13 @@
-"""The process that a comparison's arms are forked from: what they all import is imported once.
+"""Forks the processes of a comparison's arms from one with all imports loaded.
 
-Importing torch, transformers and PEFT takes a process several seconds, and every arm has one of its
-own. `Nest` starts a process of this module, which imports them, computes nothing, and forks for
-each piece of work: its memory is still its own, and a crash still ends it alone. Where
-forking a process that has torch loaded is not safe (all but Linux), each starts from nothing.
+Every arm runs in a process of its own, and importing torch, transformers and PEFT takes each
+several seconds. `Nest` starts one process of this module, which imports them, computes nothing, and
+forks for each task: a task still has its own memory, and a crash still ends it alone. Where forking
+is unsafe with torch loaded (everywhere but on Linux), each starts afresh.
 
-multiprocessing's forkserver with the same preload starts them as fast
-(`benchmarks/own_or_library.py processes`). It is not used, since work that it started keeps it
-alive when we are killed, imports our main module anew, and leaves output and signals to us.
+multiprocessing's forkserver with the same preload starts tasks as fast
+(`benchmarks/own_or_library.py processes`). It is not used, since its tasks keep it alive when we
+are killed, it imports our main module anew, and it leaves output and signals to us.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 ARM, SECOND_LOOK = "tailorbird.arms.worker", "tailorbird.arms.reload_check"
 QUESTION_ARM = "tailorbird.arms.questions.job"
 TRUST = "trust"
-"""Tells the reload check that code may run that came with the model; else an empty word."""
-# What every trained arm imports; none of it starts a thread or looks for a GPU.
+"""The reload check's argument if code that came with the model may run; else an empty text."""
+# The imports of every trained arm; none of them starts a thread or looks for a GPU.
 PRELOAD = (
     "torch",
     "transformers.modeling_utils",
@@ -49,11 +49,11 @@ PRELOAD = (
 class Nest:
     """Runs modules one after the other, each in a process of its own; a context manager.
 
-    Whatever ends this process ends the nest and the work in it: what nobody waits for must not go
-    on writing to a run that somebody may resume.
+    If this process ends, for whatever reason, so do the nest and its task: otherwise the task would
+    go on writing to a run that somebody may resume.
 
     Args:
-        environment: Variables that the processes have beside ours.
+        environment: Environment variables added for the processes.
     """
 
     def __init__(self, **environment: str) -> None:
@@ -71,8 +71,8 @@ class Nest:
     def run(self, module: str, *arguments: str) -> int:
         """Run `module`'s ``main`` with `arguments`, as ``python -m`` would; return its exit code.
 
-        What it prints goes to our stderr. Ctrl-C reaches it by itself and is waited for; a second
-        one ends it. SIGTERM, which may reach us alone, is handed on as Ctrl-C.
+        Its output goes to our stderr. Ctrl-C reaches the task directly, and we wait for its end; a
+        second one kills it. SIGTERM, which may reach us alone, is forwarded as Ctrl-C.
         """
         if not _FORKS:
             command = python(module, *arguments)
@@ -94,11 +94,11 @@ class Nest:
             process.stdin.write(json.dumps([module, *arguments]) + "\n")
             process.stdin.flush()
             return _patiently(self._ids, line)
-        except (BrokenPipeError, EOFError):  # the nest itself has ended
+        except (BrokenPipeError, EOFError):  # the nest has ended
             return process.wait()
 
     def start(self) -> None:
-        """Start the process that forks, for work that other threads will run.
+        """Start the forking process, for tasks that other threads will run.
 
         It ends with the thread that starts it.
         """
@@ -106,14 +106,14 @@ class Nest:
             self._started()
 
     def send(self, number: int) -> None:
-        """Send a signal to the work, if there is any; for other threads than the one that waits."""
+        """Send a signal to the running task, if any, from another thread than the waiting one."""
         if len(self._ids) == 1:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._ids[0], number)
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
-            # Blocked from its first moment on: signals are for us and for the work to answer.
+            # Blocked from the start: only we and the task handle these signals.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _ANSWERED)
             try:
                 self._process = subprocess.Popen(
@@ -129,11 +129,11 @@ class Nest:
 
 
 def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
-    """Return the exit code of the work, Ctrl-C or not; a second Ctrl-C ends it.
+    """Return the exit code of the task despite Ctrl-C; a second Ctrl-C kills the task.
 
     Args:
-        numbers: The work's process id, or nothing yet.
-        line: Waits for the next that is told: the process id, then the exit code.
+        numbers: The task's process id, or empty if unknown yet.
+        line: Waits for the next number from the nest: the process id, then the exit code.
     """
     interrupted = False
 
@@ -150,7 +150,7 @@ def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
         while len(numbers) < 2:
             try:
                 numbers.append(line())
-                if interrupted and len(numbers) == 1:  # it was not there yet
+                if interrupted and len(numbers) == 1:  # it had not started yet
                     send(signal.SIGINT)
             except KeyboardInterrupt:
                 if interrupted and numbers:
@@ -161,10 +161,10 @@ def _patiently(numbers: list[int], line: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
-    """Answer SIGTERM in this way within it, where we are the main thread."""
+    """Handle SIGTERM with `answer` inside the context, if this is the main thread."""
     try:
         before = signal.signal(signal.SIGTERM, answer)
-    except ValueError:  # not the main thread: whoever owns it answers
+    except ValueError:  # not the main thread, which handles signals
         yield
         return
     try:
@@ -174,11 +174,11 @@ def answering_sigterm(answer: Callable[..., None]) -> Iterator[None]:
 
 
 def serve(requests: IO[str], replies: IO[str]) -> None:
-    """Fork for every line of `requests`; tell the process's id, then its exit code, a line each."""
+    """Fork for every line of `requests`; reply with the process id, then the exit code."""
     log.quiet_libraries()
     for name in PRELOAD:
         importlib.import_module(name)
-    gc.freeze()  # a collection in the work would copy every page that it marks
+    gc.freeze()  # a collection in the task would copy every page it marks
     here = os.getpid()
     while line := requests.readline():
         module, *arguments = json.loads(line)
@@ -194,20 +194,20 @@ def serve(requests: IO[str], replies: IO[str]) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Have this process killed as soon as its parent ends, however that comes about."""
+    """Have this process killed as soon as its parent ends for any reason."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # it has ended already
         os._exit(1)
 
 
 def _become(module: str, arguments: list[str]) -> None:
-    """Do the work, and end."""
+    """Run the task and exit."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # our parent's, which hands it on
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # our parent forwards it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ANSWERED)
         os.dup2(2, 1)
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (lives as long as we do)
@@ -220,7 +220,7 @@ def _become(module: str, arguments: list[str]) -> None:
     except BaseException as error:
         log.failure(error)
     finally:
-        # Not sys.exit: what the nest has registered to do at its end is the nest's.
+        # Not sys.exit, which would run the nest's exit handlers here.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""What a fresh process sees: does each saved model predict what the trained one did?
+"""Reloads each saved model in a fresh process and compares its predictions with the saved ones.
 
 `python -m tailorbird.arms.reload_check OUT RUN TRUST ARM_FOLDER ...` writes one JSON object to OUT:
 ``{"reload": {folder: ReloadCheck}, "nearest": {test index: [Neighbour, ...]}}``.
@@ -30,7 +30,7 @@ _MOST_SEARCHED = 20_000
 
 
 def main(out: str, run: str, trust: str, *arms: str) -> int:
-    """Write what a fresh process sees of a run to the file `out`; return the exit code."""
+    """Write the results of the checks to the file `out`; return the exit code."""
     log.quiet_libraries()
     checks = _look(RunFolder(run), arms, trust == TRUST)
     Path(out).write_text(json.dumps(checks), encoding="utf-8")
@@ -38,7 +38,7 @@ def main(out: str, run: str, trust: str, *arms: str) -> int:
 
 
 def _look(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
-    """Check every arm and find what resembles the examples that any of them got wrong."""
+    """Check every arm, and find training examples similar to the misclassified ones."""
     split, _, _ = load_split(run)
     checks = {arm: asdict(_check(RunFolder(arm), split, trust)) for arm in arms}
     config = run_config(run, trust=trust)
@@ -47,7 +47,7 @@ def _look(run: RunFolder, arms: Sequence[str], trust: bool) -> dict[str, Any]:
 
 
 def _check(arm: RunFolder, split: Split, trust: bool) -> ReloadCheck:
-    """Load a saved arm and repeat the predictions that were saved with it."""
+    """Load a saved arm and repeat the predictions saved with it."""
     try:
         with open_arm(arm, trust=trust) as predictor:
             return get_task(split.task).reload_check(predictor, arm, split)
@@ -66,7 +66,7 @@ def _nearest(
     if not wrong:
         return {}
     vectors = split_vectors(config, split, run)
-    # Only looked at: the neighbours do not vote here.
+    # The neighbours are only shown; they do not vote here.
     memory = LabelledVectors(vectors.train, split.train, ())
     return {
         i: [asdict(n) for n in memory.neighbours(vectors.test[i], _NEAREST)] for i in sorted(wrong)

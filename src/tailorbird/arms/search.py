@@ -1,4 +1,4 @@
-"""A search for settings: trials on validation, and the best one handed on, weights and all."""
+"""Hyperparameter search: trials scored on validation; the best trial's weights are adopted."""
 
 import types
 from collections.abc import Collection, Mapping
@@ -28,38 +28,38 @@ _PLAN = "plan.json"
 
 
 def has_search(folder: RunFolder) -> bool:
-    """Say whether settings were searched for in this arm's folder."""
+    """Return whether this arm's folder has a search."""
     return folder.file(f"{SEARCH}/{_PLAN}").is_file()
 
 
 def with_best(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[ArmJob, Search | None]:
-    """Return the job with the best settings of its search, if it has one or is to have one.
+    """Return the job with the best settings of its search, if it has one, after running it.
 
     Args:
-        job: The arm's.
+        job: The arm's job.
         scheduler: See `search`.
     """
     if job.config.search.trials is None and not has_search(job.folder):
         return job, None
-    # Once the search is over, the arm goes on from the best trial's checkpoint.
+    # After the search, the arm continues from the best trial's checkpoint.
     config, result = search(job, scheduler)
     return replace(job, config=config, resume=True), result
 
 
 def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, Search]:
-    """Do what is left of the trials; return the best one's configuration, and the search.
+    """Run the remaining trials; return the best trial's configuration, and the search.
 
-    The best trial's checkpoint is moved to the job's folder, so that going on from there
-    (`ArmJob.resume`) trains nothing again.
+    The best trial's checkpoint is moved to the job's folder, so that resuming from it
+    (`ArmJob.resume`) repeats no training.
 
     Args:
-        job: The arm's, in a run that keeps the split.
-        scheduler: Runs the trials side by side; None: one after the other in this process.
+        job: The arm's job, in a run with a saved split.
+        scheduler: Runs the trials in parallel; None: one after the other in this process.
 
     Raises:
-        UserError: The space is wrong, or every trial failed.
-        Interrupted: Ctrl-C; the search goes on with `--resume`.
-        OverBudget: The time was up before any trial was done.
+        UserError: The space is invalid, or every trial failed.
+        Interrupted: Ctrl-C; `--resume` continues the search.
+        OverBudget: Time ran out before any trial was complete.
     """
     base, study = _opened(job)
 
@@ -81,7 +81,7 @@ def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, S
             raise late
         whys = sorted({trial.why for trial in trials})
         raise UserError("every trial of the search failed:\n" + "\n".join(whys[:3]), "mend that")
-    if due:  # else it was told when they were done
+    if due:  # else logged when they ended
         _tell(job, study)
     _adopt(study.place(best.number), job.folder)
     result = Search(
@@ -98,7 +98,7 @@ def search(job: ArmJob, scheduler: "Scheduler | None" = None) -> tuple[Config, S
 
 @dataclass(frozen=True)
 class _PlanFile:
-    """How a search began."""
+    """The configuration and options that a search began with."""
 
     config: Config
     search: SearchConfig
@@ -107,7 +107,7 @@ class _PlanFile:
 
 
 def _opened(job: ArmJob) -> tuple[Config, Study]:
-    """Return the configuration that trials start from, and the study; as it began, if it did."""
+    """Return the trials' base configuration and the study, as saved if the search has begun."""
     folder = RunFolder(job.folder.file(SEARCH))
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.locked(wait=True):
@@ -115,7 +115,7 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
             folder.write_json(_PLAN, _plan(job))
         plan = folder.read_as(_PLAN, _PlanFile)
     base = _with_code_of(job.config, plan.config)
-    # Pydantic reads the space: ranges come back as ranges.
+    # Pydantic parses the space, so ranges are ranges again.
     options = plan.search
     space: Space = options.space or {}
     whole = {name for name in space if is_whole(name)}
@@ -125,7 +125,7 @@ def _opened(job: ArmJob) -> tuple[Config, Study]:
 
 
 def _with_code_of(config: Config, saved: Config) -> Config:
-    """Return `saved`, but what code may run as in `config`."""
+    """Return `saved`, with permission to run code as in `config`."""
     trust, metric = config.model.trust_remote_code, config.evaluate.metric
     model = saved.model.model_copy(update={"trust_remote_code": trust})
     evaluate = saved.evaluate.model_copy(update={"metric": metric})
@@ -153,7 +153,7 @@ def _plan(job: ArmJob) -> dict[str, Any]:
 
 
 def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
-    """Return what every setting would be without a search, by dotted name."""
+    """Return every setting's value without a search, by dotted name."""
     method = get_method(config.method.name)
     settings = get_task(job.split.task).settings(config, method, job.split)
     plain = {
@@ -167,7 +167,7 @@ def _defaults(job: ArmJob, config: Config) -> dict[str, Any]:
 
 
 def searched(report: ArmReport, result: Search, folder: RunFolder) -> ArmReport:
-    """Return an arm's report with its search in it, and keep it so in the arm's folder."""
+    """Return an arm's report with its search added, and save it in the arm's folder."""
     seconds = sum(trial.seconds for trial in result.trials)
     trained = report.cost.train_seconds or 0.0
     cost = replace(report.cost, search_seconds=max(0.0, seconds - trained))
@@ -195,17 +195,17 @@ def _tell(job: ArmJob, study: Study) -> None:
 
 
 def _adopt(trial: RunFolder, folder: RunFolder) -> None:
-    """Move what the best trial left to go on from; nothing is moved twice."""
+    """Move the best trial's checkpoint and logs; safe to repeat."""
     if not trial.file(CHECKPOINTS).is_dir() or folder.file(CHECKPOINTS).exists():
         return
-    # The checkpoints last: with them in place, the rest is.
+    # The checkpoints come last: if they are in place, so is the rest.
     for name in (JOURNAL, TENSORBOARD, CHECKPOINTS):
         if trial.file(name).exists() and not folder.file(name).exists():
             trial.file(name).rename(folder.file(name))
 
 
 def default_space(method: str, defaults: Mapping[str, Any]) -> Space:
-    """Return what matters most for a method, around its own defaults."""
+    """Return a method's most important settings, in ranges around its defaults."""
     rate, spec = float(defaults["train.learning_rate"]), method_spec(method)
     around = spec.rate_around
     batch, epochs = int(defaults["train.batch_size"]), float(defaults["train.epochs"])
@@ -229,13 +229,13 @@ _CODE = {"model.trust_remote_code", "evaluate.metric"}
 
 
 def config_of(base: Config, values: Mapping[str, Any]) -> Config:
-    """Return `base` with the drawn values, without options that the drawn method does not have.
+    """Return `base` with the drawn values, without options that the drawn method lacks.
 
     Raises:
         UserError: A value does not fit its setting.
     """
     code = sorted(_CODE & set(values))
-    if code:  # also of a study that came with a run
+    if code:  # applies to imported studies too
         raise UserError(f"{code[0]} says what code runs: it is not searched", "leave it out")
     method = str(values.get("method.name", base.method.name))
     own = _options(method)
@@ -251,10 +251,10 @@ def config_of(base: Config, values: Mapping[str, Any]) -> Config:
 
 
 def check_space(base: Config, space: Space) -> None:
-    """Try the ends of every range and every listed value.
+    """Validate the ends of every range and every listed value.
 
     Raises:
-        UserError: Settings that do not exist, or values they do not take; all at once.
+        UserError: Unknown settings or invalid values, all at once.
     """
     faults = Faults()
     methods = space.get("method.name")
@@ -282,7 +282,7 @@ def check_space(base: Config, space: Space) -> None:
 
 
 def config_of_named(base: Config, values: Mapping[str, Any]) -> Config:
-    """Like `config_of`, but a method's option that does not exist is an error."""
+    """As `config_of`, but an unknown option of a method is an error."""
     foreign = {
         name.partition(".")[2]: value
         for name, value in values.items()
@@ -294,7 +294,7 @@ def config_of_named(base: Config, values: Mapping[str, Any]) -> Config:
 
 
 def is_whole(name: str) -> bool:
-    """Tell whether a setting is a whole number."""
+    """Return whether a setting is an integer."""
     section, _, setting = name.partition(".")
     inner: Any = Config.model_fields[section].annotation
     field = inner.model_fields.get(setting)
@@ -306,7 +306,7 @@ def is_whole(name: str) -> bool:
 
 
 def words(entry: Any) -> str:
-    """Return an entry of a space in words."""
+    """Return an entry of a space as text."""
     if not isinstance(entry, Range):
         return ", ".join("none" if value is None else str(value) for value in entry)
     how = ", logarithmic" if entry.log else f", in steps of {entry.step:g}" if entry.step else ""

@@ -24,20 +24,21 @@ from tailorbird.tasks.arm_job import CHECKED
 
 _FILE = "cache/embeddings.npz"
 VECTORS, EXAMPLES = "vectors.npy", "examples.jsonl"
-# On the validation pairs of STS-B the mean of 16 neighbours has Spearman's 0.79, 0.83, 0.86, 0.88
-# and 0.87 with 0, 0.5, 1, 2 and 4; ridge regression 0.87 to 0.88 with all of them.
+# The weight of the angle. On the validation pairs of STS-B, the mean of 16 neighbours has
+# Spearman's 0.79, 0.83, 0.86, 0.88 and 0.87 with 0, 0.5, 1, 2 and 4; ridge regression 0.87 to 0.88
+# with all of them.
 _ANGLE = 2.0
 
 
 @dataclass(frozen=True)
 class SplitVectors:
-    """Unit vectors ``[n, dimension]`` of each part, and what they cost.
+    """Unit vectors ``[n, dimension]`` of each part, and their cost.
 
     Attributes:
-        fit_seconds: For the training and validation examples.
-        check: The first test examples, embedded by themselves: what a fresh process repeats.
-        ms_per_example: For a test example.
-        peak_bytes: The most memory of the process that computed them.
+        fit_seconds: Time for the training and validation examples.
+        check: The first test examples, embedded alone as the reload check will do.
+        ms_per_example: Time per test example.
+        peak_bytes: Peak memory of the process that computed them.
     """
 
     train: np.ndarray
@@ -50,14 +51,14 @@ class SplitVectors:
     peak_bytes: int
 
     def each(self, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
-        """Return what `answer` gives for the vectors of each part that is predicted."""
+        """Apply `answer` to the vectors of each predicted part."""
         return {name: answer(getattr(self, name)) for name in ("validation", "test", "check")}
 
 
 def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVectors:
-    """Return the embeddings of the split, from the run's cache when it has them.
+    """Return the embeddings of the split, from the run's cache if present.
 
-    A learning curve's splits have the run's rows but for some of its training rows.
+    A learning curve's split has the same rows except for some training rows.
     """
     model = choose_embedder(config.rag.embedder, config.model)
     path = folder.file(_FILE)
@@ -88,11 +89,11 @@ def split_vectors(config: Config, split: Split, folder: RunFolder) -> SplitVecto
 
 
 def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedded:
-    """Return a unit vector per text; of a pair one that says how the two are related.
+    """Return a unit vector per text; for a pair, one vector of the relation between both texts.
 
-    It holds both vectors, their difference and their product, as in InferSent (Conneau et al. 2017,
-    arXiv 1705.02364, section 3.1), and the angle between the texts, which outweighs them: the
-    neighbours of a pair are then those that are as much alike.
+    It consists of both vectors, their difference and their product, as in InferSent (Conneau et al.
+    2017, arXiv 1705.02364, section 3.1), and the angle between the texts, which outweighs them: a
+    pair's neighbours are then pairs of the same similarity.
     """
     if not texts or isinstance(texts[0], str):
         return embedder.embed([str(text) for text in texts], title)
@@ -102,26 +103,26 @@ def embed(embedder: Embedder, texts: Sequence[Text], title: str = "") -> Embedde
 
 
 def saved_embedder(config: Config, name: str, few: bool = False) -> Embedder:
-    """Return the embedder that a saved arm names; files name none of the author's folders.
+    """Return the embedder that a saved arm names; files contain no paths of their author's machine.
 
-    See `open_embedder` on embedders of a `few` texts.
+    For `few`, see `open_embedder`.
     """
     place = with_place(name, config.rag.embedder, config.model.name)
     return open_embedder(config.model.model_copy(update={"name": place}), few)
 
 
 def vector_width(embedder: Embedder, pairs: bool) -> int:
-    """Return how long the vectors are that `embed` gives, of texts or of pairs."""
+    """Return the width of `embed`'s vectors, for texts or pairs."""
     return 4 * embedder.dimension + 2 if pairs else embedder.dimension
 
 
 def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
     """Return unit vectors ``[n, 4 d + 2]`` of pairs of unit vectors ``[n, d]``."""
-    # By half the angle: 1 - cosine^2 would lose half of the digits where texts are nearly the same.
+    # From half the angle: 1 - cosine^2 would lose half of the digits for nearly equal texts.
     half = np.linalg.norm(u - v, axis=1, keepdims=True) / 2
     cosine, sine = 1 - 2 * half**2, 2 * half * np.sqrt(np.maximum(0, 1 - half**2))
-    # All of about the same length, and none divided by its own: the difference of two texts that
-    # are nearly the same is rounding.
+    # All parts have about the same length by constant factors. None is normalised, since the
+    # difference of nearly equal texts is rounding noise.
     parts = [u / 2, v / 2, np.abs(u - v) / 2, u * v * math.sqrt(u.shape[1]) / 2]
     joint = np.concatenate([*parts, angle * cosine, angle * sine], axis=1)
     unit: np.ndarray = joint / np.linalg.norm(joint, axis=1, keepdims=True)
@@ -129,7 +130,7 @@ def relation(u: np.ndarray, v: np.ndarray, angle: float = _ANGLE) -> np.ndarray:
 
 
 def _part(vectors: SplitVectors, arrays: dict[str, np.ndarray], split: Split) -> SplitVectors:
-    """Return the vectors of a split that has a part of the training rows that were embedded."""
+    """Return the vectors of a split with some of the embedded training rows."""
     if len(split.train) == len(vectors.train):
         return vectors
     place = {row: i for i, row in enumerate(arrays["train_rows"].tolist())}
@@ -151,7 +152,7 @@ def _read(arrays: dict[str, np.ndarray]) -> SplitVectors:
 
 
 def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example]) -> None:
-    """Write the examples that an arm retrieves, and their vectors ``[n, dimension]``."""
+    """Write an arm's retrievable examples and their vectors ``[n, dimension]``."""
     buffer = io.BytesIO()
     np.save(buffer, vectors)
     rows = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
@@ -162,10 +163,10 @@ def save_examples(place: Path, vectors: np.ndarray, examples: Sequence[Example])
 def read_examples_of(
     place: Path, embedder: Embedder, *, pairs: bool = False
 ) -> tuple[np.ndarray, list[Example]]:
-    """Return the vectors of the examples that an arm retrieves ``[n, dimension]``, and those.
+    """Return the vectors ``[n, dimension]`` of an arm's retrievable examples, and the examples.
 
     Raises:
-        UserError: They are missing or damaged, or of another embedder.
+        UserError: They are missing or damaged, or another embedder made them.
     """
     path = place / VECTORS
     vectors = read_arrays(path).get("", np.empty(0))

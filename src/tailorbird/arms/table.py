@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from tailorbird.tasks.arm_job import ArmJob
 
 RETRIEVAL, MIX = "rag", "rag+"
-"""Names in comparisons: of the arm that retrieves training examples, and what begins those of arms
-that answer with a tuned one as well: ``rag+lora``."""
+"""Names in comparisons: of the retrieval arm, and the prefix of its mixtures: ``rag+lora``."""
 BEST = f"{MIX}best"
-"""Asks for the mix with the trained arm that is best on validation."""
+"""Selects the mix with the trained arm that is best on validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class ArmRow:
     """A row of the table of arms.
 
     Attributes:
-        leaf: Module and class: named, not imported, since nobody loads more arms than are run.
-        names: What it is called in comparisons of a task, the cheapest first; () if nowhere.
-        mixes: Whether it is also what is called `MIX` and the name of a trained arm.
+        leaf: Module and class, as text: only the arms that run are imported.
+        names: Its names in comparisons of a task, the cheapest first; () if it has none.
+        mixes: Whether it also has the name `MIX` and ``rag+`` names of trained arms.
     """
 
     leaf: str
@@ -72,14 +71,14 @@ TABLE: dict[str, ArmRow] = {
     "trained": ArmRow(
         "trained.TrainedArm", "a model tuned by the method of that name", lambda _: by_cost()
     ),
-    # Its name holds the tuned arm's, which is known when that is trained.
+    # Its name contains the tuned arm's, which is known once that is trained.
     "mix": ArmRow(
         "mix.MixArm",
         "a tuned model's answers mixed with the neighbours' votes",
         mixes=lambda task: task.head,
     ),
 }
-"""The arms by their keys. Cheap ones first: when a budget runs out, the most is known."""
+"""The arms by their keys, the cheapest first, so that a limited budget completes the most arms."""
 
 
 @cache
@@ -90,12 +89,12 @@ def get_arm(key: str) -> "Arm":
 
 
 def arm_names(task: TaskName) -> list[str]:
-    """Return the names under which arms of a task stand in a comparison, the cheapest first."""
+    """Return the names of all arms in a task's comparison, the cheapest first."""
     return [name for row in TABLE.values() for name in row.names(TASKS[task])]
 
 
 def arm_named(name: str, task: TaskName) -> "Arm":
-    """Return the arm of a task that has this name in a comparison."""
+    """Return the arm with this name in a task's comparison."""
     spec = TASKS[task]
     return get_arm(
         next(
@@ -107,7 +106,7 @@ def arm_named(name: str, task: TaskName) -> "Arm":
 
 
 def names_in_words() -> str:
-    """Return the names of all arms in comparisons, those that not every task has by task."""
+    """Return the names of all arms in comparisons; arms of some tasks only are listed by task."""
     names = {task: [*arm_names(task), BEST] for task in TASKS if RETRIEVAL in arm_names(task)}
     everywhere = [n for n in next(iter(names.values())) if all(n in own for own in names.values())]
     lists: dict[str, list[str]] = {}
@@ -119,7 +118,7 @@ def names_in_words() -> str:
 
 
 def run_arm(job: "ArmJob") -> "ArmReport":
-    """Make an arm, score it, and leave everything in its folder; see `Arm.run`."""
+    """Fit and score an arm and save it in its folder; see `Arm.run`."""
     from tailorbird.arms.load import save_kind
 
     arm = arm_named(job.name, job.split.task)

@@ -1,8 +1,7 @@
-"""A tuned model: base model -> method -> training -> scores -> saved.
+"""A tuned model: base model, method, training, scoring, saving.
 
 `tailor tune` runs it in its own process; `tailor compare` runs one process per arm
-(`arms/worker.py`), so that each arm's peak memory is its own and a crash of one leaves the others
-alone.
+(`arms/worker.py`), so that each arm's peak memory is its own and a crash leaves the others alone.
 """
 
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class TrainedArm(Arm):
-    """Trains a model with the method that gives the arm its name."""
+    """Trains a model with the method that names the arm."""
 
     key = "trained"
     trains = True
@@ -81,7 +80,7 @@ class TrainedArm(Arm):
         return HeadPredictor(str(folder.path), target, source, target.labels)
 
     def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """See `Arm.open_for_few`: a BERT with a head is read by numpy."""
+        """See `Arm.open_for_few`: a BERT with a head runs in numpy."""
         source = None if is_written(folder) else BertSource.of(folder, trust=trust)
         if source is None:
             return self.open(folder, trust=trust)
@@ -90,10 +89,10 @@ class TrainedArm(Arm):
 
 @dataclass(frozen=True)
 class BertSource(OutputSource):
-    """A trained BERT with a head for whole texts, read by numpy.
+    """A trained BERT with a head for whole texts, run in numpy.
 
     Attributes:
-        limit: Tokens of a text that are read.
+        limit: The most tokens read of a text.
     """
 
     target: Target
@@ -103,7 +102,7 @@ class BertSource(OutputSource):
 
     @classmethod
     def of(cls, folder: RunFolder, *, trust: bool) -> "BertSource | None":
-        """Return the model in an arm's folder; None where it is not such a one."""
+        """Load the model in an arm's folder; None if it has another architecture."""
         target, config = load_target(folder), run_config(folder, trust=trust)
         arrays = method_spec(config.method.name).arrays
         if arrays is None or TASKS[target.task].per_word or target.bi_encoder:
@@ -138,7 +137,7 @@ class BertSource(OutputSource):
 
 
 class TunedSource(OutputSource):
-    """A trained model with a head, with what it reads texts with."""
+    """A trained model with a head, and its tokenizer."""
 
     parallel = True
 
@@ -152,11 +151,11 @@ class TunedSource(OutputSource):
         self.tokenizer = base.tokenizer
         self.method = method
         self.model = method.load(base, folder.file(MODEL))
-        # A tokenizer that cuts a text is changed while it does.
+        # Truncation changes the tokenizer's state.
         self._encoding = Lock()
 
     def encode(self, texts: Sequence[Text]) -> Encoded:
-        """Return the texts as the model reads them."""
+        """Return the encoded texts."""
         task = head_task(self.target.task)
         with self._encoding:
             return task.encode(texts, self.tokenizer, self.model, self.limit, self.target)
@@ -170,7 +169,7 @@ class TunedSource(OutputSource):
 
 
 def _early_note(trained: "Trained") -> list[str]:
-    """Return the note on early stopping, if it happened."""
+    """Return the note on early stopping, if it applies."""
     if not trained.stopped_early:
         return []
     return [

@@ -1,7 +1,7 @@
-"""Trials of a search: one after the other in this process, or each as a job on a node of a cluster.
+"""Trials of a search, in this process or each as a job on a cluster node.
 
-Either way their results come to the study in the order of their numbers, with all validations, so
-that what is drawn at random or from a grid ends as the same study wherever the trials ran.
+Either way the study receives the results in the order of the trials' numbers, with all validations,
+so random and grid search give the same study wherever the trials run.
 """
 
 import time
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 
 TRIAL = "tailorbird.arms.trials"
 RESULT = "trial.json"
-"""The last file that a trial on a node leaves in its folder."""
+"""The file that marks a trial on a node as complete; written last."""
 _LOOK_SECONDS = 0.5
 
 JobOf = Callable[[Draw], ArmJob]
-"""The job of a trial, from what was drawn for it."""
+"""Creates the job of a trial from its drawn settings."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended.
+    """The result of a trial.
 
     Attributes:
-        state: late: its time was up.
-        score: The best on validation, higher is better; None where it came to nothing.
-        problem, fix: Why it did.
-        common: Whether that may be so for all settings, and not for those of this trial alone.
-        validations: Number and score of each; empty where the study heard of them as they came.
+        state: late: it ran out of time.
+        score: The best validation score, higher is better; None if the trial failed.
+        problem, fix: Why it failed.
+        common: Whether all settings may fail in this way, not only those of this trial.
+        validations: Number and score of each; empty if they were reported to the study directly.
     """
 
     state: Literal["ok", "pruned", "late", "failed"]
@@ -66,16 +66,16 @@ class TrialResult:
 def do_trials(
     name: str, job_of: JobOf, study: Study, scheduler: "Scheduler | None"
 ) -> OverBudget | None:
-    """Do trials until none is left, waiting for those of other processes.
+    """Run trials until none is left, waiting for those of other processes.
 
     Args:
-        name: The arm's.
-        job_of: Makes their jobs.
+        name: The arm's name.
+        job_of: Creates the jobs of trials.
         study: The search.
-        scheduler: Runs them side by side; None: one after the other in this process.
+        scheduler: Runs trials in parallel; None: one after the other in this process.
 
     Returns:
-        What ended the search before its time.
+        Why the search ended early, if it did.
     """
     while study.unfinished():
         with ExitStack() as claims:
@@ -94,10 +94,10 @@ def do_trials(
 
 
 def _batch(study: Study, scheduler: "Scheduler | None") -> int:
-    """Return how many trials are drawn at once."""
+    """Return the number of trials drawn at once."""
     if scheduler is None:
         return 1
-    # What TPE draws depends on the trials before it.
+    # TPE's draws depend on the trials before them.
     return scheduler.jobs if study.options.sampler == "tpe" else study.count
 
 
@@ -119,12 +119,12 @@ def _settings(draw: Draw) -> str:
 
 
 def run_trial(job_of: Callable[[], ArmJob]) -> TrialResult:
-    """Train with the settings of a trial, and test on nothing but validation."""
+    """Train with a trial's settings, and test on the validation part."""
     started = time.monotonic()
     state: Literal["pruned", "late", "failed"] = "failed"
     try:
         job = job_of()
-        # The test part is not looked at.
+        # A search must not use the test part.
         job = replace(job, split=replace(job.split, test=job.split.validation), resume=True)
         trained = get_task(job.split.task).fit(job, scored=False).train()
         return TrialResult("ok", trained.seconds, trained.best[0])
@@ -143,7 +143,7 @@ def run_trial(job_of: Callable[[], ArmJob]) -> TrialResult:
 def _side_by_side(
     name: str, job_of: JobOf, study: Study, scheduler: "Scheduler", draws: list[Draw]
 ) -> OverBudget | None:
-    """Run trials at once, and tell the study of them in the order of their numbers."""
+    """Run trials in parallel, and report them to the study in the order of their numbers."""
     results: dict[int, TrialResult] = {}
     ends: list[OverBudget] = []
     waiting, guard = deque(sorted(draws, key=lambda draw: draw.number)), Lock()
@@ -163,7 +163,7 @@ def _side_by_side(
 
 
 def _apart(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> TrialResult:
-    """Run a trial as a job of its own, or take the result that an earlier try left."""
+    """Run a trial as a job of its own, or load its saved result."""
     from tailorbird.arms.worker import failure
 
     place = draw.folder
@@ -182,10 +182,10 @@ def _apart(name: str, job_of: JobOf, scheduler: "Scheduler", draw: Draw) -> Tria
 
 
 def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBudget | None:
-    """Tell the study how a trial ended; return what ends the search with it.
+    """Report a trial's result to the study; return the error that ends the search, if any.
 
     Raises:
-        UserError: The settings as asked for fail in a way that all others would.
+        UserError: The user's own settings fail in a way that all others would.
     """
     try:
         for number, score in result.validations:
@@ -207,7 +207,7 @@ def _record(name: str, study: Study, draw: Draw, result: TrialResult) -> OverBud
 
 
 def main(run: str, place: str) -> int:
-    """Do the trial whose job lies in the folder `place` of `run`; return the exit code."""
+    """Run the trial whose job is in the folder `place` of `run`; return the exit code."""
     from tailorbird.arms.worker import outcome_of
     from tailorbird.runs.split import load_split
 

@@ -1,7 +1,7 @@
 """One arm of a comparison in a process of its own: `python -m tailorbird.arms.worker RUN ARM`.
 
-The job lies in the arm's folder as `job.json`; the outcome is `arm.json` when all went well, else
-`outcome.json` with the status and why.
+The job is `job.json` in the arm's folder; the result is `arm.json`, or on failure `outcome.json`
+with the status and the reason.
 """
 
 import sys
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(run: str, arm: str) -> int:
-    """Do the job in the folder `arm` of the comparison `run`; return the exit code."""
+    """Run the job in the folder `arm` of the comparison `run`; return the exit code."""
     folder = RunFolder(arm)
     log.quiet_libraries()
     started = time.monotonic()
@@ -36,7 +36,7 @@ def main(run: str, arm: str) -> int:
 
 
 def outcome_of(folder: RunFolder, work: Callable[[], Any]) -> int:
-    """Do an arm's work; leave in its folder what went wrong, and return the exit code."""
+    """Run an arm's work; write any failure to its folder, and return the exit code."""
     try:
         work()
     except (OverBudget, DoesNotFit) as error:
@@ -72,10 +72,10 @@ def _do(plain: dict[str, Any], run: RunFolder, folder: RunFolder, started: float
 
 
 def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmReport:
-    """Run an arm in a process of its own, or take what an earlier try left in its folder.
+    """Run an arm in a process of its own, or load a saved result from its folder.
 
     Args:
-        rows: Which training examples of the split it has; empty: all.
+        rows: Indices of the split's training examples to use; empty: all.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -95,10 +95,10 @@ def run_apart(nest: "Runner", job: ArmJob, rows: Sequence[int] = ()) -> ArmRepor
 
 
 def _search_on(nest: "Runner", job: ArmJob) -> int:
-    """Do an arm's search before the arm where its trials can be jobs of a cluster.
+    """Run an arm's search before the arm if its trials can be jobs of a cluster.
 
     Returns:
-        The exit code; what went wrong is left as the arm's own process would.
+        The exit code; a failure is recorded as by the arm's own process.
     """
     first = replace(job, folder=job.folder.run.arm(job.name))
     if job.config.compare.ray is None or not _searches(job) or first.folder.path != job.folder.path:
@@ -116,7 +116,7 @@ def _searches(job: ArmJob) -> bool:
 
 
 def failure(name: str, code: int, place: RunFolder) -> ArmReport:
-    """Return why an arm's process, which ended with this exit code, left no report."""
+    """Return the report of an arm whose process ended with this exit code and without a report."""
     if place.file(OUTCOME).is_file():
         plain = place.read_json(OUTCOME)
         return ArmReport(name, plain["status"], plain["why"])
@@ -129,18 +129,18 @@ def failure(name: str, code: int, place: RunFolder) -> ArmReport:
 
 
 def run_planned(job: ArmJob) -> ArmReport:
-    """Run an arm; what a trained one needs of the memory is planned before."""
+    """Run an arm, after planning the memory of a trained one."""
     trains = arm_named(job.name, job.split.task).trains
     return run_arm(within_memory(job) if trains else job)
 
 
 def _with_search(job: ArmJob) -> ArmReport:
-    """Run an arm, with the best settings of its search where there is to be one."""
+    """Run an arm, with the best settings of its search if it has one."""
     if not _searches(job):
         return run_planned(job)
     from tailorbird.arms.search import search, searched
 
-    # Every seed takes the settings that the first one's search finds.
+    # Every seed uses the settings found by the first seed's search.
     first = replace(job, folder=job.folder.run.arm(job.name))
     if first.folder.path == job.folder.path:
         config, result = search(first)

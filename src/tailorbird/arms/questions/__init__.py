@@ -1,7 +1,6 @@
-"""Ways of answering questions about documents: one table, one leaf for each kind of answering.
+"""Arms for questions about documents: one table, one module per kind of answering.
 
-An arm of a model is whose weights answer and what stands before the question; so there are as many
-arms as pairs, and a leaf for each of the two.
+An arm combines the weights that answer with the context before the question.
 """
 
 from collections.abc import Sequence
@@ -17,16 +16,16 @@ Tuned = Literal["closed book", "raft"]
 
 @dataclass(frozen=True, slots=True)
 class QuestionArm:
-    """One way of answering.
+    """One way of answering questions.
 
     Attributes:
-        name: As in the report.
-        words: What it does, for a person.
-        leaf: The module here whose ``answers`` does it.
-        context: What stands before the question.
-        method: How its model is tuned; None: not at all.
-        tuned: On what: questions alone, or questions with passages.
-        weights: The arm whose weights it takes, where they are another's.
+        name: Its name in the report.
+        words: Its description.
+        leaf: The module here whose ``answers`` runs it.
+        context: What precedes the question.
+        method: The fine-tuning method; None: untuned.
+        tuned: The training data: questions alone, or questions with passages.
+        weights: The arm whose weights it uses, if not its own.
     """
 
     name: str
@@ -39,12 +38,12 @@ class QuestionArm:
 
     @property
     def retrieves(self) -> bool:
-        """Whether it reads what the retriever finds, so that changed documents change it."""
+        """Whether it uses retrieved passages, so that changed documents affect it."""
         return self.context == "passages"
 
     @property
     def uses_gold(self) -> bool:
-        """Whether it is given the right passage: a bound, never recommended."""
+        """Whether it gets the relevant passage: an upper bound, never recommended."""
         return self.context == "gold"
 
     @property
@@ -83,10 +82,10 @@ ALL_METHODS = "all"
 
 
 def chosen_arms(names: Sequence[str] | None) -> tuple[QuestionArm, ...]:
-    """Return the arms to run, those whose weights others take before them.
+    """Return the arms to run, each after the arm whose weights it uses.
 
     Args:
-        names: `compare.methods`: methods to stand in for LoRA, or arms.
+        names: `compare.methods`: methods in place of LoRA, or arms.
 
     Raises:
         UserError: There is no such arm.

@@ -1,4 +1,4 @@
-"""What an arm is asked to do, and its process: `tailorbird.arms.questions.job RUN ARM`."""
+"""The job of a question arm, and its process: `tailorbird.arms.questions.job RUN ARM`."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from tailorbird.tasks.arm_job import JOB
 
 @dataclass(frozen=True)
 class QuestionJob:
-    """What a leaf is given.
+    """The inputs of a question arm.
 
     Attributes:
         folder: The arm's own; `run`: the comparison's.

@@ -1,4 +1,4 @@
-"""Answers without a language model: the nearest training question's, or the best sentence."""
+"""Answers without a language model: of the nearest training question, or the best sentence."""
 
 import time
 from collections.abc import Callable, Sequence

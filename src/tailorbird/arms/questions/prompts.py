@@ -1,4 +1,4 @@
-"""How a question is put to a model, with or without passages, and what its answer is."""
+"""The prompts of questions, with or without passages, and parsing of the answers."""
 
 import re
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from tailorbird.records import Example, Message
 
 ABSTAINED = f"{UNKNOWN}."
 ANSWER = "Answer:"
-# What to write stands last, next to the answer, and passages have no numbers: small models that are
-# told first forget, and cite numbers in the place of answers.
+# The instruction comes last, next to the answer, and passages have no numbers: small models forget
+# earlier instructions, and cite numbers instead of answering.
 _FIRST = f"If you do not know, say: {ABSTAINED}"
 _LAST = "Give only the answer, in a few words."
-# A quotation and the answer must fit the longest answer, or the answer is never written: words of
-# at most 2 tokens, and some for the marks. Shorter than the fewest words it quotes nothing.
+# The quotation and the answer share the token limit: words have at most 2 tokens, the marks some. A
+# quotation below the least number of words is left out.
 _QUOTE_WORDS, _FEWEST_WORDS, _MARK_TOKENS = 25, 5, 12
 _MARK = re.compile(rf"\b{ANSWER}", re.IGNORECASE)
 
 
 def prompt(question: str, pieces: Sequence[PromptPassage] = ()) -> str:
-    """Return a question as the user's turn, the passages before it."""
+    """Return the user's turn: the passages, then the question."""
     context = [f"{piece.heading}\n{piece.text.strip()}".strip() for piece in pieces]
     return "\n\n".join([_FIRST, *context, f"Question: {question}\n{_LAST}"])
 
@@ -36,13 +36,13 @@ def conversation(
     answer: str | None = None,
     shots: Sequence[tuple[str, str]] = (),
 ) -> Example:
-    """Return a question as a conversation that ends with the answer, or wants one.
+    """Return a question as a conversation that ends with the answer, or asks for one.
 
     Args:
         item: The question.
-        pieces: What stands before it.
-        answer: What is to be learnt.
-        shots: Solved questions before it, the most similar first: it stands last, next to it.
+        pieces: The passages before it.
+        answer: The training target.
+        shots: Solved questions, most similar first; in the prompt the most similar comes last.
     """
     turns = [
         message
@@ -59,7 +59,7 @@ def conversation(
 
 
 def answer_of(output: str) -> str:
-    """Return the answer in what was written: what follows the mark, where there is one.
+    """Return the answer in a model's output: the text after the mark, if there is one.
 
     Example:
         >>> answer_of('Quote: It fell in 1901. Answer: 1901')
@@ -72,13 +72,13 @@ def answer_of(output: str) -> str:
 def target(
     item: Item, pieces: Sequence[PromptPassage], config: RaftConfig, answer_tokens: int
 ) -> str:
-    """Return what a model is to write from passages: a quotation and the answer, or neither.
+    """Return the training target for passages: a quotation and the answer, or an abstention.
 
     Args:
         item: The question.
-        pieces: What stands before it.
-        config: Whether it quotes, and what it learns where no passage holds the answer.
-        answer_tokens: Longest answer, quotation included.
+        pieces: The passages before it.
+        config: Whether to quote, and the target if no passage contains the answer.
+        answer_tokens: The most tokens of an answer, quotation included.
     """
     holding = next((piece for piece in pieces if piece.answers), None)
     if not item.answerable or not item.answers:
@@ -93,7 +93,7 @@ def target(
 
 
 def quotation(text: str, answers: Sequence[str], most: int = _QUOTE_WORDS) -> str:
-    """Return the sentence that holds one of the answers, at most so many words around that."""
+    """Return the sentence with one of the answers, cut to `most` words around the answer."""
     for answer in answers:
         expected = match_words(answer)
         for sentence in split_sentences(text):
@@ -114,17 +114,17 @@ def _around(words: list[str], expected: Sequence[str], most: int) -> list[str]:
 def raft_passages(
     items: Sequence[Item], passages: int, share: float, rng: np.random.Generator
 ) -> list[tuple[PromptPassage, ...]]:
-    """Return for each question the passages to learn from, shuffled.
+    """Return the shuffled training passages of each question.
 
-    The others are what the user's own retriever finds: harder to tell from the right one than
-    random passages are, and what will stand there at answer time. A question that has no right
-    passage is one of those without it; more of them would teach a model to abstain.
+    Distractors come from the user's own retriever: they are harder to tell from the relevant
+    passage than random ones, and match those at answer time. Questions without a relevant passage
+    count as those without it; more of them would teach a model to abstain.
 
     Args:
         items: The questions.
-        passages: How many stand before each.
-        share: Of all questions, those with the right passage, as far as there are as many.
-        rng: Draws which, and the order.
+        passages: The number of passages before each.
+        share: The share of all questions that keep the relevant passage, if that many have one.
+        rng: Draws these questions and the order.
     """
     rights = [
         next((piece for piece in item.found[:passages] if piece.answers), item.gold)

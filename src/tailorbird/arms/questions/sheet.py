@@ -1,4 +1,4 @@
-"""What every arm is given: the same questions, with what was found for each."""
+"""The input of every question arm: the same questions with their retrieved passages."""
 
 from dataclasses import dataclass, field
 
@@ -9,12 +9,12 @@ SHEET, ANSWERS = "data/questions.json", "answers.json"
 
 @dataclass(frozen=True, slots=True)
 class PromptPassage:
-    """A passage as it stands before a question.
+    """A passage in a prompt.
 
     Attributes:
         source: Its document.
         heading: Title and headings.
-        answers: Whether it holds a right answer.
+        answers: Whether it contains a correct answer.
     """
 
     source: str
@@ -25,14 +25,14 @@ class PromptPassage:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question with what was found for it.
+    """One question with its retrieved passages.
 
     Attributes:
-        found: What the retriever found, best first: more than are shown, for training without the
-            right one.
-        gold: A passage that holds the answer, of the right document where it is known; None where
-            there is none.
-        shots: Training questions like it with their answers, the most similar first.
+        found: The retrieved passages, best first: more than are shown, for training without the
+            relevant one.
+        gold: A passage with the answer, from the relevant document if that is known; None if there
+            is none.
+        shots: Similar training questions with their answers, most similar first.
     """
 
     id: str
@@ -49,9 +49,9 @@ class Sheet:
     """All questions of a comparison.
 
     Attributes:
-        passages: How many of what was found stand before a question.
-        changed: Test questions after the documents changed, their new answers and passages.
-        unchanged: Test questions that the change does not touch, with what is found now.
+        passages: The number of retrieved passages before a question.
+        changed: Test questions after the change of documents, with new answers and passages.
+        unchanged: Test questions unaffected by the change, with passages retrieved after it.
         store: The knowledge base; `changed_store`: the one after the change.
     """
 
@@ -70,9 +70,9 @@ class Output:
     """One answer.
 
     Attributes:
-        text: As it was written.
-        prompt_tokens, tokens: Read and written; 0 where no model wrote.
-        shown: Passages that fitted before the question.
+        text: The raw answer.
+        prompt_tokens, tokens: Numbers of prompt and generated tokens; 0 without a model.
+        shown: The number of passages that fitted into the prompt.
     """
 
     text: str
@@ -83,15 +83,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class ArmAnswers:
-    """What an arm leaves: its answers, and what they cost.
+    """An arm's answers and their cost.
 
     Attributes:
-        test, changed, unchanged: In the order of the sheet's.
-        seconds: Of answering the test questions.
-        load_seconds: Before the first of them.
-        train_seconds: Of its own training; None where it has none.
-        settings: What was chosen: RAFT's share, the method's options.
-        notes: What to know of it, in words.
+        test, changed, unchanged: Answers in the order of the sheet.
+        seconds: Time to answer the test questions.
+        load_seconds: Time before the first of them.
+        train_seconds: Time of its own training, or None.
+        settings: Tuned settings: RAFT's share, the method's options.
+        notes: Remarks in words.
     """
 
     test: tuple[Output, ...]
@@ -116,5 +116,5 @@ def read_sheet(run: RunFolder) -> Sheet:
 
 
 def read_outputs(folder: RunFolder) -> ArmAnswers | None:
-    """Return what an arm left; None where it did not come to its end."""
+    """Return an arm's saved answers; None if it did not finish."""
     return folder.read_as(ANSWERS, ArmAnswers) if folder.file(ANSWERS).is_file() else None

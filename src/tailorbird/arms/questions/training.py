@@ -1,7 +1,7 @@
-"""A model tuned on questions: on answers alone, or on passages with what they hold (RAFT).
+"""Fine-tunes a model on questions: on answers alone, or on passages with their answers (RAFT).
 
-RAFT is Zhang et al. 2024 (arXiv 2403.10131). Unlike the authors' script, the passages are those
-that the retriever finds, and rows without the right one teach to say so, not to guess.
+RAFT is Zhang et al. 2024 (arXiv 2403.10131). Unlike in the authors' script, the passages come from
+the retriever, and rows without the relevant one teach the model to abstain, not to guess.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ TASK_NAME: TaskName = "generation"
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a training cost, and how it was set; the model is in the arm's folder."""
+    """Cost and settings of a training; the model is in the arm's folder."""
 
     seconds: float
     artifact_bytes: int
@@ -36,11 +36,11 @@ class Tuning:
 
 
 def tune_arm(job: QuestionJob) -> Tuning:
-    """Train the arm's model, of RAFT with the share that is best on validation, and save it.
+    """Train the arm's model (for RAFT with the share that is best on validation) and save it.
 
     Raises:
         UserError: The model, or a setting, does not fit.
-        OverBudget: It would not end before the deadline.
+        OverBudget: It would not finish before the deadline.
     """
     raft = job.config.raft
     shares = (raft.shares or (1 - raft.missing,)) if job.arm.tuned == "raft" else (1.0,)
@@ -60,7 +60,7 @@ def tune_arm(job: QuestionJob) -> Tuning:
             best, notes = share, trained.notes
         losses[share] = loss
         drop_checkpoints(inner)
-    # So that it can be asked by itself: tailor predict RUN/arms/NAME.
+    # Also makes the arm usable alone: tailor predict RUN/arms/NAME.
     longest = job.config.questions.answer_tokens
     job.folder.write_json(TASK, {"task": TASK_NAME, "max_new_tokens": longest})
     save_kind(job.folder, TrainedArm.key, TASK_NAME)
@@ -89,7 +89,7 @@ def _arm_job(job: QuestionJob, place: RunFolder, share: float) -> tuple[ArmJob, 
 
 
 def _examples(job: QuestionJob, items: Sequence[Item], share: float) -> tuple[Example, ...]:
-    """Return the training conversations: with passages where the arm is given them."""
+    """Return the training conversations, with passages if the arm uses them."""
     if job.arm.tuned != "raft":
         return tuple(conversation(item, (), _answer(item)) for item in items)
     rng = np.random.default_rng(job.config.questions.seed)
@@ -105,7 +105,7 @@ def _with_passages(
 
 
 def _validation(job: QuestionJob) -> tuple[Example, ...]:
-    """Return validation as it will be asked: with what the retriever finds, whatever the share."""
+    """Return the validation prompts as at answer time: with retrieved passages, for any share."""
     if job.arm.tuned != "raft":
         return _examples(job, job.sheet.validation, 1.0)
     pairs = [(item, item.found[: job.sheet.passages]) for item in job.sheet.validation]
