@@ -1,1 +1,1 @@
-"""Files to documents."""
+"""Extracts text from files, and cuts it into chunks."""

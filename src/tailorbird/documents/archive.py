@@ -1,7 +1,7 @@
-"""Archives of documents, and documents that are compressed: each member is read as a file.
+"""Archives of documents, and compressed documents: each member is read as a file.
 
-Nothing is written under a name that an archive chooses: one member at a time stands in a folder of
-its own, with the ending of its name.
+No file is written under a name from an archive: one member at a time is unpacked to a folder of its
+own, under a name with the same ending.
 """
 
 import bz2
@@ -56,7 +56,7 @@ class Member:
 
     Attributes:
         name: Its path within the archive, slashes on every system.
-        modified: When it was changed, in seconds since 1970.
+        modified: Time of modification, in seconds since 1970.
     """
 
     name: str
@@ -71,7 +71,7 @@ Members = dict[str, Member]
 
 @dataclass
 class Allowance:
-    """Limits of what a file may unpack to, with the archives within it."""
+    """Limits on the unpacked size of a file, including nested archives."""
 
     depth: int = 0
     members: int = 0
@@ -123,7 +123,7 @@ def read_archive(
     allowance.enter()
     reading = _Reading()
     try:
-        # Not `zipfile.is_zipfile`, which takes a TAR that ends with a ZIP for one.
+        # `zipfile.is_zipfile` would accept a TAR that ends with a ZIP.
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
         if is_zip:
@@ -134,7 +134,7 @@ def read_archive(
                 reading.read(_tar_members(tar), source, options, allowance, read)
     except (Unreadable, MemoryError):
         raise
-    except Exception as error:  # tarfile raises whatever the damage leads to
+    except Exception as error:  # tarfile raises any error on damage
         raise Unreadable(failure(error, "an archive")) from error
     finally:
         allowance.depth -= 1
@@ -201,7 +201,7 @@ class _Reading:
 def _unpack(
     member: Member, source: str, options: ReadOptions, allowance: Allowance, read: Read
 ) -> tuple[list[Document], Notes]:
-    """Return what a member holds."""
+    """Return the documents of a member."""
     ending = os.path.splitext(member.name)[1]
     size = 0
     allowance.take(members=1)
@@ -217,19 +217,19 @@ def _unpack(
                         f"{member.name} in it has more than {most:,.0f} MB (index.max_file_mb)"
                     )
                 file.write(piece)
-        with contextlib.suppress(OverflowError, ValueError, OSError):  # no time that a disk keeps
+        with contextlib.suppress(OverflowError, ValueError, OSError):  # not a valid file time
             os.utime(path, (member.modified, member.modified))
         return read(path, source, options, allowance)
 
 
 def _pieces(member: Member) -> Iterator[bytes]:
-    """Yield a member's bytes."""
+    """Yield a member's bytes in pieces."""
     try:
         with member.open() as stream:
             yield from iter(lambda: stream.read(_PIECE), b"")
     except (Unreadable, MemoryError):
         raise
-    except Exception as error:  # zlib, lzma, a checksum, a method of packing that is not known
+    except Exception as error:  # zlib, lzma, a checksum, an unknown compression method
         raise Unreadable(f"damaged: {error}") from error
 
 
@@ -237,7 +237,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Members:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MOST_MEMBERS:
         raise TooMuch(f"an archive of more than {MOST_MEMBERS:,} files: unpack it first")
-    # Without the flag a name is in the code page of who packed it; zipfile takes it for DOS's.
+    # Without the UTF-8 flag a name is in the packer's code page; zipfile decodes it as DOS's.
     names = _names(
         [e.filename.encode("utf-8" if e.flag_bits & 0x800 else "cp437") for e in entries]
     )
@@ -266,7 +266,7 @@ def _tar_members(archive: tarfile.TarFile) -> Members:
 
 
 def _names(raw: list[bytes]) -> list[str]:
-    """Return members' names as words: in UTF-8, or all others in the encoding that is likeliest."""
+    """Decode members' names: as UTF-8, or else all in the likeliest encoding."""
     odd = b"\n".join(name for name in raw if not _is_utf8(name))
     try:
         codec = encoding_of(odd).codec if odd else "utf-8"
@@ -285,7 +285,7 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _why_not(name: str, regular: bool) -> str:
-    """Return why a member is not read; empty if it is."""
+    """Return why a member is not read, or an empty text."""
     if not regular:
         return "a link or a device, no file"
     if name.startswith(("/", "../")) or name in ("..", ".") or re.match("[a-zA-Z]:", name):

@@ -1,4 +1,4 @@
-"""AsciiDoc: headings, numbered lists, code as it is, tables with their spans and headers."""
+"""Reader of AsciiDoc: headings, numbered lists, code, and tables with spans and headers."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +62,7 @@ class _AsciiDoc:
                 self._line(line)
 
     def _block(self, line: str, lines: Iterator[str]) -> bool:
-        """Read what has lines of its own; return whether it was that."""
+        """Read a block that starts at `line`; return whether one does."""
         outline = self.outline
         code = _CODE.match(line)
         if code and (code.group() == line or code.group(1) == "```"):
@@ -103,7 +103,7 @@ class _AsciiDoc:
             self._paragraph(line)
 
     def _mark(self, line: str) -> bool:
-        """Take a line that says something of what follows; return whether it was that."""
+        """Read a line of attributes for the next block; return whether it is one."""
         outline = self.outline
         if attribute := _ATTRIBUTE.match(line):
             name, value = attribute.group(1).lower(), (attribute.group(2) or "").strip()
@@ -133,7 +133,7 @@ class _AsciiDoc:
         self.outline.line(self._words(line))
 
     def _words(self, text: str) -> str:
-        """Return a line with the values of its attributes, its notes and its references' words."""
+        """Return a line with attributes, footnotes and references resolved."""
         text = re.sub(r"(?<!\\)\{([\w-]{1,80})\}", self._value, text)
         return _NOTE.sub(r" [\1]", _CROSS.sub(r"\1", text)) if "[" in text or "<<" in text else text
 
@@ -177,7 +177,7 @@ def _column_count(options: str) -> int:
 
 
 def _in_rows(cells: list[Cell], columns: int) -> list[list[Cell]]:
-    """Return cells in rows of as many columns, those that cells above cover counted in."""
+    """Return cells in rows of `columns` cells, counting those that cells above cover."""
     rows: list[list[Cell]] = [[]]
     covered: dict[int, int] = {}
     room = columns

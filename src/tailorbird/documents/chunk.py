@@ -1,9 +1,9 @@
-"""Documents to chunks: cut at the pauses of the text, by the embedder's count of tokens.
+"""Cuts documents into chunks at pauses in the text, measured in the embedder's tokens.
 
-A chunk ends before a heading once it is a quarter full, so that sections stay apart and small ones
-are not left alone; else at the last paragraph, item, sentence, line or word that fits. Where a
-section is cut, the next chunk repeats its last sentences. Time grows with the text's length alone:
-each word is counted once, in windows, and each chunk found with two binary searches.
+A chunk ends before a heading once it is a quarter full, so that sections stay separate but small
+ones are merged; otherwise at the last paragraph, item, sentence, line or word that fits. If a
+section is cut, the next chunk repeats its last sentences. Time is linear in the text's length: each
+word is counted once, in windows, and each chunk takes two binary searches.
 """
 
 import hashlib
@@ -21,31 +21,31 @@ from tailorbird.records import Chunk, Document, Mark
 
 DEFAULT_TOKENS = 256
 _WINDOW = 1 << 19
-# Words that tokenizers know only as unknown are one token however long they are.
+# A word that tokenizers map to the unknown token is one token at any length.
 _CHARACTERS_PER_TOKEN = 20
-# Characters that Python takes for space and BERT for nothing, so that words are joined.
+# Characters that Python takes as spaces and BERT ignores, so that words are joined.
 _JOINERS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
-_HEADING_FROM = 4  # a chunk may end before a heading when it is a quarter full,
-_PAUSE_FROM = 2  # and at a pause within a section when it is half full
+_HEADING_FROM = 4  # a chunk may end before a heading once a quarter full,
+_PAUSE_FROM = 2  # and at a pause within a section once half full
 WITHIN, WORD, LINE, SENTENCE, ITEM, PARAGRAPH, HEADING = range(7)
 
 _LINE_ENDS = re.compile(r"\n\s*")
-# No word ends a sentence before a small letter, except in scripts that part none by spaces.
+# No sentence ends before a lower-case letter, except in scripts without spaces.
 _SENTENCE_ENDS = re.compile(
     "[.!?\u2026\u3002\uff01\uff1f]"
     "(?:[\"'\u201d\u2019)\\]]*\\s+(?![a-z\\s])|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d]?\\s*)"
 )
 _ITEM = re.compile(r"[-*+\u2022\u2023\u25e6|>]\s|\(?\w{1,3}[.)]\s|[-=*_]{3,}\s*$|@|def |class ")
 _FENCE = re.compile(r"^ {0,3}(```+|~~~+)[^\n]*$", re.M)
-# Kinds in which a line is a statement or a row, not a piece of a paragraph.
+# Kinds of documents whose lines are statements or rows, not parts of a paragraph.
 LINED_KINDS = frozenset({"code", "csv", "xlsx", "json", "jsonl", "notebook"})
 
 
 def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
-    """Return how many tokens a chunk may have.
+    """Return the most tokens that a chunk may have.
 
     Raises:
-        UserError: `chunk_tokens` is more than the embedder reads, or the overlap leaves no room.
+        UserError: `chunk_tokens` exceeds the embedder's input, or the overlap leaves no room.
     """
     reads = int(min(tokenizer.model_max_length, 1 << 30))
     limit = config.chunk_tokens or min(DEFAULT_TOKENS, reads)
@@ -65,7 +65,7 @@ def chunk_limit(tokenizer: Any, config: IndexConfig) -> int:
 def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> list[Chunk]:
     """Return a document's chunks in the order of its text.
 
-    Every character that is no white space is in at least one of them.
+    Every character except whitespace is in at least one chunk.
 
     Raises:
         UserError: The lengths do not fit the embedder.
@@ -75,18 +75,18 @@ def chunk_document(document: Document, tokenizer: Any, config: IndexConfig) -> l
 
 
 def contextual_text(chunk: Chunk) -> str:
-    """Return what is embedded and indexed: title and headings above the chunk's text."""
+    """Return the embedded and indexed text: title and headings above the chunk's text."""
     return _join(_context(chunk.title, chunk.headings, chunk.text), chunk.text)
 
 
 def chunk_id(source: str, position: int, text: str) -> str:
-    """Return 32 hex digits that are the same for the same text in the same place."""
+    """Return 32 hex digits, equal for the same text at the same position."""
     identity = f"{len(source)} {source} {position} {text}".encode("utf-8", "replace")
     return hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
 def _context(title: str, headings: tuple[str, ...], text: str) -> str:
-    """Return title and headings, each once; one that the text begins with is not repeated."""
+    """Return title and headings without repetitions, also of the text's beginning."""
     first = text[:400].partition("\n")[0]
     parts = dict.fromkeys(part for part in (title, *headings) if part and part not in first)
     return " > ".join(parts)
@@ -111,7 +111,7 @@ class _Cutter:
         self.chunk_count = 0
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the chunks, window by window: a text of many megabytes is never held as words."""
+        """Yield the chunks, window by window, so that large texts are never split whole."""
         text, at = self.document.text, 0
         while at < len(text):
             end = self._window_end(at)
@@ -123,7 +123,7 @@ class _Cutter:
                 at = following
 
     def _window_end(self, start: int) -> int:
-        """Return where a window ends: after white space where there is any near."""
+        """Return the end of a window, after nearby whitespace if there is any."""
         text, end = self.document.text, start + _WINDOW
         if end >= len(text):
             return len(text)
@@ -131,11 +131,11 @@ class _Cutter:
         return space_at + 1 if space_at > 0 else end
 
     def mark(self, place: int) -> Mark:
-        """Return the mark that holds at a place."""
+        """Return the mark in effect at a place."""
         return self.marks[max(0, bisect_right(self.mark_starts, place) - 1)]
 
     def context(self, mark: Mark) -> tuple[str, tuple[str, ...]]:
-        """Return title and headings as far as they leave half of a chunk to its text."""
+        """Return title and headings, cut so that half of a chunk remains for its text."""
         if mark.headings not in self.contexts:
             title, headings = self.document.title, mark.headings
             while headings and self._tokens(_context(title, headings, "")) > self.limit // 2:
@@ -146,7 +146,7 @@ class _Cutter:
         return self.contexts[mark.headings]
 
     def room(self, text: str, context: tuple[str, tuple[str, ...]]) -> int:
-        """Return the tokens that are left to a text that begins so."""
+        """Return the number of tokens left for a text in this context."""
         return self.limit - self._tokens(_context(*context, text))
 
     def _tokens(self, context: str) -> int:
@@ -162,7 +162,7 @@ class _Cutter:
 
 
 class _Window:
-    """The words of one stretch of a document, and the chunks among them."""
+    """The words of one window of a document, and its chunks."""
 
     def __init__(self, cutter: _Cutter, start: int, end: int) -> None:
         text = cutter.document.text[start:end]
@@ -172,7 +172,7 @@ class _Window:
         self.checked = cutter.checked or self.words.cut
 
     def chunks(self, last: bool) -> Iterator[tuple[Chunk, int]]:
-        """Yield chunks, each with where the next one begins.
+        """Yield chunks, each with the start of the next one.
 
         Args:
             last: Whether the document ends with this window; else what might go on behind it is
@@ -184,7 +184,7 @@ class _Window:
             chunk, end = self._chunk(first, covered)
             if end == count and not last and first > 0:
                 return
-            if end <= covered:  # one that only repeats the one before
+            if end <= covered:  # only repeats the chunk before
                 first = covered
                 continue
             covered = end
@@ -193,7 +193,7 @@ class _Window:
             yield chunk, int(words.starts[first]) if end < count else int(words.ends[-1])
 
     def _chunk(self, first: int, covered: int) -> tuple[Chunk, int]:
-        """Return the chunk from a word on, and the word after it."""
+        """Return the chunk that begins at a word, and the first word after it."""
         cutter, words = self.cutter, self.words
         begin = self._begin(first)
         mark = cutter.mark(int(words.starts[first]))
@@ -227,7 +227,7 @@ class _Window:
         return chunk, end
 
     def _begin(self, first: int) -> int:
-        """Return where a chunk's text begins: a line's first word takes its indent along."""
+        """Return the start of a chunk's text, including the indent of a line's first word."""
         start = int(self.words.starts[first])
         before = int(self.words.ends[first - 1]) if first else max(0, start - 80)
         gap = self.cutter.document.text[before:start]
@@ -236,7 +236,7 @@ class _Window:
         return before + indent if line_start and not gap[:indent].strip() else start
 
     def _end(self, first: int, covered: int, room: int) -> int:
-        """Return the word before which to end a chunk of at most so many tokens."""
+        """Return the word before which a chunk of at most `room` tokens ends."""
         words, pauses = self.words, self.levels
         total, count = words.total, len(self.words)
         before = int(total[first])
@@ -261,7 +261,7 @@ class _Window:
         return max(most, first + 1)
 
     def _even_end(self, first: int, most: int, room: int) -> int:
-        """Return a nearer end where the rest of the section would else be a stub."""
+        """Return an earlier end if the rest of the section would be a stub."""
         total = self.words.total
         section = self.levels.find(HEADING, most + 1)
         section = len(self.words) if section < 0 else section
@@ -272,7 +272,7 @@ class _Window:
         return min(most, max(part, first + 1))
 
     def _next_first(self, first: int, end: int) -> int:
-        """Return the word that the next chunk begins with: before `end` by the overlap."""
+        """Return the first word of the next chunk, which overlaps the end of this one."""
         levels_of, total = self.levels, self.words.total
         overlap = self.cutter.overlap
         if end >= len(self.words) or levels_of[end] == HEADING or not overlap:
@@ -290,10 +290,10 @@ class _Window:
 def levels(
     text: str, offset: int, words: WordSpans, marks: tuple[Mark, ...], *, lined: bool
 ) -> bytes:
-    """Return for each word how well a text is cut before it, as one byte each.
+    """Return for each word how good a cut before it is, as one byte each.
 
     Args:
-        words: Its words; those that touch are parts of one that was cut.
+        words: Its words; adjacent ones without a gap are parts of one long word.
         lined: Whether its lines are statements or rows.
     """
     by_word = np.full(len(words), WORD, dtype=np.uint8)
@@ -311,7 +311,7 @@ def levels(
         if at:
             behind = np.searchsorted(words.starts, np.asarray(at, dtype=np.int64) + offset)
             behind = behind[behind < len(words)]
-            # From the lowest level to the highest: a later one takes the place.
+            # In ascending order, so that a higher level overwrites a lower one.
             by_word[behind] = level
     return by_word.tobytes()
 
@@ -319,7 +319,7 @@ def levels(
 def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> int:
     blank = gap.group().count("\n") > 1
     if code:
-        if text.startswith(("```", "~~~"), gap.end()):  # the end of code belongs to it
+        if text.startswith(("```", "~~~"), gap.end()):  # a closing fence belongs to its code
             return LINE
         return ITEM if blank else SENTENCE
     if blank:
@@ -328,7 +328,7 @@ def _line_level(text: str, gap: re.Match[str], *, lined: bool, code: bool) -> in
 
 
 def _fences(text: str) -> list[tuple[int, int]]:
-    """Return begin and end of every code fence; an open one goes to the end."""
+    """Return the start and end of every code fence; an open one extends to the end."""
     fences, opening = [], None
     for fence in _FENCE.finditer(text):
         if opening is None:
@@ -342,7 +342,7 @@ def _fences(text: str) -> list[tuple[int, int]]:
 
 
 def _inside(spans: list[tuple[int, int]], place: int) -> bool:
-    """Whether a place lies in one of the spans; they are passed in the order of the text."""
+    """Return whether a place is in a span; places must be passed in ascending order."""
     low, high = 0, len(spans)
     while low < high:
         middle = (low + high) // 2
@@ -354,7 +354,7 @@ def _inside(spans: list[tuple[int, int]], place: int) -> bool:
 
 
 def _sections(marks: tuple[Mark, ...], offset: int, length: int) -> list[int]:
-    """Return where sections begin: marks whose headings are others than those before."""
+    """Return the starts of sections: marks with other headings than the mark before."""
     return [
         mark.start - offset
         for before, mark in zip(marks, marks[1:], strict=False)

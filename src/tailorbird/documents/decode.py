@@ -1,4 +1,4 @@
-"""Bytes to text: detection of the encoding, and removal of what no database stores."""
+"""Decodes bytes as text: detects the encoding and removes characters that databases reject."""
 
 import contextlib
 import re
@@ -26,16 +26,16 @@ _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
 def read_text(path: Path, notes: Notes) -> str:
-    """Return a file's text, cleaned.
+    """Return a file's cleaned text.
 
     Raises:
-        Unreadable: It is empty or binary.
+        Unreadable: The file is empty or binary.
     """
     return clean(decode(path.read_bytes(), notes))
 
 
 def decode(data: bytes, notes: Notes) -> str:
-    """Return bytes as text: by their byte order mark, as UTF-8, else as what is likeliest.
+    """Decode bytes: by their byte order mark, as UTF-8, or in the likeliest encoding.
 
     Raises:
         Unreadable: The bytes are no text.
@@ -61,9 +61,9 @@ def decode(data: bytes, notes: Notes) -> str:
 
 
 def decode_part(data: bytes, label: str | None, notes: Notes) -> str:
-    """Return bytes whose encoding is named: in that if they are, else as `decode` would."""
+    """Decode bytes in the declared encoding if they are valid, else as `decode` does."""
     codec = codec_of(label) if label else None
-    if codec not in (None, "utf-16", "utf-32"):  # which of the two ends comes first is not named
+    if codec not in (None, "utf-16", "utf-32"):  # these leave the byte order open
         with contextlib.suppress(UnicodeError):
             return data.decode(str(codec))
     try:
@@ -73,7 +73,7 @@ def decode_part(data: bytes, label: str | None, notes: Notes) -> str:
 
 
 def encoding_notes(data: bytes, encoding: Encoding, text: str) -> Notes:
-    """Return what is to be told about how bytes were decoded."""
+    """Return the notes on how bytes were decoded."""
     damaged = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
     if not encoding.guessed:
         places = f"{damaged} damaged places in its UTF-8 are shown as \ufffd"

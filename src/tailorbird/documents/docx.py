@@ -1,4 +1,4 @@
-"""DOCX: paragraphs, headings by style, lists, tables, notes, text boxes and charts."""
+"""Reader of DOCX: paragraphs, headings by style, lists, tables, notes, text boxes and charts."""
 
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ from tailorbird.documents.zip_xml import (
 
 _BREAK = "\f"
 _WRAPPERS = frozenset({"sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag"})
-# The fallback repeats a text box for old programs; properties hold no words.
+# A fallback repeats a text box for old programs; properties contain no words.
 _WORDLESS = frozenset(
     {"Fallback", "pPr", "rPr", "del", "moveFrom", "delText", "instrText", "txbxContent"}
 )
@@ -63,7 +63,7 @@ def read_docx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 class _DocxParts:
-    """The parts that a document's main part refers to."""
+    """The parts referred to by a document's main part."""
 
     def __init__(self, archive: zipfile.ZipFile, targets: dict[str, Relation]) -> None:
         self.archive = archive
@@ -81,7 +81,7 @@ class _DocxParts:
 
 
 def _tell(parts: _DocxParts, root: Any, body: "_DocxWriter", notes: Notes) -> None:
-    """Note what of a document is left out."""
+    """Note the parts of a document that are left out."""
     comments = sum(local(e) == "comment" for one in parts.roots("comments") for e in one)
     if comments:
         notes.append(f"{comments} comments are left out")
@@ -142,7 +142,7 @@ class _DocxWriter:
 
     def _table(self, table: Any) -> None:
         cells = list(table.iter("{*}tc"))
-        if len(cells) == 1 or any(map(self._is_section, cells)):  # it only lays out the page
+        if len(cells) == 1 or any(map(self._is_section, cells)):  # a layout table
             for cell in (c for c in cells if next(c.iterancestors(table.tag)) is table):
                 self.write(cell)
             return
@@ -188,7 +188,7 @@ class _DocxWriter:
         self._turn(len(pieces) - 1)
 
     def _flowing(self, pieces: list[str]) -> None:
-        """Write a paragraph that may go on over several pages."""
+        """Write a paragraph that may span several pages."""
         has_words = False
         for number, piece in enumerate(pieces):
             if number:
@@ -208,8 +208,8 @@ class _DocxWriter:
 def _page_breaks(root: Any) -> frozenset[Any]:
     """Return the elements that begin a page.
 
-    Word notes every one when it lays the text out, manual ones included, which must then not
-    be counted again; other programs note none.
+    Word records all rendered page breaks, including manual ones, which must then not be counted
+    twice; other programs record none.
     """
     noted = list(root.iter("{*}lastRenderedPageBreak"))
     manual = [e for e in root.iter() if local(e) == "br" and "page" in e.attrib.values()]
@@ -217,13 +217,13 @@ def _page_breaks(root: Any) -> frozenset[Any]:
 
 
 def _look(paragraph: Any) -> tuple[str, Any | None, int | None]:
-    """Return a paragraph's style, its numbering and its outline level."""
+    """Return a paragraph's style, numbering and outline level."""
     properties = child(paragraph, "pPr")
     return value(properties, "pStyle"), child(properties, "numPr"), outline_level(properties)
 
 
 def _drawings_in(paragraph: Any) -> Iterator[Any]:
-    """Yield the text boxes of a paragraph, and the drawings that hold none."""
+    """Yield the text boxes of a paragraph, and its drawings without one."""
     stack = [paragraph]
     while stack:
         element = stack.pop()

@@ -1,4 +1,4 @@
-"""The styles and lists of a DOCX: levels of headings, numbers of items, bold words."""
+"""Styles and lists of DOCX: heading levels, item numbers, bold words."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,31 +21,31 @@ _FIRST_COLUMN_BIT = 0x80
 
 
 def value(element: Any, name: str) -> str:
-    """Return the value of a property, empty if it is not set."""
+    """Return the value of a property, or an empty text."""
     inner = child(element, name)
     return "" if inner is None else attribute(inner, "val") or ""
 
 
 def is_on(element: Any, name: str) -> bool:
-    """Whether a property that needs no value is set and not switched off."""
+    """Return whether a boolean property is set and not switched off."""
     inner = child(element, name)
     return inner is not None and attribute(inner, "val") not in ("0", "false", "off")
 
 
 def outline_level(properties: Any) -> int | None:
-    """Return the heading level that a paragraph's outline level stands for."""
+    """Return the heading level of a paragraph's outline level."""
     text = value(properties, "outlineLvl")
     level = whole_number(text, _BODY_OUTLINE)
     return level + 1 if level < _BODY_OUTLINE else None
 
 
 class Styles:
-    """The styles of a document, each with what it takes from those it is based on.
+    """The styles of a document, with inheritance resolved.
 
     Attributes:
         levels: Level of the headings, `TITLE` for the title's.
         numbers: List and depth of the items.
-        tables: Which parts of a table look different: ``firstRow``, ``firstCol`` ...
+        tables: The table parts with a format of their own: ``firstRow``, ``firstCol`` ...
     """
 
     def __init__(self, root: Any | None) -> None:
@@ -90,7 +90,7 @@ def _heading_level(style: Any) -> int | None:
 
 
 class Lists:
-    """Numbers the items of a document's lists; items must come in their order."""
+    """Numbers the items of a document's lists, passed in order."""
 
     def __init__(self, root: Any | None, styles: Styles) -> None:
         self.styles = styles
@@ -112,11 +112,11 @@ class Lists:
                 self._nums[attribute(element, "numId") or ""] = element
 
     def label(self, style: str, numbering: Any | None) -> tuple[str, int] | None:
-        """Count a paragraph; return its label and depth, None if it is no item of a list."""
+        """Count a paragraph; return its label and depth, None if it is no list item."""
         number, depth = self.styles.numbers.get(style, ("", ""))
         own_number, own_depth = value(numbering, "numId"), value(numbering, "ilvl")
         number, depth = own_number or number, own_depth or depth
-        if number not in self._nums:  # 0 stands for none, whatever its style
+        if number not in self._nums:  # 0 means none, whatever
             return None
         counter = self._counter(number)
         if counter is None:
@@ -126,7 +126,7 @@ class Lists:
         return counter.label(level), level
 
     def _abstract(self, number: str) -> str:
-        """Return the list that a number's items are counted in, through the style it names."""
+        """Return the abstract list of a number, resolved through the style that it names."""
         name = value(self._nums.get(number), "abstractNumId")
         if name in self._linked:
             style = self.styles.numbers.get(self._linked[name], ("", ""))[0]
@@ -170,12 +170,12 @@ def _level(element: Any) -> ListLevel:
 
 
 def table_caption(table: Any) -> str:
-    """Return the title that a table's properties give it."""
+    """Return a table's title from its properties."""
     return value(child(table, "tblPr"), "tblCaption")
 
 
 def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[list[Cell]]:
-    """Return a table's cells; those that others cover are left out."""
+    """Return a table's cells, without those that others cover."""
     rows: list[list[Cell]] = []
     open_cells: dict[int, tuple[int, int]] = {}
     for row in _within(table, "tr"):
@@ -204,7 +204,7 @@ def table_rows(table: Any, styles: Styles, words: Callable[[Any], str]) -> list[
 
 
 def _within(parent: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table or cells of a row, those in content controls too."""
+    """Yield the rows of a table or the cells of a row, also inside content controls."""
     for element in parent:
         if local(element) == name:
             yield element
@@ -213,10 +213,10 @@ def _within(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _with_look(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[list[Cell]]:
-    """Return rows whose first row and column are marked as the table's look says.
+    """Return rows with the first row and column marked as headers if the table's look says so.
 
-    Word ticks the first row and column of every table; that counts for something where the
-    table's style shows it.
+    Word sets the flags of first row and column on every table, so they count only if the table's
+    style formats them.
     """
     look = child(properties, "tblLook")
     parts = styles.tables.get(value(properties, "tblStyle"), set())
@@ -239,7 +239,7 @@ def _with_look(rows: list[list[Cell]], properties: Any, styles: Styles) -> list[
 
 
 def _is_ticked(look: Any, name: str, bit: int) -> bool | None:
-    """Whether a part of a table is ticked; None where a program that knows no ticks wrote it."""
+    """Return whether a part of a table is flagged; None if the program wrote no flags."""
     if look is None:
         return None
     if (flag := attribute(look, name)) is not None:
@@ -251,7 +251,7 @@ def _is_ticked(look: Any, name: str, bit: int) -> bool | None:
 
 
 def _is_bold(cell: Any, styles: Styles) -> bool:
-    """Whether all words of a cell are bold, by themselves or their paragraph's style."""
+    """Return whether all words of a cell are bold, directly or by their paragraph's style."""
     for paragraph in cell.iter("{*}p"):
         bold = styles.bold.get(value(child(paragraph, "pPr"), "pStyle"), False)
         for run in (e for e in paragraph.iter() if local(e) == "r" and child(e, "t") is not None):

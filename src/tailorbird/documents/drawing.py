@@ -1,4 +1,4 @@
-"""Drawings of Office files: charts with their numbers, SmartArt, text boxes and formulas."""
+"""Drawings in Office files: charts with their numbers, SmartArt, text boxes and formulas."""
 
 import datetime
 import re
@@ -23,15 +23,15 @@ _AUTO_MARKS = {"Period": ("", "."), "ParenR": ("", ")"), "ParenBoth": ("(", ")")
 
 
 def number_text(value: float) -> str:
-    """Return a number as a person writes it, with all digits that the file keeps of it."""
+    """Return a number in plain notation with all stored digits."""
     if value.is_integer() and abs(value) < 1e18:
         return str(int(value))
-    # Beyond 15 digits a sum of cents shows how it is stored, and a large one needs them.
+    # 15 digits hide rounding errors in sums of cents; large numbers need all digits.
     return f"{value:.15g}" if abs(value) < _EXACT_DIGITS else repr(value)
 
 
 class Drawings:
-    """Writes what the drawings of one part of an archive hold."""
+    """Writes the contents of the drawings in one part of an archive."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Drawings:
         self.notes = notes
 
     def write(self, element: Any) -> bool:
-        """Write the chart, diagram or note of an object in a drawing; return whether one is."""
+        """Write an object's chart, diagram or note; return whether it has one."""
         for inner in element.iter():
             kind = local(inner)
             if kind == "chart" and (target := self._target(inner, "id")):
@@ -95,7 +95,7 @@ def _title(element: Any) -> str:
 
 
 def _chart_rows(root: Any) -> Iterator[list[Cell]]:
-    """Yield a row of names and one for each category, of all series whose categories agree."""
+    """Yield a header row and a row per category, for all series with the same categories."""
     plots: dict[tuple[str, ...], list[tuple[str, dict[int, str]]]] = {}
     names: dict[tuple[str, ...], dict[int, str]] = {}
     for series in root.iter("{*}ser"):
@@ -114,12 +114,12 @@ def _chart_rows(root: Any) -> Iterator[list[Cell]]:
 
 
 def _points(element: Any) -> dict[int, str]:
-    """Return the texts that a chart keeps of the cells that it shows, by their number."""
+    """Return a chart's cached texts of its cells, by their number."""
     if element is None:
         return {}
     texts: dict[int, list[str]] = {}
     levels = [e for e in element.iter() if local(e) in _POINT_LISTS]
-    for level in reversed(levels):  # the innermost names come first in the file
+    for level in reversed(levels):  # the innermost names come first
         form = getattr(child(level, "formatCode"), "text", "") or ""
         for point in level.iterchildren("{*}pt"):
             text = format_value(getattr(child(point, "v"), "text", "") or "", form)
@@ -130,7 +130,7 @@ def _points(element: Any) -> dict[int, str]:
 
 
 def format_value(text: str, form: str) -> str:
-    """Return a point's value as its number format shows it: dates and percentages are such."""
+    """Format a point's value by its number format: dates and percentages."""
     try:
         value = float(text)
     except ValueError:
@@ -143,7 +143,7 @@ def format_value(text: str, form: str) -> str:
 
 
 def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
-    """Yield depth and words of a diagram's nodes, each below the one that it hangs on."""
+    """Yield depth and words of a diagram's nodes, in tree order."""
     points = {e.get("modelId"): e for e in root.iter() if local(e) == "pt"}
     below: dict[str | None, list[tuple[int, str | None]]] = {}
     hanging = set()
@@ -169,7 +169,7 @@ def _diagram_items(root: Any) -> Iterator[tuple[int, str]]:
 
 
 def paragraphs(shape: Any) -> list[str]:
-    """Return the lines of a shape's text, items of numbered lists with their numbers."""
+    """Return the lines of a shape's text, with the numbers of list items."""
     lines = []
     counts: dict[int, int] = {}
     for paragraph in shape.iter("{*}p"):
@@ -195,7 +195,7 @@ def _auto_label(kind: str, number: int) -> str:
 
 
 def paragraph_words(paragraph: Any) -> str:
-    """Return the words of a paragraph of a drawing, powers marked as such."""
+    """Return the words of a drawing's paragraph, with superscripts marked."""
     parts: list[str] = []
     for element in paragraph.iter():
         kind = local(element)
@@ -216,7 +216,7 @@ def paragraph_words(paragraph: Any) -> str:
 
 
 def formula_mark(text: Any) -> str:
-    """Return what stands before a text of a formula: a sign of power or of division, if any."""
+    """Return the sign before a formula's text, of a power or a division, or an empty text."""
     outer = text.getparent()
     while outer is not None and next(iter(outer.iter(text.tag))) is text:
         if local(outer) in ("sup", "den"):

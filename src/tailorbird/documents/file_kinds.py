@@ -1,4 +1,4 @@
-"""Kinds of files by the ending of their names: which are read, by what, and why others are not."""
+"""Kinds of files by the ending of their names: which are read, by which reader, and why not."""
 
 from typing import TypeVar
 
@@ -8,11 +8,11 @@ _T = TypeVar("_T")
 
 
 def by_ending(suffixes: str, value: _T) -> dict[str, _T]:
-    """Return a part of a table: the same value for each of the endings."""
+    """Return a part of a table: the same value for each ending."""
     return dict.fromkeys(suffixes.split(), value)
 
 
-# Modules are named, not imported: a worker that reads Markdown need not wait for PDFium.
+# Modules are named, not imported: a worker that reads Markdown need not load PDFium.
 READERS: dict[str, tuple[str, str, str, str]] = {
     suffix: (kind, FORMATS.get(suffix, words), module, reader)
     for suffixes, kind, words, module, reader in (
@@ -52,7 +52,7 @@ READERS: dict[str, tuple[str, str, str, str]] = {
     )
     for suffix in suffixes.split()
 }
-"""Kind, its words, module and function of what reads a file, by the ending of its name."""
+"""Kind, its description, and the reader's module and function, by the ending of a file name."""
 
 _PICTURE = "a picture: it has no text without OCR"
 _SOUND = "sound or film: transcribe it first"

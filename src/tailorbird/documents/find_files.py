@@ -1,4 +1,4 @@
-"""Paths, folders and globs to the files to read."""
+"""Finds the files to read from paths, folders and globs."""
 
 import glob
 import os
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 
 def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]:
-    """Return the files that paths name, each once; those of folders in the order of their names.
+    """Return the files that paths name, each once; those in folders sorted by name.
 
-    A file that is named itself is taken whatever the rules say, and a folder that is, although a
-    rule above it leaves it out. From folders come the files that
-    `index.include` takes, without hidden ones and those that `index.exclude`, .gitignore or
-    .tailorignore leave out. Links to folders are followed, once; those that lead out of the folder
-    or to something hidden only with `index.follow_links`.
+    An explicitly named file or folder is always read, whatever the ignore rules say. Files inside
+    folders are read if `index.include` matches and they are not hidden nor excluded by
+    `index.exclude`, .gitignore or .tailorignore. Links to folders are followed once; links out of
+    the folder or to a hidden file only with `index.follow_links`.
 
     Args:
         paths: Files, folders and globs such as ``docs/**/*.md``.
 
     Raises:
-        UserError: Paths that do not exist, patterns that are none; all are named.
+        UserError: Paths that do not exist or invalid patterns; all are named.
     """
     faults = Faults()
     globs = {}
@@ -44,14 +43,14 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
     for pattern in paths:
         path = Path(pattern).expanduser()
         named = [path]
-        # Not `path.exists()`, which raises where a folder on the way may not be opened.
+        # `path.exists()` raises if a parent folder may not be opened.
         if not os.path.exists(path):
             matches = glob.glob(str(path), recursive=True) if glob.has_magic(str(path)) else []
             named = [Path(match) for match in sorted(matches)]
             if not named:
                 faults.add(f"{pattern}: there is no such file or folder", "check the path")
         for one in named:
-            # A glob's matches are as if named, but not all that lies below a folder it matches.
+            # A glob's matches count as named, but not the files below a matched folder.
             for file in _walk(one, config, **globs) if one.is_dir() else [one]:
                 files.setdefault(source_of(file), file)
     faults.raise_if_any()
@@ -59,10 +58,10 @@ def find_files(paths: Iterable[str | Path], config: "IndexConfig") -> list[Path]
 
 
 def source_of(path: Path) -> str:
-    r"""Return what a file is known by: its path as given, or from the working folder on inside it.
+    r"""Return the name of a file as a source: its path as given, or relative to the working folder.
 
-    Slashes on every system. Bytes of a name that are no UTF-8 are written as ``\xff``, and a
-    backslash that is part of a name as ``\x5c``: no two files are known by the same words.
+    It has slashes on every system. Bytes of a name that are not UTF-8 are written as ``\xff``, and
+    a backslash in a name as ``\x5c``, so different files have different sources.
     """
     plain = os.path.normpath(path)
     if os.path.isabs(plain):
@@ -73,7 +72,7 @@ def source_of(path: Path) -> str:
 
 
 def below(path: str, roots: Iterable[str]) -> bool:
-    """Say whether a source is one of the files, folders or globs, or below one."""
+    """Return whether a source is one of the files, folders or globs, or below one."""
     return any(
         (root == "." and not path.startswith(("/", "..")))
         or _matches(path.split("/"), root.rstrip("/").split("/"))
@@ -82,7 +81,7 @@ def below(path: str, roots: Iterable[str]) -> bool:
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Say whether the glob matches the path or a folder that it is in, as `glob.glob` would."""
+    """Return whether the glob matches the path or a parent folder, as `glob.glob` would."""
     if not pattern:
         return True
     if pattern[0] == "**":
@@ -120,7 +119,7 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
                 strays.append(source_of(path))
                 continue
             if is_folder:
-                # By device and inode, not by name: links may lead in a circle.
+                # By device and inode, not by name, since links may form a cycle.
                 if (identity := _identity(path)) not in folders:
                     folders.add(identity)
                     inner.append(path)
@@ -137,13 +136,13 @@ def _walk(root: Path, config: "IndexConfig", include: Globs, exclude: Globs) -> 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:  # may not be opened, or is gone since
+    except OSError as error:  # no permission, or deleted since
         _left_out(folder, error)
         return []
 
 
 def _strays(link: Path, inside: str) -> bool:
-    """Say whether a link leads out of a folder, whose real path is given, or to a hidden file."""
+    """Return whether a link leads out of a folder, given by its real path, or to a hidden file."""
     place = os.path.relpath(os.path.realpath(link), inside)
     return any(part.startswith(".") and part != "." for part in Path(place).parts)
 

@@ -1,4 +1,4 @@
-"""The main part of a web page: roles, names and links identify what stands around it."""
+"""Finds the main part of a web page: roles, names and links identify the rest."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _AROUND_NAMES = """
     tagcloud catlinks editsection printfooter noprint backlink
 """
 _AROUND = frozenset(_AROUND_NAMES.split())
-# Site builders also name parts of the content so; links distinguish them.
+# Site builders also use these names inside the content; links distinguish the two.
 _MAYBE_NAMES = """
     menu submenu sidebar masthead related trending popular promo promotion toolbar teaser teasers
     widget widgets popup modal overlay banner tags copyright
@@ -48,13 +48,13 @@ _LONGEST_NAMES = 500
 
 @dataclass(slots=True)
 class _Size:
-    """How much an element holds.
+    """The amount of text in an element.
 
     Attributes:
-        linked: Those of them that are in links.
+        linked: The letters inside links.
         anchors: Links to places on the same page.
-        prose: Letters in paragraphs of some length that are no links.
-        titles: Elements that no page is without: its first heading, its main part.
+        prose: Letters outside links in paragraphs of some length.
+        titles: Elements that must not be dropped: the first heading, the main part.
     """
 
     letters: int = 0
@@ -72,7 +72,7 @@ class _Size:
         return self.letters - self.linked
 
     def add(self, other: "_Size") -> None:
-        """Count what another element holds."""
+        """Add another element's size."""
         self.letters += other.letters
         self.linked += other.linked
         self.links += other.links
@@ -87,7 +87,7 @@ _Sizes = dict[Any, _Size]
 
 
 def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
-    """Return a page's heading if it stands apart, its main part and what to pass over in that."""
+    """Return a page's heading if it stands apart, its main part, and elements to skip in that."""
     sizes = _sizes(root, set())
     marked = _marked_part(root, sizes)
     part = root if marked is None else marked
@@ -105,7 +105,7 @@ def main_part(root: Any, notes: Notes) -> tuple[Any | None, Any, set[Any]]:
 
 
 def _sizes(root: Any, left_out: set[Any]) -> _Sizes:
-    """Return what each element that is seen holds."""
+    """Return the size of each visible element."""
     from lxml import etree
 
     sizes: _Sizes = {}
@@ -148,14 +148,14 @@ def _sizes(root: Any, left_out: set[Any]) -> _Sizes:
 
 
 def _letters(text: str) -> int:
-    """Return how many letters a text has; one of Chinese counts as the three it would take."""
+    """Return the number of letters in a text; a Chinese one counts as three."""
     words = text.split()
     count = sum(map(len, words)) + len(words)
     return count if text.isascii() else count + 2 * sum(char > "\u2e80" for char in text)
 
 
 def _marked_part(root: Any, sizes: _Sizes) -> Any | None:
-    """Return the part that the markup calls the main one, if enough of the text is in it."""
+    """Return the part marked as main, if it contains enough of the text."""
     mains = [e for e in sizes if e.tag == "main" or e.get("role") == "main"]
     articles = [e for e in sizes if e.tag == "article" and not _within(e, "article")]
     for parts, share in ((mains, _LEAST_MAIN), (articles, _LEAST_ARTICLE)):
@@ -171,7 +171,7 @@ def _within(element: Any, *names: str) -> bool:
 
 
 def _outermost(part: Any, sizes: _Sizes, condition: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yield the elements below a part that are wanted, none within another."""
+    """Yield the outermost elements below a part that satisfy a condition."""
     from lxml import etree
 
     walk = etree.iterwalk(part, events=("start",))
@@ -225,7 +225,7 @@ def _names(element: Any) -> set[str]:
 
 
 def _link_lists(part: Any, sizes: _Sizes, inside: bool) -> Iterator[Any]:
-    """Yield what holds links and next to nothing else."""
+    """Yield elements that contain little besides links."""
     least, share = _LINK_LIST_INSIDE if inside else _LINK_LIST
 
     def is_list(element: Any) -> bool:
@@ -241,7 +241,7 @@ def _link_lists(part: Any, sizes: _Sizes, inside: bool) -> Iterator[Any]:
 
 
 def _bare_headings(lists: set[Any], left_out: set[Any]) -> Iterator[Any]:
-    """Yield headings over nothing but what is left out."""
+    """Yield headings whose whole section is left out."""
     for element in lists:
         before, after = element.getprevious(), element.getnext()
         if before is None or name_of(before) not in ("h2", "h3", "h4", "h5", "h6"):
@@ -252,7 +252,7 @@ def _bare_headings(lists: set[Any], left_out: set[Any]) -> Iterator[Any]:
 
 
 def _densest(part: Any, sizes: _Sizes, left_out: set[Any]) -> Any:
-    """Return the innermost element that holds nearly all paragraphs."""
+    """Return the innermost element with nearly all paragraphs."""
     whole = sizes[part]
     if whole.prose < 2 * _LEAST_TEXT:
         return part
@@ -270,7 +270,7 @@ def _densest(part: Any, sizes: _Sizes, left_out: set[Any]) -> Any:
 
 
 def _heading(root: Any, part: Any, left_out: set[Any]) -> Any | None:
-    """Return the page's first heading where it stands outside of the main part."""
+    """Return the page's first heading if it is outside the main part."""
     for heading in root.iter("h1"):
         line = (heading, *heading.iterancestors())
         if part in line:
@@ -281,7 +281,7 @@ def _heading(root: Any, part: Any, left_out: set[Any]) -> Any | None:
 
 
 def _rest(root: Any, part: Any, left_out: set[Any]) -> Iterator[Any]:
-    """Yield the outermost elements that are left out, in and around the main part."""
+    """Yield the outermost excluded elements, in and around the main part."""
     yield from (e for e in left_out if not any(outer in left_out for outer in e.iterancestors()))
     while part is not root:
         yield from (e for e in part.getparent() if e is not part and e not in left_out)
@@ -289,7 +289,7 @@ def _rest(root: Any, part: Any, left_out: set[Any]) -> Iterator[Any]:
 
 
 def _tell(rest: Iterator[Any], heading: Any | None, left_out: set[Any], notes: Notes) -> None:
-    """Say how much of the page is left out and how it begins."""
+    """Note how much of the page is left out and how it begins."""
     outside = left_out if heading is None else left_out | {heading}
     texts = [
         visible_text(e, outside)

@@ -1,4 +1,4 @@
-"""A marked-up page to text: paragraphs, lists, terms, tables, headings and code."""
+"""Converts a marked-up page to text: paragraphs, lists, terms, tables, headings and code."""
 
 import re
 from collections import Counter
@@ -41,7 +41,7 @@ _LIST_STYLE = re.compile(
 
 @dataclass(slots=True)
 class _List:
-    """Where a list is: the next number, how it goes on and how it is written."""
+    """The state of a list: next number, step and style."""
 
     number: int | None
     step: int = 1
@@ -76,7 +76,7 @@ class PageWriter:
                 continue
             if element is not whole:
                 self._end(element, name)
-            if element is not root:  # what follows the main part is not of it
+            if element is not root:  # text after the main part is not part of it
                 self._words.append(tail(element))
         self._flush()
         self._leave_term()
@@ -85,7 +85,7 @@ class PageWriter:
             self.notes.append(f"left out: {', '.join(items)}")
 
     def _start(self, element: Any, name: str) -> bool:
-        """Write what stands before an element's words; return whether to pass over the element."""
+        """Write the text before an element's words; return whether to skip the element."""
         if element in self.left_out or is_unseen(element, name):
             if is_block(element, name):
                 self._flush()
@@ -109,7 +109,7 @@ class PageWriter:
         return False
 
     def _whole(self, element: Any, name: str) -> bool:
-        """Write an element that is no paragraph; return whether that was done."""
+        """Write a non-paragraph element as a whole; return whether it was one."""
         if name in _CODE:
             self._leave_term()
             self.builder.verbatim(visible_text(element, self.left_out, lines=True))
@@ -124,7 +124,7 @@ class PageWriter:
         return True
 
     def _table(self, element: Any) -> bool:
-        # Each looks at all that lies in it; no page nests tables for its layout deeper.
+        # Each table scans all its content, and no page nests layout tables deeper.
         table = HtmlTable(element, self.left_out) if self._layouts < _DEEPEST_LAYOUT else None
         if table is None or not table.holds_data:
             self._layouts += 1
@@ -161,7 +161,7 @@ class PageWriter:
             self._layouts -= 1
 
     def _end_line(self, name: str) -> None:
-        """Write the words of an element of this name; a term waits for what is said of it."""
+        """Write the words of an element of this name; a term waits for its description."""
         if name == "dt":
             term = squeeze("".join(self._words).replace(BREAK, " "))
             self._term, self._words = ", ".join(filter(None, (self._term, term))), []
@@ -184,7 +184,7 @@ class PageWriter:
             self.builder.block(text)
 
     def _leave_term(self) -> None:
-        """Write a term that nothing on its line says anything of."""
+        """Write a term without a description on its line."""
         term, self._term = self._term, ""
         self.builder.block(term)
 
@@ -206,7 +206,7 @@ def _integer(text: str | None, default: int) -> int:
 
 
 def _numeral(number: int, style: str) -> str:
-    """Return a number as a list of this ``type`` shows it."""
+    """Return a number in the format of a list of this ``type``."""
     if style in ("i", "I"):
         return number_label(number, "lowerRoman" if style == "i" else "upperRoman")
     if number < 1 or style not in ("a", "A"):

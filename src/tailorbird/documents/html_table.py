@@ -1,4 +1,4 @@
-"""Tables of web pages: which of them hold data, and their cells for the grid."""
+"""Tables of web pages: detects data tables and returns their cells for the grid."""
 
 from collections.abc import Container
 from itertools import groupby
@@ -11,11 +11,11 @@ _LONGEST_CELL = 500
 
 
 class HtmlTable:
-    """One table without those that stand in its cells.
+    """One table without the tables inside its cells.
 
     Attributes:
-        rows: Its rows, those of its foot last.
-        around: Words that the markup puts outside of any cell.
+        rows: Its rows, those of the footer last.
+        around: Words outside any cell.
     """
 
     def __init__(self, table: Any, left_out: Container[Any]) -> None:
@@ -34,7 +34,7 @@ class HtmlTable:
 
     @property
     def holds_data(self) -> bool:
-        """Whether its rows belong together; a table that only lays out a page is no table."""
+        """Whether it contains data, rather than only laying out a page."""
         full = sum(len([cell for cell in row if cell.text]) > 1 for row in self.rows)
         if self._layout or not full:
             return False
@@ -104,7 +104,7 @@ def _group(element: Any) -> str:
 
 
 def _header(element: Any, group: str) -> Header:
-    """Return what the markup says that a cell names."""
+    """Return the cell's header role by the markup."""
     scope, role = (element.get("scope") or "").lower(), element.get("role")
     if scope in ("row", "rowgroup") or role == "rowheader":
         return "row"

@@ -1,4 +1,4 @@
-"""The elements of marked-up pages: which are seen, which stand apart, and their words on a line."""
+"""Elements of marked-up pages: which are visible, which are blocks, and their words on a line."""
 
 import re
 from collections.abc import Container
@@ -44,7 +44,7 @@ _FORMULA_PARTS = {
 
 
 def name_of(element: Any) -> str:
-    """Return an element's tag, or that of what its role says it is; empty for comments."""
+    """Return an element's tag, or the tag that its role stands for; empty for comments."""
     tag = element.tag
     if not isinstance(tag, str):
         return ""
@@ -56,23 +56,23 @@ def name_of(element: Any) -> str:
 
 
 def is_heading(name: str) -> bool:
-    """Whether this is the name of a heading."""
+    """Return whether this is the name of a heading."""
     return len(name) == 2 and name[0] == "h" and name[1] in "123456"
 
 
 def is_block(element: Any, name: str) -> bool:
-    """Whether what the element holds stands apart from what is around it."""
+    """Return whether an element's content stands apart from the text around it."""
     return (
         name in _BLOCKS
-        or "-" in name  # an element of the page's own making
+        or "-" in name  # a custom element
         or ("style" in element.attrib and bool(_SHOWN_AS_BLOCK.search(element.get("style"))))
     )
 
 
 def is_unseen(element: Any, name: str) -> bool:
-    """Whether an element is invisible or a control."""
+    """Return whether an element is invisible or a control."""
     if name in _UNSEEN:
-        # What opens a part of the page is that part's heading.
+        # A button that opens a section is that section's heading.
         return not (name == "button" and "aria-expanded" in element.attrib) and not (
             name == "dialog" and "open" in element.attrib
         )
@@ -80,14 +80,14 @@ def is_unseen(element: Any, name: str) -> bool:
     if attributes.get("hidden", "until-found") != "until-found":
         return True
     if attributes.get("aria-hidden") == "true" or _HIDDEN.search(attributes.get("style", "")):
-        return element.find(".//math") is None  # formulas hide where a picture of them is shown
+        return element.find(".//math") is None  # a hidden formula may be shown as a picture
     if name == "a" and (attributes.get("href") or "").startswith("#"):
         return all_words(element) in ("¶", "#", "§", "🔗")
     return name in ("td", "span", "div") and "lineno" in attributes.get("class", "")
 
 
 def visible_text(root: Any, left_out: Container[Any] = (), lines: bool = False) -> str:
-    """Return an element's words on one line, or with its line ends kept."""
+    """Return an element's words on one line, or with its line ends."""
     from lxml import etree
 
     parts: list[str] = []
@@ -121,7 +121,7 @@ def _comma(match: re.Match[str]) -> str:
 
 
 def inline(element: Any, name: str, before: str) -> str | None:
-    """Return what is written for an element within a line; None if its own words are."""
+    """Return the text of an inline element; None if it is that of its own words."""
     if name == "br":
         return BREAK
     if name == "sup":
@@ -140,7 +140,7 @@ def inline(element: Any, name: str, before: str) -> str | None:
 
 
 def tail(element: Any) -> str:
-    """Return what follows an element; links without a space between them stand apart."""
+    """Return the text after an element, with a space between adjacent links."""
     text: str = element.tail or ""
     after = element.getnext()
     if not text and after is not None and element.tag == after.tag and element.tag == "a":
@@ -149,12 +149,12 @@ def tail(element: Any) -> str:
 
 
 def all_words(element: Any) -> str:
-    """Return the words in an element, whatever holds them."""
+    """Return all words in an element."""
     return squeeze("".join(element.itertext()))
 
 
 def raised_words(element: Any, before: str) -> str:
-    """Return how a ``sup`` is written after a character."""
+    """Return the text of a ``sup`` after a character."""
     text = all_words(element)
     if _is_note(element, text):
         return note_mark(text)
@@ -164,7 +164,7 @@ def raised_words(element: Any, before: str) -> str:
 
 
 def note_mark(text: str) -> str:
-    """Return the mark of a footnote: no part of the word or number that it stands at."""
+    """Return the mark of a footnote, separate from the word or number before it."""
     return text if text[:1] in ("[", "(") else f"[{text}]"
 
 
@@ -181,7 +181,7 @@ def _is_note(element: Any, text: str) -> bool:
 
 
 def lowered_words(element: Any, before: str) -> str:
-    """Return how a ``sub`` is written after a character: H2O, but 10_2."""
+    """Return the text of a ``sub`` after a character: H2O, but 10_2."""
     text = all_words(element)
     digits = (element.tail or "")[:1].isdigit()
     if not text or not before.strip() or not (before.isdigit() or digits):
@@ -194,7 +194,7 @@ def _group(text: str) -> str:
 
 
 def formula(element: Any) -> str:
-    """Return a MathML formula on one line: its TeX where the page has it."""
+    """Return a MathML formula on one line, as TeX if the page has it."""
     tex = element.get("alttext") or next(
         (
             annotation.text or ""

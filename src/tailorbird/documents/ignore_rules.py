@@ -1,4 +1,4 @@
-"""Which files of a folder are left out: .gitignore, .tailorignore, hidden ones."""
+"""Decides which files of a folder are left out: .gitignore, .tailorignore, hidden files."""
 
 import contextlib
 import functools
@@ -14,11 +14,11 @@ IGNORE_FILES = (".gitignore", ".tailorignore")
 _LARGEST_BYTES = 1 << 18
 # RE2 compiles a group of patterns into one machine of bounded size.
 _LINES_AT_ONCE = 500
-# Never written by a person for a person.
+# Files that programs write for themselves.
 _ALWAYS = ("__pycache__/", "node_modules/", "__MACOSX/", "*.pyc", "~$*", "*.egg-info/")
-# What no pattern names: one that takes it takes all that lies in its folder.
+# A name that no real pattern matches; a pattern that does matches every file in its folder.
 _ANY_NAME = "\x07"
-# A knowledge base may stand in a folder of documents: it has one of these files.
+# A knowledge base inside a folder of documents contains one of these files.
 _LEDGERS = "ledger.sqlite", "ledger.json"
 _KNOWLEDGE = ("/ledger.sqlite*", "/ledger.json", "/lock", "/index/", "/embedders/", "/rerankers/")
 
@@ -27,7 +27,7 @@ class Globs:
     """Patterns as in a .gitignore: `*.md`, `drafts/`, `docs/**/old.txt`.
 
     Raises:
-        ValueError: One that git would not take either, or that is too large.
+        ValueError: A pattern is invalid in git too, or is too large.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -35,18 +35,18 @@ class Globs:
 
         self.patterns = patterns
         try:
-            # RE2's time is linear in the name whatever the pattern; Python's own is not. pathspec
-            # has Python's compile them too, which warns of some.
+            # RE2's time is linear in the name for any pattern, unlike Python's. pathspec also
+            # compiles with Python, which warns about some patterns.
             with warnings.catch_warnings(action="ignore"):
                 self._spec = GitIgnoreSpec.from_lines(patterns, backend="re2")
-        except Exception as error:  # RE2's, re's and pathspec's own have no base in common
+        except Exception as error:  # RE2's, re's and pathspec's errors have no common base
             raise ValueError(f"no pattern of git's: {_excerpt(patterns)}") from error
 
     def verdict(self, place: str) -> bool | None:
-        """Return whether the last pattern that fits takes (True) or leaves (False); None: none.
+        """Return whether the last matching pattern includes (True) or excludes; None: no match.
 
         Args:
-            place: Path from the patterns' folder on, a folder's with a slash at its end.
+            place: Path relative to the patterns' folder; a folder's ends with a slash.
         """
         words = place.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         verdict: bool | None = self._spec.check_file(words).include
@@ -54,9 +54,9 @@ class Globs:
 
 
 class Rules:
-    """The ignore rules that hold in a folder, its parents' included; the deepest has the word.
+    """The ignore rules of a folder and its parents; the deepest takes precedence.
 
-    Rules above the folder that leave out the folder itself do not hold: it was named.
+    Rules above the folder that exclude it are ignored, since it was named explicitly.
     """
 
     def __init__(self, exclude: Globs, root: Path) -> None:
@@ -65,7 +65,7 @@ class Rules:
         self._rules_of: dict[Path, list[tuple[Path, Globs]]] = {}
 
     def ignored(self, path: Path, *, is_folder: bool) -> bool:
-        """Whether a file or a folder is left out."""
+        """Return whether a file or a folder is excluded."""
         if is_clutter(path.name + "/" * is_folder):
             return True
         if self._exclude.verdict(_place(path, self._root, is_folder)):
@@ -77,7 +77,7 @@ class Rules:
         return False
 
     def _of(self, folder: Path) -> list[tuple[Path, Globs]]:
-        """Return the rules of a folder and of those above it that belong to it."""
+        """Return the rules of a folder and its parents."""
         if folder not in self._rules_of:
             inside = folder != self._root and self._root in folder.parents
             above = self._of(folder.parent) if inside else _above(folder)
@@ -86,7 +86,7 @@ class Rules:
 
 
 def _above(folder: Path) -> list[tuple[Path, Globs]]:
-    """Return the rules of the git repository that a folder lies in."""
+    """Return the rules of a folder's git repository."""
     if (folder / ".git").exists():
         return []
     absolute = Path(os.path.abspath(folder))
@@ -98,10 +98,10 @@ def _above(folder: Path) -> list[tuple[Path, Globs]]:
 
 
 def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
-    """Return the rules that lie in a folder itself; what cannot be followed is logged.
+    """Return the rules in a folder itself; invalid ones are logged.
 
     Args:
-        named: One below it that is read although a rule leaves it out.
+        named: A path below it that is read even if a rule excludes it.
     """
     rules = [Globs(_KNOWLEDGE)] if any((folder / name).is_file() for name in _LEDGERS) else []
     for name in IGNORE_FILES:
@@ -119,7 +119,7 @@ def _own(folder: Path, named: Path | None = None) -> list[tuple[Path, Globs]]:
 
 
 def _without(rules: list[Globs], named: Path, file: Path) -> list[Globs]:
-    """Return rules without the patterns that leave out a named folder, which is logged."""
+    """Return rules without the patterns that exclude a named folder, which is logged."""
     inside = _place(named / _ANY_NAME, file.parent, is_folder=False)
     if not any(globs.verdict(inside) for globs in rules):
         return rules
@@ -136,10 +136,10 @@ def _lines(path: Path) -> list[str]:
     """Return the lines of an ignore file.
 
     Raises:
-        ValueError: It is a pipe, a device, a link, or too large to be written by a person.
+        ValueError: It is a pipe, a device, a link, or implausibly large.
     """
-    # Never opened before it is known to be a plain file: a pipe would wait for a writer. As git
-    # does, no link is followed: it may lead to any file of the person's.
+    # Checked before opening, since a pipe would block. As in git, links are not followed: they may
+    # lead to any of the user's files.
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no plain file")
@@ -149,7 +149,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def is_clutter(place: str) -> bool:
-    """Say whether a file is hidden, or made by a program for itself, wherever it lies."""
+    """Return whether a file is hidden or a program's own, in any folder."""
     return any(part.startswith(".") for part in place.split("/")) or bool(_always().verdict(place))
 
 
@@ -159,7 +159,7 @@ def _always() -> Globs:
 
 
 def _valid_globs(lines: Sequence[str], path: Path) -> list[Globs]:
-    """Return the patterns of lines, without those that are none."""
+    """Return the valid patterns among lines."""
     with contextlib.suppress(ValueError):
         return [Globs(lines)]
     rules, bad = [], []

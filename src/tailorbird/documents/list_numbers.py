@@ -1,4 +1,4 @@
-"""Numbers of lists and headings, counted as word processors count them."""
+"""Numbers of lists and headings, counted as in word processors."""
 
 import re
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ def number_label(number: int, form: str) -> str:
 
 @dataclass(slots=True)
 class ListLevel:
-    """How a level of a list is numbered.
+    """The numbering of a list level.
 
     Attributes:
         form: ``decimal``, ``bullet``, ``none`` ...
-        text: The label, with ``%1`` for the number of the first level and so on.
+        text: The label, with ``%1`` for the number of the first level, and so on.
         restart: After an item of which level it begins anew, counted from 1; 0 for never, None
             for any above.
         legal: Whether all numbers in its label are shown as decimals.
@@ -49,13 +49,13 @@ class ListLevel:
 
 @dataclass(slots=True)
 class ListCounter:
-    """Numbers the items of one list as they come."""
+    """Numbers the items of one list, in order."""
 
     levels: dict[int, ListLevel]
     counts: dict[int, int] = field(default_factory=dict)
 
     def restart(self, depth: int, start: int) -> None:
-        """Begin a level anew with a number."""
+        """Restart a level at a number."""
         self.counts[depth] = start - 1
 
     def label(self, depth: int) -> str:

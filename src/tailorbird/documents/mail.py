@@ -1,4 +1,4 @@
-"""E-mail: EML, mailboxes and Outlook's MSG; sender, recipients and date, then the text."""
+"""Readers of e-mail: EML, mailboxes and Outlook's MSG; sender, recipients, date and text."""
 
 import email
 import re
@@ -22,7 +22,7 @@ _HEAD = ("From", "To", "Cc", "Date")
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 _SEALS = ("application/pgp-signature", "application/pkcs7-signature", "application/pgp-encrypted")
 _DEEPEST, _MOST_PARTS = 20, 2000
-# A line of the box between its messages, with a time; "From" begins sentences, too.
+# The separator line of messages has a time, since "From" also begins sentences.
 _BETWEEN = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\d\d:\d\d[^\n]*\n")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 
@@ -74,7 +74,7 @@ def read_mbox(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 class _MessageWriter:
-    """The text of a message's parts, and the names of those that are not read."""
+    """Collects the text of a message's parts, and the names of attachments."""
 
     def __init__(self, notes: Notes) -> None:
         self.builder = TextBuilder()
@@ -116,7 +116,7 @@ class _MessageWriter:
             self.attachments.append(_file_name(part, self.notes) or kind)
 
     def _alternative(self, part: Message, depth: int) -> None:
-        """Write the plain version, or the first other one if it has no words."""
+        """Write the plain version, or the first other one if the plain one is empty."""
         versions = sorted(
             _within(part), key=lambda version: version.get_content_type() != "text/plain"
         )
@@ -135,7 +135,7 @@ class _MessageWriter:
         self.write(message, depth + 1)
 
     def block(self, text: str) -> None:
-        """Write words, if it is such."""
+        """Write a text unless it is empty."""
         if re.search(r"\w", text):
             self.has_words = True
             self.builder.block(clean(text))
@@ -177,7 +177,7 @@ def _within(part: Message) -> list[Message]:
 
 
 def _head(message: Message, notes: Notes) -> tuple[dict[str, str], str]:
-    """Return who wrote when to whom, without what is empty, and the subject."""
+    """Return sender, recipients and date without empty ones, and the subject."""
     charset = next(filter(None, (_charset(part) for part in islice(message.walk(), 50))), None)
     words = {name: _words(_raw(message, name), charset, notes) for name in (*_HEAD, "Subject")}
     subject = words.pop("Subject")
@@ -185,12 +185,12 @@ def _head(message: Message, notes: Notes) -> tuple[dict[str, str], str]:
 
 
 def _raw(message: Message, name: str) -> str:
-    """Return a header as the parser kept it; what it returns itself has lost bare bytes."""
+    """Return a header as the parser stored it; its own accessor loses undecoded bytes."""
     return next((str(v) for n, v in message.raw_items() if n.lower() == name.lower()), "")
 
 
 def _words(value: str, charset: str | None, notes: Notes) -> str:
-    """Return a header's words: those that are encoded, and bytes that no header may have."""
+    """Return a header's words: encoded words decoded, and invalid bytes as well."""
     text = _bare(value, charset, notes)
     try:
         pieces = decode_header(text)
@@ -208,7 +208,7 @@ def _words(value: str, charset: str | None, notes: Notes) -> str:
 
 
 def _bare(value: str, charset: str | None, notes: Notes) -> str:
-    """Return a header whose bare bytes are decoded: as UTF-8, as the text, or as is likeliest."""
+    """Decode a header's bare bytes: as UTF-8, in the text's encoding, or in the likeliest."""
     raw = value.encode("utf-8", "surrogateescape")
     try:
         return raw.decode("utf-8")
@@ -266,7 +266,7 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
         recipients = message.recipients
     except MemoryError:
         raise
-    except Exception as error:  # oxmsg and olefile raise whatever the damage leads to
+    except Exception as error:  # oxmsg and olefile raise any error on damage
         raise Unreadable(f"damaged or no Outlook message: {_first_line(error)}") from error
     sent_date = _or_none(lambda: message.sent_date)
     to = [_or_none(lambda r=r: f"{r.name} <{r.email_address}>") for r in recipients]  # type: ignore[misc]
@@ -288,7 +288,7 @@ def read_msg(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _or_none(value: Callable[[], _T]) -> _T | None:
-    """Return a property of a message; None where its bytes are damaged."""
+    """Return a property of a message; None if its bytes are damaged."""
     try:
         return value()
     except MemoryError:

@@ -1,6 +1,6 @@
-"""Markdown and notebooks: kept as written but for tables, comments and the places of links.
+"""Readers of Markdown and notebooks: text as written except tables, comments and link positions.
 
-The blocks are markdown-it's, so that what is code stays code; the door to it.
+Blocks are parsed by markdown-it, which this module alone imports, so that code stays code.
 """
 
 import bisect
@@ -38,7 +38,7 @@ def read_markdown(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
 
 
 def markdown(text: str, notes: Notes) -> Parsed:
-    """Return a Markdown text with its headings marked and its tables' values with their headers."""
+    """Return a Markdown text with marked headings, and tables as values with headers."""
     metadata, text = _front_matter(text, notes)
     page = _Page(text.strip("\n"), notes)
     words, headings = page.result()
@@ -48,11 +48,11 @@ def markdown(text: str, notes: Notes) -> Parsed:
 
 
 def _front_matter(text: str, notes: Notes) -> tuple[dict[str, Value], str]:
-    """Return what the YAML or TOML at the top says, and the text below it."""
+    """Return the YAML or TOML at the top, parsed, and the text below it."""
     match = _FRONT.match(text, 0, _LONGEST_FRONT)
     if match is None:
         return {}, text
-    # A worker reads many files without front matter.
+    # Imported here, since most files have no front matter.
     import tomllib
 
     from tailorbird.yaml_text import YamlFault, parse_yaml
@@ -70,7 +70,7 @@ def _front_matter(text: str, notes: Notes) -> tuple[dict[str, Value], str]:
 
 
 class _Page:
-    """A Markdown text with what is written otherwise: pairs of places and their words."""
+    """A Markdown text with replacements by place."""
 
     def __init__(self, text: str, notes: Notes) -> None:
         from markdown_it import MarkdownIt
@@ -92,7 +92,7 @@ class _Page:
         self._read()
 
     def result(self) -> tuple[str, list[tuple[int, int, str]]]:
-        """Return the text and the place, level and words of its headings."""
+        """Return the edited text and the place, level and words of its headings."""
         parts, at, headings, shift = [], 0, iter(self._headings), 0
         moved: list[tuple[int, int, str]] = []
         heading = next(headings, None)
@@ -107,7 +107,7 @@ class _Page:
         return text.strip("\n"), [(at - bare, level, words) for at, level, words in moved]
 
     def _read(self) -> None:
-        position = 0  # what begins before this is part of what was dealt with
+        position = 0  # tokens before this are handled
         for i, token in enumerate(self._tokens):
             if token.map is None:
                 continue
@@ -132,12 +132,12 @@ class _Page:
             self._edits.append((start, end, words))
 
     def _place(self, lines: list[int]) -> tuple[int, int]:
-        """Return where lines begin and end, the last one's end not among them."""
+        """Return the start and end of a range of lines."""
         first, last = self._starts[lines[0]], self._starts[min(lines[1], len(self._starts) - 1)]
         return first, max(first, last - 1)
 
     def _pipe_table(self, i: int, start: int) -> Iterator[str]:
-        """Yield the lines of a table whose tokens begin at `i`, as deep in the page as it is."""
+        """Yield the lines of the table whose tokens begin at `i`, with its indent."""
         rows: list[list[Cell | str]] = []
         while (token := self._tokens[i]).type != "table_close":
             if token.type == "tr_open":
@@ -151,7 +151,7 @@ class _Page:
             yield (indent.group() if indent else "") + line
 
     def _html(self, start: int, end: int) -> int:
-        """Leave out comments and read tables from here on; return where what was read ends."""
+        """Drop comments and read tables in HTML from here on; return the end."""
         at = start
         while at < end:
             comment = self._text.find("<!--", at, end)
@@ -169,7 +169,7 @@ class _Page:
         return at
 
     def _html_table(self, start: int) -> int:
-        """Read a table in HTML; return where it ends, 0 if it is left as written."""
+        """Read a table in HTML; return its end, or 0 if it stays as written."""
         depth = 0
         for tag in _TABLE.finditer(self._text, start) if not self._open_table else ():
             depth += -1 if tag.group(1) else 1
@@ -189,13 +189,13 @@ class _Page:
         return end
 
     def _prose(self, text: str) -> str:
-        """Return a paragraph without comments, its links with their addresses; code stays."""
+        """Return a paragraph with comments dropped and link addresses inlined, except in code."""
         if "<!--" not in text and not (self._links and "]" in text):
             return text
         parts: list[str] = []
         at = 0
         for start, end in [*_code_spans(text), (len(text), len(text))]:
-            if start >= at:  # else it is in a comment
+            if start >= at:  # otherwise inside a comment
                 at = self._plain(text, at, start, parts)
                 if at < end:
                     parts.append(text[max(at, start) : end])
@@ -203,7 +203,7 @@ class _Page:
         return "".join(parts)
 
     def _plain(self, text: str, at: int, end: int, parts: list[str]) -> int:
-        """Add what stands before code; return where what was read ends: a comment may hold code."""
+        """Add the text before code; return its end, since a comment may contain code."""
         while at < end:
             comment = text.find("<!--", at, end)
             close = text.find("-->", comment) if comment >= 0 else -1
@@ -226,7 +226,7 @@ class _Page:
 
 
 def _code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where the code in a paragraph begins and ends: as many ticks before as after."""
+    """Yield start and end of code spans in a paragraph, between equal runs of backticks."""
     runs = list(_TICKS.finditer(text))
     closers: dict[int, list[int]] = {}
     for i, run in enumerate(runs):
@@ -242,7 +242,7 @@ def _code_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def heading_words(heading: str) -> str:
-    """Return a heading's words without anchors, links' addresses and emphasis."""
+    """Return a heading's words without anchors, link addresses and emphasis."""
     heading = re.sub(r"\[\[[^\]]*\]\]|\{#[^{}]*\}|<[^<>]*>", " ", heading)
     heading = re.sub(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])", r"\1", heading)
     return squeeze(re.sub(r"[*`]+|(?<!\w)_+|_+(?!\w)", "", heading))
@@ -275,7 +275,7 @@ def read_notebook(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pa
 
 
 def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
-    """Write what a cell printed; return whether there were words in it."""
+    """Write a cell's output; return whether it contained text."""
     from tailorbird.documents.web import html
 
     if not isinstance(output, dict):
@@ -299,5 +299,5 @@ def _output(builder: TextBuilder, output: Any, notes: Notes) -> bool:
 
 
 def _join(lines: Any) -> str:
-    """Return text that a notebook holds whole or line by line."""
+    """Return text that a notebook stores whole or line by line."""
     return "".join(map(str, lines)) if isinstance(lines, list) else str(lines)

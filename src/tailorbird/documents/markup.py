@@ -1,4 +1,4 @@
-"""Text that is kept as written, with its headings marked: reStructuredText, plain text, code."""
+"""Readers of text kept as written, with headings marked: reStructuredText, plain text, code."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ Lines = list[tuple[int, str]]
 
 
 def plain_value(value: Any) -> Value:
-    """Return a value that a filter can compare."""
+    """Return a value that filters can compare."""
     if value is None or isinstance(value, bool | int | float | str):
         return clean(value) if isinstance(value, str) else value
     if isinstance(value, list | tuple):
@@ -37,10 +37,10 @@ def _lines(text: str) -> Lines:
 
 
 def trails(headings: Iterable[tuple[int, int, str]]) -> tuple[tuple[Mark, ...], str]:
-    """Return a mark for each heading with the trail to it, and the title.
+    """Return a mark with the heading path for each heading, and the title.
 
-    The title is the first heading if none above it or beside it has its level: a text whose
-    headings all have one level has no title among them.
+    The title is the first heading if it is the only one of the top level: if all headings have one
+    level, none of them is the title.
     """
     heads = [heading for heading in headings if heading[2]]
     marks = [] if heads and heads[0][0] == 0 else [Mark(0)]

@@ -1,4 +1,4 @@
-"""What all OpenDocument files share: styles, numbers of lists, and the cells of tables."""
+"""Shared parts of the OpenDocument readers: styles, list numbers, and table cells."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ _FORMS = {
 _DEEPEST_STYLE = 20
 _DEEPEST_LEVEL = 9
 _MOST_REPEATS = 1000
-_HEADING_CELL = "Table_20_Heading"  # the style that programs give to cells of a header
+_HEADING_CELL = "Table_20_Heading"  # the usual style of header cells
 
 
 class OdfStyles:
-    """The styles of a document, from its own part and that of its template."""
+    """The styles of a document, its own and its template's."""
 
     def __init__(self, *roots: Any | None) -> None:
         self.lists: dict[str, dict[int, ListLevel]] = {}
@@ -55,11 +55,11 @@ class OdfStyles:
                 self.hidden.add(name)
 
     def is_bold(self, name: str) -> bool:
-        """Whether a style's words are bold, or those of a header's cell."""
+        """Return whether a style is bold or that of a header cell."""
         return _HEADING_CELL in (chain := self._chain(name)) or _first(chain, self._bold)
 
     def is_high(self, name: str) -> bool:
-        """Whether a style's words are superscript."""
+        """Return whether a style is superscript."""
         return _first(self._chain(name), self._high)
 
     def _chain(self, name: str) -> list[str]:
@@ -74,7 +74,7 @@ def _first(chain: list[str], values: dict[str, bool]) -> bool:
 
 
 def _levels(style: Any) -> dict[int, ListLevel]:
-    """Return how the levels of a list are numbered, the first as 0."""
+    """Return the numbering of a list's levels, counted from 0."""
     levels = {}
     for element in style:
         depth = whole_number(attribute(element, "level"), 1) - 1
@@ -90,7 +90,7 @@ def _levels(style: Any) -> dict[int, ListLevel]:
 
 
 class OdfLists:
-    """Numbers the items of lists, which may go on where another left off."""
+    """Numbers the items of lists, which may continue another list."""
 
     def __init__(self, styles: OdfStyles) -> None:
         self.styles = styles
@@ -99,7 +99,7 @@ class OdfLists:
         self._by_style: dict[str, ListCounter] = {}
 
     def begin(self, element: Any, outer: ListCounter | None, depth: int) -> ListCounter:
-        """Return what counts the items of a list, that of the list around it if it has one."""
+        """Return the counter of a list: that of the enclosing list, if any."""
         style = attribute(element, "style-name") or ""
         levels = self.styles.lists.get(style, {})
         if outer is not None:
@@ -123,7 +123,7 @@ class OdfTable:
     words: Callable[[Any], str]
 
     def rows(self, table: Any) -> list[list[Cell]]:
-        """Return a table's cells; those that others cover are left out."""
+        """Return a table's cells, without those that others cover."""
         labels = sum(
             whole_number(attribute(column, "number-columns-repeated"))
             for group in table
@@ -169,7 +169,7 @@ def _repeats(element: Any, what: str) -> int:
 
 
 def table_rows(table: Any) -> Iterator[tuple[Any, Header]]:
-    """Yield a table's rows, without those of tables within, and whether each is a header."""
+    """Yield a table's own rows, and whether each is a header."""
     for element in table:
         kind = local(element)
         if kind == "table-row":

@@ -1,4 +1,4 @@
-"""ODT, ODP and ODS: texts, slides and sheets of LibreOffice and its kin."""
+"""Readers of ODT, ODP and ODS: LibreOffice's texts, slides and sheets."""
 
 import posixpath
 import re
@@ -27,7 +27,7 @@ from tailorbird.documents.zip_xml import (
 _MOST_SPACES = 100
 _MOST_CELLS = 4_000_000
 _MOST_COLUMNS = 16_384
-_GAP = 2  # as many empty rows or columns part tables as a million do
+_GAP = 2  # this many empty rows or columns separate tables as well as a million
 _EXACT = re.compile(r"-?\d{16,}")
 _WRAPPERS = frozenset(
     {"section", "index-body", "bibliography", "list-header", "numbered-paragraph"}
@@ -41,7 +41,7 @@ _UNSAID = frozenset({"page-number", "date-time", "footer", "header"})
 
 @contextmanager
 def _open(path: Path, kind: str) -> Iterator[tuple[zipfile.ZipFile, Any]]:
-    """Open an OpenDocument file; give it and the root of its content."""
+    """Open an OpenDocument file; yield it and the root of its content."""
     with open_zip(path) as archive:
         manifest = xml_part(archive, "META-INF/manifest.xml")
         if manifest is not None and next(manifest.iter("{*}encryption-data"), None) is not None:
@@ -96,7 +96,7 @@ def read_ods(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 class _Text:
-    """Writes the blocks of a document; notes gather and come at its end."""
+    """Writes the blocks of a document, with the notes at its end."""
 
     def __init__(self, archive: zipfile.ZipFile, root: Any, notes: Notes) -> None:
         self.builder = TextBuilder()
@@ -161,7 +161,7 @@ class _Text:
                 self.comments += 1
 
     def slide(self, page: Any) -> None:
-        """Write a slide: its title as a heading, then what stands on it, then its notes."""
+        """Write a slide: title as a heading, content, notes."""
         shapes = [e for e in page if local(e) in _SHAPES and attribute(e, "class") not in _UNSAID]
         titles = [shape for shape in shapes if attribute(shape, "class") == "title"]
         self.builder.heading(" ".join(map(self.flat, titles)), 1)
@@ -218,7 +218,7 @@ class _Text:
         return sheet
 
     def _value(self, cell: Any) -> str:
-        """Return a cell as a person would write it: numbers as they are kept, not as shown."""
+        """Return a cell's text, with numbers as stored, not as displayed."""
         kind = attribute(cell, "value-type") or "string"
         value = attribute(cell, f"{kind}-value" if kind in ("date", "boolean") else "value") or ""
         words = squeeze(" ".join(self.words(e) for e in cell if local(e) == "p"))
@@ -284,7 +284,7 @@ class _Text:
             self._shape(self._shapes.pop(0))
 
     def _shape(self, shape: Any) -> None:
-        """Write what a shape holds: text, a table or a chart."""
+        """Write a shape's content: text, a table or a chart."""
         for element in shape:
             kind = local(element)
             if kind == "object" and (place := attribute(element, "href")):
@@ -322,7 +322,7 @@ class _Text:
             self.notes.append(note)
 
     def words(self, element: Any) -> str:
-        """Return a paragraph's text; spaces, tabs and line ends are elements of their own."""
+        """Return a paragraph's text, where spaces, tabs and line ends may be elements."""
         parts: list[str] = []
         self._collect(element, parts, high=False)
         return "".join(parts)

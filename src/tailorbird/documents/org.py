@@ -1,4 +1,4 @@
-"""Org: headings without their states and tags, lists, code, tables with their headers."""
+"""Reader of Org: headings without states and tags, lists, code, tables with headers."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ def _read_line(outline: Outline, line: str, lines: Iterator[str], notes: Notes) 
 
 
 def _read_key(outline: Outline, key: str, value: str, lines: Iterator[str], notes: Notes) -> None:
-    """Read a line that begins a block or says something of the file."""
+    """Read a keyword line, which begins a block or describes the file."""
     kind = value.lower().partition(" ")[0]
     if key.startswith("begin_"):
         kind = key.removeprefix("begin_")
@@ -90,7 +90,7 @@ def _words(text: str) -> str:
 
 
 def _table(lines: list[str]) -> list[list[Cell]]:
-    """Return a table's rows; what stands above its first rule names the columns."""
+    """Return a table's rows; those above the first rule are column headers."""
     rules = [i for i, line in enumerate(lines) if line.startswith("|-")]
     head = next((i for i in rules if i), 0)
     rows = []

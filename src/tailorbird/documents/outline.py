@@ -1,4 +1,4 @@
-"""Marked-up lines to text: paragraphs, items with their numbers, code, tables and headings."""
+"""Builds text from marked-up lines: paragraphs, numbered items, code, tables and headings."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ DEEPEST_ITEM = 12
 
 
 class Outline:
-    """Gathers paragraphs and items, and writes them when they end."""
+    """Collects the lines of paragraphs and items, and writes each at its end."""
 
     def __init__(self) -> None:
         self.builder = TextBuilder()
@@ -22,11 +22,11 @@ class Outline:
         self._numbers: dict[int, int] = {}
 
     def line(self, text: str) -> None:
-        """Go on with a paragraph or an item."""
+        """Add a line to the current paragraph or item."""
         self._lines.append(text)
 
     def end(self) -> None:
-        """Write what was gathered."""
+        """Write the current paragraph or item."""
         lines, self._lines = self._lines, []
         if self._item is not None:
             self.builder.item(self._item + " ".join(line.strip() for line in lines))
@@ -36,7 +36,7 @@ class Outline:
             self.caption = ""
 
     def item(self, depth: int, number: int | None, text: str) -> None:
-        """Begin an item of a list; a number of 0 is the next one."""
+        """Begin a list item; 0 stands for the next number."""
         self.end()
         self._numbers = {level: n for level, n in self._numbers.items() if level <= depth}
         if number is not None:
@@ -47,7 +47,7 @@ class Outline:
         self._lines.append(text)
 
     def leave_lists(self) -> None:
-        """Number the next list from one."""
+        """End all lists, so that the next one starts at one."""
         self.end()
         self._numbers = {}
 
@@ -58,7 +58,7 @@ class Outline:
         self.title = self.title or (text if level == 1 else "")
 
     def verbatim(self, lines: list[str]) -> None:
-        """Write code below what it is called."""
+        """Write code below its caption."""
         self.end()
         self.builder.block(self.caption)
         self.caption = ""
@@ -71,14 +71,14 @@ class Outline:
         self.caption = ""
 
     def parsed(self) -> Parsed:
-        """Return what was written."""
+        """Return the collected text."""
         self.end()
         words, marks = self.builder.result()
         return Parsed(words, marks, self.title, self.metadata)
 
 
 def until(lines: Iterator[str], end: str) -> list[str]:
-    """Return the lines before one, or all that are left."""
+    """Return the lines up to `end`, or all remaining ones."""
     inner: list[str] = []
     for line in lines:
         if line.strip().lower() == end:

@@ -1,4 +1,4 @@
-"""PDF: the text layer in reading order, form fields and comments; the door to PDFium."""
+"""Reader of PDF: the text layer in reading order, form fields, comments; alone imports PDFium."""
 
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ _LETTERS = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00a0": " ", "\x02": "-"}
     | dict.fromkeys("\x00\ufffe\uffff")
 )
-# PDFium writes U+0002 for a hyphen at a line's end, and what is on the next line right after it.
+# PDFium writes U+0002 for a hyphen at a line's end, directly followed by the next line.
 _WORD = re.compile("[^\\s\x01-\x1f\x7f]+\x02?|\x02")
 _PARTED = re.compile("[\ufffe\x02](?=\\S)")
 _MIXED = re.compile(r"\w\W?\d")
@@ -28,7 +28,7 @@ _ARABIC = re.compile("[\u0590-\u08ff]{2}")
 _LAM_ALEF = re.compile("\u0644[\u0622\u0623\u0625\u0627]")
 _RAISED = frozenset("0123456789+-\u2212\x02")
 _BOLD = re.compile(r"bold|black|heavy|demi|medi\b|cmbx|cmssbx|\bbx", re.I)
-# What programs write there when nobody named the document.
+# Default titles that programs write.
 _NO_TITLE = re.compile(
     r"\.(docx?|tex|dvi|indd|pptx?|xlsx?|odt|rtf|pdf|qxd|pmd|html?)$|^untitled|^microsoft word|"
     r"^(document|presentation|powerpoint presentation|slide|book|layout|title|unknown)[ _-]*\d*$",
@@ -37,7 +37,7 @@ _NO_TITLE = re.compile(
 _DEEPEST_OUTLINE = 4
 _MOST_BOOKMARKS = 20_000
 _MOST_ANNOTATIONS = 10_000
-# Past this, words are read without their places, which would take too long.
+# Beyond this, words are read without their places, which would take too long.
 _MOST_CHARACTERS = 100_000
 _MOST_IN_ALL = 6_000_000
 
@@ -72,13 +72,13 @@ def read_pdf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _title(title: str) -> str:
-    """Return what a file calls itself, unless a program gave that name."""
+    """Return the file's title, unless it is a program's default."""
     title = squeeze(title)
     return "" if _NO_TITLE.search(title) or not any(map(str.isalpha, title)) else title
 
 
 def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
-    """Return all pages' text, its marks and how many pages there are."""
+    """Return the text of all pages, its marks, and the number of pages."""
     import pypdfium2
 
     form = None
@@ -115,7 +115,7 @@ def _read_pages(pdf: Any, notes: Notes) -> tuple[str, tuple[Any, ...], int]:
 
 
 def _read_page(pdf: Any, number: int, form: Any, most: int) -> PdfPage:
-    """Return a page's lines; past `most` characters without their places.
+    """Return a page's lines, without their places beyond `most` characters.
 
     A page that PDFium cannot open has none.
     """
@@ -150,7 +150,7 @@ def _unplaced_page(text: str, height: float) -> PdfPage:
 
 
 def _words(letters: Any) -> list[Word]:
-    """Return a page's words in the order of the file, with their places."""
+    """Return a page's words with their places, in file order."""
     measure = _Measure(letters.raw)
     text = _characters(letters)
     words: list[Word] = []
@@ -176,12 +176,12 @@ def _characters(letters: Any) -> str:
         text = bytes(buffer).decode("utf-16-le", "surrogatepass")
         if len(text) == count + 1:
             return text[:-1].replace("\ufffe", "\x02")
-    # Some are left out of the text, or are two of its units.
+    # PDFium's text omits some characters, and has two units for others.
     return "".join(chr(raw.FPDFText_GetUnicode(letters.raw, i)) for i in range(count))
 
 
 class _Measure:
-    """Asks PDFium where the letters of a page stand."""
+    """Measures the places of a page's letters with PDFium."""
 
     def __init__(self, letters: Any) -> None:
         from pypdfium2 import raw
@@ -191,7 +191,7 @@ class _Measure:
         self.x, self.y = ctypes.c_double(), ctypes.c_double()
 
     def word(self, first: int, last: int) -> Word:
-        """Return the place of the word from one letter to another, without its text."""
+        """Return the place of the word between two letters, without its text."""
         turn, size = self.turn_and_size(first)
         left, right = self.reach(first, turn)
         if last != first:
@@ -203,7 +203,7 @@ class _Measure:
         return Word("", left, right, base, size, first, turn)
 
     def turn_and_size(self, letter: int) -> tuple[int, float]:
-        """Return by which quarter of a circle a letter is turned, and its height."""
+        """Return a letter's rotation in quarter turns, and its height."""
         size: float = self.raw.FPDFText_GetFontSize(self.letters, letter)
         m = self.matrix
         if not self.raw.FPDFText_GetMatrix(self.letters, letter, m):
@@ -217,7 +217,7 @@ class _Measure:
         return (turn % 4 if abs(quarters - turn) < 0.1 else -1), size
 
     def reach(self, letter: int, turn: int) -> tuple[float, float]:
-        """Return where a letter begins and ends along its line."""
+        """Return a letter's start and end along its line."""
         box = self.box
         self.raw.FPDFText_GetLooseCharBox(self.letters, letter, box)
         if turn in (0, -1):
@@ -227,13 +227,13 @@ class _Measure:
         return min(one, other), max(one, other)
 
     def base(self, letter: int, turn: int) -> float:
-        """Return the height of the line on which a letter stands."""
+        """Return the height of a letter's baseline."""
         self.raw.FPDFText_GetCharOrigin(self.letters, letter, self.x, self.y)
         return _rotate(self.x.value, self.y.value, turn)[1]
 
 
 def _rotate(x: float, y: float, turn: int) -> tuple[float, float]:
-    """Return a point of a page that is turned so that its lines run to the right."""
+    """Return a point of a page rotated so that its lines run to the right."""
     return ((x, y), (y, -x), (-x, -y), (-y, x), (x, y))[turn]
 
 
@@ -244,7 +244,7 @@ def _extent(box: tuple[float, float, float, float], turn: int) -> tuple[float, f
 
 
 def _word_text(text: str, first: int, measure: _Measure) -> str:
-    """Return a word's letters: raised numbers marked, Arabic ligatures in the order of speech."""
+    """Return a word's text, with superscripts marked and Arabic ligatures in logical order."""
     if _ARABIC.search(text):
         return _ligatures_in_order(text, first, measure)
     if not _MIXED.search(text):
@@ -263,9 +263,9 @@ def _word_text(text: str, first: int, measure: _Measure) -> str:
 
 
 def _ligatures_in_order(text: str, first: int, measure: _Measure) -> str:
-    """Return Arabic with the letters of each glyph turned round.
+    """Return Arabic text with the letters of each glyph reversed.
 
-    PDFium turns right-to-left text round letter by letter, those that one glyph stands for too.
+    PDFium reverses right-to-left text letter by letter, also inside a ligature.
     """
     begins = [measure.reach(first + i, 0) for i in range(len(text))]
     glyphs: list[str] = []
@@ -274,7 +274,7 @@ def _ligatures_in_order(text: str, first: int, measure: _Measure) -> str:
             glyphs[-1] += char
         else:
             glyphs.append(char)
-    # Lam and alef are in order where the file names the ligature itself.
+    # Lam and alef are in order if the file encodes the ligature itself.
     return "".join(glyph if _LAM_ALEF.match(glyph) else glyph[::-1] for glyph in glyphs)
 
 
@@ -287,7 +287,7 @@ def _bold(letters: Any, letter: int) -> bool:
 
 
 def _annotations(page: Any, form: Any) -> list[str]:
-    """Return what stands in form fields, text boxes and comments of a page."""
+    """Return the text of a page's form fields, text boxes and comments."""
     from pypdfium2 import raw
 
     texts: list[str] = []
@@ -305,7 +305,7 @@ def _annotations(page: Any, form: Any) -> list[str]:
 
 
 def _field(form: Any, note: Any) -> str:
-    """Return a form field as `name: value`; an empty one and a button are nothing."""
+    """Return a form field as `name: value`; empty for an empty field or a button."""
     from pypdfium2 import raw
 
     kind = raw.FPDFAnnot_GetFormFieldType(form, note)
@@ -323,7 +323,7 @@ def _field(form: Any, note: Any) -> str:
 
 
 def _wide(function: Callable[..., int], *arguments: Any) -> str:
-    """Return the text that a function of PDFium writes as UTF-16."""
+    """Return the UTF-16 text that a PDFium function writes."""
     size = min(function(*arguments, None, 0), _MOST_CHARACTERS)
     if size <= 2:
         return ""

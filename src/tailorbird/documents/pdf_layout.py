@@ -1,4 +1,4 @@
-"""Words with places to lines in the order in which a person reads them."""
+"""Arranges words with places into lines in reading order."""
 
 import re
 from collections import Counter
@@ -9,7 +9,8 @@ from statistics import median
 
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _RAISED = re.compile(r"[-+\u2212]?\d{1,4}")
-# Parts of the font's size: how far a word may stand from its line, and how far from the one before.
+# Fractions of the font size: the largest distance of a word from its line, and from the word
+# before.
 _SAME_LINE = 0.45
 _RAISED_LINE = 0.7
 _PIECE_GAP = 1.0
@@ -20,14 +21,14 @@ _LONGEST_ROW = 200
 
 @dataclass(slots=True)
 class Word:
-    """A word and its place, turned so that lines run to the right and pages downwards.
+    """A word and its place, rotated so that lines run to the right and pages downwards.
 
     Attributes:
-        left: Where it begins, in points.
-        base: Height of the line that it stands on; it grows upwards.
+        left: Its left edge, in points.
+        base: Height of its baseline, increasing upwards.
         first: Place of its first letter among the page's characters.
-        turn: Quarters of a circle by which its page was turned; -1 for a slanted word.
-        joined: Whether no white space is written before it.
+        turn: Rotation of its page in quarter turns; -1 for a slanted word.
+        joined: Whether no whitespace precedes it.
     """
 
     text: str
@@ -45,8 +46,8 @@ class Line:
     """A line of a page, or of one of its columns.
 
     Attributes:
-        cells: Its parts, where wide gaps divide it.
-        places: Where each begins and ends.
+        cells: Its parts between wide gaps.
+        places: Start and end of each part.
         first: Place of its first letter among the page's characters.
         last: Place of its last word's first letter.
     """
@@ -64,7 +65,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """Its cells in one."""
+        """Its cells joined."""
         return " ".join(self.cells)
 
 
@@ -72,7 +73,7 @@ Row = list["_Piece"]
 
 
 class _Piece:
-    """Words that follow each other on a line without a wide gap."""
+    """Consecutive words on a line without a wide gap."""
 
     __slots__ = ("_text", "base", "left", "right", "size", "words")
 
@@ -90,7 +91,7 @@ class _Piece:
         self.words.append(word)
         self._text = ""
         self.left, self.right = min(self.left, word.left), max(self.right, word.right)
-        if word.size > 1.15 * self.size:  # what came before was raised
+        if word.size > 1.15 * self.size:  # the words before are superscript
             self.base, self.size = word.base, word.size
 
     @property
@@ -104,13 +105,13 @@ class _Piece:
 
 
 def on_line(word: Word | _Piece, line: Word | _Piece) -> bool:
-    """Whether a word stands on a line, or is raised or lowered beside it."""
+    """Return whether a word is on a line, or raised or lowered beside it."""
     low, high = sorted((word.size, line.size))
     return abs(word.base - line.base) <= (_RAISED_LINE if low < 0.85 * high else _SAME_LINE) * high
 
 
 def read_lines(words: Sequence[Word]) -> list[Line]:
-    """Return a page's lines in reading order, those of the direction that most words have first."""
+    """Return a page's lines in reading order, those of the main direction first."""
     turns = Counter(word.turn for word in words)
     lines: list[Line] = []
     for turn, _ in turns.most_common():
@@ -130,9 +131,9 @@ def _pieces(words: Sequence[Word]) -> list[_Piece]:
 
 
 def _rows(pieces: list[_Piece]) -> list[Row]:
-    """Return pieces that stand beside each other as one row.
+    """Return pieces side by side as one row.
 
-    The order in which the file writes them is kept, unless it goes up and down the page.
+    The file's order is kept, unless it jumps up and down the page.
     """
     ups = sum(
         after.base > before.base + max(after.size, before.size)
@@ -151,7 +152,7 @@ def _rows(pieces: list[_Piece]) -> list[Row]:
 
 
 def _with_values(rows: list[Row]) -> list[Row]:
-    """Return rows with values beside their names, where the file writes all the names first."""
+    """Return rows with values beside their names, if the file writes all names first."""
     starts = [i for i in range(1, len(rows)) if rows[i][0].base > rows[i - 1][0].base]
     ordered: list[Row] = []
     places: dict[int, Row] = {}
@@ -168,7 +169,7 @@ def _with_values(rows: list[Row]) -> list[Row]:
 
 
 def _value_of(row: Row, names: Row) -> bool:
-    """Whether a row goes on with another: it is a number, or the other ends in a colon."""
+    """Return whether a row continues another: it is a number, or the other ends in a colon."""
     free = len(names) < _LONGEST_ROW and all(_beside(piece, names) for piece in row)
     number = all(not any(map(str.isalpha, piece.text)) for piece in row)
     return free and (number or names[-1].text.endswith((":", "：")))
@@ -182,7 +183,7 @@ def _beside(piece: _Piece, row: Row) -> bool:
 
 
 def _columns(rows: list[Row], depth: int) -> list[Row]:
-    """Return rows so that columns of sentences follow each other; rows of a table stay."""
+    """Return rows so that columns of prose follow each other; table rows stay."""
     ordered: list[Row] = []
     at = 0
     while at < len(rows):
@@ -192,7 +193,7 @@ def _columns(rows: list[Row], depth: int) -> list[Row]:
             at += 1
             continue
         start = at
-        # What stands above in the right column alone belongs to it.
+        # Text above that is in the right column alone belongs to that column.
         while start and ordered and ordered[-1] is (above := rows[start - 1]):
             if not (_right_of(above, gutter) and _below(rows[start], above)):
                 break
@@ -211,9 +212,9 @@ def _columns(rows: list[Row], depth: int) -> list[Row]:
 
 
 def _blocks(rows: list[Row], gutter: tuple[float, float]) -> Iterator[tuple[list[Row], bool]]:
-    """Yield the parts of rows that share a gap, and whether each is columns of sentences.
+    """Yield groups of rows that share a gap, and whether each group is columns of prose.
 
-    A heading or a list between columns of sentences belongs to them, one below them does not.
+    A heading or a list between columns of prose belongs to them, one below them does not.
     """
     steps = [above[0].base - row[0].base for above, row in zip(rows, rows[1:], strict=False)]
     cuts = [i for i, step in enumerate(steps, 1) if step > 1.5 * median(steps)]
@@ -239,9 +240,9 @@ def _blocks(rows: list[Row], gutter: tuple[float, float]) -> Iterator[tuple[list
 
 
 def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
-    """Return where the rows end that share a gap with that at `at`, and the gap."""
+    """Return the end of the rows that share a gap with the one at `at`, and the gap."""
     best = (at, (0.0, 0.0))
-    # Lines of two columns need not stand on the same height.
+    # Lines of two columns may have different heights.
     pair = rows[at] + (rows[at + 1] if at + 1 < len(rows) else [])
     row = sorted(pair, key=lambda piece: piece.left)
     for before, after in zip(row[:6], row[1:7], strict=False):
@@ -261,7 +262,7 @@ def _gutter(rows: list[Row], at: int) -> tuple[int, tuple[float, float]]:
 
 
 def _narrow(row: Row, low: float, high: float) -> tuple[float, float] | None:
-    """Return what of a gap a row leaves free; None where that is no gap."""
+    """Return the part of a gap that a row leaves free, or None."""
     middle = (low + high) / 2
     for piece in row:
         if (piece.left + piece.right) / 2 < middle:
@@ -272,7 +273,7 @@ def _narrow(row: Row, low: float, high: float) -> tuple[float, float] | None:
 
 
 def _below(row: Row, above: Row) -> bool:
-    """Whether a row is the next or nearly the next one down."""
+    """Return whether a row is the next one down, or nearly."""
     distance = above[0].base - row[0].base
     return 0 < distance < 4 * max(row[0].size, above[0].size)
 
@@ -282,7 +283,7 @@ def _right_of(row: Row, gutter: tuple[float, float]) -> bool:
 
 
 def _halves(rows: list[Row], gutter: tuple[float, float]) -> tuple[list[Row], list[Row]]:
-    """Return what of rows stands left and right of a gap."""
+    """Return the parts of rows left and right of a gap."""
     middle = sum(gutter) / 2
     left = [[piece for piece in row if piece.left < middle] for row in rows]
     right = [[piece for piece in row if piece.left >= middle] for row in rows]
@@ -290,7 +291,7 @@ def _halves(rows: list[Row], gutter: tuple[float, float]) -> tuple[list[Row], li
 
 
 def _prose(rows: list[Row]) -> bool:
-    """Whether rows are lines of sentences that go on, not cells of a table."""
+    """Return whether rows are lines of continuous sentences, not cells of a table."""
     texts = [" ".join(piece.text for piece in row) for row in rows]
     words = [word for text in texts for word in text.split()]
     if any("\u3040" <= char <= "\u9fff" for char in texts[0]):
@@ -299,7 +300,7 @@ def _prose(rows: list[Row]) -> bool:
     if len(words) < 3 * len(rows) or 3 * numbers > len(words):
         return False
     widths = [max(p.right for p in row) - min(p.left for p in row) for row in rows]
-    # The last line of a paragraph is no evidence for the width of lines.
+    # A paragraph's last line says nothing about the width of lines.
     full = median(widths) / max(widths)
     following = [text[:1].islower() for text in texts[1:]]
     goes_on = sum(following) >= 0.3 * len(following)
@@ -316,7 +317,7 @@ def _line(row: Row, turn: int) -> Line:
     cells: list[str] = []
     places: list[tuple[float, float]] = []
     for piece, before in zip(row, [None, *row], strict=False):
-        # A raised number is part of what it is raised beside, however far a program moved it.
+        # A superscript belongs to the word before it, at any distance.
         if before and _is_raised(piece.words[0], before.words[-1]):
             cells[-1] += "^" + piece.text
             places[-1] = (places[-1][0], piece.right)
@@ -353,7 +354,7 @@ def _piece_text(words: Sequence[Word]) -> str:
             parts.append(word.text)
             before = word
         elif _is_raised(word, before):
-            # What follows stands on the line of what is before, so that stays `before`.
+            # The next words are on the line of the word before, so `before` stays.
             parts.append("^" + word.text)
             before = replace(before, right=word.right)
         else:
@@ -365,7 +366,7 @@ def _piece_text(words: Sequence[Word]) -> str:
 
 
 def _forward(words: Sequence[Word]) -> Sequence[Word]:
-    """Return words in the order of speech: right-to-left ones that go to the right are reversed."""
+    """Return words in logical order: right-to-left words in visual order are reversed."""
     backward = [bool(_RIGHT_TO_LEFT.search(word.text)) for word in words]
     if not any(backward):
         return words

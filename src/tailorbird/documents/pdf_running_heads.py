@@ -1,4 +1,4 @@
-"""Which lines of a PDF's pages are running heads and page numbers."""
+"""Detects running heads and page numbers of a PDF."""
 
 import re
 from collections import Counter
@@ -8,11 +8,11 @@ from statistics import median
 
 from tailorbird.documents.pdf_layout import Line
 
-# Running heads stand at the same end of this many pages,
+# Running heads are at the same end of this many pages,
 _FEW_PAGES = 3
 _OFTEN = 0.5
 _SURELY = 6
-# among the outermost lines, within this part of its height, apart by more than the lines' distance.
+# among the outermost lines, within this fraction of the height, at more than the line distance.
 _OUTERMOST = 3
 _MARGIN = 0.2
 _APART = 1.3
@@ -28,7 +28,7 @@ _EDGE = r"[\s\-–—|·•.()\[\]<>]*"
 _PAGE_NUMBER = re.compile(
     rf"{_EDGE}(?:{_PAGE_WORD}[.:]?\s*)?{_NUMBER}{_OF}\s*(?:页|頁|ページ|쪽)?{_EDGE}", re.I
 )
-# Beside a running title the number stands apart, or is called a page.
+# Beside a running title, the number stands apart or follows "page".
 _TITLE_THEN_NUMBER = re.compile(
     rf"(.*?)(?:\t|\s[|·•–—-]\s|\s(?={_PAGE_WORD}[.:]?\s*\d)){_PAGE_NUMBER.pattern}", re.I
 )
@@ -41,11 +41,11 @@ _Key = tuple[str, int | None]
 
 @dataclass(slots=True)
 class PdfPage:
-    """What was read from a page.
+    """The content of a page.
 
     Attributes:
         crowded: Whether the places of its lines are unknown.
-        added: Texts that do not stand in its lines: form fields, comments.
+        added: Texts outside its lines: form fields, comments.
     """
 
     lines: list[Line]
@@ -59,7 +59,7 @@ class RunningHeads:
     """Headers, footers and page numbers of a document's pages.
 
     Attributes:
-        lines: For each page the ids of its lines that are such.
+        lines: For each page, the ids of these lines.
         names: Their words, for a note.
     """
 
@@ -84,7 +84,7 @@ class RunningHeads:
             apart = depth > 0 and self._apart(number, end[:depth], upper)
             for line, match in zip(end[:depth], matches[:depth], strict=True):
                 assert match is not None
-                # A line right above others may be the head of a table: it is kept once.
+                # A line right above others may be a table header, which is kept once.
                 if apart or (match[1] is None and match in first):
                     self.lines[number].add(id(line))
                     self._tell(match)
@@ -106,7 +106,7 @@ class RunningHeads:
         return near[:_OUTERMOST]
 
     def _match(self, line: Line, keys: list[_Key], counts: Counter[_Key]) -> _Key | None:
-        """Return as what a line is repeated, if it is."""
+        """Return the key by which a line repeats, if it does."""
         for key in keys:
             often = counts[key] >= max(_FEW_PAGES, _OFTEN * len(self.pages))
             small = line.size <= 1.05 * self.size
@@ -115,7 +115,7 @@ class RunningHeads:
         return None
 
     def _apart(self, number: int, running: list[Line], upper: bool) -> bool:
-        """Whether the outermost lines stand apart from those that follow."""
+        """Return whether the outermost lines stand apart from the others."""
         base, ids = running[-1].base, {id(line) for line in running}
         distances = [
             base - line.base if upper else line.base - base
@@ -131,9 +131,9 @@ class RunningHeads:
 
 
 def _keys(line: Line, page: int) -> list[_Key]:
-    """Return what would be the same on other pages, were this a running head.
+    """Return the keys that a line would share with other pages if it were a running head.
 
-    A number may only differ where it is the page's: it is taken from the page's place in the file.
+    Only a page number may differ: it is stored relative to the page's position in the file.
     """
     text = "\t".join(line.cells)
     keys: list[_Key] = []
@@ -158,7 +158,7 @@ def _value(number: str) -> int:
 
 
 def line_pitch(pages: Sequence[PdfPage]) -> float:
-    """Return the usual distance of a line from the one above it."""
+    """Return the usual distance between lines."""
     distances = [
         above.base - line.base
         for page in pages
@@ -169,7 +169,7 @@ def line_pitch(pages: Sequence[PdfPage]) -> float:
 
 
 def body_size(pages: Sequence[PdfPage]) -> float:
-    """Return the size of the font that most letters have."""
+    """Return the font size of most letters."""
     letters: Counter[float] = Counter()
     for page in pages:
         for line in page.lines:

@@ -1,6 +1,6 @@
-"""Tables of a PDF, which are no more than cells that stand below each other.
+"""Tables of a PDF, recognised by cells that are aligned in columns.
 
-Only what is surely a table becomes one: a value under a wrong header is worse than a plain line.
+Only a certain table becomes one: a value under a wrong header is worse than a plain line.
 """
 
 import re
@@ -20,14 +20,14 @@ _Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class PdfTable:
-    """A table's cells, and how many lines of the page they are."""
+    """A table's cells, and the number of page lines it spans."""
 
     rows: Rows
     lines: int
 
 
 def read_table(lines: Sequence[Line]) -> PdfTable | None:
-    """Return the table that begins with the first line, if one does."""
+    """Return the table that begins at the first line, or None."""
     count = _height(lines)
     columns = _columns(lines[:count])
     if count <= _FEW_ROWS or len(columns) < 2:
@@ -61,7 +61,7 @@ def _height(lines: Sequence[Line]) -> int:
 
 
 def _columns(lines: Sequence[Line]) -> list[_Span]:
-    """Return where columns begin and end: cells that stand below each other are in one."""
+    """Return the spans of columns: aligned cells form one."""
     columns: list[_Span] = []
     for left, right in sorted(place for line in lines for place in line.places):
         if columns and left <= columns[-1][1]:
@@ -72,7 +72,7 @@ def _columns(lines: Sequence[Line]) -> list[_Span]:
 
 
 def _by_column(line: Line, columns: Sequence[_Span]) -> list[str] | None:
-    """Return a line's cell for each column; None where two are in one."""
+    """Return a line's cell for each column; None if two share one."""
     row = [""] * len(columns)
     for text, (left, _) in zip(line.cells, line.places, strict=True):
         column = max(i for i, (begin, _) in enumerate(columns) if begin <= left)
@@ -92,7 +92,7 @@ def _number(text: str) -> bool:
 
 
 def _heads(rows: Sequence[Sequence[str]], numeric: Sequence[int]) -> int:
-    """Return how many of the first rows name columns: they hold no numbers, but perhaps years."""
+    """Return the number of header rows: they contain no numbers except years."""
     for cell, below in zip(rows[0], rows[1], strict=True):
         if cell and _number(cell) and (not _YEAR.fullmatch(cell) or _YEAR.fullmatch(below)):
             return 0

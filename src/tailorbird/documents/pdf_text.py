@@ -1,4 +1,4 @@
-"""Lines of pages to one text: without running heads, with headings and whole paragraphs."""
+"""Joins the lines of pages into a text, without running heads, with headings and paragraphs."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from tailorbird.documents.text_builder import TextBuilder
 from tailorbird.records import Mark
 
 Bookmarks = dict[int, list[tuple[int, str]]]
-"""Level and words of the bookmarks that lead to a page, counted from 0."""
+"""Level and words of the bookmarks of each page, counted from 0."""
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _HYPHENS = "-\u2010\u00ad"
@@ -34,7 +34,7 @@ _NO_HEADING_ENDS = (".", ",", ";", "-", "。", "、", "،")
 def write_pages(
     pages: list[PdfPage], bookmarks: Bookmarks, notes: Notes
 ) -> tuple[str, tuple[Mark, ...]]:
-    """Return the text of all pages and where pages and headings begin in it."""
+    """Return the text of all pages, and the marks of pages and headings in it."""
     heads = RunningHeads(pages)
     for page, running in zip(pages, heads.lines, strict=True):
         page.lines = [line for line in page.lines if id(line) not in running]
@@ -108,7 +108,7 @@ class _Writer:
             after.cells, after.places = (rest,), ((after.left, after.right),)
 
     def _parts(self, before: Line, line: Line, width: float) -> bool:
-        """Whether a paragraph ends between two lines."""
+        """Return whether a paragraph ends between two lines."""
         ended = before.text.endswith(_SENTENCE_ENDS)
         if ended and len(before.text) < 0.8 * width:
             return True
@@ -139,7 +139,7 @@ class _Writer:
             part: _Heading | PdfTable | None = _bookmark_heading(page.lines, at, waiting)
             tries = tries + 1 if len(page.lines[at].cells) > 1 else 0
             if part is None and not page.crowded:
-                # Where no table begins with one of the first rows, none begins further down.
+                # If none of the first rows begins a table, no later one does.
                 table = read_table(page.lines[at : at + _LONGEST_TABLE]) if tries < 5 else None
                 part = table or self._font_heading(
                     page.lines, at, isinstance(parts.get(at - 1), _Heading)
@@ -150,7 +150,7 @@ class _Writer:
         return parts
 
     def _font_heading(self, lines: list[Line], at: int, after_heading: bool) -> "_Heading | None":
-        """Return a heading that its font makes one."""
+        """Return the heading recognised by its font."""
         first = lines[at]
         large = first.size >= _LARGER * self.size
         if not large and not self._stands_out(lines, at, after_heading):
@@ -170,7 +170,7 @@ class _Writer:
         return _Heading(end - at, _style(first))
 
     def _stands_out(self, lines: list[Line], at: int, after_heading: bool) -> bool:
-        """Whether a line is bold and by itself, where the text is not bold."""
+        """Return whether a line is bold and alone, while the text is not bold."""
         line = lines[at]
         if not line.bold or self.bold_body or line.size < 0.95 * self.size:
             return False
@@ -182,7 +182,7 @@ class _Writer:
         )
 
     def _levels(self) -> dict[tuple[float, bool], int]:
-        """Return the level of each style: that of its bookmarks, else by size."""
+        """Return the heading level of each style, by its bookmarks or else by size."""
         parts = [part for page in self.parts for part in page.values()]
         headings = [part for part in parts if isinstance(part, _Heading)]
         styles = sorted({heading.style for heading in headings}, reverse=True)
@@ -207,14 +207,14 @@ def _style(line: Line) -> tuple[float, bool]:
 
 
 def _same_block(above: Line, line: Line) -> bool:
-    """Whether a line goes on with what is above it in the same font."""
+    """Return whether a line continues the one above in the same font."""
     return _style(above) == _style(line) and 0 < above.base - line.base < 1.8 * line.size
 
 
 def _bookmark_heading(
     lines: list[Line], at: int, waiting: list[tuple[int, str]]
 ) -> _Heading | None:
-    """Return the heading that a bookmark leads to; those before it in the list are passed."""
+    """Return the heading of a bookmark; bookmarks before it in the list are dropped."""
     words = ""
     for count, line in enumerate(lines[at : at + _HEADING_LINES], 1):
         words += _letters(line.text)
@@ -226,12 +226,12 @@ def _bookmark_heading(
 
 
 def _letters(text: str) -> str:
-    """Return the letters alone: numbering and spacing differ between bookmark and page."""
+    """Return the letters alone, since bookmark and page differ in numbering and spacing."""
     return re.sub(r"[\W\d_]+", "", text[: 2 * _LONGEST_HEADING]).casefold()
 
 
 def join_lines(lines: Sequence[str], is_word: Callable[[str], bool]) -> str:
-    """Return lines joined by line ends; a word that a hyphen parted is whole again."""
+    """Join lines by line ends, and words that a hyphen splits without one."""
     parts: list[str] = []
     for line in lines:
         joint = hyphen_joint(parts[-1], line, is_word) if parts else None
@@ -244,7 +244,7 @@ def join_lines(lines: Sequence[str], is_word: Callable[[str], bool]) -> str:
 
 
 def hyphen_joint(before: str, after: str, is_word: Callable[[str], bool]) -> str | None:
-    """Return what stands between two lines of a parted word, or None where none is parted."""
+    """Return the text between two lines of a hyphenated word; None if it is no such word."""
     if not before.endswith(tuple(_HYPHENS)):
         return None
     head = re.search(r"(?<![^\W_])[^\W_]+$", before[-_LONGEST_WORD:-1])
@@ -259,6 +259,6 @@ def hyphen_joint(before: str, after: str, is_word: Callable[[str], bool]) -> str
     if is_word(whole):
         return "-"
     if head[0][-1].islower():
-        # A capital or a number begins something else, such as the next column's heading.
+        # A capital or a digit begins something else, such as the next column's heading.
         return "" if tail[0][0].islower() else None
     return None if tail[0][0].isupper() else "-"

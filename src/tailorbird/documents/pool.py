@@ -1,4 +1,4 @@
-"""Files to documents in worker processes, each with a limit of time and memory."""
+"""Reads files in worker processes, with limits of time and memory per file."""
 
 import contextlib
 import json
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from tailorbird.config.knowledge import IndexConfig
 
 _MOST_WORKERS = 4
-# Files read ahead of the one that is waited for, per worker.
+# Number of files read ahead per worker.
 _AHEAD = 8
-# A file changed this lately may change again without another time of change.
+# A file this recently modified may change again within the clock's resolution.
 _YOUNG_NS = 2_000_000_000
 _START_SECONDS = 30.0
 
 FileVersions = Mapping[str, FileVersion] | Callable[[str], FileVersion | None]
-"""What was noted of files when they were read before, by their source."""
+"""The recorded versions of files from an earlier ingest, by source."""
 
 
 def read_files(
     files: Iterable[Path], config: "IndexConfig", earlier: FileVersions | None = None
 ) -> Iterator[FileResult]:
-    """Read files in worker processes; yield one result per file, in their order.
+    """Read files in worker processes; yield one result per file, in order.
 
     A file that cannot be read, takes too long, needs too much memory or crashes its reader is
-    yielded with its reason; the others go on.
+    yielded with the reason; the others continue.
 
     Args:
-        earlier: Files that need not be read where they have not changed, by their `source`.
+        earlier: Recorded versions by source; unchanged files are not read again.
     """
     with contextlib.closing(_Pool(list(files), config, earlier)) as pool:
         yield from pool.results()
 
 
 def read_options(config: "IndexConfig") -> ReadOptions:
-    """Return what workers are told of the settings."""
+    """Return the settings for workers."""
     return ReadOptions(
         text=config.text,
         title=config.title,
@@ -61,7 +61,7 @@ def read_options(config: "IndexConfig") -> ReadOptions:
 
 
 class _FileWorker(Worker):
-    """One process, and the file it has."""
+    """A worker process and its current file."""
 
     def __init__(self, options: ReadOptions, scratch: str) -> None:
         super().__init__("tailorbird.documents.worker", TMPDIR=scratch, TEMP=scratch, TMP=scratch)
@@ -72,7 +72,7 @@ class _FileWorker(Worker):
         self.send(json.dumps(asdict(options)).encode())
 
     def give(self, number: int, question: dict[str, Any]) -> None:
-        # Starting and importing are not the file's time.
+        # Start-up does not count as the file's time.
         start = _START_SECONDS if self.fresh else 0.0
         self.fresh, self.number = False, number
         self.deadline = time.monotonic() + self.seconds + start
@@ -85,12 +85,12 @@ class _FileWorker(Worker):
         return answer
 
     def end(self, patience: float = 0.0) -> int:
-        # One that has closed its answers is about to end by itself, with an exit status.
+        # A worker that has closed its output is about to exit with a status.
         return super().end(0.2 if self.deadline > time.monotonic() else 0)
 
 
 class _Pool:
-    """Gives files to workers and puts the answers into the files' order."""
+    """Distributes files to workers and orders their results."""
 
     def __init__(
         self, files: list[Path], config: "IndexConfig", earlier: FileVersions | None
@@ -99,7 +99,7 @@ class _Pool:
         self.earlier = earlier.get if isinstance(earlier, Mapping) else earlier
         self.most = min(config.workers or min(cores(), _MOST_WORKERS), max(1, len(files)))
         self.workers: list[_FileWorker] = []
-        # What a worker that is stopped leaves behind goes with it.
+        # Temporary files of killed workers are deleted with it.
         self.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.waiting: deque[int] = deque(range(len(files)))
         self.results_by_number: dict[int, FileResult] = {}
@@ -121,7 +121,7 @@ class _Pool:
         self.scratch.cleanup()
 
     def _hand_out(self, first: int) -> None:
-        """Give every idle worker a file; what needs no worker is done at once."""
+        """Give every idle worker a file; finish files that need no worker."""
         while self.waiting and self.waiting[0] < first + _AHEAD * self.most:
             number = self.waiting[0]
             before = self._look(number)
@@ -148,7 +148,7 @@ class _Pool:
         return None
 
     def _look(self, number: int) -> str | None:
-        """Return the digest that the file had before ("": none), None if it need not be read."""
+        """Return the file's recorded digest ("": none), None if it need not be read."""
         path = self.files[number]
         try:
             stat = self.stats[number] = path.stat()
@@ -172,7 +172,7 @@ class _Pool:
         return noted.digest
 
     def _collect(self) -> None:
-        """Wait until a worker answers, ends, or has had its time."""
+        """Wait until a worker answers, exits or times out."""
         busy = [worker for worker in self.workers if worker.number >= 0]
         with selectors.DefaultSelector() as selector:
             for worker in busy:
@@ -206,7 +206,7 @@ class _Pool:
     def _why_ended(self, status: int) -> str:
         if status == -getattr(signal, "SIGALRM", 0):  # the worker's own alarm
             return self._too_slow()
-        # PDFium and Rust abort when they get no memory; the kernel's killer sends 9.
+        # PDFium and Rust abort if out of memory; the kernel's OOM killer sends 9.
         if status in (-6, -9):
             return f"its reader was stopped, most likely for memory: {out_of_memory(self.options)}"
         if status < 0:

@@ -1,4 +1,4 @@
-"""PPTX: slides in their order, titles as headings, then words, tables, charts and the notes."""
+"""Reader of PPTX: slides in order, titles as headings, then words, tables, charts and notes."""
 
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ def read_pptx(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
                 continue
             title = title or name
         own_title, metadata = office_facts(archive)
-    if own_title.lower() in ("powerpoint presentation", "presentation"):  # what programs write
+    if own_title.lower() in ("powerpoint presentation", "presentation"):  # default titles
         own_title = ""
     yield Parsed(*builder.result(), own_title or title, {"pages": len(slides), **metadata})
 
@@ -83,14 +83,14 @@ def _slide(builder: TextBuilder, archive: zipfile.ZipFile, place: str, notes: No
 
 
 def _shapes(root: Any) -> Iterator[Any]:
-    """Yield the shapes of a slide in their order, those of a group together."""
+    """Yield the shapes of a slide in order, those of a group together."""
     stack = [root]
     while stack:
         element = stack.pop()
         kind = local(element)
         if kind in ("sp", "graphicFrame", "cxnSp"):
             yield element
-        elif kind != "Fallback":  # which repeats a shape for old programs
+        elif kind != "Fallback":  # repeats a shape for old programs
             stack.extend(reversed(element))
 
 
@@ -100,7 +100,7 @@ def _placeholder(shape: Any) -> str:
 
 
 def _rows(table: Any) -> list[list[Cell]]:
-    """Return a table's cells; those that others cover are left out."""
+    """Return a table's cells, without those that others cover."""
     look = table.find("{*}tblPr")
     labels: Header = "row" if look is not None and _is_on(look, "firstCol") else ""
     rows: list[list[Cell]] = []

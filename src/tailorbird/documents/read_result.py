@@ -1,4 +1,4 @@
-"""The result of reading a file: texts with their marks, or why there are none."""
+"""The result of reading a file: texts with their marks, or the reason for none."""
 
 import hashlib
 import json
@@ -10,26 +10,26 @@ from tailorbird.records import Document, Mark
 
 Value = str | int | float | bool | None
 
-# Raised when readers give another text for the same bytes, so that known files are read again.
+# Increased when readers change, so that known files are read again.
 READ_VERSION = 2
 
 
 class Unreadable(Exception):  # noqa: N818 - a finding about a file, which users never see raised
-    """Why a file gives no text, in words for the person who gave it."""
+    """Why a file has no text, worded for the user."""
 
 
 def failure(error: Exception, words: str) -> str:
-    """Return why a file is left out after an error; `words` name its kind."""
+    """Return the reason to skip a file after an error; `words` name its kind."""
     line = (str(error).strip().splitlines() or [""])[0][:200]
     return f"cannot be read as {words}: {type(error).__name__}{': ' * bool(line)}{line}"
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One text found in a file.
+    """One text of a file.
 
     Attributes:
-        id: What the text is known by in a file of many; empty for the file's only one.
+        id: Identifies the text within its file; empty for the file's only one.
     """
 
     text: str
@@ -52,13 +52,13 @@ class ReadOptions:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the same bytes would be read as other documents."""
+        """A hash of the options that change the resulting documents."""
         settings = json.dumps([READ_VERSION, self.text, self.title, self.id])
         return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
 
 Notes = list[str]
-"""What should be reported of a file that was read."""
+"""Notes to report on a file."""
 
 Reader = Callable[[Path, ReadOptions, Notes], Iterable[Parsed]]
 """A file's texts.
@@ -70,11 +70,11 @@ Raises:
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """What was noted of a file when it was read before.
+    """The recorded version of a file.
 
     Attributes:
-        mtime_ns: Its time of change; 0 when that cannot be trusted.
-        digest: `FileResult.digest` of then.
+        mtime_ns: Its modification time; 0 if unreliable.
+        digest: Its `FileResult.digest`.
     """
 
     size: int
@@ -87,14 +87,14 @@ class FileResult:
     """The result of one file.
 
     Attributes:
-        source: What its documents' sources begin with.
-        documents: What was read; None when it was skipped or has not changed.
-        unchanged: Whether it is known already with the same content.
+        source: The prefix of its documents' sources.
+        documents: Its documents; None if it was skipped or has not changed.
+        unchanged: Whether its content is the recorded one.
         digest: Hash of its bytes and of the settings it was read with; empty when skipped before
             it was read.
         mtime_ns: Its time of change; 0 when it is so young that it may change within the clock's
             grain, so that it must be looked at again.
-        notes: What should be reported of it, such as a guessed encoding.
+        notes: Notes to report, such as a guessed encoding.
     """
 
     path: Path
@@ -109,9 +109,9 @@ class FileResult:
 
 
 def document_digest(document: Document) -> str:
-    """Return a hash of a document's content, without its file's time of change.
+    """Return a hash of a document's content, without its file's modification time.
 
-    A table of many rows is changed as one file; only the rows that differ are new documents.
+    A table of many rows changes as one file, but only the rows that differ are new documents.
     """
     content = json.dumps(
         [

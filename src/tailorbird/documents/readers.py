@@ -1,4 +1,4 @@
-"""A file to its documents, by the reader of its kind."""
+"""Reads a file's documents with the reader of its kind."""
 
 import contextlib
 import datetime
@@ -25,7 +25,7 @@ _FREE_LETTERS = 2_000_000
 _MOST_GROWTH = 200
 
 
-# What holds files of other kinds.
+# Containers of other files.
 ARCHIVES = {
     **by_ending(".zip .tar", read_archive),
     **by_ending(".gz .bz2 .xz .tgz .tbz2 .txz", read_compressed),
@@ -45,10 +45,10 @@ RESERVED = {
 def read_file(
     path: Path, source: str, options: ReadOptions, allowance: Allowance | None = None
 ) -> tuple[list[Document], Notes]:
-    """Return a file's documents and what is to be told about it.
+    """Return a file's documents and the notes on it.
 
     Raises:
-        Unreadable: It has no text; the words say why.
+        Unreadable: It has no text; the message says why.
     """
     suffix = path.suffix.lower()
     suffix = _true_suffix(path, suffix) or suffix
@@ -63,7 +63,7 @@ def read_file(
     with contextlib.suppress(ValueError, OverflowError, OSError):  # a time beyond the years 1-9999
         changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
         facts["modified"] = changed.isoformat(timespec="seconds")
-    # Not `path.name`: bytes of it that are no UTF-8 are no words.
+    # `path.name` may contain bytes that are not UTF-8.
     title = "" if kind in ("csv", "jsonl", "parquet") else source.rpartition("/")[2]
     parsed = _texts(lambda: reader(path, options, notes), words, suffix not in READERS)
     _check_growth(parsed, path.stat().st_size)
@@ -75,20 +75,20 @@ def read_file(
 
 
 def _true_suffix(path: Path, suffix: str) -> str:
-    """Return the ending that an Office file of an old name should have, by its first bytes."""
+    """Return the right ending of an Office file under an old name, by its first bytes."""
     if suffix not in OLD_KINDS:
         return ""
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith(b"{\\rtf"):
         return ".rtf"
-    if b"<html" in start or b"<table" in start:  # what web programs give out as a sheet
+    if b"<html" in start or b"<table" in start:  # web programs export HTML as a sheet
         return ".html"
     return OLD_KINDS[suffix] if start.startswith(b"pk") else ""
 
 
 def _check_growth(parsed: list[Parsed], size: int) -> None:
-    """Refuse texts that no file of this size holds in earnest: one long text a thousand times."""
+    """Refuse texts implausibly large for the file's size: one long text a thousand times."""
     letters = sum(len(one.text) for one in parsed)
     if letters > max(_FREE_LETTERS, _MOST_GROWTH * size):
         raise Unreadable(
@@ -97,7 +97,7 @@ def _check_growth(parsed: list[Parsed], size: int) -> None:
 
 
 def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> list[Parsed]:
-    """Return what a reader yields; its failures become reasons."""
+    """Return a reader's texts; its failures become reasons."""
     try:
         return list(read())
     except Unreadable as error:
@@ -108,12 +108,12 @@ def _texts(read: Callable[[], Iterable[Parsed]], words: str, unknown: bool) -> l
         raise
     except RecursionError as error:
         raise Unreadable(f"damaged: nested too deeply for {words}") from error
-    except Exception as error:  # a library that stumbles over a damaged file raises anything
+    except Exception as error:  # libraries raise any error on a damaged file
         raise Unreadable(failure(error, words)) from error
 
 
 def _with_own_names(parsed: list[Parsed], notes: Notes) -> list[Parsed]:
-    """Return texts whose metadata has no name of ours; the file's own is kept under another."""
+    """Return texts whose metadata avoids our own names; the file's keys are renamed."""
     hidden = sorted({name for one in parsed for name in one.metadata if name in RESERVED})
     if not hidden:
         return parsed
@@ -128,7 +128,7 @@ def _with_own_names(parsed: list[Parsed], notes: Notes) -> list[Parsed]:
 
 
 def own_name(name: str) -> str:
-    """Return what a file's own column or field is called in filters."""
+    """Return the filter name of a file's own column or field."""
     return f"own_{name}" if name in RESERVED else name
 
 
@@ -138,7 +138,7 @@ def _document(one: Parsed, source: str, title: str, facts: dict[str, Value]) -> 
         text=one.text,
         title=one.title or ("" if one.id else title),
         marks=one.marks if one.marks and not one.marks[0].start else (Mark(0), *one.marks),
-        # What the file is comes last: a column named `path` does not hide where a row is from.
+        # Facts about the file come last, so that a column `path` does not hide them.
         metadata={**one.metadata, **facts},
     )
     object.__setattr__(document, "digest", document_digest(document))

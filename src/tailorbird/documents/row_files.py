@@ -1,4 +1,4 @@
-"""CSV, TSV, JSONL, JSON, Parquet: each row is a document, its text in one column or in all."""
+"""Readers of CSV, TSV, JSONL, JSON and Parquet: each row is a document."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from tailorbird.documents.text_builder import TextBuilder, squeeze
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Mark
 
-# Names that leave no doubt; with others a row's text is all of its columns.
+# Unambiguous names of a text column; without one, a row's text is all its columns.
 TEXT_NAMES = (
     *("text", "content", "contents", "body", "page_content", "passage", "paragraph"),
     *("document", "article", "abstract", "context"),
@@ -59,7 +59,7 @@ def read_delimited(path: Path, options: ReadOptions, notes: Notes) -> Iterable[P
 
 
 def _mend_records(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
-    """Yield records; the first line of one that quotation marks break is taken as it stands."""
+    """Yield records; a line with broken quotation marks is taken literally."""
     lines = list(io.StringIO(text, newline=""))
     first = 0
     torn: list[int | RowPlace] = []
@@ -90,7 +90,7 @@ def _mend_records(text: str, delimiter: str, notes: Notes) -> Iterator[Record]:
 
 
 def _different(names: list[str], notes: Notes) -> list[str]:
-    """Return names that differ, so that none of the values is lost."""
+    """Return distinct names, so that no value is lost."""
     if twice := duplicates(names):
         notes.append(f"the column name {name_list(twice)} occurs more than once: each is numbered")
     return unique_names(names)
@@ -99,7 +99,7 @@ def _different(names: list[str], notes: Notes) -> list[str]:
 def _fitting(
     records: Iterable[Record], names: list[str], delimiter: str, notes: Notes
 ) -> Iterator[Row]:
-    """Yield rows of as many cells as there are names; what is beyond them joins the last."""
+    """Yield rows with as many cells as names; surplus cells join the last one."""
     wide: list[int | RowPlace] = []
     for line, cells in records:
         if not any(cells):
@@ -124,7 +124,7 @@ def read_jsonl(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parse
     rows: list[Row] = []
     bad: list[int | RowPlace] = []
     twice: list[str] = []
-    # Not splitlines(): it also splits at U+2028, which JSON allows inside a string.
+    # splitlines() also splits at U+2028, which JSON allows inside a string.
     for number, line in enumerate(decode(path.read_bytes(), notes).split("\n"), 1):
         if not line.strip():
             continue
@@ -157,7 +157,7 @@ def read_json(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
     except RecursionError as error:
         raise Unreadable("nested too deeply") from error
     except ValueError as error:
-        if _is_object(text.lstrip().partition("\n")[0]):  # JSONL under another name
+        if _is_object(text.lstrip().partition("\n")[0]):  # JSONL in disguise
             yield from read_jsonl(path, options, notes)
             return
         raise Unreadable(f"damaged: {error}") from error
@@ -191,7 +191,7 @@ def read_columns(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Par
 
 
 def _parsed_json(text: str, twice: list[str]) -> Any:
-    """Return what JSON says; names that an object has twice are numbered and noted."""
+    """Parse JSON; duplicate names in an object are numbered and noted."""
 
     def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
@@ -223,7 +223,7 @@ def _text_of(row: Row) -> Any:
 
 
 def _first(row: Iterable[str], names: Iterable[str]) -> str | None:
-    """Return the column with the first of the names that there is."""
+    """Return the column with the first of the names that exists."""
     folded = {name.strip().casefold(): name for name in row}
     return next((folded[name] for name in names if name in folded), None)
 
@@ -246,7 +246,7 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
     for number, row in enumerate(rows, 1):
         words = _cell(row.get(text)) if text else "\n".join(_pairs(row))
         if text and not words.strip():
-            # Its other columns may be where the words have slipped to.
+            # A torn row's words may have slipped into its other columns.
             words = "\n".join(_pairs({n: v for n, v in row.items() if n != key}))
             (bare if words.strip() else empty).append(number)
         if not words.strip():
@@ -270,7 +270,7 @@ def _documents(rows: list[Row], options: ReadOptions, notes: Notes) -> Iterator[
 
 
 def _cell(value: Any) -> str:
-    """Return a cell's words."""
+    """Return a cell's text."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -289,7 +289,7 @@ def _pairs(row: Row) -> Iterator[str]:
 
 
 def _typed_value(value: Any) -> Value:
-    """Return a cell for filters: what is written as a number is one."""
+    """Return a cell's value for filters, with numbers parsed."""
     if not isinstance(value, str):
         return plain_value(value)
     text = clean(value).strip()
@@ -307,13 +307,13 @@ def _typed_value(value: Any) -> Value:
 
 
 def _decimal(text: str) -> float | str:
-    """Return a decimal number; its digits where a float would change them."""
+    """Return a decimal number, or its text if a float would change its digits."""
     number = float(text)
     return number if Decimal(repr(number)) == Decimal(text) else text
 
 
 def _outline(content: Any) -> Parsed:
-    """Return any JSON as lines that say where each value stands; upper levels are headings."""
+    """Return any JSON as lines with the path of each value; upper levels are headings."""
     builder = TextBuilder()
     if isinstance(content, dict):
         plain = {k: v for k, v in content.items() if not isinstance(v, dict | list)}
@@ -330,7 +330,7 @@ def _outline(content: Any) -> Parsed:
 
 
 def _flat(value: Any, place: str, depth: int) -> Iterator[str]:
-    """Yield ``a.b: value`` for every value below; the items of a list are parted by a line."""
+    """Yield ``a.b: value`` for every value below; list items are separated by an empty line."""
     if depth > _DEEPEST:
         raise Unreadable("nested too deeply")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""RTF: headings by outline level, lists, tables and notes; the door to striprtf."""
+"""Reader of RTF: headings by outline level, lists, tables and notes; alone imports striprtf."""
 
 import re
 from bisect import bisect_right
@@ -11,8 +11,7 @@ from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreada
 from tailorbird.documents.table_grid import Cell, whole_number
 from tailorbird.documents.text_builder import TextBuilder, squeeze, superscript
 
-# striprtf gives the words alone, so what has to be known besides goes through it as characters
-# that no text has.
+# striprtf returns plain words, so structure passes through it as private-use characters.
 _CELL, _ROW, _TABLE, _NOTE, _NOTE_END, _HEADING, _ITEM, _HIGH = map(chr, range(0xE000, 0xE008))
 _MARKS = re.compile("[\ue000-\ue007]")
 _TOKEN = re.compile(r"\\([a-z]{1,32})(-?\d{1,9})? ?|\\[^a-z]|[{}]", re.I)
@@ -28,12 +27,12 @@ _LEFT_OUT = {
     "footer": "page footers",
 }
 _BODY_OUTLINE = 9
-_SAME_EDGE = 40  # twips: programs are not exact
+_SAME_EDGE = 40  # twips, since programs are not exact
 
 
 @dataclass(slots=True)
 class _Row:
-    """How a row is laid out: where its cells end, and how they are merged."""
+    """The layout of a row: cell edges and merges."""
 
     edges: list[int] = field(default_factory=list)
     merges: list[frozenset[str]] = field(default_factory=list)
@@ -58,7 +57,7 @@ def read_rtf(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _mark_up(text: str) -> tuple[str, list[_Row], set[str]]:
-    """Return RTF with marks for what striprtf does not tell, the rows' layouts and its words."""
+    """Return RTF with marks for what striprtf drops, the rows' layouts and its words."""
     marker = _Marker()
     return _TOKEN.sub(marker.replace, text), marker.layouts, marker.words
 
@@ -75,7 +74,7 @@ class _Marker:
         self.cells = 0
 
     def replace(self, match: re.Match[str]) -> str:
-        """Return what stands in a token's place."""
+        """Return the replacement of a token."""
         token, word, number = match.group(), match.group(1), match.group(2)
         if token == "{":
             self.depth += 1
@@ -115,7 +114,7 @@ class _Marker:
         return {"listtext": _ITEM, "pntext": _ITEM, "super": _HIGH}.get(word, "")
 
     def _lay_out(self, word: str, number: str | None) -> str:
-        """Note a row's layout; return a mark where a table's row begins."""
+        """Record a row's layout; return a mark at the start of a table row."""
         if word == "trowd":
             self.layouts.append(_Row())
             self.merges = set()
@@ -135,7 +134,7 @@ class _Marker:
 
 
 def _write(builder: TextBuilder, text: str, layouts: list[_Row]) -> None:
-    """Write text with marks: paragraphs, and tables where rows follow each other."""
+    """Write text with marks as paragraphs, and as tables where rows are consecutive."""
     footnotes = [match.group(1) for match in _FOOTNOTE.finditer(text)]
     text = _HIGH_WORDS.sub(
         lambda m: superscript(text[max(m.start() - 2, 0) : m.start()], m[1]), text

@@ -1,4 +1,4 @@
-"""The tables of a sheet: which of its cells belong together."""
+"""Finds the tables of a sheet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class SheetCells:
     """The cells of a sheet.
 
     Attributes:
-        rows: Their words, each row from column `left` on.
+        rows: Their texts, each row from column `left` on.
         left: Number of the first column, from 0.
         merged: First and last place of each merged cell.
         headers: Headers that the file marks, by their place.
@@ -30,7 +30,7 @@ class SheetCells:
 
 
 def sheet_tables(sheet: SheetCells) -> Iterator[SheetTable]:
-    """Yield the tables of a sheet: what empty rows and columns part, unless it goes on below."""
+    """Yield the tables of a sheet, separated by empty rows and columns unless they continue."""
     sizes = _cover(sheet)
     last: _Box | None = None
     table: SheetTable = []
@@ -51,7 +51,7 @@ def sheet_tables(sheet: SheetCells) -> Iterator[SheetTable]:
 
 
 def _cover(sheet: SheetCells) -> dict[tuple[int, int], tuple[int, int]]:
-    """Mark what merged cells cover; return how many rows and columns each of them has."""
+    """Mark the positions that merged cells cover; return the rows and columns of each."""
     sizes = {}
     for (top, first), (bottom, last) in sheet.merged:
         left, right = first - sheet.left, last - sheet.left
@@ -83,7 +83,7 @@ def _cells(
 
 
 def _boxes(rows: list[list[str]], box: _Box) -> Iterator[_Box]:
-    """Yield the parts of a box that empty rows and columns part, left before right."""
+    """Yield the parts of a box between empty rows and columns, left before right."""
     top, bottom, left, right = box
     filled = [r for r in range(top, bottom) if any(rows[r][left:right])]
     for start, end in _runs(filled):
@@ -102,7 +102,7 @@ def _boxes(rows: list[list[str]], box: _Box) -> Iterator[_Box]:
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """Return the stretches of numbers that follow each other, their ends excluded."""
+    """Return the ranges of consecutive numbers, ends excluded."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and runs[-1][1] == number:
@@ -113,7 +113,7 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
 
 
 def _groups(rows: list[list[str]], box: _Box) -> list[tuple[int, int]]:
-    """Return the columns of each table side by side; columns that only leave a gap are of one."""
+    """Return the columns of each table side by side; a mere gap does not separate tables."""
     top, bottom, left, right = box
     used = sorted({c for r in range(top, bottom) for c in range(left, right) if rows[r][c]})
     groups: list[tuple[int, int]] = []
@@ -128,7 +128,7 @@ def _groups(rows: list[list[str]], box: _Box) -> list[tuple[int, int]]:
 def _stand_apart(
     rows: list[list[str]], span: range, left: tuple[int, int], right: tuple[int, int]
 ) -> bool:
-    """Whether columns beside a gap are two tables: each begins elsewhere, or has its own labels."""
+    """Return whether columns beside a gap are two tables: other first rows, or own labels."""
     starts, labelled = [], []
     for first, last in (left, right):
         within = [r for r in span if sum(map(bool, rows[r][first:last])) > 1]
@@ -142,7 +142,7 @@ def _stand_apart(
 
 
 def _goes_on(rows: list[list[str]], last: _Box, box: _Box) -> bool:
-    """Whether a table goes on below an empty row: its columns are the same, and numbers go on."""
+    """Return whether a table continues below an empty row: same columns, numbers continue."""
     if last[2:] != box[2:] or last[1] > box[0] or last[1] - last[0] < 2:
         return False
     for c in range(box[2], box[3]):

@@ -1,4 +1,4 @@
-"""XLSX, XLSB, XLS and ODS: every sheet's tables, row by row; the door to calamine."""
+"""Reader of XLSX, XLSB, XLS and ODS: every sheet's tables by row; alone imports calamine."""
 
 import datetime
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def read_sheets(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Pars
     if path.suffix.lower() in _OLE_KINDS:
         yield _read(path, None, notes)
     else:
-        with open_zip(path) as archive:  # looks for bombs before calamine unpacks
+        with open_zip(path) as archive:  # checks for zip bombs before calamine unpacks
             title, _ = office_facts(archive)
             parsed = _read(path, Workbook(archive, notes), notes)
         yield Parsed(parsed.text, parsed.marks, title)
@@ -34,7 +34,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
     import python_calamine as calamine
 
     try:
-        with path.open("rb") as file:  # by its content: calamine knows no templates by name
+        with path.open("rb") as file:  # as bytes: calamine does not know templates by name
             book = calamine.CalamineWorkbook.from_filelike(file)
     except calamine.PasswordError as error:
         raise Unreadable("encrypted: it needs a password") from error
@@ -67,7 +67,7 @@ def _read(path: Path, workbook: Workbook | None, notes: Notes) -> Parsed:
 
 
 def _sheet(sheet: Any) -> SheetCells:
-    """Return a sheet's cells as words, and its merged ones."""
+    """Return a sheet's cells as texts, with merged ranges."""
     rows: list[list[str]] = []
     letters = 0
     for row in sheet.iter_rows():
@@ -80,7 +80,7 @@ def _sheet(sheet: Any) -> SheetCells:
 
 
 def _cell_text(value: Any) -> str:
-    """Return a cell as a person would write it."""
+    """Return a cell's text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

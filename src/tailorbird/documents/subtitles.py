@@ -1,4 +1,4 @@
-"""Subtitles (SubRip, WebVTT): the speech in paragraphs that begin with their time."""
+"""Reader of subtitles (SubRip, WebVTT): speech in paragraphs that begin with their time."""
 
 import html
 import re
@@ -34,7 +34,7 @@ def read_subtitles(path: Path, options: ReadOptions, notes: Notes) -> Iterable[P
 
 
 def _cues(text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield when each cue begins and ends, and its lines."""
+    """Yield start, end and lines of each cue."""
     lines = iter([*text.split("\n"), ""])
     for line in lines:
         times = _TIMES.match(line)
@@ -49,7 +49,7 @@ def _cues(text: str) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _paragraphs(cues: Iterable[tuple[str, str, list[str]]]) -> Iterator[tuple[str, str]]:
-    """Yield when each paragraph begins and its words; lines that roll on are written once."""
+    """Yield start and words of each paragraph, without the repeated lines of rolling captions."""
     begin, words, speaker, last = "", "", "", 0.0
     before: list[str] = []
     for start, end, texts in cues:
@@ -71,7 +71,7 @@ def _paragraphs(cues: Iterable[tuple[str, str, list[str]]]) -> Iterator[tuple[st
 
 
 def _fresh(lines: list[str], before: list[str], seconds: float) -> list[str]:
-    """Return the lines of a cue that the one before it did not end with."""
+    """Return the lines of a cue that do not repeat the end of the one before."""
     for count in range(min(len(lines), len(before)), 0, -1):
         rolls = len(lines) > count or seconds < _BLINK_SECONDS
         if rolls and lines[:count] == before[-count:]:

@@ -1,7 +1,7 @@
-"""One grid for the tables of every kind: spans laid out, headers joined to the values they name.
+"""One grid for tables of every format: resolves spans and joins headers to their values.
 
-A reader gives rows of cells as its markup has them; `table_lines` gives the lines of text in which
-each value stands with the headers of its column and row.
+A reader supplies rows of cells as in its markup; `table_lines` returns lines of text in which each
+value has the headers of its column and row.
 """
 
 import re
@@ -15,13 +15,13 @@ from tailorbird.documents.decode import squeeze
 
 Header = Literal["", "maybe", "data", "th", "column", "row"]
 
-_MOST_COLUMNS = 1000  # what HTML allows a cell to span
+_MOST_COLUMNS = 1000  # HTML's limit of a span
 _MOST_COVERED = 1_000_000
 _LONGEST_NAME = 60
 _LONGEST_REPEATED = 300
 _SAMPLE_ROWS = 200
 _UNIFORM = 0.8
-_LIKE_DIGITS = 2  # numbers of one kind differ in size less than a height and a population do
+_LIKE_DIGITS = 2  # digits of one kind differ less than those of a height and a population
 _NUMBER = re.compile(r"[-+−(]?[$€£¥]?\s?[-+−]?\d[\d.,'\u00a0\u202f ]*(?:[eE][-+]?\d+)?\s?[%€$£¥)]?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _TIME = r"\d\d?:\d\d(?::\d\d)?"
@@ -31,7 +31,7 @@ _LINK = re.compile(r"(?<!\S)[^\s@]++@[^\s.]++\.\S+|https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell as the markup has it.
+    """A cell of the markup.
 
     Attributes:
         header: What the markup says: ``column`` and ``row`` name the column below and the row
@@ -49,7 +49,7 @@ class Cell:
 
 
 def whole_number(text: str | None, default: int = 1, most: int = 10**6) -> int:
-    """Return a number that a file states, at most `most`; the default for anything else."""
+    """Parse an integer, at most `most`; return the default if it is invalid."""
     text = (text or "").strip()
     return min(int(text[:12]), most) if text.isascii() and text.isdigit() else default
 
@@ -59,9 +59,9 @@ _Place = tuple[int, int]
 
 
 def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[Cell]]:
-    """Return rows whose first is marked, and those below it that name parts of its groups.
+    """Return rows with the first marked as header, and the group headers below it.
 
-    Bold words in it count more than ``data``.
+    Bold words in it override ``data``.
     """
     marked = [list(row) for row in rows]
     if not rows or (header == "data" and all(cell.strong for cell in rows[0] if cell.text)):
@@ -81,13 +81,13 @@ def with_first_row(rows: Sequence[Sequence[Cell]], header: Header) -> list[list[
 
 @dataclass(slots=True)
 class TableGrid:
-    """A rectangle of values in which every covered position has the value that covers it.
+    """A rectangle of values; a span's value fills all its positions.
 
     Attributes:
-        values: Rows of the same length; an empty text where nothing stands.
-        origins: Where the cell begins that covers a position, for those that begin elsewhere.
-        headers: What the markup says of the cell that begins at a place, where it says anything.
-        strong: Where the cells begin whose words are bold.
+        values: Rows of the same length; empty positions hold an empty text.
+        origins: The first position of a cell that begins elsewhere, by covered position.
+        headers: The markup's header roles, by the first position of a cell.
+        strong: The first positions of bold cells.
     """
 
     values: list[list[str]] = field(default_factory=list)
@@ -101,38 +101,38 @@ class TableGrid:
         return len(self.values[0]) if self.values else 0
 
     def origin(self, row: int, column: int) -> _Place:
-        """Return where the cell at a position begins."""
+        """Return the first position of the cell at a position."""
         return self.origins.get((row, column), (row, column))
 
     def header(self, row: int, column: int) -> Header:
-        """Return what the markup says of the cell at a position."""
+        """Return the markup's header role of the cell at a position."""
         return self.headers.get(self.origin(row, column), "")
 
     def cells(self, row: int) -> dict[_Place, str]:
-        """Return the texts of a row's cells by where they begin, empty ones left out.
+        """Return the texts of a row's non-empty cells by their first position.
 
-        Long texts that began above are left out too: they are written once.
+        Long texts that began above are left out too, so that they are written once.
         """
         places = ((self.origin(row, c), text) for c, text in enumerate(self.values[row]) if text)
         return {p: text for p, text in places if p[0] == row or len(text) <= _LONGEST_REPEATED}
 
     def continues(self, row: int) -> bool:
-        """Whether a row holds nothing but what began above it."""
+        """Return whether a row holds only cells that began above it."""
         return all(place[0] < row for place in self.cells(row))
 
     def spans(self, row: int) -> bool:
-        """Whether one cell covers all of a row that has several columns."""
+        """Return whether one cell spans all of several columns."""
         return self.width > 1 and len({self.origin(row, c) for c in range(self.width)}) == 1
 
 
 def lay_out(rows: Rows) -> TableGrid:
     """Return the grid of a table, without empty rows and columns.
 
-    Spans end at the table's last row; those that together cover more than a million positions
-    count as one row and column.
+    Spans end at the table's last row; spans that together cover more than a million positions count
+    as one row and column.
     """
     grid = TableGrid()
-    ahead: dict[_Place, _Place] = {}  # positions that cells above cover, with where those begin
+    ahead: dict[_Place, _Place] = {}  # covered positions, with the first position of their cells
     budget = _MOST_COVERED
     placed: list[dict[int, str]] = []
     for r, row in enumerate(rows):
@@ -166,7 +166,7 @@ def lay_out(rows: Rows) -> TableGrid:
 def _rectangle(
     grid: TableGrid, placed: list[dict[int, str]], ahead: dict[_Place, _Place]
 ) -> TableGrid:
-    """Return the grid with its values filled in, without what no cell begins in."""
+    """Return the grid with filled values, without rows and columns that no cell begins in."""
     rows = [r for r, line in enumerate(placed) if any(line.values())]
     columns = sorted({c for line in placed for c, text in line.items() if text})
     row_at = {r: i for i, r in enumerate(rows)}
@@ -207,14 +207,14 @@ def table_lines(rows: Rows) -> Iterator[str]:
         elif grid.spans(r):
             yield grid.values[r][0]
         elif names is not None:
-            if grid.values[r] != head:  # which comes again where a table goes over pages
+            if grid.values[r] != head:  # the header repeats on every page
                 yield _named_line(grid, r, names)
         else:
             yield _unnamed_line(grid, r)
 
 
 def _is_title(grid: TableGrid, row: int) -> bool:
-    """Whether a row of several columns holds one cell, which stands over all of them."""
+    """Return whether a row of several columns holds one cell that spans all."""
     if grid.width < 2 or row + 1 >= len(grid.values):
         return False
     alone = len(grid.cells(row)) == 1 and bool(grid.values[row][0])
@@ -222,13 +222,13 @@ def _is_title(grid: TableGrid, row: int) -> bool:
 
 
 def _marked_heads(grid: TableGrid, first: int) -> set[int]:
-    """Return the rows that name columns by the markup; none if there is no other row."""
+    """Return the header rows by the markup; none if there is no other row."""
     heads = {r for r in range(first, len(grid.values)) if _is_marked_head(grid, r)}
     return heads if len(heads) < len(grid.values) - first else set()
 
 
 def _is_marked_head(grid: TableGrid, row: int) -> bool:
-    # A corner is no evidence: it may be an empty cell, the name of the row heads or of the columns.
+    # The corner cell is ambiguous: empty, or the name of the row or column headers.
     columns = [c for c in range(grid.width) if grid.values[row][c] and (c or grid.width == 1)]
     return (
         bool(columns)
@@ -238,7 +238,7 @@ def _is_marked_head(grid: TableGrid, row: int) -> bool:
 
 
 def _names(grid: TableGrid, row: int, heads: set[int]) -> list[str]:
-    """Return each column's name, joined from the head rows that follow each other."""
+    """Return each column's name, joined from consecutive header rows."""
     last = row
     while last + 1 in heads:
         last += 1
@@ -254,7 +254,7 @@ def _names(grid: TableGrid, row: int, heads: set[int]) -> list[str]:
 
 
 def _named_line(grid: TableGrid, row: int, names: list[str]) -> str:
-    """Return a row with its columns' names; a cell over several columns stands with each name."""
+    """Return a row with its columns' names; a spanning cell has each of its columns' names."""
     if not grid.origins:
         pairs = zip(names, grid.values[row], strict=True)
         return "; ".join(f"{name}: {text}" if name else text for name, text in pairs if text)
@@ -274,7 +274,7 @@ def _named_line(grid: TableGrid, row: int, names: list[str]) -> str:
 
 
 def _unnamed_line(grid: TableGrid, row: int) -> str:
-    """Return a row without names of columns: what names the row, then its values."""
+    """Return a row without column names: its row header, then its values."""
     heads: list[str] = []
     values: list[str] = []
     for place, text in grid.cells(row).items():
@@ -290,7 +290,7 @@ def _unnamed_line(grid: TableGrid, row: int) -> str:
 
 
 def _guessed_heads(grid: TableGrid, first: int) -> set[int]:
-    """Return the rows that name columns where the markup is silent: none where in doubt."""
+    """Return the likely header rows without markup; none if in doubt."""
     depth = 1
     while first + depth < len(grid.values) and (
         _is_group(grid, first + depth - 1) or grid.continues(first + depth)
@@ -299,7 +299,7 @@ def _guessed_heads(grid: TableGrid, first: int) -> set[int]:
     body = range(first + depth, min(len(grid.values), first + depth + _SAMPLE_ROWS))
     heads = set(range(first, first + depth))
     if not body or any(grid.origin(r, c)[0] in heads for r in body[:1] for c in range(grid.width)):
-        return set()  # a cell of the first row reaches into the values
+        return set()  # a first-row cell spans into the values
     names = _names(grid, first, heads)
     strong = _strong(grid, first + depth - 1)
     if strong and not any(_strong(grid, r) for r in body[:3]):
@@ -313,7 +313,7 @@ def _guessed_heads(grid: TableGrid, first: int) -> set[int]:
 
 
 def _is_group(grid: TableGrid, row: int) -> bool:
-    """Whether a cell stands over some of the columns, whose own names are in the row below."""
+    """Return whether a cell spans some columns whose own names are in the row below."""
     return any(grid.origins.get((row, c), (-1, -1))[0] == row for c in range(grid.width))
 
 
@@ -322,7 +322,7 @@ def _strong(grid: TableGrid, row: int) -> bool:
 
 
 def _first_column_strong(grid: TableGrid, first: int) -> bool:
-    """Whether bold words name the rows and no others are bold."""
+    """Return whether bold words are exactly the row headers."""
     rows = range(first, min(len(grid.values), first + _SAMPLE_ROWS))
     beside = {grid.origin(r, c) for r in rows for c in range(1, grid.width)}
     return all(grid.origin(r, 0) in grid.strong for r in rows if grid.values[r][0]) and not (
@@ -331,7 +331,7 @@ def _first_column_strong(grid: TableGrid, first: int) -> bool:
 
 
 def _are_names(names: list[str], grid: TableGrid, body: range) -> bool:
-    """Whether texts are such as name columns: short, distinct words for most of them."""
+    """Return whether texts look like column names: mostly short, distinct words."""
     texts = [name for name in names if name]
     widest = max(sum(map(bool, grid.values[r])) for r in body)
     numbers = [name for name in texts if not any(map(str.isalpha, name))]
@@ -344,13 +344,13 @@ def _are_names(names: list[str], grid: TableGrid, body: range) -> bool:
 
 
 def _are_times(texts: list[str]) -> bool:
-    """Whether texts are years or dates, one after the other."""
+    """Return whether texts are consecutive years or dates."""
     alike = all(map(is_year, texts)) or all(kind_of(text) == "date" for text in texts)
     return alike and texts in (sorted(texts), sorted(texts)[::-1])
 
 
 def _is_contradicted(names: list[str], grid: TableGrid, body: range) -> bool:
-    """Whether what stands over a column is of its values' kind, or one of them."""
+    """Return whether a header is of the same kind as its values, or one of them."""
     for column, name in enumerate(names):
         values = [grid.values[r][column] for r in body if grid.values[r][column]]
         if not values or not name:
@@ -366,7 +366,7 @@ def _is_contradicted(names: list[str], grid: TableGrid, body: range) -> bool:
 
 
 def _are_records(names: list[str], grid: TableGrid, body: range, likely: bool) -> bool:
-    """Whether two columns below a name each are no pairs of a name and its value."""
+    """Return whether two named columns are records rather than name and value pairs."""
     labels = [grid.values[r][0] for r in body if grid.values[r][0]]
     kinds = [kind_of(grid.values[r][1]) for r in body if grid.values[r][1]]
     if any(label.endswith(":") for label in labels) or not kinds:
@@ -380,12 +380,12 @@ def _are_records(names: list[str], grid: TableGrid, body: range, likely: bool) -
 
 
 def is_year(text: str) -> bool:
-    """Whether a text is a year, which may name a column though it is a number."""
+    """Return whether a text is a year, which may name a column although it is a number."""
     return bool(_YEAR.fullmatch(text))
 
 
 def kind_of(text: str) -> str:
-    """Return what a text looks like: numbers, dates, links, words, or words with digits."""
+    """Return the kind of a text: numbers, dates, links, words, or words with digits."""
     if len(text) > _LONGEST_NAME:
         return "words"
     for name, pattern in (("date", _DATE), ("number", _NUMBER), ("link", _LINK)):

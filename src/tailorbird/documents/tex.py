@@ -1,4 +1,4 @@
-"""LaTeX: its words without commands, headings, lists, code, formulas as written, tables."""
+"""Reader of LaTeX: words without commands, headings, lists, code, formulas as written, tables."""
 
 import re
 import unicodedata
@@ -106,7 +106,7 @@ def read_tex(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _outside_code(text: str, pattern: re.Pattern[str], words: str) -> str:
-    """Return a text with a pattern replaced wherever there is no code."""
+    """Replace a pattern in a text everywhere except in code."""
     parts, at = [], 0
     for code in _VERBATIM.finditer(text):
         apart = "\n" if code.group(1) else ""
@@ -116,7 +116,7 @@ def _outside_code(text: str, pattern: re.Pattern[str], words: str) -> str:
 
 
 def _in_braces(text: str, at: int) -> tuple[str, int]:
-    """Return what stands in braces from a place on, and where it ends."""
+    """Return the text of a brace group from a place on, and its end."""
     depth = 0
     for match in re.compile(r"(?<!\\)[{}]").finditer(text, at):
         depth += 1 if match.group() == "{" else -1
@@ -162,7 +162,7 @@ class _Tex:
                 self.outline.line(words)
 
     def _heading(self, name: str, line: str, lines: Iterator[str]) -> None:
-        """Read a command whose argument is a heading or a caption, which may take some lines."""
+        """Read a command with a heading or caption as argument, possibly over several lines."""
         while line.count("{") > line.count("}") and (more := next(lines, None)) is not None:
             line += f" {more.strip()}"
         words, end = _in_braces(line, max(line.find("{"), 0))
@@ -217,13 +217,13 @@ class _Tex:
         self.outline.item(max(len(self._lists), 1), number, self.words(text))
 
     def _rows(self, text: str, name: str) -> list[list[Cell]]:
-        """Return the rows of a tabular; those above the first rule below a row name columns."""
+        """Return the rows of a tabular; those above the first inner rule are headers."""
         at = 0
         for _ in range(2 if name in ("tabular*", "tabularx", "tabulary") else 1):
             text = re.sub(r"^\s*\[[^\]]*\]", "", text[at:]).lstrip()
             at = _in_braces(text, 0)[1] if text.startswith("{") else 0
         rows: list[list[Cell]] = []
-        covered: dict[int, int] = {}  # the row down to which a cell above reaches, by column
+        covered: dict[int, int] = {}  # last row of a multi-row cell, by column
         head = 0
         for line in re.split(r"\\\\(?:\[[^\]]{0,20}\])?|\\tabularnewline", text[at:]):
             rules = _RULE.match(line.strip())

@@ -1,4 +1,4 @@
-"""Headings, paragraphs, items and rows of any kind of file to one text with its marks."""
+"""Builds one text with marks from headings, paragraphs, items and rows of any format."""
 
 import re
 
@@ -15,7 +15,7 @@ LONGEST_TEXT = 1 << 28
 
 
 class TextBuilder:
-    """Collects a text block by block; blocks are parted by an empty line, lines by a line end."""
+    """Collects a text block by block; an empty line separates blocks."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -28,23 +28,23 @@ class TextBuilder:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was written yet."""
+        """Whether the text is empty."""
         return not self._parts
 
     def page(self, number: int) -> None:
-        """What follows stands on this page."""
+        """Mark the start of a page."""
         self._page, self._moved = number, True
 
     def leave(self) -> None:
-        """What follows is under no heading."""
+        """End all sections."""
         self._trail, self._moved = [], True
 
     def heading(self, text: str, level: int, line: str | None = None) -> None:
-        """Begin a section; `line` is written where it differs from the heading's words."""
+        """Begin a section; `line` is the written form, if it differs from the heading."""
         text = squeeze(text)
         if not text:
             return
-        if len(text) > _LONGEST_HEADING:  # a paragraph that merely looks like one
+        if len(text) > _LONGEST_HEADING:  # a paragraph styled as a heading
             return self.block(text)
         self._trail = [(depth, name) for depth, name in self._trail if depth < level]
         self._trail.append((level, text))
@@ -56,24 +56,24 @@ class TextBuilder:
         self._write(tidy(text), "\n\n")
 
     def more(self, text: str) -> None:
-        """Go on with the paragraph that was written last, on another page."""
+        """Continue the last paragraph on another page."""
         self._write(tidy(text), " ")
 
     def item(self, text: str) -> None:
-        """Write an item of a list; its leading spaces say how deep it is."""
+        """Write a list item; its leading spaces are its depth."""
         indent = text[: len(text) - len(text.lstrip(" "))]
         self._write(indent + tidy(text), "\n" if self._in_list else "\n\n")
         self._in_list = True
 
     def verbatim(self, text: str) -> None:
-        """Write code: its spaces count."""
+        """Write code, with its spaces."""
         text = clean(text).strip("\n")
         if text.strip():
             fence = max(("```", *(f"{ticks}`" for ticks in re.findall("```+", text))), key=len)
             self._write(f"{fence}\n{text}\n{fence}", "\n\n")
 
     def table(self, rows: Rows, caption: str = "") -> None:
-        """Write a table's caption and its lines, each value with the headers it stands under."""
+        """Write a table's caption and its lines, each value with its headers."""
         self.block(squeeze(caption))
         for number, line in enumerate(table_lines(rows)):
             self._write(line, "\n" if number else "\n\n")
@@ -95,7 +95,7 @@ class TextBuilder:
             self._mark()
         self._parts.append(text)
         self._length += len(text)
-        if self._length > LONGEST_TEXT:  # a small file can hold one long text many times
+        if self._length > LONGEST_TEXT:  # a small file can repeat one long text
             raise Unreadable(f"its text has more than {LONGEST_TEXT >> 20} million letters")
         self._in_list = False
 
@@ -122,6 +122,6 @@ def superscript(before: str, text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return text with single spaces within its lines, and none at their ends."""
+    """Return text with single spaces within lines, and none at line ends."""
     lines = (_SPACES.sub(" ", line).strip() for line in clean(text).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")

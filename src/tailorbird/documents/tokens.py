@@ -1,8 +1,8 @@
-"""How many tokens words have, exactly, without tokenizing a text twice.
+"""Exact token counts of words, without tokenizing a text twice.
 
-Tokenizers never join what white space parts, so a text's count is the sum over its words, and most
-words of a text were counted before. Where that does not hold to the letter (byte-level tokenizers,
-words too long for WordPiece), chunks are counted again as a whole.
+Tokenizers never join across whitespace, so a text's count is the sum over its words, most of which
+were counted before. Where that is not exact (byte-level tokenizers, words too long for WordPiece),
+chunks are counted again as a whole.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-# Longer words are cut: tables of numbers, base64, addresses, and scripts without spaces.
+# Longer words are cut: tables of numbers, base64, addresses, scripts without spaces.
 LONG_WORD = 32
 _MOST_KNOWN = 500_000
 _BATCH = 4096
-# What WordPiece makes words of by itself, so that cutting there changes no count.
+# WordPiece splits here by itself, so cutting here changes no count.
 _PARTS = re.compile(
     "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
     f"|[^\\W_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{{1,{LONG_WORD}}}|[\\W_]"
@@ -25,11 +25,11 @@ _PARTS = re.compile(
 
 
 class TokenCounter:
-    """Counts the tokens of words with one tokenizer, and remembers them.
+    """Counts the tokens of words with one tokenizer, and caches the counts.
 
     Attributes:
-        additive: Whether the words' counts add up to the text's without exception.
-        special: Tokens that the tokenizer puts around every text.
+        additive: Whether the words' counts always add up to the text's.
+        special: Number of special tokens around every text.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -40,11 +40,11 @@ class TokenCounter:
         steps = settings.get("pre_tokenizer") or {}
         wordpiece = (settings.get("model") or {}).get("type") == "WordPiece"
         self.additive = wordpiece and steps.get("type") == "BertPreTokenizer"
-        # Byte-level tokenizers count the space before a word as part of it.
+        # Byte-level tokenizers include the space before a word in its count.
         self._before = " " if '"ByteLevel"' in json.dumps(steps) else ""
 
     def of_text(self, text: str) -> int:
-        """Return a text's count, special tokens included."""
+        """Return a text's count, including special tokens."""
         return len(self._encode_whole([text], special=True)[0])
 
     def of_words(self, words: Sequence[str]) -> list[int]:
@@ -64,7 +64,7 @@ class TokenCounter:
         return list(map(counts.__getitem__, words))
 
     def _encode_whole(self, texts: list[str], *, special: bool) -> list[Any]:
-        """Encode without the tokenizer's own cutting and padding, which stay as they were."""
+        """Encode without truncation and padding, which are restored afterwards."""
         truncation, padding = self._fast.truncation, self._fast.padding
         self._fast.no_truncation()
         self._fast.no_padding()
@@ -80,18 +80,18 @@ class TokenCounter:
 
 @lru_cache(maxsize=4)
 def counter(tokenizer: Any) -> TokenCounter:
-    """Return the counter of a fast tokenizer; its counts are shared by documents."""
+    """Return the counter of a fast tokenizer, shared by all documents."""
     return TokenCounter(tokenizer)
 
 
 class WordSpans:
-    """The words of a stretch of text: where they stand and what they count.
+    """The words of a text window, with offsets and token counts.
 
     Attributes:
         starts: Offset of each word's first character ``[n]``.
         ends: Offset after each word's last character ``[n]``.
-        total: Tokens before each word, and of all at the end ``[n + 1]``.
-        cut: Whether a word was cut where the tokenizer would not, so that counts may not add up.
+        total: Cumulative token counts before each word, and of all ``[n + 1]``.
+        cut: Whether a word was cut where the tokenizer does not split, so counts may not add up.
     """
 
     def __init__(self, text: str, offset: int, counter: TokenCounter, most: int) -> None:
@@ -115,7 +115,7 @@ class WordSpans:
 
 
 def _spans(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the words that `str.split` finds begin and end ``[n]``, ``[n]``."""
+    """Return the starts and ends of the words of `str.split` ``[n]``, ``[n]``."""
     letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     inside = np.zeros(len(letters) + 2, dtype=bool)
     inside[1:-1] = _LETTERS[np.minimum(letters, len(_LETTERS) - 1)]
@@ -123,17 +123,17 @@ def _spans(text: str) -> tuple[np.ndarray, np.ndarray]:
     return turns[0::2], turns[1::2]
 
 
-# No white space lies above U+3000.
+# There is no whitespace above U+3000.
 _LETTERS = np.array([not chr(code).isspace() for code in range(0x3002)])
 
 
 def _with_parts(
     text: str, spans: Iterable[tuple[int, int]], counts: list[int], counter: TokenCounter, most: int
 ) -> tuple[list[tuple[int, int]], list[int], bool]:
-    """Put parts in the place of words that are too long for a chunk to be cut between them.
+    """Split words that are too long to be cut around into parts.
 
     Returns:
-        Spans, counts, and whether any cut is one that the tokenizer would not make itself.
+        Spans, counts, and whether any cut differs from the tokenizer's own splits.
     """
     places: list[tuple[int, int]] = []
     numbers: list[int] = []
@@ -147,7 +147,7 @@ def _with_parts(
             continue
         parts = [m.span() for m in _PARTS.finditer(text, start, end)]
         sizes = counter.of_words([text[a:b] for a, b in parts])
-        # WordPiece parts words at ASCII punctuation, but not at every symbol.
+        # WordPiece splits words at ASCII punctuation, but not at every symbol.
         cut = cut or not text[start:end].isascii() or max(b - a for a, b in parts) >= LONG_WORD
         cut = cut or max(sizes) > most
         for (a, b), size in zip(parts, sizes, strict=True):

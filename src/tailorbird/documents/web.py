@@ -1,4 +1,4 @@
-"""HTML and EPUB: what a reader of the page sees, its headings marked."""
+"""Readers of HTML and EPUB: the visible text with marked headings."""
 
 import posixpath
 import re
@@ -38,10 +38,10 @@ def read_html(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed
 
 
 def html(text: str, notes: Notes) -> Parsed:
-    """Return all of a page's text: one that came in a message has no navigation.
+    """Return all text of a page from a message, which has no navigation.
 
     Raises:
-        Unreadable: It has none.
+        Unreadable: It has no text.
     """
     root = _tree(text, notes)
     builder = TextBuilder()
@@ -57,7 +57,7 @@ def _result(builder: TextBuilder, root: Any, text: str) -> Parsed:
 
 
 def _decode_page(data: bytes, notes: Notes) -> str:
-    """Return a page's characters, by the encoding it names where its bytes are not UTF-8."""
+    """Decode a page as UTF-8, or else by its declared encoding."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def _tree(text: str, notes: Notes) -> Any:
 
 
 def _uncover(root: Any) -> None:
-    """Show what holds most of a page although it is hidden: behind a dialog, or until a script."""
+    """Unhide the elements with most of a page's text: behind a dialog, or until a script runs."""
     hidden = root.xpath("//*[@hidden or @aria-hidden='true' or @style]")
     covering = [e for e in hidden if is_unseen(e, name_of(e))][:_MOST_HIDDEN]
     whole = _letters(root) if covering else 0
@@ -104,14 +104,14 @@ def _letters(element: Any) -> int:
 
 
 def _title(root: Any) -> str:
-    """Return the page's title, which no drawing in it has, else its first heading."""
+    """Return the page's title, not that of a drawing in it, or else its first heading."""
     titles = [e for e in root.iter("title") if next(e.iterancestors("svg", "symbol"), None) is None]
     words = (visible_text(e) for e in (*titles, *root.iter("h1")))
     return next(filter(None, words), "")
 
 
 def _facts(root: Any) -> dict[str, Value]:
-    """Return what a page says of itself."""
+    """Return a page's metadata."""
     metadata: dict[str, Value] = {}
     if root.get("lang"):
         metadata["language"] = root.get("lang")

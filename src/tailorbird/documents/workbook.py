@@ -55,7 +55,7 @@ class Workbook:
                 self._read_strings(target.place)
 
     def complete(self, name: str, sheet: SheetCells) -> None:
-        """Add to a sheet's cells what calamine leaves out of their XML."""
+        """Add to a sheet's cells what calamine drops."""
         if name not in self.places:
             return
         try:
@@ -63,7 +63,7 @@ class Workbook:
             if self.bold or self.percent or self.raised or _WORTH_A_LOOK.search(data):
                 self._look_at_cells(name, sheet, data)
             self._read_relations(name, relations(self.archive, self.places[name]), sheet)
-        except Unreadable as error:  # calamine reads more
+        except Unreadable as error:  # calamine tolerates more
             self.notes.append(f"sheet {name!r}: read without its looks: {error}")
 
     def _look_at_cells(self, name: str, sheet: SheetCells, data: bytes) -> None:
@@ -97,7 +97,7 @@ class Workbook:
             )
 
     def drawings(self, name: str) -> Iterator[tuple[Any, dict[str, Relation]]]:
-        """Yield a sheet's drawings, each with what it refers to."""
+        """Yield a sheet's drawings, each with its relations."""
         for target in relations(self.archive, self.places.get(name, "")).values():
             if (
                 target.kind == "drawing"
@@ -119,7 +119,7 @@ class Workbook:
             self.notes.append(f"sheet {name!r}: a drawing is left out: {error}")
 
     def _read_styles(self, styles: Any) -> None:
-        """Note which styles of cells are bold and which show percentages."""
+        """Record which cell styles are bold and which show percentages."""
         parts = {local(e): e for e in styles}
         bold = [
             any(local(e) == "b" and e.get("val", "1") not in ("0", "false") for e in font)
@@ -138,7 +138,7 @@ class Workbook:
                 self.percent.add(str(number))
 
     def _read_strings(self, place: str) -> None:
-        """Note the shared texts that hold superscripts, which calamine writes like other words."""
+        """Record the shared texts with superscripts, which calamine flattens."""
         data = member(self.archive, place) or b""
         if b"superscript" in data:
             texts = (e for e in parse_xml(data, place) if local(e) == "si")
@@ -160,7 +160,7 @@ class Workbook:
 
 
 def _mark_table(root: Any, sheet: SheetCells) -> None:
-    """Mark the header of what Excel calls a table."""
+    """Mark the header of an Excel table object."""
     first, _, last = (root.get("ref") or "").partition(":")
     start, end = _coordinates(first), _coordinates(last or first)
     if start is None or end is None:
@@ -172,7 +172,7 @@ def _mark_table(root: Any, sheet: SheetCells) -> None:
 
 
 def _raised_words(text: Any) -> str:
-    """Return a text with its superscripts marked, empty if it has none."""
+    """Return a text with its superscripts marked, or empty if it has none."""
     words, any_raised = "", False
     for piece in text.iter("{*}t"):
         looks = [e for e in piece.getparent().iter() if local(e) == "vertAlign"]

@@ -1,8 +1,7 @@
 """The process that reads files: takes one per line on stdin, returns one JSON object each.
 
-It is a process of its own so that a file that hangs, eats memory or crashes a library ends it and
-nothing else. Answers are JSON, not pickles: what a damaged file made of this process must not be
-run by its parent.
+A separate process confines a file that hangs, exhausts memory or crashes a library. Answers are
+JSON, not pickles, since the parent must not run code from a process that a damaged file subverted.
 """
 
 import contextlib
@@ -20,13 +19,13 @@ from tailorbird.documents.readers import read_file
 from tailorbird.processes import answer_questions, cap_memory
 from tailorbird.records import Document
 
-# The asker kills in time; this is for when the asker itself is gone.
+# The parent kills in time; this is for when the parent is gone.
 _GRACE_SECONDS = 10
 _MOST_NOTES = 20
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Process requests until stdin ends."""
     options = ReadOptions(**json.loads(sys.stdin.buffer.readline()))
     cap_memory(options.memory_bytes)
 
@@ -40,7 +39,7 @@ def main() -> None:
 
 
 def _alarm(seconds: int) -> None:
-    with contextlib.suppress(AttributeError):  # Windows has none
+    with contextlib.suppress(AttributeError):  # not on Windows
         signal.alarm(seconds)
 
 
@@ -68,7 +67,7 @@ def _answer(question: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
 
 
 def out_of_memory(options: ReadOptions) -> str:
-    """Say that the file needs too much memory."""
+    """Return the message that a file needs too much memory."""
     return (
         f"reading it needs more than {options.memory_bytes / 2**20:,.0f} MB of memory "
         "(index.worker_memory_mb)"
@@ -76,13 +75,13 @@ def out_of_memory(options: ReadOptions) -> str:
 
 
 def file_digest(path: Path, options: ReadOptions) -> str:
-    """Return a hash of a file's bytes that begins with that of the settings it is read with."""
+    """Return a hash of the settings followed by a hash of a file's bytes."""
     with path.open("rb") as file:
         return f"{options.fingerprint}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _plain(document: Document) -> dict[str, Any]:
-    # dataclasses.asdict copies every value deeply, which takes longer than reading.
+    # dataclasses.asdict copies deeply, which takes longer than reading.
     plain = {name: getattr(document, name) for name in _FIELDS}
     plain["marks"] = [[m.start, m.page, m.headings] for m in document.marks]
     return plain
@@ -96,7 +95,7 @@ def _encode(answer: dict[str, Any]) -> bytes:
         return json.dumps(answer).encode("ascii")
     except MemoryError:
         why = "too large to hand on"
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # such as a number of thousands of digits
         why = failure(error, "a document")
     return json.dumps({"digest": answer["digest"], "why": why}).encode()
 

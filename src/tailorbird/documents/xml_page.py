@@ -1,4 +1,4 @@
-"""XML made for reading: JATS, DocBook and FictionBook, translated to the elements of HTML."""
+"""Reader of XML for reading: JATS, DocBook and FictionBook, translated to HTML elements."""
 
 import html
 import re
@@ -24,12 +24,12 @@ _MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
-    """What the elements of a kind of XML are.
+    """The elements of a kind of XML.
 
     Attributes:
-        tags: What an element is on a web page; others are words within a line.
+        tags: The HTML element for each; others are inline.
         sections: Elements whose title is a heading, one level below that of the section around.
-        dropped: Elements that are not read.
+        dropped: Elements to skip.
     """
 
     tags: dict[str, str]
@@ -38,7 +38,7 @@ class _Vocabulary:
 
 
 def _vocabulary_of(tags: str, sections: str, dropped: str) -> _Vocabulary:
-    """Return a vocabulary from ``tag: name name`` lines and names."""
+    """Parse a vocabulary from ``tag: name name`` lines and names."""
     same = {name: name for name in _SAME.split()}
     pairs = (line.split(":") for line in tags.strip().splitlines())
     named = {name: tag.strip() for tag, names in pairs for name in names.split()}
@@ -144,7 +144,7 @@ def read_xml(path: Path, options: ReadOptions, notes: Notes) -> Iterable[Parsed]
 
 
 def _root(data: bytes) -> Any | None:
-    """Return the root element, None if this is no well-formed XML."""
+    """Return the root element; None if the XML is not well-formed."""
     from lxml import etree
 
     parser = etree.XMLParser(
@@ -160,7 +160,7 @@ def _root(data: bytes) -> Any | None:
 
 
 def _characters(data: bytes) -> bytes:
-    """Return XML whose named characters, which a DTD elsewhere declares, are written out."""
+    """Return XML with named characters of an external DTD resolved."""
 
     def character(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -210,14 +210,14 @@ def _book(root: Any, vocabulary: _Vocabulary) -> tuple[str, dict[str, Value]]:
 
 
 def _names_it(writer: Any) -> bool:
-    """Whether someone wrote the work: not the file, nor what it was translated from."""
+    """Return whether a person wrote the work, not the file or the original of a translation."""
     return writer.get("contrib-type") in (None, "author") and not any(
         local(outer) in ("document-info", "src-title-info") for outer in writer.iterancestors()
     )
 
 
 def _person(element: Any) -> list[str]:
-    """Return the words of a name, the first name first."""
+    """Return the words of a name, given name first."""
     parts = [e for e in element.iter() if not len(e)]
     first = [all_words(e) for e in parts if local(e) in _FIRST_NAMES]
     return [*first, *(all_words(e) for e in parts if local(e) in _LAST_NAMES)]
@@ -236,17 +236,17 @@ def _write(root: Any, vocabulary: _Vocabulary, title: str, notes: Notes) -> Text
 
 
 class _Translation:
-    """Gives the elements of a document the names that they would have on a web page."""
+    """Renames the elements of a document to those of HTML."""
 
     def __init__(self, vocabulary: _Vocabulary) -> None:
         self.left_out: set[Any] = set()
         self._vocabulary = vocabulary
         self._names: dict[Any, str] = {}
         self._levels: dict[Any, int] = {}
-        self._lines: set[Any] = set()  # what stands within a line although it holds paragraphs
+        self._lines: set[Any] = set()  # inline although it contains paragraphs
 
     def rename(self, element: Any) -> None:
-        """Rename one element; those around it have been."""
+        """Rename one element, after its ancestors."""
         name, parent = local(element), element.getparent()
         outer = self._names.get(parent, "")
         self._names[element] = name
@@ -255,7 +255,7 @@ class _Translation:
         if name in self._vocabulary.dropped or parent in self.left_out:
             self.left_out.add(element)
         elif name == "math" or (outer and parent in self._lines and parent.tag != "span"):
-            element.tag = name  # the parts of a formula keep their names
+            element.tag = name  # parts of a formula keep their names
             self._lines.add(element)
         elif parent in self._lines:
             element.tag = "span"
@@ -273,12 +273,12 @@ class _Translation:
         if outer in self._vocabulary.sections and level > 1:
             element.tag = f"h{min(level, 6)}"
         elif level == 1 and outer in self._vocabulary.sections and outer != "body":
-            self.left_out.add(element)  # the work's own, which is written first
+            self.left_out.add(element)  # the work's own title, written first
         else:
             element.tag = {"table": "caption", "body": "h1"}.get(outer, "p")
 
     def _label(self, element: Any) -> None:
-        """Put a number in front of the title or text that it belongs to."""
+        """Move a number to the front of its title or text."""
         after = element.getnext()
         while (
             after is not None
@@ -293,7 +293,7 @@ class _Translation:
             self.left_out.add(element)
 
     def _fit(self, element: Any, name: str, outer: str) -> None:
-        """Give an element what its kind keeps elsewhere: links, numbers, spans."""
+        """Set the HTML attributes of an element: links, numbers, spans."""
         if element.tag == "a":
             _link(element)
         elif name in ("list", "orderedlist"):
@@ -317,7 +317,7 @@ class _Translation:
             first.text = f"{name.capitalize()}: {first.text or ''}"
 
     def _spans(self, entry: Any) -> None:
-        """Set the spans of a cell of a DocBook table as HTML names them."""
+        """Set the spans of a DocBook table cell as in HTML."""
         entry.set("rowspan", str(whole_number(entry.get("morerows"), 0) + 1))
         group = next((e for e in entry.iterancestors() if self._names.get(e) == "tgroup"), ())
         columns = [spec.get("colname") for spec in group if local(spec) == "colspec"]
@@ -327,7 +327,7 @@ class _Translation:
 
 
 def _link(element: Any) -> None:
-    """Set the target of a link as HTML names it, and the role of a note's mark."""
+    """Set a link's target as in HTML, and the role of a note's mark."""
     target = attribute(element, "rid") or attribute(element, "linkend")
     address = attribute(element, "href") or attribute(element, "url") or ""
     element.set("href", f"#{target}" if target else address)
@@ -336,7 +336,7 @@ def _link(element: Any) -> None:
 
 
 def _part_words(parent: Any) -> None:
-    """Part the words of the elements in one that has no words of its own between them."""
+    """Separate the words of child elements that have no text between them."""
     if not (parent.text or "").strip() and not any((e.tail or "").strip() for e in parent):
         for element in parent:
             if element.tag == "span":

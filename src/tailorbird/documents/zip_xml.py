@@ -1,4 +1,4 @@
-"""Files that are zip archives of XML, opened with limits."""
+"""Opens zip archives of XML, with limits."""
 
 import posixpath
 import zipfile
@@ -19,10 +19,10 @@ _OLE = b"\xd0\xcf\x11\xe0"
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive whose unpacked size is bearable.
+    """Open an archive, with a limit on its unpacked size.
 
     Raises:
-        Unreadable: It is none, is encrypted, or unpacks to too much.
+        Unreadable: It is no archive, is encrypted, or unpacks to too much.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -52,7 +52,7 @@ def _check(archive: zipfile.ZipFile) -> None:
 
 
 def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    """Return a file of the archive, None if there is none of that name.
+    """Return a file of the archive, or None.
 
     Raises:
         Unreadable: It is damaged or too large.
@@ -67,7 +67,7 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
         return archive.read(entry)
     except MemoryError:
         raise
-    except Exception as error:  # zlib, CRC, an unknown compression: a damaged archive
+    except Exception as error:  # zlib, CRC, unknown compression: a damaged archive
         raise Unreadable(f"damaged: its part {name}: {error}") from error
 
 
@@ -92,16 +92,16 @@ def parse_xml(data: bytes, name: str) -> Any:
 
 
 def xml_part(archive: zipfile.ZipFile, name: str) -> Any | None:
-    """Return the root of an XML file of the archive, None if there is none of that name."""
+    """Return the root of an XML file of the archive, or None."""
     data = member(archive, name)
     return None if data is None else parse_xml(data, name)
 
 
 def required_part(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
-    """Return the root of an XML file without which this is no file of its kind.
+    """Return the root of an XML file that every file of this kind has.
 
     Raises:
-        Unreadable: There is none.
+        Unreadable: It is missing.
     """
     root = xml_part(archive, name)
     if root is None:
@@ -111,10 +111,10 @@ def required_part(archive: zipfile.ZipFile, name: str, kind: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What a part of an Office file refers to.
+    """A relation from a part of an Office file to another.
 
     Attributes:
-        kind: Its type's last word: ``chart``, ``comments``, ``slide`` ...
+        kind: The last word of its type: ``chart``, ``comments``, ``slide`` ...
     """
 
     kind: str
@@ -122,7 +122,7 @@ class Relation:
 
 
 def relations(archive: zipfile.ZipFile, name: str) -> dict[str, Relation]:
-    """Return what a part of an Office file refers to within the archive, by the relation's id."""
+    """Return the relations of a part of an Office file within the archive, by id."""
     folder, file = posixpath.split(name)
     root = xml_part(archive, posixpath.join(folder, "_rels", f"{file}.rels"))
     targets = {}
@@ -135,7 +135,7 @@ def relations(archive: zipfile.ZipFile, name: str) -> dict[str, Relation]:
 
 
 def main_part(archive: zipfile.ZipFile, usual: str) -> str:
-    """Return the name of an Office file's main part, which need not stand at the usual place."""
+    """Return the name of an Office file's main part, which may differ from the usual one."""
     if usual in archive.NameToInfo:
         return usual
     targets = relations(archive, "").values()
@@ -148,18 +148,18 @@ def local(element: Any) -> str:
 
 
 def child(element: Any, *names: str) -> Any:
-    """Return an element's first child of one of these names, None if there is none."""
+    """Return an element's first child with one of these names, or None."""
     tags = (f"{{*}}{name}" for name in names)
     return None if element is None else next(element.iterchildren(*tags), None)
 
 
 def relation_id(element: Any, name: str = "id") -> str:
-    """Return the id of the relation that an element names: an attribute with a namespace."""
+    """Return the relation id of an element, from its namespaced attribute."""
     return next((str(v) for k, v in element.attrib.items() if k.endswith("}" + name)), "")
 
 
 def attribute(element: Any, name: str) -> str | None:
-    """Return an attribute whatever its namespace."""
+    """Return an attribute in any namespace."""
     for key, value in element.attrib.items():
         if key.rpartition("}")[2] == name:
             return str(value)
@@ -169,7 +169,7 @@ def attribute(element: Any, name: str) -> str | None:
 def office_facts(
     archive: zipfile.ZipFile, name: str = "docProps/core.xml"
 ) -> tuple[str, dict[str, Value]]:
-    """Return the title that an Office file gives itself, and its author as metadata."""
+    """Return an Office file's title, and its author as metadata."""
     try:
         root = xml_part(archive, name)
     except Unreadable:
