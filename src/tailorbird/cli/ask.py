@@ -15,7 +15,7 @@ from tailorbird.errors import UserError
 
 def ask(
     question: Annotated[
-        str | None, typer.Argument(help="What to ask; none: a conversation on the terminal.")
+        str | None, typer.Argument(help="Question; without one, a conversation on the terminal.")
     ] = None,
     store: Annotated[str, typer.Option("--store", "-s", help="Folder of the knowledge base.")] = "",
     model: Annotated[
@@ -23,19 +23,19 @@ def ask(
         typer.Option(
             "--model",
             "-m",
-            help="Run folder, local model or id that writes; default: sentences are quoted.",
+            help="Run folder, local model or id that generates; default: quote sentences.",
         ),
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="URL of an OpenAI-compatible server that writes.")
+        str | None, typer.Option(help="URL of an OpenAI-compatible server that generates.")
     ] = None,
     retrieve_only: Annotated[
-        bool, typer.Option("--retrieve-only", help="Show the passages, answer nothing.")
+        bool, typer.Option("--retrieve-only", help="Show the passages without an answer.")
     ] = False,
     where: Annotated[
         str | None, typer.Option(help="Condition on metadata: \"year >= 2020 and team = 'x'\".")
     ] = None,
-    k: Annotated[int | None, typer.Option("-k", "--k", help="Passages to find.")] = None,
+    k: Annotated[int | None, typer.Option("-k", "--k", help="Passages to retrieve.")] = None,
     config: options.ConfigFile = None,
     settings: Annotated[
         list[str] | None,
@@ -44,7 +44,7 @@ def ask(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Answer from a knowledge base, every sentence with its checked source.
+    """Answer a question from a knowledge base, with checked citations.
 
     Example: `tailor ask "How do I merge an adapter?" --store KB`
     """

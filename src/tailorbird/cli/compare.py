@@ -19,24 +19,24 @@ class ArmOptions:
         str | None,
         typer.Option(
             help=f"Arms, comma-separated: {names_in_words()}. Default: all. On questions: methods "
-            "in the place of lora, all for all of them, or arms such as rag,raft+lora."
+            "instead of lora, all of them with all, or arms such as rag,raft+lora."
         ),
     ] = None
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Trainings of each trained arm; auto: one, then more of the arms in question. "
-            "Default: auto, where that takes little."
+            help="Trainings per trained arm; auto: one, then more of the close arms. "
+            "Default: auto if that adds little time."
         ),
     ] = None
     budget_minutes: Annotated[
         float | None,
-        typer.Option("--budget", help="Minutes for all arms; what does not fit is skipped."),
+        typer.Option("--budget", help="Minutes for all arms; arms that do not fit are skipped."),
     ] = None
-    jobs: Annotated[int | None, typer.Option(help="Arms that run at once here.")] = None
+    jobs: Annotated[int | None, typer.Option(help="Arms to run in parallel.")] = None
     curve: Annotated[
         bool,
-        typer.Option("--curve", help="Train on parts of DATA, too: what would more labels buy?"),
+        typer.Option("--curve", help="Also forecast the gain from more labels."),
     ] = False
     ray: Annotated[
         str | None, typer.Option(help="Run arms and trials on the Ray cluster at HOST:PORT.")
@@ -59,19 +59,19 @@ class QuestionOptions:
 
     store: Annotated[
         str | None,
-        typer.Option(help="Knowledge base: DATA are questions, answered from it and without it."),
+        typer.Option(help="Knowledge base; DATA are questions, answered with and without it."),
     ] = None
     documents: Annotated[
         str | None,
-        typer.Option(help="The same with documents that are indexed first: files, folders, globs."),
+        typer.Option(help="Documents to index first, instead of --store: files, folders, globs."),
     ] = None
     split: Annotated[
         str | None,
-        typer.Option(help="Of questions, what is in one part only: document, paragraph, question."),
+        typer.Option(help="Split questions by document, paragraph or question."),
     ] = None
     changed: Annotated[
         str | None,
-        typer.Option(help="The documents after an edit; default: answers are exchanged in them."),
+        typer.Option(help="Edited documents; default: answers are exchanged automatically."),
     ] = None
 
 
@@ -85,7 +85,7 @@ def compare(
     search: options.Search = None,
     run: options.RunOptions,
 ) -> None:
-    """Run every method and retrieval on your data, on the same split, and say which to use.
+    """Compare fine-tuning methods and retrieval on your data, and recommend one.
 
     For example:
 

@@ -13,7 +13,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Say what this machine has, what is missing, and the exact fix.
+    """Show what this machine has, what is missing, and how to fix it.
 
     Example: `tailor doctor`
     """

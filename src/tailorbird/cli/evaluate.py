@@ -18,7 +18,7 @@ def evaluate(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Argument(help="Labelled examples to score; none: the run's own test scores."),
+        typer.Argument(help="Labelled examples to score; default: the run's own test scores."),
     ] = None,
     text: options.Text = None,
     label: options.Label = None,
@@ -35,13 +35,13 @@ def evaluate(
         typer.Option(help="Questions: JSONL, CSV with question, answer, source, or SQuAD's JSON."),
     ] = None,
     qrels: Annotated[
-        Path | None, typer.Option(help="Right documents: TSV of query-id, corpus-id, score.")
+        Path | None, typer.Option(help="Relevant documents: TSV of query-id, corpus-id, score.")
     ] = None,
     qrels_train: Annotated[
-        Path | None, typer.Option(help="Those of the questions that choose the weight.")
+        Path | None, typer.Option(help="Relevant documents for tuning the fusion weight.")
     ] = None,
     grade: Annotated[
-        int | None, typer.Option(help="Mark so many answers of a comparison on questions yourself.")
+        int | None, typer.Option(help="Grade this many answers on questions yourself.")
     ] = None,
     output: options.Output = None,
     settings: options.Settings = None,
@@ -49,15 +49,15 @@ def evaluate(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Score a run, or a knowledge base, with intervals, and explain its errors.
+    """Score a run or a knowledge base with intervals, and explain its errors.
 
     For example:
 
     - `tailor evaluate RUN new.csv --output REPORT`
     - `tailor evaluate --store KB --queries queries.jsonl --qrels test.tsv`
 
-    Where the questions have known answers, those of `tailor ask` are scored too; --set
-    ask.model=RUN lets a model write them.
+    If the questions have known answers, the answers of `tailor ask` are scored too; with --set
+    ask.model=RUN a model writes them.
     """
     rows = {"text": text, "label": label, "drop_missing": drop_missing, "metric": metric}
     if store is not None:

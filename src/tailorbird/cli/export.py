@@ -19,25 +19,25 @@ def export(
         typer.Option("--output", "-o", help="New folder to write to.", show_default="RUN/export"),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Plain transformers weights, the update added in.")
+        bool, typer.Option("--merge", help="Plain transformers weights, with the update merged in.")
     ] = False,
-    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX, for models of labels.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX, for labels and numbers.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX with 8-bit weights, for CPUs.")
     ] = False,
     vllm: Annotated[
         bool,
-        typer.Option("--vllm", help="Print the command by which vLLM serves it, once checked."),
+        typer.Option("--vllm", help="Check the run for vLLM and print the command that serves it."),
     ] = False,
     trust_remote_code: options.TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a run in a form other programs load, and say how far it drifted.
+    """Export a run for other programs, and measure how far its answers drift.
 
-    What was written is loaded again and answers the run's own test examples beside it. Without a
-    form, merged weights are written. `--vllm` alone writes nothing: it looks whether the folder has
-    what vLLM needs.
+    Each export is loaded again and compared with the run on its own test examples. Without a form,
+    merged weights are written. `--vllm` writes nothing: it checks whether the folder has what vLLM
+    needs.
 
     Example: `tailor export RUN --onnx --int8`
     """

@@ -18,27 +18,27 @@ def index(
     ] = None,
     store: Annotated[str, typer.Option(help="Folder of the knowledge base.")] = "",
     embedder: Annotated[
-        str | None, typer.Option(help="Model that embeds; another one embeds everything again.")
+        str | None, typer.Option(help="Embedding model; a new one embeds all documents again.")
     ] = None,
     sync: Annotated[
-        bool, typer.Option("--sync", help="Delete what is gone from the given folders.")
+        bool, typer.Option("--sync", help="Delete documents that are gone from the given folders.")
     ] = False,
     remove: Annotated[
         list[str] | None,
         typer.Option("--remove", help="Document, file or folder to delete. Repeatable."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the documents.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Check that all is whole.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check for damage.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make the index again from the ledger.")
+        bool, typer.Option("--repair", help="Rebuild the index from the ledger.")
     ] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Show counts and sizes.")] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Go back to the embedder before.")
+        bool, typer.Option("--rollback", help="Go back to the previous embedder.")
     ] = False,
     move_to: Annotated[
         str | None,
-        typer.Option("--move-to", help="Move it to another store, such as postgresql://HOST/DB."),
+        typer.Option("--move-to", help="Move to another store, such as postgresql://HOST/DB."),
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="Read and embed on the Ray cluster at HOST:PORT.")
@@ -51,7 +51,7 @@ def index(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Put documents into a knowledge base; again: bring it up to date.
+    """Put documents into a knowledge base, or update it.
 
     Example: `tailor index docs/ --store KB`
     """

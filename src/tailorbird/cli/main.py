@@ -18,7 +18,7 @@ from tailorbird.version import __version__
 
 app = typer.Typer(
     name="tailor",
-    help="Adapt a language model to your data, every way, and see which way is best.",
+    help="Adapt a language model to your data by every method, and show which is best.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,7 +60,7 @@ def _top(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Adapt a language model to your data, every way, and see which way is best."""
+    """Adapt a language model to your data by every method, and show which is best."""
 
 
 def run() -> None:

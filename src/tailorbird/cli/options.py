@@ -15,17 +15,17 @@ _MODELS = "Hugging Face id, local folder, builtin:minilm, builtin:tutor or built
 Model = Annotated[str | None, typer.Option("--model", "-m", help=_MODELS)]
 Text = Annotated[
     str | None,
-    typer.Option(help="Column with the text or prompt, A,B for pairs; guessed when clear."),
+    typer.Option(help="Column with the text or prompt, A,B for pairs; guessed if clear."),
 ]
 Label = Annotated[
     str | None,
-    typer.Option(help="Column with the label, number or answer; several: A,B; guessed when clear."),
+    typer.Option(help="Column with the label, number or answer; several: A,B; guessed if clear."),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
         help=f"{', '.join(f'{name} ({task.words})' for name, task in TASKS.items())}; "
-        "default: as the columns say."
+        "default: inferred from the columns."
     ),
 ]
 Data = Annotated[
@@ -41,11 +41,11 @@ DropMissing = Annotated[
 ]
 Search = Annotated[
     int | None,
-    typer.Option(help="Search for settings on validation with this many trainings per method."),
+    typer.Option(help="Hyperparameter search on validation: trainings per method."),
 ]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Run folder.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML with settings; flags win over it.")
+    Path | None, typer.Option("--config", "-c", help="YAML with settings; flags override it.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -61,27 +61,24 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and librar
 class RowOptions:
     """Which rows are for what: settings of `data`, by their names."""
 
-    test: Annotated[str | None, typer.Option(help="Test data; else cut off the training rows.")] = (
-        None
-    )
+    test: Annotated[str | None, typer.Option(help="Test data; default: part of DATA.")] = None
     validation: Annotated[
-        str | None, typer.Option(help="Validation data; else cut off the training rows.")
+        str | None, typer.Option(help="Validation data; default: part of DATA.")
     ] = None
     text: Text = None
     label: Label = None
     task: Task = None
     group: Annotated[
-        str | None, typer.Option(help="Column whose values never stand in two parts, e.g. user_id.")
+        str | None,
+        typer.Option(help="Keep rows with the same value here in one part, e.g. user_id."),
     ] = None
     time: Annotated[
         str | None,
-        typer.Option(help="Column of dates or numbers: the past trains, the future tests."),
+        typer.Option(help="Column of dates or numbers: train on the past, test on the future."),
     ] = None
     overlap: Annotated[
         str | None,
-        typer.Option(
-            help="Training rows that also stand in validation or test: drop, keep, error."
-        ),
+        typer.Option(help="Training rows that are also in validation or test: drop, keep, error."),
     ] = None
     drop_missing: DropMissing = False
 
@@ -92,7 +89,7 @@ class RunOptions:
 
     output: Output = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --output where it stopped.")
+        bool, typer.Option("--resume", help="Continue the stopped run in --output.")
     ] = False
     config: ConfigFile = None
     settings: Settings = None

@@ -28,32 +28,33 @@ def plan(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where it would be trained: 24GB, a card (h100) or cpu. Default: here."),
+        typer.Option(help="Device to train on: 24GB, a card (h100) or cpu. Default: this machine."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Memory it is to fit, e.g. 48GB; default: the device's.")
+        str | None, typer.Option(help="Memory to fit into, e.g. 48GB; default: the device's.")
     ] = None,
     time: Annotated[
         bool,
-        typer.Option(help="Say how long training takes; here, a few steps of each are measured."),
+        typer.Option(help="Estimate training time; on this machine by measuring a few steps."),
     ] = True,
     price_per_hour: Annotated[
         float | None,
-        typer.Option(min=0, help="What an hour of the device costs."),
+        typer.Option(min=0, help="Price of one hour of the device."),
     ] = None,
     curve: Annotated[
         bool,
-        typer.Option("--curve", help="Train on parts of DATA: what would more labels buy?"),
+        typer.Option("--curve", help="Forecast the gain from more labels."),
     ] = False,
     arm: Annotated[
-        str | None, typer.Option(help="What --curve trains. Default: probe, or lora for words.")
+        str | None,
+        typer.Option(help="Arm to train for --curve. Default: probe; written answers: lora."),
     ] = None,
     text: options.Text = None,
     label: options.Label = None,
     task: options.Task = None,
     run: options.RunOptions,
 ) -> None:
-    """Say what will fit, before anything is downloaded or trained.
+    """Estimate memory and time before anything is downloaded or trained.
 
     For example:
 

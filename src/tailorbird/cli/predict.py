@@ -19,12 +19,12 @@ class WritingOptions:
     """How answers in words are drawn."""
 
     temperature: Annotated[
-        float | None, typer.Option(help="Written answers: 0 is greedy, higher draws more freely.")
+        float | None, typer.Option(help="Written answers: sampling temperature; 0 is greedy.")
     ] = None
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="Written answers: longest answer in tokens.")
+        int | None, typer.Option(help="Written answers: most tokens per answer.")
     ] = None
-    seed: Annotated[int | None, typer.Option(help="Written answers: seed of the draws.")] = None
+    seed: Annotated[int | None, typer.Option(help="Written answers: sampling seed.")] = None
 
 
 def predict(
@@ -35,13 +35,11 @@ def predict(
         typer.Argument(help="A text, a file of rows (CSV, TSV, JSONL, Parquet), or - for stdin."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option("--text", help="The file's column with the text; A,B: pairs.")
+        str | None, typer.Option("--text", help="The file's column with the text; A,B for pairs.")
     ] = None,
-    pair: Annotated[
-        str | None, typer.Option(help="The second text, of a run that reads pairs.")
-    ] = None,
+    pair: Annotated[str | None, typer.Option(help="Second text, for a run on pairs.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV to write; default: stdout.")
+        Path | None, typer.Option("--output", "-o", help="CSV file to write; default: stdout.")
     ] = None,
     writing: WritingOptions,
     trust_remote_code: options.TrustCode = False,
@@ -52,7 +50,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Answer with labels, with numbers, or in words as they are written.
+    """Predict labels or numbers, or stream written answers.
 
     For example:
 

@@ -14,7 +14,7 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN ...]",
-            help="Run folders; of a comparison its recommended arm, RUN/arms/NAME another. "
+            help="Run folders; a comparison serves its recommended arm, RUN/arms/NAME another. "
             "`keys add NAME`, `keys list` and `keys revoke NAME` manage keys instead.",
         ),
     ] = None,
@@ -23,11 +23,11 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Base model that writes or embeds. Repeatable."),
+        typer.Option("--model", "-m", help="Base model that generates or embeds. Repeatable."),
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="NAME=RUN: what clients call a run. Repeatable."),
+        typer.Option("--name", help="NAME=RUN: model name of a run for clients. Repeatable."),
     ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; default: this machine only.")
@@ -38,7 +38,7 @@ def serve(
         list[str] | None, typer.Option(help="keys add: ask, admin or health. Repeatable.")
     ] = None,
     per_minute: Annotated[
-        int, typer.Option(min=0, help="keys add: requests a minute; 0: any number.")
+        int, typer.Option(min=0, help="keys add: requests per minute; 0: unlimited.")
     ] = 0,
     config: options.ConfigFile = None,
     settings: options.Settings = None,
@@ -47,7 +47,7 @@ def serve(
 ) -> None:
     """Serve runs, models and knowledge bases over HTTP, with a playground at `/`.
 
-    Without arguments the bundled example is made ready and served. For example:
+    Without arguments, serve the bundled example. For example:
 
     - `tailor serve RUN --store KB`
     - `tailor serve keys add laptop --scope admin`

@@ -24,14 +24,14 @@ def tune(
     model: options.Model = None,
     rows: options.RowOptions,
     folds: Annotated[
-        int | None, typer.Option(help="Cross-validation: this many runs, every row tested once.")
+        int | None, typer.Option(help="Cross-validation with this many folds.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     search: options.Search = None,
     processes: Annotated[
         int | None,
-        typer.Option(help="Processes that train together, each on its part of the cores."),
+        typer.Option(help="Processes that train one model, each on its part of the cores."),
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="Run the search's trials on the Ray cluster at HOST:PORT.")
@@ -50,7 +50,7 @@ def tune(
     qrels: Annotated[Path | None, typer.Option(help="BEIR's judgements (TSV).")] = None,
     run: options.RunOptions,
 ) -> None:
-    """Train one model with one method, test it, and save it in a standard format.
+    """Fine-tune one model with one method, test it, and save it.
 
     For example:
 
