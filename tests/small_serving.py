@@ -15,9 +15,9 @@ from tailorbird.data.encode import words_of
 from tailorbird.records import Target
 from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.app import make_app
-from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.models import HeadModel
+from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.tasks.table import head_task
 
 LABELS = ("food", "space", "sport")
@@ -59,19 +59,19 @@ def head_model(
     )  # fmt: skip
 
 
-def catalogue_of(models: dict[str, HeadModel], **settings: Any) -> Catalogue:
-    """Return a catalogue of models that are there already."""
+def registry_of(models: dict[str, HeadModel], **settings: Any) -> ModelRegistry:
+    """Return a registry of models that are there already."""
     flags = {f"serve.{name}": value for name, value in settings.items()}
-    catalogue = Catalogue(load_config(flags=flags), Metrics())
+    registry = ModelRegistry(load_config(flags=flags), PrometheusCounters())
     for name, model in models.items():
-        catalogue.add(name, model)
-    return catalogue
+        registry.add(name, model)
+    return registry
 
 
 @contextlib.contextmanager
-def running(catalogue: Catalogue, keys: Path | None = None) -> Iterator[str]:
-    """Serve a catalogue by uvicorn in a thread; yield its address."""
-    app = make_app(catalogue, Keys(keys or Path("no-such-file.json")))
+def running(registry: ModelRegistry, keys: Path | None = None) -> Iterator[str]:
+    """Serve a registry by uvicorn in a thread; yield its address."""
+    app = make_app(registry, Keys(keys or Path("no-such-file.json")))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

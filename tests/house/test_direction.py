@@ -29,7 +29,7 @@ ORDER = (
     ("flows",),
     ("serve",),
     ("cli",),
-    ("",),  # tailorbird/__init__.py, the Python front door
+    ("", "__main__"),  # tailorbird/__init__.py, the Python front door, and `python -m tailorbird`
 )
 # Retrieval and fine-tuning stand side by side: neither knows of the other.
 APART = {
@@ -65,7 +65,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "fastapi": "serve/",
     "uvicorn": "serve/",
     "starlette": "serve/",
-    "prometheus_client": "serve/metrics.py",
+    "prometheus_client": "serve/prometheus.py",
     "yaml": "yaml_text.py",
     "rich": ("terminal.py", "log.py", "report/", "tasks/fit_writing.py"),
 }

@@ -58,21 +58,21 @@ def serve(
         _keys(runs[1:], effective.serve.keys, tuple(scope or ["ask"]), per_minute)
         return
     from tailorbird.serve import server
-    from tailorbird.serve.catalogue import Catalogue
-    from tailorbird.serve.metrics import Metrics
+    from tailorbird.serve.model_registry import ModelRegistry
+    from tailorbird.serve.prometheus import PrometheusCounters
 
     accepted_keys, bound = server.open_keys(effective), server.listen(effective)
-    catalogue = Catalogue(effective, Metrics(), trust=trust_remote_code)
+    registry = ModelRegistry(effective, PrometheusCounters(), trust=trust_remote_code)
     if runs or store or model or name:
         server.open_places(
-            catalogue,
+            registry,
             server.name_places(runs or [], name or []),
             server.name_places(store or []),
             server.name_places(model or []),
         )
     else:
-        server.open_example(catalogue)
-    server.serve(catalogue, accepted_keys, bound)
+        server.open_example(registry)
+    server.serve(registry, accepted_keys, bound)
 
 
 def _keys(words: list[str], file: str, scopes: tuple[str, ...], per_minute: int) -> None:

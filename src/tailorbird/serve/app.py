@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tailorbird.errors import UserError
 from tailorbird.serve.api_keys import Keys
-from tailorbird.serve.catalogue import Catalogue
 from tailorbird.serve.error_responses import RequestFault, of_user_error, of_validation
 from tailorbird.serve.middleware import LOOPBACK, Guard
+from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.version import __version__
 
 _WATCH_SECONDS = 0.5
@@ -23,11 +23,11 @@ _TEI = frozenset({"/predict"})
 Outcome = TypeVar("Outcome")
 
 
-def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
-    """Return the application that serves a catalogue.
+def make_app(registry: ModelRegistry, keys: Keys) -> FastAPI:
+    """Return the application that serves a registry.
 
     Args:
-        catalogue: Models and knowledge bases, opened.
+        registry: Models and knowledge bases, opened.
         keys: Who may ask.
     """
     from tailorbird.serve import (
@@ -39,31 +39,31 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
         routes_rank,
     )
 
-    limits = catalogue.limits
+    limits = registry.limits
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(_watch(catalogue))
+        watching = asyncio.create_task(_watch(registry))
         try:
             yield
         finally:
             watching.cancel()
-            catalogue.close()
+            registry.close()
 
     app = FastAPI(
         title="tailorbird", version=__version__, lifespan=life, docs_url=None, redoc_url=None
     )
-    app.state.catalogue = catalogue
+    app.state.registry = registry
     app.add_middleware(
         Guard,
         keys=keys,
-        metrics=catalogue.metrics,
+        counters=registry.counters,
         body_bytes=int(limits.request_mb * 2**20),
-        document_bytes=int(catalogue.config.index.max_file_mb * 2**20),
+        document_bytes=int(registry.config.index.max_file_mb * 2**20),
         local=limits.host in LOOPBACK,
     )
     _tell_faults(app)
-    _health(app, catalogue)
+    _health(app, registry)
     rooms = (
         *(routes_openai, routes_labels, routes_rank),
         *(routes_knowledge, routes_adapters, routes_page),
@@ -73,10 +73,10 @@ def make_app(catalogue: Catalogue, keys: Keys) -> FastAPI:
     return app
 
 
-def catalogue_of(request: Request) -> Catalogue:
-    """Return what is served."""
-    catalogue: Catalogue = request.app.state.catalogue
-    return catalogue
+def registry_of(request: Request) -> ModelRegistry:
+    """Return the models and knowledge bases that are served."""
+    registry: ModelRegistry = request.app.state.registry
+    return registry
 
 
 async def unless_disconnected(request: Request, work: Awaitable[Outcome]) -> Outcome:
@@ -102,15 +102,17 @@ async def _disconnect(request: Request) -> None:
         pass
 
 
-async def _watch(catalogue: Catalogue) -> None:
+async def _watch(registry: ModelRegistry) -> None:
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
-        catalogue.watch()
+        registry.watch()
 
 
 def _tell_faults(app: FastAPI) -> None:
     def answer(request: Request, fault: RequestFault) -> Response:
-        tei = request.url.path in _TEI or getattr(request.state, "tei", False)
+        tei = fault.tei or request.url.path in _TEI or getattr(request.state, "tei", False)
+        if tei and fault.status == 400 and fault.code != "empty":
+            fault.status = 422  # TEI's number for all other faults of a request
         return JSONResponse(fault.body(tei), fault.status, fault.headers)
 
     @app.exception_handler(RequestFault)
@@ -123,17 +125,17 @@ def _tell_faults(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        fields = _fields(request)
-        fault = of_validation(error.errors(), fields)
-        if request.url.path in _TEI:
-            fault.status = 422
-        return answer(request, fault)
+        return answer(request, of_validation(error.errors(), _fields(request)))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        words = {404: "there is no such route", 405: "this route takes another method"}
-        message = words.get(error.status_code, str(error.detail))
-        fault = RequestFault(error.status_code, message)
+        words = {
+            400: ("the body must be a JSON object in UTF-8 (application/json)", "invalid_json"),
+            404: ("there is no such route", None),
+            405: ("this route takes another method", None),
+        }
+        message, code = words.get(error.status_code, (str(error.detail), None))
+        fault = RequestFault(error.status_code, message, code=code)
         response = answer(request, fault)
         response.headers.update(error.headers or {})
         return response
@@ -154,24 +156,24 @@ def _fields(request: Request) -> set[str]:
     return names
 
 
-def _health(app: FastAPI, catalogue: Catalogue) -> None:
+def _health(app: FastAPI, registry: ModelRegistry) -> None:
     def state(ok: bool, words: str) -> Response:
         return JSONResponse({"status": "ok" if ok else words}, 200 if ok else 503)
 
     @app.get("/livez")
     async def livez() -> Response:
         """Whether every worker works: by its signs of life while something waits."""
-        return state(catalogue.healthy, "a worker stalled")
+        return state(registry.healthy, "a worker stalled")
 
     @app.get("/readyz")
     async def readyz() -> Response:
         """Whether new requests are taken."""
-        return state(catalogue.healthy and not catalogue.closing, "not taking requests")
+        return state(registry.healthy and not registry.closing, "not taking requests")
 
     @app.get("/health")
     async def health() -> Response:
         """As `/readyz`, under the name that vLLM and TEI give it."""
-        return state(catalogue.healthy and not catalogue.closing, "not taking requests")
+        return state(registry.healthy and not registry.closing, "not taking requests")
 
     @app.get("/version")
     async def version() -> dict[str, str]:
@@ -182,7 +184,7 @@ def _health(app: FastAPI, catalogue: Catalogue) -> None:
     async def metrics() -> Response:
         """All counters, as Prometheus reads them."""
         return PlainTextResponse(
-            catalogue.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+            registry.counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
 

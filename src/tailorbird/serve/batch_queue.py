@@ -21,7 +21,7 @@ from typing import Any
 
 from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.supervised_queue import Fail, QueueWorker, SupervisedQueue, use_threads
 
 LOOKAHEAD = 256
@@ -95,19 +95,19 @@ class BatchQueue(SupervisedQueue):
     """The texts that wait for one model, and the threads that compute them in batches.
 
     Args:
-        name: The model's, for metrics.
+        name: The model's, a label of the counters.
         compute: Texts -> one output per text, in a sequence or an array.
         limits: What may wait, and how much is computed at once.
-        metrics: Where batches are counted.
+        counters: Where batches are counted.
         workers: Batches that are computed at the same time.
         own_threads: Whether each worker computes with a thread of its own while others work.
     """
 
     def __init__(
         self, name: str, compute: Callable[[list[Any]], Any], limits: QueueLimits,
-        metrics: Metrics, workers: int = 1, own_threads: bool = False,
+        counters: PrometheusCounters, workers: int = 1, own_threads: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(name, metrics)
+        super().__init__(name, counters)
         self.limits, self._compute = limits, compute
         self._queue: deque[Item] = deque()
         self._batches: deque[list[Item]] = deque()
@@ -194,7 +194,7 @@ class BatchQueue(SupervisedQueue):
     def _count(self, inputs: int, tokens: int) -> None:
         self._inputs += inputs
         self._tokens += tokens
-        self._metrics.waiting(self.name, self._inputs)
+        self._counters.waiting(self.name, self._inputs)
 
     def _withdraw(self, job: QueuedTexts) -> None:
         """Take what still waits of a job out of the queue."""
@@ -266,7 +266,7 @@ class BatchQueue(SupervisedQueue):
                     job.missing -= 1
                     if not job.missing:
                         job.finish(None)
-        self._metrics.batch(self.name, lengths, [began - job.arrival for job, _ in batch])
+        self._counters.batch(self.name, lengths, [began - job.arrival for job, _ in batch])
         if error is not None:
             _fail(batch, error)
         return True

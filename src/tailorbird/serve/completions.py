@@ -17,9 +17,9 @@ from tailorbird.errors import UserError
 from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import TokenOdds
 from tailorbird.serve.app import event, unless_disconnected
-from tailorbird.serve.catalogue import Catalogue, Entry
 from tailorbird.serve.error_responses import RequestFault, of_user_error
 from tailorbird.serve.generation_queue import AnswerState
+from tailorbird.serve.model_registry import Entry, ModelRegistry
 from tailorbird.serve.request_bodies import Writing
 
 _KEEP_ALIVE_SECONDS = 10.0
@@ -76,13 +76,13 @@ class AnswerBatch:
     """The answers of one request: `n` of each of its prompts."""
 
     def __init__(
-        self, catalogue: Catalogue, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
+        self, registry: ModelRegistry, entry: Entry, body: Writing, prompts: Sequence[np.ndarray],
         sampling: Sampling, form: AnswerForm,
     ) -> None:  # fmt: skip
         assert entry.chats is not None
         self.body, self.queue, self.prompts = body, entry.chats, prompts
         self.form = form
-        self.seconds = catalogue.limits.deadline_seconds
+        self.seconds = registry.limits.deadline_seconds
         many = range(body.n or 1)
         self.work = [
             (prompt, replace(sampling, seed=(sampling.seed + i) % 2**63))

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tailorbird.errors import UserError, did_you_mean
@@ -18,12 +18,11 @@ _KNOWN = frozenset(
         *("truncation_direction", "use_activation", "verbosity", "web_search_options"),
     )
 )
-_TEI_KINDS = {
-    400: "empty", 413: "validation", 422: "validation", 429: "overloaded", 503: "unhealthy",
-}  # fmt: skip
+_TEI_KINDS = {400: "empty", 429: "overloaded", 503: "unhealthy"}
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
     404: "not_found_error", 405: "invalid_request_error", 413: "invalid_request_error",
+    415: "invalid_request_error",
     429: "rate_limit_error", 503: "service_unavailable_error", 504: "timeout_error",
 }  # fmt: skip
 
@@ -37,7 +36,12 @@ class RequestFault(Exception):  # noqa: N818 - an answer to a client
         param: The field at fault.
         code: A short stable name.
         retry_seconds: After how long another try may succeed.
+
+    Attributes:
+        tei: Whether the body was one that clients of text-embeddings-inference send.
     """
+
+    tei = False
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class RequestFault(Exception):  # noqa: N818 - an answer to a client
     def body(self, tei: bool = False) -> dict[str, Any]:
         """Return the body in OpenAI's shape, or in that of text-embeddings-inference."""
         if tei:
-            kind = _TEI_KINDS.get(self.status, "backend")
+            kind = _TEI_KINDS.get(self.status, "validation" if self.status < 500 else "backend")
             return {"error": self.message, "error_type": kind}
         kind = _KINDS.get(self.status, "server_error")
         return {
@@ -96,10 +100,16 @@ def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) ->
     for one in errors:
         shape = next((str(part) for part in one["loc"] if str(part).endswith("Body")), "")
         shapes.setdefault(shape, []).append(one)
-    group = min(shapes.values(), key=len)
+    shape, group = min(shapes.items(), key=lambda pair: len(pair[1]))
+    fault = _of_shape(group, set(fields))
+    fault.tei = shape.startswith("Tei")
+    return fault
+
+
+def _of_shape(group: Sequence[Mapping[str, Any]], known_fields: set[str]) -> RequestFault:
+    """Return the refusal of a body that was meant to have one shape."""
     # A value of the right type and a wrong size says more than that it has no other type.
     error = next((one for one in group if not str(one["type"]).endswith("_type")), group[0])
-    known_fields = set(fields)
     place = [p for p in error["loc"] if p != "body" and not str(p).endswith("Body")]
     name = str(place[0]) if place else ""
     if error["type"] == "extra_forbidden":
@@ -112,7 +122,7 @@ def of_validation(errors: Iterable[Mapping[str, Any]], fields: Iterable[str]) ->
         return refuse("the body must be a JSON object (application/json)", code="invalid_json")
     param = name if name in known_fields else None
     where = ".".join(str(p) for p in place if isinstance(p, int) or p in known_fields)
-    message = re.sub(r", input: .*", "", str(error["msg"]))
+    message = re.sub(r"^Value error, |, input: .*", "", str(error["msg"]))
     return refuse(f"{where or 'a field'}: {message}", param, str(error["type"]))
 
 

@@ -21,7 +21,7 @@ from tailorbird.models.generate import Sampling
 from tailorbird.models.text_stream import AnswerRow, TokenOdds
 from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.supervised_queue import (
     Fail,
     QueueWorker,
@@ -86,18 +86,24 @@ class GenerationQueue(SupervisedQueue):
     """What waits for one writing model, and the thread that writes.
 
     Args:
-        name: The model's, for metrics.
+        name: The model's, a label of the counters.
         model: In evaluation mode.
         tokenizer: Its tokenizer.
         device: Where, and in which number format.
         limits: `serve` of the settings: answers at once, and what may wait.
-        metrics: Where tokens are counted.
+        counters: Where tokens are counted.
     """
 
     def __init__(
-        self, name: str, model: Any, tokenizer: Any, device: Any, limits: Any, metrics: Metrics
+        self,
+        name: str,
+        model: Any,
+        tokenizer: Any,
+        device: Any,
+        limits: Any,
+        counters: PrometheusCounters,
     ) -> None:
-        super().__init__(name, metrics)
+        super().__init__(name, counters)
         self._limits = limits
         self._model, self._tokenizer, self._device = model, tokenizer, device
         self._queue: deque[QueuedAnswer] = deque()
@@ -176,7 +182,7 @@ class GenerationQueue(SupervisedQueue):
             if full or (self._queue and tokens + own > limits.queue_tokens):
                 raise self._overloaded(self._seconds * (1 + len(self._queue) / limits.chats))
             self._queue.append(chat)
-            self._metrics.waiting(self.name, len(self._queue))
+            self._counters.waiting(self.name, len(self._queue))
             self._changed.notify()
 
     def _withdraw(self, chat: QueuedAnswer) -> None:
@@ -184,7 +190,7 @@ class GenerationQueue(SupervisedQueue):
         with self._changed:
             if chat in self._queue:
                 self._queue.remove(chat)
-                self._metrics.waiting(self.name, len(self._queue))
+                self._counters.waiting(self.name, len(self._queue))
 
     # --- the worker ---------------------------------------------------------------------------
 
@@ -228,7 +234,7 @@ class GenerationQueue(SupervisedQueue):
                 if joining and (len(joining) + 1) * longest > _PROMPT_TOKENS:
                     break
                 joining.append(self._queue.popleft())
-            self._metrics.waiting(self.name, len(self._queue))
+            self._counters.waiting(self.name, len(self._queue))
             worker.batch += joining
             # Prompts are one step: they show no sign of life meanwhile.
             worker.beat += sum(len(chat.row.prompt) for chat in joining) / _SLOWEST_PROMPT
@@ -266,14 +272,14 @@ class GenerationQueue(SupervisedQueue):
             if row.abandoned or len(row.tokens) == chat.count:
                 continue
             if not chat.count:
-                self._metrics.first_token(self.name, time.monotonic() - chat.arrival)
+                self._counters.first_token(self.name, time.monotonic() - chat.arrival)
             chat.count = len(row.tokens)
             pieces.append((chat, _snapshot(row, row.done)))
             if row.done:
                 self.healthy, self._restarts = True, 0
                 took = time.monotonic() - chat.arrival
                 self._seconds += _SMOOTHING * (took - self._seconds)
-                self._metrics.tokens(self.name, chat.count)
+                self._counters.tokens(self.name, chat.count)
         _tell(pieces)
         worker.batch = [chat for chat in worker.batch if not chat.row.done]
 

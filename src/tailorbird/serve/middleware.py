@@ -20,7 +20,7 @@ from tailorbird import log
 from tailorbird.errors import UserError
 from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.error_responses import RequestFault, of_user_error
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.prometheus import PrometheusCounters
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -54,17 +54,17 @@ class Guard:
     Args:
         app: The one inside.
         keys: Who may ask.
-        metrics: Where requests are counted.
+        counters: Where requests are counted.
         body_bytes: Most bytes of a body; of a document that is put in, `document_bytes`.
         document_bytes: See `body_bytes`.
         local: Whether the server listens to this machine only.
     """
 
     def __init__(
-        self, app: Any, keys: Keys, metrics: Metrics, body_bytes: int, document_bytes: int,
-        local: bool,
+        self, app: Any, keys: Keys, counters: PrometheusCounters, body_bytes: int,
+        document_bytes: int, local: bool,
     ) -> None:  # fmt: skip
-        self.app, self.keys, self.metrics, self.local = app, keys, metrics, local
+        self.app, self.keys, self.counters, self.local = app, keys, counters, local
         self.body_bytes, self.document_bytes = body_bytes, document_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +72,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # as GET; uvicorn sends no body after it
+            scope = {**scope, "method": "GET"}
         began, status = time.perf_counter(), 499
         # Ours, never the client's: another's must not be met in anything inside.
         identity = f"req-{uuid.uuid4().hex}"
@@ -105,16 +107,23 @@ class Guard:
                 await _send(fault, scope, answer)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self.metrics.request(route, status, time.perf_counter() - began)
+            self.counters.request(route, status, time.perf_counter() - began)
 
     def _let_in(self, scope: Scope) -> None:
-        """Check who asks and from where.
+        """Check who asks, from where, and how the body is sent.
 
         Raises:
-            RequestFault: No (401), the wrong (401) or too little of a key (403), or too much (429).
+            RequestFault: No (401), the wrong (401) or too little of a key (403), too much (429),
+                or a compressed body (415).
         """
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         self._check_origin(headers)
+        self._check_key(scope, headers)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            why = "compressed bodies are not read: send it without content-encoding"
+            raise RequestFault(415, why, code="content_encoding")
+
+    def _check_key(self, scope: Scope, headers: dict[str, str]) -> None:
         if not self.keys.all():
             if not self.local:
                 raise RequestFault(401, "the server has no key yet", code="no_keys")

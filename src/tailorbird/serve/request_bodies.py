@@ -6,10 +6,25 @@ is ignored but what says who asks and changes no answer (`user`, `metadata` and 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Words = StrictStr
+
+def _check_characters(text: str) -> str:
+    """Refuse halves of a character: JSON can name them by number, and UTF-8 cannot hold them.
+
+    Raises:
+        ValueError: There is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("there is half of a character, which UTF-8 cannot hold") from None
+    return text
+
+
+Words = Annotated[StrictStr, AfterValidator(_check_characters)]
+Name = Annotated[Words, Field(min_length=1, max_length=200)]
+StrictNumber = Annotated[float, Field(strict=True)]
 
 
 class Body(BaseModel):
@@ -30,7 +45,7 @@ class Turn(Body):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Words | list[TextPart]
-    name: str | None = None
+    name: Words | None = None
     # What assistants' messages have when they come back from a client.
     refusal: None = None
     annotations: list[Any] | None = None
@@ -54,16 +69,16 @@ class Writing(Body):
 
     model: Name
     max_tokens: StrictInt | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    temperature: StrictNumber | None = Field(None, ge=0, le=2)
+    top_p: StrictNumber | None = Field(None, gt=0, le=1)
     stop: Words | Annotated[list[Words], Field(max_length=4)] | None = None
-    seed: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)] | None = None
+    seed: Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     n: Annotated[StrictInt, Field(ge=1, le=8)] | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
-    user: str | None = None
+    user: Words | None = None
 
     @property
     def top(self) -> int | None:
@@ -92,8 +107,8 @@ class ChatBody(Writing):
     service_tier: Literal["auto", "default"] | None = None
     store: Literal[False] | None = None
     metadata: dict[str, str] | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    safety_identifier: Words | None = None
+    prompt_cache_key: Words | None = None
 
     @property
     def top(self) -> int | None:
@@ -122,14 +137,14 @@ class EmbeddingBody(Body):
     input: Words | list[Words] | list[StrictInt] | list[list[StrictInt]]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: StrictInt | None = None
-    user: str | None = None
+    user: Words | None = None
 
 
 class ChoiceOption(Body):
     """An option of a question."""
 
-    value: StrictStr | StrictBool
-    description: str | None = None
+    value: Words | StrictBool
+    description: Words | None = None
 
 
 class ChoiceQuestion(Body):
@@ -138,7 +153,7 @@ class ChoiceQuestion(Body):
     type: Literal["choice"]
     instructions: Any = None
     choices: Annotated[list[ChoiceOption], Field(min_length=2, max_length=255)]
-    name: str | None = None
+    name: Words | None = None
 
 
 class PredicateQuestion(Body):
@@ -146,14 +161,14 @@ class PredicateQuestion(Body):
 
     type: Literal["predicate"]
     instructions: Any = None
-    name: str | None = None
+    name: Words | None = None
 
 
 class Level(Body):
     """A step of a scale."""
 
-    label: StrictStr
-    description: str | None = None
+    label: Words
+    description: Words | None = None
 
 
 class ScoreQuestion(Body):
@@ -162,7 +177,7 @@ class ScoreQuestion(Body):
     type: Literal["score"]
     instructions: Any = None
     levels: Annotated[list[Level], Field(min_length=2, max_length=255)]
-    name: str | None = None
+    name: Words | None = None
 
 
 Question = Annotated[
@@ -182,8 +197,8 @@ class DecisionBody(Body):
     model: Name
     input: Words | list[DecisionTurn]
     questions: Annotated[list[Question], Field(min_length=1, max_length=400)]
-    prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
+    prompt_cache_key: Words | None = None
+    safety_identifier: Words | None = None
 
 
 class ClassifyBody(Body):
@@ -192,7 +207,7 @@ class ClassifyBody(Body):
     model: Name | None = None
     input: Words | Annotated[list[Words], Field(min_length=1)]
     use_activation: Literal[True] | None = None
-    user: str | None = None
+    user: Words | None = None
 
 
 class TokensBody(Body):
@@ -224,5 +239,5 @@ class ExplainBody(Body):
 
     model: Name | None = None
     input: Words
-    label: str | None = None
+    label: Words | None = None
     max_words: Annotated[StrictInt, Field(ge=1, le=256)] = 64

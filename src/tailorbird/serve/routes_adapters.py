@@ -1,6 +1,7 @@
 """Runs that come and go while others are served, in vLLM's shapes."""
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,9 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StrictBool
 from starlette.responses import PlainTextResponse, Response
 
-from tailorbird.serve.app import catalogue_of
-from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.app import registry_of
 from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.request_bodies import Body, Name
 
 router = APIRouter()
@@ -37,35 +38,36 @@ async def load(body: LoadBody, request: Request) -> Response:
 
     What cannot be opened changes nothing: the one before goes on answering until the new one can.
     """
-    catalogue = catalogue_of(request)
-    place = _place(catalogue, body.lora_path)
-    if body.lora_name in catalogue.entries and not body.load_inplace:
+    registry = registry_of(request)
+    place = _place(registry, body.lora_path)
+    if body.lora_name in registry.entries and not body.load_inplace:
         raise refuse("this name is taken: say load_inplace, or unload it", "lora_name", _TAKEN)
-    async with catalogue.opening:
-        model = await asyncio.to_thread(catalogue.open_run, place)
-        catalogue.add(body.lora_name, model)
+    async with registry.opening:
+        model = await asyncio.to_thread(registry.open_run, place)
+        registry.add(body.lora_name, model)
+        gc.freeze()  # see `server.serve`
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
 
 @router.post("/v1/unload_lora_adapter")
 async def unload(body: UnloadBody, request: Request) -> Response:
     """Take a run out; what was asked of it is still answered."""
-    catalogue = catalogue_of(request)
-    _root(catalogue)
-    catalogue.remove(body.lora_name)
+    registry = registry_of(request)
+    _root(registry)
+    registry.remove(body.lora_name)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
 
-def _root(catalogue: Catalogue) -> Path:
-    root = catalogue.limits.adapters
+def _root(registry: ModelRegistry) -> Path:
+    root = registry.limits.adapters
     if root is None:
         raise RequestFault(403, "no folder of runs is allowed: serve.adapters names none")
     return Path(root).expanduser().resolve()
 
 
-def _place(catalogue: Catalogue, folder: str) -> Path:
+def _place(registry: ModelRegistry, folder: str) -> Path:
     """Return a folder below the one that is allowed, links followed."""
-    root = _root(catalogue)
+    root = _root(registry)
     try:
         place = (root / folder).resolve()
         there = place.is_relative_to(root) and place != root and place.is_dir()

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from tailorbird.errors import UserError
 from tailorbird.records import Answer, Passage
-from tailorbird.serve.app import catalogue_of, event, unless_disconnected
-from tailorbird.serve.catalogue import Entry, store_of
+from tailorbird.serve.app import event, registry_of, unless_disconnected
 from tailorbird.serve.completions import AnswerForm, one_piece, respond_whole, stream_of
 from tailorbird.serve.error_responses import RequestFault, of_user_error, refuse
 from tailorbird.serve.generation_queue import AnswerState
 from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
+from tailorbird.serve.model_registry import Entry, store_of
 from tailorbird.serve.request_bodies import Body, ChatBody, Name, Words
 
 router = APIRouter()
@@ -47,7 +47,7 @@ class AskBody(Body):
 
 
 _SIGNS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+Scalar = Words | StrictBool | StrictInt | StrictFloat
 
 
 class MetadataFilter(Body):
@@ -114,11 +114,11 @@ async def ask(body: AskBody, request: Request) -> Response:
 
     With `stream`, events: pieces as a model writes them, at last the checked answer.
     """
-    catalogue = catalogue_of(request)
-    entry, _ = catalogue.pick(body.model, store_of, "that is a knowledge base")
+    registry = registry_of(request)
+    entry, _ = registry.pick(body.model, store_of, "that is a knowledge base")
     history = tuple((turn.question, turn.answer) for turn in body.history)
     if body.stream:
-        events = _ask_events(entry, body, history, catalogue.limits.deadline_seconds)
+        events = _ask_events(entry, body, history, registry.limits.deadline_seconds)
         first = await anext(events)
         return StreamingResponse(_after(first, events), media_type="text/event-stream")
     query = StoreQuery(body.question, history, body.k, body.where)
@@ -127,14 +127,14 @@ async def ask(body: AskBody, request: Request) -> Response:
 
 
 async def _answer(entry: Entry, query: StoreQuery, request: Request) -> Answer:
-    catalogue = catalogue_of(request)
+    registry = registry_of(request)
     if not query.question.strip():
         raise refuse("the question is empty", "question", "empty")
     length = _length(entry, query.question)
     assert entry.asks is not None
     answer: Answer
     try:
-        (answer,) = await entry.asks.run([query], [length], catalogue.limits.deadline_seconds)
+        (answer,) = await entry.asks.run([query], [length], registry.limits.deadline_seconds)
     finally:
         query.withdrawal.set()
     return answer
@@ -226,7 +226,7 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
     """Answer a conversation from a knowledge base, with citations as annotations."""
     from tailorbird.serve.routes_openai import conversation
 
-    entry, _ = catalogue_of(request).pick(body.model, store_of, "that is a knowledge base")
+    entry, _ = registry_of(request).pick(body.model, store_of, "that is a knowledge base")
     for name in ("temperature", "top_p", "stop", "seed", "max_tokens", "max_completion_tokens"):
         if getattr(body, name) is not None:
             raise refuse("a knowledge base answers as its settings say; leave this out", name)
@@ -257,14 +257,14 @@ async def chat_with_store(body: ChatBody, request: Request) -> Response:
 @router.post("/v1/vector_stores/{store}/search")
 async def search(store: str, body: SearchBody, request: Request) -> Response:
     """Return the passages that fit a question best."""
-    catalogue = catalogue_of(request)
-    entry, _ = catalogue.pick(store, store_of, "that is a knowledge base")
+    registry = registry_of(request)
+    entry, _ = registry.pick(store, store_of, "that is a knowledge base")
     text = body.query if isinstance(body.query, str) else body.query[0]
     if not text.strip():
         raise refuse("the question is empty", "query", "empty")
     assert entry.searches is not None
     query = StoreQuery(text, k=body.max_num_results or 10, where=body.condition())
-    work = entry.searches.run([query], [_length(entry, text)], catalogue.limits.deadline_seconds)
+    work = entry.searches.run([query], [_length(entry, text)], registry.limits.deadline_seconds)
     passages: Sequence[Passage]
     (passages,) = await unless_disconnected(request, work)
     data = [
@@ -283,14 +283,14 @@ async def search(store: str, body: SearchBody, request: Request) -> Response:
 
 
 def _store(request: Request, name: str) -> ServedStore:
-    _, store = catalogue_of(request).pick(name, store_of, "that is a knowledge base")
+    _, store = registry_of(request).pick(name, store_of, "that is a knowledge base")
     return store
 
 
 @router.get("/v1/vector_stores")
 async def stores(request: Request) -> Response:
     """List the knowledge bases."""
-    entries = [e for e in catalogue_of(request).entries.values() if store_of(e) is not None]
+    entries = [e for e in registry_of(request).entries.values() if store_of(e) is not None]
     data = [
         {"id": e.name, "object": "vector_store", "name": e.name, "created_at": e.created}
         for e in entries

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tailorbird.records import Neighbour
-from tailorbird.serve.app import catalogue_of, unless_disconnected
-from tailorbird.serve.catalogue import Entry, head_of
+from tailorbird.serve.app import registry_of, unless_disconnected
 from tailorbird.serve.completions import usage_of
 from tailorbird.serve.error_responses import refuse
+from tailorbird.serve.model_registry import Entry, head_of
 from tailorbird.serve.models import HeadModel
 from tailorbird.serve.request_bodies import (
     ChoiceQuestion,
@@ -36,11 +36,11 @@ async def answers_of(
     cut: bool = False,
 ) -> tuple[list[Any], list[int]]:  # fmt: skip
     """Return what a model says of texts, and their lengths in tokens."""
-    catalogue = catalogue_of(request)
+    registry = registry_of(request)
     assert entry.queue is not None
     entry.queue.check_capacity(len(texts))
-    lengths = measure(texts, model, catalogue, param, cut)
-    seconds = catalogue.limits.deadline_seconds
+    lengths = measure(texts, model, registry, param, cut)
+    seconds = registry.limits.deadline_seconds
     return await unless_disconnected(request, entry.queue.run(texts, lengths, seconds)), lengths
 
 
@@ -58,7 +58,7 @@ def need_labels(model: HeadModel, tasks: Sequence[str], param: str = "model") ->
 @router.post("/v1/decisions")
 async def decide(body: DecisionBody, request: Request) -> Response:
     """Answer questions by a trained head: `instructions` are not read, the labels are its own."""
-    entry, model = catalogue_of(request).pick(body.model, head_of, "of labels")
+    entry, model = registry_of(request).pick(body.model, head_of, "of labels")
     need_labels(model, ("classification", "multilabel"))
     for question in body.questions:
         _check_question(question, model)
@@ -131,8 +131,8 @@ def _decision(question: Any, probabilities: dict[str, float], model: HeadModel) 
 @router.post("/classify")
 async def classify(body: ClassifyBody | TokensBody, request: Request) -> Response:
     """Label texts (`input`), or the words of one (`inputs`)."""
-    catalogue = catalogue_of(request)
-    entry, model = catalogue.pick(body.model, head_of, "of labels")
+    registry = registry_of(request)
+    entry, model = registry.pick(body.model, head_of, "of labels")
     if isinstance(body, TokensBody):
         need_labels(model, ("tokens",))
         (answer,), _ = await answers_of(request, entry, model, [body.inputs], "inputs")
@@ -161,7 +161,7 @@ async def classify(body: ClassifyBody | TokensBody, request: Request) -> Respons
 async def predict(body: PredictBody, request: Request) -> Response:
     """Score every label of texts, the likeliest first; of numbers the values, of words entities."""
     began = time.perf_counter()
-    entry, model = catalogue_of(request).pick(body.model, head_of, "of labels")
+    entry, model = registry_of(request).pick(body.model, head_of, "of labels")
     texts, batch = _tei_inputs(body.inputs, model)
     answers, lengths = await answers_of(
         request, entry, model, texts, "inputs", cut=bool(body.truncate)
@@ -178,7 +178,7 @@ def _tei_inputs(content: Any, model: HeadModel) -> tuple[list[Any], bool]:
     """Return texts or pairs, and whether they are a batch."""
     batch = isinstance(content, list) and bool(content) and isinstance(content[0], list)
     if isinstance(content, list) and not content:
-        raise refuse("give at least one text", "inputs", "count")
+        raise refuse("give at least one text", "inputs", "empty")
     items = [[content]] if isinstance(content, str) else content if batch else [content]
     width = 2 if model.pairs else 1
     if any(len(item) != width for item in items):
@@ -205,10 +205,10 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     Occlusion (Zeiler and Fergus, 2014, section 4), one text per word in the same batches as other
     requests; of longer texts neighbouring words are left out together.
     """
-    catalogue = catalogue_of(request)
-    entry, model = catalogue.pick(body.model, head_of, "of labels")
+    registry = registry_of(request)
+    entry, model = registry.pick(body.model, head_of, "of labels")
     need_labels(model, ("classification", "multilabel"))
-    most = min(body.max_words, catalogue.limits.request_inputs - 1)
+    most = min(body.max_words, registry.limits.request_inputs - 1)
     spans = word_spans(body.input, most)
     without = [body.input[:a] + body.input[b:] for a, b in spans]
     usable = [i for i, text in enumerate(without) if text.strip()]
@@ -244,7 +244,7 @@ async def _neighbours(
     own: Sequence[Neighbour] = getattr(answer, "neighbours", ())
     if own or entry.near is None:
         return own
-    seconds = catalogue_of(request).limits.deadline_seconds
+    seconds = registry_of(request).limits.deadline_seconds
     work = entry.near.run([text], [min(model.count(text), model.longest)], seconds)
     (near,) = await unless_disconnected(request, work)
     examples: Sequence[Neighbour] = near

@@ -12,8 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from tailorbird.models.generate import Sampling
 from tailorbird.records import Message
-from tailorbird.serve.app import catalogue_of, unless_disconnected
-from tailorbird.serve.catalogue import Catalogue, Entry, vectors_of, writer_of
+from tailorbird.serve.app import registry_of, unless_disconnected
 from tailorbird.serve.completions import (
     AnswerBatch,
     AnswerForm,
@@ -24,6 +23,7 @@ from tailorbird.serve.completions import (
 from tailorbird.serve.error_responses import no_model, refuse
 from tailorbird.serve.generation_queue import AnswerState
 from tailorbird.serve.knowledge_base import ServedStore
+from tailorbird.serve.model_registry import Entry, ModelRegistry, vectors_of, writer_of
 from tailorbird.serve.models import HeadModel, VectorModel, WritingModel
 from tailorbird.serve.request_bodies import ChatBody, CompletionBody, EmbeddingBody, Turn, Writing
 
@@ -33,14 +33,16 @@ router = APIRouter()
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
     """List what is served."""
-    entries = catalogue_of(request).entries.values()
+    entries = registry_of(request).entries.values()
     return JSONResponse({"object": "list", "data": [_listed(entry) for entry in entries]})
 
 
 @router.get("/v1/models/{name:path}")
 async def one_model(name: str, request: Request) -> Response:
     """Describe one model."""
-    entries = catalogue_of(request).entries
+    entries = registry_of(request).entries
+    if not name:  # /v1/models/
+        return await list_models(request)
     if name not in entries:
         raise no_model(entries)
     return JSONResponse(_listed(entries[name]))
@@ -76,10 +78,11 @@ async def chat(body: ChatBody, request: Request) -> Response:
     """Answer a conversation; with `stream` as it is written."""
     from tailorbird.serve.routes_knowledge import chat_with_store
 
-    catalogue = catalogue_of(request)
-    if isinstance(getattr(catalogue.entries.get(body.model), "model", None), ServedStore):
+    registry = registry_of(request)
+    if isinstance(getattr(registry.entries.get(body.model), "model", None), ServedStore):
         return await chat_with_store(body, request)
-    entry, model = catalogue.pick(body.model, writer_of, "that writes")
+    entry, model = registry.pick(body.model, writer_of, "that writes")
+    _check_stream(body)
     if body.top_logprobs is not None and not body.logprobs:
         raise refuse("top_logprobs needs logprobs", "top_logprobs")
     if body.max_tokens and body.max_completion_tokens:
@@ -89,11 +92,17 @@ async def chat(body: ChatBody, request: Request) -> Response:
     if model.copy is not None:
         return await _copied(model, messages, body, request)
     prompt = await asyncio.to_thread(model.encode, messages)
-    sampling = _sampling(model, body, most, catalogue)
+    sampling = _sampling(model, body, most, registry)
     answers = AnswerBatch(
-        catalogue, entry, body, [prompt], sampling, AnswerForm(chat=True, decode=model.token)
+        registry, entry, body, [prompt], sampling, AnswerForm(chat=True, decode=model.token)
     )
     return await answers.respond(request)
+
+
+def _check_stream(body: Writing) -> None:
+    """Refuse options of a stream where none is asked for, as OpenAI and vLLM do."""
+    if body.stream_options is not None and not body.stream:
+        raise refuse("stream_options needs stream", "stream_options")
 
 
 def conversation(turns: Sequence[Turn]) -> list[Message]:
@@ -113,15 +122,16 @@ def conversation(turns: Sequence[Turn]) -> list[Message]:
 @router.post("/v1/completions")
 async def complete(body: CompletionBody, request: Request) -> Response:
     """Write on after texts."""
-    catalogue = catalogue_of(request)
-    entry, model = catalogue.pick(body.model, writer_of, "that writes")
+    registry = registry_of(request)
+    entry, model = registry.pick(body.model, writer_of, "that writes")
+    _check_stream(body)
     if model.copy is not None:
         raise refuse("this run looks its answers up and writes on after nothing", "model")
     items: Any = body.prompt if isinstance(body.prompt, list) else [body.prompt]
     if items and isinstance(items[0], int):
         items = [items]
-    if not 0 < len(items) <= catalogue.limits.request_inputs:
-        raise refuse(f"give 1 to {catalogue.limits.request_inputs} prompts", "prompt")
+    if not 0 < len(items) <= registry.limits.request_inputs:
+        raise refuse(f"give 1 to {registry.limits.request_inputs} prompts", "prompt")
     tokenizer = model.answering.tokenizer
     size = model.answering.model.get_input_embeddings().weight.shape[0]
     arrays = [
@@ -130,9 +140,9 @@ async def complete(body: CompletionBody, request: Request) -> Response:
         )
         for p in items
     ]
-    sampling = _sampling(model, body, body.max_tokens or 16, catalogue)
+    sampling = _sampling(model, body, body.max_tokens or 16, registry)
     answers = AnswerBatch(
-        catalogue, entry, body, arrays, sampling, AnswerForm(chat=False, decode=model.token)
+        registry, entry, body, arrays, sampling, AnswerForm(chat=False, decode=model.token)
     )
     return await answers.respond(request)
 
@@ -144,15 +154,15 @@ def _checked_ids(ids: Sequence[int], size: int, param: str) -> Sequence[int]:
 
 
 def _sampling(
-    model: WritingModel, body: Writing, most: int | None, catalogue: Catalogue
+    model: WritingModel, body: Writing, most: int | None, registry: ModelRegistry
 ) -> Sampling:
-    limit = catalogue.limits.answer_tokens
+    limit = registry.limits.answer_tokens
     if most is not None and most > limit:
         raise refuse(f"at most {limit:,} tokens are written", "max_tokens")
     return model.sampling(
         temperature=body.temperature, top_p=body.top_p, stop=body.stops, max_new_tokens=most,
         # Nobody said: then each answer is drawn anew.
-        seed=secrets.randbelow(2**31) if body.seed is None else body.seed,
+        seed=secrets.randbelow(2**31) if body.seed is None else body.seed % 2**63,
     )  # fmt: skip
 
 
@@ -180,8 +190,8 @@ async def _copied(
 @router.post("/v1/embeddings")
 async def embed(body: EmbeddingBody, request: Request) -> Response:
     """Return the vectors of texts."""
-    catalogue = catalogue_of(request)
-    entry, (model, queue) = catalogue.pick(body.model, vectors_of, "that embeds")
+    registry = registry_of(request)
+    entry, (model, queue) = registry.pick(body.model, vectors_of, "that embeds")
     if body.dimensions not in (None, model.dimension):
         why = f"its vectors have {model.dimension} dimensions and are not cut"
         raise refuse(why, "dimensions")
@@ -195,9 +205,9 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
         for part in items
     ]
     queue.check_capacity(len(texts))
-    lengths = measure(texts, model, catalogue, "input")
+    lengths = measure(texts, model, registry, "input")
     plain = [("", text) for text in texts]
-    seconds = catalogue.limits.deadline_seconds
+    seconds = registry.limits.deadline_seconds
     vectors = await unless_disconnected(request, queue.run(plain, lengths, seconds))
 
     def formatted(vector: np.ndarray) -> Any:
@@ -215,7 +225,7 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
 
 
 def measure(
-    texts: Sequence[Any], model: VectorModel | HeadModel, catalogue: Catalogue, param: str,
+    texts: Sequence[Any], model: VectorModel | HeadModel, registry: ModelRegistry, param: str,
     cut: bool = False,
 ) -> list[int]:  # fmt: skip
     """Return the lengths of texts in tokens.
@@ -223,16 +233,16 @@ def measure(
     Args:
         texts: Texts or pairs.
         model: Whose tokens.
-        catalogue: Whose limits.
+        registry: Whose limits.
         param: The field they came in.
         cut: Whether longer ones than the model reads may be cut.
 
     Raises:
         RequestFault: There are none, too many, or one is empty or too long.
     """
-    most = catalogue.limits.request_inputs
+    most = registry.limits.request_inputs
     if not 0 < len(texts) <= most:
-        raise refuse(f"give 1 to {most} texts", param, "count")
+        raise refuse(f"give 1 to {most} texts", param, "count" if texts else "empty")
     lengths = []
     for number, text in enumerate(texts):
         parts = (text,) if isinstance(text, str) else text

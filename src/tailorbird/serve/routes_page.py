@@ -1,24 +1,31 @@
 """The playground's files, and what it asks besides: evidence, disagreements, corrections."""
 
 import asyncio
+from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from tailorbird.serve.app import catalogue_of
-from tailorbird.serve.catalogue import head_of, writer_of
+from tailorbird.errors import UserError
+from tailorbird.runs.files import read_rows
+from tailorbird.runs.folder import PREDICTIONS, REPORT, RunFolder
+from tailorbird.runs.read_run import read_report
+from tailorbird.serve.app import registry_of
 from tailorbird.serve.corrections import Corrections
 from tailorbird.serve.error_responses import RequestFault, refuse
+from tailorbird.serve.model_registry import head_of, writer_of
 from tailorbird.serve.request_bodies import Body, Name, Words
 from tailorbird.serve.routes_labels import need_labels
-from tailorbird.serve.run_evidence import disagreements, evidence_of
 
 router = APIRouter()
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _PAGE = files("tailorbird.serve") / "page"
 _FILES = {entry.name for entry in _PAGE.iterdir()}
+MOST_ROWS = 50
+"""Examples on which two runs disagree that are listed."""
 
 
 def _file(name: str) -> Response:
@@ -44,8 +51,8 @@ async def page_file(name: str) -> Response:
 @router.get("/v1/evidence/{name:path}")
 async def evidence(name: str, request: Request) -> Response:
     """Say how good a run was on its test, how well calibrated, and what it cost."""
-    catalogue = catalogue_of(request)
-    entry = catalogue.entries.get(name)
+    registry = registry_of(request)
+    entry = registry.entries.get(name)
     model = None if entry is None else head_of(entry) or writer_of(entry)
     folder = None if model is None else model.folder
     if folder is None:
@@ -58,7 +65,7 @@ async def disagree(first: str, second: str, request: Request) -> Response:
     """List the test examples on which two runs disagree, those first that one is surest of."""
     folders = []
     for name in (first, second):
-        _, model = catalogue_of(request).pick(name, head_of, "of labels")
+        _, model = registry_of(request).pick(name, head_of, "of labels")
         folders.append(model.folder)
     return JSONResponse(await asyncio.to_thread(disagreements, *folders))
 
@@ -85,7 +92,7 @@ async def correct(body: CorrectionBody, request: Request) -> Response:
 
     A retrieval arm knows it from the next request on; for others it is kept as training data.
     """
-    entry, model = catalogue_of(request).pick(body.model, head_of, "of labels")
+    entry, model = registry_of(request).pick(body.model, head_of, "of labels")
     need_labels(model, ("classification", "multilabel"))
     if body.label not in model.labels:
         raise refuse("this is none of the run's labels", "label")
@@ -102,3 +109,73 @@ async def undo(identity: str, request: Request) -> Response:
     """Take a correction back."""
     await asyncio.to_thread(_corrections(request).undo, identity)
     return JSONResponse({"id": identity, "deleted": True})
+
+
+# --- what a run's folder says of it ---------------------------------------------------------
+
+
+def evidence_of(arm: Path) -> dict[str, Any]:
+    """Return an arm's headline score with its interval, calibration and costs.
+
+    Raises:
+        UserError: There is no report of it, or it is damaged.
+    """
+    folder = arm if (arm / REPORT).is_file() else arm.parent.parent
+    report = read_report(RunFolder(folder))
+    names = [a for a in report.arms if a.name == arm.name] if folder != arm else report.arms[:1]
+    if not names:
+        raise UserError(f"the report has no arm {arm.name}", "compare again")
+    entry = names[0]
+    score = entry.test.get(report.headline)
+    return {
+        "headline": report.headline,
+        "score": score and {"value": score.value, "low": score.low, "high": score.high},
+        "calibration": [
+            {"confidence": b.confidence, "accuracy": b.accuracy, "count": b.count}
+            for b in entry.calibration
+        ],
+        "ms_per_example": entry.cost.predict_ms_per_example,
+        "train_seconds": entry.cost.train_seconds,
+    }
+
+
+def disagreements(first: Path, second: Path) -> dict[str, Any]:
+    """Return the test examples on which two arms of one comparison disagree.
+
+    Those come first that one of them is surest of.
+
+    Raises:
+        UserError: They were not tested on the same examples.
+    """
+    one, other = dict(_rows(first)), dict(_rows(second))
+    shared = [key for key in one if key in other and one[key]["text"] == other[key]["text"]]
+    if not shared:
+        raise UserError("these two were not tested on the same examples", "compare them first")
+    apart = [key for key in shared if one[key]["predicted"] != other[key]["predicted"]]
+    apart.sort(key=lambda key: -max(_confidence(one[key]), _confidence(other[key])))
+    data = [
+        {
+            "text": one[key]["text"], "label": _words(one[key]["label"]),
+            "first": _words(one[key]["predicted"]), "second": _words(other[key]["predicted"]),
+        }
+        for key in apart[:MOST_ROWS]
+    ]  # fmt: skip
+    return {"total": len(apart), "examples": len(shared), "data": data}
+
+
+def _rows(arm: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    path = arm / PREDICTIONS
+    if not path.is_file():
+        raise UserError("a run has no predictions of its test", "compare or evaluate it")
+    for row in read_rows(path, dict[str, Any]):
+        if {"row", "text", "label", "predicted"} <= set(row):
+            yield row["row"], row
+
+
+def _confidence(row: dict[str, Any]) -> float:
+    value = row.get("confidence")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _words(label: Any) -> str:
+    return ", ".join(map(str, label)) if isinstance(label, list) else str(label)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StrictBool, StrictInt
 from starlette.responses import JSONResponse, Response
 
-from tailorbird.serve.app import catalogue_of, unless_disconnected
-from tailorbird.serve.catalogue import Catalogue, Entry, head_of, store_of, vectors_of
+from tailorbird.serve.app import registry_of, unless_disconnected
 from tailorbird.serve.error_responses import refuse
+from tailorbird.serve.model_registry import Entry, ModelRegistry, head_of, store_of, vectors_of
 from tailorbird.serve.request_bodies import Body, Name, Words
 from tailorbird.serve.routes_openai import measure
 
@@ -76,13 +76,13 @@ class Ranker:
     score: Callable[[Pairs, bool], Awaitable[tuple[list[float], int]]]
 
 
-def _ranker_of(catalogue: Catalogue) -> Callable[[Entry], Ranker | None]:
+def _ranker_of(registry: ModelRegistry) -> Callable[[Entry], Ranker | None]:
     """Return what makes a ranker of an entry.
 
     A knowledge base's cross-encoder where it has one, else the cosine of its vectors; a run that
     learnt one number for two texts, that number.
     """
-    seconds = catalogue.limits.deadline_seconds
+    seconds = registry.limits.deadline_seconds
 
     def of(entry: Entry) -> Ranker | None:
         head, store, vectors = head_of(entry), store_of(entry), vectors_of(entry)
@@ -93,7 +93,7 @@ def _ranker_of(catalogue: Catalogue) -> Callable[[Entry], Ranker | None]:
             assert texts_queue is not None
 
             async def by_head(pairs: Pairs, cut: bool) -> tuple[list[float], int]:
-                lengths = measure(pairs, head, catalogue, "documents", cut)
+                lengths = measure(pairs, head, registry, "documents", cut)
                 answers = await texts_queue.run(pairs, lengths, seconds)
                 return [answer.values[head.labels[0]] for answer in answers], sum(lengths)
 
@@ -105,7 +105,7 @@ def _ranker_of(catalogue: Catalogue) -> Callable[[Entry], Ranker | None]:
         async def by_vectors(pairs: Pairs, cut: bool) -> tuple[list[float], int]:
             sides = [list(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1)]
             texts = [*sides[0], *sides[1]]
-            lengths = measure(texts, model, catalogue, "documents", cut)
+            lengths = measure(texts, model, registry, "documents", cut)
             purposes = ["query"] * len(sides[0]) + ["document"] * len(sides[1])
             rows = await queue.run(list(zip(purposes, texts, strict=True)), lengths, seconds)
             of_query = dict(zip(sides[0], rows, strict=False))
@@ -126,12 +126,12 @@ def _ranker_of(catalogue: Catalogue) -> Callable[[Entry], Ranker | None]:
 async def _scores(
     request: Request, name: str | None, pairs: Pairs, cut: bool = False
 ) -> tuple[str, list[float], int]:
-    catalogue = catalogue_of(request)
-    if len(pairs) > catalogue.limits.request_inputs:
-        raise refuse(f"give at most {catalogue.limits.request_inputs} texts", "documents", "count")
+    registry = registry_of(request)
+    if len(pairs) > registry.limits.request_inputs:
+        raise refuse(f"give at most {registry.limits.request_inputs} texts", "documents", "count")
     if not all(part.strip() for pair in pairs for part in pair):
         raise refuse("a text is empty", "documents", "empty")
-    entry, ranker = catalogue.pick(name, _ranker_of(catalogue), "that scores pairs of texts")
+    entry, ranker = registry.pick(name, _ranker_of(registry), "that scores pairs of texts")
     scores, tokens = await unless_disconnected(request, ranker.score(pairs, cut))
     return entry.name, scores, tokens
 

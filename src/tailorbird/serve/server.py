@@ -1,7 +1,9 @@
 """`tailor serve`: what is named is opened, and answered for until somebody says stop."""
 
+import gc
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,13 +14,14 @@ from typing import Any
 import uvicorn
 
 from tailorbird import log
-from tailorbird.config import Config, load_config
+from tailorbird.config import Config
 from tailorbird.errors import Faults, UserError
+from tailorbird.processes import python
 from tailorbird.runs.folder import ARMS, REPORT, RunFolder
 from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.app import make_app
-from tailorbird.serve.catalogue import Catalogue
 from tailorbird.serve.middleware import LOOPBACK
+from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.version import __version__
 
 NamedPlace = tuple[str, str]
@@ -53,7 +56,7 @@ def _name(place: str) -> str:
     return f"{path.parent.parent.name}/{path.name}" if path.parent.name == ARMS else path.name
 
 
-def open_places(catalogue: Catalogue, runs: Iterable[NamedPlace], stores: Iterable[NamedPlace],
+def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Iterable[NamedPlace],
          models: Iterable[NamedPlace]) -> None:  # fmt: skip
     """Open all that is to be served; every fault is gathered.
 
@@ -62,25 +65,25 @@ def open_places(catalogue: Catalogue, runs: Iterable[NamedPlace], stores: Iterab
     """
     faults = Faults()
     kinds: tuple[tuple[Iterable[NamedPlace], Callable[[str, Any], None], type], ...] = (
-        (runs, catalogue.add_run, Path),
-        (stores, catalogue.add_store, Path),
-        (models, catalogue.add_model, str),
+        (runs, registry.add_run, Path),
+        (stores, registry.add_store, Path),
+        (models, registry.add_model, str),
     )
     for pairs, add, kind in kinds:
         for name, place in pairs:
-            began, before = time.perf_counter(), catalogue.weights.saved_bytes
+            began, before = time.perf_counter(), registry.weights.saved_bytes
             try:
                 add(name, kind(Path(place).expanduser() if kind is Path else place))
             except UserError as error:
                 faults.catch(error)
             else:
-                shared = (catalogue.weights.saved_bytes - before) / 1e6
+                shared = (registry.weights.saved_bytes - before) / 1e6
                 also = f", {shared:,.0f} MB shared with what was loaded before" if shared else ""
                 log.say(f"{name} is loaded ({time.perf_counter() - began:.1f} s{also})")
     faults.raise_if_any()
 
 
-def open_example(catalogue: Catalogue) -> None:
+def open_example(registry: ModelRegistry) -> None:
     """Open the bundled example: two ways of naming a mistake, a writer, and pages to ask.
 
     What training there is takes seconds, and is kept for the next time.
@@ -89,7 +92,6 @@ def open_example(catalogue: Catalogue) -> None:
         UserError: The example did not come with the installation, or the disk is full.
     """
     from tailorbird.data.bundled import tutor_folder
-    from tailorbird.flows.compare import compare
     from tailorbird.flows.index import index
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.models.builtin import SMOLLM2
@@ -103,14 +105,27 @@ def open_example(catalogue: Catalogue) -> None:
     run, store = place / "run", place / "pages"
     log.say(f"nothing is named: the bundled example is served, from {place}")
     if not (run / REPORT).is_file():
-        config = load_config(flags={"compare.methods": ("probe", "rag"), "output": str(run)})
-        compare(config, resume=RunFolder(run).exists)
-    with KnowledgeFolder.create(store, catalogue.config.index) as kb:
-        index(kb, [pages / "pages"], catalogue.config.index)
+        _compare(run)
+    with KnowledgeFolder.create(store, registry.config.index) as kb:
+        index(kb, [pages / "pages"], registry.config.index)
     runs = [(name, str(run / ARMS / name)) for name in ("probe", "rag")]
     # The larger one writes sentences that mean something, where its package is installed.
     writer = ("smollm2", SMOLLM2) if package_file() else ("tutor", "builtin:tutor")
-    open_places(catalogue, runs, [("pages", str(store))], [writer])
+    open_places(registry, runs, [("pages", str(store))], [writer])
+
+
+def _compare(run: Path) -> None:
+    """Compare two arms on the bundled example, as `tailor compare`: training is not served.
+
+    Raises:
+        UserError: It failed; why is on the terminal.
+    """
+    words = ["compare", "--methods", "probe,rag", "--output", str(run)]
+    words += ["--resume"] if RunFolder(run).exists else []
+    # What it prints is for who compares; its words and faults are on the error stream.
+    outcome = subprocess.run(python("tailorbird", *words), stdout=subprocess.DEVNULL)
+    if outcome.returncode:
+        raise UserError("the bundled example was not made", "see the words above")
 
 
 def open_keys(config: Config) -> Keys:
@@ -149,23 +164,27 @@ def listen(config: Config) -> socket.socket:
     return bound
 
 
-def serve(catalogue: Catalogue, keys: Keys, bound: socket.socket) -> None:
+def serve(registry: ModelRegistry, keys: Keys, bound: socket.socket) -> None:
     """Answer until SIGTERM or Ctrl-C: then nothing new is taken and what was begun is ended."""
     # Threads that compute hand the interpreter over sooner to the one that answers.
     sys.setswitchinterval(0.001)
+    # A full collection would read every object of torch and of the models, and nobody is answered
+    # for half a second.
+    gc.collect()
+    gc.freeze()
     settings = uvicorn.Config(
-        make_app(catalogue, keys), log_config=None, access_log=False, server_header=False,
+        make_app(registry, keys), log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=5, timeout_keep_alive=75,
     )  # fmt: skip
-    _Server(settings, catalogue).run([bound])
+    _Server(settings, registry).run([bound])
 
 
 class _Server(uvicorn.Server):
     """Uvicorn, with an end that first lets all finish that was taken."""
 
-    def __init__(self, config: uvicorn.Config, catalogue: Catalogue) -> None:
+    def __init__(self, config: uvicorn.Config, registry: ModelRegistry) -> None:
         super().__init__(config)
-        self.catalogue = catalogue
+        self.registry = registry
         self._end = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -177,15 +196,15 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take nothing more; the second time end at once."""
-        if self.catalogue.closing:
+        if self.registry.closing:
             self.should_exit = self.force_exit = True
             return
-        self.catalogue.close()
-        self._end = time.monotonic() + self.catalogue.limits.drain_seconds
+        self.registry.close()
+        self._end = time.monotonic() + self.registry.limits.drain_seconds
         log.say("stopping: what was begun is ended first; once more to stop at once")
 
     async def on_tick(self, counter: int) -> bool:
         """End when all that was taken is answered, or the time for it is over."""
-        if self._end and (not self.catalogue.waiting or time.monotonic() > self._end):
+        if self._end and (not self.registry.waiting or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)

@@ -12,7 +12,7 @@ from tailorbird import log
 from tailorbird.errors import UserError, is_out_of_memory
 from tailorbird.processes import choose_threads
 from tailorbird.serve.error_responses import RequestFault, of_user_error
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.prometheus import PrometheusCounters
 
 _MOST_RESTARTS = 3
 _TRY_EVERY = 8
@@ -42,15 +42,15 @@ class SupervisedQueue(ABC):
     """What waits for one model, and the threads that work on it.
 
     Args:
-        name: The model's, for metrics.
-        metrics: Where requests and batches are counted.
+        name: The model's, a label of the counters.
+        counters: Where requests and batches are counted.
 
     Attributes:
         healthy: False from the failure of a worker until the next one's first success.
     """
 
-    def __init__(self, name: str, metrics: Metrics) -> None:
-        self.name, self._metrics = name, metrics
+    def __init__(self, name: str, counters: PrometheusCounters) -> None:
+        self.name, self._counters = name, counters
         self._changed = threading.Condition()
         self._workers: list[QueueWorker] = []
         self._restarts = 0
@@ -86,13 +86,13 @@ class SupervisedQueue(ABC):
             RequestFault: 503.
         """
         if self._closing or self._restarts > _MOST_RESTARTS:
-            self._metrics.reject(self.name, "closing" if self._closing else "dead")
+            self._counters.reject(self.name, "closing" if self._closing else "dead")
             why = "the server is ending" if self._closing else "the model's worker failed"
             raise RequestFault(503, why, code="unavailable", retry_seconds=retry_seconds)
 
     def _overloaded(self, retry_seconds: float) -> RequestFault:
         """Count a refusal and return it (429)."""
-        self._metrics.reject(self.name, "full")
+        self._counters.reject(self.name, "full")
         why = "too much waits for this model"
         return RequestFault(429, why, code="overloaded", retry_seconds=retry_seconds)
 

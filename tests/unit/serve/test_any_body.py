@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from small_serving import LABELS, catalogue_of, head_model, running
+from small_serving import LABELS, head_model, registry_of, running
 from tailorbird.records import Target
 
 NAMES = ("topic", "topics", "nothing")
@@ -52,8 +52,8 @@ values = st.recursive(
 def http() -> Iterator[httpx2.Client]:
     several = Target("multilabel", LABELS, thresholds=(0.3, 0.3, 0.3))
     models = {"topic": head_model(Target(labels=LABELS)), "topics": head_model(several)}
-    catalogue = catalogue_of(models)
-    with running(catalogue) as address, httpx2.Client(base_url=address) as client:
+    registry = registry_of(models)
+    with running(registry) as address, httpx2.Client(base_url=address) as client:
         yield client
 
 

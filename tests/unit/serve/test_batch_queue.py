@@ -12,7 +12,7 @@ from tailorbird.errors import UserError
 from tailorbird.processes import choose_threads
 from tailorbird.serve.batch_queue import BatchQueue, QueuedTexts, QueueLimits, make_batches
 from tailorbird.serve.error_responses import RequestFault
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.supervised_queue import StepThreads
 
 
@@ -20,7 +20,9 @@ def queue_of(compute: Callable[[list[Any]], Any], **limits: Any) -> BatchQueue:
     usual = {"inputs": 64, "tokens": 4096, "batch_tokens": 32, "stall_seconds": 5.0}
     workers = limits.pop("workers", 1)
     limits = usual | limits
-    return BatchQueue("small", compute, QueueLimits(**limits), Metrics(), workers, workers > 1)
+    return BatchQueue(
+        "small", compute, QueueLimits(**limits), PrometheusCounters(), workers, workers > 1
+    )
 
 
 class Recorder:

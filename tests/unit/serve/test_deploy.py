@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from small_serving import LABELS, catalogue_of, head_model, running
+from small_serving import LABELS, head_model, registry_of, running
 from tailorbird.config.schema import ServeConfig
 from tailorbird.records import Target
 from tailorbird.serve.api_keys import Keys
@@ -142,8 +142,8 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 def test_the_probe_tells_a_server_that_works_from_one_that_does_not(tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys.json")
     file = tmp_path / "health.key"
-    catalogue = catalogue_of({"topic": head_model(Target(labels=LABELS))})
-    with running(catalogue, keys.path) as address:
+    registry = registry_of({"topic": head_model(Target(labels=LABELS))})
+    with running(registry, keys.path) as address:
         port = address.rpartition(":")[2]
 
         def probe(route: str = "livez") -> int:
@@ -161,6 +161,6 @@ def test_the_probe_tells_a_server_that_works_from_one_that_does_not(tmp_path: Pa
         file.write_text("tb-another")
         assert probe() == 1
         keys.revoke("health")
-        catalogue.close()
+        registry.close()
         assert probe() == 0 and probe("readyz") == 1
     assert probe() == 1

@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from small_serving import catalogue_of, running
+from small_serving import registry_of, running
 from tailorbird.config import load_config
-from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.models import WritingModel, open_model
 from tailorbird.serve.shared_weights import SharedWeights
 
@@ -40,15 +40,15 @@ def writer(tiny_decoder: Path) -> Writer:
 
 
 @pytest.fixture
-def catalogue(writer: Writer) -> Catalogue:
-    catalogue = catalogue_of({}, chats=4)
-    catalogue.add("writer", writer.model)
-    return catalogue
+def registry(writer: Writer) -> ModelRegistry:
+    registry = registry_of({}, chats=4)
+    registry.add("writer", writer.model)
+    return registry
 
 
 @pytest.fixture
-def http(catalogue: Catalogue) -> Iterator[httpx2.Client]:
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=60) as client:
+def http(registry: ModelRegistry) -> Iterator[httpx2.Client]:
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=60) as client:
         yield client
 
 
@@ -104,9 +104,9 @@ def test_a_step_that_fails_costs_its_batch_and_the_next_is_right(
 
 
 def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
-    http: httpx2.Client, writer: Writer, catalogue: Catalogue
+    http: httpx2.Client, writer: Writer, registry: ModelRegistry
 ) -> None:
-    queue = catalogue.entries["writer"].chats
+    queue = registry.entries["writer"].chats
     assert queue is not None
     alone = text(ask(http, "tell of a goal"))
     release, frozen = threading.Event(), threading.Event()
@@ -135,10 +135,10 @@ def test_a_model_that_hangs_is_asked_again_by_a_new_worker(
 
 
 def test_who_leaves_is_written_no_further_and_neighbours_stay_the_same(
-    http: httpx2.Client, writer: Writer, catalogue: Catalogue
+    http: httpx2.Client, writer: Writer, registry: ModelRegistry
 ) -> None:
     alone = text(ask(http, "the final race", max_tokens=40))
-    queue = catalogue.entries["writer"].chats
+    queue = registry.entries["writer"].chats
     assert queue is not None
     writer.trouble = lambda rows, width: time.sleep(0.01)
     body = {
@@ -162,10 +162,10 @@ def test_who_leaves_is_written_no_further_and_neighbours_stay_the_same(
 
 def test_no_more_wait_than_there_is_room_for(tiny_decoder: Path) -> None:
     writer = Writer(tiny_decoder)
-    catalogue = catalogue_of({}, queue_inputs=2, chats=1)
-    catalogue.add("writer", writer.model)
+    registry = registry_of({}, queue_inputs=2, chats=1)
+    registry.add("writer", writer.model)
     writer.trouble = lambda rows, width: time.sleep(0.01)
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=60) as http:
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=60) as http:
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda n: ask(http, f"text {n}"), range(12)))
         statuses = [answer.status_code for answer in answers]
@@ -237,6 +237,24 @@ def test_odds_of_a_chat_come_with_its_words_and_with_its_stream(http: httpx2.Cli
     assert plain["logprobs"] is None
     for change in ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 21}, {"logprobs": 1}):
         assert ask(http, "x", **change).status_code == 400
+
+
+def test_a_setting_of_writing_that_is_none_is_refused_by_its_name(http: httpx2.Client) -> None:
+    wrong: list[tuple[str, Any]] = [
+        ("stream_options", {"include_usage": True}),  # without a stream
+        ("temperature", "0.7"), ("temperature", True), ("top_p", "1"), ("stream", "true"),
+        ("stop", list("abcde")), ("n", 0), ("max_tokens", 0), ("seed", 1.5),
+    ]  # fmt: skip
+    for field, value in wrong:
+        refused = ask(http, "tell of a goal", **{field: value})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == field
+
+
+def test_seeds_below_zero_and_penalties_of_nothing_are_taken(http: httpx2.Client) -> None:
+    settings: dict[str, Any] = {"seed": -5, "temperature": 1, "presence_penalty": 0.0, "stop": ""}
+    first, again = (ask(http, "tell of a goal", **settings).json()["choices"] for _ in range(2))
+    assert first == again
 
 
 def test_a_stream_shows_signs_of_life_while_nothing_is_written(

@@ -11,8 +11,8 @@ import pytest
 from small_serving import LABELS, head_model, running
 from tailorbird.config import load_config
 from tailorbird.records import Target
-from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.model_registry import ModelRegistry
+from tailorbird.serve.prometheus import PrometheusCounters
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def http(store: Path, tiny_decoder: Path) -> Iterator[httpx2.Client]:
         "ask.model": str(tiny_decoder), "ask.answer_tokens": 12, "model.precision": "fp32",
         "retrieve.k": 1, "ask.threshold": -1.0,
     }  # fmt: skip
-    catalogue = Catalogue(load_config(flags=flags), Metrics())
-    catalogue.add_store("kb", store)
-    catalogue.add_model("writer", str(tiny_decoder))
-    catalogue.add("topic", head_model(Target(labels=LABELS)))
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=120) as client:
+    registry = ModelRegistry(load_config(flags=flags), PrometheusCounters())
+    registry.add_store("kb", store)
+    registry.add_model("writer", str(tiny_decoder))
+    registry.add("topic", head_model(Target(labels=LABELS)))
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=120) as client:
         yield client
 
 
@@ -133,11 +133,11 @@ def test_a_document_is_replaced_during_five_hundred_asks(store: Path, tmp_path: 
     import shutil
 
     shutil.copytree(store, tmp_path / "kb")
-    catalogue = Catalogue(load_config(), Metrics())
-    catalogue.add_store("kb", tmp_path / "kb")
+    registry = ModelRegistry(load_config(), PrometheusCounters())
+    registry.add_store("kb", tmp_path / "kb")
     page = "# Pets\n\nThe office cat is {n} years old. The cat is called Cat{n}.\n"
     place = "/v1/vector_stores/kb/documents/pets.md"
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=120) as http:
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=120) as http:
         assert http.put(place, content=page.format(n=10)).status_code == 200
         versions = set()
 

@@ -1,5 +1,6 @@
 """Runs of labels and numbers over HTTP: every shape by its own client, faults and security."""
 
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from small_serving import LABELS, catalogue_of, count_labels, head_model, running
+from small_serving import LABELS, count_labels, head_model, registry_of, running
 from tailorbird.records import Neighbour, Target
 from tailorbird.serve.api_keys import Keys
 
@@ -57,7 +58,7 @@ def address() -> Iterator[str]:
         "alike": head_model(ALIKE, overlaps),
         "names": head_model(TAGS, names),
     }
-    with running(catalogue_of(models, request_inputs=32, request_mb=0.05)) as address:
+    with running(registry_of(models, request_inputs=32, request_mb=0.05)) as address:
         yield address
 
 
@@ -156,12 +157,16 @@ def test_predict_as_tei(http: httpx2.Client) -> None:
 
 
 def test_faults_are_told_as_tei_tells_them(http: httpx2.Client) -> None:
-    for inputs, status in ((["a", "b"], 400), ("", 400), ([], 400), (3, 422)):
+    cases = ((["a", "b"], 422), ("", 400), ([], 400), (3, 422), ([["a"]] * 33, 422))
+    for inputs, status in cases:
         refused = http.post("/predict", json={"model": "topic", "inputs": inputs})
         assert refused.status_code == status, refused.text
-        assert set(refused.json()) == {"error", "error_type"}
+        kind = "empty" if status == 400 else "validation"
+        assert refused.json()["error_type"] == kind
+    empty = http.post("/rerank", json={"model": "alike", "query": "a", "texts": []})
+    assert (empty.status_code, empty.json()["error_type"]) == (422, "validation")
     long = {"model": "topic", "inputs": "soup " * 65}
-    assert http.post("/predict", json=long).status_code == 400
+    assert http.post("/predict", json=long).status_code == 422
     assert http.post("/predict", json=long | {"truncate": True}).status_code == 200
 
 
@@ -221,7 +226,7 @@ def test_words_that_matter(http: httpx2.Client) -> None:
 def test_training_examples_near_a_text_come_from_the_arm_that_retrieves() -> None:
     model = head_model(ONE)
     model.near = lambda texts: [(Neighbour(f"like {text}", "food", 0.9),) for text in texts]
-    with running(catalogue_of({"topic": model})) as address:
+    with running(registry_of({"topic": model})) as address:
         body = {"model": "topic", "input": "soup"}
         answer = httpx2.post(f"{address}/v1/explain", json=body).json()
         assert answer["neighbours"] == [{"text": "like soup", "label": "food", "similarity": 0.9}]
@@ -272,12 +277,53 @@ def test_what_is_not_done_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(b"{nothing", "application/json"), (b'"text"', "application/json"), (b"a=b", "text/plain")],
-)
+    [
+        (b"{nothing", "application/json"), (b'"text"', "application/json"), (b"a=b", "text/plain"),
+        (b'{"model": "topic", "input": "\xff"}', "application/json"),
+        (b'{"model": "topic", "input": ' + b"[" * 20_000 + b"}", "application/json"),
+    ],
+)  # fmt: skip
 def test_a_body_that_is_no_json_object(http: httpx2.Client, content: bytes, kind: str) -> None:
     refused = http.post("/classify", content=content, headers={"content-type": kind})
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/classify", b'{"model": "topic", "input": "moon \\ud83e"}'),
+        ("/v1/decisions", b'{"model": "topics", "input": "moon", "questions": '
+         b'[{"type": "predicate", "name": "\\udc00"}]}'),
+        ("/v1/corrections", b'{"model": "topic", "text": "\\ud83e\\ud83e", "label": "food"}'),
+    ],
+)  # fmt: skip
+def test_half_a_character_is_refused(http: httpx2.Client, route: str, body: bytes) -> None:
+    refused = http.post(route, content=body, headers={"content-type": "application/json"})
+    assert refused.status_code == 400
+    assert "half of a character" in refused.json()["error"]["message"]
+
+
+def test_a_compressed_body_is_refused_rather_than_misread(http: httpx2.Client) -> None:
+    body = gzip.compress(b'{"model": "topic", "input": "moon"}')
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    refused = http.post("/classify", content=body, headers=headers)
+    assert refused.status_code == 415
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    document = "/v1/vector_stores/topic/documents/a.md"
+    assert http.put(document, content=body, headers=headers).status_code == 415
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/v1/models/topic", "/nowhere"])
+def test_head_is_get_without_its_body(http: httpx2.Client, path: str) -> None:
+    whole, head = http.get(path), http.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    names = ("content-type", "content-length", "content-security-policy")
+    assert [head.headers.get(name) for name in names] == [whole.headers.get(name) for name in names]
+
+
+def test_a_slash_after_the_list_of_models(http: httpx2.Client) -> None:
+    assert http.get("/v1/models/").json() == http.get("/v1/models").json()
 
 
 def test_a_body_that_is_too_large(http: httpx2.Client) -> None:
@@ -323,8 +369,8 @@ def test_other_sites_and_other_names_are_refused(http: httpx2.Client) -> None:
 def test_every_route_needs_a_key_once_there_is_one(tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys.json")
     ask, admin, health = (keys.add(s, (s,)) for s in ("ask", "admin", "health"))
-    catalogue = catalogue_of({"topic": head_model(ONE)})
-    with running(catalogue, keys.path) as address, httpx2.Client(base_url=address) as http:
+    registry = registry_of({"topic": head_model(ONE)})
+    with running(registry, keys.path) as address, httpx2.Client(base_url=address) as http:
         routes = http.get("/openapi.json", headers={"authorization": f"Bearer {ask}"}).json()
         paths = [
             (method, path.replace("{store}", "kb").replace("{name}", "x"))
@@ -352,17 +398,17 @@ def test_every_route_needs_a_key_once_there_is_one(tmp_path: Path) -> None:
 
 
 def test_a_server_for_others_without_keys_answers_nobody() -> None:
-    catalogue = catalogue_of({"topic": head_model(ONE)}, host="0.0.0.0")
-    with running(catalogue) as address:
+    registry = registry_of({"topic": head_model(ONE)}, host="0.0.0.0")
+    with running(registry) as address:
         assert httpx2.get(f"{address}/livez").status_code == 401
 
 
 def test_runs_come_and_go_from_the_allowed_folder_only(tmp_path: Path) -> None:
-    catalogue = catalogue_of({"topic": head_model(ONE)}, adapters=str(tmp_path / "runs"))
+    registry = registry_of({"topic": head_model(ONE)}, adapters=str(tmp_path / "runs"))
     (tmp_path / "runs" / "broken").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (tmp_path / "runs" / "link").symlink_to(tmp_path / "outside")
-    with running(catalogue) as address, httpx2.Client(base_url=address) as http:
+    with running(registry) as address, httpx2.Client(base_url=address) as http:
 
         def load(name: str, path: str, **more: Any) -> httpx2.Response:
             body = {"lora_name": name, "lora_path": path, **more}
@@ -382,7 +428,7 @@ def test_runs_come_and_go_from_the_allowed_folder_only(tmp_path: Path) -> None:
         gone = http.post("/v1/unload_lora_adapter", json={"lora_name": "topic"})
         assert "removed successfully" in gone.text
         assert http.post("/classify", json=ask).status_code == 404
-    with running(catalogue_of({"topic": head_model(ONE)})) as address:
+    with running(registry_of({"topic": head_model(ONE)})) as address:
         body = {"lora_name": "topic"}
         assert httpx2.post(f"{address}/v1/unload_lora_adapter", json=body).status_code == 403
 
@@ -393,8 +439,8 @@ def test_a_model_is_replaced_under_load_without_a_fault(http: httpx2.Client) -> 
     def constant(index: int) -> Any:
         return lambda texts: np.eye(3)[[index] * len(texts)]
 
-    catalogue = catalogue_of({"topic": head_model(ONE, constant(0))})
-    with running(catalogue) as address, httpx2.Client(base_url=address) as client:
+    registry = registry_of({"topic": head_model(ONE, constant(0))})
+    with running(registry) as address, httpx2.Client(base_url=address) as client:
 
         def ask(number: int) -> set[str]:
             body = {"model": "topic", "input": ["a", "b", "c"]}
@@ -404,7 +450,7 @@ def test_a_model_is_replaced_under_load_without_a_fault(http: httpx2.Client) -> 
 
         with ThreadPoolExecutor(8) as pool:
             before = [pool.submit(ask, n) for n in range(60)]
-            catalogue.add("topic", head_model(ONE, constant(2)))
+            registry.add("topic", head_model(ONE, constant(2)))
             after = [pool.submit(ask, n) for n in range(60)]
             answers = [one.result() for one in (*before, *after)]
     assert {frozenset(a) for a in answers} <= {frozenset({"food"}), frozenset({"sport"})}

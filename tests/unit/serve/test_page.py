@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from small_serving import LABELS, catalogue_of, head_model, running
+from small_serving import LABELS, head_model, registry_of, running
 from tailorbird.rag.neighbours import LabelledVectors, VoteSettings
 from tailorbird.records import Example, Target
 
@@ -44,7 +44,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     known: list[tuple[str, str]] = []
     other.learn = lambda text, label: known.append((text, label))
     other.unlearn = lambda text, label: known.remove((text, label))
-    with running(catalogue_of({"run/one": one, "run/other": other})) as address:
+    with running(registry_of({"run/one": one, "run/other": other})) as address:
         yield address
 
 
@@ -110,7 +110,7 @@ def test_a_correction_stands_in_the_file_as_a_row_to_train_on(tmp_path: Path) ->
 
     model = head_model(ONE)
     model.folder = tmp_path
-    with running(catalogue_of({"one": model})) as address:
+    with running(registry_of({"one": model})) as address:
         rows = [("a pear\nand more", "food"), ("the moon", "space"), ("a goal", "sport")]
         sent = [
             httpx2.post(f"{address}/v1/corrections", json={"model": "one", "text": t, "label": y})

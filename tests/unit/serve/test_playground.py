@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from small_serving import LABELS, catalogue_of, head_model, running
+from small_serving import LABELS, head_model, registry_of, running
 from tailorbird.config import load_config
 from tailorbird.records import Target
-from tailorbird.serve.catalogue import Catalogue
-from tailorbird.serve.metrics import Metrics
+from tailorbird.serve.model_registry import ModelRegistry
+from tailorbird.serve.prometheus import PrometheusCounters
 
 pytestmark = pytest.mark.slow
 
@@ -22,13 +22,13 @@ def address(store: Path, tiny_decoder: Path, tmp_path_factory: pytest.TempPathFa
     place = tmp_path_factory.mktemp("playground")
     shutil.copytree(store, place / "kb")
     flags = {"model.precision": "fp32"}
-    catalogue = Catalogue(load_config(flags=flags), Metrics())
+    registry = ModelRegistry(load_config(flags=flags), PrometheusCounters())
     model = head_model(Target(labels=LABELS))
     model.folder = place
-    catalogue.add("topic", model)
-    catalogue.add_model("writer", str(tiny_decoder))
-    catalogue.add_store("kb", place / "kb")
-    with running(catalogue) as address:
+    registry.add("topic", model)
+    registry.add_model("writer", str(tiny_decoder))
+    registry.add_store("kb", place / "kb")
+    with running(registry) as address:
         yield address
 
 
@@ -143,7 +143,7 @@ def test_nothing_served_says_how_to_begin() -> None:
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("needs chromium")
-    with running(catalogue_of({})) as address, playwright.sync_playwright() as driver:
+    with running(registry_of({})) as address, playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
         for view in ("classify", "chat", "ask", "compare"):

@@ -13,10 +13,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from small_serving import LABELS, catalogue_of, count_labels, head_model, running
+from small_serving import LABELS, count_labels, head_model, registry_of, running
 from tailorbird.records import Target
 from tailorbird.serve.api_keys import Keys
-from tailorbird.serve.catalogue import Catalogue
+from tailorbird.serve.model_registry import ModelRegistry
 
 ONE = Target(labels=LABELS)
 CANARY = "zzcanaryzz"
@@ -43,8 +43,8 @@ class Gate:
         return count_labels(texts)
 
 
-def served(gate: Gate, **settings: Any) -> Catalogue:
-    return catalogue_of({"topic": head_model(ONE, gate)}, **settings)
+def served(gate: Gate, **settings: Any) -> ModelRegistry:
+    return registry_of({"topic": head_model(ONE, gate)}, **settings)
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 def test_too_many_clients_are_told_when_to_come_again_and_the_rest_is_answered(gate: Gate) -> None:
     gate.seconds = 0.01
-    catalogue = served(gate, queue_inputs=4, batch_tokens=16)
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=30) as http:
+    registry = served(gate, queue_inputs=4, batch_tokens=16)
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=30) as http:
 
         def ask(number: int) -> tuple[int, float]:
             began = time.perf_counter()
@@ -101,8 +101,8 @@ def test_too_many_clients_are_told_when_to_come_again_and_the_rest_is_answered(g
 
 def test_two_hundred_clients_that_leave_cost_a_batch_and_no_place(gate: Gate) -> None:
     gate.seconds = 0.2
-    catalogue = served(gate, batch_tokens=16)
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=30) as http:
+    registry = served(gate, batch_tokens=16)
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=30) as http:
         port = int(address.rpartition(":")[2])
         with ThreadPoolExecutor(1) as pool:
             busy = pool.submit(classify, http, "goal")
@@ -116,7 +116,7 @@ def test_two_hundred_clients_that_leave_cost_a_batch_and_no_place(gate: Gate) ->
                 link = socket.create_connection(("127.0.0.1", port))
                 link.sendall(f"{head}\r\ncontent-type: application/json\r\n\r\n".encode() + content)
                 links.append(link)
-            queue = catalogue.entries["topic"].queue
+            queue = registry.entries["topic"].queue
             assert queue is not None
             until(lambda: queue.waiting > 20, 2)
             for link in links:
@@ -149,10 +149,10 @@ def test_a_batch_that_fails_fails_alone(
 
 
 def test_a_worker_that_hangs_is_replaced_and_livez_tells_until_one_succeeds(gate: Gate) -> None:
-    catalogue = served(gate)
-    with running(catalogue) as address, httpx2.Client(base_url=address, timeout=30) as http:
+    registry = served(gate)
+    with running(registry) as address, httpx2.Client(base_url=address, timeout=30) as http:
         assert label(classify(http, "bread")) == "food"
-        queue = catalogue.entries["topic"].queue
+        queue = registry.entries["topic"].queue
         assert queue is not None
         with ThreadPoolExecutor(2) as pool:
             lost = pool.submit(classify, http, "freeze")
@@ -217,7 +217,7 @@ def test_a_thousand_requests_to_four_runs_get_the_answers_of_their_own() -> None
 
     models = {name: head_model(target, constant(i)) for i, name in enumerate(names)}
     with (
-        running(catalogue_of(models)) as address,
+        running(registry_of(models)) as address,
         httpx2.Client(base_url=address, timeout=60) as http,
         ThreadPoolExecutor(16) as pool,
     ):

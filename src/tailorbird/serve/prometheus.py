@@ -8,7 +8,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (16, 64, 256, 1024, 4096, 16_384, 65_536)
 
 
-class Metrics:
+class PrometheusCounters:
     """Counters of one server; each has a registry of its own, so that tests may have several."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""All that is served, by name: models, their queues, and what watches both."""
+"""The models and knowledge bases that are served, by name, and the queues before them."""
 
 import asyncio
 import threading
@@ -17,7 +17,6 @@ from tailorbird.serve.batch_queue import BatchQueue, QueueLimits
 from tailorbird.serve.error_responses import no_model, refuse
 from tailorbird.serve.generation_queue import GenerationQueue
 from tailorbird.serve.knowledge_base import ServedStore, StoreQuery
-from tailorbird.serve.metrics import Metrics
 from tailorbird.serve.models import (
     AnyModel,
     HeadModel,
@@ -26,6 +25,7 @@ from tailorbird.serve.models import (
     open_model,
     open_run,
 )
+from tailorbird.serve.prometheus import PrometheusCounters
 from tailorbird.serve.shared_weights import SharedWeights
 
 Kind = TypeVar("Kind")
@@ -38,7 +38,7 @@ _ASKS = 4
 
 @dataclass
 class Entry:
-    """One name that clients may ask for.
+    """One name that clients may ask for, with its model and its queues.
 
     Attributes:
         name: The name.
@@ -71,17 +71,19 @@ class Entry:
         return [queue for queue in (self.chats, *of_texts) if queue is not None]
 
 
-class Catalogue:
-    """What is served.
+class ModelRegistry:
+    """The models and knowledge bases that are served, by name.
 
     Args:
         config: Settings.
-        metrics: Where all of it is counted.
+        counters: Where all of it is counted.
         trust: Whether code may run that came with models.
     """
 
-    def __init__(self, config: Config, metrics: Metrics, *, trust: bool = False) -> None:
-        self.config, self.metrics, self._trust = config, metrics, trust
+    def __init__(
+        self, config: Config, counters: PrometheusCounters, *, trust: bool = False
+    ) -> None:
+        self.config, self.counters, self._trust = config, counters, trust
         self.limits = config.serve
         self.entries: dict[str, Entry] = {}
         self.closing = False
@@ -154,10 +156,10 @@ class Catalogue:
             store,
             ranks=ranks,
             chats=chats,
-            asks=BatchQueue(name, ask, self._queue_limits(1, slow), self.metrics, many),
+            asks=BatchQueue(name, ask, self._queue_limits(1, slow), self.counters, many),
             vectors=self._model_queue(f"{name}/embed", store.vectors.embed),
             searches=BatchQueue(
-                f"{name}/search", search, self._queue_limits(1, slow), self.metrics
+                f"{name}/search", search, self._queue_limits(1, slow), self.counters
             ),
         )
 
@@ -204,7 +206,7 @@ class Catalogue:
                 "be written together",
                 "serve another model",
             )
-        return GenerationQueue(name, a.model, a.tokenizer, a.device, self.limits, self.metrics)
+        return GenerationQueue(name, a.model, a.tokenizer, a.device, self.limits, self.counters)
 
     def _model_queue(
         self, name: str, compute: Callable[[Any], Any], *, parallel: bool = True
@@ -216,7 +218,7 @@ class Catalogue:
         tokens = self.limits.batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_GPU)
         limits = self._queue_limits(tokens, self.limits.stall_seconds)
         workers = choose_threads().count if parallel and kind == "cpu" else 1
-        return BatchQueue(name, compute, limits, self.metrics, workers, own_threads=workers > 1)
+        return BatchQueue(name, compute, limits, self.counters, workers, own_threads=workers > 1)
 
     def _queue_limits(self, tokens: int, stall: float) -> QueueLimits:
         return QueueLimits(self.limits.queue_inputs, self.limits.queue_tokens, tokens, stall)
