@@ -173,11 +173,12 @@ async def closed(
 
 async def offered(
     port: int, request: Callable[[int], tuple[str, Any]], rate: float, seconds: float
-) -> list[tuple[int, float, bool]]:
+) -> tuple[float, list[tuple[int, float, bool]]]:
     """Send requests at a rate, whatever becomes of those before; return what became of each.
 
     Returns:
-        Status, seconds, and whether the answer says when to come again.
+        Requests that were sent in a second, and of each its status, its seconds, and whether the
+        answer says when to come again.
     """
     free: list[Client] = []
     answers: list[tuple[int, float, bool]] = []
@@ -197,9 +198,10 @@ async def offered(
             await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
             tasks.create_task(ask(number))
             number += 1
+        sent = number / (time.perf_counter() - began)
     for client in free:
         client.close()
-    return answers
+    return sent, answers
 
 
 def overload(run: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def overload(run: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
         peak, _ = asyncio.run(closed(port, request, 10, 32))
         harness.say(f"peak: {peak:.0f} requests/s")
         before, start = server.memory_mb(), time.perf_counter()
-        answers = asyncio.run(offered(port, request, 3 * peak, seconds))
+        sent, answers = asyncio.run(offered(port, request, 3 * peak, seconds))
         spent, after = time.perf_counter() - start, server.memory_mb()
         time.sleep(2)
         _, later = asyncio.run(closed(port, request, 4, 1))
@@ -224,7 +226,7 @@ def overload(run: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
     # A slow machine may not fill the queue in the time: then nobody is refused.
     waits = quantiles([1000 * took for took, _ in refused] or [0.0, 0.0], n=100)
     return {
-        "offered_s": round(len(answers) / spent, 1), "peak_s": round(peak, 1),
+        "sent_s": round(sent, 1), "peak_s": round(peak, 1), "all_answered_after_s": round(spent, 1),
         "goodput_share": round(len(accepted) / spent / peak, 3),
         "statuses": dict(Counter(status for status, _, _ in answers)),
         "accepted_p99_s": round(quantiles(accepted, n=100)[98], 2),
@@ -454,7 +456,7 @@ def soak(run: Path, texts: Sequence[str], minutes: float) -> dict[str, Any]:
         end = time.perf_counter() + 60 * minutes
         while (now := time.perf_counter()) < end:
             points.append((now / 60, server.memory_mb()))
-            answers = asyncio.run(offered(server.port, request, peak / 5, 10))
+            _, answers = asyncio.run(offered(server.port, request, peak / 5, 10))
             statuses.update(status for status, _, _ in answers)
         half = points[len(points) // 2 :]
     return {

@@ -166,13 +166,9 @@ def _health(app: FastAPI, registry: ModelRegistry) -> None:
         return state(registry.healthy, "a worker stalled")
 
     @app.get("/readyz")
-    async def readyz() -> Response:
-        """Whether new requests are taken."""
-        return state(registry.healthy and not registry.closing, "not taking requests")
-
     @app.get("/health")
-    async def health() -> Response:
-        """As `/readyz`, under the name that vLLM and TEI give it."""
+    async def readyz() -> Response:
+        """Whether new requests are taken; `/health` is vLLM's and TEI's name for it."""
         return state(registry.healthy and not registry.closing, "not taking requests")
 
     @app.get("/version")

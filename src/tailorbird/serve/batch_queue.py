@@ -6,7 +6,8 @@ runs alone. The next texts are looked at when all of these are taken: none waits
 
 On a CPU every core has a worker, which computes its batches with one thread: two threads of one
 product wait for each other after every layer, for as long as a short product takes. A batch that is
-all there is to do has the threads of all cores.
+all there is to do has the threads of all cores, and always the first worker: threads of one alone
+may wait awake (`tailorbird/__init__.py`).
 """
 
 import asyncio
@@ -185,7 +186,7 @@ class BatchQueue(SupervisedQueue):
             self.check_capacity(len(job.inputs), size, job.deadline - time.monotonic())
             self._queue.extend((job, i) for i in range(len(job.inputs)))
             self._count(len(job.inputs), size)
-            self._changed.notify(len(job.inputs))
+            self._changed.notify_all()
 
     def _wait(self) -> float:
         """Return the seconds until what waits is computed, by the speed measured last."""
@@ -226,8 +227,8 @@ class BatchQueue(SupervisedQueue):
     def _next(self, worker: QueueWorker) -> list[Item] | None:
         """Return the next batch, less what nobody waits for any more; None: there is no more."""
         with self._changed:
-            while not (self._batches or self._queue):
-                if self._closing or worker.replaced:
+            while not self._has_work(worker):
+                if worker.replaced or (self._closing and not (self._batches or self._queue)):
                     return None
                 self._changed.wait()
             if worker.replaced:
@@ -243,7 +244,13 @@ class BatchQueue(SupervisedQueue):
                 others = self._batches or self._queue or self._computed
                 use_threads(1 if others else choose_threads().count)
             worker.batch, worker.beat = batch, now if batch else None
+            self._changed.notify_all()
             return batch
+
+    def _has_work(self, worker: QueueWorker) -> bool:
+        """Say whether something waits that this worker should compute: the first one goes first."""
+        first = self._workers[0]
+        return bool(self._batches or self._queue) and (worker is first or first.beat is not None)
 
     def _finish(
         self, worker: QueueWorker, batch: list[Item], outputs: Any,

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from tailorbird.serve.app import registry_of
 from tailorbird.serve.error_responses import RequestFault, refuse
 from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.request_bodies import Body, Name
+from tailorbird.serve.supervised_queue import in_own_thread
 
 router = APIRouter()
 _TAKEN = "InvalidUserInput"
@@ -43,7 +45,7 @@ async def load(body: LoadBody, request: Request) -> Response:
     if body.lora_name in registry.entries and not body.load_inplace:
         raise refuse("this name is taken: say load_inplace, or unload it", "lora_name", _TAKEN)
     async with registry.opening:
-        model = await asyncio.to_thread(registry.open_run, place)
+        model = await asyncio.wrap_future(in_own_thread(partial(registry.open_run, place)))
         registry.add(body.lora_name, model)
         gc.freeze()  # see `server.serve`
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")

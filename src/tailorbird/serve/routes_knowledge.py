@@ -344,7 +344,7 @@ async def put_document(store: str, source: str, request: Request) -> Response:
     task = asyncio.ensure_future(asyncio.to_thread(work))
     if "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(_stages(task, source, size), media_type="text/event-stream")
-    return _put_answer(await asyncio.shield(task), source)
+    return JSONResponse(_put_outcome(await asyncio.shield(task), source))
 
 
 async def _save(request: Request, path: Path) -> int:
@@ -383,10 +383,6 @@ def _put_outcome(outcome: dict[str, Any], source: str) -> dict[str, Any]:
     notes = [note for notes in outcome["notes"].values() for note in notes]
     counts = {name: outcome[name] for name in names}
     return {"id": source, "object": "vector_store.document", "notes": notes, **counts}
-
-
-def _put_answer(outcome: dict[str, Any], source: str) -> Response:
-    return JSONResponse(_put_outcome(outcome, source))
 
 
 @router.delete("/v1/vector_stores/{store}/documents/{source:path}")

@@ -140,7 +140,7 @@ async def _scores(
 async def rerank_any(body: RerankBody | TeiRerankBody, request: Request) -> Response:
     """Order documents by how well they answer, as vLLM (`documents`) or TEI (`texts`)."""
     if isinstance(body, RerankBody):
-        return await _rerank(body, request)
+        return await rerank(body, request)
     request.state.tei = True
     pairs = [(body.query, text) for text in body.texts]
     _, scores, _ = await _scores(request, body.model, pairs, cut=bool(body.truncate))
@@ -153,10 +153,6 @@ async def rerank_any(body: RerankBody | TeiRerankBody, request: Request) -> Resp
 @router.post("/v1/rerank")
 async def rerank(body: RerankBody, request: Request) -> Response:
     """Order documents by how well they answer, as vLLM and Jina shape it."""
-    return await _rerank(body, request)
-
-
-async def _rerank(body: RerankBody, request: Request) -> Response:
     texts = _texts(body)
     name, scores, tokens = await _scores(request, body.model, [(body.query, t) for t in texts])
     results: list[dict[str, Any]] = [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from tailorbird.serve.api_keys import Keys
 from tailorbird.serve.app import make_app
 from tailorbird.serve.middleware import LOOPBACK
 from tailorbird.serve.model_registry import ModelRegistry
+from tailorbird.serve.supervised_queue import in_own_thread
 from tailorbird.version import __version__
 
 NamedPlace = tuple[str, str]
@@ -73,7 +75,9 @@ def open_places(registry: ModelRegistry, runs: Iterable[NamedPlace], stores: Ite
         for name, place in pairs:
             began, before = time.perf_counter(), registry.weights.saved_bytes
             try:
-                add(name, kind(Path(place).expanduser() if kind is Path else place))
+                in_own_thread(
+                    partial(add, name, kind(Path(place).expanduser() if kind is Path else place))
+                ).result()
             except UserError as error:
                 faults.catch(error)
             else:

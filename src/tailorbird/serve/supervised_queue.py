@@ -5,8 +5,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tailorbird import log
 from tailorbird.errors import UserError, is_out_of_memory
@@ -17,6 +18,7 @@ from tailorbird.serve.prometheus import PrometheusCounters
 _MOST_RESTARTS = 3
 _TRY_EVERY = 8
 
+Outcome = TypeVar("Outcome")
 Fail = Callable[[RequestFault], None]
 """Ends one request with a fault."""
 
@@ -150,6 +152,24 @@ def use_threads(count: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)
+
+
+def in_own_thread(work: Callable[[], Outcome]) -> "Future[Outcome]":
+    """Do something in a thread that ends with it, and so do the threads that compute for it.
+
+    While there are no more of them than cores, they wait for each other awake (libgomp): those that
+    opened a model would be in the way of those that answer.
+    """
+    future = Future[Outcome]()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 class StepThreads:

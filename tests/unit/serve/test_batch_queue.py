@@ -275,6 +275,32 @@ def test_workers_share_the_texts_of_one_request(monkeypatch: pytest.MonkeyPatch)
     assert queue.waiting == 0
 
 
+def test_what_is_all_there_is_to_do_is_the_first_workers_and_the_next_anothers() -> None:
+    work, threads = Recorder(), list[int]()
+
+    def compute(inputs: list[int]) -> list[int]:
+        threads.append(threading.get_ident())
+        return work(inputs)
+
+    queue = queue_of(compute, workers=2)
+
+    async def ask() -> list[int]:
+        for number in range(30):
+            await queue.run([number], [1], 10)
+        work.open.clear()
+        work.begun.clear()
+        held = asyncio.create_task(queue.run([1], [1], 10))
+        await asyncio.to_thread(work.begun.wait, 5)
+        meanwhile = asyncio.create_task(queue.run([2], [1], 10))
+        while len(threads) < 32:
+            await asyncio.sleep(0.002)
+        work.open.set()
+        return [*await held, *await meanwhile]
+
+    assert asyncio.run(ask()) == [2, 4]
+    assert len(set(threads[:31])) == 1 and threads[31] != threads[0]
+
+
 def test_one_of_two_workers_that_hangs_costs_its_batch_alone() -> None:
     release, frozen = threading.Event(), threading.Event()
 
