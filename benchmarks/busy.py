@@ -2,8 +2,9 @@
 
 A fresh process trains LoRA on builtin:minilm (batches of 32 short texts), embeds, and predicts text
 by text, while none, one or two other processes keep a core busy each. Its threads wait as they do
-by default (spinning, OMP_WAIT_POLICY=ACTIVE here, since libraries differ in how long they spin) and
-passively, which is what importing tailorbird sets; it has one thread, two, or as many as tailorbird
+by default (spinning, OMP_WAIT_POLICY=ACTIVE here, since libraries differ in how long they spin),
+passively after a tenth of a millisecond (BRIEF, GOMP_SPINCOUNT=10000), and passively, which is what
+importing tailorbird sets; it has one thread, two, or as many as tailorbird
 chooses by what the others leave. The ways take turns in every round, since what else the machine
 does changes; figures are medians of examples per second. Prints one JSON line.
 
@@ -25,6 +26,11 @@ from harness import emit, parser, say
 
 JOBS = ("training", "embedding", "predicting")
 CHOSEN = "chosen"
+_WAITS = {
+    "ACTIVE": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "BRIEF": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"},
+}
 _NOUNS = ("plot", "cast", "music", "end")
 _WORDS = ("gorgeous", "dull", "witty beyond words", "far too long for its idea", "fine")
 _WORDS += ("new to me", "what one remembers", "not worth a ticket")
@@ -36,6 +42,7 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--threads", nargs="+", default=["1", "2", CHOSEN])
     asked.add_argument("--others", type=int, nargs="+", default=[0, 1, 2])
+    asked.add_argument("--waits", nargs="+", default=list(_WAITS), choices=_WAITS)
     asked.add_argument("--seconds", type=float, default=4.0, help="of each job in each process")
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--smoke", action="store_true", help="one short round of few ways")
@@ -49,7 +56,7 @@ def main() -> None:
     load = round(os.getloadavg()[0], 2)
     rates: dict[tuple[int, str, str], list[dict[str, float]]] = {}
     for round_ in range(given.rounds):
-        for others, policy, threads in product(given.others, ("ACTIVE", "PASSIVE"), given.threads):
+        for others, policy, threads in product(given.others, given.waits, given.threads):
             with _busy(others):
                 found = _fresh(policy, threads, given.seconds)
             rates.setdefault((others, policy, threads), []).append(found)
@@ -76,7 +83,7 @@ def _busy(count: int) -> Iterator[None]:
 
 def _fresh(policy: str, threads: str, seconds: float) -> dict[str, float]:
     """Measure in a process of its own: threads and how they wait are read once."""
-    environment = os.environ | {"OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": threads}
+    environment = os.environ | _WAITS[policy] | {"OMP_NUM_THREADS": threads}
     if threads == CHOSEN:
         del environment["OMP_NUM_THREADS"]
     done = subprocess.run(

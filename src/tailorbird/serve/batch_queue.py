@@ -6,8 +6,8 @@ runs alone. The next texts are looked at when all of these are taken: none waits
 
 On a CPU every core has a worker, which computes its batches with one thread: two threads of one
 product wait for each other after every layer, for as long as a short product takes. A batch that is
-all there is to do has the threads of all cores, and always the first worker: threads of one alone
-may wait awake (`tailorbird/__init__.py`).
+all there is to do has the threads of all cores, and always the first worker: threads beyond the
+cores may not wait awake for each other (see `in_own_thread`).
 """
 
 import asyncio

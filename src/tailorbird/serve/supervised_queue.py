@@ -157,8 +157,8 @@ def use_threads(count: int) -> None:
 def in_own_thread(work: Callable[[], Outcome]) -> "Future[Outcome]":
     """Do something in a thread that ends with it, and so do the threads that compute for it.
 
-    While there are no more of them than cores, they wait for each other awake (libgomp): those that
-    opened a model would be in the way of those that answer.
+    Where a person lets threads wait awake (``GOMP_SPINCOUNT``), libgomp does so while there are no
+    more of them than cores: those that opened a model would count beside those that answer.
     """
     future = Future[Outcome]()
 
