@@ -105,7 +105,7 @@ def _measure(seconds: float) -> dict[str, float]:
 
     from tailorbird.config import load_config
     from tailorbird.data.encode import encode
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
     from tailorbird.records import Target

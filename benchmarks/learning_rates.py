@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _losses(method: str, given: Any) -> dict[str, float]:
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.train.settings import writing_rate
 
     files = [str(data_file(PAIRS, f"pairs_{part}.jsonl")) for part in _PARTS]

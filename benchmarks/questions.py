@@ -97,7 +97,7 @@ def measure_speed(given: Any) -> None:
     import torch
 
     from tailorbird.arms.questions.prompts import conversation
-    from tailorbird.arms.questions.sheet import Item, PromptPassage
+    from tailorbird.arms.questions.question_set import Item, PromptPassage
     from tailorbird.config import load_config
     from tailorbird.data.encode_chat import encode_prompts
     from tailorbird.data.question_files import read_answers, read_paragraphs
@@ -136,7 +136,7 @@ def show_substitutions(given: Any) -> None:
     """Print exchanged answers of both sets, each with its question and the words around it."""
     from tailorbird.data.question_files import read_answers, read_paragraphs
     from tailorbird.knowledge.embedders import load_embedder
-    from tailorbird.rag.substitute import choose_substitutions, substituted
+    from tailorbird.rag.entity_substitution import choose_substitutions, substituted
 
     embedder = load_embedder("builtin:minilm")
     rows = data_file(given.data, "timeqa/documents.jsonl").read_text().splitlines()

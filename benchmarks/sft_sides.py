@@ -22,7 +22,7 @@ def tailorbird(setup: Setup) -> dict[str, Any]:
 
     from tailorbird import log
     from tailorbird.config import load_config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.device import choose
     from tailorbird.runs.folder import RunFolder
     from tailorbird.tasks.base_model import make_base

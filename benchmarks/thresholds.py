@@ -62,7 +62,7 @@ def _embedded(folder: Path, rows: int) -> list[tuple[Any, Any]]:
     from tailorbird.data.split import make_split
     from tailorbird.models.device import choose
     from tailorbird.models.embed import Embedder
-    from tailorbird.tasks.table import head_task
+    from tailorbird.tasks.registry import head_task
 
     files = [str(data_file(folder, f"{name}.tsv")) for name in ("train", "dev", "test")]
     parts = read_parts(

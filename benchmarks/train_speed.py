@@ -160,7 +160,7 @@ def _tailorbird(
     from tailorbird import log
     from tailorbird.config import load_config
     from tailorbird.data.encode import encode
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.device import choose
     from tailorbird.records import Target
     from tailorbird.runs.folder import RunFolder

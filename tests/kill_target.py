@@ -16,7 +16,7 @@ from tailorbird.config import Config
 from tailorbird.data.encode import encode
 from tailorbird.data.tokens import Tokens
 from tailorbird.methods.base import trained_parameters
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.packed import sequence_losses
 from tailorbird.runs.folder import RunFolder

@@ -18,7 +18,7 @@ from tailorbird.serve.app import make_app
 from tailorbird.serve.model_registry import ModelRegistry
 from tailorbird.serve.models import HeadModel
 from tailorbird.serve.prometheus import PrometheusCounters
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 LABELS = ("food", "space", "sport")
 _WORDS = {"soup": 0, "bread": 0, "moon": 1, "comet": 1, "goal": 2, "race": 2}

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tailorbird.arms.base import Arm, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm, finish_outputs
 from tailorbird.data.encode import Text
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
+from tailorbird.tasks.registry import head_task
 from tailorbird.tasks.scoring import load_target
-from tailorbird.tasks.table import head_task
 
 
 class LengthArm(Arm):

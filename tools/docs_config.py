@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tailorbird.arms.questions import TABLE as QUESTION_ARMS
-from tailorbird.arms.table import BEST, TABLE as ARMS
+from tailorbird.arms.registry import BEST, TABLE as ARMS
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
 from tailorbird.config.schema import Config, Section
 from tailorbird.documents.file_kinds import READERS, UNREAD
@@ -130,7 +130,7 @@ def _cell(words: str) -> str:
 
 def _defaults() -> str:
     """Return the table of what each method does when nothing is said."""
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
 
     lines = [
         "| method | learning rate | written answers | epochs | weight decay | options |",
@@ -234,7 +234,7 @@ def _axes() -> str:
         ("method", "one folder in `methods/`: what can be set (`__init__.py`), how it is done "
          "(`method.py`), and its line in `config/method.py`",
          "contracts/test_methods_contract.py", METHODS),
-        ("way of answering (an arm)", "one file in `arms/` and a line in `arms/table.py`",
+        ("way of answering (an arm)", "one file in `arms/` and a line in `arms/registry.py`",
          "contracts/test_arms_contract.py", ARMS),
         ("way of answering questions from documents", "one file in `arms/questions/` and a line in "
          "its `__init__.py`", "flows/test_questions_flow.py", QUESTION_ARMS),

@@ -125,7 +125,7 @@ def load(run: str | Path, *, trust_remote_code: bool = False) -> "Predictor":
         UserError: There is no finished run, or it is damaged.
     """
     check_utf8(str(run), "the run")
-    from tailorbird.arms.load import load as flow
+    from tailorbird.arms.saved_arm import load as flow
 
     return flow(run, trust=trust_remote_code)
 

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 import tailorbird.arms
-import tailorbird.arms.table as arms
+import tailorbird.arms.registry as arms
 import tiny
 from tailorbird.arms.head_predictor import HeadPredictor
-from tailorbird.arms.load import load, saved_kind
 from tailorbird.arms.predictor import Predictor
+from tailorbird.arms.saved_arm import load, saved_kind
 from tailorbird.config import for_arm, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.prepare import Prepared, prepare
 from tailorbird.records import TASKS, ArmReport
 from tailorbird.runs.folder import KIND, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 TOY = Path(__file__).parents[1] / "toy_arm.py"
 LABELS = ("majority", "rag", "probe", "length", "lora", "rag+lora")

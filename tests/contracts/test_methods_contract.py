@@ -17,7 +17,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.data.encode import Encoded, collate, encode
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.bert import open_bert
 from tailorbird.models.device import choose
 from tailorbird.models.predict import predict, softmax
@@ -392,7 +392,7 @@ def test_padding_does_not_change_predictions(case: Case, made: Callable[[Case], 
 _FRESH = """
 import json, sys
 import numpy as np
-from tailorbird.arms.load import load
+from tailorbird.arms.saved_arm import load
 job = json.load(sys.stdin)
 for name, run in job["runs"].items():
     try:

@@ -83,7 +83,7 @@ TASK = Topic()
 # The lines of the tables: file, what is replaced, and by what.
 LINES = {
     "config/method.py": ('"prompt")\n', '"prompt", "bitfit")\n'),
-    "arms/table.py": (
+    "arms/registry.py": (
         '    "nearest": ArmRow(',
         '    "length": ArmRow("length.LengthArm", "the text\'s length decides", '
         'lambda task: ("length",) if task.head and not task.per_word else ()),\n'

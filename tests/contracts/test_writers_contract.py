@@ -17,7 +17,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
 from tailorbird.records import Example, Message
 from tailorbird.runs.folder import CONFIG, JOURNAL, MODEL, TASK, RunFolder
@@ -414,7 +414,7 @@ _FRESH = """
 import json, pickle, sys
 import numpy as np
 from pathlib import Path
-from tailorbird.arms.load import load
+from tailorbird.arms.saved_arm import load
 from tailorbird.models.packed import sequence_losses
 job = pickle.loads(Path(sys.argv[1]).read_bytes())
 found = {}

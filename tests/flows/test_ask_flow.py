@@ -76,9 +76,9 @@ def test_quoting_loads_nothing_of_training(knowledge: Path) -> None:
     # The tables say which arms and methods there are; what they do is elsewhere.
     tables = {
         "tailorbird.arms",
-        "tailorbird.arms.table",
+        "tailorbird.arms.registry",
         "tailorbird.methods",
-        "tailorbird.methods.table",
+        "tailorbird.methods.registry",
         *(f"tailorbird.methods.{m}" for m in METHODS),
     }
     names = {name for name in loaded.split() if "tailorbird" in name} - tables

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tailorbird.arms.load import load
+from tailorbird.arms.saved_arm import load
 from tailorbird.config import load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.export import export

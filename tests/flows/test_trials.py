@@ -9,11 +9,11 @@ import pytest
 from tailorbird.arms.schedule import Scheduler
 from tailorbird.arms.trials import RESULT, TRIAL, do_trials
 from tailorbird.config import Config
-from tailorbird.config.search import Range, SearchConfig
+from tailorbird.config.hyperparameter_search import Range, SearchConfig
 from tailorbird.errors import Hopeless, Interrupted, UserError
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import JOB, ArmJob
-from tailorbird.train.search import Draw, Study
+from tailorbird.train.hyperparameter_study import Draw, Study
 
 RATE = "train.learning_rate"
 SPACE: dict[str, Any] = {RATE: Range(low=1e-4, high=1e-1, log=True), "train.batch_size": (8, 16)}

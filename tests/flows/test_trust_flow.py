@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tailorbird.arms.search import _with_code_of, config_of
+from tailorbird.arms.hyperparameter_search import _with_code_of, config_of
 from tailorbird.config import Config, dump_config, load_config
 from tailorbird.errors import UserError
 from tailorbird.flows.evaluate import check_metric

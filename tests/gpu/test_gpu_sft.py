@@ -27,7 +27,7 @@ def _tokens(vocabulary: int) -> Any:
 def _attached(folder: Path, method: str) -> Any:
     """Return the configuration, base, tokens and wrapped model, as a run makes them."""
     from tailorbird.config import load_config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.device import choose
     from tailorbird.tasks.base_model import make_base
 
@@ -110,7 +110,7 @@ def test_training_lowers_the_loss(models: Any, method: str, tmp_path: Path) -> N
 
 
 def _method(name: str) -> Any:
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
 
     return get_method(name)
 

@@ -26,11 +26,11 @@ def test_no_figure_passes_its_ceiling(house: ModuleType) -> None:
 
 
 def test_reach_follows_imports_tables_and_no_type_checking(house: ModuleType) -> None:
-    reached = house.imports("tailorbird.arms.table")
+    reached = house.imports("tailorbird.arms.registry")
     assert {"tailorbird.arms.probe", "tailorbird.arms.trained", "tailorbird.records"} <= reached
     # Only type checkers import it.
-    assert "tailorbird.arms.protocol" not in reached
-    assert "tailorbird.tasks.generation" in house.imports("tailorbird.tasks.table")
+    assert "tailorbird.arms.base" not in reached
+    assert "tailorbird.tasks.generation" in house.imports("tailorbird.tasks.registry")
     assert house.reach("tailorbird.version") < 100
 
 

@@ -41,7 +41,7 @@ APART = {
 DOORS: dict[str, str | tuple[str, ...]] = {
     "peft": "methods/",
     "bitsandbytes": ("methods/", "train/optim.py"),
-    "optuna": "train/search.py",
+    "optuna": "train/hyperparameter_study.py",
     "ray": "runs/ray_nodes.py",
     "typer": "cli/",
     "click": "cli/",

@@ -5,7 +5,7 @@ from pathlib import Path
 from tailorbird import yaml_text
 from tailorbird.config.knowledge import IndexConfig
 from tailorbird.config.schema import ServeConfig
-from tailorbird.data import sandbox, table, textfile
+from tailorbird.data import raw_rows, template_sandbox as sandbox, textfile
 from tailorbird.documents import archive, ignore_rules, readers, zip_xml
 from tailorbird.rag import connection, endpoint
 
@@ -47,7 +47,7 @@ def test_the_limits_that_are_promised_are_those_of_the_code(root: Path) -> None:
         ],
         "training data": [
             f"lines of {textfile.MAX_LINE_CHARACTERS:,} characters",
-            f"cells of {table.MAX_CELL_CHARACTERS:,}",
+            f"cells of {raw_rows.MAX_CELL_CHARACTERS:,}",
             f"beyond {textfile._BOMB_BYTES >> 20} MB, {textfile._BOMB_RATIO} times",
         ],
         "a request to": [

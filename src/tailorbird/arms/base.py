@@ -1,49 +1,82 @@
-"""The baseline arm: the base model without any training."""
+"""The interface of an arm; each arm is one module and one line in `arms/registry.py`."""
 
-import json
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
-from tailorbird import log
+import numpy as np
+
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import Arm
+from tailorbird.arms.split_embeddings import SplitVectors
 from tailorbird.config import dump_config
-from tailorbird.records import ArmReport, Cost
+from tailorbird.records import ArmReport, Cost, Target, TaskSpec
+from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.folder import CONFIG, MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.base_model import count_parameters
-from tailorbird.tasks.table import writing_task
+from tailorbird.tasks.scoring import save_scored
 
 
-class BaseArm(Arm):
-    """Evaluates the untrained base model."""
+class Arm(ABC):
+    """One way of solving the task, compared with the others on the same split.
 
-    key = "base"
+    Attributes:
+        key: The arm's key in the table, saved in its folder.
+        trains: Whether the arm trains a model, and so takes several seeds, a search and an export.
+    """
 
+    key: ClassVar[str]
+    trains: ClassVar[bool] = False
+
+    def why_not(self, spec: TaskSpec) -> str:
+        """Return why the arm is skipped for a task that lists it; empty if it is not skipped."""
+        return ""
+
+    @abstractmethod
     def run(self, job: ArmJob) -> ArmReport:
-        """See `Arm.run`."""
-        from tailorbird.arms.generative_predictor import PROMPTED, open_untouched
-        from tailorbird.tasks.answer_scoring import score_and_save
+        """Fit and score the arm, and save all outputs in `job.folder`.
 
-        config, task = job.config, writing_task(job.split.task)
-        answering = open_untouched(config)
-        parts = task.encode_parts(job.split, answering, answering.limit, config)
-        test = task.test(job.split, parts, config, answering.reads)
-        log.say(f"{job.name}: {config.model.name} on {answering.device.words}")
-        with job.folder.new_folder(MODEL) as folder:
-            (folder / PROMPTED).write_text(json.dumps({"kind": "base"}))
-            answering.tokenizer.save_pretrained(folder)
-        job.folder.write(CONFIG, dump_config(config))
-        _, total = count_parameters(answering.model)
-        report = ArmReport(
-            job.name,
-            "ok",
-            cost=Cost(train_seconds=0.0, trainable_parameters=0, total_parameters=total),
-            notes=answering.notes,
-            settings={"model": config.model.name},
-        )
-        return score_and_save(report, job, answering, test, parts.validation)
+        Raises:
+            UserError: The model, the data or a setting does not fit.
+            Interrupted: Ctrl-C; `job.resume` continues the run.
+            OverBudget: The arm would not finish before the deadline.
+        """
 
+    @abstractmethod
     def open(self, folder: RunFolder, *, trust: bool) -> Predictor:
-        """See `Arm.open`."""
-        from tailorbird.arms.generative_predictor import open_prompted
+        """Load what `run` saved and return a predictor with the same predictions.
 
-        return open_prompted(folder, trust=trust)
+        Args:
+            trust: Whether code that came with the model may run.
+
+        Raises:
+            UserError: The folder is incomplete or damaged, or the base model is missing.
+        """
+
+    def open_for_few(self, folder: RunFolder, *, trust: bool) -> Predictor:
+        """Return the predictor that loads fastest, for a few texts only.
+
+        It computes in fp32, whatever the format of training, wherever torch can be avoided.
+        """
+        return self.open(folder, trust=trust)
+
+
+def cost_of(
+    job: ArmJob, vectors: SplitVectors, seconds: float, trained: int = 0, more_ms: float = 0.0
+) -> Cost:
+    """Return the cost of an arm that is fitted on the embeddings of the split."""
+    return Cost(
+        train_seconds=vectors.fit_seconds + seconds,
+        peak_memory_bytes=max(peak_memory_bytes(), vectors.peak_bytes),
+        trainable_parameters=trained,
+        artifact_bytes=job.folder.size_bytes(MODEL),
+        predict_ms_per_example=vectors.ms_per_example + more_ms,
+    )
+
+
+def finish_outputs(
+    job: ArmJob, cost: Cost, settings: dict[str, Any], arrays: dict[str, np.ndarray], target: Target
+) -> ArmReport:
+    """Save the outputs that every arm saves, and score the arm."""
+    job.folder.write(CONFIG, dump_config(job.config))
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    report = ArmReport(job.name, "ok", cost=cost, settings=settings)
+    return save_scored(report, job, arrays, target)

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from tailorbird.arms.base import Arm, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm, finish_outputs
 from tailorbird.data.encode import Text, as_read
 from tailorbird.records import ArmReport, Cost, Target
 from tailorbird.runs.environment import peak_memory_bytes
 from tailorbird.runs.files import damaged, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import CHECKED, ArmJob
+from tailorbird.tasks.registry import head_task
 from tailorbird.tasks.scoring import load_target
-from tailorbird.tasks.table import head_task
 
 FILE = "majority.json"
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.base import Arm, cost_of
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import Arm, cost_of
+from tailorbird.arms.registry import MIX, RETRIEVAL
 from tailorbird.arms.split_embeddings import split_vectors
-from tailorbird.arms.table import MIX, RETRIEVAL
 from tailorbird.errors import UserError
 from tailorbird.rag.few_shot_prompt import fit_shots, with_shots
 from tailorbird.rag.neighbours import LabelledVectors
@@ -19,7 +19,7 @@ from tailorbird.records import ArmReport, Cost, Example
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
 from tailorbird.tasks.base_model import count_parameters
-from tailorbird.tasks.table import writing_task
+from tailorbird.tasks.registry import writing_task
 
 if TYPE_CHECKING:
     from tailorbird.data.tokens import Tokens

@@ -17,7 +17,7 @@ from tailorbird.config import Config, dump_config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError, check_utf8
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.builtin import with_place, without_place
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder

@@ -14,7 +14,7 @@ from tailorbird.data.encode import Text, words_of
 from tailorbird.errors import UserError, check_utf8
 from tailorbird.records import Neighbour, Target
 from tailorbird.tasks.predictions import check_texts
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 
 class OutputSource(ABC):

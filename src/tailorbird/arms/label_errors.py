@@ -13,7 +13,7 @@ from tailorbird.metrics.confident_learning import Doubt, calibrated, label_error
 from tailorbird.records import TASKS, Example, Finding, Split
 from tailorbird.runs.files import csv_text
 from tailorbird.runs.folder import LABEL_ERRORS, RunFolder
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 DOUBTS = "cache/label_errors.json"
 """The findings, saved for the report."""

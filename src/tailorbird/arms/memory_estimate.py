@@ -4,8 +4,8 @@ The job is in the arm's folder; the estimate is written beside it, for the sched
 """
 
 from tailorbird import log
+from tailorbird.arms.registry import arm_named
 from tailorbird.arms.schedule import NEED
-from tailorbird.arms.table import arm_named
 from tailorbird.config import Config
 from tailorbird.models.device import choose
 from tailorbird.planning.memory_terms import plan_memory

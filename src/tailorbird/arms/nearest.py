@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
+from tailorbird.arms.base import Arm, cost_of
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import Arm, cost_of
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.rag.neighbours import LabelledVectors
 from tailorbird.records import ArmReport
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import writing_task
+from tailorbird.tasks.registry import writing_task
 
 
 class NearestArm(Arm):

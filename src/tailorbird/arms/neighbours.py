@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from tailorbird.arms.base import Arm, cost_of, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
-from tailorbird.arms.protocol import Arm, cost_of, finish_outputs
 from tailorbird.arms.split_embeddings import (
     EXAMPLES,
     embed,
@@ -28,8 +28,8 @@ from tailorbird.runs.files import read_as, reading
 from tailorbird.runs.folder import LABELS, MODEL, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob
+from tailorbird.tasks.registry import head_task
 from tailorbird.tasks.scoring import load_target
-from tailorbird.tasks.table import head_task
 
 FILE = "rag.json"
 NO_VECTORS = "it reads one vector of a whole text, and here every word has a label"

@@ -1,4 +1,4 @@
-"""The interface of an arm; each arm is one module and one line in `arms/table.py`."""
+"""The interface of an arm; each arm is one module and one line in `arms/registry.py`."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar

@@ -13,8 +13,8 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.label_errors import look_for_label_errors
-from tailorbird.arms.load import open_arm
 from tailorbird.arms.process import TRUST
+from tailorbird.arms.saved_arm import open_arm
 from tailorbird.arms.split_embeddings import split_vectors
 from tailorbird.config import Config
 from tailorbird.rag.neighbours import LabelledVectors
@@ -22,7 +22,7 @@ from tailorbird.records import ReloadCheck, Split
 from tailorbird.runs.folder import ARM, RunFolder
 from tailorbird.runs.read_run import run_config
 from tailorbird.runs.split import load_split
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 _NEAREST = 3
 # Embedding more texts only to show neighbours of errors would take minutes.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tailorbird.arms.base import Arm
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.protocol import Arm
 from tailorbird.config import Config, dump_config
 from tailorbird.config.method import method_spec
 from tailorbird.data.encode import Encoded, Text, collate
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.bert import Bert, WordPieces, open_bert
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
@@ -29,8 +29,8 @@ from tailorbird.runs.read_run import run_config
 from tailorbird.tasks.arm_job import ArmJob, is_written
 from tailorbird.tasks.base_model import HEADS, count_parameters, max_length, text_room
 from tailorbird.tasks.fit import drop_checkpoints
+from tailorbird.tasks.registry import get_task, head_task
 from tailorbird.tasks.scoring import load_target
-from tailorbird.tasks.table import get_task, head_task
 
 if TYPE_CHECKING:
     from tailorbird.train.loop import Trained

@@ -27,8 +27,8 @@ from tailorbird.errors import (
 )
 from tailorbird.runs.folder import RunFolder
 from tailorbird.tasks.arm_job import JOB, ArmJob, write_job
-from tailorbird.tasks.table import get_task
-from tailorbird.train.search import Draw, Study
+from tailorbird.tasks.registry import get_task
+from tailorbird.train.hyperparameter_study import Draw, Study
 
 if TYPE_CHECKING:
     from tailorbird.arms.schedule import Scheduler

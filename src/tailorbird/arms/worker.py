@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird import log
 from tailorbird.arms.process import ARM as ARM_PROCESS
-from tailorbird.arms.table import arm_named, run_arm
+from tailorbird.arms.registry import arm_named, run_arm
 from tailorbird.config import Config
 from tailorbird.errors import DoesNotFit, Interrupted, OverBudget, UserError, is_out_of_memory
 from tailorbird.planning.fit_check import within_memory
@@ -103,8 +103,8 @@ def _search_on(nest: "Runner", job: ArmJob) -> int:
     first = replace(job, folder=job.folder.run.arm(job.name))
     if job.config.compare.ray is None or not _searches(job) or first.folder.path != job.folder.path:
         return 0
+    from tailorbird.arms.hyperparameter_search import search
     from tailorbird.arms.schedule import Scheduler
-    from tailorbird.arms.search import search
 
     assert isinstance(nest, Scheduler)
     return outcome_of(job.folder, lambda: search(first, nest))
@@ -138,7 +138,7 @@ def _with_search(job: ArmJob) -> ArmReport:
     """Run an arm, with the best settings of its search if it has one."""
     if not _searches(job):
         return run_planned(job)
-    from tailorbird.arms.search import search, searched
+    from tailorbird.arms.hyperparameter_search import search, searched
 
     # Every seed uses the settings found by the first seed's search.
     first = replace(job, folder=job.folder.run.arm(job.name))

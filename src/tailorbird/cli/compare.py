@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tailorbird.arms.table import names_in_words
+from tailorbird.arms.registry import names_in_words
 from tailorbird.cli import options
 from tailorbird.cli.flags import command_line, joined, settings_of
 from tailorbird.cli.show import show_report

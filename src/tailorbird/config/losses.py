@@ -1,7 +1,7 @@
 """Which loss fits which task; a wrong pairing is an error before anything is loaded."""
 
+from tailorbird.config.hyperparameter_search import choices
 from tailorbird.config.schema import Config, TrainConfig
-from tailorbird.config.search import choices
 from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import TASKS, TaskName, has_head
 

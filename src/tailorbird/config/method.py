@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from pydantic import Field, create_model
 
-from tailorbird.config.search import Space
+from tailorbird.config.hyperparameter_search import Space
 from tailorbird.config.section import Section
 from tailorbird.lazy_import import leaf
 

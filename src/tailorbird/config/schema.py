@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
+from tailorbird.config.hyperparameter_search import SearchConfig
 from tailorbird.config.knowledge import (
     AskConfig,
     IndexConfig,
@@ -14,7 +15,6 @@ from tailorbird.config.knowledge import (
     RetrieverConfig,
 )
 from tailorbird.config.method import MethodConfig, method_spec
-from tailorbird.config.search import SearchConfig
 from tailorbird.config.section import Section
 from tailorbird.errors import UserError
 from tailorbird.records import TASKS

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from tailorbird.data.table import Table, name_list
+from tailorbird.data.raw_rows import Table, name_list
 from tailorbird.errors import Faults, UserError, did_you_mean
 
 # The first name of each wins where several are present; any other tie is the user's to break.

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tailorbird.data.table import HALF, cell_text, is_whole, kind_of_value
-from tailorbird.data.training_marks import MARKS, Unusable, is_trained, with_marks
+from tailorbird.data.loss_masks import MARKS, Unusable, is_trained, with_marks
+from tailorbird.data.raw_rows import HALF, cell_text, is_whole, kind_of_value
 from tailorbird.errors import did_you_mean
 from tailorbird.records import THOUGHTS, Example, Message
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.columns import LABEL_NAMES, TEXT_NAMES
-from tailorbird.data.table import (
+from tailorbird.data.raw_rows import (
     MAX_CELL_CHARACTERS,
     Row,
     RowPlace,

@@ -25,7 +25,7 @@ from tailorbird.data.encoding_report import (
     word_findings,
 )
 from tailorbird.data.normalise import rows
-from tailorbird.data.sandbox import Overrun
+from tailorbird.data.template_sandbox import Overrun
 from tailorbird.data.tokens import Tokens, sample_pieces
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import THOUGHTS, Example, Finding

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tailorbird.data.near_duplicates import NEAR, clusters
+from tailorbird.data.raw_rows import RowPlace, Table, cell_text, place_list
 from tailorbird.data.sources import Source
-from tailorbird.data.table import RowPlace, Table, cell_text, place_list
 from tailorbird.errors import Faults, did_you_mean
 from tailorbird.records import Example
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Row, Stream, duplicates, kind_of_value
+from tailorbird.data.raw_rows import Row, Stream, duplicates, kind_of_value
 from tailorbird.data.textfile import lines_of, open_text, read_text
 from tailorbird.errors import Faults, UserError
 

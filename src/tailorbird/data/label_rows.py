@@ -7,8 +7,7 @@ from typing import Any
 from tailorbird.data.columns import LABEL_NAMES, TextColumns, by_name, check_named, choose_columns
 from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
 from tailorbird.data.line_files import ENDINGS
-from tailorbird.data.row_formats import Form
-from tailorbird.data.table import (
+from tailorbird.data.raw_rows import (
     RowPlace,
     Table,
     cell_text,
@@ -17,6 +16,7 @@ from tailorbird.data.table import (
     name_list,
     place_list,
 )
+from tailorbird.data.row_formats import Form
 from tailorbird.data.targets import Reading, infer, read_cells
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import Example, has_head

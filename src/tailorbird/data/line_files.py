@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tailorbird.data.table import Row, Stream, place_list
+from tailorbird.data.raw_rows import Row, Stream, place_list
 from tailorbird.data.textfile import lines_of, open_text
 from tailorbird.errors import UserError
 

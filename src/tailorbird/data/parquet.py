@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailorbird.data.table import Row, Stream, duplicate_columns
+from tailorbird.data.raw_rows import Row, Stream, duplicate_columns
 from tailorbird.data.textfile import bomb, is_bomb
 from tailorbird.errors import UserError
 

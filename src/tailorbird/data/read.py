@@ -8,10 +8,10 @@ from typing import Any
 from tailorbird.data.examples import ExampleOptions, Loaded, TaskChoice
 from tailorbird.data.group_time import with_extras
 from tailorbird.data.label_rows import is_labelled, read_labels
+from tailorbird.data.raw_rows import Table
 from tailorbird.data.row_formats import find_form
 from tailorbird.data.sources import Source, files_of, parts_of
 from tailorbird.data.split_files import PROSE
-from tailorbird.data.table import Table
 from tailorbird.data.table_files import read_blocks, read_table
 from tailorbird.data.text_rows import read_texts
 from tailorbird.data.textfile import kind_of

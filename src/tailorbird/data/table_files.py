@@ -10,9 +10,7 @@ from tailorbird.data.delimited import read_delimited
 from tailorbird.data.jsonfile import read_json, read_jsonl
 from tailorbird.data.line_files import ENDINGS, read_conll, read_prose
 from tailorbird.data.parquet import read_arrow, read_parquet
-from tailorbird.data.reservoir import Reservoir
-from tailorbird.data.sources import Source, files_of, kind_in
-from tailorbird.data.table import (
+from tailorbird.data.raw_rows import (
     MAX_COLUMNS,
     MAX_NAME_CHARACTERS,
     Row,
@@ -21,6 +19,8 @@ from tailorbird.data.table import (
     Table,
     brief,
 )
+from tailorbird.data.reservoir import Reservoir
+from tailorbird.data.sources import Source, files_of, kind_in
 from tailorbird.data.textfile import PACKED
 from tailorbird.errors import Faults, UserError, check_utf8
 

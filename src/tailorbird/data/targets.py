@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tailorbird.data.numbers import CLASH, Notation, notation, number
-from tailorbird.data.table import RowPlace, Table, cell_text, missing_label, place_list
+from tailorbird.data.raw_rows import RowPlace, Table, cell_text, missing_label, place_list
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 

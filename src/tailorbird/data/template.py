@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tailorbird.data.control_tokens import any_of, special_tokens
-from tailorbird.data.sandbox import run_template
+from tailorbird.data.template_sandbox import run_template
 from tailorbird.errors import UserError, did_you_mean
 from tailorbird.records import Message
 

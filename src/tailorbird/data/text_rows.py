@@ -13,10 +13,10 @@ from tailorbird.data.conversations import (
     with_system,
 )
 from tailorbird.data.examples import BadRows, ExampleOptions, Loaded, settle
+from tailorbird.data.loss_masks import Unusable
 from tailorbird.data.normalise import rows
+from tailorbird.data.raw_rows import RowPlace, Table, cell_text, place_list
 from tailorbird.data.row_formats import Form
-from tailorbird.data.table import RowPlace, Table, cell_text, place_list
-from tailorbird.data.training_marks import Unusable
 from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, Finding
 

@@ -16,7 +16,7 @@ from tailorbird.data.delimited import (
     quoted_records,
     swallowed_lines,
 )
-from tailorbird.data.table import RowPlace, duplicates, name_list, place_list, unique_names
+from tailorbird.data.raw_rows import RowPlace, duplicates, name_list, place_list, unique_names
 from tailorbird.documents.decode import clean, decode
 from tailorbird.documents.markup import plain_value
 from tailorbird.documents.read_result import Notes, Parsed, ReadOptions, Unreadable, Value

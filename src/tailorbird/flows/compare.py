@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from tailorbird import log
+from tailorbird.arms.registry import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler, scheduler
-from tailorbird.arms.table import BEST, MIX, RETRIEVAL, arm_named, arm_names
 from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.errors import UserError, did_you_mean
@@ -15,13 +15,13 @@ from tailorbird.flows.learning_curve import CurvePlace, check_curve, curve_arm, 
 from tailorbird.flows.prepare import Prepared, bundled_example, prepare
 from tailorbird.flows.run_folder import opened, reproduce, run_folder
 from tailorbird.flows.tuning_report import TuningRun, in_question, write_tuning_report
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.metrics.display import duration, metric, metric_label
 from tailorbird.metrics.metric_facts import what_is_right
 from tailorbird.records import TASKS, ArmReport, LearningCurve, Report, Split, TaskName
 from tailorbird.runs.folder import ARM, ARMS, SEEDS, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 AUTO = "auto"
 MOST_TRAININGS = 5

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.load import open_arm, saved_kind
+from tailorbird.arms.saved_arm import open_arm, saved_kind
 from tailorbird.config import Config
 from tailorbird.data.check import summarise
 from tailorbird.data.examples import Loaded
@@ -22,7 +22,7 @@ from tailorbird.runs.read_run import arm_folder, read_report, run_config
 from tailorbird.runs.split import trained_as
 from tailorbird.tasks.base import Task
 from tailorbird.tasks.evaluate import evaluate_rows
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from tailorbird import log
-from tailorbird.arms.load import saved_kind
-from tailorbird.arms.table import get_arm
+from tailorbird.arms.registry import get_arm
+from tailorbird.arms.saved_arm import saved_kind
 from tailorbird.arms.trained import TunedSource
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import Encoded, as_read
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.classifier import classifier_class
 from tailorbird.models.device import choose
 from tailorbird.models.weights import pretrained
@@ -25,8 +25,8 @@ from tailorbird.runs.folder import ARMS, MODEL, RunFolder
 from tailorbird.runs.read_run import arm_folder, run_config
 from tailorbird.runs.split import load_split
 from tailorbird.tasks.arm_job import is_written
+from tailorbird.tasks.registry import head_task, writing_task
 from tailorbird.tasks.scoring import load_target, save_target
-from tailorbird.tasks.table import head_task, writing_task
 
 Form = Literal["merge", "onnx", "int8"]
 EXPORT, MERGED, ONNX, INT8 = "export", "merged", "model.onnx", "model.int8.onnx"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tailorbird import log
+from tailorbird.arms.registry import arm_named, arm_names
 from tailorbird.arms.schedule import Scheduler
-from tailorbird.arms.table import arm_named, arm_names
 from tailorbird.arms.worker import run_apart
 from tailorbird.config import METHODS, Config, for_arm
 from tailorbird.data.stratify import stratified_order
@@ -20,7 +20,7 @@ from tailorbird.metrics.metric_facts import sign, unit
 from tailorbird.records import TASKS, Example, LearningCurve, Split, TaskName
 from tailorbird.runs.folder import CURVE, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 SEEDS = 3
 AUTO = "auto"

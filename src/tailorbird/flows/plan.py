@@ -175,7 +175,7 @@ def _memory(
 
 
 def _workload(planner: Planner, work: Work, place: PlannedDevice) -> dict[str, object]:
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.planning.workload import settings_for
 
     method = get_method(planner.config.method.name)

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.arms.load import load, saved_kind
 from tailorbird.arms.predictor import Predictor, PredictorSpec
+from tailorbird.arms.saved_arm import load, saved_kind
 from tailorbird.data.encode import Text, as_read
 from tailorbird.data.examples import Loaded, TaskChoice
+from tailorbird.data.raw_rows import Table
 from tailorbird.data.read import read_example_blocks
 from tailorbird.data.sources import files_of
 from tailorbird.data.split_files import PROSE, TABLES
-from tailorbird.data.table import Table
 from tailorbird.data.textfile import kind_of
 from tailorbird.documents.file_kinds import READERS, UNREAD
 from tailorbird.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 from tailorbird.arms.questions import QuestionArm
 from tailorbird.config import Config
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 
 # Questions to test and to train on, and tokens of passages: what is not said is lowered in this
 # order until it fits; the last is the least that tells anything.
@@ -43,7 +43,7 @@ def within_budget(
         count: How many questions there are.
     """
     minutes = config.compare.budget_minutes
-    if minutes is None or config.ask.endpoint or not any(a.leaf == "written" for a in arms):
+    if minutes is None or config.ask.endpoint or not any(a.leaf == "generation" for a in arms):
         return config, ()
     rate = reading_rate(config)
     seconds, sized = 0.0, config
@@ -89,7 +89,7 @@ def expected_seconds(
 
 
 def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config) -> float:
-    if arm.leaf != "written":
+    if arm.leaf != "generation":
         return _ARM_SECONDS
     context = {
         "nothing": 0,

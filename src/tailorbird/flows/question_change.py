@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailorbird import log
-from tailorbird.arms.questions.sheet import Item
+from tailorbird.arms.questions.question_set import Item
 from tailorbird.config import Config
 from tailorbird.documents.find_files import source_of
 from tailorbird.documents.read_result import document_digest
 from tailorbird.flows.index import Indexed, add_documents, index, remove
-from tailorbird.flows.question_sheet import Finder, holds, piece_of
+from tailorbird.flows.question_set import Finder, holds, piece_of
 from tailorbird.knowledge.base import KnowledgeFolder
-from tailorbird.rag.substitute import Substitution, choose_substitutions, substituted
+from tailorbird.rag.entity_substitution import Substitution, choose_substitutions, substituted
 from tailorbird.records import Chunk, Document, Question
 from tailorbird.runs.folder import RunFolder
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tailorbird.arms.questions import QuestionArm
 from tailorbird.arms.questions.prompts import answer_of
-from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage, Sheet
+from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output, PromptPassage, Sheet
 from tailorbird.config import Config
 from tailorbird.flows import run_folder
 from tailorbird.metrics.answer_match import Candidates, Outcome

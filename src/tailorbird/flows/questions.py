@@ -8,7 +8,7 @@ from pathlib import Path
 from tailorbird import log
 from tailorbird.arms.process import QUESTION_ARM, Nest
 from tailorbird.arms.questions import QuestionArm, chosen_arms
-from tailorbird.arms.questions.sheet import (
+from tailorbird.arms.questions.question_set import (
     SHEET,
     ArmAnswers,
     Item,
@@ -23,7 +23,7 @@ from tailorbird.errors import Interrupted, UserError
 from tailorbird.flows.question_budget import within_budget
 from tailorbird.flows.question_change import Change, make_change
 from tailorbird.flows.question_report import Facts, QuestionRun, write_report
-from tailorbird.flows.question_sheet import (
+from tailorbird.flows.question_set import (
     Finder,
     open_store,
     passages_that_fit,

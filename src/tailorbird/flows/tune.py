@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 
 from tailorbird import log
+from tailorbird.arms.hyperparameter_search import has_search, searched, with_best
 from tailorbird.arms.process import Nest
 from tailorbird.arms.schedule import scheduler
-from tailorbird.arms.search import has_search, searched, with_best
 from tailorbird.arms.worker import run_planned
 from tailorbird.config import Config, check_method
 from tailorbird.data.group_split import make_folds
@@ -27,13 +27,13 @@ from tailorbird.runs.folder import ARM, REPORT, RunFolder
 from tailorbird.runs.read_run import read_report
 from tailorbird.runs.split import save_split
 from tailorbird.tasks.arm_job import ArmJob, read_arm
+from tailorbird.tasks.registry import get_task
 from tailorbird.tasks.scoring import (
     load_probabilities,
     load_target,
     save_predictions,
     score_arm,
 )
-from tailorbird.tasks.table import get_task
 
 FOLDS = "folds"
 

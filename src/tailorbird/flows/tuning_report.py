@@ -41,7 +41,7 @@ from tailorbird.runs.folder import (
     RunFolder,
 )
 from tailorbird.tasks.base import Task
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 if TYPE_CHECKING:
     from tailorbird.arms.schedule import Runner

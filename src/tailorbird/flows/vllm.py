@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailorbird.arms.load import saved_kind
-from tailorbird.arms.table import get_arm
+from tailorbird.arms.registry import get_arm
+from tailorbird.arms.saved_arm import saved_kind
 from tailorbird.config.method import method_spec
 from tailorbird.errors import Faults, UserError
 from tailorbird.flows.export import EXPORT, MERGED

@@ -8,7 +8,7 @@ from typing import Any
 from tailorbird.config import Config, for_arm
 from tailorbird.config.method import method_spec
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.memory_terms import FIXED, plan_memory
 from tailorbird.planning.model_shape import Shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from tailorbird.config import Config
 from tailorbird.data.encode import padded_widths
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.model_shape import Shape, depths, empty_base, with_depth
 from tailorbird.planning.workload import NF4, STATES, Work
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tailorbird.data.encode import Encoded
     from tailorbird.models.load import Base
-    from tailorbird.planning.trace import Account
+    from tailorbird.planning.fake_step import Account
     from tailorbird.train.settings import Settings
 
 # What `models/predict.py` gives a model at once.
@@ -41,8 +41,8 @@ def trace(
     are bytes of the weights as they are loaded (``load``), of the checkpoint where its number
     format is another (``mapped``), of the weights as they are then kept (``trained``, ``frozen``,
     ``packed``), of the optimizer's ``states``, of ``train.KIND`` and ``evaluate.KIND`` at the peak
-    (`trace.KINDS`), numbers of parameters (``trained_count``, ``count``, ``largest`` packed matrix)
-    and ``flops`` of an optimizer step.
+    (`fake_step.KINDS`), numbers of parameters (``trained_count``, ``count``, ``largest`` packed
+    matrix) and ``flops`` of an optimizer step.
 
     Args:
         shape: The model.
@@ -107,7 +107,7 @@ def _stepped(
     device: Device,
 ) -> dict[str, float]:
     """Return what a step of training and one of reading hold beside the weights."""
-    from tailorbird.planning import trace as tracing
+    from tailorbird.planning import fake_step
 
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -115,12 +115,12 @@ def _stepped(
     here = Device("cpu", device.precision, device.words)
     make = _writing_step if work.target is None else _label_step
     with (
-        tracing.fake(model, device),
+        fake_step.fake(model, device),
         make(model, base, config, work, settings, device, here) as (loss_sum, read, parts),
     ):
-        train = tracing.training_step(model, device, loss_sum, vocabulary, accumulated=parts > 1)
+        train = fake_step.training_step(model, device, loss_sum, vocabulary, accumulated=parts > 1)
         model.eval()
-        evaluate = tracing.reading(model, device, read, vocabulary)
+        evaluate = fake_step.reading(model, device, read, vocabulary)
     values = _named("train", train) | _named("evaluate", evaluate)
     return values | {"flops": float(train.flops * parts)}
 
@@ -174,7 +174,7 @@ def _label_step(
     device: Device, here: Device,
 ) -> Iterator[Step]:  # fmt: skip
     from tailorbird.config.losses import loss_name
-    from tailorbird.tasks.table import head_task
+    from tailorbird.tasks.registry import head_task
     from tailorbird.train.attention import fastest_attention
     from tailorbird.train.loss import make_loss
 

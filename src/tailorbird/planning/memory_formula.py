@@ -8,7 +8,7 @@ keep.
 from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
 from tailorbird.models.packed import tokens_at_once
 from tailorbird.planning.model_shape import Shape

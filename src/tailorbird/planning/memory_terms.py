@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tailorbird.config import Config
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.memory_formula import estimate
 from tailorbird.planning.model_shape import Shape

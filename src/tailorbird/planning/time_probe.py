@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tailorbird.config import Config
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
 from tailorbird.planning.memory import encoded_rows, virtual_tokens
 from tailorbird.planning.model_shape import Shape, depths, with_depth
@@ -141,7 +141,7 @@ def _labels(
     from tailorbird.config.losses import loss_name
     from tailorbird.models.classifier import load_classifier
     from tailorbird.runs.folder import RunFolder
-    from tailorbird.tasks.table import head_task
+    from tailorbird.tasks.registry import head_task
     from tailorbird.train.loop import TrainJob
     from tailorbird.train.loss import make_loss
     from tailorbird.train.settings import resolve

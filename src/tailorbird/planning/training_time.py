@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tailorbird.config import for_arm
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.planning.devices import HEADROOM, PlannedDevice
 from tailorbird.planning.workload import settings_for
 from tailorbird.records.planning import MemoryPlan, TimePlan

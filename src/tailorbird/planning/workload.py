@@ -106,7 +106,7 @@ def work_of(
     target = None
     if not writing:
         from tailorbird.tasks.fit_head import trained_target
-        from tailorbird.tasks.table import head_task
+        from tailorbird.tasks.registry import head_task
 
         target = trained_target(head_task(split.task), config, split)
     mean = sum(min(length, usual) for length in lengths) / max(1, len(lengths))

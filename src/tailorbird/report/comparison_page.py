@@ -18,7 +18,7 @@ from tailorbird.records import (
     WrongExample,
     has_head,
 )
-from tailorbird.report import arms, captions, search as looks
+from tailorbird.report import arms, captions, hyperparameter_plots as looks
 from tailorbird.report.answer_samples import (
     ROWS_OPEN,
     WORST_OPEN,

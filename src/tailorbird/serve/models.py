@@ -131,7 +131,7 @@ def open_run(
         UserError: There is no finished run, or it is damaged.
     """
     from tailorbird.arms.head_predictor import HeadPredictor
-    from tailorbird.arms.load import load
+    from tailorbird.arms.saved_arm import load
     from tailorbird.runs.read_run import arm_folder
 
     place = arm_folder(folder)
@@ -164,8 +164,8 @@ def _examples_beside(
 ) -> Callable[[Sequence[Any]], Sequence[tuple[Neighbour, ...]]] | None:
     """Return what retrieves the training examples in the same comparison; None: no arm does."""
     from tailorbird.arms.head_predictor import HeadPredictor
-    from tailorbird.arms.load import open_arm
-    from tailorbird.arms.table import RETRIEVAL
+    from tailorbird.arms.registry import RETRIEVAL
+    from tailorbird.arms.saved_arm import open_arm
 
     other = RunFolder(folder.path.parent / RETRIEVAL)
     if folder.path.parent.name != ARMS or not other.file(MODEL).is_dir():

@@ -27,8 +27,8 @@ from tailorbird.tasks.generated_answers import (
 )
 from tailorbird.tasks.generative_base import WritingTask
 from tailorbird.tasks.head_base import HeadTask
+from tailorbird.tasks.registry import writing_task
 from tailorbird.tasks.scoring import save_predictions, score_arm
-from tailorbird.tasks.table import writing_task
 from tailorbird.tasks.test_set import PromptSet, Scoring, WritingTest, saved_scoring, scoring_of
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailorbird.config import Config
 from tailorbird.methods.base import Method
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device, choose
 from tailorbird.models.load import Base
 from tailorbird.records import ArmReport, Split
@@ -124,7 +124,7 @@ class TaskFit(ABC):
 
 def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, folder: Path) -> None:
     """Train with the leading rank, which validates, writes and scores."""
-    from tailorbird.tasks.table import get_task
+    from tailorbird.tasks.registry import get_task
     from tailorbird.train.loop import train
 
     with ranks.beginning():

@@ -16,7 +16,7 @@ from tailorbird.runs.atomic import write_atomically
 from tailorbird.runs.files import checked, damaged, read_arrays
 from tailorbird.runs.folder import ARM, LABELS, PREDICTIONS, PROBABILITIES, TARGET, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 _MOST_GROUPS = 50
 

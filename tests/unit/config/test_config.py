@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given, settings, strategies as st
 
 from tailorbird.arms.questions import chosen_arms
-from tailorbird.arms.table import arm_names
+from tailorbird.arms.registry import arm_names
 from tailorbird.config import METHODS, Config, check_method, dump_config, for_arm, load_config
 from tailorbird.config.method import MethodConfig, method_spec
 from tailorbird.errors import UserError, did_you_mean

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailorbird.data.columns import choose_columns
-from tailorbird.data.table import Table
+from tailorbird.data.raw_rows import Table
 from tailorbird.errors import UserError
 
 TEXTS = ["how do I pay for it", "what does it cost today", "where is my parcel", "it came broken"]

@@ -11,9 +11,9 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from tailorbird.data.raw_rows import MAX_CELL_CHARACTERS
 from tailorbird.data.read import Loaded, read_examples, read_parts, read_table
 from tailorbird.data.sources import Source
-from tailorbird.data.table import MAX_CELL_CHARACTERS
 from tailorbird.errors import UserError
 
 ROWS = [

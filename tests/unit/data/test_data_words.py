@@ -11,7 +11,7 @@ from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
 from tailorbird.models.load import load_tokenizer
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 CONLL = """-DOCSTART- -X- -X- O
 

@@ -9,7 +9,7 @@ import pytest
 from tailorbird.data.read import read_examples, read_parts
 from tailorbird.data.split import make_split
 from tailorbird.errors import UserError
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 
 def write(folder: Path, labels: list[Any], name: str = "data.jsonl") -> Path:

@@ -9,7 +9,7 @@ import torch
 
 from tailorbird.config import Config
 from tailorbird.config.schema import ModelConfig
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import Base, load_writer
 

@@ -15,7 +15,7 @@ from tailorbird.config import METHODS, Config
 from tailorbird.config.schema import ModelConfig
 from tailorbird.data.encode import collate, encode_apart, token_batches
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.bi_encoder import bi_encoder_class, vector_pooling
 from tailorbird.models.builtin import resolve
 from tailorbird.models.classifier import load_classifier
@@ -24,7 +24,7 @@ from tailorbird.models.predict import predict
 from tailorbird.records import Example, Split, Target, TaskName
 from tailorbird.tasks.base_model import HEADS
 from tailorbird.tasks.fit_head import make_model, trained_target
-from tailorbird.tasks.table import head_task
+from tailorbird.tasks.registry import head_task
 
 CPU = choose("cpu", "fp32")
 TARGET = Target("regression", ("alike",), (0.0,), (1.0,), pairs=True, pooling=("mean",))

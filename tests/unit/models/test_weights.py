@@ -13,7 +13,7 @@ import torch
 import tiny
 from tailorbird.config.schema import Config, MethodConfig, ModelConfig
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.classifier import load_classifier
 from tailorbird.models.device import choose
 from tailorbird.models.embed import Embedder

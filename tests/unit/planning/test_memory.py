@@ -11,9 +11,9 @@ from torch import nn
 from tailorbird.config import Config
 from tailorbird.config.schema import MethodConfig, ModelConfig, TrainConfig
 from tailorbird.errors import UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import Device
-from tailorbird.planning import memory, memory_terms, trace
+from tailorbird.planning import fake_step, memory, memory_terms
 from tailorbird.planning.device_fit import Planner
 from tailorbird.planning.devices import place_of
 from tailorbird.planning.memory_terms import plan_memory
@@ -131,7 +131,7 @@ def test_fake_tensors_hold_what_real_ones_hold(method: str, tiny_encoder: Path) 
     model = way.attach(base, config).train()
     set_dropout(model, settings.dropout)
     with memory._label_step(model, base, config, work, settings, FP32, FP32) as (loss, _, _):
-        account = trace.training_step(
+        account = fake_step.training_step(
             model, FP32, loss, shape.size("vocab_size"), accumulated=False
         )
     # Of texts of one length the real step drops the mask, as large as a few of these rows.
@@ -151,7 +151,7 @@ def test_account_of_a_step_by_hand() -> None:
     def loss() -> torch.Tensor:
         return model(x).sum()
 
-    account = trace.training_step(model, FP32, loss, vocabulary=10_000, accumulated=False)
+    account = fake_step.training_step(model, FP32, loss, vocabulary=10_000, accumulated=False)
     hidden, out = 1000 * 512 * 4, 1000 * 8 * 4
     kept = hidden  # relu's output; its input is let go
     backward = 2 * hidden + out  # the gradient of relu's output and of its input

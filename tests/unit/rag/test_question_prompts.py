@@ -13,7 +13,7 @@ from tailorbird.arms.questions.prompts import (
     raft_passages,
     target,
 )
-from tailorbird.arms.questions.sheet import Item, PromptPassage
+from tailorbird.arms.questions.question_set import Item, PromptPassage
 from tailorbird.config.knowledge import RaftConfig
 
 GOLD = PromptPassage(

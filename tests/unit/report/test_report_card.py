@@ -234,7 +234,7 @@ def test_snippet_gives_the_same_logits(report: Report, name: Any, tmp_path: Path
     import torch
 
     from tailorbird.config.schema import Config, MethodConfig
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.builtin import resolve
     from tailorbird.models.classifier import load_classifier
     from tailorbird.models.device import choose

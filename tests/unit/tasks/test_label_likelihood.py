@@ -53,7 +53,7 @@ def test_choices_are_whole_readings(
 
 def made(folder: Any, method: str) -> tuple[Base, torch.nn.Module]:
     from tailorbird.config import Config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.load import load_writer
 
     own = {"lora": {"rank": 2}, "prompt": {"virtual_tokens": 5}}

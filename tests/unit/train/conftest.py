@@ -27,7 +27,7 @@ def make_job(tiny_encoder: Path, tmp_path: Path) -> Callable[..., tuple[Any, Any
     ) -> tuple[Any, Any]:
         import torch
 
-        from tailorbird.methods.table import get_method
+        from tailorbird.methods.registry import get_method
         from tailorbird.tasks.fit_head import make_model
         from tailorbird.train.label_workload import LabelWork
         from tailorbird.train.loop import TrainJob

@@ -21,7 +21,7 @@ from tailorbird.methods.base import trained_parameters
 from tailorbird.records import Example, Message, Split
 from tailorbird.runs.folder import CHECKPOINTS, JOURNAL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 from tailorbird.train import launch, loop
 from tailorbird.train.distributed import ALONE, RankGroup
 

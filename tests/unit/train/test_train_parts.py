@@ -248,7 +248,7 @@ def test_moments_in_8_bits_step_like_those_in_32() -> None:
 
 def test_what_a_method_cannot_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     from tailorbird.config import Config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.train.settings import resolve
 
     asked = Config.model_validate({"train": {"layer_decay": 0.9}})
@@ -259,7 +259,7 @@ def test_what_a_method_cannot_use_is_told(capsys: pytest.CaptureFixture[str]) ->
 
 def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:
     from tailorbird.config import Config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.train.settings import resolve
 
     small, large = (resolve(Config(), get_method("lora"), count) for count in (100, 100_000))
@@ -277,7 +277,7 @@ def test_defaults_follow_the_method_and_the_size_of_the_data() -> None:
 
 def test_a_bi_encoder_has_defaults_of_its_own() -> None:
     from tailorbird.config import Config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.train.settings import resolve
 
     found = resolve(Config(), get_method("full"), 100, bi_encoder=True)
@@ -601,7 +601,7 @@ def test_the_head_starts_as_scikit_learns_regression(models: Any, shape: str, me
     from sklearn.linear_model import LogisticRegression
 
     from tailorbird.config import Config
-    from tailorbird.methods.table import get_method
+    from tailorbird.methods.registry import get_method
     from tailorbird.models.predict import predict
     from tailorbird.tasks.fit_head import make_model
     from tailorbird.train.head_init import start_head

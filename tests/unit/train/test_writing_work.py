@@ -14,7 +14,7 @@ from tailorbird.config import Config
 from tailorbird.data.tokens import Tokens
 from tailorbird.errors import Interrupted
 from tailorbird.methods.base import trained_parameters
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.models.device import choose
 from tailorbird.models.load import load_writer
 from tailorbird.models.packed import sequence_losses, tokens_at_once

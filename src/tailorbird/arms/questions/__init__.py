@@ -30,7 +30,7 @@ class QuestionArm:
 
     name: str
     words: str
-    leaf: Literal["lookup", "written"]
+    leaf: Literal["retrieval_only", "generation"]
     context: Context
     method: str | None = None
     tuned: Tuned | None = None
@@ -53,23 +53,27 @@ class QuestionArm:
 
 
 _UNTRAINED = (
-    QuestionArm("nearest", "the answer to the training question most like it", "lookup", "shots"),
-    QuestionArm("quote", "the words of the passages that answer best", "lookup", "passages"),
-    QuestionArm("base", "the untouched model, no documents", "written", "nothing"),
-    QuestionArm("few_shot", "the same after solved training questions", "written", "shots"),
-    QuestionArm("rag", "the untouched model with passages found for it", "written", "passages"),
-    QuestionArm("oracle", "the same with the right passage: a bound", "written", "gold"),
+    QuestionArm(
+        "nearest", "the answer to the training question most like it", "retrieval_only", "shots"
+    ),
+    QuestionArm(
+        "quote", "the words of the passages that answer best", "retrieval_only", "passages"
+    ),
+    QuestionArm("base", "the untouched model, no documents", "generation", "nothing"),
+    QuestionArm("few_shot", "the same after solved training questions", "generation", "shots"),
+    QuestionArm("rag", "the untouched model with passages found for it", "generation", "passages"),
+    QuestionArm("oracle", "the same with the right passage: a bound", "generation", "gold"),
 )
 
 
 def _tuned(method: str) -> tuple[QuestionArm, ...]:
     closed, raft = "closed book", "raft"
     return (
-        QuestionArm(method, f"tuned by {method} on questions and answers alone", "written",
+        QuestionArm(method, f"tuned by {method} on questions and answers alone", "generation",
                     "nothing", method, "closed book"),
-        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "written",
+        QuestionArm(f"rag+{method}", f"{method}'s model ({closed}) with passages", "generation",
                     "passages", method, "closed book", method),
-        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "written",
+        QuestionArm(f"{raft}+{method}", f"tuned by {method} to answer from passages", "generation",
                     "passages", method, "raft"),
     )  # fmt: skip
 

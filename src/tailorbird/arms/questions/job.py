@@ -6,7 +6,7 @@ from typing import Any
 
 from tailorbird import log
 from tailorbird.arms.questions import TABLE, QuestionArm
-from tailorbird.arms.questions.sheet import ANSWERS, ArmAnswers, Sheet, read_sheet
+from tailorbird.arms.questions.question_set import ANSWERS, ArmAnswers, Sheet, read_sheet
 from tailorbird.arms.worker import outcome_of
 from tailorbird.config import Config
 from tailorbird.lazy_import import leaf

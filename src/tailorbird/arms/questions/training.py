@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from tailorbird.arms.load import save_kind
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import ABSTAINED, conversation, raft_passages, target
-from tailorbird.arms.questions.sheet import Item, PromptPassage
+from tailorbird.arms.questions.question_set import Item, PromptPassage
+from tailorbird.arms.saved_arm import save_kind
 from tailorbird.arms.trained import TrainedArm
 from tailorbird.config import Config, dump_config, for_arm
 from tailorbird.records import Example, Split, TaskName
 from tailorbird.runs.folder import CONFIG, TASK, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
 from tailorbird.tasks.fit import drop_checkpoints
-from tailorbird.tasks.table import get_task
+from tailorbird.tasks.registry import get_task
 
 TASK_NAME: TaskName = "generation"
 

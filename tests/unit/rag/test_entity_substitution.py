@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tailorbird.metrics.answer_match import answer_type
-from tailorbird.rag.substitute import (
+from tailorbird.rag.entity_substitution import (
     Substitution,
     answer_kind,
     choose_substitutions,

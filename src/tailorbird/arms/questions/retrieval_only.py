@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tailorbird.arms.questions.job import QuestionJob
-from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output
+from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output
 from tailorbird.knowledge.base import KnowledgeFolder
 from tailorbird.models.embed import Remembered
 from tailorbird.rag.answer import laid_out

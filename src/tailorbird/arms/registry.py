@@ -6,11 +6,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tailorbird.lazy_import import leaf
-from tailorbird.methods.table import by_cost
+from tailorbird.methods.registry import by_cost
 from tailorbird.records import TASKS, TaskName, TaskSpec
 
 if TYPE_CHECKING:
-    from tailorbird.arms.protocol import Arm
+    from tailorbird.arms.base import Arm
     from tailorbird.records import ArmReport
     from tailorbird.tasks.arm_job import ArmJob
 
@@ -52,7 +52,7 @@ TABLE: dict[str, ArmRow] = {
         lambda task: _where(task.prompts, "nearest"),
     ),
     "base": ArmRow(
-        "base.BaseArm", "the untouched model", lambda task: _where(not task.head, "base")
+        "base_model.BaseArm", "the untouched model", lambda task: _where(not task.head, "base")
     ),
     "neighbours": ArmRow(
         "neighbours.NeighboursArm",
@@ -73,7 +73,7 @@ TABLE: dict[str, ArmRow] = {
     ),
     # Its name contains the tuned arm's, which is known once that is trained.
     "mix": ArmRow(
-        "mix.MixArm",
+        "ensemble.MixArm",
         "a tuned model's answers mixed with the neighbours' votes",
         mixes=lambda task: task.head,
     ),
@@ -119,7 +119,7 @@ def names_in_words() -> str:
 
 def run_arm(job: "ArmJob") -> "ArmReport":
     """Fit and score an arm and save it in its folder; see `Arm.run`."""
-    from tailorbird.arms.load import save_kind
+    from tailorbird.arms.saved_arm import save_kind
 
     arm = arm_named(job.name, job.split.task)
     save_kind(job.folder, arm.key, job.split.task)

@@ -109,7 +109,8 @@ if hasattr(os, "register_at_fork"):
 def _running() -> Worker:
     global _worker, _owner
     if _worker is None or _owner != os.getpid():  # a fork must not ask its parent's
-        _worker, _owner = Worker("tailorbird.data.sandbox", OPENBLAS_NUM_THREADS="1"), os.getpid()
+        _owner = os.getpid()
+        _worker = Worker("tailorbird.data.template_sandbox", OPENBLAS_NUM_THREADS="1")
         _worker.ask(b"{}", _START_SECONDS)
     return _worker
 

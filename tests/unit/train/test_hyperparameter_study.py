@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tailorbird.config.search import Range, SearchConfig, combinations
+from tailorbird.config.hyperparameter_search import Range, SearchConfig, combinations
 from tailorbird.errors import Hopeless, Interrupted
 from tailorbird.runs.folder import RunFolder
-from tailorbird.train.search import Study
+from tailorbird.train.hyperparameter_study import Study
 
 RATE = "train.learning_rate"
 SPACE: dict[str, Any] = {RATE: Range(low=1e-4, high=1e-1, log=True), "method.rank": (4, 8, 16)}
@@ -183,7 +183,12 @@ def test_spaces_that_make_no_sense(space: dict[str, Any], words: str) -> None:
 
 
 def test_ends_of_a_space_are_tried_against_the_settings() -> None:
-    from tailorbird.arms.search import check_space, config_of, default_space, is_whole
+    from tailorbird.arms.hyperparameter_search import (
+        check_space,
+        config_of,
+        default_space,
+        is_whole,
+    )
     from tailorbird.config import Config
     from tailorbird.errors import UserError
 

@@ -12,7 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tailorbird.config.search import Range, SearchConfig, Space, choices, combinations
+from tailorbird.config.hyperparameter_search import (
+    Range,
+    SearchConfig,
+    Space,
+    choices,
+    combinations,
+)
 from tailorbird.errors import Hopeless, UserError
 from tailorbird.metrics.metric_facts import sign
 from tailorbird.records import Trial

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tailorbird.records import Search, Trial
-from tailorbird.report import search as looks
+from tailorbird.report import hyperparameter_plots as looks
 
 SPACE = {"train.learning_rate": "1e-4 to 1e-2, logarithmic", "model.name": "one, two"}
 TRIALS = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chat_templates import CHATS, tokenizer_of
-from tailorbird.data import sandbox
+from tailorbird.data import template_sandbox as sandbox
 from tailorbird.data.encode_chat import encode_conversations
 from tailorbird.data.template import as_dicts, install_template, render
 from tailorbird.errors import UserError

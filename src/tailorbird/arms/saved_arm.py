@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tailorbird.arms.predictor import Predictor
-from tailorbird.arms.table import TABLE, get_arm
+from tailorbird.arms.registry import TABLE, get_arm
 from tailorbird.records import TaskName, has_head
 from tailorbird.runs.files import damaged
 from tailorbird.runs.folder import KIND, MODEL, TASK, RunFolder

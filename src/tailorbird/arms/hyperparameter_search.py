@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 from tailorbird import log
 from tailorbird.arms.trials import do_trials
 from tailorbird.config import Config
+from tailorbird.config.hyperparameter_search import Range, SearchConfig, Space, choices
 from tailorbird.config.load import config_with
 from tailorbird.config.method import METHODS, MethodConfig, method_spec
-from tailorbird.config.search import Range, SearchConfig, Space, choices
 from tailorbird.errors import Faults, UserError
-from tailorbird.methods.table import get_method
+from tailorbird.methods.registry import get_method
 from tailorbird.metrics.display import metric as written
 from tailorbird.metrics.metric_facts import metric_words
 from tailorbird.records import ArmReport, Search
 from tailorbird.runs.folder import ARM, CHECKPOINTS, JOURNAL, SEARCH, TENSORBOARD, RunFolder
 from tailorbird.tasks.arm_job import ArmJob
-from tailorbird.tasks.table import get_task
-from tailorbird.train.search import Draw, Study
+from tailorbird.tasks.registry import get_task
+from tailorbird.train.hyperparameter_study import Draw, Study
 
 if TYPE_CHECKING:
     from tailorbird.arms.schedule import Scheduler

@@ -9,7 +9,7 @@ import numpy as np
 from tailorbird.arms.generative_predictor import open_tuned, open_untouched
 from tailorbird.arms.questions.job import QuestionJob
 from tailorbird.arms.questions.prompts import conversation
-from tailorbird.arms.questions.sheet import ArmAnswers, Item, Output, PromptPassage
+from tailorbird.arms.questions.question_set import ArmAnswers, Item, Output, PromptPassage
 from tailorbird.arms.questions.training import tune_arm
 from tailorbird.data.encode_chat import encode_prompts
 from tailorbird.errors import UserError

@@ -9,18 +9,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from tailorbird.arms.base import Arm, finish_outputs
 from tailorbird.arms.head_predictor import HeadPredictor, OutputSource
-from tailorbird.arms.load import open_arm, saved_kind
-from tailorbird.arms.protocol import Arm, finish_outputs
-from tailorbird.arms.table import MIX, RETRIEVAL
+from tailorbird.arms.registry import MIX, RETRIEVAL
+from tailorbird.arms.saved_arm import open_arm, saved_kind
 from tailorbird.data.encode import Text
 from tailorbird.errors import UserError
 from tailorbird.records import ArmReport, Cost
 from tailorbird.runs.files import damaged, inner, read_as
 from tailorbird.runs.folder import MODEL, RunFolder
 from tailorbird.tasks.arm_job import ArmJob, read_arm
+from tailorbird.tasks.registry import head_task
 from tailorbird.tasks.scoring import load_probabilities, load_target
-from tailorbird.tasks.table import head_task
 
 FILE = "mix.json"
 _WEIGHTS = tuple(round(0.05 * i, 2) for i in range(20))
