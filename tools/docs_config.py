@@ -29,8 +29,9 @@ HEAD = """# Settings
 
 <!-- Made by tools/docs_config.py from src/tailorbird/config/schema.py; do not edit. -->
 
-Every setting has a name with a dot. It is taken from the flag if there is one, else from
-`--set NAME=VALUE`, else from the file given with `-c`, else it has its default:
+All settings with their defaults. A setting's name has a dot. Its value comes from the command's own
+flag if there is one, else from `--set NAME=VALUE`, else from the file given with `-c`, else from the
+default:
 
 ```console
 $ tailor tune train.csv -c run.yaml --set train.learning_rate=1e-4 --set method.rank=8
@@ -45,9 +46,9 @@ train:
   epochs: 5
 ```
 
-In Python the dot is two underscores: `tailorbird.tune("train.csv", train__epochs=5)`. An unknown
-name, a wrong value and an option that the chosen method does not have are errors, all told at
-once. *None* as a default means: decided later, as the description says.
+In Python, write two underscores for the dot: `tailorbird.tune("train.csv", train__epochs=5)`. Unknown
+names, wrong values and options that the method does not have are errors, all reported at once. The
+default *none* means that the value is decided later, as the description says.
 """
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 
@@ -229,10 +230,10 @@ def _axes() -> str:
     """Return where the next leaf of each axis goes, and which leaves there are."""
     readers = {name for _, _, module, name in READERS.values()}
     rows = [
-        ("task", "one file in `tasks/`, named as its line in `records/tasks.py`, its plain facts",
+        ("task", "one file in `tasks/`, and a line with its facts in `records/tasks.py`",
          "contracts/test_new_leaves.py", TASKS),
-        ("method", "one folder in `methods/`: what can be set (`__init__.py`), how it is done "
-         "(`method.py`), and its line in `config/method.py`",
+        ("method", "one folder in `methods/`: its options (`__init__.py`), its training "
+         "(`method.py`), and a line in `config/method.py`",
          "contracts/test_methods_contract.py", METHODS),
         ("way of answering (an arm)", "one file in `arms/` and a line in `arms/registry.py`",
          "contracts/test_arms_contract.py", ARMS),
@@ -240,11 +241,11 @@ def _axes() -> str:
          "its `__init__.py`", "flows/test_questions_flow.py", QUESTION_ARMS),
         ("store of knowledge bases", "one file in `knowledge/` and a line in "
          "`knowledge/backends.py`", "contracts/test_store_contract.py", BACKENDS),
-        ("kind of document", "a reader in `documents/`, whose docstring says how it reads, and a "
+        ("kind of document", "a reader in `documents/`, whose docstring is the docs entry, and a "
          "line in `documents/file_kinds.py`",
          "unit/documents/test_damaged_bytes.py", sorted(readers)),
     ]  # fmt: skip
-    lines = ["| what | where | what it must pass | there are |", "|---|---|---|---|"]
+    lines = ["| to add | write | its test | existing |", "|---|---|---|---|"]
     for what, where, contract, leaves in rows:
         lines.append(f"| a new {what} | {where} | `tests/{contract}` | {', '.join(leaves)} |")
     return "\n".join([*lines, ""])
