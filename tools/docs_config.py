@@ -29,9 +29,9 @@ HEAD = """# Settings
 
 <!-- Made by tools/docs_config.py from src/tailorbird/config/schema.py; do not edit. -->
 
-All settings with their defaults. A setting's name has a dot. Its value comes from the command's own
-flag if there is one, else from `--set NAME=VALUE`, else from the file given with `-c`, else from the
-default:
+All settings with their defaults. A setting's name has a dot. Its value comes from the command's
+own flag if there is one, else from `--set NAME=VALUE`, else from the file given with `-c`, else
+from the default:
 
 ```console
 $ tailor tune train.csv -c run.yaml --set train.learning_rate=1e-4 --set method.rank=8
@@ -46,9 +46,9 @@ train:
   epochs: 5
 ```
 
-In Python, write two underscores for the dot: `tailorbird.tune("train.csv", train__epochs=5)`. Unknown
-names, wrong values and options that the method does not have are errors, all reported at once. The
-default *none* means that the value is decided later, as the description says.
+In Python, write two underscores for the dot: `tailorbird.tune("train.csv", train__epochs=5)`.
+Unknown names, wrong values and options that the method does not have are errors, all reported at
+once. The default *none* means that the value is decided later, as the description says.
 """
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 

@@ -59,21 +59,21 @@ Space = dict[str, Range | tuple[Value, ...]]
 
 
 class SearchConfig(Section):
-    """The search for settings; docs/search.md."""
+    """Hyperparameter search; see docs/search.md."""
 
     trials: int | None = Field(None, ge=1)
-    """Trainings to make; none: no search. The first has the settings without a search."""
+    """Number of trainings; none: no search. The first uses the settings unchanged."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """tpe: draw where earlier trials went well (Bergstra et al. 2011). random. grid: every
+    """tpe: sample where earlier trials were good (Bergstra et al. 2011). random. grid: every
     combination once; ranges need a step."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """Give up trials that are behind at a validation: median: behind half of the others.
-    hyperband: successive halving (arXiv 1603.06560). none: never."""
+    """Prune trials that are behind at a validation. median: behind half of the others. hyperband:
+    successive halving (arXiv 1603.06560). none: never."""
     seed: int = Field(1, ge=0)
-    """Seed of the draws."""
+    """Sampling seed."""
     space: Space | None = None
-    """Settings to search: a list of values, or low, high, and log or step. Default: what matters
-    most for the method, around its own defaults."""
+    """Settings to search: a list of values, or low, high, and log or step. Default: the most
+    important settings of the method, around its own defaults."""
 
     @field_validator("space")
     @classmethod

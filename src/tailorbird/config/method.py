@@ -103,7 +103,7 @@ def method_library(method: str) -> str:
 
 
 class _MethodConfig(Section):
-    """How the model is made trainable; options that it, or no arm, has are errors."""
+    """The fine-tuning method and its options; an option that it does not have is an error."""
 
     name: str = "lora"
     """A method of the table."""

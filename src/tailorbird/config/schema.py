@@ -37,16 +37,15 @@ class ModelConfig(Section):
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Number format of the matrix products; auto takes bf16 where the machine multiplies it
-    fast."""
+    """Number format of matrix products; auto: bf16 if the machine multiplies it fast."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto takes the fastest there is."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto: the fastest available."""
     pairs: Literal["auto", "cross-encoder", "bi-encoder"] = "auto"
-    """How two texts are read. cross-encoder: together. bi-encoder: one by one, then both vectors
-    are compared (SBERT, arXiv 1908.10084). auto: bi-encoder where a sentence-transformers model
-    learns numbers, else cross-encoder."""
+    """How text pairs are read. cross-encoder: together. bi-encoder: one by one, then both vectors
+    are compared (SBERT, arXiv 1908.10084). auto: bi-encoder if a sentence-transformers model learns
+    numbers, else cross-encoder."""
     trust_remote_code: bool = False
-    """Run Python code that the model's author put beside the weights. Only for authors you
+    """Run Python code that the model's author stored with the weights. Only for authors you
     trust."""
 
 
@@ -55,23 +54,22 @@ class DataConfig(Section):
 
     train: str | None = None
     """Training examples: a file, several (`a.csv,b.csv`), a pattern (`data/*.jsonl.gz`), a folder,
-    or a set on the Hugging Face hub (`owner/name[:subset][@revision]`). `FOLDER#split` takes one
-    split; else splits called validation and test serve as such."""
+    or a data set on the Hugging Face hub (`owner/name[:subset][@revision]`). `FOLDER#split` selects
+    one split; by default, splits called validation and test are used as such."""
     validation: str | None = None
-    """The validation examples, named likewise; cut from the training rows when absent."""
+    """Validation examples, in the same form; default: split off the training rows."""
     test: str | None = None
-    """The test examples, named likewise; cut from the training rows when absent."""
+    """Test examples, in the same form; default: split off the training rows."""
     max_examples: int | None = Field(None, ge=1)
-    """Rows to take of each part, drawn at random while reading; the rest is never held in
-    memory."""
+    """Rows to use of each part, sampled while reading; the rest is never held in memory."""
     on_disk: bool | None = None
-    """Leave training rows in the run folder and their tokens in a file, a batch in memory at a
-    time: labels, answers and plain text. Rows are split by a hash of their text, and not compared
-    with each other. Default: where the files are larger than an eighth of the memory."""
+    """Keep training rows in the run folder and their tokens in a file, with one batch in memory at
+    a time; for labels, answers and plain text. Rows are split by a hash of their text, and not
+    compared with each other. Default: yes if the files are larger than an eighth of the memory."""
     task: TaskChoice = "auto"
     """classification: one label of a set. multilabel: any number of them. regression: numbers.
     tokens: a label per word. generation: answers to prompts and conversations. text: plain text
-    read on (continued pre-training). auto: as the columns and their values say."""
+    (continued pre-training). auto: inferred from the columns and their values."""
     text: str | None = None
     """Column with the text (the prompt, for generation), or `A,B`: two texts read as a pair; by
     name, or by number (from 1) in files without a header; guessed when unambiguous."""
@@ -79,97 +77,98 @@ class DataConfig(Section):
     """Column with the label, the labels or the number (the answer, for generation), or several,
     as `A,B,C`: 0/1 columns of multi-label data, or several numbers; guessed when unambiguous."""
     separator: str | None = None
-    """Multi-label: what stands between the labels in a cell; default: `,`, `;`, `|` or, between
-    whole numbers, a space, whichever the column has. Regression: the decimal mark, `,` or `.`;
-    default: as the column shows."""
+    """Multi-label: separator of the labels in a cell; default: `,`, `;`, `|` or, between whole
+    numbers, a space, whichever the column has. Regression: the decimal mark, `,` or `.`; default:
+    inferred from the column."""
     system: str | None = None
     """System message put before conversations that have none."""
     template: str = "auto"
-    """Chat template. auto: the model's own, or `plain` when it has none. plain, alpaca, chatml,
-    raw (the words alone), or a file with a Jinja template; it is saved with the tokenizer."""
+    """Chat template. auto: the model's own, or `plain` if it has none. plain, alpaca, chatml, raw
+    (the text alone), or a file with a Jinja template; it is saved with the tokenizer."""
     too_long: Literal["cut", "drop", "error"] = "cut"
-    """What to do with conversations longer than max_length: cut their end (the answer then has no
-    end to learn), drop them, or stop."""
+    """Conversations longer than max_length: cut their end (the model then does not learn the
+    answer's end), drop them, or stop with an error."""
     max_length: int | None = Field(None, ge=4)
-    """Longest input in tokens, virtual tokens included; default: what the data needs, up to the
+    """Longest input in tokens, including virtual tokens; default: what the data needs, up to the
     model's limit or 512 (2,048 for generation)."""
     validation_share: float = Field(0.15, gt=0, lt=0.9)
-    """Share of the training rows cut off for validation when no file is given."""
+    """Share of the training rows for validation if no file is given."""
     test_share: float = Field(0.2, gt=0, lt=0.9)
-    """Share of the rows cut off for the test when no file is given."""
+    """Share of the rows for the test if no file is given."""
     group: str | None = None
-    """Column of what must not be in two parts (a user, a document): its rows stay together, and
-    intervals count them as one observation. `near-duplicates`: rows that are almost the same."""
+    """Column whose equal values (a user, a document) stay in one part; intervals count their rows
+    as one observation. `near-duplicates`: nearly identical rows form a group."""
     time: str | None = None
-    """Column of dates or numbers: the earliest rows train, the latest are tested."""
+    """Column of dates or numbers: the earliest rows are for training, the latest for the test."""
     folds: int | None = Field(None, ge=2, le=50)
-    """Cross-validation of `tailor tune`: so many runs, each tested on another part of the rows."""
+    """Cross-validation of `tailor tune`: number of runs, each tested on another part of the
+    rows."""
     split_seed: int = Field(13, ge=0)
-    """Seed of the split; every arm sees the same one."""
+    """Seed of the split, which is the same for every arm."""
     overlap: Literal["drop", "keep", "error"] = "drop"
-    """What to do with training rows that also stand in validation or test (case and white space
-    aside)."""
+    """Training rows that are also in validation or test, ignoring case and white space: drop them,
+    keep them, or stop with an error."""
     drop_missing: bool = False
-    """Leave out rows with an empty text or label instead of stopping."""
+    """Drop rows with an empty text or label instead of stopping with an error."""
 
 
 class TrainConfig(Section):
-    """The loop. None means: the method's own tuned default (docs/methods.md says where from)."""
+    """The training loop. The default none is the method's own tuned value (see docs/methods.md)."""
 
     epochs: float | None = Field(None, gt=0)
-    """Passes over the training data; default: the method's 3; up to 10 of little data or with many
-    classes; 2 of written answers (prompt tuning 3)."""
+    """Passes over the training data; default: 3, up to 10 with little data or many classes; 2 for
+    written answers (prompt tuning 3)."""
     batch_size: int | None = Field(None, ge=1)
     """Examples per optimizer step; default: 32, or 16 for fewer than 2,000 training examples."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Examples per forward pass; smaller needs less memory, same result. Default: the whole
-    batch."""
+    """Examples per forward pass; a smaller value needs less memory and gives the same result.
+    Default: the whole batch."""
     micro_batch_tokens: int | None = Field(None, ge=16)
-    """Generation: tokens per forward pass at most; smaller needs less memory, same result.
-    Default: 1,024 on a CPU, 16,384 on a GPU."""
+    """Generation: most tokens per forward pass; a smaller value needs less memory and gives the
+    same result. Default: 1,024 on a CPU, 16,384 on a GPU."""
     packing: bool = True
-    """Generation: lay texts end to end without padding, each blind to the others."""
+    """Generation: pack texts without padding; texts do not attend to each other."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate."""
     loss: Literal["auto", "cross_entropy", "focal", "bce", "mse", "mae", "huber"] = "auto"
     """Classification, tokens: cross_entropy or focal (arXiv 1708.02002); multilabel: bce;
     regression: mse, mae or huber. auto: the first of them."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
-    """Classification: how much each class counts in the loss; `balanced`: in inverse proportion to
-    its training rows; or `{label: weight}`, others 1."""
+    """Classification: weight of each class in the loss; `balanced`: in inverse proportion to its
+    training rows; or `{label: weight}`, others 1."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Classification by cross_entropy: this share of the target is spread over all classes."""
+    """Classification with cross_entropy: this share of the target is spread over all classes."""
     focal_gamma: float = Field(2.0, ge=0)
-    """focal: how strongly examples that are already right are left out."""
+    """focal: how strongly examples that are already right are discounted."""
     positive_weights: Literal["balanced"] | dict[str, float] | None = None
-    """Multilabel: how much more a label counts where it is given than where it is not; `balanced`:
-    as many times as it is absent from training rows per row that has it, at most 100."""
+    """Multilabel: weight of rows with a label relative to rows without it; `balanced`: training
+    rows without the label per row with it, at most 100."""
     huber_delta: float = Field(1.0, gt=0)
-    """huber: from this many standard deviations on the loss grows linearly."""
+    """huber: number of standard deviations from which the loss grows linearly."""
     layer_decay: float | None = Field(None, gt=0, le=1)
-    """Full fine-tuning: each layer learns this many times as fast as the one above it (0.9; ULMFiT,
-    arXiv 1801.06146; as in BEiT); the head and what stands above the layers keep the full rate."""
+    """Full fine-tuning: each layer's learning rate as a multiple of that of the layer above (0.9;
+    ULMFiT, arXiv 1801.06146; as in BEiT); the head and all above the layers keep the full rate."""
     optimizer: Literal["adamw", "adamw8bit", "adam", "sgd", "adagrad"] = "adamw"
     """adamw, adamw8bit (bitsandbytes: moments in 8 bits, a quarter of the memory), adam, sgd
     (momentum 0.9) or adagrad."""
     weight_decay: float | None = Field(None, ge=0)
-    """Decay of matrices (not of biases and norms)."""
+    """Weight decay of matrices, not of biases and norms."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after the warm-up."""
+    """Shape of the learning rate after the warm-up."""
     warmup: float = Field(0.06, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
     head_start: bool | None = None
     """Fit the new head by logistic regression before training (LP-FT, arXiv 2202.10054); default:
-    from 10 classes or labels on, and of a bi-encoder; never where words are labelled."""
+    from 10 classes or labels on, and for a bi-encoder; never for a label per word."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout inside the base model while training; default: the model's own when it is trained
-    itself, none while it is frozen and none in a bi-encoder."""
+    """Dropout inside the base model during training; default: the model's own if its weights are
+    trained, none if they are frozen or in a bi-encoder."""
     evaluate_every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; default: twice an epoch."""
     patience: int = Field(4, ge=1)
-    """Stop after this many validations in a row without a better one."""
+    """Stop after this many validations in a row without improvement."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints; default: one a minute."""
     seed: int = Field(1, ge=0)
@@ -180,46 +179,46 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     check_memory: bool = True
-    """Plan the memory before training: micro-batches that would not fit are cut, and what cannot
-    fit is refused (`tailor plan` shows the plan)."""
+    """Plan the memory before training: micro-batches that would not fit are reduced, and a training
+    that cannot fit is refused (`tailor plan` shows the plan)."""
     tensorboard: bool = True
     """Write TensorBoard events to the run folder."""
 
 
 class GenerateConfig(Section):
-    """How answers are written."""
+    """How answers are generated."""
 
     max_new_tokens: int | None = Field(None, ge=1)
-    """Longest answer in tokens; default: what nearly all answers in the data need, at most 512."""
+    """Longest answer in tokens; default: enough for nearly all answers in the data, at most 512."""
     temperature: float = Field(0.0, ge=0)
-    """0 takes the likeliest token every time (greedy); higher draws more freely."""
+    """Sampling temperature; 0 always takes the likeliest token (greedy)."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Draw from the fewest tokens that hold this share of the probability."""
+    """Sample from the fewest tokens that hold this share of the probability."""
     top_k: int | None = Field(None, ge=1)
-    """Draw from this many likeliest tokens."""
+    """Sample from this many likeliest tokens."""
     min_p: float = Field(0.0, ge=0, lt=1)
-    """Draw from tokens at least this many times as likely as the likeliest."""
+    """Sample from tokens whose probability is at least this multiple of the likeliest token's."""
     stop: tuple[str, ...] = ()
-    """End an answer before any of these strings."""
+    """Strings that end an answer; they are not part of it."""
     seed: int = Field(1, ge=0)
-    """Seed of the draws."""
+    """Sampling seed."""
 
 
 class EvaluateConfig(Section):
-    """How written answers are scored, and labels doubted."""
+    """How written answers are scored, and label errors found."""
 
     label_errors: bool = True
     """Look for labels that may be wrong, and list them in label_errors.csv."""
 
     metric: str = "auto"
-    """What the verdict is decided on: token_f1, rouge_l, exact_match, numeric_match,
-    choice_accuracy, or FILE.py:FUNCTION, called as `function(output, reference, prompt)` and
-    returning a number. auto: numeric_match where answers end in `#### number`, choice_accuracy
-    where they are a few labels, else token_f1."""
+    """Score for the verdict: token_f1, rouge_l, exact_match, numeric_match, choice_accuracy, or
+    FILE.py:FUNCTION, called as `function(output, reference, prompt)` and returning a number. auto:
+    numeric_match if answers end in `#### number`, choice_accuracy if they are a few labels, else
+    token_f1."""
     examples: int | None = Field(None, ge=1)
-    """Test prompts to answer, drawn once; default: 300 at most."""
+    """Test prompts to answer, sampled once; default: at most 300."""
     reference: str | None = None
-    """Text file whose loss before and after training shows what was forgotten; default: pages on
+    """Text file whose loss before and after training measures forgetting; default: pages on
     Python's errors that come with tailorbird."""
 
 
@@ -227,10 +226,10 @@ class RagConfig(Section):
     """Retrieval of labelled neighbours."""
 
     embedder: str | None = None
-    """Model that embeds texts; default: the base model when it is a sentence-transformers model,
-    else `builtin:minilm`."""
+    """Model that embeds texts; default: the base model if it is a sentence-transformers model, else
+    `builtin:minilm`."""
     k: int | None = Field(None, ge=1)
-    """Neighbours that vote, or are shown to the model before a prompt; default: chosen on
+    """Number of neighbours that vote, or that are put before a prompt; default: chosen on
     validation."""
     temperature: float | None = Field(None, gt=0)
     """Votes weigh exp(similarity / temperature); default: chosen on validation."""
@@ -244,59 +243,59 @@ class ServeConfig(Section):
     host: str = "127.0.0.1"
     """Address to listen on; any other than this machine's own needs a key."""
     port: int = Field(8000, ge=0, le=65535)
-    """Port; 0 takes a free one."""
+    """Port; 0 picks a free one."""
     keys: str = "~/.config/tailorbird/keys.json"
     """File with the hashes of keys; once it holds one, every request needs a key."""
     adapters: str | None = None
-    """Folder whose runs may be loaded and unloaded while serving; default: none may."""
+    """Folder whose runs may be loaded and unloaded while serving; default: none."""
     batch_tokens: int | None = Field(None, ge=16)
-    """Tokens of a batch of texts, padding included; default: 1,024 on a CPU, else 16,384. A longer
-    text runs alone."""
+    """Most tokens in a batch of texts, including padding; default: 1,024 on a CPU, else 16,384. A
+    longer text runs alone."""
     queue_inputs: int = Field(1024, ge=1)
-    """Texts that may wait for one model; more are refused with 429."""
+    """Most texts waiting for one model; more are refused with 429."""
     queue_tokens: int = Field(262_144, ge=16)
-    """Tokens that may wait for one model; more are refused with 429."""
+    """Most tokens waiting for one model; more are refused with 429."""
     request_inputs: int = Field(256, ge=1)
-    """Texts of one request."""
+    """Most texts in one request."""
     request_mb: float = Field(8.0, gt=0)
-    """Size of a request's body; of an uploaded document index.max_file_mb is the limit."""
+    """Largest request body; for an uploaded document index.max_file_mb is the limit."""
     chats: int = Field(16, ge=1)
-    """Answers that one model writes at once; others wait."""
+    """Answers that one model generates at once; others wait."""
     answer_tokens: int = Field(1024, ge=1)
-    """Longest answer that a chat may ask for."""
+    """Longest answer that a request may ask for."""
     deadline_seconds: float = Field(60.0, gt=0)
-    """A request that takes longer is given up, with 504; an answer that is written ends there."""
+    """A request that takes longer gets 504; an answer being generated ends there."""
     stall_seconds: float = Field(8.0, gt=0)
-    """A worker that shows no sign of life for so long is replaced; longer batches, by the speed
-    measured so far, are given ten times their time."""
+    """A worker that shows no sign of life for this time is replaced; batches that take longer at
+    the measured speed get ten times their time."""
     drain_seconds: float = Field(30.0, ge=0)
-    """Time that requests at work have to end after SIGTERM."""
+    """Time for running requests to finish after SIGTERM."""
 
 
 class CompareConfig(Section):
-    """What `tailor compare` puts side by side."""
+    """What `tailor compare` runs."""
 
     methods: tuple[str, ...] | None = None
-    """Arms to run; default: all that fit the task. On questions: methods (or `all`), which then
-    stand in for LoRA beside every other arm, or arms such as `rag,raft+lora`, and no others."""
+    """Arms to run; default: all that fit the task. On questions: methods (or `all`), which replace
+    LoRA next to all other arms, or only these arms, such as `rag,raft+lora`."""
     seeds: int | Literal["auto"] | None = None
-    """Trainings of each trained arm, each with its own seed; scores are their mean. auto: once,
-    then again those arms that are in question, until the recommendation is settled or at 5.
-    Default: likewise, while that takes at most a quarter of the time of the first trainings."""
+    """Trainings per trained arm, each with its own seed; scores are their mean. auto: once, then
+    again for undecided arms, until the recommendation is settled, at most 5. Default: auto, while
+    that takes at most a quarter of the time of the first trainings."""
     margin: float = Field(0.02, gt=0, lt=1)
-    """How far behind the best an arm may be and still be recommended for its cost: a share of a
-    score that reaches 1 (0.02 is 2 points), else of the best score."""
+    """How far behind the best a cheaper arm may be and still be recommended: a share of a score
+    whose maximum is 1 (0.02 is 2 points), else of the best score."""
     budget_minutes: float | None = Field(None, gt=0)
-    """Wall-clock minutes for all arms together; arms that do not fit are marked skipped."""
+    """Wall-clock minutes for all arms together; arms that do not fit are skipped."""
     jobs: int = Field(1, ge=1, le=256)
-    """Arms that run at once on this machine, each on its part of the cores or a GPU of its own, as
-    far as memory allows (docs/scale.md)."""
+    """Arms that run in parallel on this machine, each on its part of the cores or on its own GPU,
+    if memory allows (docs/scale.md)."""
     curve: str | None = None
-    """Say what more labels would buy, by training an arm on parts of the data: which one, or auto
-    (probe, or lora where words are answered); see docs/plan.md."""
+    """Forecast the gain from more labels by training this arm on parts of the data; auto: probe, or
+    lora for written answers (docs/plan.md)."""
     ray: str | None = None
     """Address of a Ray cluster whose nodes run arms, seeds and trials: HOST:PORT, or auto for the
-    one that this machine belongs to. `tailor tune --search` takes it too."""
+    cluster of this machine. `tailor tune --search` uses it too."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -328,9 +327,9 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     """The search for settings."""
     generate: GenerateConfig = GenerateConfig()
-    """How answers are written."""
+    """How answers are generated."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How written answers are scored, and labels doubted."""
+    """How written answers are scored, and label errors found."""
     rag: RagConfig = RagConfig()
     """Retrieval of labelled neighbours."""
     knowledge: KnowledgeConfig = KnowledgeConfig()

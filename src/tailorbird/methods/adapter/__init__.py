@@ -20,7 +20,7 @@ class AdapterOptions(Options):
     bottleneck: int = Field(64, ge=1)
     """width of the bottleneck."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """on its hidden layer."""
+    """dropout on its hidden layer."""
 
 
 def arrays(folder: Path, base: Mapping[str, "np.ndarray"]) -> Mapping[str, "np.ndarray"]:

@@ -24,13 +24,13 @@ class LowRankOptions(Options):
     dropout: float = Field(0.0, ge=0, lt=1)
     """dropout on the input of the update."""
     targets: str | list[str] = "all-linear"
-    """names of the layers to adapt; `all-linear` is every linear layer but the head."""
+    """names of the layers to adapt; `all-linear` is every linear layer except the head."""
     rslora: bool = False
     """scale by 1/sqrt(rank) (rank-stabilised LoRA, arXiv 2312.03732)."""
     dora: bool = False
-    """learn magnitude and direction apart (DoRA, arXiv 2402.09353)."""
+    """learn magnitude and direction separately (DoRA, arXiv 2402.09353)."""
     loraplus: float | None = Field(None, ge=1)
-    """matrix B learns this many times as fast as A (LoRA+, arXiv 2402.12354, where it is 16)."""
+    """learning rate of matrix B as a multiple of A's (LoRA+, arXiv 2402.12354, which uses 16)."""
 
     def filled(self) -> dict[str, Any]:
         """See `Options.filled`."""

@@ -16,7 +16,7 @@ class PromptOptions(Options):
     """How many virtual tokens there are, and how they start."""
 
     virtual_tokens: int = Field(20, ge=1)
-    """how many trained tokens stand before the text; they count against max_length."""
+    """number of trained tokens before the text; they count against max_length."""
     init_text: str | None = None
     """start the virtual tokens from this text's embeddings; default: at random."""
 
