@@ -70,7 +70,7 @@ class RowOptions:
     task: Task = None
     group: Annotated[
         str | None,
-        typer.Option(help="Keep rows with the same value here in one part, e.g. user_id."),
+        typer.Option(help="Column whose equal values stay in one part, e.g. user_id."),
     ] = None
     time: Annotated[
         str | None,
