@@ -43,7 +43,7 @@ class Globs:
             raise ValueError(f"no pattern of git's: {_excerpt(patterns)}") from error
 
     def verdict(self, place: str) -> bool | None:
-        """Return whether the last matching pattern includes (True) or excludes; None: no match.
+        """Return whether the last matching pattern selects a path or negates that; None: no match.
 
         Args:
             place: Path relative to the patterns' folder; a folder's ends with a slash.

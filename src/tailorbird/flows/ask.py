@@ -1,4 +1,4 @@
-"""`tailor ask`: question -> passages -> answer with checked citations."""
+"""`tailor ask`: from a question through passages to an answer with checked citations."""
 
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,14 @@ from tailorbird.rag.answerer import Answerer
 
 
 def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answerer:
-    """Open a knowledge base to ask it.
+    """Open a knowledge base for questions.
 
     Args:
-        few: It will be asked for the passages of a question or two: what loads soonest embeds
-            them. (Answers embed the sentences of passages as well: thousands of tokens.)
+        few: Only the passages of one or two questions are needed, so the embedder that loads
+            fastest is used. (Answers also embed the sentences of passages: thousands of tokens.)
 
     Raises:
-        UserError: There is none, or a setting does not fit.
+        UserError: It does not exist, or a setting does not fit.
     """
     from tailorbird.knowledge.base import KnowledgeFolder
     from tailorbird.knowledge.embedders import load_embedder
@@ -27,10 +27,10 @@ def open_answerer(store: str | Path, config: Config, few: bool = False) -> Answe
 
 
 def make_writer(config: Config) -> Writes | None:
-    """Return what writes answers; None where sentences are quoted.
+    """Return the model that generates answers; None if sentences are quoted.
 
     Raises:
-        UserError: Both a model and an endpoint, or a model that cannot be had or does not write.
+        UserError: Both a model and an endpoint are set, or the model cannot be loaded or generate.
     """
     ask = config.ask
     if ask.model and ask.endpoint:

@@ -1,4 +1,4 @@
-"""`tailor doctor`: what this machine has, what is missing, and the exact fix."""
+"""`tailor doctor`: the state of this machine, what is missing, and the exact fix."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ _NEEDED_DISK, _NEEDED_MEMORY = 2e9, 3e9
 
 
 def examine() -> list[dict[str, Any]]:
-    """Return checks: ``name``, ``ok``, ``version``, ``fix`` (empty when all is well)."""
+    """Return checks: ``name``, ``ok``, ``version``, ``fix`` (empty if the check passes)."""
     facts = describe()
     machine = facts["machine"]
     free = shutil.disk_usage(".").free
@@ -51,7 +51,7 @@ def _check(name: str, ok: bool, value: str, fix: str = "") -> dict[str, Any]:
 
 
 def _waiting() -> str:
-    """Say how threads wait for each other."""
+    """Return how threads wait for each other."""
     policy = os.environ["OMP_WAIT_POLICY"]
     return "they wait without spinning" if policy == "PASSIVE" else f"OMP_WAIT_POLICY={policy}"
 
@@ -69,7 +69,7 @@ def _device() -> dict[str, Any]:
 
 
 def _products() -> dict[str, Any]:
-    """Measure matrix products, since number formats promise more than some machines keep."""
+    """Measure matrix products, since not every machine is as fast as its number formats promise."""
     import torch
 
     device = choose()
@@ -98,7 +98,7 @@ def _quantisation() -> dict[str, Any]:
 
 def _builtin(name: str) -> dict[str, Any]:
     if name == SMOLLM2 and not converted_folder().is_dir():
-        # Everything works without it, and what is asked what there is should not convert it.
+        # Optional, and a check must not convert the model.
         there = package_file() is not None
         words = "installed, converted at its first use" if there else f"optional: {INSTALL}"
         return _check(name, True, words)
@@ -113,5 +113,5 @@ def _hub() -> dict[str, Any]:
 
     why = hub_reachable()
     words = why or "reachable"
-    # Not having a hub is a way of working, not a fault: local folders and the builtins remain.
+    # A missing hub is no fault: local folders and the builtins remain.
     return _check("model hub", True, words if not why else f"{why}; local folders and builtin work")

@@ -1,4 +1,4 @@
-"""`tailor evaluate`: a finished run on the data it was tested on, or on other labelled data."""
+"""`tailor evaluate`: scores a finished run on its own test or on other labelled data."""
 
 import shlex
 import time
@@ -27,7 +27,7 @@ from tailorbird.tasks.registry import get_task
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns hold what, None: guessed; and what written answers are scored by."""
+    """Column names, None: guessed; and the metric of generated answers."""
 
     text: str | None = None
     label: str | None = None
@@ -48,11 +48,11 @@ def evaluate(
 
     Args:
         data: Labelled examples; None returns the scores of the run's own test.
-        output: Where to leave `report.html`, `report.json` and `predictions.jsonl`; None: nowhere.
-        trust: Whether code may run that came with the run's model.
+        output: The folder for `report.html`, `report.json` and `predictions.jsonl`; None: none.
+        trust: Whether code that came with the run's model may run.
 
     Raises:
-        UserError: No such run, or data that cannot be scored.
+        UserError: There is no such run, or the data cannot be scored.
     """
     if data is None:
         return _own_report(Path(run), columns)
@@ -60,7 +60,7 @@ def evaluate(
     folder = arm_folder(Path(run))
     task = get_task(saved_kind(folder).task)
     _check(folder, task, columns, output)
-    # The data first: its faults are told before a model is loaded.
+    # Read before the model is loaded, so that errors in the data show at once.
     loaded = _read(Path(run), str(data), columns, task)
     arm = ArmReport(name=folder.path.name, status="ok", run=str(folder.path))
     with open_arm(folder, trust=trust) as predictor:
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def _read(run: Path, data: str, columns: Columns, task: Task) -> Loaded:
-    """Return labelled rows, read as those that the run was trained on."""
+    """Return labelled rows, read in the same way as the training data."""
     trained = trained_as(run) if task.spec.head else {}
     return read_examples(
         data,
@@ -98,7 +98,7 @@ def _read(run: Path, data: str, columns: Columns, task: Task) -> Loaded:
 
 
 def _check(folder: RunFolder, task: Task, columns: Columns, output: str | None) -> None:
-    """Refuse before the work what would be refused after it."""
+    """Check early for everything that would fail later."""
     if output is not None:
         RunFolder(output).check_free(resume=False)
     if not task.spec.head:
@@ -111,10 +111,10 @@ def _check(folder: RunFolder, task: Task, columns: Columns, output: str | None) 
 
 
 def check_metric(folder: RunFolder, metric: str | None) -> None:
-    """Refuse to score by Python code that the run names and the caller does not.
+    """Refuse to run a Python metric that only the run names, not the caller.
 
     Raises:
-        UserError: That is so; whoever made the folder chose the file.
+        UserError: The metric comes from the run, whose author chose the file.
     """
     own = run_config(folder, trust=False).evaluate.metric
     if metric in (None, "auto") and is_custom(own):
@@ -125,7 +125,7 @@ def check_metric(folder: RunFolder, metric: str | None) -> None:
 
 
 def _own_report(path: Path, columns: Columns) -> Report:
-    """Return the report of a run; for an arm of a comparison, the comparison's with it alone."""
+    """Return the report of a run; for an arm of a comparison, its part of that report."""
     if columns != Columns():
         raise UserError(
             "text, label, drop_missing and metric say how DATA is scored, and there is none",
@@ -140,5 +140,5 @@ def _own_report(path: Path, columns: Columns) -> Report:
         arms = tuple(arm for arm in report.arms if arm.run and Path(arm.run).name == path.name)
         decision = verdict(arms, (), report.headline)
         return replace(report, kind="tune", arms=arms, comparisons=(), verdict=decision)
-    arm_folder(path)  # says what is wrong with the path
+    arm_folder(path)  # raises for an invalid path
     raise UserError(f"{path} has no {REPORT}", "give labelled DATA to score it on")

@@ -1,4 +1,4 @@
-"""`tailor evaluate --store`: a knowledge base against questions with known right documents."""
+"""`tailor evaluate --store`: evaluates a knowledge base on judged questions."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -47,12 +47,12 @@ COLUMNS = (
 )
 
 AnswerFunction = Callable[[str], Answer]
-"""What answers a question from the knowledge base that is judged."""
+"""Answers a question from the evaluated knowledge base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The questions and judgements, as `tailor evaluate --store` is given them."""
+    """The files of questions and judgements."""
 
     queries: Path
     qrels: Path | None = None
@@ -61,12 +61,12 @@ class Files:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found, question by question.
+    """The results of every question.
 
     Attributes:
-        rankings: By side and question the documents, best first.
-        each: By side the questions' scores by name.
-        absent: Documents that are judged and not in the knowledge base.
+        rankings: By side and question, the documents, best first.
+        each: By side, the questions' scores by name.
+        absent: Documents with judgements that the knowledge base lacks.
     """
 
     questions: Sequence[Question]
@@ -85,14 +85,14 @@ def judge(
     answerer: AnswerFunction | None = None,
     command: str = "",
 ) -> JudgeReport:
-    """Score a knowledge base, and keep the weight and the threshold that were chosen.
+    """Score a knowledge base, and save the tuned weight and threshold in it.
 
     Args:
-        config: How to retrieve; ``output``: where to leave the report.
-        answerer: Answers the questions; None: where answers are known, what `ask` says is scored.
+        config: The retrieval settings; ``output``: the folder for the report.
+        answerer: Answers the questions; None: if answers are known, those of `ask` are scored.
 
     Raises:
-        UserError: No such knowledge base, or files that cannot be read.
+        UserError: There is no such knowledge base, or a file cannot be read.
     """
     test = read_questions(files.queries, files.qrels)
     train = read_questions(files.queries, files.qrels_train) if files.qrels_train else None
@@ -104,11 +104,11 @@ def judge(
 
 
 def as_asked(kb: KnowledgeFolder, config: Config) -> AnswerFunction:
-    """Return what `tailor ask` would say to each question, asked by itself."""
+    """Return a function that answers each question as `tailor ask` would."""
     answerers: list[Answerer] = []
 
     def ask(question: str) -> Answer:
-        if not answerers:  # not before the weight and the threshold are chosen
+        if not answerers:  # only after weight and threshold are tuned
             answerers.append(Answerer(kb, config, make_writer(config)))
         return answerers[0].answer(question)
 
@@ -123,7 +123,7 @@ def judge_open(
     answerer: AnswerFunction | None = None,
     command: str = "",
 ) -> JudgeReport:
-    """As `judge`, of an open knowledge base; `questions` are those scored and those that choose."""
+    """As `judge`, for an open knowledge base; `questions` are the scored and the tuning ones."""
     started = time.time()
     test, train = questions
     retrieval = config.retrieve.model_copy(
@@ -183,7 +183,7 @@ def judge_open(
 def judge_questions(
     retriever: Retriever, test: Sequence[Question], train: Sequence[Question] | None = None
 ) -> Judged:
-    """Rank the documents for every question in every way, the best way last."""
+    """Rank the documents for every question by every side, the best side last."""
     names = Names(name for q in (*test, *(train or ())) for name in q.judged)
     sides = retriever.sides([question.text for question in test])
     chosen_on = None
@@ -234,9 +234,9 @@ def _reranked(
 
 
 def by_document(questions: Sequence[Question]) -> Groups | None:
-    """Return which questions share their first right document ``[n]``; None where none do.
+    """Return the groups of questions that share their first relevant document ``[n]``, or None.
 
-    Questions of one document are not independent: a document that is read badly fails them all.
+    Questions of one document are not independent: a badly parsed document fails them all.
     """
     right = [sorted(n for n, grade in q.judged.items() if grade > 0) for q in questions]
     names = [documents[0] if documents else f"question {i}" for i, documents in enumerate(right)]
@@ -302,8 +302,7 @@ def score_all(
 ) -> tuple[dict[str, Score], list[dict[str, Any]]]:
     """Return the scores of the answers with their intervals, and a row per question.
 
-    A question without known answers gets no row's worth of scores, but is counted for citations
-    and refusals.
+    A question without known answers counts only for citations and refusals.
     """
     rows = []
     with log.progress("answering", len(questions), "questions") as bar:
@@ -319,14 +318,13 @@ def score_all(
 
 
 def score_one(answer: Answer, question: Question, names: Names) -> dict[str, Any]:
-    """Return the scores of one answer; None: it cannot be said.
+    """Return the scores of one answer; None: undefined.
 
-    - ``exact_match``, ``token_f1``: of the whole text, the best over the known answers; 0 when
-      refused.
-    - ``holds_answer``: whether a known answer stands in the text, word for word.
+    - ``exact_match``, ``token_f1``: whole text, best over the known answers; 0 for a refusal.
+    - ``holds_answer``: whether the text contains a known answer, word for word.
     - ``citation_precision``: share of the cited documents that are relevant; None: none cited.
-    - ``citation_recall``: share of the answer's sentences that have a citation which stood the
-      check; None when refused.
+    - ``citation_recall``: share of the answer's sentences with a confirmed citation; None for a
+      refusal.
     """
     text = "" if answer.refused else " ".join(claim.text for claim in answer.claims) or answer.text
     cited = {names(citation.source) for claim in answer.claims for citation in claim.citations}

@@ -1,4 +1,4 @@
-"""`tailor export`: a run -> a folder that other programs load, and by how much it differs."""
+"""`tailor export`: writes a run for other programs, and measures the difference."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -36,22 +36,22 @@ _MOST_COMPARED, _GREEDY = 1000, 16
 
 @dataclass(frozen=True)
 class _Told:
-    """What `export.json` holds."""
+    """The contents of `export.json`."""
 
     forms: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How what was written answers differently from the run, on the run's own test examples.
+    """The difference between an exported form and the run, on the run's own test examples.
 
     Attributes:
-        compared: Test examples that both answered.
-        most: Largest difference of a probability; of written answers, of an answer's mean loss in
-            nats per token.
-        changed: How many predicted labels, or greedy answers, differ.
-        before: The run's headline metric on them; None of written answers.
-        figure: Which metric that is.
+        compared: The number of compared test examples.
+        most: Largest difference of a probability; for generated answers, of an answer's mean loss
+            in nats per token.
+        changed: The number of different predicted labels, or greedy answers.
+        before: The run's headline metric on them; None for generated answers.
+        figure: The name of that metric.
     """
 
     form: Form
@@ -68,14 +68,14 @@ class Drift:
 def export(
     run: str | Path, output: str | Path | None, forms: Sequence[Form], *, trust: bool = False
 ) -> list[Drift]:
-    """Write a run in other forms and compare each, loaded again, with the run.
+    """Write a run in other forms, reload each, and compare it with the run.
 
     Args:
-        run: A run folder, or of a comparison the recommended arm is taken.
-        output: A new folder; None is ``export`` in the run, where forms written before are
-            replaced and others stay.
+        run: A run folder; for a comparison, the recommended arm is exported.
+        output: A new folder; None: ``export`` in the run, where earlier forms are replaced if they
+            are written again.
         forms: ``merge`` (plain transformers weights), ``onnx``, ``int8`` (quantised ONNX).
-        trust: Whether code may run that came with the run's model.
+        trust: Whether code that came with the run's model may run.
 
     Raises:
         UserError: The run has no such form, or the folder is in use.
@@ -111,7 +111,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _trained_beside(folder: RunFolder) -> list[str]:
-    """Return the arms of the same comparison that have weights."""
+    """Return the trained arms of the same comparison."""
     arms = sorted(folder.path.parent.iterdir()) if folder.path.parent.name == ARMS else []
     return [str(arm) for arm in arms if _is_trained(RunFolder(arm))]
 
@@ -126,7 +126,7 @@ def _export_labels(
     translated = "onnx" in forms or "int8" in forms
     target = load_target(folder)
     if translated:
-        # Before the model is loaded and asked: what is missing is missing at once.
+        # Checked before the model is loaded, so that a missing package shows at once.
         from tailorbird.models.onnx import check_installed
 
         check_installed()
@@ -148,7 +148,7 @@ def _export_labels(
 
 @dataclass(frozen=True)
 class _Compared:
-    """The run's logits on test examples, and what is right there."""
+    """The run's logits on test examples, and the true targets."""
 
     target: Target
     truth: np.ndarray
@@ -194,7 +194,7 @@ def _onnx(
     target, pad, device = tuned.target, tuned.tokenizer.pad_token_id, choose("cpu", "fp32")
 
     def save(form: Form, part: Path, name: str) -> Drift:
-        """Ask what was written, and give it its name."""
+        """Evaluate the written form, then rename it to its final name."""
         again = head_task(target.task).predict(OnnxClassifier(part), texts, pad, device, target)
         return compared.drift(form, replace_file(part, place.file(name)), again.logits)
 
@@ -204,13 +204,13 @@ def _onnx(
     log.say("translating the model to ONNX ...")
     try:
         with writing(place.path):
-            # Of single texts every segment is 0, which a model takes for granted.
+            # Single texts have segments of 0 only, which are a model's default.
             segments = any(kinds.any() for kinds in texts.segments or ())
             names = (*INPUTS, SEGMENTS) if segments else INPUTS
             rows = 2 if target.bi_encoder else 1
             write_onnx(tuned.model.float().cpu().eval(), names, plain, rows)
             tokenizer = deepcopy(tuned.tokenizer)
-            tokenizer.model_input_names = list(names)  # what it returns, here and when loaded
+            tokenizer.model_input_names = list(names)  # inputs, here and when reloaded
             tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
             tokenizer.save_pretrained(place.path)
             save_target(place, target)
@@ -258,7 +258,7 @@ def _merge_writer(folder: RunFolder, place: RunFolder, forms: Sequence[Form], tr
 
 
 def _loaded(kind: Any, path: Path, model: ModelConfig) -> Any:
-    """Return what was merged, as other programs load it."""
+    """Load a merged model as other programs do."""
     source = ModelConfig(name=str(path), trust_remote_code=model.trust_remote_code)
     return pretrained(kind, path, source, dtype="float32")[0]
 

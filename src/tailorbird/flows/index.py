@@ -1,4 +1,4 @@
-"""`tailor index`: documents -> knowledge base."""
+"""`tailor index`: reads, chunks, embeds and writes documents to a knowledge base."""
 
 import os
 import time
@@ -26,19 +26,19 @@ from tailorbird.runs.ray_nodes import RayNodes
 from tailorbird.terminal import one_line
 
 _BATCH_CHUNKS = 2000
-# A slow machine embeds for minutes what fills a batch; a kill should not cost so much.
+# A slow machine takes minutes to embed a full batch, too much to lose by a kill.
 _BATCH_SECONDS = 20.0
 
 
 @dataclass
 class Indexed:
-    """What an `index` did.
+    """The result of an `index`.
 
     Attributes:
-        unchanged: Files that had not changed.
+        unchanged: Unchanged files.
         moved: Files found under another path with the same content.
         skipped: Files that were not read, each with the reason.
-        notes: What readers told of files that they did read.
+        notes: The readers' notes on files that were read.
     """
 
     added: int = 0
@@ -52,7 +52,7 @@ class Indexed:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
@@ -66,9 +66,9 @@ def index(
     """Bring a knowledge base up to date with files and folders.
 
     Args:
-        config: Settings; other lengths of chunks than before cut everything again.
-        sync: Delete the documents of files below `paths` that are gone.
-        ray: Address of a Ray cluster whose nodes read, cut and embed; None: this machine does.
+        config: Settings; other chunk lengths than before chunk everything again.
+        sync: Delete the documents of missing files below `paths`.
+        ray: Address of a Ray cluster whose nodes read, chunk and embed; None: this machine.
 
     Raises:
         UserError: A path that does not exist; a full disk; a cluster that is not there.
@@ -103,7 +103,7 @@ def index(
 
 
 def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed:
-    """Add documents that come from no file; one of the same source is replaced."""
+    """Add documents without a file; one with the same source is replaced."""
     started = time.monotonic()
     tally = Indexed()
     work = _Ingest(kb, kb.settings, tally)
@@ -116,12 +116,12 @@ def add_documents(kb: KnowledgeFolder, documents: Iterable[Document]) -> Indexed
 
 
 def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
-    """Put one file into a knowledge base under a name of its own, in place of what had it.
+    """Index one file under a name of its own, replacing what had the name.
 
-    All of its documents change at once for those who ask: a batch is one transaction.
+    Readers see all of its documents change at once: a batch is one transaction.
 
     Args:
-        path: The file, which need not stay.
+        path: The file, which may be deleted afterwards.
     """
     tally = Indexed()
     started = time.monotonic()
@@ -135,10 +135,10 @@ def put_file(kb: KnowledgeFolder, path: Path, name: str) -> Indexed:
 
 
 def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
-    """Delete documents by source, or all those of a file or folder; return how many there were.
+    """Delete documents by source, or all of a file or folder; return the number deleted.
 
     Raises:
-        UserError: A source that is not there.
+        UserError: A source does not exist.
     """
     doomed: list[str] = []
     missing: list[str] = []
@@ -150,7 +150,7 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
                 break
             if document := kb.ledger.live(plain):
                 doomed.append(plain)
-                # Its file is as it was: without this it would count as unchanged from now on.
+                # Without this, the unchanged file would be skipped from now on.
                 missing.append(document[1])
                 break
             if inside := [path for path in kb.ledger.paths() if below(path, [plain])]:
@@ -169,7 +169,7 @@ def remove(kb: KnowledgeFolder, sources: Sequence[str]) -> int:
 
 
 class _Ingest:
-    """Gathers documents until they fill a batch."""
+    """Collects documents until they fill a batch."""
 
     def __init__(self, kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
         self.kb, self.config, self.tally = kb, config, tally
@@ -185,14 +185,14 @@ class _Ingest:
         self.vectors: dict[bytes, np.ndarray] = {}
 
     def begin(self, shard: Shard) -> None:
-        """Go on to the files of a shard, with what was cut and embedded of them already."""
+        """Start a shard's files, with the documents and vectors that a node has prepared."""
         if self.vectors and shard.generation != self.shard.generation:
             self.write()
         self.shard = shard
         self.vectors.update(shard.vectors)
 
     def take(self, result: FileResult, notes: dict[str, FileNote]) -> None:
-        """Take what became of one file."""
+        """Process the result of one file."""
         path = result.source
         if result.notes:
             self.tally.notes[path] = list(result.notes)
@@ -217,19 +217,19 @@ class _Ingest:
         if len(documents) == len(result.documents or ()):
             self.notes.append(note)
         else:
-            # Without a note it is read again next time: the other file may have been renamed.
+            # Without a note, the file is read again next time: the other one may have been renamed.
             self._tell_collision(result)
 
     def add(
         self, document: Document, path: str, *, counted: bool = True, again: bool = False
     ) -> bool:
-        """Take a document that is new or has changed; write when there is enough.
+        """Add a new or changed document; write the batch when it is full.
 
         Args:
-            again: Whether to cut it also where it has not changed.
+            again: Whether to chunk it even if it is unchanged.
 
         Returns:
-            Whether it was taken.
+            Whether it was added.
         """
         before = self._live(document.source)
         if before is not None and before[0] == document.digest and not again:
@@ -248,7 +248,7 @@ class _Ingest:
         return True
 
     def _live(self, source: str) -> tuple[str, str] | None:
-        """Return digest and file of the document that a source stands for now."""
+        """Return digest and file of the live document with a source."""
         return self.accepted.get(source) or self.kb.ledger.live(source)
 
     def _owner(self, source: str) -> str | None:
@@ -256,7 +256,7 @@ class _Ingest:
         return None if live is None else live[1]
 
     def _tell_collision(self, result: FileResult) -> None:
-        """Tell that documents of a file would take the place of another file's."""
+        """Report that a file's documents would replace another file's."""
         path = result.source
         others = [d.source for d in result.documents or () if self._owner(d.source) != path]
         owner = self._owner(others[0])
@@ -269,7 +269,7 @@ class _Ingest:
         log.warn(f"{path}: {why}")
 
     def write(self) -> None:
-        """Write what was gathered; documents that cannot be embedded are left out and named."""
+        """Write the batch; documents that cannot be embedded are skipped and reported."""
         while not self._write_batch():
             pass
         self.prepared, self.notes, self.removed, self.missing = [], [], [], []
@@ -277,7 +277,7 @@ class _Ingest:
         self.count, self.wrote = 0, time.monotonic()
 
     def _write_batch(self) -> bool:
-        """Write, or take what cannot be embedded out of what is to be written."""
+        """Write the batch, or drop the documents that cannot be embedded."""
         batch = Batch(
             prepared=tuple(self.prepared),
             vectors=self.vectors,
@@ -311,12 +311,12 @@ class _Ingest:
             log.warn(f"{source} is left out: {error.problem}")
 
     def _drop_moved(self, note: FileNote, notes: dict[str, FileNote]) -> bool:
-        """Delete what is known under a path that is gone, with the same content as this file."""
+        """Delete the documents of a missing path with the same content as this file."""
         if note.path in notes:
             return False
         for other in notes.values():
             if other.digest == note.digest and not os.path.exists(other.path):
-                # One document still: counted as moved, neither as added nor as deleted.
+                # The document is counted as moved, neither as added nor as deleted.
                 left = self.kb.ledger.live_digests(other.path)
                 self.removed += left
                 self.moving |= set(left)
@@ -328,9 +328,9 @@ class _Ingest:
 
 
 def _recut(kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
-    """Cut again what other settings have cut; the texts are in the ledger."""
+    """Chunk documents with an outdated recipe again, from their texts in the ledger."""
     old = kb.ledger.outdated(recipe_of(config))
-    # Kept before the cutting, so that a run that was killed is gone on with by the next.
+    # Saved first, so that the next run continues a killed one.
     kb.keep_settings(config)
     if not old:
         return
@@ -349,7 +349,7 @@ def _recut(kb: KnowledgeFolder, config: IndexConfig, tally: Indexed) -> None:
 def _delete_gone(
     kb: KnowledgeFolder, paths: Sequence[str | Path], there: set[str], tally: Indexed
 ) -> None:
-    """Delete documents of files below the paths that are there no more."""
+    """Delete documents of missing files below the paths."""
     roots = [source_of(Path(path)) for path in paths]
     away = [path for path in kb.ledger.paths() if path not in there and below(path, roots)]
     missing = [path for path in away if not _out_of_sight(path)]
@@ -362,7 +362,7 @@ def _delete_gone(
 
 
 def _out_of_sight(path: str) -> bool:
-    """Say whether a file may still be there, in a folder that cannot be looked into."""
+    """Return whether a file may still exist in a folder without read permission."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

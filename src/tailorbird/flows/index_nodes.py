@@ -1,7 +1,7 @@
-"""Files of a knowledge base read, cut and embedded on the nodes of a Ray cluster, a shard a task.
+"""Reads, chunks and embeds files of a knowledge base on Ray nodes, one task per shard.
 
-The bytes of files go to the nodes, and documents, chunks and vectors come back in the files' order;
-the one who asked writes them, as if it had made them. What has not changed stays here.
+The files' bytes go to the nodes; documents, chunks and vectors come back in the files' order, and
+the caller writes them as if computed locally. Unchanged files are not sent.
 """
 
 import os
@@ -38,13 +38,13 @@ _FILES, _BYTES = 100, 4 << 20
 
 @dataclass(frozen=True)
 class Shard:
-    """What became of some files.
+    """The results of some files.
 
     Attributes:
-        results: Of each file, in their order.
-        prepared: The documents that are cut already, by source and digest.
-        vectors: Those of their texts, by hash.
-        generation: Number of the generation that the vectors are of.
+        results: The result of each file, in order.
+        prepared: Chunked documents, by source and digest.
+        vectors: The vectors of their texts, by hash.
+        generation: Number of the vectors' generation.
     """
 
     results: Sequence[FileResult] = ()
@@ -55,15 +55,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What a node is to do.
+    """The task of a node.
 
     Attributes:
-        sources: What the files are known by.
-        names: Their last names.
-        times: When they changed, in ns.
+        sources: The files' sources.
+        names: Their base names.
+        times: Their modification times, in ns.
         contents: Their bytes.
-        earlier: What was noted of each when it was read before.
-        config: How to read and cut.
+        earlier: Their recorded versions.
+        config: The settings for reading and chunking.
         embedder: Name or folder of the model, and its fingerprint.
     """
 
@@ -83,14 +83,14 @@ def read_on_nodes(
     config: IndexConfig,
     earlier: Mapping[str, FileVersion],
 ) -> Iterator[Shard]:
-    """Yield what becomes of files, in their order.
+    """Yield the results of files, in order.
 
     Args:
         nodes: The cluster.
-        kb: The knowledge base that they are for.
+        kb: The target knowledge base.
         files: As `find_files` returns them.
-        config: How to read and cut.
-        earlier: What was noted of files when they were read before, by source.
+        config: The settings for reading and chunking.
+        earlier: The files' recorded versions, by source.
     """
     work = partial(_read_shard, nodes, kb, config, earlier)
     yield from nodes.each(work, _shards(files))
@@ -116,7 +116,7 @@ def _read_shard(
     earlier: Mapping[str, FileVersion],
     files: list[Path],
 ) -> Shard:
-    """Have a shard's new and changed files read by a node, and look at the others here."""
+    """Read a shard's new and changed files on a node, and check the others here."""
     options = read_options(config)
     contents = {file: body for file in files if (body := _to_read(file, options, earlier))}
     here = {r.path: r for r in read_files([f for f in files if f not in contents], config, earlier)}
@@ -149,7 +149,7 @@ def _read_shard(
 
 
 def _to_read(file: Path, options: ReadOptions, earlier: Mapping[str, FileVersion]) -> bytes | None:
-    """Return the bytes of a file that is to be read; None: it has not changed, or cannot be."""
+    """Return the bytes of a file to read; None: it is unchanged, or unreadable."""
     try:
         stat, noted = file.stat(), earlier.get(source_of(file))
         same = noted is not None and (noted.size, noted.mtime_ns) == (
@@ -164,10 +164,10 @@ def _to_read(file: Path, options: ReadOptions, earlier: Mapping[str, FileVersion
 
 
 def prepare_shard(task: ShardTask) -> Shard:
-    """Read, cut and embed files on the node that this runs on.
+    """Read, chunk and embed files on this node.
 
     Raises:
-        UserError: The model is not there, or is another one.
+        UserError: The model is missing, or another version.
     """
     name, fingerprint = task.embedder
     model = _embedder(name)
@@ -188,7 +188,7 @@ def prepare_shard(task: ShardTask) -> Shard:
     vectors: dict[bytes, Any] = {}
     if texts:
         rows = model.embed_documents(list(texts.values()), "").vectors
-        # Of what has none the one who asked finds out, and tells.
+        # The caller detects and reports missing vectors.
         usable = np.isfinite(rows).all(axis=1)
         vectors = {key: row for key, row, use in zip(texts, rows, usable, strict=True) if use}
     return Shard(results, prepared, vectors)
@@ -220,7 +220,7 @@ def _embedder(name: str) -> Any:
 
 
 def renamed_result(result: FileResult, name: str) -> FileResult:
-    """Return what a file gave as if the file had another name."""
+    """Return a file's result as if the file had another name."""
     if result.documents is None:
         return replace(result, source=name)
     documents = tuple(_renamed(document, result.source, name) for document in result.documents)

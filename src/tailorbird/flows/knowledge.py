@@ -1,4 +1,4 @@
-"""`tailorbird.KnowledgeBase`: the verbs of knowledge bases from Python."""
+"""`tailorbird.KnowledgeBase`: the Python API of knowledge bases."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ _KEYS = ("text", "source", "title", "metadata")
 _PLAIN = (str, int, float, bool, type(None))
 
 Addition = str | Path | Mapping[str, Any]
-"""A path (file, folder or glob), or a text with what is known of it."""
+"""A path (file, folder or glob), or a text with its attributes."""
 
 
 class KnowledgeBase:

@@ -1,6 +1,6 @@
-"""What more labels would buy, from training on parts of those there are.
+"""The benefit of more labels, estimated by training on parts of the data.
 
-`tailor plan --curve`, and a section of what `tailor compare --curve` reports.
+Used by `tailor plan --curve` and `tailor compare --curve`.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ SEEDS = 3
 AUTO = "auto"
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 _FEWEST, _FEWEST_SIZES = 8, 3
-# The cheapest that learns from every label; then what is trained.
+# The cheapest arm that learns from every label; otherwise a fine-tuning method.
 _USUAL = ("probe", "lora")
 
 
 @dataclass(frozen=True)
 class CurvePlace:
-    """Where a curve's trainings are made.
+    """Where a curve's trainings are stored.
 
     Attributes:
-        trainings: Folders of trainings on all examples that there are already.
+        trainings: Folders of existing trainings on all examples.
         deadline: `time.monotonic` at which all must be over, or None.
     """
 
@@ -46,13 +46,13 @@ class CurvePlace:
 
 
 def curve_arm(name: str, task: TaskName) -> str:
-    """Return the arm that a curve is drawn with.
+    """Return the arm of a curve.
 
     Args:
-        name: The arm; `AUTO`: the cheapest that suits.
+        name: The arm; `AUTO`: the cheapest suitable one.
 
     Raises:
-        UserError: The task has no such arm, or the arm learns nothing from labels.
+        UserError: The task has no such arm, or the arm does not learn from labels.
     """
     spec = TASKS[task]
     names = [n for n in arm_names(task) if not arm_named(n, task).why_not(spec)]
@@ -68,7 +68,7 @@ def curve_arm(name: str, task: TaskName) -> str:
 
 
 def check_curve(name: str, split: Split) -> None:
-    """Refuse a curve that cannot be drawn, before anything is trained.
+    """Check that a curve is possible, before any training.
 
     Raises:
         UserError: There is no such arm, or there are too few training examples.
@@ -80,11 +80,11 @@ def check_curve(name: str, split: Split) -> None:
 def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) -> LearningCurve:
     """Train an arm on parts of the data, and continue its scores to twice as much.
 
-    Every part has the same shares of the classes (whole groups, where the data has groups); the
+    All parts have the same class proportions (with groups in the data, whole groups); the
     validation and test examples stay the same. Three parts of each size are drawn.
 
     Args:
-        place: Where the trainings are made; those done before are not done again.
+        place: Where the trainings are stored; existing ones are reused.
 
     Raises:
         UserError: There are too few training examples for a curve, or a training failed.
@@ -92,7 +92,7 @@ def learning_curve(config: Config, split: Split, place: CurvePlace, arm: str) ->
     sizes = _sizes(split)
     places: dict[str, list[RunFolder]] = {}
     task = get_task(split.task)
-    # The largest first: what all parts need, such as embeddings, is then computed once.
+    # The largest first, so that shared work such as embeddings is done once.
     for size in reversed(sizes):
         whole = size == len(split.train)
         seeds = SEEDS if not whole or arm in METHODS else 1
@@ -128,7 +128,7 @@ def _sizes(split: Split) -> list[int]:
 def _trained(
     config: Config, split: Split, place: CurvePlace, arm: str, size: int, number: int
 ) -> RunFolder:
-    """Return the folder of one training on so many examples; it is made where it is not there."""
+    """Return the folder of one training on `size` examples, which is run if missing."""
     config = for_arm(config, arm) if arm in METHODS else config
     seed = config.train.seed + number
     train = config.train.model_copy(update={"seed": seed})
@@ -145,7 +145,7 @@ def _trained(
 
 
 def _order(examples: Sequence[Example], task: TaskName, seed: int) -> list[int]:
-    """Return row numbers in an order whose every beginning is like the whole."""
+    """Return row numbers in an order whose every prefix is representative."""
     if any(example.group for example in examples):
         groups = list(dict.fromkeys(example.group for example in examples))
         rank = {groups[i]: n for n, i in enumerate(stratified_order([""] * len(groups), seed))}

@@ -1,4 +1,4 @@
-"""`tailor evaluate RUN --grade N`: answers marked by a person, set beside the metric's marks."""
+"""`tailor evaluate RUN --grade N`: manual grades of answers, compared with the metric's."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ _FEWEST = 5
 
 @dataclass(frozen=True, slots=True)
 class MarkableAnswer:
-    """A question with one arm's answer to it; a person does not see whose."""
+    """A question with one arm's answer; the grader does not see which arm's."""
 
     id: str
     question: str
@@ -29,12 +29,12 @@ class MarkableAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """What the marks so far say.
+    """The results of the grades so far.
 
     Attributes:
-        agreement: Of all graded answers.
-        arms: By arm with five grades or more: the metric's share of right answers, and the
-            person's as it is estimated from them.
+        agreement: Over all graded answers.
+        arms: For each arm with at least five grades: the share of correct answers by the metric,
+            and the estimated share by the grader.
     """
 
     agreement: Agreement
@@ -42,10 +42,10 @@ class Grades:
 
 
 def draw(run: RunFolder, count: int, seed: int = 1) -> list[MarkableAnswer]:
-    """Return so many answers that were not graded yet, of all arms alike, in a seeded order.
+    """Return `count` ungraded answers, evenly from all arms, in a seeded order.
 
     Raises:
-        UserError: The folder holds no finished comparison on questions.
+        UserError: The folder has no finished comparison on questions.
     """
     graded_rows = {(row["id"], row["arm"]) for row in _graded(run)}
     pairs = [pair for pair in _pairs(run) if (pair.id, pair.arm) not in graded_rows]
@@ -54,13 +54,13 @@ def draw(run: RunFolder, count: int, seed: int = 1) -> list[MarkableAnswer]:
 
 
 def keep(run: RunFolder, pair: MarkableAnswer, right: bool) -> None:
-    """Keep a person's mark."""
+    """Save a manual grade."""
     row = {"id": pair.id, "arm": pair.arm, "metric": pair.right, "person": right}
     run.write_rows(GRADES, [*_graded(run), row | {"answer": pair.answer}])
 
 
 def grades(run: RunFolder) -> Grades | None:
-    """Return what the marks in a run say; None where there are none."""
+    """Return the results of a run's grades; None if there are none."""
     rows = _graded(run)
     if not rows:
         return None

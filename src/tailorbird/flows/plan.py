@@ -1,4 +1,4 @@
-"""`tailor plan`: what will fit, before anything is downloaded or trained."""
+"""`tailor plan`: estimates memory and time before anything is downloaded or trained."""
 
 import tempfile
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a plan is asked for, beside the settings of a run.
+    """The options of a plan, besides the settings of a run.
 
     Attributes:
         methods: Methods to plan; None: all.
-        device: Where it would be trained; None: here.
-        target: Memory that it is to fit; None: the device's.
-        time: Whether to say how long training takes; on this machine it is measured.
-        price_per_hour: What an hour of the device costs.
-        arm: What is trained then; None: the cheapest that suits.
+        device: The training device; None: this machine's.
+        target: The memory to fit into; None: the device's.
+        time: Whether to estimate the training time; on this machine it is measured.
+        price_per_hour: Price of an hour of the device.
+        arm: The arm of the learning curve; None: the cheapest suitable one.
     """
 
     methods: tuple[str, ...] | None = None
@@ -49,13 +49,13 @@ class Wishes:
 
 
 def plan(config: Config, wishes: Wishes | None = None, *, resume: bool = False) -> Plan:
-    """Return the plan; nothing is downloaded but a model's configuration.
+    """Return the plan; only a model's configuration is downloaded.
 
-    With `config.output`, the plan and its page are left there. Only a learning curve trains
-    anything: without a place to keep its trainings it begins anew each time.
+    With `config.output`, the plan and its page are written there. Only a learning curve trains
+    anything; without an output folder its trainings are not kept.
 
     Raises:
-        UserError: Anything wrong with the data, the model, the device or the settings.
+        UserError: The data, the model, the device or a setting is wrong.
     """
     wishes = wishes or Wishes()
     if config.output is None and not resume:
@@ -151,7 +151,7 @@ def _methods(names: Sequence[str] | None) -> tuple[str, ...]:
 def _memory(
     planner: Planner, methods: Sequence[str], place: PlannedDevice
 ) -> tuple[list[MemoryPlan], dict[str, str]]:
-    """Return what each method takes, and why some cannot be."""
+    """Return each method's memory, and why some methods are impossible."""
     plans, faults = [], []
     why_not: dict[str, str] = {}
     for name in methods:

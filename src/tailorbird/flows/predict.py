@@ -1,4 +1,4 @@
-"""`tailor predict`: texts -> answers."""
+"""`tailor predict`: predictions for texts or files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -25,20 +25,20 @@ from tailorbird.tasks.arm_job import is_written
 from tailorbird.tasks.scoring import load_target
 
 BLOCK = 10_000
-"""Rows of a file that are answered, and held, at a time."""
+"""The number of rows of a file that are predicted, and in memory, at a time."""
 _MEANT = "; a text that is called so: echo TEXT | tailor predict RUN"
 
 
 def predict_texts(
     run: Path, texts: Sequence[Text], *, trust: bool = False, **sampling: Any
 ) -> list[dict[str, Any]]:
-    """Return one answer per text, pair of texts or prompt, with what it answers.
+    """Return one prediction per text, pair of texts or prompt, with its input.
 
-    Of labels: label, confidence, probabilities, neighbours; of several, labels instead; of numbers
-    values; of prompts text, tokens, ended, neighbours.
+    For one label: label, confidence, probabilities, neighbours; multilabel has labels; regression
+    has values; generation has text, tokens, ended, neighbours.
 
     Raises:
-        UserError: No such run, or an empty text.
+        UserError: There is no such run, or a text is empty.
     """
     _check_texts([part for text in texts for part in ([text] if isinstance(text, str) else text)])
     predictor = _opened(run, trust, sampling, len(texts) <= FEW)
@@ -51,7 +51,7 @@ def predict_texts(
 
 
 def _opened(run: Path, trust: bool, sampling: dict[str, Any], few: bool = False) -> Predictor:
-    """Return the loaded run; one that writes draws its answers as `sampling` says."""
+    """Load the run; a generative one uses the `sampling` settings."""
     return load(run, trust=trust, few=few).sampled(**sampling)
 
 
@@ -62,10 +62,10 @@ def _input(text: Text, spec: PredictorSpec) -> dict[str, Any]:
 
 
 def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
-    """Return lines as the run reads them: of a run of pairs, two texts with a tab between.
+    """Return lines as inputs of the run: for a run on pairs, two texts separated by a tab.
 
     Raises:
-        UserError: No such run, or a line without a tab.
+        UserError: There is no such run, or a line has no tab.
     """
     folder = arm_folder(run)
     if is_written(folder) or not load_target(folder).pairs:
@@ -80,10 +80,10 @@ def pairs_in(run: Path, lines: Sequence[str]) -> list[Text]:
 
 
 def named_file(text: str) -> Path | None:
-    """Return the file or folder that a text names; None of a text that is meant itself.
+    """Return the file or folder that a text names; None if the text is itself the input.
 
     Raises:
-        UserError: It names a file that is not there, or one that holds no rows.
+        UserError: The named file does not exist or is no file of rows.
     """
     path = Path(text)
     folder, split, _ = text.rpartition("#")
@@ -114,19 +114,19 @@ def _looks_like_a_file(text: str) -> bool:
 
 
 def writes(run: Path) -> bool:
-    """Say whether a run answers in words.
+    """Return whether a run generates text.
 
     Raises:
-        UserError: No such run.
+        UserError: There is no such run.
     """
     return is_written(arm_folder(run))
 
 
 def stream_answer(run: Path, text: str, *, trust: bool = False, **sampling: Any) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece as it is written.
+    """Yield the answer to one prompt piece by piece as it is generated.
 
     Raises:
-        UserError: No such run, or an empty prompt.
+        UserError: There is no such run, or the prompt is empty.
     """
     _check_texts([text])
     yield from _opened(run, trust, sampling).stream(text)
@@ -141,10 +141,10 @@ def _check_texts(texts: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class FileAnswers:
-    """The answers to a file's rows, made as they are asked for.
+    """The predictions for a file's rows, computed on demand.
 
     Attributes:
-        blocks: One answer per row, with the row's own columns under ``row``; some rows at a time.
+        blocks: Blocks of one prediction per row, with the row's own columns under ``row``.
     """
 
     columns: tuple[str, ...]
@@ -155,19 +155,19 @@ class FileAnswers:
 def predict_file(
     run: Path, path: Path, column: str | None, *, trust: bool = False, **sampling: Any
 ) -> FileAnswers:
-    """Read a file whole, to check it, and again, some rows at a time, to answer them.
+    """Read a file once to check all of it, and again in blocks to predict its rows.
 
-    So neither its rows nor the answers are all in memory at any time.
+    Neither the rows nor the predictions are ever all in memory.
 
     Raises:
-        UserError: No such run, or a file that cannot be read.
+        UserError: There is no such run, or the file cannot be read.
     """
     task = saved_kind(arm_folder(run)).task
     spec = TASKS[task]
-    # The user's other files likely share the columns that the run was trained on.
+    # Other files of the user probably have the columns of the training file.
     like = trained_as(run).get("columns") if spec.head and not column else None
     like = {role: name for role, name in (like or {}).items() if role != "label"}
-    # Only words and conversations are read otherwise than texts.
+    # Only word-labelled rows and conversations have formats of their own.
     form: TaskChoice = task if spec.per_word else "classification" if spec.head else "generation"
 
     def read() -> Iterator[tuple[Table, Loaded]]:

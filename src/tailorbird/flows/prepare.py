@@ -1,4 +1,4 @@
-"""The first part of every story: files -> examples -> checked split."""
+"""The first step of every flow: reads files, splits the examples and checks the split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from tailorbird.runs.folder import CONFIG, RunFolder
 from tailorbird.runs.split import has_split, load_split, save_split
 
 WRITER = "builtin:tutor"
-"""The model of those who name none and want answers written."""
+"""The default model of generation tasks."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked split, where it came from, and the settings with what the data decided."""
+    """A checked split, its origin, and the settings completed from the data."""
 
     config: Config
     split: Split
@@ -37,15 +37,14 @@ def prepare(
     folder: RunFolder,
     settle: Callable[[Config, Split], Config] = lambda config, split: config,
 ) -> Prepared:
-    """Read, split and check the data, say what there is, and keep split and settings in the folder.
+    """Read, split and check the data, log a summary, and save split and settings in the folder.
 
     Args:
-        folder: Where both are kept; it stays as it was when anything is wrong.
-        settle: Refuses settings that do not fit the data, and fills in what the data decide.
+        folder: Where both are saved; unchanged if anything is wrong.
+        settle: Refuses settings that do not fit the data, and fills in those that depend on it.
 
     Raises:
-        UserError: Anything wrong with the files, their columns or their rows, or with settings
-            for them.
+        UserError: The files, their columns or rows, or the settings for them are wrong.
     """
     saved = has_split(folder)
     if saved:
@@ -75,7 +74,7 @@ def _check_pairs(config: Config, split: Split) -> None:
 
 
 def read_and_check(config: Config) -> Prepared:
-    """Read, split and check the data and say what was found; writes nothing."""
+    """Read, split and check the data and log the findings; writes nothing."""
     data = config.data
     if data.train is None:
         raise UserError("no data was given", "name a CSV, TSV, JSONL or Parquet file")
@@ -111,7 +110,7 @@ def read_and_check(config: Config) -> Prepared:
 
 
 def tell_split(split: Split) -> None:
-    """Say how many examples the parts have, and what the checks of the data found."""
+    """Log the sizes of the parts and the findings of the checks."""
     spec, count = TASKS[split.task], len(split.labels)
     classes = f", {count} {spec.label[1]}" if count > 1 or (count and spec.one_label) else ""
     log.say(
@@ -123,7 +122,7 @@ def tell_split(split: Split) -> None:
 
 
 def with_default_model(config: Config, split: Split) -> Config:
-    """Return `config` with a model that can do what the split asks, unless one was named."""
+    """Return `config` with a model for the split's task, unless one is set."""
     if has_head(split.task) or "name" in config.model.model_fields_set:
         return config
     log.say(f"model: {WRITER}, as no --model was named and answers are to be written")
@@ -131,9 +130,9 @@ def with_default_model(config: Config, split: Split) -> Config:
 
 
 def _propose_siblings(data: DataConfig) -> None:
-    """Name files that look like the other parts of the training file, if they are not used.
+    """Log files that look like the other parts of the training file, if they are unused.
 
-    Only named: which rows judge a model is not for a file's name to decide.
+    They are only suggested: a file's name must not decide which rows test a model.
     """
     assert data.train is not None
     train = Path(data.train)
@@ -146,9 +145,9 @@ def _propose_siblings(data: DataConfig) -> None:
 
 
 def bundled_example(config: Config) -> Config:
-    """Return `config` with the debugging tutor that comes with tailorbird as its data.
+    """Return `config` with the bundled debugging-tutor data.
 
-    Its programs were made from templates, which are what its test draws.
+    Its programs are generated from templates, and its test part consists of held-out templates.
     """
     folder = tutor_folder()
     if folder is None:

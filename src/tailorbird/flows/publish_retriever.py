@@ -1,4 +1,4 @@
-"""The story of `tailor tune --retriever` and `--reranker`: store -> tuned -> gate -> published."""
+"""`tailor tune --retriever` and `--reranker`: tune, test at the gate, publish."""
 
 import shutil
 import time
@@ -25,25 +25,25 @@ from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 
 class SwitchableKnowledge(Knowledge, Protocol):
-    """What tuning needs of a knowledge base: to be read, and to be given another embedder."""
+    """A knowledge base as tuning needs it: readable, with a replaceable embedder."""
 
     @property
     def embedder(self) -> Any:
-        """The model that its chunks were embedded with; `name` says which."""
+        """The model that embedded its chunks, with its `name`."""
         ...
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Keep a value."""
+        """Save a value."""
         ...
 
     def build_generation(
         self, embedder: str, title: str = "", vectors: Mapping[bytes, np.ndarray] | None = None
     ) -> int:
-        """Embed everything with another model, beside what is in use; return its number."""
+        """Embed everything with another model, beside the current one; return its number."""
         ...
 
     def switch(self, number: int, weight: float | None = None) -> None:
-        """Use a generation from now on, and a weight of the dense side with it."""
+        """Make a generation current, together with its weight of the dense side."""
         ...
 
 
@@ -58,15 +58,15 @@ def tune_store(
     resume: bool = False,
     command: str = "",
 ) -> RetrieverReport:
-    """Tune what finds a knowledge base's chunks, and publish it if the gate lets it through.
+    """Tune a knowledge base's retriever or reranker, and publish it if it passes the gate.
 
     Args:
-        config: `config.retriever` says how.
-        queries: Judged queries, see `read_queries`; None: pairs are made from the documents.
-        qrels: BEIR's judgements.
+        config: The settings, in `config.retriever`.
+        queries: Judged queries, see `read_queries`; None: pairs are generated from the documents.
+        qrels: Judgements in BEIR's format.
 
     Raises:
-        UserError: Anything wrong with the queries or the settings; the store is as it was.
+        UserError: The queries or settings are wrong; the knowledge base is unchanged.
     """
     started = time.time()
     judgements = read_queries(queries, qrels) if queries else None
@@ -86,7 +86,7 @@ def tune_store(
         report = replace(report, **run)
         if not reranker and report.sections.published:
             publish(kb, tuned, grounds.corpus.texts)
-        # Last: a report says "published" only once that is so.
+        # Written last, since the report says "published".
         write_report(report, render_retriever(report), folder)
         shutil.rmtree(folder.file(CHECKPOINTS), ignore_errors=True)
     return report
@@ -96,7 +96,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
     """Build a shadow index with the tuned embedder, and switch to it and its fusion weight.
 
     Args:
-        texts: What `tuned.vectors` say; they are not embedded again.
+        texts: The texts of `tuned.vectors`, which are not embedded again.
     """
     model = _copy_model(kb, tuned.folder, "embedders")
     log.say("building the shadow index; the one in use stays until it is whole")
@@ -107,7 +107,7 @@ def publish(kb: SwitchableKnowledge, tuned: Tuned, texts: Sequence[str]) -> None
 
 
 def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
-    """Copy a model into the knowledge base, which must not need the run's folder to be read."""
+    """Copy a model into the knowledge base, which must not depend on the run's folder."""
     place = RunFolder(kb.folder.resolve() / kind)
     number = 1
     while place.file(str(number)).exists():
@@ -118,7 +118,7 @@ def _copy_model(kb: SwitchableKnowledge, model: Path, kind: str) -> Path:
 
 
 def grounds_of(kb: SwitchableKnowledge) -> RetrieverData:
-    """Return every chunk of a knowledge base with its vector, and its word side."""
+    """Return every chunk of a knowledge base with its vector, and its word search."""
     with kb.reading() as view:
         chunks = [chunk for source in view.sources() for chunk in view.chunks(source)]
         if not chunks:
@@ -133,8 +133,8 @@ def _words(
     kb: SwitchableKnowledge, places: dict[str, int]
 ) -> Callable[[str, int], dict[int, float]]:
     def matching(question: str, k: int) -> dict[int, float]:
-        # A look for each question: one held open for all of training would hold up writers, and
-        # what they have added since is not in `places`.
+        # A snapshot per question: one for the whole training would block writers, and `places`
+        # lacks what they have added since.
         with kb.reading() as view:
             hits = view.matching(question, k)
         scores = {places.get(hit.chunk.id): float(hit.words or hit.score) for hit in hits}

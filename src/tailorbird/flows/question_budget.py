@@ -1,4 +1,4 @@
-"""How much a comparison on questions asks, so that all arms end within `compare.budget_minutes`."""
+"""Scales a comparison on questions so that all arms finish within `compare.budget_minutes`."""
 
 import time
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from tailorbird.arms.questions import QuestionArm
 from tailorbird.config import Config
 from tailorbird.methods.registry import get_method
 
-# Questions to test and to train on, and tokens of passages: what is not said is lowered in this
-# order until it fits; the last is the least that tells anything.
+# Numbers of test and training questions and tokens of passages: unset ones are lowered in this
+# order until they fit; the last step is the least that is informative.
 _STEPS = ((300, 300, 512), (200, 200, 384), (150, 150, 256), (100, 100, 256), (80, 64, 192),
           (50, 50, 128))  # fmt: skip
-# Of the prompt beside passages; of solved questions; of a step of LoRA beside a reading, with the
-# validations; of a written token beside a read one.
+# Tokens of the prompt besides passages, and of a solved question; relative costs of a LoRA step
+# (with validations) and of a generated token.
 _FRAME, _SHOT, _LEARNING, _WRITING = 90, 70, 2.8, 1.5
 _SHARE, _PROBE_TOKENS, _ARM_SECONDS = 0.8, (4, 256), 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much is asked: questions of each part, tokens of passages and of an answer."""
+    """The amounts: questions of each part, tokens of passages and of an answer."""
 
     test: int
     train: int
@@ -33,14 +33,14 @@ class Amounts:
 def within_budget(
     config: Config, arms: Sequence[QuestionArm], count: int
 ) -> tuple[Config, tuple[str, ...]]:
-    """Return the settings with as many questions and passages as the budget allows, and words.
+    """Return the settings with the amounts that the budget allows, and notes.
 
-    What the person set stays. Without a budget, or where a server answers, nothing is changed.
+    User settings stay. Without a budget, or with a server that answers, nothing changes.
 
     Args:
         config: `compare.budget_minutes`, and `questions`.
-        arms: Those that will be run.
-        count: How many questions there are.
+        arms: The arms to run.
+        count: The number of questions.
     """
     minutes = config.compare.budget_minutes
     if minutes is None or config.ask.endpoint or not any(a.leaf == "generation" for a in arms):
@@ -61,10 +61,10 @@ def within_budget(
 
 
 def reading_rate(config: Config) -> float:
-    """Return how many tokens of prompts a second the untouched model reads here, many together.
+    """Return the base model's prompt throughput on this machine, in tokens per second in batches.
 
     Raises:
-        UserError: The model cannot be had, or does not write.
+        UserError: The model cannot be loaded, or cannot generate.
     """
     import torch
 
@@ -84,7 +84,7 @@ def reading_rate(config: Config) -> float:
 def expected_seconds(
     amounts: Amounts, arms: Sequence[QuestionArm], rate: float, config: Config
 ) -> float:
-    """Return the seconds that the arms take, at so many tokens read a second."""
+    """Return the expected seconds of the arms, at `rate` prompt tokens per second."""
     return sum(_arm_seconds(amounts, arm, rate, config) for arm in arms)
 
 
@@ -95,7 +95,7 @@ def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config
         "nothing": 0,
         "shots": _SHOT * config.questions.shots,
         "passages": amounts.passages,
-        # One passage of the usual four.
+        # One passage instead of the usual four.
         "gold": amounts.passages / 4,
     }[arm.context]
     questions = amounts.test + (2 * amounts.changed if context and arm.context != "shots" else 0)
@@ -108,7 +108,7 @@ def _arm_seconds(amounts: Amounts, arm: QuestionArm, rate: float, config: Config
 
 
 def _sized(config: Config, step: tuple[int, int, int]) -> Config:
-    """Return the settings with the amounts of a step where the person gave none."""
+    """Return the settings with the amounts of a step, unless set by the user."""
     settings = config.questions
     names = ("test", "train", "prompt_tokens")
     explicit = settings.model_fields_set

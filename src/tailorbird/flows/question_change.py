@@ -1,4 +1,4 @@
-"""The documents change, by exchanged answers or a real edit: indexed anew, asked again."""
+"""Simulates changed documents, by substituted answers or a real edit, and asks again."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ CHANGED = "knowledge-changed"
 
 @dataclass(frozen=True)
 class Change:
-    """Documents that changed, and the questions that this touches.
+    """Changed documents, and the affected questions.
 
     Attributes:
-        changed: Items with the new answers and what is found for them now.
-        unchanged: Items whose right passage is as it was.
-        seconds: Of bringing it up to date.
+        changed: Items with the new answers and newly retrieved passages.
+        unchanged: Items whose relevant passage is unchanged.
+        seconds: Time of the update.
     """
 
     changed: tuple[Item, ...]
@@ -46,15 +46,15 @@ def make_change(
     pool: Sequence[Question],
     k: int,
 ) -> Change | None:
-    """Return the documents changed and asked again; None where nothing can be changed.
+    """Change the documents and retrieve again; None if nothing can be changed.
 
     Args:
-        config: `questions.changed` names a real edit; else answers are exchanged.
-        run: Where the changed knowledge base is kept.
-        finder: Of the documents as they are.
+        config: `questions.changed` names a real edit; otherwise answers are substituted.
+        run: Where the changed knowledge base is stored.
+        finder: Searches the original documents.
         test: The test questions.
-        gold: By id the chunk with the answer.
-        pool: Questions whose answers new ones are chosen from.
+        gold: The chunk with the answer, by question id.
+        pool: Questions whose answers can be the new ones.
         k: Passages before a question.
 
     Raises:
@@ -89,10 +89,10 @@ def make_change(
 
 
 def _edit(kb: KnowledgeFolder, place: str) -> Indexed:
-    """Index documents as they are after an edit, in the place of those of the same name.
+    """Index edited documents in place of those with the same name.
 
-    A row is the same by its id, a file by its path below the folder: the edit lies elsewhere, and
-    what it replaces would still be found otherwise.
+    A row is identified by its id, a file by its path below the folder: the edit is in another
+    folder, and the originals would otherwise still be found.
     """
     before = set(kb.ledger.live_digests())
     result = index(kb, [place], kb.settings)
@@ -135,7 +135,7 @@ def _edited(kb: KnowledgeFolder, changes: Sequence[Substitution]) -> list[Docume
         record = kb.ledger.document(source)
         assert record is not None
         text = substituted(record[0].text, [c for c in changes if c.source == source])
-        # Offsets of pages and headings would be wrong by now.
+        # Page and heading offsets no longer match.
         document = replace(record[0], text=text, marks=())
         edited.append(replace(document, digest=document_digest(document)))
     return edited
@@ -175,7 +175,7 @@ def _unchanged_items(
     k: int,
     most: int,
 ) -> tuple[Item, ...]:
-    """Return as many questions as were changed whose right passage is to the letter as it was."""
+    """Return as many questions as were changed whose relevant passage is exactly the same."""
     untouched = [q for q in test if q.id in gold and q.id not in changed]
     now = after.gold(untouched)
     same = [q for q in untouched if q.id in now and now[q.id].text == gold[q.id].text][:most]

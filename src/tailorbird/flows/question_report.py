@@ -1,4 +1,4 @@
-"""Answers of all arms into scores, verdict, report and page."""
+"""Scores all arms' answers and writes verdict, report and page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,13 +46,13 @@ FLOORS = ("nearest",)
 
 @dataclass(frozen=True)
 class Facts:
-    """What the report says of questions and documents, kept beside them for a run that goes on.
+    """Facts about questions and documents for the report, saved for resumed runs.
 
     Attributes:
-        questions: Those of all parts.
-        groups: By id what was not to stand in two parts.
+        questions: The questions of all parts.
+        groups: By id, the group that must stay within one part.
         budget, notes: In words.
-        retrieve_seconds: Of finding the passages of the test questions.
+        retrieve_seconds: Time to retrieve the test questions' passages.
     """
 
     questions: tuple[Question, ...]
@@ -69,7 +69,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class QuestionRun:
-    """Everything that a comparison on questions left, before it is scored."""
+    """The unscored results of a comparison on questions."""
 
     config: Config
     sheet: Sheet
@@ -84,7 +84,7 @@ class QuestionRun:
 
 @dataclass(frozen=True)
 class _Marked:
-    """One arm's answers with their marks."""
+    """One arm's answers with their scores."""
 
     texts: list[str]
     outcomes: list[Outcome]
@@ -93,7 +93,7 @@ class _Marked:
 
 
 def write_report(run: QuestionRun, folder: RunFolder) -> QuestionsReport:
-    """Score the answers, and leave report, page and predictions in the run folder."""
+    """Score the answers, and write report, page and predictions to the run folder."""
     report, marked = _report(run)
     folder.write_rows(PREDICTIONS, _rows(run, marked))
     run_folder.write_report(report, render_questions(report), folder)
@@ -161,7 +161,7 @@ def _mark(judge: Judge, outputs: Sequence[Output], sufficient: np.ndarray | None
 
 
 def _read(sheet: Sheet, arm: QuestionArm, item: Item, output: Output) -> tuple[PromptPassage, ...]:
-    """Return the passages that stood before a question."""
+    """Return the passages that preceded a question."""
     if arm.uses_gold:
         return (item.gold,) if item.gold is not None and output.shown else ()
     return item.found[: output.shown] if arm.retrieves else ()
@@ -216,7 +216,7 @@ def _arm_report(
 
 
 def _supported(text: str, pieces: Sequence[PromptPassage], least: float) -> float:
-    """Return the share of an answer's sentences that a passage holds, as citations are checked."""
+    """Return the share of an answer's sentences supported by passages, as for citations."""
     passages = [
         Passage(n, piece.source, piece.heading, piece.text, 0, len(piece.text), -float(n))
         for n, piece in enumerate(pieces, 1)
@@ -245,7 +245,7 @@ def _cost(run: QuestionRun, arm: QuestionArm, answers: ArmAnswers) -> QuestionCo
 def _change(
     run: QuestionRun, arm: QuestionArm, answers: ArmAnswers, marked: _Marked
 ) -> ChangeScores | None:
-    """Return how the arm answers after the change; one that reads nothing answers as before."""
+    """Return an arm's scores after the change; one without retrieval repeats its answers."""
     sheet = run.sheet
     if not sheet.changed or arm.name in FLOORS:
         return None
@@ -275,7 +275,7 @@ def _change(
 def _control(
     run: QuestionRun, answers: ArmAnswers, marked: _Marked, places: Mapping[str, int]
 ) -> tuple[Floats, np.ndarray]:
-    """Return by how much each untouched question's mark moved, and its document."""
+    """Return the score change of each unaffected question, and its document."""
     items = run.sheet.unchanged
     groups = cluster_ids([run.groups[item.id] for item in items])
     if not answers.unchanged:
@@ -311,7 +311,7 @@ def _hits(run: QuestionRun, test: Sequence[Question], clusters: np.ndarray) -> d
 
 
 def _few_notes(clusters: np.ndarray) -> tuple[str, ...]:
-    """Return a warning where there are too few documents for intervals over documents."""
+    """Return a warning if there are too few documents for intervals over documents."""
     count = len(np.unique(clusters))
     if count >= _FEWEST_DOCUMENTS:
         return ()
@@ -323,7 +323,7 @@ def _few_notes(clusters: np.ndarray) -> tuple[str, ...]:
 
 
 def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str, ...]:
-    """Return a warning where another metric would put another arm first."""
+    """Return a warning if another metric would rank another arm first."""
     scored = [arm for arm in arms if arm.status == "ok" and not arm.bound and not arm.floor]
     if len(scored) < 2:
         return ()
@@ -341,7 +341,7 @@ def _order_notes(arms: Sequence[QuestionArmReport], headline: str) -> tuple[str,
 
 
 def _disagreements(run: QuestionRun, marked: Mapping[str, _Marked]) -> tuple[ShownQuestion, ...]:
-    """Return questions that some arms answer rightly and others do not, the most divided first."""
+    """Return questions that only some arms answer correctly, the most divided first."""
     divided = []
     for i, item in enumerate(run.sheet.test):
         right = sum(each.outcomes[i] == "correct" for each in marked.values())

@@ -1,4 +1,4 @@
-"""Questions and a knowledge base into the sheet that every arm answers."""
+"""Builds the sheet that every arm answers from questions and a knowledge base."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +30,15 @@ _CPU_TOKENS, _GPU_TOKENS = 512, 2048
 
 
 def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[KnowledgeFolder, Config]:
-    """Return the knowledge base, its documents indexed first where they are given.
+    """Return the knowledge base, after indexing the documents if they are given.
 
     Args:
         config: `questions.store` and `questions.documents`.
-        run: Where one that is made is kept.
-        questions: SQuAD's JSON brings documents of its own.
+        run: Where a new one is stored.
+        questions: SQuAD's JSON contains documents of its own.
 
     Raises:
-        UserError: There is none, or it is embedded with another embedder than asked for.
+        UserError: There is none, or its embedder differs from the configured one.
     """
     settings = config.questions
     squad = is_squad(questions) and settings.store is None
@@ -47,7 +47,7 @@ def open_store(config: Config, run: RunFolder, questions: Path) -> tuple[Knowled
     else:
         index_settings = config.index
         if index_settings.chunk_tokens is None and settings.store is None:
-            # Short ones leave room for several before a question.
+            # Short chunks, so that several fit into a prompt.
             index_settings = index_settings.model_copy(update={"chunk_tokens": _SHORT_CHUNKS})
         config = config.model_copy(update={"index": index_settings})
         kb = KnowledgeFolder.create(Path(settings.store or run.file(KNOWLEDGE)), index_settings)
@@ -76,7 +76,7 @@ def _paragraph(name: str, title: str, text: str) -> Document:
 
 @dataclass
 class Finder:
-    """Finds passages of a knowledge base for questions, and those that hold the answers."""
+    """Retrieves passages for questions, and finds the chunks with the answers."""
 
     kb: KnowledgeFolder
     config: Config
@@ -93,9 +93,9 @@ class Finder:
         """Return the best `k` passages of each question.
 
         Args:
-            questions: What is asked.
-            k: How many.
-            answers: By id the right answers, where they are not the questions' own.
+            questions: The questions.
+            k: The number of passages.
+            answers: The correct answers by id, if they are not the questions' own.
         """
         started = perf_counter()
         hits = self.retriever.many([question.text for question in questions], k=k)
@@ -108,9 +108,9 @@ class Finder:
     def gold(
         self, questions: Sequence[Question], answers: Mapping[str, tuple[str, ...]] = {}
     ) -> dict[str, Chunk]:
-        """Return by id the chunk that holds the answer and shares most words with the question.
+        """Return by id the chunk with the answer that shares most words with the question.
 
-        Of the right documents where they are named, else of the first hundred that are found.
+        Candidates are the relevant documents if they are named, or else the first hundred hits.
         """
         best: dict[str, Chunk] = {}
         with self.kb.reading() as view:
@@ -132,20 +132,20 @@ class Finder:
         return best
 
     def sources(self) -> set[str]:
-        """Return the names of all documents, as questions name them."""
+        """Return the names of all documents, as in the questions."""
         with self.kb.reading() as view:
             return {self.names(source) for source in view.sources()}
 
 
 def piece_of(chunk: Chunk, answers: Sequence[str]) -> PromptPassage:
-    """Return a chunk as it stands before a question."""
+    """Return a chunk as a passage in a prompt."""
     trail = [part for part in (chunk.title, *chunk.headings) if part]
     heading = " > ".join(dict.fromkeys(trail))
     return PromptPassage(chunk.source, heading, chunk.text, holds(chunk.text, answers))
 
 
 def holds(text: str, answers: Sequence[str]) -> bool:
-    """Say whether a text holds one of the answers, its words one after the other."""
+    """Return whether a text contains one of the answers as consecutive words."""
     words = _spaced(text)
     return any(_spaced(answer).strip() and _spaced(answer) in words for answer in answers)
 
@@ -160,12 +160,12 @@ def _shared(text: str, question: str) -> int:
 
 
 def passages_that_fit(config: Config, probe: Sequence[Sequence[PromptPassage]], cpu: bool) -> int:
-    """Return how many passages stand before a question, within the budget of tokens."""
+    """Return the number of passages before a question within the token budget."""
     settings = config.questions
     if settings.passages is not None:
         return settings.passages
     budget = settings.prompt_tokens or (_CPU_TOKENS if cpu else _GPU_TOKENS)
-    # A word and the sign after it are some 1.4 tokens of most tokenizers.
+    # A word with its punctuation is about 1.4 tokens in most tokenizers.
     lengths = [1.4 * len(f"{p.heading} {p.text}".split()) for of_one in probe for p in of_one]
     mean = float(np.mean(lengths)) if lengths else 1.0
     return max(1, min(_MOST_PASSAGES, round(budget / max(mean, 1.0))))
@@ -174,7 +174,7 @@ def passages_that_fit(config: Config, probe: Sequence[Sequence[PromptPassage]], 
 def with_shots(
     kb: KnowledgeFolder, train: Sequence[Question], items: Sequence[Item], count: int
 ) -> tuple[Item, ...]:
-    """Return the items with the training questions most like each, and their answers."""
+    """Return the items with the most similar training questions and their answers."""
     solved = [question for question in train if question.answerable and question.answers]
     if not solved or not items:
         return tuple(items)

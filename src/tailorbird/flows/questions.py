@@ -1,4 +1,4 @@
-"""`tailor compare QUESTIONS --store KB`: documents, fine-tuning, or both, asked the same."""
+"""`tailor compare QUESTIONS --store KB`: compares retrieval, fine-tuning and their combination."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ _MOSTLY, _FEWEST_DOCUMENTS = 0.9, 10
 
 
 def asks_questions(config: Config, resume: bool) -> bool:
-    """Say whether a comparison is one of questions on documents."""
+    """Return whether a comparison is one on questions about documents."""
     if resume and config.output is not None:
         file = RunFolder(config.output).file(CONFIG)
         config = load_config(file) if file.is_file() else config
@@ -54,17 +54,17 @@ def asks_questions(config: Config, resume: bool) -> bool:
 def compare_questions(
     config: Config, folder: RunFolder | None = None, *, resume: bool = False, command: str = ""
 ) -> QuestionsReport:
-    """Ask every arm the same questions and leave the report in the run folder.
+    """Run every arm on the same questions and write the report to the run folder.
 
     Args:
-        config: `data.train` names the questions, `questions` the documents and how much of both.
-        folder: The run's; None: as `run_folder` names it.
-        resume: Go on with the comparison in it; finished arms are not asked again.
+        config: `data.train` names the questions, `questions` the documents and the amounts of both.
+        folder: The run folder; None: the name that `run_folder` chooses.
+        resume: Resume the comparison in it; finished arms are not run again.
         command: The command line, for the report.
 
     Raises:
-        UserError: Anything wrong with questions, documents or settings. An arm's own fault does not
-            end the comparison.
+        UserError: Questions, documents or settings are wrong. An error inside one arm does not end
+            the comparison.
         Interrupted: Ctrl-C; the comparison can be resumed.
     """
     started = time.time()
@@ -100,7 +100,7 @@ def compare_questions(
 
 
 def _prepare(config: Config, folder: RunFolder) -> None:
-    """Read, split and look everything up; leave the sheet and the settings in the run folder."""
+    """Read and split the questions, retrieve passages, and save sheet and settings."""
     if config.data.train is None:
         raise UserError("no questions are given", "tailor compare QUESTIONS --store KB")
     path = Path(config.data.train)
@@ -148,10 +148,10 @@ def _prepare(config: Config, folder: RunFolder) -> None:
 
 
 def _check_sources(questions: Sequence[Question], finder: Finder) -> tuple[str, ...]:
-    """Return what is to be said of sources.
+    """Return notes on the questions' sources.
 
     Raises:
-        UserError: Sources are named, and the knowledge base holds none of them.
+        UserError: Sources are named, but the knowledge base has none of them.
     """
     named = {source for question in questions for source in question.judged}
     if not named:
@@ -238,7 +238,7 @@ def _changed(
 def _document_hits(
     names: Names, test: Sequence[Question], items: Sequence[Item], k: int
 ) -> dict[str, tuple[bool, ...]]:
-    """Return by id whether each passage before a question is of a right document."""
+    """Return by id whether each passage before a question is from a relevant document."""
     return {
         q.id: tuple(names(piece.source) in q.judged for piece in item.found[:k])
         for q, item in zip(test, items, strict=True)
@@ -248,14 +248,14 @@ def _document_hits(
 
 @dataclass
 class _QuestionBench:
-    """Asks the arms one after the other, each in a process of its own."""
+    """Runs the arms one after the other, each in a process of its own."""
 
     config: Config
     folder: RunFolder
     nest: Nest
 
     def run(self, arms: Sequence[QuestionArm]) -> dict[str, ArmAnswers | tuple[str, str]]:
-        """Return by arm its answers, or its status and why it has none."""
+        """Return each arm's answers, or its status and the reason."""
         budget = self.config.compare.budget_minutes
         self.deadline = None if budget is None else time.monotonic() + 60 * budget
         outcomes: dict[str, ArmAnswers | tuple[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Where a run is kept, and how it is found again."""
+"""Creates, opens and resumes run folders."""
 
 import re
 import shlex
@@ -18,16 +18,16 @@ from tailorbird.runs.environment import describe
 from tailorbird.runs.folder import CONFIG, PAGE, REPORT, RunFolder
 
 _WHERE = {"train": ("processes",), "compare": ("jobs", "curve", "ray")}
-"""Settings of where a run goes on, or of what is added to it: they change nothing in the rest."""
+"""Settings of where a run continues or of additions to it: they do not change other results."""
 _OF_COMMAND = ("ray",)
-"""Those that hold for one command: a cluster may be gone when the run goes on."""
+"""Settings of a single command: a cluster may be gone when the run is resumed."""
 
 
 def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
-    """Return the run's folder, which is not made yet, or not in use.
+    """Return the path of the run's folder, which does not exist yet or is not in use.
 
     Args:
-        verb: What is done in it: a part of the name that it has otherwise.
+        verb: The command, used in the default name.
 
     Raises:
         UserError: It is in use, or there is nothing to resume.
@@ -43,13 +43,13 @@ def run_folder(config: Config, verb: str, *, resume: bool) -> RunFolder:
 def opened(
     config: Config, folder: RunFolder, *, resume: bool, together: bool = False
 ) -> Iterator[Config]:
-    """Hold a run's folder, made if need be, and yield the settings to go by.
+    """Lock a run's folder, created if missing, and yield the settings to use.
 
-    A run that is gone on with keeps its own. What a refused run left is removed.
+    A resumed run uses its saved settings. The remains of a refused run are removed.
 
     Args:
-        resume: Whether it may hold the run already.
-        together: Whether other processes work in it too: they are waited for.
+        resume: Whether the folder may contain the run already.
+        together: Whether to wait for other processes that work in it.
 
     Raises:
         UserError: It is in use, or its settings are damaged.
@@ -71,14 +71,14 @@ def _next_name(config: Config, verb: str) -> Path:
 
 
 def _short_name(data: str) -> str:
-    """Return a name for a folder from the first of the files, or from the folder or set."""
+    """Return a folder name from the first file, the folder or the data set."""
     first = Path(data.split(",")[0])
     stem = first.name.split(".")[0] if first.suffix else first.name
     return re.sub(r"[^\w-]+", "-", stem).strip("-") or "data"
 
 
 def saved_config(folder: RunFolder, config: Config) -> Config:
-    """Return the settings that a run began with; a resumed run keeps all but where it runs.
+    """Return the settings that a run began with; only those of its place may change on resume.
 
     Raises:
         UserError: They are damaged, or name code to run that `config` does not.
@@ -129,7 +129,7 @@ def _differences(config: Config, saved: Config) -> list[str]:
 
 
 def circumstances(config: Config, command: str, started: float) -> dict[str, Any]:
-    """Return what every report says of its run: how, when, where and how long, by its names.
+    """Return the report's fields on the run itself: how, when, where and how long.
 
     Args:
         started: `time.time` at its start.
@@ -144,11 +144,11 @@ def circumstances(config: Config, command: str, started: float) -> dict[str, Any
 
 
 def write_report(report: Report[Any, Any], page: str, folder: RunFolder) -> None:
-    """Write a report and its page; the report last, whose presence says that the run is over."""
+    """Write the page, then the report, whose presence marks the run as finished."""
     folder.write(PAGE, page)
     folder.write_json(REPORT, report.to_json())
 
 
 def reproduce(verb: str, folder: RunFolder) -> str:
-    """Return a command that repeats a run made through the Python API."""
+    """Return a command that repeats a run of the Python API."""
     return f"tailor {verb} -c {folder.file(CONFIG)} --output {folder.path}-again"

@@ -1,8 +1,8 @@
-"""Files that are larger than memory -> a split whose training rows stay in the run folder.
+"""Splits files larger than memory; training rows stay on disk in the run folder.
 
-The file is read once, a block of rows at a time. Which part a row is of follows from a hash of its
-text, so that rows of one text stay together without being compared; validation and test rows,
-which are held in memory, are as many as asked for and at most 20,000 each.
+The file is read once, in blocks of rows. A hash of a row's text decides its part, so that rows with
+the same text stay together without comparisons. Validation and test rows are held in memory: as
+many as configured, at most 20,000 each.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ _SHARE = 1 / 8
 tokens once more."""
 _PACKED, _PACKED_TIMES = (".gz", ".bz2", ".xz", ".zst", ".parquet", ".arrow"), 4
 MOST_JUDGED = 20_000
-"""Validation and test rows at most, where they are cut off the training file."""
+"""The most validation or test rows split off the training file."""
 
 
 def stays_on_disk(data: DataConfig) -> bool:
-    """Say whether training rows are left on disk.
+    """Return whether training rows stay on disk.
 
     Raises:
-        UserError: `data.on_disk` was set together with what needs all rows at once.
+        UserError: `data.on_disk` conflicts with a setting that needs all rows at once.
     """
     others = {
         "data.group": data.group,
@@ -74,15 +74,14 @@ def stream_split(data: DataConfig, folder: RunFolder) -> tuple[Split, dict[str, 
     """Read the data and write its training rows into the run folder.
 
     Args:
-        data: What to read.
-        folder: The run's.
+        data: The data settings.
+        folder: The run folder.
 
     Returns:
-        The split, and which column plays which part.
+        The split, and the column of each role.
 
     Raises:
-        UserError: Anything wrong with the files, their columns or their rows, or a task whose
-            examples are not left on disk.
+        UserError: The files, their columns or rows are wrong, or the task cannot read from disk.
     """
     assert data.train is not None
     how: dict[str, Any] = {
@@ -134,9 +133,9 @@ def stream_split(data: DataConfig, folder: RunFolder) -> tuple[Split, dict[str, 
 
 
 def _all(name: str, how: dict[str, Any]) -> Iterator[tuple[Example, int]]:
-    """Yield the examples of all files, each with how many rows were dropped before it.
+    """Yield the examples of all files, each with the number of rows dropped before it.
 
-    Rows of several files are numbered through.
+    Row numbers continue across files.
     """
     several, number = len(files_of(name)) > 1, 0
     for _, loaded in read_example_blocks(name, _BLOCK, **how):
@@ -149,15 +148,15 @@ def _all(name: str, how: dict[str, Any]) -> Iterator[tuple[Example, int]]:
 
 @dataclass
 class _Deal:
-    """Deals rows out to the parts that are cut off, by the place of their text's hash in [0, 1).
+    """Assigns rows to the parts to split off, by a hash of their text in [0, 1).
 
     Attributes:
-        shares: Of each part that is cut off.
-        seed: Of the hash.
-        classes: Whether rows have one label of a set.
+        shares: The share of each part.
+        seed: The seed of the hash.
+        classes: Whether rows have a single label.
         count: Training rows so far.
-        labels: Those met so far.
-        dropped: Rows that lacked something.
+        labels: Labels so far.
+        dropped: Incomplete rows.
     """
 
     shares: dict[str, float]
@@ -171,13 +170,13 @@ class _Deal:
         starts = (0.0, self.shares.get("test", 0.0))
         places = zip(("test", "validation"), starts, strict=True)
         self._ranges = {p: (at, at + self.shares[p]) for p, at in places if p in self.shares}
-        # The largest hash on top, so that a full part gives its last ones back.
+        # A heap with the largest hash on top, so that a full part returns its last rows.
         self._heaps: dict[str, list[tuple[float, int, Example]]] = {p: [] for p in self.shares}
 
     def place(self, example: Example) -> list[Example]:
-        """Take a row; return the rows that turn out to be for training."""
+        """Add a row; return the rows that go to training."""
         label, u = example.label or "", self._hash(example)
-        if self.classes and label not in self.labels:  # of each one is trained on
+        if self.classes and label not in self.labels:  # the first of each label goes to training
             self.labels.add(label)
             return [example]
         part = next((p for p, (low, high) in self._ranges.items() if low <= u < high), None)
@@ -194,7 +193,7 @@ class _Deal:
         return back
 
     def parts(self) -> dict[str, tuple[Example, ...]]:
-        """Return the parts that were cut off, in the file's order."""
+        """Return the parts that were split off, in the file's order."""
         return {
             part: tuple(sorted((each[2] for each in heap), key=lambda example: example.row))
             for part, heap in self._heaps.items()
@@ -250,10 +249,10 @@ def _findings(shared: int, dropped: int) -> Iterator[Finding]:
 
 
 def _check(split: Split, name: str) -> None:
-    """Refuse what nothing could be learnt from or judged by.
+    """Check that training and scoring are possible.
 
     Raises:
-        UserError: A part is empty, there is one label only, or a given part has other labels.
+        UserError: A part is empty, there is only one label, or a given part has other labels.
     """
     for part in ("train", "validation", "test"):
         if not len(getattr(split, part)):

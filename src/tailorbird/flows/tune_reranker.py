@@ -1,4 +1,4 @@
-"""`tailor tune --reranker`: pairs -> tuned cross-encoder -> gate."""
+"""`tailor tune --reranker`: pairs, tuned cross-encoder, gate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,14 +39,14 @@ NEGATIVES = 4
 def tune_reranker(
     grounds: RetrieverData, queries: Queries, config: Config, folder: RunFolder, *, resume: bool
 ) -> tuple[RetrieverReport, Path]:
-    """Tune a cross-encoder and judge it against no reranker and the one in use.
+    """Tune a cross-encoder and compare it with no reranker and the current one.
 
     Args:
-        config: `config.retriever` says how; `config.retrieve.reranker` is the one in use, and
-            where there is none `config.model.name` becomes one.
+        config: The settings are in `config.retriever`; `config.retrieve.reranker` is the current
+            reranker; if there is none, `config.model.name` is tuned.
 
     Raises:
-        UserError: Too few queries, or a diverged loss.
+        UserError: There are too few queries, or the loss diverged.
         Interrupted: Ctrl-C; the run can be resumed.
     """
     settings = config.retriever
@@ -90,7 +90,7 @@ def tune_reranker(
 
 
 def _served(model: str, tested: RerankCandidates, device: Device) -> list[list[str]]:
-    """Return the orders of what will serve, which reads the saved folder in its own way."""
+    """Return the rankings of the saved folder, loaded as for serving."""
     return tested.reranked(Reranker(ModelConfig(name=model), device).score_pairs)
 
 
@@ -108,7 +108,7 @@ def _weight(data: TrainingPairs, embedder: Embedder, config: Config) -> float:
 def _candidates(
     data: TrainingPairs, queries: Queries, embedder: Embedder, config: Config, weight: float
 ) -> RerankCandidates:
-    """Return what the reranker is given: the best chunks of the fused ranking."""
+    """Return the reranker's input: the best chunks of the fused ranking."""
     sides = sides_of(data, queries, embedder, data.vectors, config.retrieve.candidates)
     most = max(config.retrieve.rerank, DEPTH)
     places = {q: sides.ranking(place, weight)[:most] for place, q in enumerate(queries.texts)}
@@ -128,12 +128,12 @@ def _learn(
     from tailorbird.train.ranking import RerankerWork, fit_and_save
 
     settings = config.retriever
-    # Set before the model is made: a plain encoder gets a new head, which is drawn.
+    # Seeded before the model is created, since a plain encoder gets a random head.
     import torch
 
     torch.manual_seed(settings.seed)
     model = load_reranker(base, device, settings.max_tokens)
-    # Old and tuned are averaged only where there is an old one: a new head means nothing.
+    # Weights are averaged only with an existing reranker: a new head is random.
     shares = settings.averages if config.retrieve.reranker else (1.0,)
     settings = settings.model_copy(update={"averages": shares})
     work = RerankerWork(model, data.pairs, settings)

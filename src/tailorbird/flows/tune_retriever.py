@@ -1,4 +1,4 @@
-"""`tailor tune --retriever`: pairs -> tuned embedder -> gate -> shadow index -> switch."""
+"""`tailor tune --retriever`: pairs, tuned embedder, gate, shadow index, switch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,18 +44,18 @@ if TYPE_CHECKING:
 
 FULL_RATE, LORA_RATE = 5e-5, 5e-4
 LEAST_QUERIES = 20
-"""Judged queries that tuning needs: a gate on five queries lets nothing through."""
+"""The fewest judged queries for tuning: with five, nothing passes the gate."""
 OLD_DENSE = "old"
 _SHOWN = 200
 
 
 @dataclass(frozen=True)
 class RetrieverData:
-    """What a retriever is tuned on.
+    """The training data of a retriever.
 
     Attributes:
-        vectors: ``[chunks, d]`` by the embedder that is in use.
-        words: BM25; None where there is no such side.
+        vectors: ``[chunks, d]`` by the current embedder.
+        words: The word search (BM25), or None.
     """
 
     corpus: Corpus
@@ -69,8 +69,8 @@ class Tuned:
     """A tuned embedder that may be published.
 
     Attributes:
-        vectors: ``[chunks, d]`` by it: the shadow index needs not embed again.
-        weight: Of the dense side, chosen on validation.
+        vectors: Its ``[chunks, d]``, reused by the shadow index.
+        weight: The dense side's weight, chosen on validation.
     """
 
     report: RetrieverReport
@@ -81,7 +81,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """Pairs to learn from, and queries to choose and to test on, with the texts they rank."""
+    """Training pairs, validation and test queries, and the texts that they rank."""
 
     pairs: list[RankingPair]
     parts: Parts
@@ -100,14 +100,14 @@ def tune_embedder(
     *,
     resume: bool,
 ) -> Tuned:
-    """Tune the embedder of `grounds` and judge it on queries that nothing was chosen on.
+    """Tune the embedder of `grounds` and test it on held-out queries.
 
     Args:
-        queries: Judged queries; None: pairs are made from the documents.
-        folder: Of the run, started; the model is left in it, published or not.
+        queries: Judged queries; None: pairs are generated from the documents.
+        folder: The started run's; it receives the model, published or not.
 
     Raises:
-        UserError: Too few pairs or queries, or a diverged loss.
+        UserError: There are too few pairs or queries, or the loss diverged.
         Interrupted: Ctrl-C; the run can be resumed.
     """
     settings, device = config.retriever, choose(config.model.device, config.model.precision)
@@ -116,7 +116,8 @@ def tune_embedder(
     data = prepare_pairs(grounds, queries, config, old)
     fit = _learn(data, old, grounds.embedder, config, folder, device, resume=resume)
     new = Embedder(ModelConfig(name=str(folder.file(MODEL)), device=config.model.device), device)
-    # Of generated pairs the texts without headings are ranked, and the shadow index needs both.
+    # With generated pairs, texts without headings are ranked, but the shadow index needs full
+    # texts.
     vectors = new.embed_documents(grounds.corpus.texts, "embedding all chunks").vectors
     ranked = (
         vectors
@@ -147,7 +148,7 @@ def tune_embedder(
 
 
 def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, Any]:
-    """Return what the reports of embedders and rerankers tell alike, by the report's names."""
+    """Return the report fields that embedders and rerankers share."""
     return {
         "wins": gate.wins,
         "losses": gate.losses,
@@ -169,7 +170,7 @@ def in_common(data: TrainingPairs, gate: Gate, fit: "RankingFit") -> dict[str, A
 def retriever_report(
     base: str, sections: RetrieverSections, gate: Gate, fit: "RankingFit"
 ) -> RetrieverReport:
-    """Return the report of a tuned embedder or reranker, but for how it was run."""
+    """Return the report of a tuned embedder or reranker, without its circumstances."""
     return RetrieverReport(
         kind="retriever",
         sections=sections,
@@ -181,7 +182,7 @@ def retriever_report(
 
 
 class _Ranked:
-    """An embedder's ranking of the held-out queries, its weight chosen on validation."""
+    """An embedder's ranking of the held-out queries, with its weight tuned on validation."""
 
     def __init__(
         self, embedder: Embedder, vectors: np.ndarray, data: TrainingPairs, config: Config
@@ -196,7 +197,7 @@ class _Ranked:
 def sides_of(
     data: TrainingPairs, queries: Queries, embedder: Embedder, vectors: np.ndarray, most: int
 ) -> JudgedSides:
-    """Return what dense search in `vectors` ``[chunks, d]`` and words find for queries."""
+    """Return the results of dense search in `vectors` ``[chunks, d]`` and of word search."""
     texts = list(queries.texts.values())
     words = [data.words(text, most) for text in texts] if data.words else None
     own = embedder.embed_queries(texts).vectors
@@ -206,7 +207,7 @@ def sides_of(
 def prepare_pairs(
     grounds: RetrieverData, queries: Queries | None, config: Config, old: Embedder
 ) -> TrainingPairs:
-    """Return the pairs with their hard negatives, and the parts that are kept from them."""
+    """Return the pairs with their hard negatives, and the held-out queries."""
     settings = config.retriever
     origin = settings.pairs
     if queries is None and origin in ("given", "both"):
@@ -256,8 +257,8 @@ def _from_documents(
     learnt_on = {name for q in parts.train.texts for name in parts.train.grades[q]}
     train = [pair for pair in generated if pair.source in learnt_on]
     train, left_out = without_leaks(train, parts)
-    # Titles stand in the chunks' own texts, where any ranking finds them; the words under them are
-    # what a query must be matched with.
+    # Any ranking finds titles, which the chunks' texts contain; a query must match the text under
+    # them.
     bare = without_headings(grounds.corpus)
     vectors = old.embed_documents(bare.texts, "embedding texts without headings").vectors
     pairs = _mined(train, replace(grounds, corpus=bare, vectors=vectors, words=None), old, config)
@@ -284,7 +285,7 @@ def _learn(
     *,
     resume: bool,
 ) -> "RankingFit":
-    """Tune the model and leave it in the run folder."""
+    """Tune the model and save it in the run folder."""
     from tailorbird.train.ranking import EmbedderWork, fit_and_save
 
     settings = with_rate(config.retriever, FULL_RATE)
@@ -301,13 +302,13 @@ def _learn(
 
 
 def with_rate(settings: RetrieverConfig, rate: float) -> RetrieverConfig:
-    """Return the settings with a peak learning rate: the person's, else LoRA's or `rate`."""
+    """Return the settings with a peak learning rate: the user's, else LoRA's or `rate`."""
     usual = rate if method_spec(settings.method).trains_all else LORA_RATE
     return settings.model_copy(update={"learning_rate": settings.learning_rate or usual})
 
 
 def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Sequence[int]]:
-    """Return each validation query's hits of both sides by the old embedder, best first."""
+    """Return each validation query's hits of both sides with the old embedder, best first."""
     queries = data.parts.validation
     sides = sides_of(data, queries, old, data.vectors, config.retriever.mining_depth)
     even = 0.5 if data.words else 1.0
@@ -315,7 +316,7 @@ def _hits(data: TrainingPairs, old: Embedder, config: Config) -> Mapping[str, Se
 
 
 def _decide(gate: Gate, fused: Mapping[str, np.ndarray]) -> tuple[bool, str]:
-    """Return whether to publish: better by itself, and the fused ranking not worse for it."""
+    """Return whether to publish: better alone, and the fused ranking no worse."""
     change = float(fused["after"].mean() - fused["before"].mean())
     passed = gate.passed and change >= 0
     words = f"the tuned embedder is {gate.words}; hybrid {fused['before'].mean():.4f} before, "
@@ -330,7 +331,7 @@ def query_changes(
 
     Args:
         old: nDCG@10 ``[queries]`` before.
-        documents: Per query the documents after tuning, best first.
+        documents: For each query, the documents after tuning, best first.
     """
     names = list(queries.texts)
     order = sorted(range(len(names)), key=lambda i: -abs(float(new[i] - old[i])))

@@ -1,4 +1,4 @@
-"""The last part of every run: arms -> verdict -> report, page and cards."""
+"""The last step of every run: verdict on the arms, report, page and model cards."""
 
 import json
 import tempfile
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TuningRun:
-    """What is known when the arms are done.
+    """The state of a run after all arms have finished.
 
     Attributes:
-        folders: Where each arm's trainings are, by name; that of the saved model first.
+        folders: The folders of each arm's trainings, by name; the saved model's comes first.
         started: `time.time` at the start.
     """
 
@@ -67,12 +67,12 @@ class TuningRun:
 
 
 def write_tuning_report(run: TuningRun, nest: "Runner") -> Report:
-    """Look at the saved models again, judge the arms, and write everything a person reads."""
+    """Reload the saved models, compare the arms, and write report, page and cards."""
     arms = _check_reloads(run, nest)
     task = get_task(run.prepared.split.task)
     headline = task.headline(run.folders)
     outcomes = Outcomes()
-    if len(run.folders) > 1:  # one arm alone is compared with nothing
+    if len(run.folders) > 1:  # a single arm has no comparison
         outcomes = task.outcomes(run.folders, run.prepared.split, headline)
     tested = task.answered(run.folders) or task.tested(run.prepared.split)
     looks = 1
@@ -115,7 +115,7 @@ def _data(run: TuningRun, task: Task) -> DataSummary:
 
 
 def _check_reloads(run: TuningRun, nest: "Runner") -> list[ArmReport]:
-    """Return the arms with their reload checks and the neighbours of what they got wrong."""
+    """Return the arms with their reload checks and the neighbours of their errors."""
     folders = {name: places[0] for name, places in run.folders.items()}
     if not folders:
         return list(run.arms)
@@ -167,11 +167,11 @@ def judge(
     """Return the arms with the intervals of their methods, all comparisons, and the verdict.
 
     Args:
-        arms: Every arm, also those that failed.
-        outcomes: What those that succeeded left.
-        examples: How many test examples there are; 0 to count those of the classes.
-        margin: By how much an arm may be behind and still do, as a share of the scale.
-        looks: How often it was looked whether to train again.
+        arms: Every arm, including failed ones.
+        outcomes: The outcomes of those that succeeded.
+        examples: The number of test examples; 0: the sum of the classes' counts.
+        margin: The largest deficit of an arm that is still acceptable, as a share of the scale.
+        looks: The number of interim looks at the results.
     """
     best = best_arm(arms, headline)
     if best is None or len(outcomes.values) < 2:
@@ -196,7 +196,7 @@ def judge(
 def in_question(
     arms: Sequence[ArmReport], outcomes: Outcomes, headline: str, margin: float = MARGIN
 ) -> frozenset[str]:
-    """Return the arms whose further trainings may change what is recommended; () if settled."""
+    """Return the arms whose further trainings could change the recommendation; () if settled."""
     best = best_arm([arm for arm in arms if arm.name not in FLOORS], headline)
     if best is None:
         return frozenset()

@@ -1,6 +1,6 @@
-"""A trained run -> the command that serves it by vLLM, once its folder has what vLLM needs.
+"""Returns the command that serves a trained run with vLLM, and completes the run's folder for it.
 
-What vLLM takes is read from its sources (`vllm/lora/peft_helper.py`, `vllm/config/lora.py`,
+vLLM's requirements are taken from its sources (`vllm/lora/peft_helper.py`, `vllm/config/lora.py`,
 `vllm/model_executor/models/registry.py`); nothing here runs it.
 """
 
@@ -31,10 +31,10 @@ _HEADS = ("Bert", "Roberta", "XLMRoberta", "ModernBert", "GteNew")
 
 @dataclass(frozen=True)
 class VllmCommand:
-    """How vLLM serves a run.
+    """The command that serves a run with vLLM.
 
     Attributes:
-        notes: What answers otherwise there, or has to be seen to.
+        notes: Differences of its answers, and steps to take.
     """
 
     words: tuple[str, ...]
@@ -43,7 +43,7 @@ class VllmCommand:
 
 @dataclass(frozen=True)
 class _AdapterFile:
-    """What vLLM reads of `adapter_config.json`."""
+    """The part of `adapter_config.json` that vLLM reads."""
 
     r: int
     bias: str = "none"
@@ -53,14 +53,14 @@ class _AdapterFile:
 
 
 def vllm_command(run: str | Path, *, trust: bool = False) -> VllmCommand:
-    """Return the command that serves a run by vLLM.
+    """Return the command that serves a run with vLLM.
 
     Args:
-        run: A run folder, or of a comparison the recommended arm is taken.
-        trust: Whether code may run that came with the run's model.
+        run: A run folder; for a comparison, the recommended arm.
+        trust: Whether code that came with the run's model may run.
 
     Raises:
-        UserError: It was not trained, vLLM cannot serve its kind, or files are missing.
+        UserError: It is untrained, vLLM does not support it, or files are missing.
     """
     folder = arm_folder(Path(run))
     if not get_arm(saved_kind(folder).arm).trains:
@@ -155,7 +155,7 @@ def _trust(trust: bool) -> tuple[str, ...]:
 
 
 def _chat_note(place: Path) -> tuple[str, ...]:
-    """Say so where chats cannot be asked: vLLM wants a template, and takes none for granted."""
+    """Return a note if chats are unavailable: vLLM needs a chat template and has no default."""
     settings = place / "tokenizer_config.json"
     inside = settings.is_file() and "chat_template" in read_as(settings, dict[str, Any])
     if inside or (place / "chat_template.jinja").is_file():

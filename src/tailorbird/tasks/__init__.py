@@ -1,1 +1,1 @@
-"""The tasks: one leaf file each, named as in the table (`records/tasks.py`)."""
+"""The tasks: one module each, named as in the table (`records/tasks.py`)."""

@@ -1,4 +1,4 @@
-"""Answers in words -> an arm's scores in the report, and the files that it writes."""
+"""Scores generated answers: an arm's scores in the report, and its files."""
 
 import io
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from tailorbird.tasks.scoring import group_ids
 from tailorbird.tasks.test_set import WritingTest, scoring_json
 
 ANSWERED_AGAIN = 8
-"""How many prompts a fresh process answers again after saving."""
+"""The number of prompts that the reload check answers again."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Marked:
     """An arm's answers with their scores and losses.
 
     Attributes:
-        check: The beginnings of the first answers, written by themselves: what a fresh process
-            repeats. In another batch rounding could turn a tie.
+        check: The first tokens of the first answers, generated alone for the reload check: in
+            another batch, rounding could change a tie.
     """
 
     answers: AnswerScores | None
@@ -52,7 +52,7 @@ def score_and_save(
     reference: Reference | None = None,
     validated: SequenceLosses | None = None,
 ) -> ArmReport:
-    """Run the whole test, and write the report and the answers into the arm's folder."""
+    """Run the whole test, and write report and answers to the arm's folder."""
     losses = answering.losses(test.sequences, f"{job.name}: losses")
     scored = test.scoring is not None
     marked = Marked(
@@ -74,7 +74,7 @@ def score_and_save(
 
 
 def finish_arm(report: ArmReport, job: ArmJob, test: WritingTest, marked: Marked) -> ArmReport:
-    """Return the arm's report with its scores, and write what it leaves."""
+    """Return the arm's report with its scores, and write its files."""
     values = values_of(marked, test)
     by_row = {example.row: example for example in job.split.test}
     groups = group_ids([by_row[row] for row in test.questions.rows])
@@ -140,7 +140,7 @@ def test_scores(values: dict[str, np.ndarray], groups: Groups | None = None) -> 
     on_test = {name: array for name, array in values.items() if name.startswith("test/")}
     plain = {name.removeprefix("test/"): array for name, array in on_test.items()}
     sums, counts = plain.pop("loss_sums", None), plain.pop("token_counts", None)
-    # Every training is tested on the same tokens.
+    # All trainings are tested on the same tokens.
     tokens = None if counts is None else np.atleast_2d(counts)[0]
     return score_answers(plain, sums, tokens, groups)
 
@@ -161,16 +161,16 @@ def save_values(folder: RunFolder, values: dict[str, np.ndarray]) -> None:
 
 
 def load_values(folder: RunFolder) -> dict[str, np.ndarray]:
-    """Read what `save_values` wrote.
+    """Read the arrays of `save_values`.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: They are missing or damaged.
     """
     return read_arrays(folder.file(VALUES))
 
 
 def headline_values(values: dict[str, np.ndarray], headline: str) -> np.ndarray:
-    """Return what the paired tests compare, ``[n]`` or ``[seeds, n]``."""
+    """Return the values of the paired tests, ``[n]`` or ``[seeds, n]``."""
     if headline == "loss":
         mean: np.ndarray = values["test/loss_sums"] / np.maximum(1, values["test/token_counts"])
         return mean

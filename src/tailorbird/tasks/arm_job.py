@@ -1,4 +1,4 @@
-"""An arm's job, the file that hands it to a process, and the files that the arm writes."""
+"""An arm's job, its file for another process, and the arm's result files."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from tailorbird.runs.folder import ARM, TASK, RunFolder
 
 JOB, OUTCOME = "job.json", "outcome.json"
 CHECKED = 256
-"""How many test examples a fresh process predicts again after saving."""
+"""The number of test examples that the reload check predicts again."""
 _TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -24,9 +24,9 @@ class ArmJob:
     """An arm's job.
 
     Attributes:
-        resume: Go on from a checkpoint where there is one.
+        resume: Continue from a checkpoint if there is one.
         deadline: `time.monotonic` at which it must be over, or None.
-        observe: Told each validation's number and how good it was; may raise `Hopeless`.
+        observe: Called with each validation's number and score; may raise `Hopeless`.
     """
 
     name: str
@@ -45,11 +45,11 @@ def write_job(
     deadline: float | None,
     rows: Sequence[int] = (),
 ) -> None:
-    """Leave the job of an arm in its folder, for the process that will do it.
+    """Write the job of an arm to its folder, for the process that runs it.
 
     Args:
         deadline: `time.monotonic` at which it must be over, or None.
-        rows: Which training examples of the run it has; empty: all.
+        rows: Indices of the run's training examples to use; empty: all.
     """
     folder.file(OUTCOME).unlink(missing_ok=True)
     seconds = None if deadline is None else deadline - time.monotonic()
@@ -58,7 +58,7 @@ def write_job(
 
 
 def read_arm(folder: RunFolder) -> ArmReport:
-    """Return the report that an arm left in its folder.
+    """Return the report in an arm's folder.
 
     Raises:
         UserError: It is missing or damaged.
@@ -68,7 +68,7 @@ def read_arm(folder: RunFolder) -> ArmReport:
 
 @dataclass(frozen=True)
 class Check:
-    """The beginnings of the first answers, which a fresh process repeats."""
+    """The first tokens of the first answers, for the reload check."""
 
     rows: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
@@ -76,10 +76,10 @@ class Check:
 
 @dataclass(frozen=True)
 class WritingFile:
-    """What `task.json` holds: the test of an arm that answers in words, and its scoring.
+    """The contents of `task.json`: a generative arm's test and its scoring.
 
     Attributes:
-        metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None of older runs.
+        metrics, labels, endings: See `tasks.test_set.scoring_json`; metrics is None in older runs.
     """
 
     task: TaskName
@@ -92,7 +92,7 @@ class WritingFile:
 
 
 def is_written(folder: RunFolder) -> bool:
-    """Say whether the arm in this folder answers in words."""
+    """Return whether the arm in this folder generates text."""
     return folder.file(TASK).is_file()
 
 

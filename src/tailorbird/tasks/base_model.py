@@ -1,4 +1,4 @@
-"""The base model of an arm: how it is loaded, how much text it reads, and how it answers."""
+"""The base model of an arm: loading, input length, and generation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LENGTH, _DEFAULT_WRITING_LENGTH = 512, 2048
 
-# Names that transformers gives to what stands between its backbones and the labels or words.
+# transformers' names of modules after the backbone.
 HEADS = (
     *("classifier", "score", "pre_classifier", "classification_head", "pooler.dense"),
     *("lm_head", "embed_out", "output_projection", "predictions.decoder"),
@@ -31,10 +31,11 @@ HEADS = (
 
 
 def make_base(config: Config, device: Device, method: Method | None) -> Base:
-    """Return the base model for writing, seeded, with the chat template that it will keep.
+    """Return the seeded base model for generation, with its chat template.
 
     Raises:
-        UserError: The model cannot be had, does not write, or its template has no end of a turn.
+        UserError: The model cannot be loaded or cannot generate, or its template has no end of a
+            turn.
     """
     from tailorbird.train.randomness import seed_all
 
@@ -42,7 +43,7 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
     base = load_writer(config.model, device, writer_options(config, device, method))
     note = install_template(base.tokenizer, config.data.template)
     end = end_of_turn(base.tokenizer)
-    # Whoever loads the saved model stops where it learnt to stop.
+    # The saved model stops at the end token that it was trained with.
     generation: Any = base.model.generation_config
     end_ids = generation.eos_token_id
     ends = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
@@ -53,9 +54,9 @@ def make_base(config: Config, device: Device, method: Method | None) -> Base:
 
 
 def writer_options(config: Config, device: Device, method: Method | None) -> dict[str, Any]:
-    """Return arguments for ``from_pretrained``: what is not trained takes the device's format.
+    """Return arguments for ``from_pretrained``: frozen weights take the device's number format.
 
-    Checkpoints of language models come in 16 bits; read as fp32, an 8B model would take 32 GB.
+    Checkpoints of language models have 16 bits; an 8B model in fp32 would take 32 GB.
     """
     options = method.load_options(config.method, HEADS, device) if method else {}
     trains_all = method is not None and method.spec.trains_all
@@ -63,15 +64,15 @@ def writer_options(config: Config, device: Device, method: Method | None) -> dic
 
 
 def reading_limit(base: Base) -> int:
-    """Return how many tokens the base model reads at most."""
+    """Return the base model's maximum input length in tokens."""
     return length_limit(base.tokenizer, base.model.config)
 
 
 def max_length(config: Config, base: Base, method: Method) -> int:
-    """Return how many tokens of a text are read; virtual tokens take their share of the limit.
+    """Return the maximum number of tokens of a text; virtual tokens reduce it.
 
     Raises:
-        UserError: `data.max_length` is more than the model takes, or leaves no room for text.
+        UserError: `data.max_length` exceeds the model's limit, or leaves no room for text.
     """
     virtual = int(method.options(config.method).get("virtual_tokens") or 0)
     usual = _DEFAULT_WRITING_LENGTH if base.writes else DEFAULT_LENGTH
@@ -79,14 +80,14 @@ def max_length(config: Config, base: Base, method: Method) -> int:
 
 
 def text_room(config: Config, limit: int, virtual: int, usual: int = DEFAULT_LENGTH) -> int:
-    """Return how many tokens of a text are read; see `max_length`."""
+    """Return the maximum number of tokens of a text; see `max_length`."""
     longest = config.data.max_length
     if longest is not None and longest > limit:
         raise UserError(
             f"data.max_length is {longest}, but {config.model.name} reads at most {limit} tokens",
             f"set it to {limit} or less",
         )
-    # Batches are padded to multiples of 8, and that too must fit beside the virtual tokens.
+    # Batches are padded to multiples of 8, which must also fit beside the virtual tokens.
     room = min((longest or min(limit, usual + virtual)) - virtual, (limit - virtual) // 8 * 8)
     if room < 4:
         raise UserError(
@@ -97,7 +98,7 @@ def text_room(config: Config, limit: int, virtual: int, usual: int = DEFAULT_LEN
 
 
 def count_parameters(model: "nn.Module") -> tuple[int, int]:
-    """Return how many parameters are trained, and how many there are."""
+    """Return the numbers of trained and of all parameters."""
     trained = total = 0
     for parameter in model.parameters():
         # bitsandbytes packs two 4-bit weights into a byte.
@@ -116,7 +117,7 @@ class Answering:
     """A model that answers prompts.
 
     Attributes:
-        limit: Tokens of a sequence at most.
+        limit: The most tokens of a sequence.
     """
 
     model: "nn.Module"
@@ -128,11 +129,11 @@ class Answering:
 
     @property
     def reads(self) -> int:
-        """Tokens that the base model reads at most."""
+        """The base model's maximum input length in tokens."""
         return length_limit(self.tokenizer, self.model.config)
 
     def sampling(self, max_new_tokens: int) -> Sampling:
-        """Return how answers are written."""
+        """Return the settings of generation."""
         return sampling_of(self.config.generate, max_new_tokens, self.ends)
 
     @property
@@ -154,7 +155,7 @@ class Answering:
         return sequence_losses(self.model, tokens, self.device, title, packing)
 
     def check(self, prompts: Sequence[np.ndarray], longest: int) -> tuple[str, ...]:
-        """Return the beginnings of the answers to a few prompts, greedily."""
+        """Return the first tokens of greedy answers to a few prompts."""
         if not prompts:
             return ()
         sampling = Sampling(min(longest, _CHECKED_TOKENS), end_ids=self.ends)

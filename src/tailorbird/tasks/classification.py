@@ -1,4 +1,4 @@
-"""One label of a set."""
+"""Single-label classification."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Classification(HeadTask):
         return float((outputs.argmax(1) == truth).mean()), -metrics.log_loss(outputs, truth)
 
     def losses(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
-        """Return 1 for each wrong answer."""
+        """Return 1 for each wrong prediction."""
         wrong: np.ndarray = outputs.argmax(axis=1) != truth
         return wrong.astype(np.float64)
 
@@ -76,7 +76,7 @@ class Classification(HeadTask):
         return example.label
 
     def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
-        """Return what is predicted; of many classes the five most likely."""
+        """Return the prediction; with many classes, the five most likely."""
         best = int(np.argsort(-outputs, kind="stable")[0])
         return {
             "predicted": target.labels[best],
@@ -96,7 +96,7 @@ class Classification(HeadTask):
         self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
         examples: Sequence[Example], target: Target,
     ) -> ArmReport:  # fmt: skip
-        """Return the wrong examples, the most confident first, confusion and calibration."""
+        """Return the wrong examples, most confident first, with confusion and calibration."""
         losses, labels = metrics.losses(outputs, truth), target.labels
         wrong = [
             WrongExample(e.row, e.text, str(e.label), labels[p], float(row[p]), loss=float(loss))
@@ -135,7 +135,7 @@ class Classification(HeadTask):
     def fit_linear(
         self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Fit a logistic regression; one row per class, where scikit-learn keeps one for two."""
+        """Fit a logistic regression with one row per class, where scikit-learn has one for two."""
         from sklearn.linear_model import LogisticRegression
 
         fit = LogisticRegression(C=c, **how).fit(x, y)
@@ -149,7 +149,7 @@ class Classification(HeadTask):
         return 0
 
     def worst_rows(self, report: Mapping[str, Any], folder: RunFolder, split: Split) -> set[int]:
-        """Return the indices of all test examples that an arm got wrong."""
+        """Return the indices of all misclassified test examples."""
         target = self.target(split)
         answers = load_probabilities(folder)["test"].argmax(axis=1)
         return set(map(int, np.flatnonzero(answers != self.truths(split.test, target))))

@@ -1,4 +1,4 @@
-"""A loaded run on other data than its own test."""
+"""Evaluation of a loaded run on other data than its own test."""
 
 import sys
 import time
@@ -45,7 +45,7 @@ class Evaluated:
 def evaluate_rows(
     task: Task, predictor: Any, arm: ArmReport, rows: Loaded, metric: str | None
 ) -> Evaluated:
-    """Let a loaded run answer labelled rows, and score it.
+    """Predict labelled rows with a loaded run, and score it.
 
     Raises:
         UserError: The rows do not fit the run's task.
@@ -90,9 +90,9 @@ def _evaluate_writing(
 
 
 def _scoring(task_file: WritingFile, metric: str | None, own: str, questions: PromptSet) -> Scoring:
-    """Return how answers are scored: by `metric`, else as the run's own test was.
+    """Return the scoring of answers: by `metric`, else as in the run's own test.
 
-    Never by what the new answers look like: then two files would be scored by two measures.
+    It never depends on the new answers: otherwise two files could be scored by different metrics.
     """
     if metric is not None and metric != "auto":
         return scoring_of(metric, questions)
@@ -100,7 +100,7 @@ def _scoring(task_file: WritingFile, metric: str | None, own: str, questions: Pr
 
 
 def _encoded(task: WritingTask, writer: Any, rows: Sequence[Example]) -> Tokens:
-    """Return the rows' tokens, whole where nothing reads them but the metrics."""
+    """Return the rows' tokens, untruncated if only the metrics use them."""
     too_long = writer.config.data.too_long
     if not writer.copies:
         a = writer.answering
@@ -111,7 +111,7 @@ def _encoded(task: WritingTask, writer: Any, rows: Sequence[Example]) -> Tokens:
 
 
 def _answers(writer: Any, test: WritingTest, rows: Sequence[Example]) -> AnswerScores:
-    """Return the run's answers: of arms that show examples, by the whole arm."""
+    """Return the run's answers; few-shot arms answer as a whole."""
     if not writer.shows_examples:
         return answer_test(writer.answering, test, "answers")
     assert test.scoring is not None

@@ -1,4 +1,4 @@
-"""A base model with a method attached: trained by the loop, and what every task shares of it."""
+"""A base model with a method attached: training and saving, shared by all tasks."""
 
 import shutil
 import time
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class TaskFit(ABC):
-    """What is trained, and how it is scored afterwards.
+    """A model to train, and its scoring afterwards.
 
     Attributes:
-        kept_by: What the loop keeps the best validation by, as arguments of its `TrainJob`.
+        kept_by: The criterion of the best validation, as arguments of `TrainJob`.
     """
 
     base: Base
@@ -49,11 +49,11 @@ class TaskFit(ABC):
 
     @abstractmethod
     def work(self) -> "Workload":
-        """Return what the loop trains on; whatever comes before the first step is done here."""
+        """Return the workload of the loop, after everything that precedes the first step."""
 
     @abstractmethod
     def validate(self, model: "nn.Module") -> tuple[float, float]:
-        """Return mean loss and figure on the validation examples."""
+        """Return mean loss and metric on the validation examples."""
 
     @abstractmethod
     def predict(self) -> None:
@@ -61,10 +61,10 @@ class TaskFit(ABC):
 
     @abstractmethod
     def score(self, report: ArmReport, trained: "Trained") -> ArmReport:
-        """Return the report with scores, and leave them with their outputs in the arm's folder."""
+        """Return the report with scores, and write them with their outputs to the arm's folder."""
 
     def train(self) -> "Trained":
-        """Train `model` in place, with as many processes as `train.processes` says.
+        """Train `model` in place, with `train.processes` processes.
 
         Raises:
             UserError: Its checkpoints would not fit the disk.
@@ -102,7 +102,7 @@ class TaskFit(ABC):
         )
 
     def save(self, place: RunFolder | None = None) -> int:
-        """Write the model and its tokenizer into the arm's folder, and return the size in bytes."""
+        """Write the model and its tokenizer into the arm's folder; return the size in bytes."""
         place = place or self.job.folder
         with place.new_folder(MODEL) as folder:
             self.method.save(self.model, folder)
@@ -135,7 +135,7 @@ def train_along(ranks: "RankGroup", name: str, config: Config, split: Split, fol
 
 
 def check_room(model: "nn.Module", job: ArmJob) -> None:
-    """Refuse to train what would not fit the disk.
+    """Check that the training's files fit the disk.
 
     Raises:
         UserError: There is too little space.
@@ -143,11 +143,11 @@ def check_room(model: "nn.Module", job: ArmJob) -> None:
     from tailorbird.methods.base import trained_parameters
 
     trained_bytes = sum(p.numel() * 4 for _, p in trained_parameters(model))
-    # The saved model, the best weights of three validations, and three checkpoints (weights and two
-    # moments): two that are kept and one being written.
+    # Space for the saved model, the best weights of three validations, and three checkpoints
+    # (weights and two moments): two kept and one being written.
     check_space(job.folder.path, trained_bytes * 13 + 20_000_000)
 
 
 def drop_checkpoints(job: ArmJob) -> None:
-    """Remove the checkpoints of an arm whose report is written: nothing is left to resume."""
+    """Delete the checkpoints of an arm whose report is written."""
     shutil.rmtree(job.folder.file(CHECKPOINTS), ignore_errors=True)

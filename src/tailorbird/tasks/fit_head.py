@@ -1,4 +1,4 @@
-"""A model with a head for labels or numbers: made, encoded for, trained, and its outputs scored."""
+"""Fits a model with a head for labels or numbers: build, encode, train, score."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class HeadFit(TaskFit):
-    """A trained arm of labels or numbers; see `TaskFit`."""
+    """A trained arm for labels or numbers; see `TaskFit`."""
 
     def __init__(self, task: "HeadTask", job: ArmJob, *, scored: bool) -> None:
         super().__init__(job)
@@ -121,7 +121,7 @@ class HeadFit(TaskFit):
 
 
 def trained_target(task: "HeadTask", config: Config, split: Split) -> Target:
-    """Return what a trained model's head has to put out, and how pairs are read for it."""
+    """Return the target of a trained model's head, with the encoding of pairs."""
     target, how = task.target(split), config.model.pairs
     if not target.pairs or how == "cross-encoder":
         return target
@@ -131,7 +131,7 @@ def trained_target(task: "HeadTask", config: Config, split: Split) -> Target:
     if how == "bi-encoder":
         pooling = pooling_of(config.model)
     elif target.deviation:
-        # Numbers: how much alike two texts are is what sentence vectors were made for.
+        # Regression: sentence vectors are made for the similarity of two texts.
         pooling = vector_pooling(config.model)
     return target if pooling is None else replace(target, pooling=pooling)
 
@@ -149,9 +149,9 @@ def make_model(
 
 
 def head_settings(config: Config, method: Method, split: Split, target: Target) -> "Settings":
-    """Return how an arm of labels or numbers is trained, defaults filled in."""
+    """Return the training settings of a head arm, defaults filled in."""
     from tailorbird.train.settings import resolve
 
-    # A head that labels every word sees thousands of labels in an epoch.
+    # With a label per word, a head sees thousands of labels in an epoch.
     classes = 2 if TASKS[target.task].per_word else len(split.labels)
     return resolve(config, method, len(split.train), classes, bi_encoder=target.bi_encoder)

@@ -1,4 +1,4 @@
-"""A model that answers in words: made, encoded for, trained, and its answers scored."""
+"""Fits a generative model: build, encode, train, score its answers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WritingFit(TaskFit):
-    """A trained arm that answers in words, or reads on; see `TaskFit`."""
+    """A trained generative arm, or continued pre-training; see `TaskFit`."""
 
     kept_by = MappingProxyType({"keep": "loss"})
 
@@ -44,7 +44,7 @@ class WritingFit(TaskFit):
         self.limit = max_length(config, base, self.method)
         self.parts = task.encode_parts(split, base, self.limit, config)
         if scored:
-            # All of it before the method is attached: the untouched model reads the reference.
+            # Done before the method is attached, since the base model computes the reference loss.
             _show(self.parts.train, job)
             self.test = task.test(split, self.parts, config, reading_limit(base))
             self.answering = Answering(base.model, base.tokenizer, self.device, self.limit, config)
@@ -84,7 +84,7 @@ class WritingFit(TaskFit):
         """See `TaskFit.score`."""
         best = next(p.validation_loss for p in trained.curve if p.step == trained.best_step)
         answering = replace(self.answering, model=self.model)
-        # A resumed run may have made its best validation in another process.
+        # The best validation of a resumed run may be from another process.
         return score_and_save(
             report, self.job, answering, self.test, self.parts.validation, self.reference,
             self.validated.get(best),
@@ -92,7 +92,7 @@ class WritingFit(TaskFit):
 
 
 def _show(train: Tokens, job: ArmJob) -> None:
-    """Show what is trained and what is not, once a run, and keep it for the report."""
+    """Print once per run which tokens are trained, and save that for the report."""
     run = job.folder.run
     if not run.file(SHOWN).is_file():
         tell_shown(train.samples)
@@ -107,7 +107,7 @@ _TRAINED, _IGNORED = "bold green", "dim"
 
 
 def tell_shown(samples: Sequence[Sequence[Piece]]) -> None:
-    """Print a few training sequences; trained parts green, or in [[brackets]] without colours."""
+    """Print some training sequences; trained parts are green, or [[bracketed]] without colours."""
     if not samples:
         return
     screen = log.console()
@@ -118,13 +118,13 @@ def tell_shown(samples: Sequence[Sequence[Piece]]) -> None:
 
 
 def lines_of(samples: Sequence[Sequence[Piece]], *, colour: bool) -> list[Text]:
-    """Return the sequences in at most 29 lines of 80 columns; long ones without their middle."""
+    """Return the sequences in at most 29 lines of 80 columns; long ones lose their middle."""
     most = max(3, (LINES - 1) // len(samples))
     lines: list[Text] = []
     for pieces in samples[: LINES // 3]:
         own = list(_wrapped(_letters(pieces), colour))
         if len(own) > most:
-            # The end stays: it shows whether the model is taught to stop.
+            # The end stays, since it shows whether the model learns to stop.
             head = most // 2
             own = [*own[:head], Text("  ..."), *own[head + 1 - most :]]
         lines += own
@@ -132,7 +132,7 @@ def lines_of(samples: Sequence[Sequence[Piece]], *, colour: bool) -> list[Text]:
 
 
 def _letters(pieces: Sequence[Piece]) -> Letters:
-    """Return the characters one by one, line breaks and other control characters as signs."""
+    """Return the characters one by one, with visible signs for control characters."""
     return [
         ("⏎" if letter == "\n" else letter if letter.isprintable() else "·", piece.trained)
         for piece in pieces
@@ -141,7 +141,7 @@ def _letters(pieces: Sequence[Piece]) -> Letters:
 
 
 def _wrapped(letters: Letters, colour: bool) -> Iterator[Text]:
-    """Yield lines, the first with a dash; brackets are closed and opened again at line ends."""
+    """Yield lines, the first with a dash; brackets close and reopen at line ends."""
     marks = 0 if colour else len("[[]]")
     start = used = 0
     for i, (letter, trained) in enumerate(letters):

@@ -1,4 +1,4 @@
-"""The loss on a text outside the task, before training and after: what was forgotten."""
+"""Forgetting: the loss on a text outside the task, before and after training."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ MOST_WINDOW = 512
 
 
 def reference_text(config: Config) -> tuple[str, str]:
-    """Return the name and the text that show what was forgotten.
+    """Return the name and the text for measuring forgetting.
 
     Raises:
         UserError: The file named in `evaluate.reference` cannot be read.
@@ -45,17 +45,17 @@ def reference_text(config: Config) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Reference:
-    """The loss on the reference text before training, and in windows of how many tokens."""
+    """The loss on the reference text before training, and the window length in tokens."""
 
     before: Forgetting
     window: int
 
     @classmethod
     def of(cls, answering: Answering, run: RunFolder) -> "Reference":
-        """Read it with the untouched model, or take what another arm of the run found with it."""
+        """Compute it with the untrained model, or reuse another arm's result."""
         model: Any = answering.model
         text, window = reference_text(answering.config), window_length(model, answering.limit)
-        # QLoRA's base is another model: what its few bits cost is no forgetting.
+        # QLoRA's quantised base is another model, and quantisation error is no forgetting.
         packed = getattr(model.config, "quantization_config", None) is not None
         kind = f"{model.get_input_embeddings().weight.dtype}{' quantised' if packed else ''}"
         key = f"{answering.device.words}, {kind}, windows of {window}"
@@ -68,17 +68,17 @@ class Reference:
 
 
 def loss_on(answering: Answering, text: tuple[str, str], window: int) -> Forgetting:
-    """Return the loss on a named text, as it is before and for now after."""
+    """Return the loss on a named text, as before and for now as after."""
     model, tokenizer = answering.model, answering.tokenizer
     value, count = reference_loss(model, tokenizer, text[1], answering.device, window)
     return Forgetting(value, value, count, text[0])
 
 
 def window_length(model: nn.Module, limit: int) -> int:
-    """Return how many tokens of the reference text an arm reads at once.
+    """Return the number of tokens of the reference text that an arm reads at once.
 
-    Half of what the untouched model reads, at most 512, so that virtual tokens fit beside it: a
-    token with less before it is harder, and arms are compared by the same windows.
+    It is half of the base model's limit, at most 512, so that virtual tokens fit too: a token with
+    less context is harder, and arms must be compared on the same windows.
     """
     context = context_length(model)
     return min(MOST_WINDOW, limit, context // 2 if context else limit)
@@ -87,13 +87,13 @@ def window_length(model: nn.Module, limit: int) -> int:
 def reference_loss(
     model: nn.Module, tokenizer: Any, text: str, device: Device, max_length: int
 ) -> tuple[float, int]:
-    """Return the loss on a text in nats per token, and of how many tokens it is the mean.
+    """Return the loss on a text in nats per token, and the number of tokens in the mean.
 
-    The text is cut into windows that do not overlap, each read on its own. Before and after
-    training, and for all arms of a comparison, `max_length` must be the same (`window_length`).
+    The text is cut into independent windows without overlap. `max_length` must be the same before
+    and after training, and for all arms of a comparison (`window_length`).
 
     Raises:
-        UserError: The text has no two tokens to read.
+        UserError: The text has fewer than two tokens.
     """
     context = context_length(model)
     tokens = windows(tokenizer, text, min(max_length, context or max_length))
@@ -110,8 +110,8 @@ def reference_loss(
 def windows(tokenizer: Any, text: str, length: int) -> Tokens:
     """Return a text in windows of at most `length` tokens; all but the first of each count.
 
-    Where the tokenizer begins texts with a token of its own, so does each window: models that
-    learnt to lean on it read badly without.
+    If the tokenizer begins texts with a special token, so does each window: models that rely on it
+    would otherwise have a high loss.
     """
     whole = tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"]
     plain = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"][:MOST_TOKENS]

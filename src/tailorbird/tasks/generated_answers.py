@@ -1,4 +1,4 @@
-"""What a model writes for the test prompts, and what that is worth."""
+"""A model's answers to the test prompts, and their scores."""
 
 import time
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ SAMPLES, WORST = 24, 50
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """An arm's answers, example by example.
+    """An arm's answers, by example.
 
     Attributes:
-        outputs: What was written; of a choice among labels, the label that was chosen.
-        values: Per score ``[n]``.
-        loss_sums: ``[n]`` nats of the reference summed over its tokens; None without a model.
-        token_counts: ``[n]`` its tokens; None without a model.
-        seconds: What the writing took, and the choosing.
+        outputs: The generated texts; for a choice among labels, the chosen labels.
+        values: ``[n]`` for each score.
+        loss_sums: ``[n]`` nats, summed over the reference's tokens; None without a model.
+        token_counts: ``[n]`` tokens of the reference; None without a model.
+        seconds: Time of generation and of choosing labels.
     """
 
     outputs: tuple[str, ...]
@@ -41,12 +41,12 @@ class AnswerScores:
 
     @property
     def headline_values(self) -> np.ndarray:
-        """The score that decides ``[n]``."""
+        """The headline score ``[n]``."""
         return self.values[self.headline]
 
     @property
     def losses(self) -> np.ndarray:
-        """Nats per token of each reference ``[n]``; 0 where there is no model or no token."""
+        """Nats per token of each reference ``[n]``; 0 without a model or tokens."""
         if self.loss_sums is None or self.token_counts is None:
             return np.zeros(len(self.outputs))
         mean: np.ndarray = self.loss_sums / np.maximum(self.token_counts, 1)
@@ -61,7 +61,7 @@ class AnswerScores:
 def answer_test(
     answering: Answering, test: WritingTest, title: str = "", losses: SequenceLosses | None = None
 ) -> AnswerScores:
-    """Answer every question of the test."""
+    """Answer all questions of the test."""
     assert test.scoring is not None
     own = None
     if losses is not None:
@@ -111,7 +111,7 @@ def answer_all(
 
 
 def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring) -> AnswerScores:
-    """Return the scores of answers that no model wrote, such as a neighbour's.
+    """Return the scores of answers without a model, such as a neighbour's.
 
     Raises:
         UserError: The user's metric failed.
@@ -124,7 +124,7 @@ def score_outputs(outputs: Sequence[str], questions: PromptSet, scoring: Scoring
 def samples(
     questions: PromptSet, scores: AnswerScores, seed: int, most: int = SAMPLES
 ) -> tuple[WrittenAnswer, ...]:
-    """Return some answers to be read side by side with other arms': the same rows for every arm."""
+    """Return sample answers for comparison between arms: the same rows for each."""
     order = np.random.default_rng(seed).permutation(len(questions))[:most]
     return _records(questions, scores, np.sort(order))
 
@@ -132,7 +132,7 @@ def samples(
 def worst(
     questions: PromptSet, scores: AnswerScores, most: int = WORST
 ) -> tuple[WrittenAnswer, ...]:
-    """Return the answers that scored lowest, of equal ones those with the highest loss first."""
+    """Return the answers with the lowest scores, ties by the highest loss."""
     order = np.lexsort((-scores.losses, scores.headline_values))
     return _records(questions, scores, order[:most])
 

@@ -1,4 +1,4 @@
-"""Instructions, questions and chats that a model answers in words."""
+"""Generation: answers to instructions, questions and chats."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tailorbird.config import Config
 
 ASKED_BY_DEFAULT = 300
-# Of examples on disk, to tell what their answers are like.
+# The most examples read from disk to characterise answers.
 _LOOKED_AT = 20_000
 
 
 class TextGeneration(WritingTask):
-    """The prompts of the test part are answered and the answers scored."""
+    """Answers the prompts of the test part, and scores the answers."""
 
     spec = TASKS["generation"]
 

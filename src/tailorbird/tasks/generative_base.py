@@ -1,4 +1,4 @@
-"""Tasks whose answers are words: their shared part; a leaf defines what is read and tested."""
+"""The shared part of generative tasks; each task defines its input and its test."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from tailorbird.tasks.fit import TaskFit
     from tailorbird.train.settings import Settings
 
-# What the mean loss of an answer may differ by, in nats per token: attention's sums run in the
-# order of the batch.
+# Largest difference of an answer's mean loss, in nats per token: batch order changes attention's
+# sums.
 _ROUNDING = 1e-4
 
 
 class WritingTask(Task):
-    """The shared part of tasks in which a model writes; a leaf defines its inputs and its test."""
+    """The shared part of generative tasks; a subclass defines its inputs and its test."""
 
     joined_words = "answers"
     worst_field = "worst"
@@ -58,13 +58,13 @@ class WritingTask(Task):
         """Return the test of every arm; it depends on data, settings and base model alone.
 
         Raises:
-            UserError: `evaluate.metric` names nothing that can score these answers, or no prompt
-                leaves room for one.
+            UserError: `evaluate.metric` cannot score these answers, or no prompt leaves room for
+                one.
         """
 
     @abstractmethod
     def all_asked(self, split: Split, test: Tokens) -> WritingTest:
-        """Return every prompt of the test part, not scored yet; none where a task has none."""
+        """Return all prompts of the test part, unscored; none if the task has none."""
 
     def encode_parts(
         self, split: Split, reader: "Base | Answering", limit: int, config: "Config"
@@ -72,8 +72,8 @@ class WritingTask(Task):
         """Return the split's token ids and masks.
 
         Raises:
-            UserError: The tokenizer is not the model's, nothing is left to train on, or the
-                template hides what is.
+            UserError: The tokenizer is not the model's, no example is left, or the template hides
+                the trained tokens.
         """
         parts = {
             "training": split.train,
@@ -116,11 +116,11 @@ class WritingTask(Task):
 
     @property
     def judged_by(self) -> str:
-        """Validations are judged by the loss: answers would take too long to write."""
+        """The loss, since generating answers in each validation would take too long."""
         return "loss"
 
     def headline(self, places: Places) -> str:
-        """Return what the arms were scored by: it depends on what the answers are like."""
+        """Return the metric of the arms' scores, which depends on the kind of answers."""
         for folders in places.values():
             return read_task(folders[0]).headline
         return self.spec.headline
@@ -178,7 +178,7 @@ class WritingTask(Task):
         return ReloadCheck(identical, len(saved.texts), difference, why)
 
     def _difference_in_losses(self, answering: Answering, folder: RunFolder, split: Split) -> float:
-        """Return by how much losses of test sequences differ from those saved, per token."""
+        """Return the largest difference from the saved test losses, per token."""
         tokenizer, too_long = answering.tokenizer, answering.config.data.too_long
         tokens = self.encode(split.test, tokenizer, answering.limit, too_long)
         first = tokens.take(np.arange(min(ANSWERED_AGAIN, len(tokens))))
@@ -197,5 +197,5 @@ class WritingParts:
 
     @property
     def notes(self) -> list[str]:
-        """What was cut, dropped or odd in the training part, in words."""
+        """Notes on truncated, dropped or unusual training examples."""
         return [finding.message for finding in self.train.findings]

@@ -1,7 +1,7 @@
-"""Tasks whose answers a head gives: labels and numbers.
+"""The shared part of tasks with a head: labels and numbers.
 
-Shapes: logits and outputs ``[n, outputs]``, or ``[words, outputs]`` where every word is labelled;
-truths as each leaf's `truths` returns them.
+Shapes: logits and outputs ``[n, outputs]``, or ``[words, outputs]`` with a label per word; truths
+as each task's `truths` returns them.
 """
 
 from abc import abstractmethod
@@ -51,18 +51,18 @@ Runs = Sequence[np.ndarray]
 MOST_ERRORS = 200
 """Wrong examples that a report shows."""
 
-# What float32 rounding may differ by where a sum is taken in another order.
+# Largest rounding difference in float32 between orders of summation.
 _ROUNDING = 1e-6
-# A label that nothing speaks for is unlikely, not impossible: log-loss stays finite.
+# A label without evidence is unlikely, not impossible: log-loss stays finite.
 SMOOTHING = 0.02
 
 
 class HeadTask(Task):
-    """A task whose answers a head gives; a leaf defines their meaning and their scores.
+    """A task with a head; a subclass defines the meaning of outputs and their scores.
 
     Attributes:
-        adds_labels: Whether examples can be added to a loaded run, with labels that it never saw.
-        constant_type: Of what a `constant` is that is read from a file.
+        adds_labels: Whether examples with new labels can be added to a loaded run.
+        constant_type: The type of a `constant` read from a file.
     """
 
     constant_type: Any = dict[str, float]
@@ -74,41 +74,41 @@ class HeadTask(Task):
 
     @abstractmethod
     def truths(self, examples: Sequence[Example], target: Target) -> np.ndarray:
-        """Return what is right for each example (or word), as an array."""
+        """Return the true target of each example (or word), as an array."""
 
     @abstractmethod
     def quality(
         self, outputs: np.ndarray, truth: np.ndarray, target: Target
     ) -> tuple[float, float]:
-        """Return how good outputs are, the headline figure first; higher is better."""
+        """Return the quality of outputs, headline metric first; higher is better."""
 
     @abstractmethod
     def losses(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
-        """Return each example's loss: what slices are compared by."""
+        """Return each example's loss, by which slices are compared."""
 
     @abstractmethod
     def scores(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target],
         groups: Groups | None = None,
     ) -> dict[str, Score]:  # fmt: skip
-        """Return every metric with its interval; of several trainings the mean.
+        """Return every metric with its interval, averaged over trainings.
 
-        Groups are whole numbers ``[n]``, equal for examples that belong together.
+        Groups are integers ``[n]``, equal for related examples.
         """
 
     @abstractmethod
     def headline_values(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
-        """Return a value for each example ``[n]``, of which the headline score is the mean."""
+        """Return a value for each example ``[n]``, whose mean is the headline score."""
 
     @abstractmethod
     def row(self, outputs: np.ndarray, target: Target) -> dict[str, Any]:
-        """Return what is predicted for one text, as plain values."""
+        """Return the prediction for one text, as plain values."""
 
     @abstractmethod
     def prediction(
         self, outputs: np.ndarray, target: Target, neighbours: tuple[Neighbour, ...], text: Text
     ) -> Answer:
-        """Return what the outputs of one text say."""
+        """Return the prediction from the outputs of one text."""
 
     @abstractmethod
     def plain(self, example: Example, target: Target) -> Any:
@@ -119,7 +119,7 @@ class HeadTask(Task):
         self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
         examples: Sequence[Example], target: Target,
     ) -> ArmReport:  # fmt: skip
-        """Return the arm's report with its wrong examples and what its figures need."""
+        """Return the arm's report with its wrong examples and the data of its figures."""
 
     @abstractmethod
     def fit_linear(
@@ -129,11 +129,11 @@ class HeadTask(Task):
 
         Args:
             c: Inverse strength of the penalty.
-            how: More for scikit-learn's logistic regression, where it is one of classes.
+            how: Further arguments of scikit-learn's logistic regression, for classes.
         """
 
     def target(self, split: Split) -> Target:
-        """Return what a head has to put out for this split."""
+        """Return the target of a head for this split."""
         pairs = bool(split.train and split.train[0].pair)
         return Target(self.name, split.labels, pairs=pairs)
 
@@ -148,32 +148,32 @@ class HeadTask(Task):
         return softmax(logits)
 
     def settle(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> Target:
-        """Return the target with what prediction needs and validation outputs choose."""
+        """Return the target completed with thresholds tuned on validation outputs."""
         return target
 
     def per_class(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
     ) -> tuple[ClassScore, ...]:
-        """Return how each label fared."""
+        """Return the scores of each label."""
         return ()
 
     def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
-        """Return how many answers differ between two sets of outputs."""
+        """Return the number of different predictions between two sets of outputs."""
         return int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
 
     def votes(self, examples: Sequence[Example], target: Target) -> np.ndarray | None:
-        """Return what each example speaks for as a neighbour; None: for its one label."""
+        """Return each example's vote as a neighbour; None: for its single label."""
         truth = self.truths(examples, target)
         smoothed: np.ndarray = (1 - SMOOTHING) * truth + SMOOTHING * truth.mean(axis=0)
         return smoothed
 
     def constant(self, split: Split, target: Target) -> dict[str, Any]:
-        """Return what the training labels alone predict: output by label."""
+        """Return the prediction from the training labels alone: output by label."""
         shares = self.truths(split.train, target).mean(axis=0)
         return dict(zip(split.labels, shares.tolist(), strict=True))
 
     def constant_fault(self, constant: Mapping[str, Any], target: Target) -> str:
-        """Say what is wrong with a `constant` that was read from a file; empty: nothing."""
+        """Return what is wrong with a `constant` read from a file, or an empty text."""
         finite = bool(np.isfinite([*constant.values()]).all())
         fits = list(constant) == list(target.labels) and finite
         return "" if fits else "its labels are not those of the run"
@@ -181,7 +181,7 @@ class HeadTask(Task):
     def constant_outputs(
         self, constant: Mapping[str, Any], texts: Sequence[Text], target: Target
     ) -> np.ndarray:
-        """Return the outputs of `constant` for texts: the same for each."""
+        """Return the outputs of `constant` for texts, all equal."""
         shares = np.asarray(list(constant.values()), dtype=np.float32)
         return np.tile(shares, (len(texts), 1))
 
@@ -191,7 +191,7 @@ class HeadTask(Task):
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
         target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
-        """Return the texts or pairs as the model reads them.
+        """Return the encoded texts or pairs.
 
         Raises:
             UserError: The tokenizer is not the model's.
@@ -228,7 +228,7 @@ class HeadTask(Task):
     def work(
         self, train: Encoded, pad: int, device: "Device", size: int, loss: "LossSum"
     ) -> "LabelWork":
-        """Return what the loop trains on."""
+        """Return the workload of the loop."""
         from tailorbird.train.label_workload import LabelWork
 
         return LabelWork(train, pad, device, size, loss)
@@ -296,7 +296,7 @@ class HeadTask(Task):
         again = predictor.probabilities(texts)
         apart = np.abs(again - saved)
         if predictor.target.deviation:
-            apart = apart / np.maximum(1.0, np.abs(saved))  # values have any size
+            apart = apart / np.maximum(1.0, np.abs(saved))  # relative, since values have any scale
         difference = float(apart.max())
         changed = self.changed(again, saved, predictor.target)
         why = f"{changed} predicted labels changed" if changed else ""

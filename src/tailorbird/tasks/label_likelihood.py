@@ -1,12 +1,12 @@
-"""Classification by a model that writes: the likeliest of the labels.
+"""Classification with a generative model: the most likely label.
 
-The probability of a label is that of all its tokens *and of the end of the turn after them*. Those
-are probabilities of complete, mutually exclusive answers, so they can be compared as they are. Sums
-without the end could not: "in" would be at least as likely as "interesting", of which it may be the
-beginning, and dividing by the number of tokens, the usual remedy, favours labels whose later tokens
-follow from the first. What remains is surface form competition (Holtzman et al. 2021, arXiv
-2104.08315): a model that was not tuned spreads its probability over synonyms of a label, unevenly.
-Tuned on the labels it has no reason to; for the base model it is a real weakness of this score.
+A label's probability is that of all its tokens *and of the end of the turn after them*. Those are
+probabilities of complete, mutually exclusive answers and thus comparable. Without the end they
+would not be: "in" would be at least as likely as "interesting", and dividing by the number of
+tokens, the usual remedy, favours labels whose later tokens follow from the first. What remains is
+surface form competition (Holtzman et al. 2021, arXiv 2104.08315): an untuned model spreads its
+probability unevenly over synonyms of a label. A model tuned on the labels does not; for the base
+model it is a real weakness of this score.
 """
 
 from collections import Counter
@@ -32,10 +32,10 @@ _TOKENS_PER_BATCH = 4096
 def label_endings(
     tokens: Tokens, references: Sequence[str], labels: Sequence[str]
 ) -> tuple[np.ndarray, ...]:
-    """Return the tokens of each label as the model is trained to write it, its end included.
+    """Return the tokens of each label in the training sequences, including the end of the turn.
 
-    Taken from the sequences and not from the tokenizer: how a word is split depends on what
-    stands before it, and what ends a turn is the template's affair.
+    They come from the sequences, not the tokenizer: tokenisation depends on the preceding text, and
+    the end of a turn on the template.
     """
     counts: dict[str, Counter[tuple[int, ...]]] = {label: Counter() for label in labels}
     rows = zip(tokens.ids, tokens.trained, tokens.prompts, references, strict=True)
@@ -44,7 +44,7 @@ def label_endings(
         end = int(np.flatnonzero(trained).max(initial=-1)) + 1
         if label in counts and end > len(prompt):
             counts[label][tuple(ids[len(prompt) : end].tolist())] += 1
-    # The commonest: a sequence that was cut has lost its end.
+    # The most common, since a truncated sequence lacks its end.
     return tuple(np.asarray(counts[label].most_common(1)[0][0], dtype=np.int64) for label in labels)
 
 
@@ -58,7 +58,7 @@ def choose_labels(
 ) -> np.ndarray:
     """Return the log-probability of each label after each prompt ``[n, labels]``, in nats.
 
-    A prompt is read once; its keys and values serve every label.
+    A prompt is read once; all labels share its keys and values.
 
     Args:
         endings: Each label's token ids with the end of the turn, see `label_endings`.
@@ -82,7 +82,7 @@ def choose_labels(
 
 
 def _read(inner: Any, inputs: dict[str, Any], mask: torch.Tensor, past: Any) -> Any:
-    """Run the model on `inputs` that end where `mask` ``[batch, seq so far]`` does."""
+    """Run the model on `inputs`, the last part of `mask` ``[batch, seq so far]``."""
     parameters = signature(inner.forward).parameters
     arguments = {k: v for k, v in inputs.items() if k != "attention_mask"}
     if "position_ids" in parameters:
@@ -94,12 +94,12 @@ def _read(inner: Any, inputs: dict[str, Any], mask: torch.Tensor, past: Any) -> 
 
 
 def _follow(inner: Any, read: Any, inputs: dict[str, Any], ending: np.ndarray) -> np.ndarray:
-    """Return the log-probability ``[batch]`` of `ending` after the prompts that were read."""
+    """Return the log-probability ``[batch]`` of `ending` after the prompts in the cache."""
     mask = inputs["attention_mask"]
     ids = torch.from_numpy(ending).to(mask.device).expand(len(mask), -1)
     logits = read.logits[:, -1:]
     if len(ending) > 1:
-        # A copy, for the model appends to it; and any kind of cache can be copied.
+        # A copy, since the model appends to the cache; any kind of cache can be copied.
         longer = torch.cat((mask, torch.ones_like(ids[:, :-1])), dim=1)
         after = _read(inner, {"input_ids": ids[:, :-1]}, longer, deepcopy(read.past_key_values))
         logits = torch.cat((logits, after.logits), dim=1)
@@ -111,7 +111,7 @@ def _follow(inner: Any, read: Any, inputs: dict[str, Any], ending: np.ndarray) -
 def _one_by_one(
     model: nn.Module, prompts: Sequence[np.ndarray], endings: Sequence[np.ndarray], device: Device
 ) -> np.ndarray:
-    """Do the same for a model that keeps no keys and values: read the prompt for each label."""
+    """Do the same for a model without a key-value cache, reading the prompt for each label."""
     pairs = [(prompt, ending) for prompt in prompts for ending in endings]
     tokens = Tokens(
         ids=[np.concatenate([prompt, ending]) for prompt, ending in pairs],

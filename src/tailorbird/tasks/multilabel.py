@@ -1,4 +1,4 @@
-"""Any number of labels of a set."""
+"""Multilabel classification."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ class Multilabel(HeadTask):
         return np.asarray(expit(logits.astype(np.float64)), dtype=np.float32)
 
     def settle(self, outputs: np.ndarray, truth: np.ndarray, target: Target) -> Target:
-        """Choose the thresholds."""
+        """Tune the thresholds."""
         return replace(target, thresholds=metrics.best_thresholds(outputs, truth))
 
     def quality(
@@ -106,7 +106,7 @@ class Multilabel(HeadTask):
         self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
         examples: Sequence[Example], target: Target,
     ) -> ArmReport:  # fmt: skip
-        """Return the examples whose set of labels is wrong, the highest loss first."""
+        """Return the examples with a wrong set of labels, the highest loss first."""
         wrong = (metrics.decisions(outputs, target.thresholds) != (truth > 0.5)).any(axis=1)
         errors = worst(
             examples,
@@ -128,6 +128,6 @@ TASK = Multilabel()
 
 
 def chosen_labels(outputs: np.ndarray, target: Target) -> tuple[str, ...]:
-    """Return the labels whose probability reaches their threshold, the most likely first."""
+    """Return the labels that reach their threshold, the most likely first."""
     reached = metrics.decisions(outputs, target.thresholds)
     return tuple(target.labels[int(i)] for i in np.argsort(-outputs, kind="stable") if reached[i])

@@ -1,4 +1,4 @@
-"""Predictions of a run: a label, a set of labels, numbers, labelled words or an answer."""
+"""The predictions of a run: a label, a set of labels, numbers, labelled words or an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """A multi-label run's prediction for one text.
+    """A multilabel run's prediction for one text.
 
     Attributes:
-        labels: Those whose probability reaches their threshold, the most likely first.
+        labels: The labels that reach their threshold, the most likely first.
     """
 
     labels: tuple[str, ...]
@@ -52,7 +52,7 @@ class Tagged:
     """A token-classification run's prediction for one text.
 
     Attributes:
-        entities: What the labels mark: type, text, first and last word, counted from 0.
+        entities: Type, text, first and last word (from 0) of each entity.
     """
 
     words: tuple[str, ...]
@@ -66,8 +66,8 @@ class WrittenPrediction:
     """A run's answer to one prompt.
 
     Attributes:
-        tokens: How many the model wrote; 0 for an answer that was looked up.
-        ended: Whether it came to its own end rather than to `generate.max_new_tokens`.
+        tokens: The number of generated tokens; 0 for a copied answer.
+        ended: Whether it ended before `generate.max_new_tokens`.
     """
 
     text: str
@@ -82,17 +82,17 @@ Answer = Prediction | LabelSet | Value | Tagged
 def shown_probabilities(
     outputs: np.ndarray, labels: Sequence[str], few: int = 5
 ) -> dict[str, float]:
-    """Return the probability of each label, the likeliest first; of many labels a `few`."""
+    """Return the labels' probabilities, most likely first; of many labels only `few`."""
     order = np.argsort(-outputs, kind="stable")
     first = order[: len(labels) if len(labels) <= _ALL_LABELS else few]
     return {labels[int(i)]: round(float(outputs[i]), 6) for i in first}
 
 
 def check_texts(texts: Sequence[Text], target: Target, name: str) -> None:
-    """Refuse single texts where pairs are read, pairs where they are not, and what is no UTF-8.
+    """Check that inputs are pairs or single texts as the run reads them, in valid UTF-8.
 
     Raises:
-        UserError: There is such a fault.
+        UserError: An input is not.
     """
     for number, text in enumerate(texts, 1):
         check_utf8(text, f"text {number}")

@@ -1,4 +1,4 @@
-"""Tasks by their names, which are those of their modules and of the table of plain facts."""
+"""Tasks by name, which is the name of their module and in the table of facts."""
 
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @cache
 def get_task(name: TaskName) -> "Task":
-    """Return a task by its name, which is that of its module."""
+    """Return the task with this name."""
     task: Task = leaf("tailorbird.tasks", name, "TASK")
     return task
 
 
 def head_task(name: TaskName) -> "HeadTask":
-    """Return a task whose answers a head gives, by its name."""
+    """Return the head task with this name."""
     assert TASKS[name].head, name
     return cast("HeadTask", get_task(name))
 
 
 def writing_task(name: TaskName) -> "WritingTask":
-    """Return a task in which a model writes, by its name."""
+    """Return the generative task with this name."""
     assert not TASKS[name].head, name
     return cast("WritingTask", get_task(name))

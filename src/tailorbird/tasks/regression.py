@@ -1,4 +1,4 @@
-"""Numbers: one or several for each text."""
+"""Regression: one or several numbers per text."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -79,7 +79,7 @@ class Regression(HeadTask):
         return metrics.explained(outputs, truth)
 
     def changed(self, a: np.ndarray, b: np.ndarray, target: Target) -> int:
-        """Return 0: how far values may differ is for the caller to say."""
+        """Return 0: the caller decides by how much values may differ."""
         return 0
 
     def plain(self, example: Example, target: Target) -> Any:
@@ -102,7 +102,7 @@ class Regression(HeadTask):
         self, report: ArmReport, outputs: np.ndarray, truth: np.ndarray,
         examples: Sequence[Example], target: Target,
     ) -> ArmReport:  # fmt: skip
-        """Return the examples that are farthest off, and truths with predictions for the plot."""
+        """Return the examples with the largest errors, and truths with predictions for the plot."""
         errors = worst(
             examples,
             metrics.losses(outputs, truth, target.deviation),

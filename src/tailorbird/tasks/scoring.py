@@ -1,4 +1,4 @@
-"""Outputs -> an arm's scores, slices and errors in the report."""
+"""Scores, slices and errors of an arm, from its outputs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def score_arm(
     seed: int,
     target: Target,
 ) -> ArmReport:
-    """Return `report` with scores, curves' companions and wrong examples filled in."""
+    """Return `report` with scores, curves' data and wrong examples filled in."""
     task = head_task(target.task)
     truth = task.truths(split.test, target)
     on_test = task.scores([test], truth, [target], group_ids(split.test))
@@ -57,7 +57,7 @@ def score_arm(
 
 
 def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> tuple[Slice, ...]:
-    """Return the parts of the test by length, by class, and by group where rows have one."""
+    """Return the test's slices by length, by class, and by group if rows have groups."""
     parts = by_length(np.asarray([len(e.text.split()) for e in examples]))
     classes = [classes_of(example, target.task) for example in examples]
     for label in sorted({label for each in classes for label in each}):
@@ -69,16 +69,16 @@ def _slices(losses: np.ndarray, examples: Sequence[Example], target: Target) -> 
 
 
 def group_ids(examples: Sequence[Example]) -> Groups | None:
-    """Return whole numbers ``[n]``, equal where examples share a group; None where none has one."""
+    """Return integers ``[n]``, equal for examples of one group; None without groups."""
     if not any(example.group for example in examples):
         return None
-    # A row without a group stands for itself.
+    # A row without a group is a group of its own.
     names = [example.group or f"row {i}" for i, example in enumerate(examples)]
     return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
 
 
 def settle(validation: np.ndarray, split: Split, target: Target) -> Target:
-    """Return the target with what is chosen on validation."""
+    """Return the target completed on validation."""
     task = head_task(target.task)
     return task.settle(validation, task.truths(split.validation, target), target)
 
@@ -112,16 +112,16 @@ def load_probabilities(folder: RunFolder) -> dict[str, np.ndarray]:
 
 
 def save_target(folder: RunFolder, target: Target) -> None:
-    """Write what the outputs mean beside the model."""
+    """Write the meaning of the outputs beside the model."""
     folder.write_json(LABELS, list(target.labels))
     folder.write_json(TARGET, asdict(target))
 
 
 def load_target(folder: RunFolder) -> Target:
-    """Read what `save_target` wrote; a run without it answers with one label.
+    """Read the target of `save_target`; a run without one is single-label classification.
 
     Raises:
-        UserError: It is not what was written.
+        UserError: It is invalid.
     """
     if not folder.file(TARGET).exists():
         return _whole(folder.file(LABELS), Target("classification", _labels(folder)))
@@ -135,7 +135,7 @@ def _labels(folder: RunFolder) -> tuple[str, ...]:
 
 
 def _whole(path: Path, target: Target) -> Target:
-    """Return the target, whose parts fit each other."""
+    """Return the target, after checking that its parts are consistent."""
     count, thresholds = len(target.labels), target.thresholds
     rows = [row if isinstance(row, tuple) else (row,) * count for row in thresholds]
     flat = bool(rows) and not isinstance(thresholds[0], tuple)
@@ -159,7 +159,7 @@ def _whole(path: Path, target: Target) -> Target:
 
 
 def _today(plain: Any) -> Any:
-    """Return a target as it is written now; runs used to have one threshold for all labels."""
+    """Convert a target to the current format; older runs have one threshold for all labels."""
     if not isinstance(plain, dict) or "threshold" not in plain:
         return plain
     labels = plain.get("labels", []) if plain.get("task") == "multilabel" else []
@@ -170,7 +170,7 @@ def _today(plain: Any) -> Any:
 def save_scored(
     report: ArmReport, job: ArmJob, arrays: dict[str, np.ndarray], target: Target
 ) -> ArmReport:
-    """Score an arm by its outputs, and write what every arm with a head leaves in its folder."""
+    """Score an arm by its outputs, and write the files of every head arm."""
     target = settle(arrays["validation"], job.split, target)
     save_target(job.folder, target)
     save_predictions(job.folder, job.split, arrays, target)

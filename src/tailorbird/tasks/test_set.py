@@ -1,4 +1,4 @@
-"""The test of arms that answer in words, and the scoring of their answers."""
+"""The test of generative arms, and the scoring of their answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ _ROOM, _STEP = 1.25, 8
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts with the answers in the data, one of each per sequence.
+    """Prompts with their reference answers, one of each per sequence.
 
     Attributes:
-        tokens: Prompts and answers as the model reads them.
-        prompts: The same for people and for a user's metric, without the template's tokens.
+        tokens: Prompts and answers as token ids.
+        prompts: The same as text without the template, for people and for a user's metric.
     """
 
     tokens: Tokens
@@ -38,7 +38,7 @@ class PromptSet:
         return len(self.references)
 
     def take(self, indices: np.ndarray) -> "PromptSet":
-        """Return some of them, in the order of `indices`."""
+        """Return the prompts at `indices`, in that order."""
         places = [int(index) for index in indices]
         return PromptSet(
             self.tokens.take(indices),
@@ -50,13 +50,13 @@ class PromptSet:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How answers are scored.
+    """The scoring of answers.
 
     Attributes:
-        metrics: Names of the text metrics that say something about these answers.
-        headline: The score that decides.
-        labels: What is chosen among, when the headline is ``choice_accuracy``.
-        endings: Each label's tokens, the end of the turn included.
+        metrics: Names of the meaningful text metrics.
+        headline: The deciding score.
+        labels: The choices, if the headline is ``choice_accuracy``.
+        endings: Each label's tokens, including the end of the turn.
     """
 
     metrics: tuple[str, ...]
@@ -68,12 +68,12 @@ class Scoring:
 
 @dataclass(frozen=True)
 class WritingTest:
-    """The test of every arm of a comparison, and its scoring; the same for all of them.
+    """The test of every arm of a comparison, and its scoring.
 
     Attributes:
         questions: The drawn test prompts and their references; empty for plain text.
-        sequences: All test sequences: what the loss is measured on.
-        scoring: Which metrics, and which of them decides; None for plain text.
+        sequences: All test sequences, on which the loss is measured.
+        scoring: The metrics and the headline; None for plain text.
     """
 
     questions: PromptSet
@@ -89,7 +89,7 @@ class WritingTest:
 
 
 def prompt_set_of(tokens: Tokens, examples: Sequence[Example]) -> PromptSet:
-    """Return tokens beside the words of the examples that they were made from."""
+    """Return tokens with the text of their examples."""
     own = [examples[int(row)] for row in tokens.rows]
     return PromptSet(
         tokens,
@@ -100,10 +100,10 @@ def prompt_set_of(tokens: Tokens, examples: Sequence[Example]) -> PromptSet:
 
 
 def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
-    """Return the prompts that leave room for an answer, and which were left out, in words.
+    """Return the prompts that leave room for an answer, and a note on those left out.
 
-    Some room is kept for the virtual tokens of prompt tuning, so that every arm of a comparison is
-    asked the same.
+    Room for prompt tuning's virtual tokens is always reserved, so that every arm of a comparison
+    has the same prompts.
 
     Raises:
         UserError: No prompt leaves room.
@@ -127,10 +127,10 @@ def with_room(prompts: PromptSet, reads: int) -> tuple[PromptSet, str]:
 
 
 def scoring_of(metric: str, train: PromptSet) -> Scoring:
-    """Return how answers are scored, by ``evaluate.metric`` and the answers trained on.
+    """Return the scoring of answers, by ``evaluate.metric`` and the training answers.
 
     Raises:
-        UserError: There is no such metric, or the user's function cannot be had.
+        UserError: There is no such metric, or the user's function cannot be loaded.
     """
     headline = headline_of(metric, train.references)
     custom = load_custom(metric) if is_custom(metric) else None
@@ -144,7 +144,7 @@ def scoring_of(metric: str, train: PromptSet) -> Scoring:
 
 
 def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
-    """Return what another process needs to score other answers in the same way."""
+    """Return the data with which another process scores answers in the same way."""
     if scoring is None:
         return {}
     return {
@@ -155,10 +155,10 @@ def scoring_json(scoring: Scoring | None) -> dict[str, Any]:
 
 
 def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
-    """Return the scoring that `scoring_json` kept beside its headline, None of older runs.
+    """Return the scoring of `scoring_json` with its headline; None for older runs.
 
     Raises:
-        UserError: The user's function cannot be had any more.
+        UserError: The user's function can no longer be loaded.
     """
     if task_file.metrics is None:
         return None
@@ -172,9 +172,9 @@ def saved_scoring(task_file: WritingFile, metric: str) -> Scoring | None:
 
 
 def sample_rows(count: int, most: int, seed: int) -> np.ndarray:
-    """Return which of `count` prompts are in the test, at most `most`, in their order.
+    """Return which of `count` prompts are in the test, at most `most`, in order.
 
-    The same of every arm: a function of its arguments only.
+    The result depends on the arguments alone, so that every arm has the same prompts.
     """
     if count <= most:
         return np.arange(count)
@@ -183,10 +183,10 @@ def sample_rows(count: int, most: int, seed: int) -> np.ndarray:
 
 
 def answer_length(train: Tokens) -> int:
-    """Return how many tokens an answer may have, by the answers trained on.
+    """Return the token limit of an answer, by the training answers.
 
-    A quarter more than 99 of 100 of them need, at most 512: what comes after is rambling, and a
-    model that rambles is as slow as its longest answer.
+    It is a quarter more than their 99th percentile, at most 512: longer answers are rambling, and a
+    batch is as slow as its longest answer.
     """
     lengths = row_lengths(train.ids) - row_lengths(train.prompts)
     if not len(lengths):

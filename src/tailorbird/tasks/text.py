@@ -1,4 +1,4 @@
-"""Continued pre-training on plain text: there are no prompts, the test is the loss."""
+"""Continued pre-training on plain text: no prompts; the test is the loss."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PlainText(WritingTask):
-    """The test part is read, and no prompt is answered."""
+    """Measures the loss of the test part; there are no prompts."""
 
     spec = TASKS["text"]
     resembles = False

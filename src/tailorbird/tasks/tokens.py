@@ -1,7 +1,7 @@
-"""A label for each word.
+"""Token classification: a label for each word.
 
-Outputs are ``[words, labels]``, sentence after sentence; truths ``[words, 2]`` hold the number of
-the sentence and the class id of each word.
+Outputs are ``[words, labels]``, sentence after sentence; truths ``[words, 2]`` hold the sentence
+number and the class id of each word.
 """
 
 from collections import Counter, defaultdict
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class TokenClassification(HeadTask):
-    """Named entities and other labels of words, scored by entity where labels mark entities."""
+    """Labels words; scored by entity if the labels mark entities."""
 
     spec = TASKS["tokens"]
     resembles = False
@@ -77,7 +77,7 @@ class TokenClassification(HeadTask):
     def per_class(
         self, runs: Runs, truth: np.ndarray, targets: Sequence[Target]
     ) -> tuple[ClassScore, ...]:
-        """Return how each type of entity fared."""
+        """Return the scores of each entity type."""
         types = entities.types_of(targets[0].labels)
         return entities.type_scores([_counts(run, truth, targets[0]) for run in runs], types)
 
@@ -128,7 +128,7 @@ class TokenClassification(HeadTask):
         self, texts: Sequence[Text], tokenizer: Any, model: "nn.Module", limit: int,
         target: Target, targets: np.ndarray | None = None,
     ) -> Encoded:  # fmt: skip
-        """Return the words as the model reads them."""
+        """Return the encoded words."""
         from tailorbird.models.generation_inputs import check_ids
 
         encoded = encode_words(texts, tokenizer, limit, targets)
@@ -154,11 +154,11 @@ class TokenClassification(HeadTask):
         return TokenWork(train, pad, device, size, loss)
 
     def by_text(self, outputs: np.ndarray, texts: Sequence[Any]) -> list[np.ndarray]:
-        """Return a row per word for each text, of which the words are given."""
+        """Return the outputs of each text, one row per word."""
         return np.split(outputs, np.cumsum([len(words) for words in texts])[:-1])
 
     def constant(self, split: Split, target: Target) -> dict[str, Any]:
-        """Return the label that each word has most often in training, whatever stands around it."""
+        """Return each word's most frequent training label, regardless of context."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for example in split.train:
             for word, label in zip(example.words, example.labels, strict=True):
@@ -180,7 +180,7 @@ class TokenClassification(HeadTask):
     def constant_outputs(
         self, constant: Mapping[str, Any], texts: Sequence[Text], target: Target
     ) -> np.ndarray:
-        """Return nearly all on the label that is known for the word."""
+        """Return nearly all probability on the word's known label."""
         index = {label: i for i, label in enumerate(target.labels)}
         labels, other = constant["words"], constant["other"]
         ids = [index[labels.get(word, other)] for text in texts for word in words_of(text)]
@@ -191,7 +191,7 @@ class TokenClassification(HeadTask):
     def fit_linear(
         self, x: np.ndarray, y: np.ndarray, c: float = 1.0, **how: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Refuse: a vector of a whole text has no label for one word."""
+        """Raise: the vector of a whole text has no label for one word."""
         raise NotImplementedError("every word has a label, and a vector stands for a whole text")
 
 
@@ -205,7 +205,7 @@ def _by_sentence(ids: np.ndarray, truth: np.ndarray, target: Target) -> list[lis
 
 
 def _counts(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarray:
-    """Return what each sentence adds to the counts; see `entities.counts`."""
+    """Return each sentence's contribution to the counts; see `entities.counts`."""
     answers, right = (
         _by_sentence(ids, truth, target) for ids in (outputs.argmax(axis=1), truth[:, 1])
     )
@@ -214,7 +214,7 @@ def _counts(outputs: np.ndarray, truth: np.ndarray, target: Target) -> np.ndarra
 
 
 def shown_entities(words: Sequence[str], labels: Sequence[str], target: Target) -> str:
-    """Write a sentence's entities: ``Angela Merkel (PER); Berlin (LOC)``."""
+    """Format a sentence's entities: ``Angela Merkel (PER); Berlin (LOC)``."""
     if not entities.marked(target.labels):
         return " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     spans = entities.entities(labels)

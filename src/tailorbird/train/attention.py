@@ -1,10 +1,9 @@
-"""The attention that trains short texts fastest on a CPU.
+"""The fastest attention for training on short texts on a CPU.
 
-Torch's fused kernel in bf16 takes up to six times as long as plain products when gradients are
-wanted and texts are short (`benchmarks/attention.py` prints by how much). Plain attention as
-transformers writes it softens in fp32 and keeps five arrays of ``[batch, heads, seq, seq]`` for the
-backward pass; the one here keeps one, in bf16. Longer batches go to the fused kernel, which wins
-there and never stores the scores.
+With gradients and short texts, torch's fused kernel in bf16 takes up to six times as long as plain
+products (`benchmarks/attention.py`). transformers' plain attention computes the softmax in fp32 and
+saves five arrays of ``[batch, heads, seq, seq]`` for the backward pass; this one saves one, in
+bf16. Longer batches go to the fused kernel, which is faster there and never stores the scores.
 """
 
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ _LONGEST_SHORT = 128
 
 @contextmanager
 def fastest_attention(model: nn.Module, device: Device) -> Iterator[None]:
-    """Use plain attention for short batches while training on a CPU; the model's own afterwards."""
+    """Use plain attention for short batches in training on a CPU, then restore the model's."""
     from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
     from transformers.masking_utils import eager_mask
 
@@ -58,7 +57,7 @@ def short_attention(
     # Rotary embeddings leave query and key in fp32 under autocast.
     query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:  # grouped-query attention: each key serves several queries
+    if groups > 1:  # grouped-query attention
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if query.shape[2] > _LONGEST_SHORT:

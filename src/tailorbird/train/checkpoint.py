@@ -1,8 +1,8 @@
-"""Everything a run needs to go on as if it had never stopped.
+"""Checkpoints, from which a run resumes with exactly the same result.
 
-A checkpoint is a folder that gets its name when it is whole, with the SHA-256 of every file in it
-and of the best weights it refers to. The last two are kept: when one is damaged, the run goes on
-from the one before it.
+A checkpoint is a folder that gets its name once it is complete, with the SHA-256 of every file in
+it and of the best weights it refers to. The last two are kept: if one is damaged, the run resumes
+from the one before.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ _KEPT = 2
 
 @dataclass
 class State:
-    """Where the loop stands.
+    """The state of the loop.
 
     Attributes:
-        seconds: Wall time spent training, over all processes.
+        seconds: Wall time of training, over all processes.
         step_seconds: The same without validations and checkpoints.
-        best: What the best validation found, the deciding figure first; higher is better.
+        best: The best validation result, the deciding metric first; higher is better.
         bad: Validations since the best one.
         loss_sum, loss_count: Training loss since the last validation, and its weight.
-        halvings: How often the micro-batches were halved for want of memory.
+        halvings: How often the micro-batches were halved for lack of memory.
     """
 
     step: int = 0
@@ -56,11 +56,11 @@ class State:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds beside the weights.
+    """The contents of a checkpoint besides the weights.
 
     Attributes:
-        random: Where the random numbers of each rank stand.
-        scaler: State of the gradient scaler of fp16.
+        random: The random state of each rank.
+        scaler: State of the fp16 gradient scaler.
     """
 
     state: State
@@ -72,10 +72,10 @@ class Saved:
     def restore(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, index: int, seed: int
     ) -> None:
-        """Put it all back, as far as it belongs to the rank `index`.
+        """Restore everything that belongs to rank `index`.
 
         Raises:
-            UserError: It is of another model.
+            UserError: It belongs to another model.
         """
         try:
             optimizer.load_state_dict(self.optimizer)
@@ -95,12 +95,12 @@ class Checkpoints:
     def __init__(self, folder: RunFolder, title: str = "training") -> None:
         self._folder, self._title = folder, title
         self._best: tuple[str, str] | None = None  # file name and digest
-        # Best weights that found no room on the disk, to be written when there is some.
+        # Best weights that did not fit on the disk yet.
         self._unsaved: tuple[str, dict[str, torch.Tensor]] | None = None
 
     def save_best(self, model: nn.Module, step: int) -> None:
-        """Keep the trained weights as the best so far; in memory when the disk is full."""
-        # A name of its own: a checkpoint that another best was written after still finds its own.
+        """Save the trained weights as the best so far; in memory if the disk is full."""
+        # A unique name, so that an older checkpoint still finds its own best weights.
         name, weights = f"best-{step:08d}.safetensors", _weights(model)
         try:
             self._best, self._unsaved = self._write_best(name, weights), None
@@ -110,7 +110,7 @@ class Checkpoints:
             log.warn(f"{self._title}: {error.problem}; the best weights are kept in memory")
 
     def restore_best(self, model: nn.Module) -> None:
-        """Put the best weights back into the model.
+        """Load the best weights into the model.
 
         Raises:
             UserError: They were damaged on the disk.
@@ -125,7 +125,7 @@ class Checkpoints:
         _load_weights(model, path)
 
     def save(self, model: nn.Module, saved: "Saved") -> bool:
-        """Write a checkpoint, whole or not at all; return whether there was room for it."""
+        """Write a checkpoint atomically; return whether the disk had room."""
         state = saved.state
         plain = asdict(state) | {"curve": [asdict(point) for point in state.curve]}
         rest: dict[str, Any] = {
@@ -157,7 +157,7 @@ class Checkpoints:
         return True
 
     def find(self) -> Path | None:
-        """Return the newest whole checkpoint; damaged ones are told and removed."""
+        """Return the newest valid checkpoint; damaged ones are reported and removed."""
         damaged = False
         for path in self._all():
             fault = self._fault(path)
@@ -171,7 +171,7 @@ class Checkpoints:
         return None
 
     def load(self, model: nn.Module, processes: int = 1) -> "Saved | None":
-        """Return the newest whole checkpoint, its weights put into `model`; None: there is none.
+        """Return the newest valid checkpoint after loading its weights into `model`, or None.
 
         Raises:
             UserError: The checkpoint belongs to another model.
@@ -211,7 +211,7 @@ class Checkpoints:
         return name, digest
 
     def _fault(self, path: Path) -> str:
-        """Say what is wrong with a checkpoint; empty when it is whole."""
+        """Return what is wrong with a checkpoint; empty if it is valid."""
         try:
             plain = json.loads((path / _SUMS).read_text())
             assert set(plain["files"]) == {_WEIGHTS, _STATE}
@@ -229,7 +229,7 @@ class Checkpoints:
         return ""
 
     def _drop_old(self) -> None:
-        """Remove checkpoints but the last two, and best weights that none of them refers to."""
+        """Delete all but the last two checkpoints, and best weights that neither refers to."""
         for path in self._all()[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
         needed = {self._best[0]} if self._best else set()
@@ -242,7 +242,7 @@ class Checkpoints:
 
 
 def has_last(folder: RunFolder) -> bool:
-    """Say whether there is something whole to resume from."""
+    """Return whether there is a valid checkpoint."""
     return Checkpoints(folder).find() is not None
 
 
@@ -251,11 +251,11 @@ def _step(path: Path) -> int:
 
 
 def frozen_digest(model: nn.Module) -> str:
-    """Return what tells another model, or another version of it, from this one."""
+    """Return a digest that identifies the model and its version."""
     frozen = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
-            # A few numbers of each are enough.
+            # A few numbers of each suffice.
             first = parameter.detach().reshape(-1)[:64].to("cpu").view(torch.uint8)
             frozen.update(f"{name} {tuple(parameter.shape)}".encode())
             frozen.update(first.numpy().tobytes())
@@ -263,7 +263,7 @@ def frozen_digest(model: nn.Module) -> str:
 
 
 def _around(model: nn.Module) -> dict[str, Any]:
-    """Return what else the results depend on: the frozen weights, and the machine's arithmetic."""
+    """Return what else results depend on: the frozen weights and the machine's arithmetic."""
     return {
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
@@ -272,7 +272,7 @@ def _around(model: nn.Module) -> dict[str, Any]:
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return in words how what a run began with differs from what it goes on with."""
+    """Return the differences between a run's first and present conditions, in words."""
     words = []
     if then["torch"] != now["torch"]:
         words.append(f"begun with torch {then['torch']}, going on with {now['torch']}")

@@ -1,9 +1,9 @@
-"""Dropout with cheap random numbers; `benchmarks/dropout.py` measures it.
+"""Dropout with cheap random numbers (measured by `benchmarks/dropout.py`).
 
 On a CPU torch draws one uniform number per element, which costs more than the rest of the layer.
-One random byte per element decides as well: the rate is rounded to a multiple of 1/256 and the
-scale uses the rounded rate, so the expectation is exact. Draws come from torch's default
-generator, so seeding and resuming work as ever.
+One random byte per element suffices: the rate is rounded to a multiple of 1/256 and the scale uses
+the rounded rate, so the expectation is exact. Draws come from torch's default generator, so seeding
+and resuming work as usual.
 """
 
 from types import MethodType
@@ -14,10 +14,10 @@ from torch import nn
 
 
 def set_dropout(model: nn.Module, rate: float | None) -> None:
-    """Set the base model's dropout while training; None keeps the model's own rates.
+    """Set the base model's dropout for training; None keeps the model's own rates.
 
-    Dropout on attention weights is off either way: with it, torch leaves the fused attention
-    kernel. Dropout that a method brought (LoRA's, an adapter's) is left alone.
+    Dropout on attention weights is always off, since with it torch does not use the fused attention
+    kernel. Dropout of a method (LoRA's, an adapter's) is unchanged.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and not _is_methods_own(name):
@@ -55,7 +55,8 @@ class _ByteDropout(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, rate: float) -> torch.Tensor:
         threshold = min(max(round(rate * 256), 1), 255)
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
-        # from/to: without them random_() leaves the sign bit, and so every 8th byte's, at zero.
+        # With from/to, since plain random_() leaves the sign bit, and so that of every 8th byte, at
+        # zero.
         words.random_(-(2**63), None)
         mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
         ctx.save_for_backward(mask)

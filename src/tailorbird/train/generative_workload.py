@@ -1,4 +1,4 @@
-"""Conversations and plain texts, as the loop reads them."""
+"""The training loop's workload of conversations and plain texts."""
 
 from contextlib import AbstractContextManager
 
@@ -14,13 +14,13 @@ from tailorbird.train.settings import Settings
 
 
 class WritingWork:
-    """The workload of answers in words: the loss is a mean over trained tokens.
+    """The workload of generation: the loss is a mean over trained tokens.
 
-    A batch counts examples; what goes through the model at once is bounded in tokens.
+    A batch is counted in examples; a micro-batch is bounded in tokens.
 
     Args:
-        model: The model that will read them, the method attached.
-        longest: Tokens of the longest sequence that the reader is asked to validate.
+        model: The model with the method attached.
+        longest: Tokens of the longest validation sequence.
     """
 
     divisible = True
@@ -48,11 +48,11 @@ class WritingWork:
         return shuffled_batches(self.lengths, size, seed, epoch)
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return how many trained tokens there are."""
+        """Return the number of trained tokens."""
         return float(self._weights[indices].sum())
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch, the longest sequences first, into runs of bounded tokens."""
+        """Split a batch, longest sequences first, into micro-batches of bounded tokens."""
         order = indices[np.argsort(-self._lengths[indices], kind="stable")]
         most = self._most_examples
         return [
@@ -66,5 +66,5 @@ class WritingWork:
         return self.reader.loss_sum(self.tokens, indices)
 
     def reading(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Let attention read packed rows."""
+        """Return the context in which attention handles packed rows."""
         return self.reader.reading()

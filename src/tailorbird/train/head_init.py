@@ -1,9 +1,8 @@
-"""A head that starts where a linear probe ends.
+"""Initialises a classifier's head with a linear probe.
 
-The classifier's head is new and random; while it learns, its gradients pull on features that were
-good already. Fitting it first, by logistic regression on what the untouched model gives it, keeps
-them (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", arXiv 2202.10054, §4) and
-saves epochs, the more the more classes there are.
+A new head is random, and while it learns, its gradients distort good features. Fitting it first, by
+logistic regression on the base model's features, preserves them (Kumar et al. 2022, "Fine-Tuning
+can Distort Pretrained Features", arXiv 2202.10054, §4) and saves epochs, more with more classes.
 """
 
 import time
@@ -30,12 +29,12 @@ def start_head(
     classes: int,
     task: TaskName = "classification",
 ) -> float:
-    """Fit the head of `model` in place; return the seconds it took (0: there was nothing to do).
+    """Fit the head of `model` in place; return the seconds taken (0: nothing to fit).
 
     Args:
         model: A classifier whose last linear layer of `classes` outputs is trainable.
-        train: The training examples; of more than 20,000, a random 20,000 are used.
-        task: Whether they are classes (logistic regression), labels (one each) or numbers (ridge).
+        train: The training examples, of which at most 20,000 random ones are used.
+        task: Selects logistic regression for classes, one per label, or ridge for numbers.
     """
     assert train.targets is not None
     started = time.monotonic()
@@ -67,7 +66,7 @@ def _fit_classes(
     fit = LogisticRegression(C=1.0, max_iter=500, fit_intercept=intercept)
     fit.fit(features, targets)
     weights, bias = fit.coef_, fit.intercept_
-    if len(weights) == 1:  # scikit-learn keeps one row for two classes
+    if len(weights) == 1:  # scikit-learn has one row for
         weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
     return weights, bias
 
@@ -92,7 +91,7 @@ def _features(
     pad_id: int,
     device: Device,
 ) -> np.ndarray:
-    """Return what the head is given for each chosen example: ``[n, features]`` float32."""
+    """Return the head's input for each selected example: ``[n, features]`` float32."""
     features = np.empty((len(picks), head.in_features), dtype=np.float32)
     inputs_of_head: list[torch.Tensor] = []
     hook = head.register_forward_pre_hook(lambda _, states: inputs_of_head.append(states[0]))
@@ -116,9 +115,9 @@ def _features(
 
 
 def _per_example(states: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
-    """Return ``[batch, features]``; a decoder's head is given every token and read at the last."""
+    """Return ``[batch, features]``; a decoder's head reads the last token."""
     if states.ndim == 3:
-        # Virtual tokens stand before the text and are not in the mask.
+        # Virtual tokens precede the text and are not in the mask.
         last = states.shape[1] - mask.shape[1] + mask.sum(dim=1) - 1
         states = states[torch.arange(len(states), device=states.device), last]
     features: np.ndarray = states.float().cpu().numpy()

@@ -1,9 +1,9 @@
-"""The search for settings: Optuna draws them, and keeps what was found where a kill cannot lose it.
+"""Hyperparameter search with Optuna, robust against kills.
 
-The study is one SQLite file that any number of processes on one machine may share. A trial belongs
-to whoever holds the lock of its folder; a running trial that nobody holds was killed, and the next
-process goes on with it from its checkpoint. Draws depend on the seed and the trial's number only,
-so that a killed search proposes what it would have proposed.
+The study is one SQLite file that any number of processes on one machine can share. A trial belongs
+to the process that locks its folder; a running trial without a lock was killed, and the next
+process resumes it from its checkpoint. Draws depend only on the seed and the trial's number, so a
+killed search draws what it would have drawn.
 """
 
 import shutil
@@ -27,16 +27,16 @@ from tailorbird.runs.folder import CHECKPOINTS, RunFolder
 
 _STUDY, _TRIALS = "study.db", "trials"
 _ASKED, _SECONDS, _WHY = "asked", "seconds", "why"
-# Below these, there is nothing yet to compare a trial with.
+# With fewer, a trial has nothing to be compared with.
 _TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING = 4, 2
 
 
 @dataclass
 class Draw:
-    """One trial that this process does.
+    """One trial of this process.
 
     Attributes:
-        default: Whether it has the settings as they were asked for.
+        default: Whether it has the user's own settings.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Draw:
     trial: Any
 
     def observe(self, number: int, score: float) -> None:
-        """Note what validation `number` found (higher is better).
+        """Record the score of validation `number` (higher is better).
 
         Raises:
             Hopeless: The trial is clearly behind.
@@ -61,8 +61,8 @@ class Study:
 
     Args:
         options: How to search; `options.trials` is set.
-        whole: Names of settings that are whole numbers.
-        metric: What trials are judged by; decides what is better in `trials`.
+        whole: Names of integer settings.
+        metric: The metric of trials, which decides the direction in `trials`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Study:
             self.count = min(self.count, 1 + combinations(space))
 
     def begin(self, defaults: Mapping[str, Any]) -> None:
-        """Make the study unless it exists; its first trial has the settings `defaults`."""
+        """Create the study unless it exists; its first trial has the settings `defaults`."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -89,17 +89,17 @@ class Study:
 
     @contextmanager
     def claim(self) -> Iterator[Draw | None]:
-        """Yield a trial for this process alone: one that was killed, else a new one, else None."""
+        """Yield a trial for this process alone: a killed one, else a new one, else None."""
         with ExitStack() as locks:
             with self.folder.locked(wait=True):
                 draw = self._abandoned(locks) or self._new(locks)
             if draw is not None and draw.trial.user_attrs.get(_ASKED) != "outside":
-                # After the lock, which a slow sampler would hold for long.
+                # After releasing the lock, which a slow sampler would hold for long.
                 draw.values = {name: self._suggest(draw.trial, name) for name in self.space}
             yield draw
 
     def unfinished(self) -> bool:
-        """Tell whether any trial is still to be done, by whomever."""
+        """Return whether any trial is unfinished, in any process."""
         states = [trial.state for trial in self._study().trials]
         return len(states) < self.count or not all(state.is_finished() for state in states)
 
@@ -112,7 +112,7 @@ class Study:
         *,
         pruned: bool = False,
     ) -> None:
-        """Note how a trial ended (a higher score is better) and drop what no longer matters."""
+        """Record a trial's result (a higher score is better) and delete files no longer needed."""
         from optuna.trial import TrialState
 
         draw.trial.set_user_attr(_SECONDS, seconds)
@@ -133,7 +133,7 @@ class Study:
                     shutil.rmtree(place, ignore_errors=True)
 
     def trials(self) -> list[Trial]:
-        """Return every finished trial, in the order they were begun."""
+        """Return all finished trials, in the order of their start."""
         states = {"COMPLETE": "ok", "PRUNED": "pruned", "FAIL": "failed"}
         better = sign(self.metric)
         trials = []
@@ -158,13 +158,13 @@ class Study:
         return trials
 
     def best(self) -> Trial | None:
-        """Return the best trial; of equals the first, which may be the one as asked."""
+        """Return the best trial; on ties the first, which may have the user's settings."""
         complete = [trial for trial in self.trials() if trial.state == "ok"]
         better = sign(self.metric)
         return max(complete, key=lambda t: (better * (t.score or 0.0), -t.number), default=None)
 
     def importance(self) -> dict[str, float]:
-        """Return what share of the differences in score each setting explains."""
+        """Return the share of the variance in score that each setting explains."""
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
         complete = [
@@ -184,10 +184,10 @@ class Study:
         return RunFolder(self.folder.path / _TRIALS / f"{number:04d}")
 
     def _study(self, number: int | None = None) -> Any:
-        """Open the study, to draw trial `number` or, without one, to look and to tell."""
+        """Open the study, to draw trial `number`, or else to read and record."""
         import optuna
 
-        # Told the last trial, a grid's sampler wants to stop Optuna's own loop, which is not used.
+        # After the last trial, the grid sampler stops Optuna's own loop, which is not used.
         sampler = optuna.samplers.RandomSampler()
         if number is not None:
             sampler = self._sampler(self.options.seed * 100_003 + number)
@@ -213,7 +213,7 @@ class Study:
         if self.options.sampler == "grid":
             values = {name: choices(entry) or [] for name, entry in self.space.items()}
             return samplers.GridSampler(values, seed=self.options.seed)
-        # What runs already counts as bad, so that trials of a batch are drawn apart.
+        # Running trials count as bad, so that parallel draws differ.
         startup = max(3, min(10, self.count // 3))
         return samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
 
@@ -227,14 +227,14 @@ class Study:
         return pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _VALIDATIONS_BEFORE_PRUNING)
 
     def _abandoned(self, locks: ExitStack) -> Draw | None:
-        """Take over a trial whose process was killed."""
+        """Take over a trial of a killed process."""
         for trial in self._study().trials:
             if trial.state.name != "RUNNING":
                 continue
             try:
                 locks.enter_context(self.place(trial.number).locked())
             except UserError:
-                continue  # its process lives
+                continue  # its process is alive
             return self._draw(_reopened(self._study(trial.number), trial))
         return None
 

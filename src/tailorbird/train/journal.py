@@ -1,4 +1,4 @@
-"""What happened during training, one line a step, and the same for TensorBoard."""
+"""The training log, one line per event, also as TensorBoard events."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from tailorbird.runs.folder import JOURNAL, TENSORBOARD, RunFolder
 
 @dataclass(frozen=True)
 class _Line:
-    """What every line has."""
+    """The common fields of all lines."""
 
     event: str
     step: int
@@ -29,14 +29,14 @@ class Journal:
 
     def __init__(self, folder: RunFolder, *, tensorboard: bool, after_step: int = 0) -> None:
         self._folder = folder
-        # A resumed run takes back what was written after its checkpoint.
+        # A resumed run removes lines written after its checkpoint.
         rows = folder.read_rows(JOURNAL)
         lines = [
             row for row in rows if checked(folder.file(JOURNAL), row, _Line).step <= after_step
         ]
         folder.write_rows(JOURNAL, lines)
         self._path = folder.file(JOURNAL)
-        self._whole = self._path.stat().st_size  # bytes of whole lines
+        self._whole = self._path.stat().st_size  # bytes of complete lines
         self._file = self._path.open("ab", buffering=0)
         self._unsaved = b""
         self._events: Any = None
@@ -62,7 +62,7 @@ class Journal:
                     self._events.close()
 
     def write(self, event: str, step: int, **values: float) -> None:
-        """Note `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`.
+        """Log `values` of an ``event`` (``step``, ``validation``) after optimizer step `step`.
 
         A full disk does not end the training: lines wait until there is room.
         """
@@ -84,10 +84,10 @@ class Journal:
         try:
             with writing(self._path):
                 count = self._file.write(self._unsaved) or 0
-                if count < len(self._unsaved):  # the disk filled up within it
+                if count < len(self._unsaved):  # the disk filled up during a line
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except NoSpace as error:
-            os.truncate(self._path, self._whole)  # no half line
+            os.truncate(self._path, self._whole)  # drop a partial line
             if not had_waited:
                 log.warn(f"{error.problem}; the journal waits for room")
             return
@@ -97,7 +97,7 @@ class Journal:
 
 @contextmanager
 def _without_tracebacks_of_events() -> Iterator[None]:
-    """Keep what ends TensorBoard's writing thread from the terminal: `Journal.write` tells it."""
+    """Hide tracebacks of TensorBoard's writer thread; `Journal.write` reports them."""
     before = threading.excepthook
 
     def hook(fault: threading.ExceptHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""Texts with labels or numbers, and words with labels, as the loop reads them."""
+"""The training loop's workloads of texts with labels or numbers, and of labelled words."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class LabelWork:
         return shuffled_batches(self.lengths, size, seed, epoch)
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return how many examples there are."""
+        """Return the number of examples."""
         return float(len(indices))
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
@@ -51,12 +51,12 @@ class LabelWork:
         return self.loss(model(**self.inputs(indices)).logits.float(), targets)
 
     def inputs(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return what the model reads of these texts, padded, each ``[batch, seq]``."""
+        """Return the padded model inputs of these texts, each ``[batch, seq]``."""
         arrays = collate(self.train, indices, self.pad_id)
         return {k: torch.from_numpy(v).to(self.device.name) for k, v in arrays.items()}
 
     def reading(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Use the attention that is fastest for short texts."""
+        """Return the context with the fastest attention for short texts."""
         return fastest_attention(model, self.device)
 
 
@@ -64,17 +64,17 @@ class LabelWork:
 class TokenWork(LabelWork):
     """The workload of token classification: the loss is a mean over words.
 
-    A word's label is learnt at its first token; the others of the word are read and not learnt.
+    A word's label is trained at its first token; its other tokens are only context.
     """
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """``[n + 1]``: where each sentence's words begin among all words."""
+        """``[n + 1]``: the start of each sentence among all words."""
         assert self.train.firsts is not None
         return np.cumsum([0, *map(len, self.train.firsts)])
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return how many labelled words there are."""
+        """Return the number of labelled words."""
         assert self.train.firsts is not None
         return float(max(1, sum(int((self.train.firsts[i] >= 0).sum()) for i in indices)))
 
@@ -83,7 +83,7 @@ class TokenWork(LabelWork):
         assert self.train.targets is not None and self.train.firsts is not None
         inputs = self.inputs(indices)
         logits = model(**inputs).logits.float()
-        # Virtual tokens stand before the text.
+        # Virtual tokens precede the text.
         logits = logits[:, logits.shape[1] - inputs["input_ids"].shape[1] :]
         firsts = [self.train.firsts[i] for i in indices]
         labelled = [np.flatnonzero(each >= 0) for each in firsts]

@@ -1,8 +1,8 @@
 """Losses, by name.
 
 Each returns a sum over examples, not a mean: the loop divides by the size of the whole batch, so
-that a batch of 32 and four micro-batches of 8 give the same gradient. Over the labels or targets
-of an example it is a mean.
+that a batch of 32 and four micro-batches of 8 have the same gradient. Within an example, the loss
+is a mean over labels or targets.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from tailorbird.config.schema import TrainConfig
 from tailorbird.records import Target
 
 LossSum = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From logits ``[batch, outputs]`` and what they should be, to the summed loss."""
+"""Maps logits ``[batch, outputs]`` and targets to the summed loss."""
 
 _MOST_POSITIVE = 100.0
 
@@ -67,7 +67,7 @@ def bce_sum(
     Args:
         logits: ``[batch, labels]``.
         targets: ``[batch, labels]`` 0 and 1.
-        positive: ``[labels]``: how much more a label counts where it is given.
+        positive: ``[labels]``: the weight of a label's positive examples.
     """
     weight = None if positive is None else positive.to(logits.device)
     each = functional.binary_cross_entropy_with_logits(
@@ -90,7 +90,7 @@ def make_loss(name: str, options: TrainConfig, target: Target, outputs: np.ndarr
 
     Args:
         name: A loss that fits the task (`config.losses.check_loss`).
-        outputs: What the training examples' outputs should be, for balanced weights.
+        outputs: The targets of the training examples, for balanced weights.
     """
     if name in ("cross_entropy", "focal"):
         weights = None
@@ -120,7 +120,7 @@ def make_loss(name: str, options: TrainConfig, target: Target, outputs: np.ndarr
 def class_weights(
     options: str | Mapping[str, float], target: Target, outputs: np.ndarray
 ) -> torch.Tensor:
-    """Return a weight per class: as given, or ``n / (classes * rows of the class)``."""
+    """Return a weight per class: configured, or ``n / (classes * rows of the class)``."""
     if isinstance(options, Mapping):
         return torch.tensor([float(options.get(label, 1.0)) for label in target.labels])
     rows = np.bincount(outputs, minlength=len(target.labels)).clip(min=1)
@@ -130,7 +130,7 @@ def class_weights(
 def positive_weights(
     options: str | Mapping[str, float], target: Target, outputs: np.ndarray
 ) -> torch.Tensor:
-    """Return a weight per label: as given, or rows without it per row with it, at most 100."""
+    """Return a weight per label: configured, or negatives per positive, at most 100."""
     if isinstance(options, Mapping):
         return torch.tensor([float(options.get(label, 1.0)) for label in target.labels])
     rows = outputs.sum(axis=0).clip(min=1)
@@ -138,7 +138,7 @@ def positive_weights(
 
 
 def mean_loss(loss: LossSum, logits: np.ndarray, outputs: np.ndarray) -> float:
-    """Return the mean loss of logits that were already computed ``[n, outputs]``."""
+    """Return the mean loss of computed logits ``[n, outputs]``."""
     with torch.inference_mode():
         total = loss(torch.from_numpy(logits), torch.from_numpy(outputs))
     return float(total) / max(1, len(logits))

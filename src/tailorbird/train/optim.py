@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules, and which weights learn how fast."""
+"""Optimizers, learning-rate schedules, and learning rates per parameter."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _LORA_B = re.compile(r"\.lora_(?:embedding_)?B\.")
 
 
 def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optimizer":
-    """Return the optimizer over the trainable parameters; biases and norms are not decayed.
+    """Return the optimizer of the trainable parameters, without weight decay on biases and norms.
 
     Raises:
         UserError: The optimizer does not run on this machine.
@@ -29,7 +29,7 @@ def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optim
     groups = _groups(model, settings)
     rate = settings.learning_rate
     if settings.optimizer == "adamw":
-        # fused: one pass over memory per step instead of several; on a CPU three times as fast.
+        # fused: one pass over memory per step; three times as fast on a CPU.
         return torch.optim.AdamW(groups, lr=rate, fused=True)
     if settings.optimizer == "adamw8bit":
         return _adamw_8bit(groups, rate)
@@ -41,16 +41,16 @@ def make_optimizer(model: "nn.Module", settings: Settings) -> "torch.optim.Optim
 
 
 def set_rate(optimizer: "torch.optim.Optimizer", rate: float) -> None:
-    """Give every group the learning rate `rate`, times the group's own factor."""
+    """Set every group's learning rate to `rate` times the group's own factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_FACTOR]
 
 
 def _groups(model: "nn.Module", settings: Settings) -> list[dict[str, Any]]:
-    """Return parameter groups: decayed or not, and by how fast they learn."""
+    """Return parameter groups, by weight decay and learning-rate factor."""
     factors = _rate_factors(model, settings)
     groups: dict[tuple[float, float], list[Any]] = {}
-    # Decayed ones first: the order of groups is the order of the saved states.
+    # Decayed ones first, since saved optimizer states depend on the order.
     for decayed in (True, False):
         for name, parameter in trained_parameters(model):
             if (parameter.ndim > 1) == decayed:
@@ -63,7 +63,7 @@ def _groups(model: "nn.Module", settings: Settings) -> list[dict[str, Any]]:
 
 
 def _rate_factors(model: "nn.Module", settings: Settings) -> dict[str, float]:
-    """Return by what each trained parameter's learning rate is multiplied."""
+    """Return the learning-rate factor of each trained parameter."""
     names = [name for name, _ in trained_parameters(model)]
     if settings.b_rate_factor is not None:
         fast = settings.b_rate_factor
@@ -79,7 +79,7 @@ def _rate_factors(model: "nn.Module", settings: Settings) -> dict[str, float]:
 
 
 def _depth(name: str) -> int | None:
-    """Return 0 for embeddings, i + 1 for layer i, None for what stands above all layers."""
+    """Return 0 for embeddings, i + 1 for layer i, None above all layers."""
     dotted = f".{name}"
     layer = _LAYER.search(dotted)
     if layer:
@@ -95,7 +95,7 @@ def _adamw_8bit(groups: list[dict[str, Any]], rate: float) -> "torch.optim.Optim
     try:
         from bitsandbytes.optim import AdamW8bit
 
-        # A step on a stray tensor: a machine without its kernels says so now and not in the run.
+        # A trial step, so that a machine without its kernels fails now and not during the run.
         trial = torch.nn.Parameter(torch.zeros(4096, device=device))
         trial.grad = torch.ones_like(trial)
         AdamW8bit([trial], lr=rate).step()
@@ -110,7 +110,7 @@ def _adamw_8bit(groups: list[dict[str, Any]], rate: float) -> "torch.optim.Optim
 
 
 def rate_factor(step: int, total: int, settings: Settings) -> float:
-    """Return the factor on the peak learning rate for optimizer step `step` (from 0) of `total`."""
+    """Return the learning-rate factor for optimizer step `step` (from 0) of `total`."""
     warm = round(settings.warmup * total)
     if step < warm:
         return (step + 1) / warm

@@ -1,4 +1,4 @@
-"""Every source of random numbers that training may draw from, as one thing to seed and to keep."""
+"""All random number generators of training: seeding, saving and restoring."""
 
 import random
 from typing import Any
@@ -8,20 +8,20 @@ import torch
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python, NumPy and torch: whatever a model draws from, two runs draw the same."""
+    """Seed Python, NumPy and torch, so that two runs draw the same numbers."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def seed_rank(seed: int, index: int) -> None:
-    """Let a rank draw its own numbers: equal dropout on all would be less of it."""
+    """Seed a rank differently from the others, so that their dropout masks differ."""
     if index:
         seed_all(seed + 7919 * index)
 
 
 def random_state() -> dict[str, Any]:
-    """Return where all generators stand, in types that torch saves and loads as plain data."""
+    """Return the state of all generators, in types that torch saves and loads as plain data."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     assert name == "MT19937" and isinstance(keys, np.ndarray)
     return {
@@ -33,7 +33,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random(state: dict[str, Any]) -> None:
-    """Put all generators where `random_state` found them."""
+    """Restore all generators to a `random_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,7 +1,7 @@
-"""Queries with right and wrong texts, as the loop reads them: embedders and rerankers.
+"""The training loop's workloads of embedders and rerankers: queries with positives and negatives.
 
-Losses and saved format are sentence-transformers'. Its trainer neither stops on how documents are
-ranked nor resumes where Ctrl-C left it; the loop does both.
+Losses and saved format are sentence-transformers'. Its trainer can neither stop by ranking quality
+nor resume after Ctrl-C; the loop does both.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ _WEIGHT_DECAY, _WARMUP, _MAX_NORM = 0.01, 0.1, 1.0
 
 
 class RankingWork:
-    """What both workloads share: batches in which no text is wrong for a query it is right for.
+    """The shared part of both workloads: batches without false negatives.
 
     Args:
-        model: A model of sentence-transformers; its tokenizer is used, and its weights are those
-            of the model that the loop hands over.
+        model: A sentence-transformers model, whose tokenizer is used; its weights are those of the
+            model that the loop passes.
     """
 
     divisible = True
@@ -48,7 +48,7 @@ class RankingWork:
 
     @property
     def lengths(self) -> np.ndarray:
-        """``[n]`` of 1: pairs are counted, not tokens."""
+        """``[n]`` of 1: batches count pairs, not tokens."""
         return np.ones(len(self.pairs), dtype=np.int64)
 
     def batches(self, size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -56,15 +56,15 @@ class RankingWork:
         return [np.asarray(rows) for rows in distinct_batches(self.pairs, size, seed, epoch)]
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return how many pairs there are."""
+        """Return the number of pairs."""
         return float(len(indices))
 
     def reading(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Change nothing."""
+        """Return a context that does nothing."""
         return nullcontext()
 
     def features(self, texts: Sequence[Any], prompt: str | None = None) -> dict[str, Any]:
-        """Return what the model reads of texts, or of pairs of texts, on its device."""
+        """Return the model inputs of texts, or of pairs of texts, on its device."""
         features: dict[str, Any] = self._preprocess(list(texts), prompt=prompt)
         return {
             name: value.to(self._device) if hasattr(value, "to") else value
@@ -73,16 +73,16 @@ class RankingWork:
 
 
 class EmbedderWork(RankingWork):
-    """InfoNCE (arXiv 1807.03748) of a batch: every other pair's documents are negatives too.
+    """InfoNCE (arXiv 1807.03748) with in-batch negatives.
 
-    The gradients of all its vectors are kept, so that the forward passes may be small (GradCache,
+    The gradients of all vectors are cached, so that forward passes can be small (GradCache,
     arXiv 2101.06983); the batch itself cannot be divided.
     """
 
     divisible = False
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Return the batch whole."""
+        """Return the whole batch."""
         return [indices]
 
     def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
@@ -92,7 +92,7 @@ class EmbedderWork(RankingWork):
         )
 
         batch = [self.pairs[index] for index in indices]
-        # Only what every pair has can be a column; a pair short of negatives leaves the others one.
+        # A column of negatives must be full, so the pair with the fewest limits all.
         negatives = min(len(pair.negatives) for pair in batch)
         columns = [[pair.positive for pair in batch]]
         columns += [[pair.negatives[n] for pair in batch] for n in range(negatives)]
@@ -111,14 +111,14 @@ class EmbedderWork(RankingWork):
 
 
 class RerankerWork(RankingWork):
-    """Binary cross-entropy over each pair's right text and its wrong ones."""
+    """Binary cross-entropy over each pair's positive and negatives."""
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return how many texts are judged."""
+        """Return the number of scored texts."""
         return float(sum(1 + len(self.pairs[index].negatives) for index in indices))
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch by how many texts are read at once."""
+        """Split a batch by the number of texts per pass."""
         texts = self.weight(indices) / len(indices)
         size = max(1, round(self.settings.micro_batch_size / texts))
         return [indices[i : i + size] for i in range(0, len(indices), size)]
@@ -138,10 +138,10 @@ class RerankerWork(RankingWork):
 def distinct_batches(
     pairs: Sequence[RankingPair], size: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Return batches in which no text is a negative of a query that it is right for.
+    """Return batches in which no text is a negative of a query that it is relevant to.
 
-    A pair waits for a later batch where its document, or one of its negatives, is right for a query
-    in this one, or the other way round. Pairs that fit nowhere become short batches at the end.
+    A pair waits for a later batch if its document or a negative is relevant to a query in this one,
+    or the other way round. Pairs that fit nowhere become short batches at the end.
     """
     waiting = [int(i) for i in np.random.default_rng((seed, epoch)).permutation(len(pairs))]
     batches = []
@@ -149,7 +149,7 @@ def distinct_batches(
         batch: list[int] = []
         left: list[int] = []
         inside: set[str] = set()  # documents in the batch, positives and negatives
-        right: set[str] = set()  # documents that are right for a query in the batch
+        right: set[str] = set()  # documents relevant to a query of the batch
         queries: set[str] = set()
         for place, index in enumerate(waiting):
             if len(batch) == size:
@@ -167,16 +167,16 @@ def distinct_batches(
             queries.add(pair.query)
         batches.append(batch)
         waiting = left
-    # A pair alone has nothing to be told apart from.
+    # A single pair without negatives has no contrast.
     return [b for b in batches if len(b) > 1 or pairs[b[0]].negatives] or batches
 
 
 @dataclass(frozen=True, slots=True)
 class RankingFit:
-    """How a model was tuned; its weights are the chosen ones.
+    """The result of tuning; the model has the chosen weights.
 
     Attributes:
-        share: Share of the tuned weights in the mean with the old ones; 0: nothing was better.
+        share: Weight of the tuned model in the average with the old one; 0: no gain.
         averages: nDCG@10 on validation by share.
     """
 
@@ -199,7 +199,7 @@ def fit_ranking(
     resume: bool = False,
     title: str = "tuning",
 ) -> RankingFit:
-    """Train `model` in place; the weights that validate best are left in it.
+    """Train `model` in place and leave the weights of the best validation in it.
 
     Args:
         validate: Returns nDCG@10 of the model on the validation queries.
@@ -213,7 +213,7 @@ def fit_ranking(
     """
     old = {name: p.detach().cpu().clone() for name, p in trained_parameters(model)}
     torch.manual_seed(settings.seed)
-    # The untouched model is shown and never kept: the gate compares with it, on other queries.
+    # The base model's score is only shown: the gate compares with it, on other queries.
     model.eval()
     untouched = RetrieverPoint(0, 0.0, 0.0, validate(model))
 
@@ -278,7 +278,7 @@ def _loop_settings(settings: RetrieverConfig, work: Workload) -> Settings:
 def _mix(
     model: nn.Module, old: dict[str, torch.Tensor], new: dict[str, torch.Tensor], share: float
 ) -> None:
-    """Put the mean of old and new weights into the model (WiSE-FT, arXiv 2109.01903)."""
+    """Set the model to the average of old and new weights (WiSE-FT, arXiv 2109.01903)."""
     with torch.no_grad():
         for name, parameter in trained_parameters(model):
             parameter.copy_(torch.lerp(old[name], new[name], share))
@@ -295,11 +295,11 @@ def fit_and_save(
     reads: int | None = None,
     **loop: Any,
 ) -> RankingFit:
-    """Tune a model and leave it in the run folder, as sentence-transformers keeps one.
+    """Tune a model and save it in the run folder, in sentence-transformers' format.
 
     Args:
-        settings: How; by LoRA, the update is merged when done.
-        reads: Tokens that the saved model reads; None: as it is.
+        settings: The settings; with LoRA, the update is merged afterwards.
+        reads: The saved model's input length in tokens; None: unchanged.
     """
     from tailorbird.methods.lora.method import attach_to_encoder, merge_encoder
 

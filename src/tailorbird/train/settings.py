@@ -11,7 +11,7 @@ from tailorbird.methods.base import Method
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `train` reads; `TrainConfig` with the method's defaults in the place of None."""
+    """The settings that `train` reads: `TrainConfig` with the method's defaults for None."""
 
     epochs: float
     batch_size: int
@@ -36,7 +36,7 @@ class Settings:
     b_rate_factor: float | None = None
 
     def steps_between_validations(self, per_epoch: int) -> int:
-        """Return how many steps lie between validations: as is set, or half an epoch."""
+        """Return the steps between validations: as set, or half an epoch."""
         return self.evaluate_every or max(1, math.ceil(per_epoch / 2))
 
     def to_json(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Settings:
 # A head of two classes learns within a few steps; one of 77 takes most of the training.
 _MANY_CLASSES = 10
 _STEPS_PER_CLASS = 12
-# A sequence is read in about a third of the time that it takes to learn from it.
+# Reading a sequence takes about a third of the time of training on it.
 READING, _MOST_VALIDATING = 1 / 3, 0.1
 _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 
@@ -55,13 +55,13 @@ _FEW_EXAMPLES, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 300, 10
 def resolve(
     config: Config, method: Method, examples: int, classes: int = 2, *, bi_encoder: bool = False
 ) -> Settings:
-    """Fill in what the person left open with the method's tuned defaults.
+    """Fill in unset settings with the method's tuned defaults.
 
-    Of little data more epochs are made, until there are some 300 steps or 12 for each class: early
-    stopping ends them where they no longer help.
+    Small data gets more epochs, up to about 300 steps or 12 per class; early stopping ends them
+    once they no longer help.
 
     Args:
-        bi_encoder: The texts of pairs are read one by one.
+        bi_encoder: The texts of pairs are encoded separately.
     """
     options, tuned = config.train, method.defaults
     batch_size = options.batch_size or (16 if examples < _FEW_EXAMPLES else 32)
@@ -70,12 +70,12 @@ def resolve(
     epochs = options.epochs or max(tuned.epochs, min(_MOST_EPOCHS, enough))
     dropout = options.dropout
     rate = tuned.bi_encoder_rate if bi_encoder else None
-    # What two vectors say of likeness is there before training: a fit finds it, steps would take
-    # their time to.
+    # Vector similarity is useful before training: fitting the head finds that at once, steps would
+    # not.
     fitted = classes >= _MANY_CLASSES or bi_encoder
     if dropout is None and (not method.spec.trains_all or bi_encoder):
-        # A frozen base cannot overfit; its dropout would only cost time and add noise. Of two texts
-        # that are read one by one each has noise of its own, and what is learnt is their angle.
+        # A frozen base cannot overfit, so its dropout would only add time and noise. With a
+        # bi-encoder, each text would have its own noise, while the angle between texts is learnt.
         dropout = 0.0
     return Settings(
         epochs=epochs,
@@ -112,12 +112,12 @@ def _layer_decay(decay: float | None, method: Method) -> float | None:
 def resolve_writing(
     config: Config, method: Method, examples: int, hidden: int, validation: int = 0
 ) -> Settings:
-    """Fill in the defaults for answers in words.
+    """Fill in the defaults for generation.
 
     Args:
-        hidden: Width of the model; wider models want lower rates.
-        validation: How many validation sequences there are. Where reading them twice an epoch
-            would take more than a tenth of what training takes, they are read once.
+        hidden: Width of the model; wider models need lower rates.
+        validation: The number of validation sequences. If validating twice an epoch would take more
+            than a tenth of the training time, it happens once.
     """
     tuned = resolve(config, method, examples)
     rate = config.train.learning_rate or writing_rate(method, hidden)
@@ -136,10 +136,10 @@ def resolve_writing(
 def writing_rate(method: Method, hidden: int) -> float:
     """Return the peak learning rate for a decoder of this width.
 
-    Full fine-tuning takes ``5e-5 * (2000 / hidden)^0.78``, the power that fits Llama models of 1B
-    to 70B ("LoRA Without Regret", Schulman et al. 2025, appendix); the other methods a multiple of
-    it (LoRA ten times, as there). Prompt tuning's rate belongs to its few virtual tokens and does
-    not depend on the width (Lester et al. 2021, section 3.3, took 0.3).
+    Full fine-tuning takes ``5e-5 * (2000 / hidden)^0.78``, the power fitted to Llama models of 1B
+    to 70B ("LoRA Without Regret", Schulman et al. 2025, appendix); the other methods take a
+    multiple of it (LoRA ten times, as there). Prompt tuning's rate depends on its few virtual
+    tokens, not on the width (Lester et al. 2021, section 3.3, took 0.3).
     """
     if method.defaults.writing_rate is not None:
         return method.defaults.writing_rate

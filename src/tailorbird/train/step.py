@@ -1,4 +1,4 @@
-"""One optimizer step: the gradient of a batch, in as many passes as the memory asks for."""
+"""One optimizer step: the gradient of a batch, in as many passes as memory requires."""
 
 import math
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ from tailorbird.train.settings import Settings
 
 
 class Workload(Protocol):
-    """What is trained on: the one thing in which tasks differ for the loop."""
+    """The training data of a task, as the loop uses it: the only part that differs by task."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -29,19 +29,19 @@ class Workload(Protocol):
 
     @property
     def divisible(self) -> bool:
-        """Whether the losses of a batch's parts add up to the loss of the batch."""
+        """Whether the losses of a batch's parts add up to the batch's loss."""
         ...
 
     def batches(self, size: int, seed: int, epoch: int) -> list[np.ndarray]:
-        """Return the batches of one pass over the examples: a function of seed and epoch only."""
+        """Return one epoch's batches, which depend on seed and epoch only."""
         ...
 
     def weight(self, indices: np.ndarray) -> float:
-        """Return what the loss of a batch is a mean over: examples, or trained tokens."""
+        """Return the denominator of a batch's mean loss: examples, or trained tokens."""
         ...
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch into what goes through the model at once."""
+        """Split a batch into micro-batches, each one pass through the model."""
         ...
 
     def loss_sum(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor:
@@ -55,11 +55,11 @@ class Workload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step came to, the same on every rank.
+    """The result of a step, the same on every rank.
 
     Attributes:
         loss: Mean loss of the batch in nats.
-        stop: Whether any rank was asked to stop.
+        stop: Whether any rank received a request to stop.
     """
 
     loss: float
@@ -68,11 +68,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Stepper:
-    """Does optimizer steps.
+    """Runs optimizer steps.
 
     Attributes:
-        title: What the run is called in words to the person.
-        scaler: Of the gradients, where fp16 would lose the small ones.
+        title: The run's name in messages.
+        scaler: The gradient scaler, for fp16.
     """
 
     model: nn.Module
@@ -85,15 +85,15 @@ class Stepper:
     ranks: RankGroup = ALONE
 
     def step(self, batch: np.ndarray, state: State, *, stop: bool = False) -> Step:
-        """Do one step on `batch`.
+        """Run one step on `batch`.
 
-        When memory runs out on a rank, it does its part again with micro-batches of half the size,
-        from the same random numbers; the batch, and so the gradient, stays what it was.
+        If a rank runs out of memory, it repeats its share with micro-batches of half the size and
+        the same random numbers; the batch, and so the gradient, stays the same.
 
         Raises:
             TrainingDiverged: The loss became NaN or infinite.
-            OutOfMemory: Not even one example fits, or what does not fit cannot be divided.
-            ProcessLost: Another rank cannot go on.
+            OutOfMemory: Not even one example fits, or the batch is not divisible.
+            ProcessLost: Another rank cannot continue.
         """
         loss_sum, fault = 0.0, None
         try:
@@ -121,7 +121,7 @@ class Stepper:
         return Step(mean, bool(stops.any()))
 
     def _gradient(self, batch: np.ndarray, state: State) -> float:
-        """Leave this rank's part of the gradient of the mean loss; return its summed loss."""
+        """Compute this rank's part of the gradient of the mean loss; return its summed loss."""
         before = random_state()
         while True:
             parts = self._micro_batches(batch, state.halvings)
@@ -133,7 +133,7 @@ class Stepper:
                 largest = max(len(part) for part in parts)
                 if largest == 1 or not self.work.divisible:
                     raise _nothing_fits(error) from error
-            # Here and not above: while an error is handled, it holds the tensors of its graph.
+            # Outside the handler, where the error would keep its graph's tensors alive.
             self.optimizer.zero_grad(set_to_none=True)
             restore_random(before)
             _release_memory()
@@ -145,7 +145,7 @@ class Stepper:
             )
 
     def _micro_batches(self, batch: np.ndarray, halvings: int) -> list[np.ndarray]:
-        """Return this rank's part of the batch, cut into what goes through the model at once."""
+        """Return this rank's share of the batch, split into micro-batches."""
         own = self.ranks.share_of(batch)
         parts = self.work.micro_batches(own) if len(own) else []
         for _ in range(halvings):
@@ -153,10 +153,10 @@ class Stepper:
         return parts
 
     def _accumulate(self, weight: float, parts: list[np.ndarray]) -> float:
-        """Add up the gradient; return the summed loss.
+        """Accumulate the gradient; return the summed loss.
 
         Args:
-            weight: Of the whole batch, on every rank: parts of any size then add up to the
+            weight: Of the whole batch on all ranks, so that parts of any size add up to the
                 gradient of one pass over all of it.
             parts: The examples of each pass.
         """
