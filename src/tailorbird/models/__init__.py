@@ -1,1 +1,1 @@
-"""Base models."""
+"""Base models: loading, embedding, generation and predictions."""

@@ -1,8 +1,8 @@
-"""BERT (Devlin et al. 2019, arXiv 1810.04805) by numpy, where a few texts are all there is to read.
+"""BERT (Devlin et al. 2019, arXiv 1810.04805) in numpy, for a few texts at a time.
 
 Loading torch and transformers takes five seconds of processor time, one text some hundredths.
-Products are in fp32. Whatever is not plain BERT, or is damaged, is left to transformers, which says
-what is wrong with it.
+Products are in fp32. Anything but plain BERT, or a damaged model, is left to transformers, which
+reports what is wrong.
 """
 
 import json
@@ -19,9 +19,9 @@ from tailorbird.config.schema import ModelConfig
 from tailorbird.models.builtin import resolve
 
 Arrays = Mapping[str, np.ndarray]
-"""Weights by transformers' names, without the ``bert.`` before those of the encoder."""
+"""Weights by transformers' names, without the encoder's ``bert.`` prefix."""
 FEW = 16
-"""Texts that numpy reads in less time than torch takes to load."""
+"""The number of texts that numpy processes before torch would be loaded."""
 _SCALE, _POLYNOMIAL = (
     0.3275911,
     (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592),
@@ -31,7 +31,7 @@ _FORMATS = ("float32", "float16")
 
 
 class WordPieces:
-    """The tokenizer in a BERT's folder, with the few of transformers' calls that encoding makes."""
+    """The tokenizer in a BERT's folder, with the calls of transformers that encoding needs."""
 
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
@@ -39,7 +39,7 @@ class WordPieces:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         normalizer = json.loads(self._tokenizer.to_str())["normalizer"]
-        # transformers makes the normaliser anew by these settings.
+        # transformers rebuilds the normaliser from these settings.
         expected = {
             "type": "BertNormalizer",
             "clean_text": True,
@@ -55,13 +55,13 @@ class WordPieces:
 
     @property
     def tokens(self) -> int:
-        """How many tokens it knows."""
+        """Size of the vocabulary."""
         return int(self._tokenizer.get_vocab_size())
 
     def __call__(
         self, *columns: Any, truncation: bool = False, max_length: int = 0, **_: Any
     ) -> dict[str, Any]:
-        """Return ``input_ids`` and ``token_type_ids`` of a text or of a column of them."""
+        """Return ``input_ids`` and ``token_type_ids`` of a text or a list of texts."""
         if truncation:
             self._tokenizer.enable_truncation(max_length)
         else:
@@ -77,28 +77,28 @@ class WordPieces:
         }
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many tokens stand around a text, or around and between two."""
+        """Return the number of special tokens around a text or a pair."""
         return int(self._tokenizer.num_special_tokens_to_add(pair))
 
 
 @dataclass(frozen=True)
 class Bert:
-    """An encoder, with a head or without.
+    """An encoder, with or without a head.
 
     Attributes:
-        config: What of its `config.json` is asked for.
-        weights: By name; see `Arrays`. Updates of low rank (their B scaled), bottleneck adapters
-            and virtual tokens may be among them.
+        config: The used part of `config.json`.
+        weights: By name; see `Arrays`. They may include low-rank updates (with scaled B),
+            bottleneck adapters and virtual tokens.
     """
 
     config: SimpleNamespace
     weights: Arrays
 
     def __post_init__(self) -> None:
-        """Refuse weights that are not those of the configuration.
+        """Check that the weights match the configuration.
 
         Raises:
-            KeyError, ValueError: They are not.
+            KeyError, ValueError: They do not.
         """
         width, inner = self.config.hidden_size, self.config.intermediate_size
         square, count = (width, width), self.config.num_hidden_layers
@@ -121,7 +121,7 @@ class Bert:
             raise ValueError("its weights have other shapes")
 
     def get_input_embeddings(self) -> SimpleNamespace:
-        """Return what holds a row per token under ``weight``."""
+        """Return an object whose ``weight`` has a row per token."""
         return SimpleNamespace(weight=self.weights["embeddings.word_embeddings.weight"])
 
     def hidden(
@@ -132,7 +132,7 @@ class Bert:
     ) -> np.ndarray:
         """Return the hidden states ``[batch, seq, hidden]`` of token ids ``[batch, seq]``.
 
-        Virtual tokens, where the weights have some, stand before the others.
+        Virtual tokens, if the weights have any, come first.
         """
         w = self.weights
         hidden = w["embeddings.word_embeddings.weight"][input_ids]
@@ -154,7 +154,7 @@ class Bert:
         return hidden
 
     def logits(self, **inputs: np.ndarray) -> np.ndarray:
-        """Return what a head for whole texts says of `hidden`'s inputs, ``[batch, outputs]``."""
+        """Return a text head's logits ``[batch, outputs]`` for the inputs of `hidden`."""
         first = self.hidden(**inputs)[:, 0]
         return self._linear(np.tanh(self._linear(first, "pooler.dense")), "classifier")
 
@@ -180,7 +180,7 @@ class Bert:
 
     def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
         w = self.weights
-        # numpy multiplies stacks one by one, and this is one product.
+        # Flattened, since numpy multiplies a stack of matrices one by one.
         flat = x.reshape(-1, x.shape[-1])
         product = flat @ w[f"{name}.weight"].T
         if f"{name}.lora_A.weight" in w:
@@ -214,13 +214,13 @@ def gelu(x: np.ndarray) -> np.ndarray:
 def open_bert(
     config: ModelConfig, merged: Callable[[Arrays], Arrays] = lambda base: base
 ) -> tuple[Bert, WordPieces] | None:
-    """Return a BERT that lies in a folder of this machine, and its tokenizer.
+    """Load a BERT from a local folder, with its tokenizer.
 
     Args:
-        merged: The base's weights -> those to read with.
+        merged: Maps the base's weights to those to use.
 
     Returns:
-        None: it is to be loaded by transformers, which can more and tells faults.
+        None if transformers must load it: an unsupported or faulty model.
     """
     if config.device not in ("auto", "cpu") or config.precision not in ("auto", "fp32"):
         return None
@@ -250,13 +250,13 @@ def _shape(plain: Mapping[str, Any]) -> SimpleNamespace:
 
 
 def read_weights(path: Path, wrapper: str = "") -> dict[str, np.ndarray]:
-    """Return the weights of a safetensors file in fp32, without ``bert.`` before their names.
+    """Return the weights of a safetensors file in fp32, without the ``bert.`` prefix.
 
     Args:
-        wrapper: What stands before every name.
+        wrapper: A further prefix of every name.
 
     Raises:
-        ValueError: They are in a number format that numpy does not know.
+        ValueError: Their number format is unknown to numpy.
         SafetensorError, OSError: The file is damaged or missing.
     """
     from safetensors.numpy import load_file

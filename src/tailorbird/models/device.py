@@ -1,4 +1,4 @@
-"""What this machine does best, and how to ask it for that."""
+"""The compute device: its choice, number format, threads and memory."""
 
 import os
 import platform
@@ -24,12 +24,12 @@ Rows = TypeVar("Rows")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where products run and in which number format.
+    """The device of computation and its number format.
 
     Attributes:
         name: ``cpu``, ``cuda:0``, ``mps``.
         precision: ``bf16``, ``fp16`` or ``fp32``.
-        words: Both, and why, for the person.
+        words: Both with the reason, for the user.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Device:
 
     @property
     def dtype(self) -> "torch.dtype":
-        """The number format as torch names it."""
+        """The number format as a torch dtype."""
         import torch
 
         formats = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -62,7 +62,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     """Return the device to use.
 
     Raises:
-        UserError: The device is not there, or cannot do the precision.
+        UserError: The device does not exist, or does not support the precision.
     """
     import torch
 
@@ -91,7 +91,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
 
 @cache
 def _use_threads() -> None:
-    """Take no more threads than there are free cores; a smaller number of the caller's stays."""
+    """Use at most as many threads as there are free cores; a smaller setting stays."""
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), choose_threads().count))
@@ -103,16 +103,16 @@ def on_each_core(
     batches: Sequence[Batch],
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[Rows]:
-    """Yield what is computed of each batch, in order.
+    """Yield the result for each batch, in order.
 
-    On a CPU every core takes batches of its own: nobody waits for the slowest thread after every
-    product, as threads that share one product do. The last batch comes first and has all threads:
-    what a model makes on first use (packed weights) is made once.
+    On a CPU every core processes batches of its own: threads that share a product wait for the
+    slowest after each one. The last batch comes first and has all threads, so that data that a
+    model builds on first use (packed weights) is built once.
 
     Args:
         compute: Called from several threads at once.
-        context: Entered once in each thread; what it keeps (weights that autocast has cast) serves
-            all batches.
+        context: Entered once in each thread; its caches (weights cast by autocast) serve all
+            batches.
     """
     import torch
 
@@ -144,7 +144,7 @@ def on_each_core(
                 for row in rows:
                     yield row.result()
             finally:
-                deque(todo, 0)  # who asks no more, or one that failed, ends the others
+                deque(todo, 0)  # an abandoned or failed iteration ends the others
     finally:
         torch.set_num_threads(before)
     yield last
@@ -154,7 +154,7 @@ def _fastest() -> str:
     import torch
 
     if torch.cuda.is_available():
-        # Of processes that train together each has its own.
+        # Each of the processes that train together has its own GPU.
         return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
@@ -165,7 +165,7 @@ this one is; for tests of what depends on it."""
 
 
 def has_fast_bf16(kind: str) -> bool:
-    """Say whether the device multiplies bf16 matrices in hardware."""
+    """Return whether the device multiplies bf16 matrices in hardware."""
     import torch
 
     pretended = os.environ.get(PROCESSOR_SWITCH)
@@ -182,7 +182,7 @@ def has_fast_bf16(kind: str) -> bool:
 
 
 def peak_memory(device: Device) -> int:
-    """Return the most memory held: on the GPU where there is one, else of the process."""
+    """Return the peak memory: of the GPU if there is one, else of the process."""
     import torch
 
     if device.kind == "cuda":
@@ -191,7 +191,7 @@ def peak_memory(device: Device) -> int:
 
 
 def free_memory() -> None:
-    """Give back the memory that torch keeps of a GPU for later, after it ran out."""
-    torch = sys.modules.get("torch")  # whoever has not loaded it holds nothing there
+    """Release torch's cached GPU memory, after it ran out."""
+    torch = sys.modules.get("torch")  # if torch is not loaded, it holds none
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

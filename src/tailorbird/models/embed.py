@@ -1,4 +1,4 @@
-"""Texts into unit vectors."""
+"""Embeds texts as unit vectors."""
 
 import hashlib
 import time
@@ -22,7 +22,7 @@ from tailorbird.models.reorder import shrink_frozen
 from tailorbird.models.sentence_modules import load_dense, pool, read_modules
 from tailorbird.models.weights import explain_loading, pretrained
 
-# Activations of so few tokens stay in a core's caches: 81 GFLOP/s against 64 for 8,192.
+# Activations of this many tokens fit a core's caches: 81 GFLOP/s against 64 for 8,192.
 _TOKENS_PER_BATCH = {"cpu": 1024}
 _TOKENS_PER_BATCH_GPU = 32_768
 _LONGEST = 8192
@@ -30,7 +30,7 @@ DEFAULT_EMBEDDER = "builtin:minilm"
 
 
 def choose_embedder(name: str | None, model: ModelConfig) -> ModelConfig:
-    """Return the model to embed with: `name`, the base model if made for it, or the builtin."""
+    """Return the embedder: `name`, the base model if it is an embedder, or the builtin."""
     if name:
         return ModelConfig(name=name, device=model.device, precision=model.precision)
     folder = Path(resolve(model.name)).expanduser()
@@ -41,20 +41,20 @@ def choose_embedder(name: str | None, model: ModelConfig) -> ModelConfig:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Unit vectors ``[n, dimension]`` float32, and what they took."""
+    """Unit vectors ``[n, dimension]`` float32, and their cost."""
 
     vectors: np.ndarray
     seconds: float
 
 
 class Embedder:
-    """A sentence-transformers model, read with transformers, or by numpy.
+    """A sentence-transformers model, run with transformers or numpy.
 
     Args:
-        bert: The same model and its tokenizer for numpy; see `open_embedder`.
+        bert: The same model and its tokenizer in numpy; see `open_embedder`.
 
     Attributes:
-        max_length: Longest text it reads, in tokens; what is beyond is cut.
+        max_length: Maximum input length in tokens; longer texts are truncated.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Embedder:
         self.model: Any
         self.tokenizer: Any
         self.model, self.tokenizer = bert or (None, load_tokenizer(config))
-        # A tokenizer that cuts a text is changed while it does.
+        # Truncation changes the tokenizer's state.
         self._encoding = Lock()
         folder = _folder(config)
         self.modules = read_modules(folder, config.name)
@@ -90,9 +90,9 @@ class Embedder:
         """Return one unit vector per text, in order.
 
         Args:
-            texts: What to embed; longer ones than the model reads are cut.
-            title: Shown with a progress bar when not empty.
-            prompt: Put before each text; None: what the model wants before any text.
+            texts: The texts; longer ones than the model reads are truncated.
+            title: Title of the progress bar; empty: no bar.
+            prompt: Prefix of each text; None: the model's default prompt.
         """
         started = time.perf_counter()
         before = self.modules.plain if prompt is None else prompt
@@ -102,7 +102,7 @@ class Embedder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         batches = token_batches(encoded.lengths, self._tokens_at_once())
         total = int(encoded.lengths.sum())
-        # Counted in tokens: long texts come first, and the time left would be wrong in texts.
+        # Counted in tokens, since long texts come first.
         with log.quiet_progress(title, total, "tokens") as bar:
             for indices, rows in self._all(encoded, batches, skip):
                 vectors[indices] = rows
@@ -110,11 +110,11 @@ class Embedder:
         return Embedded(vectors, time.perf_counter() - started)
 
     def embed_queries(self, questions: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of questions, with the model's query prompt before them."""
+        """Return the vectors of questions, with the model's query prompt."""
         return self.embed(questions, title, self.modules.query or None)
 
     def embed_documents(self, texts: Sequence[str], title: str = "") -> Embedded:
-        """Return the vectors of documents, with the model's document prompt before them."""
+        """Return the vectors of documents, with the model's document prompt."""
         return self.embed(texts, title, self.modules.document or None)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Encoded:
@@ -161,7 +161,7 @@ class Embedder:
         return array
 
     def _numpy_vectors(self, encoded: Encoded, indices: np.ndarray) -> np.ndarray:
-        """Return the same as `_vectors` for a text's mean or first token."""
+        """Return the same as `_vectors`, for mean or first-token pooling."""
         arrays = collate(encoded, indices, self.tokenizer.pad_token_id)
         hidden = self.model.hidden(**arrays)
         rows = hidden[:, 0]
@@ -180,11 +180,11 @@ class Embedder:
 
 
 def open_embedder(config: ModelConfig, few: bool = False) -> Embedder:
-    """Return a model that embeds.
+    """Return an embedder.
 
     Args:
-        config: Which model, where, and in which number format.
-        few: It will be given few texts at a time: where numpy can read them, torch is not loaded.
+        config: The model, its device and number format.
+        few: Only few texts at a time will be embedded: torch is not loaded if numpy suffices.
     """
     if few and (bert := open_bert(config)) is not None:
         modules = read_modules(_folder(config), config.name)
@@ -197,10 +197,10 @@ _NUMPY_POOLINGS = (("mean",), ("cls",))
 
 
 class Remembered:
-    """Vectors of texts that are met again, each embedded once.
+    """A cache of vectors: each text is embedded once.
 
     Args:
-        embed: Texts -> unit vectors ``[n, dimension]``.
+        embed: Maps texts to unit vectors ``[n, dimension]``.
     """
 
     def __init__(self, embed: Callable[[Sequence[str]], np.ndarray], most: int = 20_000) -> None:
@@ -211,7 +211,7 @@ class Remembered:
         """Return one vector per text, in order."""
         if len(self._vectors) + len(texts) > self._most:
             self._vectors = {}
-        vectors = self._vectors  # another thread may begin anew
+        vectors = self._vectors  # another thread may reset the cache
         new = [text for text in dict.fromkeys(texts) if text not in vectors]
         if new:
             vectors.update(zip(new, self._embed(new), strict=True))
@@ -219,9 +219,9 @@ class Remembered:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return 32 hex digits that differ where a model's weights, settings or tokenizer do.
+    """Return 32 hex digits that identify a model's weights, settings and tokenizer.
 
-    Its README and its place do not count: a copy embeds alike.
+    README and location do not count, since a copy embeds alike.
     """
     kinds = {".safetensors", ".bin", ".json", ".txt", ".model"}
     files = (path for path in folder.rglob("*") if path.suffix in kinds and path.is_file())
@@ -234,13 +234,13 @@ def fingerprint(folder: Path) -> str:
 
 
 def _folder(config: ModelConfig) -> Path:
-    """Return the folder of a model, fetched from the hub when it is none of this machine."""
+    """Return the folder of a model, downloaded from the hub if it is not local."""
     local = Path(resolve(config.name)).expanduser()
     if local.is_dir():
         return local
     from huggingface_hub import snapshot_download
 
-    # The weights of other frameworks stay where they are.
+    # Weights of other frameworks are not downloaded.
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
     try:
         return Path(

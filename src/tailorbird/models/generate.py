@@ -1,7 +1,7 @@
-"""Writing with a causal LM: the only sampling code there is.
+"""Generation with a causal LM: the only sampling code.
 
-The loop is transformers' ``generate``; what is ours is the order of the batches, when an answer
-ends, the draws, and that nothing but what was asked for changes the answer.
+The loop is transformers' ``generate``; ours are the batch order, the end of an answer, the draws,
+and the guarantee that nothing but the settings changes the answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,18 +25,18 @@ from tailorbird.models.text_stream import AnswerRow, Ending, SeededDraw, Until
 if TYPE_CHECKING:
     from torch import nn
 
-# Rows and tokens (prompt and answer, padding included) of a batch: on a CPU more gives no more
-# speed, on a GPU the cache of keys and values has to fit.
+# Rows and tokens (prompt and answer with padding) of a batch: on a CPU more is no faster, on a GPU
+# the key-value cache has to fit.
 MOST_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
 MOST_TOKENS = {"cpu": 16_384, "cuda": 65_536, "mps": 16_384}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is written; `GenerateConfig` describes the settings.
+    """The settings of generation; `GenerateConfig` describes them.
 
     Attributes:
-        temperature: 0 is greedy, and the following three then change nothing.
+        temperature: 0 is greedy, and the following three then have no effect.
         stop: An answer ends before any of these strings.
         end_ids: Tokens that end an answer: the end of the turn, the end of the text.
     """
@@ -56,9 +56,9 @@ class Generated:
     """One answer.
 
     Attributes:
-        text: Without special tokens and what follows a stop string.
-        tokens: How many the model wrote, the one that ended the answer included.
-        ended: Whether the model ended it, or a stop string did; False: it reached a limit.
+        text: Without special tokens, up to a stop string.
+        tokens: The number of generated tokens, including the one that ended the answer.
+        ended: Whether the model or a stop string ended it; False: it reached a limit.
     """
 
     text: str
@@ -69,7 +69,7 @@ class Generated:
 def sampling_of(
     config: GenerateConfig, max_new_tokens: int, end_ids: Sequence[int] = ()
 ) -> Sampling:
-    """Return the settings of a run; `max_new_tokens` is used where the configuration has none."""
+    """Return the settings of a run; `max_new_tokens` is the default of the configuration's."""
     if config.temperature == 0 and (config.top_p < 1 or config.top_k or config.min_p > 0):
         log.warn(
             "generate.top_p, top_k and min_p change nothing while generate.temperature is 0; "
@@ -90,15 +90,15 @@ def generate(
     device: Device,
     title: str = "",
 ) -> list[Generated]:
-    """Return what the model writes after each prompt, in the order of the prompts.
+    """Return the model's answer to each prompt, in order.
 
-    Greedy answers do not depend on what else is in a batch, except where rounding decides:
-    products of another shape round differently (in fp32 by about 1e-6 of a logit's size, in bf16
-    by 1e-2), so that two tokens that are equally likely to that precision may change places.
-    Draws depend on the seed and on a prompt's place in `prompts` only.
+    Greedy answers do not depend on the batch, except for rounding: products of another shape round
+    differently (in fp32 by about 1e-6 of a logit's size, in bf16 by 1e-2), so two tokens that are
+    equally likely to that precision may swap. Draws depend on the seed and a prompt's place in
+    `prompts` only.
 
     Args:
-        model: Plain, wrapped by PEFT, or with adapters; left as it was, flags included.
+        model: Plain, wrapped by PEFT, or with adapters; restored afterwards, including flags.
 
     Raises:
         UserError: A prompt is empty or leaves no room for an answer.
@@ -123,11 +123,11 @@ def generate(
 def stream(
     model: "nn.Module", tokenizer: Any, prompt: np.ndarray, sampling: Sampling, device: Device
 ) -> Iterator[str]:
-    """Yield the answer piece by piece as it is written.
+    """Yield the answer piece by piece as it is generated.
 
-    The pieces joined are what `generate` writes for this one prompt. Characters are whole, and
-    text that may be the beginning of a stop string waits until it is known not to be one. Closing
-    the iterator ends the writing.
+    The joined pieces equal the answer of `generate` for this prompt. Characters are whole, and text
+    that may begin a stop string is held back until it is known not to. Closing the iterator ends
+    the generation.
 
     Raises:
         UserError: The prompt is empty or leaves no room for an answer.
@@ -169,7 +169,7 @@ def stream(
 
 
 def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Sampling) -> None:
-    """Check that there is something to go on from, and room to do so.
+    """Check that every prompt has tokens, and room for an answer.
 
     Raises:
         UserError: A prompt is empty or leaves no room for an answer.
@@ -204,7 +204,7 @@ def check_room(model: "nn.Module", prompts: Sequence[np.ndarray], sampling: Samp
 def rows_of(
     model: "nn.Module", tokenizer: Any, prompts: Sequence[np.ndarray], sampling: Sampling
 ) -> list[AnswerRow]:
-    """Return what is to be written after each prompt; there is room, see `check_room`."""
+    """Return the answer row of each prompt; `check_room` must have passed."""
     context = context_length(model) or np.inf
     ending = Ending(tokenizer, frozenset(sampling.end_ids), sampling.stop)
     draws = sampling.max_new_tokens if sampling.temperature > 0 else 0
@@ -221,7 +221,7 @@ def rows_of(
 
 
 def _batches(rows: list[AnswerRow], device: Device) -> list[list[AnswerRow]]:
-    """Return batches of similar length, the longest last, where it is taken first."""
+    """Return batches of similar length, the longest last, since batches are taken from the end."""
     most_rows, most_tokens = MOST_ROWS[device.kind], MOST_TOKENS[device.kind]
     batches: list[list[AnswerRow]] = []
     for row in sorted(rows, key=lambda row: len(row.prompt) + len(row.tokens)):
@@ -237,14 +237,14 @@ def _batches(rows: list[AnswerRow], device: Device) -> list[list[AnswerRow]]:
 def _write(
     model: "nn.Module", inner: Any, rows: list[AnswerRow], sampling: Sampling, device: Device
 ) -> list[list[AnswerRow]]:
-    """Write on until most of the rows are done; return the halves when they were too many."""
+    """Generate until most rows are complete; return the halves of a batch that was too large."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     from tailorbird.models.decode_attention import fast_decoding, roomy_cache
 
-    # No row may pass the model's last position, not even one that is done: positions are looked
-    # up for all of them.
+    # No row may pass the model's last position, not even a complete one, since positions are looked
+    # up for all rows.
     context = context_length(model) or np.inf
     steps = int(
         min(
@@ -276,12 +276,12 @@ def _write(
 
 
 def _pad_id(row: AnswerRow) -> int:
-    """Return the id that padding has: any would do, for it is masked."""
+    """Return the padding id, which is arbitrary since padding is masked."""
     return int(row.ending.tokenizer.pad_token_id or 0)
 
 
 def warpers(sampling: Sampling, device: Device) -> list[Any]:
-    """Return what reshapes the distribution before a draw, in transformers' order."""
+    """Return the processors that modify the distribution before a draw, in transformers' order."""
     from transformers import (
         MinPLogitsWarper,
         TemperatureLogitsWarper,

@@ -1,4 +1,4 @@
-"""Inputs of a causal LM: padded prompts, virtual tokens, the model's flags while it generates."""
+"""Inputs of a causal LM: padded prompts, virtual tokens, and model flags in generation."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,14 +20,14 @@ _LOCKS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def base_of(model: "nn.Module") -> Any:
-    """Return transformers' own model inside `model`: itself, or what PEFT wrapped."""
+    """Return transformers' own model: `model` itself, or the one that PEFT wraps."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
 
 
 def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
-    """Refuse token ids that the model has no embedding of.
+    """Check that the model has an embedding of all token ids.
 
-    Checked where ids meet a model: tokenizers may well hold more tokens than anyone uses.
+    It is checked on the ids, since a tokenizer may know tokens that never occur.
 
     Raises:
         UserError: The tokenizer is not the model's.
@@ -43,7 +43,7 @@ def check_ids(model: Any, sequences: Sequence[np.ndarray]) -> None:
 
 
 def virtual_tokens(model: "nn.Module") -> "torch.Tensor | None":
-    """Return the trained embeddings before every text ``[virtual, hidden]``; None if none are."""
+    """Return the trained embeddings before every text ``[virtual, hidden]``, or None."""
     config = getattr(model, "active_peft_config", None)
     off = getattr(model, "_adapters_disabled", False)
     if config is None or off or not getattr(config, "is_prompt_learning", False):
@@ -53,7 +53,7 @@ def virtual_tokens(model: "nn.Module") -> "torch.Tensor | None":
 
 
 def context_length(model: "nn.Module") -> int | None:
-    """Return how many positions the model has for a text, virtual tokens taken off; None: any."""
+    """Return the model's positions for a text, without virtual tokens; None: unlimited."""
     shape = base_of(model).config.get_text_config()
     positions = getattr(shape, "max_position_embeddings", None)
     if not positions:
@@ -64,11 +64,11 @@ def context_length(model: "nn.Module") -> int | None:
 
 @contextmanager
 def ready_to_write(model: "nn.Module") -> Iterator[Any]:
-    """Yield `base_of` the model in evaluation mode, free of generation settings of its own.
+    """Yield `base_of` the model in evaluation mode, without generation settings of its own.
 
-    A checkpoint's ``generation_config.json`` may ask for sampling or a repetition penalty, and
-    transformers would mix that into what was asked for here. Everything is put back at the end.
-    Threads that share a model wait for each other.
+    A checkpoint's ``generation_config.json`` may set sampling or a repetition penalty, which
+    transformers would mix into our settings. Everything is restored at the end. Threads that share
+    a model wait for each other.
     """
     from transformers import GenerationConfig
 
@@ -93,13 +93,13 @@ def left_padded(
 ) -> "dict[str, torch.Tensor]":
     """Return the model's inputs for prompts of several lengths, padded on the left.
 
-    Of a model with virtual tokens these are embeddings, the virtual tokens between padding and
-    text. (PEFT 0.21's own ``generate`` leaves the padding between virtual tokens and text and
-    counts it in the positions: all but the longest prompt of a batch get other answers.)
+    With virtual tokens the inputs are embeddings, with the virtual tokens between padding and text.
+    (PEFT 0.21's own ``generate`` puts the padding between virtual tokens and text and counts it in
+    the positions, which changes the answers to all but the longest prompt of a batch.)
 
     Returns:
-        ``input_ids [batch, seq]`` or ``inputs_embeds [batch, seq, hidden]``, and
-        ``attention_mask [batch, seq]``.
+        ``input_ids [batch, seq]`` or ``inputs_embeds [batch, seq, hidden]``, and ``attention_mask
+        [batch, seq]``.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""The model hub: whether it answers."""
+"""Reachability of the model hub."""
 
 
 def hub_reachable() -> str:
-    """Return an empty string when the model hub answers, else why not."""
+    """Return why the model hub is unreachable; empty if it is reachable."""
     import socket
     from urllib.parse import urlsplit
 

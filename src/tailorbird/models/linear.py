@@ -1,4 +1,4 @@
-"""Linear fits on fixed features, for probes and for heads that start from one."""
+"""Linear fits on fixed features, for probes and initial heads."""
 
 import numpy as np
 

@@ -1,9 +1,9 @@
-"""Decoders of Llama's shape on a CPU: what transformers' modules do, in a quarter of the calls.
+"""Decoding with Llama-shaped models on a CPU, in a quarter of the calls of transformers' modules.
 
-A token of a small model is a few microseconds of arithmetic for each layer and a hundred of Python.
-Here the products that read the same states are one, keys are kept as they are multiplied, and masks
-and angles are made once for all layers. The numbers are those of autocast, to the last bit but for
-sums that a wider product may order otherwise.
+A token of a small model takes a few microseconds of arithmetic per layer and a hundred of Python.
+Here products of the same states are fused, keys are stored in the layout of their product, and
+masks and angles are computed once for all layers. The numbers are those of autocast, bit for bit
+except for sums that a wider product may reorder.
 """
 
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ from tailorbird.models.decode_attention import RoomyLayer, attend, attend_left_t
 from tailorbird.models.device import Device
 from tailorbird.models.reorder import computes_bf16, reordered
 
-# Of fewer multiplications in all, a layer's products end before a second thread has begun.
+# With fewer multiplications, a layer's products end before a second thread has begun.
 _ONE_THREAD = 100_000_000
-# Kept with their models as long as the weights stay what they are: who asks again waits less.
+# Cached with their models while the weights are unchanged, so that later calls start faster.
 _STACKS: WeakKeyDictionary[Any, tuple[list[tuple[int, int]], "_Stack"]] = WeakKeyDictionary()
 
 
 @contextmanager
 def ready_to_decode(model: Any, device: Device) -> Iterator[None]:
-    """Have a causal LM write as fast as this processor can, until the end.
+    """Make a causal LM generate as fast as this processor can, inside the context.
 
     Args:
-        model: transformers' own; its weights must not change meanwhile, and nothing is
-            differentiated. On other devices, and in other formats than bf16, nothing changes.
-        device: Where it is.
+        model: transformers' own; its weights must not change meanwhile, and gradients are not
+            available. Nothing changes on other devices, and in other formats than bf16.
+        device: The model's device.
     """
     if not (computes_bf16(device) and _is_plain_llama(model)):
         with reordered(model, device):
@@ -61,7 +61,7 @@ def ready_to_decode(model: Any, device: Device) -> Iterator[None]:
 
 
 def _stack_of(model: Any) -> "_Stack":
-    """Return the model's layers ready for products, anew where a weight has changed."""
+    """Return the model's prepared layers, rebuilt if a weight has changed."""
     state = [(weight.data_ptr(), weight._version) for weight in model.parameters()]
     before = _STACKS.get(model)
     if before is not None and before[0] == state:
@@ -80,7 +80,7 @@ def _is_plain_llama(model: Any) -> bool:
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     hooked = any(each._forward_hooks or each._forward_pre_hooks for each in model.modules())
     own = any("forward" in vars(each) for each in model.modules())
-    # Seven products a layer and the last: else something was put in their place.
+    # Seven linear modules per layer and the last; otherwise something replaced one.
     whole = len(layers) == 7 * len(model.model.layers) + 1
     formats = {weight.dtype for weight in model.parameters()}
     return whole and not hooked and not own and formats == {torch.float32} and all(
@@ -89,10 +89,10 @@ def _is_plain_llama(model: Any) -> bool:
 
 
 class _Stack:
-    """The layers of a model, their weights joined and laid out for products in bf16."""
+    """The layers of a model, with fused weights laid out for products in bf16."""
 
     def __init__(self, model: Any) -> None:
-        # Not the model itself: what is kept with it must not keep it.
+        # Not the model itself, since a cache entry must not keep its key alive.
         self._embed, self._angles = model.model.embed_tokens, model.model.rotary_emb
         self._norm, config = model.model.norm, model.config
         self._size = model.model.layers[0].self_attn.head_dim
@@ -140,7 +140,7 @@ class _Stack:
         visible: torch.Tensor | None,
         cache: Any,
     ) -> torch.Tensor:
-        """Return ``[batch, seq, heads, size]`` from queries, keys and values beside each other."""
+        """Return ``[batch, seq, heads, size]`` from concatenated queries, keys and values."""
         turning = joined[:, : self._heads + self._groups]
         first, second = turning.chunk(2, dim=-1)
         turned = turning * cos + torch.cat((-second, first), dim=-1) * sin
@@ -155,7 +155,7 @@ class _Stack:
 def _visible(
     mask: torch.Tensor | None, before: int, places: int, cache: Any
 ) -> torch.Tensor | None:
-    """Return which tokens each may look at, by the mask alone, over the cache's room for one."""
+    """Return each token's visible positions by the mask; for one token, over the whole capacity."""
     length = before + places
     if places > 1:
         return None if mask is None or bool(mask.all()) else mask[:, None, None].bool()
@@ -178,7 +178,7 @@ class _Layer:
 
 
 class _Product:
-    """Linear layers that read the same states, as one product in bf16."""
+    """Linear layers with the same input, as one product in bf16."""
 
     def __init__(self, *layers: Any) -> None:
         whole = torch.cat([layer.weight for layer in layers]).bfloat16()

@@ -1,4 +1,4 @@
-"""A base model and its tokenizer, from anywhere, with a clear word when it cannot be had."""
+"""Loads a base model and its tokenizer, with a clear error if that fails."""
 
 import os
 from collections.abc import Mapping
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Base:
-    """A loaded base model: with a classification head, or one that writes.
+    """A loaded base model, with a classification head or for generation.
 
     Attributes:
-        head: Names of the modules that the checkpoint had no weights for (of a classifier its
-            head, in some families with a dense layer before it; of a writer none). They are
-            trained by every method.
-        is_decoder: Left-to-right attention: the label is read off the last token.
-        writes: It has a language-model head and answers in words.
+        head: Names of the modules without weights in the checkpoint (a classifier's head, in some
+            families with a dense layer before it; none for generation). Every method trains them.
+        is_decoder: Left-to-right attention: the model classifies at the last token.
+        writes: It has a language-model head and generates text.
         per_word: Its head labels every token.
     """
 
@@ -62,10 +61,10 @@ def load_tokenizer(config: ModelConfig) -> Any:
 
 
 def tokenizer_in(folder: Path, *, trust: bool = False) -> Any:
-    """Return the tokenizer that was saved with a model, its chat template included.
+    """Load the tokenizer saved with a model, including its chat template.
 
     Args:
-        trust: Whether the caller lets code run that lies there, see `ModelConfig`.
+        trust: Whether code in the folder may run, see `ModelConfig`.
 
     Raises:
         UserError: It is missing or damaged.
@@ -82,7 +81,7 @@ _LEAST_LENGTH = 4
 
 
 def _checked(tokenizer: Any, name: str) -> Any:
-    # Without files transformers makes an empty tokenizer, to which every word is unknown.
+    # Without files transformers returns an empty tokenizer, for which every word is unknown.
     if tokenizer.vocab_size <= len(set(tokenizer.all_special_ids)):
         raise UserError(
             f"model {name} has no tokenizer files",
@@ -106,7 +105,7 @@ def _checked(tokenizer: Any, name: str) -> Any:
 
 
 def described(config: ModelConfig) -> Path:
-    """Return a folder with the small files that say what a model is, without its weights.
+    """Return a folder with a model's small descriptive files, without its weights.
 
     Raises:
         UserError: The model cannot be found.
@@ -125,10 +124,10 @@ def described(config: ModelConfig) -> Path:
 def load_writer(
     config: ModelConfig, device: Device, options: Mapping[str, Any] | None = None
 ) -> Base:
-    """Return the base model with its language-model head, for answers in words.
+    """Return the base model with its language-model head, for generation.
 
     Raises:
-        UserError: The model cannot be found or read, or does not write from left to right.
+        UserError: The model cannot be found or read, or is not causal.
     """
     from transformers import AutoModelForCausalLM
 
@@ -155,7 +154,7 @@ def load_writer(
 
 
 def hidden_size(config: ModelConfig) -> int:
-    """Return how wide the model is, from its configuration only."""
+    """Return the model's width, from its configuration only."""
     from transformers import AutoConfig
 
     with explained(config.name):
@@ -164,10 +163,10 @@ def hidden_size(config: ModelConfig) -> int:
 
 
 def _reads_left_to_right(model: "nn.Module") -> bool:
-    """Say whether what stands later in a text leaves the earlier outputs alone.
+    """Return whether later tokens leave earlier outputs unchanged.
 
-    Asked of the model itself: an encoder with a language-model head (BERT's) would see the tokens
-    that it is trained to write.
+    This is tested on the model itself: an encoder with a language-model head (BERT's) would see the
+    tokens that it is trained to generate.
     """
     import torch
 
@@ -183,16 +182,16 @@ def _reads_left_to_right(model: "nn.Module") -> bool:
 
 
 def reads_segments(shape: Any) -> bool:
-    """Say whether a model tells the first of two texts from the second (BERT's segments)."""
+    """Return whether a model distinguishes the two texts of a pair (BERT's segments)."""
     return int(getattr(shape, "type_vocab_size", 0) or 0) > 1
 
 
 def length_limit(tokenizer: Any, shape: Any) -> int:
-    """Return the longest input in tokens that model and tokenizer take."""
+    """Return the longest input in tokens for both model and tokenizer."""
     limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < 10**9 else []
     positions = getattr(shape, "max_position_embeddings", None)
     if positions and not getattr(shape, "rope_parameters", None):
-        # RoBERTa's kin count positions from padding_idx + 1.
+        # RoBERTa's family counts positions from padding_idx + 1.
         offset = shape.pad_token_id + 1 if shape.model_type in _OFFSET_FAMILIES else 0
         limits.append(positions - offset)
     elif positions:
@@ -204,10 +203,10 @@ _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet"
 
 
 def model_source(config: ModelConfig) -> str:
-    """Return the folder or hub id of a model, which can be had.
+    """Return the folder or hub id of an available model.
 
     Raises:
-        UserError: It cannot.
+        UserError: It is not available.
     """
     source = resolve(config.name)
     folder = Path(source).expanduser()
@@ -228,7 +227,7 @@ def model_source(config: ModelConfig) -> str:
 
 
 def _check_reachable(config: ModelConfig) -> None:
-    """Fail at once when a hub model is neither cached nor reachable; the client retries long."""
+    """Fail early if a hub model is neither cached nor reachable: the client retries long."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     with explained(config.name):
@@ -246,5 +245,5 @@ def _siblings(folder: Path) -> list[str]:
 
 
 def hub_name(name: str) -> str:
-    """Return the name to write into saved files, one that works on other machines."""
+    """Return a model's name for saved files, valid on other machines."""
     return without_place(public_name(name))

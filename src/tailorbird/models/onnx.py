@@ -1,6 +1,6 @@
-"""A classifier as ONNX: written by PyTorch's own exporter, read by ONNX Runtime.
+"""A classifier as ONNX: exported by PyTorch, run by ONNX Runtime.
 
-The only door to `onnx` and `onnxruntime`.
+The only module that imports `onnx` and `onnxruntime`.
 """
 
 import contextlib
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 INPUTS, SEGMENTS = ("input_ids", "attention_mask"), "token_type_ids"
-# Two rows of different lengths: what is 1 or equal in the example would become a constant.
+# Two rows of different lengths: dimensions that are 1 or equal in the example would become
+# constants.
 _ROWS, _WIDTH = 2, 16
 _OF_WORDS = 3
 
 
 def check_installed() -> None:
-    """Say at once when the exporter is not there.
+    """Check early that the exporter is installed.
 
     Raises:
         UserError: A package is missing.
@@ -37,12 +38,12 @@ def check_installed() -> None:
 
 
 def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each: int = 1) -> None:
-    """Write `model` with free batch size and length.
+    """Export `model` with variable batch size and length.
 
     Args:
         model: A classifier, on the CPU in fp32, in evaluation mode.
         names: Its inputs, in order: ``input_ids``, ``attention_mask`` ..., each ``[batch, seq]``.
-        rows_each: Rows of the inputs for one of the output: 2 of a bi-encoder.
+        rows_each: Input rows per output row: 2 for a bi-encoder.
 
     Raises:
         UserError: The exporter cannot translate the model.
@@ -57,7 +58,7 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).logits
-            # Of words: without the virtual tokens, which stand before the text.
+            # For labelled words, drop the virtual tokens before the text.
             return logits[:, -inputs[0].shape[1] :] if logits.ndim == _OF_WORDS else logits
 
     example = {name: torch.ones(_ROWS * rows_each, _WIDTH, dtype=torch.long) for name in names}
@@ -86,7 +87,7 @@ def write_onnx(model: "nn.Module", names: tuple[str, ...], path: Path, rows_each
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Keep the exporter's progress lines and warnings from the terminal."""
+    """Hide the exporter's progress lines and warnings."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -98,9 +99,9 @@ def _quiet() -> Any:
 
 
 def quantise(path: Path, to: Path) -> None:
-    """Write a copy whose weights are 8-bit integers, for CPUs (dynamic quantisation).
+    """Write a copy with 8-bit integer weights, for CPUs (dynamic quantisation).
 
-    Each output channel has a scale of its own; activations are scaled batch by batch.
+    Each output channel has a scale of its own; activations are scaled per batch.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -117,7 +118,7 @@ class OnnxOutput:
 
 
 class OnnxClassifier:
-    """A classifier in ONNX Runtime, on the CPU, called as the model that it was made from."""
+    """A classifier in ONNX Runtime on the CPU, called like the original model."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -127,7 +128,7 @@ class OnnxClassifier:
         self.names = [node.name for node in self.session.get_inputs()]
 
     def __call__(self, **inputs: "torch.Tensor") -> OnnxOutput:
-        """Return logits ``[batch, outputs]``, of words ``[batch, seq, outputs]``."""
+        """Return logits ``[batch, outputs]``, for words ``[batch, seq, outputs]``."""
         import torch
 
         arrays = {name: inputs[name].numpy() for name in self.names}

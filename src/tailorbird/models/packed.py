@@ -1,11 +1,10 @@
-"""Sequences read end to end in one row, each blind to the others.
+"""Packing: sequences concatenated in one row, with attention separated.
 
-Only attention knows where a sequence begins; every other layer looks at one token at a time. So
-the tokens of many texts are laid in one row without padding, and attention alone puts texts of
-similar length beside each other and reads them left to right: no mask, no wasted products, the
-fused kernels of the machine. Whether a model takes this exactly as it takes single texts is asked
-of the model itself before it is used (`Reader`); one that does not is read padded, and one whose
-head does more than we know of makes its own logits.
+Only attention depends on sequence boundaries; every other layer treats tokens independently. So the
+tokens of many texts form one row without padding, and attention alone batches texts of similar
+length and runs causally: no mask, no wasted products, the machine's fused kernels. Before use,
+`Reader` tests on the model itself whether packing gives the results of single texts. If not, the
+model reads padded batches; one whose head is not plain computes its own logits.
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from tailorbird.models.device import Device
 from tailorbird.models.packed_attention import NAME, Rows, pad, register
 from tailorbird.models.target_loss import Head, plain_head, target_loss, target_scores
 
-# Rounding may differ between one order of sums and another by about this, in nats.
+# Largest rounding difference between two orders of summation, in nats.
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.15, "fp16": 0.05}
 _TOKENS_AT_ONCE = {"cpu": 1024}
 _TOKENS_AT_ONCE_GPU = 16384
@@ -31,18 +30,18 @@ _CHECKED_TOKENS, _LONG_ENOUGH = 48, 16
 
 
 def tokens_at_once(device: Device) -> int:
-    """Return how many tokens a forward pass takes by default."""
+    """Return the default number of tokens in a forward pass."""
     return _TOKENS_AT_ONCE.get(device.kind, _TOKENS_AT_ONCE_GPU)
 
 
 @dataclass(frozen=True)
 class SequenceLosses:
-    """How well a model would have written each sequence's trained tokens.
+    """A model's losses on each sequence's trained tokens.
 
     Attributes:
         loss_sums: ``[n]`` float64 nats, summed over the trained tokens.
         counts: ``[n]`` trained tokens.
-        hits: ``[n]`` trained tokens that were the likeliest.
+        hits: ``[n]`` trained tokens that were the most likely.
     """
 
     loss_sums: np.ndarray
@@ -50,7 +49,7 @@ class SequenceLosses:
     hits: np.ndarray
 
     def take(self, indices: np.ndarray) -> "SequenceLosses":
-        """Return those of the sequences at `indices`."""
+        """Return the losses of the sequences at `indices`."""
         return SequenceLosses(self.loss_sums[indices], self.counts[indices], self.hits[indices])
 
     @property
@@ -60,7 +59,7 @@ class SequenceLosses:
 
     @property
     def accuracy(self) -> float:
-        """Share of trained tokens that were the likeliest."""
+        """Share of trained tokens that were the most likely."""
         return float(self.hits.sum() / max(1, self.counts.sum()))
 
 
@@ -71,7 +70,7 @@ def sequence_losses(
     title: str = "",
     packing: bool = True,
 ) -> SequenceLosses:
-    """Return the losses of every sequence; the model is in evaluation mode."""
+    """Return the losses of every sequence; the model must be in evaluation mode."""
     sums, hits = np.zeros(len(tokens)), np.zeros(len(tokens), dtype=np.int64)
     reader = model
     if not isinstance(reader, Reader):
@@ -96,19 +95,19 @@ Way = Literal["packed", "padded", "own"]
 
 
 class Reader:
-    """Reads sequences with one model, in the fastest way that gives what single texts give.
+    """Runs a model on sequences, in the fastest way with the results of single texts.
 
     Args:
         model: A causal language model, or one wrapped by a method.
-        packing: Whether sequences may be laid end to end.
+        packing: Whether sequences may be packed.
         longest: Tokens of the longest other sequence that it will read.
-        way: Read in this way without asking the model (of tensors without values).
+        way: A way to use without testing the model (for tensors without values).
 
     Attributes:
-        virtual: Virtual tokens that the model puts before each sequence (prompt tuning).
-        way: ``packed``: end to end. ``padded``: a padded batch, and only the trained tokens'
+        virtual: The model's virtual tokens before each sequence (prompt tuning).
+        way: ``packed``: concatenated. ``padded``: a padded batch, with only the trained tokens'
             logits. ``own``: a padded batch through the model's own forward, with all logits.
-        notes: Why the ways before it are not taken, in words.
+        notes: Why faster ways are not used, in words.
     """
 
     def __init__(
@@ -139,7 +138,7 @@ class Reader:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let attention read packed rows, backward passes included."""
+        """Return the context in which attention handles packed rows, also in backward passes."""
         if self.way != "packed":
             yield
             return
@@ -164,7 +163,7 @@ class Reader:
     def scores(
         self, tokens: Tokens, indices: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the trained tokens' losses, whether each was the likeliest, and its sequence."""
+        """Return each trained token's loss, whether it was the most likely, and its sequence."""
         packed = pack(tokens, indices, self.virtual)
         targets = torch.from_numpy(packed.targets).to(self.device.name)
         if self.way == "own" or self.head is None:
@@ -190,7 +189,7 @@ class Reader:
         return logits
 
     def _embed(self, packed: PackedBatch, ids: torch.Tensor) -> torch.Tensor:
-        """Return ``[1, total, hidden]`` embeddings, the virtual tokens' among them."""
+        """Return ``[1, total, hidden]`` embeddings, including virtual tokens."""
         embedded: torch.Tensor = self.inner.get_input_embeddings()(ids)
         if not self.virtual:
             return embedded
@@ -214,7 +213,7 @@ class Reader:
         return states
 
     def _read_padded(self, packed: PackedBatch) -> torch.Tensor:
-        """Return, of a padded batch, the predicting places' states (``own``: their logits)."""
+        """Return the predicting states of a padded batch (``own``: their logits)."""
         rows = Rows.of(packed, torch.device(self.device.name), as_one=True)
         ids = torch.from_numpy(packed.ids).to(self.device.name)[None]
         (group,) = rows.groups
@@ -236,7 +235,7 @@ class Reader:
         return at
 
     def _why_not(self, way: Way, tokens: Tokens) -> str:
-        """Return an empty string when reading in this way gives what single reading gives."""
+        """Return why reading in this way differs from single texts; empty if it does not."""
         probe = _probe(tokens)
         # A wrapped model's parts may be in different modes.
         before, modes = self.way, [(m, m.training) for m in self.model.modules()]
@@ -260,7 +259,8 @@ class Reader:
             return f"losses differ by {largest:.2g} nats"
         unseen = window is not None and window not in self._windows
         if way == "packed" and unseen and self._longest > (window or 0):
-            # The probe is too short to see it: attention would look back further than it learnt to.
+            # The probe is too short to show it: attention would reach further back than in
+            # training.
             return (
                 f"the model looks {window:,} tokens back, its attention does not say so, and the "
                 f"longest text has {self._longest:,}"
@@ -283,7 +283,7 @@ class Reader:
 
 
 def _probe(tokens: Tokens) -> Tokens:
-    """Return the beginnings of two sequences of different length, all their tokens trained."""
+    """Return the beginnings of two sequences of different length, with all tokens trained."""
     long = np.flatnonzero(tokens.lengths >= _LONG_ENOUGH)[:2]
     if len(long) < 2:
         long = np.argsort(-tokens.lengths, kind="stable")[:2]
@@ -296,7 +296,7 @@ def _probe(tokens: Tokens) -> Tokens:
 
 
 def _window(config: Any) -> int | None:
-    """Return how many tokens back some layer looks at most; None: all look to the beginning."""
+    """Return the smallest attention window in tokens; None: unlimited."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and all(kind == "full_attention" for kind in kinds):
         return None
@@ -311,7 +311,7 @@ def _runs(owners: np.ndarray) -> list[int]:
 
 
 def _inner(model: nn.Module) -> Any:
-    """Return the transformers model inside what a method made of it."""
+    """Return the transformers model inside a method's wrapper."""
     from transformers import PreTrainedModel
 
     return next(m for m in model.modules() if isinstance(m, PreTrainedModel))
@@ -323,6 +323,6 @@ def _virtual_tokens(model: nn.Module) -> int:
 
 
 def _fresh(head: Head, inner: Any) -> Head:
-    """Return the head with its weights as they are now: loading may have replaced them."""
+    """Return the head with its current weights, which loading may have replaced."""
     linear = inner.get_output_embeddings()
     return Head(linear.weight, linear.bias, head.scale, head.cap)

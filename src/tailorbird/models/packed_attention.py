@@ -1,4 +1,4 @@
-"""Attention over sequences laid end to end: each of them left to right, by itself."""
+"""Causal attention over packed sequences, each separate from the others."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ NAME = "tailorbird_packed"
 class Group:
     """Consecutive sequences: tokens ``first`` to ``past``, as ``batch`` rows of ``width``.
 
-    `real` says where each token lies in the padded ``[batch * width]``; None: nothing is padded.
+    `real` has each token's place in the padded ``[batch * width]``; None: no padding.
     """
 
     first: int
@@ -28,11 +28,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Rows:
-    """Where a packed row's sequences go while attention reads them.
+    """The layout of a packed row's sequences in attention.
 
     Attributes:
-        windows: How many tokens back the layers that read it look, as they said; None: to the
-            beginning.
+        windows: The attention windows of the layers in tokens; None: unlimited.
     """
 
     groups: tuple[Group, ...]
@@ -72,7 +71,7 @@ class _Spread(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """The way back: the rows at the places ``real``."""
+    """The inverse: the rows at the places ``real``."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -100,7 +99,7 @@ def pad(x: torch.Tensor, group: Group) -> torch.Tensor:
 
 
 def register() -> None:
-    """Make the attention known to transformers under `NAME`, with no mask."""
+    """Register the attention with transformers under `NAME`, without a mask."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(NAME, _packed_attention)
@@ -144,7 +143,7 @@ def _attend(
     scaling: float | None,
     more: dict[str, Any],
 ) -> torch.Tensor:
-    """Attend left to right within ``[batch, heads, width, size]``; padding stands at the right."""
+    """Causal attention within ``[batch, heads, width, size]``, padded on the right."""
     width, window, cap = query.shape[2], more.get("sliding_window"), more.get("softcap")
     if more.get("s_aux") is not None or more.get("position_bias") is not None:
         raise NotImplementedError("attention sinks and position biases are not read packed")

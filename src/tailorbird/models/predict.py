@@ -1,4 +1,4 @@
-"""A model's probabilities for texts."""
+"""A model's outputs for texts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ from tailorbird.data.encode import Encoded, collate, token_batches
 from tailorbird.metrics.classification import softmax
 from tailorbird.models.device import Device, on_each_core
 
-# Few enough tokens that a batch's activations stay small beside the model, on a laptop too.
+# Few enough tokens that a batch's activations are small beside the model.
 _TOKENS_PER_BATCH = 4096
 
 Model = Callable[..., Any]
-"""A module of transformers or what is called like one: tensors by name -> ``.logits``."""
+"""A callable like a transformers module: tensors by name to an output with ``.logits``."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Probabilities ``[n, classes]`` float32 in the order of the examples, and what they took."""
+    """Outputs ``[n, classes]`` float32 in the order of the examples, and their cost."""
 
     logits: np.ndarray
     probabilities: np.ndarray
@@ -32,7 +32,7 @@ class Predicted:
 
     @property
     def ms_per_example(self) -> float:
-        """Milliseconds per example, tokenisation left out."""
+        """Milliseconds per example, without tokenisation."""
         count = len(self.probabilities) if self.count is None else self.count
         return 1000 * self.seconds / max(1, count)
 
@@ -86,7 +86,7 @@ def predict_words(
 ) -> Predicted:
     """Return the logits ``[words, labels]`` of all words, sentence after sentence.
 
-    A word beyond the longest input is not read: it is given the label `outside`.
+    A word beyond the maximum input length gets the label `outside`.
     """
     assert encoded.firsts is not None
     started = time.perf_counter()
@@ -96,7 +96,7 @@ def predict_words(
         if not logits.size:
             logits = np.zeros((starts[-1], rows.shape[2]), dtype=np.float32)
             logits[:, outside] = _SURE
-        # Virtual tokens stand before the text.
+        # Virtual tokens precede the text.
         for row, index in zip(rows[:, rows.shape[1] - length :], indices, strict=True):
             places = encoded.firsts[index]
             words = np.flatnonzero(places >= 0)
@@ -105,7 +105,7 @@ def predict_words(
 
 
 def loss_and_accuracy(predicted: Predicted, targets: np.ndarray) -> tuple[float, float]:
-    """Return the mean cross-entropy in nats and the share that is right."""
+    """Return the mean cross-entropy in nats, and the accuracy."""
     rows = np.arange(len(targets))
     shifted = predicted.logits - predicted.logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,7 +1,7 @@
-"""Linear layers made ready: in the number format of their products, laid out as these read them.
+"""Prepared linear layers: weights in the number format and memory layout of their products.
 
-On a CPU oneDNN lays a weight out anew before every product, which for a token or a few takes as
-long as the product (`benchmarks/generate_speed.py`). The numbers are the same to the last bit.
+On a CPU oneDNN reorders a weight before every product, which for a few tokens takes as long as the
+product (`benchmarks/generate_speed.py`). The numbers are equal bit for bit.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
-    """Have `model` multiply by reordered weights, as autocast would by plain ones, until the end.
+    """Make `model` multiply by reordered weights inside the context, with autocast's results.
 
-    Only where autocast is to bf16 on such a CPU; elsewhere nothing changes. The weights must not
-    change meanwhile, and nothing is differentiated.
+    Applies only where autocast uses bf16 on such a CPU. The weights must not change meanwhile, and
+    gradients are not available.
     """
     import torch
 
@@ -46,7 +46,7 @@ def reordered(model: "nn.Module", device: Device) -> Iterator[None]:
 
 
 def computes_bf16(device: Device) -> bool:
-    """Say whether products there are in bf16, by a CPU that has instructions for it."""
+    """Return whether products on the device are in bf16, on a CPU with instructions for it."""
     import torch
 
     on_cpu = (device.kind, device.precision) == ("cpu", "bf16") and has_fast_bf16("cpu")
@@ -54,10 +54,10 @@ def computes_bf16(device: Device) -> bool:
 
 
 def shrink_frozen(model: "nn.Module", device: Device) -> None:
-    """Keep frozen matrices in the device's number format: half the memory, the same products.
+    """Store frozen matrices in the device's number format: half the memory, the same products.
 
-    Only what autocast would cast at every step is cast here once, so a plain copy of the model in
-    fp32 under autocast predicts bit for bit the same; norms and embeddings stay as they are.
+    Only weights that autocast would cast at every step are cast, so a plain fp32 copy of the model
+    under autocast predicts the same bit for bit; norms and embeddings are unchanged.
     """
     import torch
     from torch import nn
@@ -76,7 +76,7 @@ def shrink_frozen(model: "nn.Module", device: Device) -> None:
 
 
 class SharedCast:
-    """Casts a tensor once for all the layers that read it one after the other."""
+    """Casts a tensor once for consecutive layers that read it."""
 
     def __init__(self, dtype: "torch.dtype") -> None:
         self.dtype = dtype
@@ -84,7 +84,7 @@ class SharedCast:
         self._result: torch.Tensor | None = None
 
     def __call__(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return `x` in the format, cast anew where it is another than the last time."""
+        """Return `x` in the format, reusing the last cast if `x` is the same tensor."""
         if x.dtype == self.dtype:
             return x
         if self._result is None or self._source is not x:
@@ -92,7 +92,7 @@ class SharedCast:
         return self._result
 
     def forget(self) -> None:
-        """Let go of the tensors."""
+        """Release the tensors."""
         self._source = self._result = None
 
 

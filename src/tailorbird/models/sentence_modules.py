@@ -1,4 +1,4 @@
-"""What follows the transformer in a sentence-transformers folder: pooling, layers, prompts."""
+"""The modules after the transformer in a sentence-transformers folder: pooling, layers, prompts."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _OLD_NAMES = {
 }
 _POOLINGS = tuple(_OLD_NAMES.values())
 _FIX = "use a model of Transformer, Pooling, Dense and Normalize modules"
-# What their cards ask for and their folders do not say, by name: (query, document).
+# Prompts in model cards but not in the folders, by name: (query, document).
 _KNOWN_PROMPTS = (
     (r"e5-(?:mistral|.*instruct)", ("", "")),
     (r"(?:^|[^a-z0-9])e5-", ("query: ", "passage: ")),
@@ -35,17 +35,17 @@ _KNOWN_PROMPTS = (
 
 @dataclass(frozen=True)
 class Modules:
-    """How one vector is made of a text's hidden states.
+    """How a text's hidden states become one vector.
 
     Attributes:
-        poolings: One or several of sentence-transformers' pooling modes, joined in its order.
+        poolings: sentence-transformers' pooling modes, concatenated in its order.
         dense: Folders of the linear layers after pooling.
         include_prompt: Whether the prompt's tokens are pooled too.
-        max_length: Longest text in tokens that the model is meant for; None: it does not say.
-        lower: Whether texts are put in lower case first.
-        query: Put before questions.
-        document: Put before documents.
-        plain: Put before texts that are neither.
+        max_length: The intended maximum length in tokens; None: unspecified.
+        lower: Whether texts are lower-cased first.
+        query: Prompt of questions.
+        document: Prompt of documents.
+        plain: Prompt of other texts.
     """
 
     poolings: tuple[str, ...] = ("mean",)
@@ -66,13 +66,13 @@ class _Found:
 
 
 def read_modules(folder: Path, name: str) -> Modules:
-    """Return what a model's folder says; a plain transformer is mean-pooled.
+    """Return the modules of a model's folder; a plain transformer is mean-pooled.
 
     Args:
-        name: What the person calls it; some families' prompts are known by it.
+        name: The user's name of the model; some families' prompts are known by it.
 
     Raises:
-        UserError: The model has a module that is not known here.
+        UserError: The model has an unknown module.
     """
     parts = _Found()
     for module in _read(folder / "modules.json", name) or []:
@@ -94,9 +94,9 @@ def read_modules(folder: Path, name: str) -> Modules:
 
 
 def plain_pooling(folder: Path, name: str) -> tuple[str, ...] | None:
-    """Return the poolings of a sentence-transformers model that nothing else makes vectors of.
+    """Return the poolings of a sentence-transformers model if they alone make its vectors.
 
-    None of a cross-encoder, of other modules than pooling, and of prompts that texts want.
+    None for a cross-encoder, for other modules than pooling, and for models with prompts.
     """
     listed = _read(folder / "modules.json", name) or []
     kinds = {str(module["type"]).rpartition(".")[2] for module in listed}
@@ -109,7 +109,7 @@ def plain_pooling(folder: Path, name: str) -> tuple[str, ...] | None:
 
 
 def write_modules(folder: Path, poolings: Sequence[str], width: int) -> None:
-    """Write beside a saved encoder how it makes a vector of a text: pooling, then unit length."""
+    """Write an encoder's module files: pooling, then normalisation."""
     pooling = {"word_embedding_dimension": width} | {
         key: mode in poolings for key, mode in _OLD_NAMES.items()
     }
@@ -147,7 +147,7 @@ def _poolings(settings: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _prompts(prompts: dict[str, str], names: str) -> tuple[str, str]:
-    """Return the query's and the document's prompt: the model's own, else its family's."""
+    """Return the prompts of queries and documents: the model's own, else its family's."""
     query = prompts.get("query") or prompts.get("s2p_query") or ""
     document = next((prompts[n] for n in ("document", "passage", "corpus") if prompts.get(n)), "")
     if query or document:
@@ -159,7 +159,7 @@ def _prompts(prompts: dict[str, str], names: str) -> tuple[str, str]:
 
 
 def _origin(folder: Path, name: str) -> str:
-    """Return the name that the model had where it was made, where its folder keeps it."""
+    """Return a model's original name, if its folder records it."""
     return str((_read(folder / "config.json", name) or {}).get("_name_or_path", ""))
 
 
@@ -178,7 +178,7 @@ def load_dense(folder: Path, name: str) -> "Callable[[torch.Tensor], torch.Tenso
     """Return a linear layer and its activation, ``[batch, in]`` to ``[batch, out]``.
 
     Raises:
-        UserError: It has no safetensors weights or an activation that is not torch's.
+        UserError: It has no safetensors weights, or an activation outside torch.
     """
     import torch
     from safetensors.torch import load_file
@@ -209,7 +209,7 @@ def pool(
 
     Args:
         mask: ``[batch, seq]``, 1 for tokens.
-        skip: Tokens at the beginning that do not count: a prompt's.
+        skip: Tokens at the beginning to leave out: the prompt's.
     """
     import torch
 

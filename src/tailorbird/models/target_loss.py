@@ -1,9 +1,9 @@
-"""Cross-entropy of the tokens that are trained, and of no others, a few at a time.
+"""Cross-entropy of the trained tokens alone, a chunk at a time.
 
-A language model's head makes ``[tokens, vocabulary]`` logits. Only trained tokens need theirs, and
-those need not exist at once: each chunk's logits become its gradient in place and are forgotten,
-as in Liger's fused linear cross-entropy (Hsu et al. 2024, arXiv 2410.10989, section 3.2) and
-Cut Cross-Entropy (Wijmans et al. 2024, arXiv 2411.09009).
+A language model's head computes ``[tokens, vocabulary]`` logits. Only trained tokens need them, and
+not all at once: each chunk's logits become their gradient in place and are freed, as in Liger's
+fused linear cross-entropy (Hsu et al. 2024, arXiv 2410.10989, section 3.2) and Cut Cross-Entropy
+(Wijmans et al. 2024, arXiv 2411.09009).
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-# One chunk of fp32 logits: small enough to stay in a CPU's cache as far as may be.
+# One chunk of fp32 logits, small enough for a CPU's cache where possible.
 _CHUNK_BYTES = {"cpu": 32 * 2**20, "cuda": 512 * 2**20}
 _FEWEST_ROWS = 16
 
 
 @dataclass(frozen=True)
 class Head:
-    """How hidden states become logits: ``cap(scale * (hidden W^T + bias))``.
+    """The map from hidden states to logits: ``cap(scale * (hidden W^T + bias))``.
 
     Attributes:
         scale: Factor on the logits (Granite, Cohere).
-        cap: ``cap * tanh(logits / cap)`` where not None (Gemma 2).
+        cap: ``cap * tanh(logits / cap)`` if not None (Gemma 2).
     """
 
     weight: torch.Tensor
@@ -33,7 +33,7 @@ class Head:
 
 
 def plain_head(model: nn.Module) -> Head | None:
-    """Return the head of a causal language model, or None when it is no plain linear layer."""
+    """Return the head of a causal language model; None if it is no plain linear layer."""
     linear: Any = model.get_output_embeddings()  # type: ignore[operator]
     if type(linear) is not nn.Linear:
         return None
@@ -63,7 +63,7 @@ def target_loss(hidden: torch.Tensor, head: Head, targets: torch.Tensor) -> torc
 def target_scores(
     hidden: torch.Tensor, head: Head, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each target's loss in nats ``[targets]`` and whether it was the likeliest token."""
+    """Return each target's loss in nats ``[targets]``, and whether it was the most likely token."""
     hidden = _in_product_format(hidden)
     losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
     hits = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
@@ -77,7 +77,7 @@ def target_scores(
 
 
 def _in_product_format(hidden: torch.Tensor) -> torch.Tensor:
-    """Return the states in autocast's format: a norm in fp32 hands them on in fp32."""
+    """Return the states in autocast's format: an fp32 norm returns fp32."""
     kind = hidden.device.type
     return hidden.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else hidden
 
@@ -101,7 +101,7 @@ def _logits(hidden: torch.Tensor, weight: torch.Tensor, head: Head) -> torch.Ten
 
 
 class _TargetLoss(torch.autograd.Function):
-    """The gradient is made beside the loss: the loss is a sum, so it only waits for a factor."""
+    """Computes the gradient with the loss: the loss is a sum, so only a factor is missing."""
 
     @staticmethod
     def forward(
@@ -131,7 +131,7 @@ class _TargetLoss(torch.autograd.Function):
                 picked = logits.gather(1, targets[rows, None])
                 norm = torch.logsumexp(logits, dim=1, keepdim=True)
                 total += (norm - picked).sum(dtype=wide)
-                # d cap(x) / dx = 1 - (cap(x) / cap)^2, before the logits are overwritten.
+                # d cap(x) / dx = 1 - (cap(x) / cap)^2, computed before the logits are overwritten.
                 bend = None if head.cap is None else 1 - (logits / head.cap) ** 2
                 grad = logits.sub_(norm).exp_()
                 grad.scatter_add_(1, targets[rows, None], grad.new_full(picked.shape, -1.0))

@@ -1,4 +1,4 @@
-"""One answer while it is written: when it ends, and which of its text is sure already."""
+"""The state of an answer during generation: its end, and the text that is final."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# A character may be spread over several tokens; until it is whole its bytes decode to this.
+# A character may span several tokens; its incomplete bytes decode to this.
 _BROKEN = "\ufffd"
 _BYTES_PER_CHARACTER = 4
-# Some decoders treat the first token of what they are given differently from the others.
+# Some decoders treat the first token differently from the others.
 _MARGIN_TOKENS = 4
-# Fewer answers than this are finished together: a smaller batch would be no faster.
+# Fewer answers than this stay in their batch: a smaller one would be no faster.
 _FEW = 4
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What ends an answer.
+    """The conditions that end an answer.
 
     Attributes:
         ids: Tokens that end it; they are not part of its text.
@@ -37,12 +37,12 @@ class Ending:
         return text[: min(starts)] if starts else text
 
     def sure_text(self, tokens: Sequence[int]) -> str:
-        """Return what can be shown already: whole characters that begin no stop string."""
+        """Return the text that is final: whole characters that begin no stop string."""
         text = self.text(tokens)
         return text[: len(text) - max((_overlap(text, stop) for stop in self.stop), default=0)]
 
     def stops(self, tokens: Sequence[int]) -> bool:
-        """Say whether the tokens hold a stop string that the last token completed."""
+        """Return whether the last token completed a stop string."""
         if not self.stop:
             return False
         longest = max(len(stop.encode()) for stop in self.stop)
@@ -53,8 +53,8 @@ class Ending:
         return any(stop in text for stop in self.stop)
 
     def _whole(self, tokens: Sequence[int]) -> str:
-        """Return the text without the beginning of a character that was not finished."""
-        # Token by token, for a decoder may give up all bytes in a row when the last are no text.
+        """Return the text without an incomplete character at its end."""
+        # Token by token, since a decoder may drop a whole run of bytes if the last are incomplete.
         for missing in range(_BYTES_PER_CHARACTER):
             text = self._decode(tokens[: len(tokens) - missing])
             if not text.endswith(_BROKEN):
@@ -63,7 +63,7 @@ class Ending:
 
     def _decode(self, tokens: Sequence[int]) -> str:
         plain = [token for token in tokens if token not in self.ids]
-        # Cleaning up would take spaces out of code and quotations.
+        # Clean-up would remove spaces in code and quotations.
         text: str = self.tokenizer.decode(
             plain, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -71,18 +71,18 @@ class Ending:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of `text` may be the beginning of `stop`."""
+    """Return how many characters at the end of `text` may begin `stop`."""
     sizes = range(min(len(text), len(stop) - 1), 0, -1)
     return next((size for size in sizes if text.endswith(stop[:size])), 0)
 
 
 @dataclass(frozen=True)
 class TokenOdds:
-    """How likely a token was, by the model's own distribution, before anything reshaped it.
+    """A token's log-probability by the model's own distribution, before any processing.
 
     Attributes:
         log: Natural logarithm of its probability.
-        best: The likeliest tokens with theirs, the likeliest first.
+        best: The most likely tokens with theirs, in descending order.
     """
 
     token: int
@@ -92,13 +92,13 @@ class TokenOdds:
 
 @dataclass
 class AnswerRow:
-    """One prompt and what has been written after it so far.
+    """One prompt and the tokens generated so far.
 
     Attributes:
-        limit: Tokens that may be written.
-        chances: A number in [0, 1) for each of them, which decides the draw; empty when greedy.
+        limit: The most tokens to generate.
+        chances: A number in [0, 1) for each of them, which decides the draw; empty for greedy.
         on_token: Called after every token.
-        top: Of how many of the likeliest tokens the odds are noted; None: of none at all.
+        top: How many of the most likely tokens to record; None: record nothing.
     """
 
     index: int
@@ -115,12 +115,12 @@ class AnswerRow:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to be written."""
+        """Whether the answer is complete."""
         return self.ended or self.abandoned or len(self.tokens) >= self.limit
 
     @property
     def ids(self) -> np.ndarray:
-        """The prompt and what was written."""
+        """The prompt and the generated tokens."""
         return np.concatenate([self.prompt, np.asarray(self.tokens, dtype=self.prompt.dtype)])
 
     @property
@@ -129,7 +129,7 @@ class AnswerRow:
         return self.ending.text(self.tokens)
 
     def take(self, token: int) -> None:
-        """Add a token, unless the answer is done."""
+        """Add a token, unless the answer is complete."""
         if self.done:
             return
         self.tokens.append(token)
@@ -139,12 +139,12 @@ class AnswerRow:
 
 
 class Until:
-    """Notes each row's tokens and ends a batch once at most a quarter of it is unfinished.
+    """Records each row's tokens, and ends a batch once at most a quarter of it is incomplete.
 
-    What is unfinished then goes on in a fuller batch; the rest would be computed for nothing. But
-    its prompt is read again then: ended at half, answers of 56 tokens at most took a CPU a quarter
-    longer. So long prompts, with less left to write than would be read again, are never parted from
-    their batch. A stopping criterion as transformers calls them.
+    Incomplete rows continue in a fuller batch, instead of computing complete ones for nothing. But
+    their prompts are then read again: when batches ended at half, answers of at most 56 tokens took
+    a CPU a quarter longer. So long prompts with fewer tokens left than would be read again stay in
+    their batch. Called as a stopping criterion by transformers.
     """
 
     def __init__(self, rows: Sequence[AnswerRow]) -> None:
@@ -152,7 +152,7 @@ class Until:
         self.enough = len(rows) // 4 if len(rows) > _FEW else 0
 
     def __call__(self, ids: "torch.Tensor", scores: Any, **_: Any) -> "torch.Tensor":
-        """Take the last token of ``ids [batch, seq]``; return ``[batch]`` which rows are done."""
+        """Record the last token of ``ids [batch, seq]``; return which rows are done ``[batch]``."""
         import torch
 
         for row, token in zip(self.rows, ids[:, -1].tolist(), strict=True):
@@ -162,17 +162,17 @@ class Until:
         return done | (len(left) <= self.enough and self._pays(left))
 
     def _pays(self, left: Sequence[AnswerRow]) -> bool:
-        """Say whether the steps to come compute more for finished rows than is read again."""
+        """Return whether continuing wastes more on complete rows than reading prompts again."""
         steps = max((row.limit - len(row.tokens) for row in left), default=0)
         again = sum(len(row.prompt) + len(row.tokens) for row in left)
         return again <= steps * (len(self.rows) - len(left))
 
 
 class SeededDraw:
-    """Draws tokens by numbers that belong to the row: no batch and no other library's draws matter.
+    """Draws tokens by numbers of the row, independent of the batch and other random generators.
 
-    A logits processor: all but the token that was drawn become impossible, and the likeliest is
-    taken. The draw is the inverse of the cumulative distribution at the row's number.
+    A logits processor: it leaves only the drawn token possible, which is then the most likely. The
+    draw is the inverse of the cumulative distribution at the row's number.
     """
 
     def __init__(self, rows: Sequence[AnswerRow], warpers: Sequence[Any]) -> None:
@@ -198,9 +198,9 @@ def draw_tokens(
     """Return the token ``[batch]`` that each row's number draws.
 
     Args:
-        ids: The tokens before, ``[batch, seq]``; the warpers there are do not look at them.
+        ids: The tokens before, ``[batch, seq]``; no present warper uses them.
         scores: ``[batch, vocabulary]``.
-        places: Which of its numbers each row draws by.
+        places: The index of each row's number.
     """
     import torch
 
@@ -210,7 +210,7 @@ def draw_tokens(
     sums = torch.softmax(wide, dim=-1).cumsum(dim=-1)
     numbers = torch.tensor(
         [
-            # A finished row has no numbers left and its draws are not looked at.
+            # A complete row has no numbers left, and its draws are ignored.
             row.chances[min(place, len(row.chances) - 1)]
             for row, place in zip(rows, places, strict=True)
         ],

@@ -1,7 +1,7 @@
-"""The one door to a model's weights.
+"""Loads the weights of models; everything goes through this module.
 
-Whatever is loaded through it runs no code of its author unless the caller said so, nobody is asked
-on stdin, quantised weights stay as they are, and faults are told with the model's name and the fix.
+A model's code runs only if the caller allows it, nothing prompts on stdin, quantised weights stay
+as they are, and errors name the model and the fix.
 """
 
 import os
@@ -16,7 +16,7 @@ from tailorbird.runs.files import read_as
 
 
 def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any) -> Any:
-    """Return the model in `source`, and transformers' account of how its weights fitted.
+    """Return the model in `source`, and transformers' report on how its weights fit.
 
     Raises:
         UserError: It cannot be loaded.
@@ -29,17 +29,17 @@ def pretrained(kind: Any, source: Path | str, model: ModelConfig, **options: Any
     return loaded, info
 
 
-# Deeper, or of more experts, than any model there is; building one takes time and memory before
-# its weights are looked at.
+# More layers or experts than any real model: building one would take time and memory before its
+# weights are checked.
 _MOST_PARTS, _MOST_LABELS = 1000, 10**6
 _PARTS = re.compile(r"(layers?|blocks?|depth|experts)$")
 
 
 def check_numbers(folder: Path) -> None:
-    """Refuse a model whose `config.json` asks for what no model has.
+    """Refuse a model whose `config.json` has implausible sizes.
 
     Raises:
-        UserError: It does, or is no JSON object.
+        UserError: It has, or is no JSON object.
     """
     path = folder / "config.json"
     if not path.exists():
@@ -59,9 +59,9 @@ def check_numbers(folder: Path) -> None:
 
 
 def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None:
-    """Refuse a local model that is much larger than its weights: the rest would be made up.
+    """Refuse a local model that is much larger than its weights, the rest of which would be random.
 
-    It is built without memory first, which takes some hundredths of a second.
+    It is first built without memory, which takes some hundredths of a second.
     """
     import torch
     from transformers import AutoConfig
@@ -69,14 +69,14 @@ def _check_room(kind: Any, folder: Path, model: ModelConfig, shape: Any) -> None
     files = [file for ending in ("safetensors", "bin") for file in folder.glob(f"*.{ending}")]
     if not folder.is_dir() or not files:
         return
-    chooses = hasattr(kind, "from_config")  # a class by the folder's word, not one itself
+    chooses = hasattr(kind, "from_config")  # an Auto class, chosen by the folder
     if shape is None:
         reader = AutoConfig if chooses else kind.config_class
         shape = reader.from_pretrained(folder, **hub_options(model))
     with torch.device("meta"):
         built = kind.from_config(shape, **_trust(model)) if chooses else kind(shape)
     numbers = sum(tensor.numel() for tensor in (*built.parameters(), *built.buffers()))
-    # Four bits are the fewest that a number is saved in; heads may be new.
+    # Weights are saved in at least four bits; heads may be new.
     saved = 2 * sum(file.stat().st_size for file in files)
     if numbers > 2 * saved + _NEW:
         why = f"config.json makes {numbers:,} numbers, and the weights hold {saved:,} at most"
@@ -97,9 +97,8 @@ def _trust(model: ModelConfig) -> dict[str, Any]:
 def keep_exact(model: Any) -> None:
     """Stop bitsandbytes from repacking 4-bit weights for CPU inference.
 
-    Where the processor multiplies bf16, it would round the scales at the first evaluation for good:
-    training after a validation would go on with another base than before it, and layers whose width
-    is no multiple of 32 would fail.
+    On processors with bf16 products it would round the scales for good at the first evaluation:
+    training would continue on another base, and layers whose width is no multiple of 32 would fail.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -115,7 +114,7 @@ def hub_options(config: ModelConfig) -> dict[str, Any]:
 
 
 class explained:  # noqa: N801 - reads as a word in `with`
-    """Turns the many errors of loading into one that names the model and the fix."""
+    """Turns the many loading errors into one that names the model and the fix."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -123,14 +122,14 @@ class explained:  # noqa: N801 - reads as a word in `with`
     def __enter__(self) -> None:
         import transformers
 
-        # What a library does not tell it (trust_remote_code) it must not ask on stdin.
+        # It must not prompt on stdin for an unset trust_remote_code.
         transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
-        # One line of ours says what is new in the model; the library's table of it is noise.
+        # We log the new modules in one line; the library's table of them is noise.
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
 
     def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        # Rust's libraries panic over files that they did not expect.
+        # Rust libraries panic on unexpected files.
         panic = type(error).__name__ == "PanicException"
         if error is None or isinstance(error, UserError):
             return
@@ -140,7 +139,7 @@ class explained:  # noqa: N801 - reads as a word in `with`
 
 
 def explain_loading(name: str, error: BaseException) -> UserError:
-    """Return a `UserError` that says why model `name` could not be loaded and what to do."""
+    """Return a `UserError` with the reason why model `name` could not be loaded, and the fix."""
     words = str(error).strip()
     local = Path(resolve(name)).exists()
     if "trust_remote_code" in words:
