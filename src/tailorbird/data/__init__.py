@@ -1,1 +1,1 @@
-"""Files to checked splits: read, split, check."""
+"""Training data: reads files, splits the examples, checks the split."""

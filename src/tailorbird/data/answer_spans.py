@@ -1,4 +1,4 @@
-"""Where the answers stand in a rendered conversation, found from the chat template itself."""
+"""Locates the answers in a rendered conversation, by probing the chat template."""
 
 import re
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ _MARKED = re.compile(r"{%-?\s*generation\s*-?%}")
 
 @dataclass(frozen=True)
 class TemplateShape:
-    """What a tokenizer's chat template does, found by trying it.
+    """The behaviour of a tokenizer's chat template, found by probing it.
 
     Attributes:
         end: The token that ends an answer.
-        tail: All that stands after an answer at the end of a conversation.
-        header: What stands between a user's turn and the answer.
-        between: What the template writes between the generation prompt and the answer's words.
-        takes_system: Whether a system message finds its place.
-        takes_calls: Whether calls of tools do.
-        takes_tools: Whether definitions of tools do.
-        takes_thoughts: Whether what an assistant thought before its last answer does.
+        tail: The text after an answer at the end of a conversation.
+        header: The text between a user's turn and the answer.
+        between: The text between the generation prompt and the answer.
+        takes_system: Whether it renders a system message.
+        takes_calls: Whether it renders tool calls.
+        takes_tools: Whether it renders tool definitions.
+        takes_thoughts: Whether it renders an assistant's reasoning before its last answer.
     """
 
     end: str
@@ -56,14 +56,14 @@ class TemplateShape:
     control: ControlTokens
 
     def stop(self, rendered: str) -> tuple[int, bool]:
-        """Return where the last answer of a rendering ends, its end token included.
+        """Return the end of a rendering's last answer, including its end token.
 
-        Also whether it ends with such a token; the white space after it is not the answer's.
+        Also whether it has such a token; whitespace after it is not part of the answer.
         """
         if rendered.endswith(self.tail):
             length = self.tail.index(self.end) + len(self.end)
             return len(rendered) - len(self.tail) + length, True
-        # Templates may end a call of a tool with another token than an answer in words.
+        # Templates may end a tool call with another token than a text answer.
         stripped = rendered.rstrip()
         near = stripped[-64:]
         last = [m for m in self.control.special.finditer(near) if m.end() == len(near)]
@@ -71,19 +71,19 @@ class TemplateShape:
 
 
 _SHAPES: WeakKeyDictionary[Any, tuple[str, TemplateShape]] = WeakKeyDictionary()
-"""What each tokenizer's template does, with the state of the tokenizer when it was tried."""
+"""The behaviour of each tokenizer's template, with the tokenizer's state at the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A conversation as the template writes it, with stand-ins for control tokens in its words.
+    """A rendered conversation, with stand-ins for control tokens in its messages.
 
     Attributes:
         spans: The trained answers in it, each with its end token.
-        prompt: What the model is given to write the last answer.
-        endless: How many of the spans end without an end token.
-        rewritten: Answers left out as they stand otherwise in the whole than when last.
-        odd: The prompt is not how the whole conversation begins.
+        prompt: The model's prompt for the last answer.
+        endless: The number of spans without an end token.
+        rewritten: Answers left out because the template renders them differently when not last.
+        odd: The whole conversation does not begin with the prompt.
     """
 
     text: str
@@ -95,10 +95,10 @@ class Rendering:
 
 
 def try_template(tokenizer: Any) -> TemplateShape:
-    """Return what the tokenizer's template does: tried once, and again when it is another.
+    """Return the behaviour of the tokenizer's template, probed once per template.
 
     Raises:
-        UserError: It ends answers with no token.
+        UserError: It ends answers without a token.
     """
     state = repr((tokenizer.chat_template, tokenizer.special_tokens_map, len(tokenizer)))
     before, shape = _SHAPES.get(tokenizer, ("", None))
@@ -127,7 +127,7 @@ def _shape_of(tokenizer: Any) -> TemplateShape:
         between=whole[len(opened) : at] if whole.startswith(opened) else "",
         takes_system=all(
             _SYSTEM in _try_render(tokenizer, (Message("system", _SYSTEM), *turns))
-            # Some templates drop it as soon as the conversation ends with an answer.
+            # Some templates drop it if the conversation ends with an answer.
             for turns in (question, (*question, answer))
         ),
         takes_calls=name in _try_render(tokenizer, (*question, call)),
@@ -147,10 +147,10 @@ def _try_render(
 
 
 def fit_system(messages: tuple[Message, ...], shape: TemplateShape) -> tuple[Message, ...]:
-    """Return the conversation, its system message in the first user's turn if need be.
+    """Return the conversation, with its system message moved to the first user turn if necessary.
 
-    Templates without a place for system messages (Gemma, older Mistral) refuse or lose them; to
-    write them into the first question is what those models' makers advise.
+    Templates without system messages (Gemma, older Mistral) reject or drop them; the makers of
+    those models advise to put them into the first question.
     """
     if shape.takes_system or not messages or messages[0].role != "system":
         return messages
@@ -162,12 +162,12 @@ def fit_system(messages: tuple[Message, ...], shape: TemplateShape) -> tuple[Mes
 
 
 def question(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return the conversation without the answer it ends with, if it does."""
+    """Return the conversation without its final answer, if it has one."""
     return messages[:-1] if messages and messages[-1].role == "assistant" else messages
 
 
 def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str:
-    """Return what the model is given to write the example's last answer, see `Rendering`.
+    """Return the model's prompt for the example's last answer, see `Rendering`.
 
     Raises:
         UserError: The template refuses the conversation.
@@ -179,18 +179,18 @@ def render_prompt(example: Example, tokenizer: Any, shape: TemplateShape) -> str
 def _hide(
     example: Example, shape: TemplateShape
 ) -> tuple[tuple[Message, ...], tuple[dict[str, Any], ...]]:
-    """Return what the template is given: no control tokens are in anyone's words."""
+    """Return the template's input, in which messages contain no control tokens."""
     check_utf8([[m.content, m.extra] for m in example.messages], "a message")
     messages = shape.control.hide(fit_system(example.messages, shape))
     return messages, shape.control.hide_tools(example.tools)
 
 
 def render_example(example: Example, tokenizer: Any, shape: TemplateShape) -> Rendering:
-    """Return a conversation that ends with an answer, and where its trained answers stand.
+    """Return the rendering of a conversation that ends with an answer, and its trained spans.
 
     The conversation is rendered up to each answer with the generation prompt, and up to and
-    including it. What the second has more than the first is what the model must write; it is
-    trained if the whole conversation begins in the same way.
+    including the answer. The difference is what the model must generate; it is trained if the whole
+    conversation begins in the same way.
 
     Raises:
         UserError: The template refuses the conversation.
@@ -238,11 +238,11 @@ def _start(
     upto: str,
     shape: TemplateShape,
 ) -> int | None:
-    """Return where an answer begins in the rendering up to it, None if that cannot be told."""
+    """Return the start of an answer in the rendering up to it, or None if it is ambiguous."""
     if upto.startswith(prompt):
         return len(prompt)
-    # The generation prompt may say more than the template does before an answer it knows, as
-    # DeepSeek-R1's does: "<think>".
+    # The generation prompt may contain more than the template's text before an answer, as
+    # DeepSeek-R1's "<think>".
     opened = render(tokenizer, before, tools) + shape.header
     return len(opened) if shape.header and upto.startswith(opened) else None
 
@@ -250,7 +250,7 @@ def _start(
 def _generation_spans(
     tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
 ) -> list[Span]:
-    """Return the answers that the template itself marks with ``{% generation %}``, if it does."""
+    """Return the answers that the template marks with ``{% generation %}``, if any."""
     template = template_of(tokenizer, tools)
     if not _MARKED.search(template):
         return []

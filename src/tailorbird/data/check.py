@@ -1,4 +1,4 @@
-"""Checks of a split: leaks, contradictions, duplicates, rare classes."""
+"""Checks a split for leaks, contradictions, duplicates and rare classes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ _LONG_TIMES, _LONG_CHARACTERS = 10, 2000
 
 
 def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
-    """Return the split with its leaks dealt with and its findings.
+    """Return the split with its leaks resolved and its findings.
 
     Args:
-        overlap: What to do with training rows whose text also stands in the validation or test
-            rows, and with validation rows whose text also stands in the test rows: drop them,
-            keep them, or refuse the data. Either way there is a finding.
+        overlap: What happens to training rows whose text is also in the validation or test rows,
+            and to validation rows whose text is also in the test rows: drop them, keep them, or
+            refuse the data. Each case adds a finding.
 
     Raises:
         UserError: There is an overlap and ``overlap`` is ``error``, or dropping it leaves a class
@@ -48,7 +48,7 @@ def check_split(split: Split, *, overlap: Overlap = "drop") -> Split:
 
 
 def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary:
-    """Return what the report says about the data."""
+    """Return the report's summary of the data."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     counts = {part: _class_counts(examples, split.task) for part, examples in parts.items()}
     labels = () if TASKS[split.task].numbers else split.labels
@@ -66,7 +66,7 @@ def summarise(split: Split, source: str, columns: dict[str, str]) -> DataSummary
 
 
 def _class_counts(examples: Sequence[Example], task: TaskName) -> Counter[str]:
-    """Count the rows that have each label."""
+    """Count the rows of each label."""
     return Counter(label for e in examples for label in classes_of(e, task))
 
 
@@ -77,7 +77,7 @@ def _of_classes(split: Split) -> Iterable[Finding]:
 
 
 def _several_answers(split: Split) -> Iterable[Finding]:
-    """Yield texts with several answers, which are normal where answers are written."""
+    """Yield texts with several answers, which are normal in generation."""
     answers: dict[str, set[str | None]] = defaultdict(set)
     for example in split.train:
         answers[text_key(example.text)].add(example.label)
@@ -131,7 +131,7 @@ def _duplicates(split: Split) -> Iterable[Finding]:
 
 
 def _ranges(split: Split) -> Iterable[Finding]:
-    """Yield the range of the numbers to learn, which shows a wrong column."""
+    """Yield the range of regression targets, which reveals a wrong column."""
     for i, name in enumerate(split.labels if TASKS[split.task].numbers else ()):
         values = [example.values[i] for example in split.train]
         limits = f"{min(values):.6g} to {max(values):.6g}"
@@ -177,7 +177,7 @@ def _rare_classes(split: Split) -> Iterable[Finding]:
 
 
 def _have(split: Split, count: int) -> str:
-    """Return what so many of the labels are called, and the verb after it."""
+    """Return a count of labels in words, with its verb."""
     one, many = ("label", "labels") if TASKS[split.task].several_labels else ("class", "classes")
     return f"{one} has" if count == 1 else f"{many} have"
 

@@ -1,4 +1,4 @@
-"""Which column is the text and which the label: named by the user, or guessed with a note."""
+"""Chooses the text and label columns: named by the user, or guessed with a note."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from statistics import fmean
 from tailorbird.data.raw_rows import Table, name_list
 from tailorbird.errors import Faults, UserError, did_you_mean
 
-# The first name of each wins where several are present; any other tie is the user's to break.
+# The first of these names wins; the user must break any other tie.
 TEXT_NAMES = (
     *("text", "sentence", "content", "body", "review", "message", "question", "utterance"),
     *("query", "comment", "document", "description", "title", "tweet", "post", "sms"),
@@ -22,7 +22,7 @@ _GUESS_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class TextColumns:
-    """The columns to read: one or two texts, and no, one or several labels."""
+    """The columns to read: one or two texts; none, one or several labels."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] = ()
@@ -30,12 +30,12 @@ class TextColumns:
 
     @property
     def text(self) -> str:
-        """The only text."""
+        """The single text column."""
         return self.texts[0]
 
     @property
     def label(self) -> str | None:
-        """The only label, None where there is none and none is needed."""
+        """The single label column, or None if there is none."""
         return self.labels[0] if self.labels else None
 
     def as_dict(self) -> dict[str, str]:
@@ -52,10 +52,10 @@ def choose_columns(
     need_label: bool,
     like: Mapping[str, str] | None = None,
 ) -> TextColumns:
-    """Return the columns the user named, or the ones their names and values point to.
+    """Return the user's columns, or those suggested by names and values.
 
     Raises:
-        UserError: A named column does not exist, or the guess would not be certain.
+        UserError: A named column does not exist, or the guess is uncertain.
     """
     check_named(table, text, label)
     other = {role: name for role, name in (like or {}).items() if name in table.columns}
@@ -80,10 +80,10 @@ def choose_columns(
 
 
 def check_named(table: Table, text: str | None, label: str | None) -> None:
-    """Refuse columns that do not exist, or one named twice.
+    """Check that named columns exist and differ.
 
     Raises:
-        UserError: There is such a fault.
+        UserError: They do not.
     """
     faults = Faults()
     for flag, name in (("--text", text), ("--label", label)):
@@ -103,7 +103,7 @@ def check_named(table: Table, text: str | None, label: str | None) -> None:
 
 
 def by_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
-    """Return the column with the first of the usual names, or the only one with any of them."""
+    """Return the column with the first of the usual names, or the only match."""
     hits = [name for name in columns if name.strip().casefold() in usual]
     best = [name for name in hits if name.strip().casefold() == usual[0]]
     for group in (best, hits):
@@ -113,7 +113,7 @@ def by_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
 
 
 def _by_values(table: Table, text: str | None, label: str | None) -> tuple[str | None, str | None]:
-    """Fill in what is missing if exactly two columns leave no doubt, else return it as it is."""
+    """Fill in missing columns if exactly two columns are certain, else return the arguments."""
     if len(table.columns) != 2 or len(table.rows) < 2:
         return text, label
     first, second = table.columns
@@ -123,7 +123,7 @@ def _by_values(table: Table, text: str | None, label: str | None) -> tuple[str |
 
 
 def _fits(table: Table, text: str, label: str) -> bool:
-    """Whether one column reads like texts and the other like their labels."""
+    """Return whether one column reads like texts and the other like their labels."""
     texts = [str(value) for value in table.column(text)[:_GUESS_ROWS] if value is not None]
     labels = [str(value) for value in table.column(label)[:_GUESS_ROWS] if value is not None]
     if not texts or not labels:
@@ -135,7 +135,7 @@ def _fits(table: Table, text: str, label: str) -> bool:
 
 
 def _doubt(table: Table, text: str | None, label: str | None, *, need_label: bool) -> UserError:
-    """Return the fault of a file whose columns leave a doubt."""
+    """Return the error for ambiguous columns."""
     names = name_list(table.columns)
     if need_label and len(table.columns) == 1:
         return UserError(
@@ -154,10 +154,10 @@ def _doubt(table: Table, text: str | None, label: str | None, *, need_label: boo
 
 
 def _header_missing(table: Table) -> bool:
-    """Whether the first line is certainly data.
+    """Return whether the first line is certainly data.
 
-    It is if one of its cells recurs below as a label does while another is a sentence. Either
-    alone may be a real header: a column ``spam`` with the value ``spam``, a survey's question.
+    It is if one cell recurs below as a label while another is a sentence. Either alone may be a
+    real header: a column ``spam`` with the value ``spam``, a survey's question.
     """
     if not table.headed or any(
         name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for name in table.columns

@@ -1,9 +1,9 @@
-"""Control tokens: the template's are tokens, those that a message spells are words.
+"""Keeps control tokens of the template apart from the same text in a message.
 
-A message that holds ``<|im_end|><|im_start|>system`` would else close its turn and open another.
-Such spellings are hidden before the chat template runs, so that its own tokens are distinct from
-them, and are then tokenised by themselves as words. transformers' `sanitize_control_tokens` does
-the same for prompts; here each token's characters are known too, by which training finds answers.
+A message with ``<|im_end|><|im_start|>system`` would otherwise close its turn and open another.
+Such text is replaced by stand-ins before the chat template runs, and tokenised separately as words.
+transformers' `sanitize_control_tokens` does the same for prompts; here each token's characters are
+known too, which training needs to locate answers.
 """
 
 import re
@@ -14,41 +14,41 @@ from typing import Any
 from tailorbird.records import Message
 
 _SHIFT = 0x100000
-"""From a character to its private stand-in, in the plane of Unicode that no one has given use."""
+"""From a character to its private stand-in, in an unassigned plane of Unicode."""
 _BATCH = 1000
 _STRANGERS = ("user", "tool")
 
 
 @dataclass(frozen=True)
 class TextTokens:
-    """A text's tokens, as those of the tokenizers library.
+    """A text's tokens, with the interface of the tokenizers library.
 
     Attributes:
-        offsets: From which character to which each stands; empty where that is not known.
+        offsets: Start and end character of each; empty if unknown.
     """
 
     ids: list[int]
     offsets: list[tuple[int, int]] = field(default_factory=list)
 
     def char_to_token(self, place: int) -> int | None:
-        """Return which token a character is of, None if it is of none."""
+        """Return the index of a character's token, or None."""
         spans = enumerate(self.offsets)
         return next((k for k, (start, stop) in spans if start <= place < stop), None)
 
     def token_to_chars(self, token: int) -> tuple[int, int]:
-        """Return from which character to which a token stands."""
+        """Return start and end character of a token."""
         return self.offsets[token]
 
 
 @dataclass(frozen=True)
 class ControlTokens:
-    """The tokens of a tokenizer that steer the model rather than stand for words.
+    """The control tokens of a tokenizer, which steer the model rather than stand for words.
 
     Attributes:
-        special: Finds those that the tokenizer calls special; in messages they are words.
-        template: Finds those and the template's other own, such as ``<tool_response>``. An
-            assistant writes them; in what users ask and tools return they are not meant.
-        hidden: Finds the stand-ins of both.
+        special: Matches the tokenizer's special tokens; in messages they are words.
+        template: Matches those and other tokens of the template, such as ``<tool_response>``. An
+            assistant generates them; in messages of users and tools they are words.
+        hidden: Matches the stand-ins of both.
     """
 
     special: re.Pattern[str]
@@ -57,7 +57,7 @@ class ControlTokens:
 
     @classmethod
     def of(cls, tokenizer: Any, template: str) -> "ControlTokens":
-        """Return those of a tokenizer with this chat template."""
+        """Return the control tokens of a tokenizer with this chat template."""
         special = [token for token in special_tokens(tokenizer) if len(token) > 1]
         own = [
             token
@@ -68,7 +68,7 @@ class ControlTokens:
         return cls(any_of(special), any_of(every), any_of([_stand_in(token) for token in every]))
 
     def hide(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """Return the turns with stand-ins for the tokens that their words spell."""
+        """Return the turns with stand-ins for control tokens in their text."""
         return tuple(
             replace(
                 m,
@@ -79,13 +79,13 @@ class ControlTokens:
         )
 
     def hide_tools(self, tools: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-        """Return definitions of tools with stand-ins for the tokens that their words spell."""
+        """Return tool definitions with stand-ins for control tokens in their text."""
         return tuple(_hide(tool, self.special) for tool in tools)
 
     def encode(self, texts: Sequence[str], tokenizer: Any) -> Iterator[Any]:
-        """Yield the tokens of rendered conversations: stand-ins as the words that they stand for.
+        """Yield the tokens of rendered conversations, stand-ins as the words that they stand for.
 
-        Each has ``ids`` and, of a fast tokenizer, `char_to_token` and `token_to_chars`.
+        Each result has ``ids`` and, with a fast tokenizer, `char_to_token` and `token_to_chars`.
         """
         for start in range(0, len(texts), _BATCH):
             part = texts[start : start + _BATCH]
@@ -103,7 +103,7 @@ class ControlTokens:
             token = "".join(chr(ord(c) - _SHIFT) if ord(c) >= _SHIFT else c for c in match.group())
             words = _encode(token, tokenizer, first=False, split_special_tokens=True)
             if tokenizer.convert_tokens_to_ids(token) in words.ids:
-                # Not marked as special, or a word of the vocabulary too; neither half is it.
+                # Not marked as special, or also in the vocabulary; neither half of it is.
                 words = _encode(token[0], tokenizer, first=False)
                 _append(words, 1, _encode(token[1:], tokenizer, first=False))
             _append(whole, match.start(), words)
@@ -121,13 +121,13 @@ def special_tokens(tokenizer: Any) -> list[str]:
 
 
 def any_of(tokens: Sequence[str]) -> re.Pattern[str]:
-    """Return a pattern that finds any of the tokens, the longest first."""
+    """Return a pattern that matches any of the tokens, the longest first."""
     longest = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest)) or "(?!)")
 
 
 def _stand_in(token: str) -> str:
-    # What has no character so far beyond keeps its own; no token has only such.
+    # The last characters have no stand-in and stay; no token consists of them alone.
     return "".join(chr(ord(c) + _SHIFT) if ord(c) < 0xFFFE else c for c in token)
 
 
@@ -142,13 +142,13 @@ def _hide(value: Any, tokens: re.Pattern[str]) -> Any:
 
 
 def _append(whole: TextTokens, place: int, more: TextTokens) -> None:
-    """Add the tokens of what stands at a place."""
+    """Add the tokens of the text at a place."""
     whole.ids.extend(more.ids)
     whole.offsets.extend((place + start, place + stop) for start, stop in more.offsets)
 
 
 def _encode(piece: str, tokenizer: Any, *, first: bool, **how: bool) -> TextTokens:
-    """Return a part's tokens without the space that some tokenizers put before a text."""
+    """Return a part's tokens, without the space that some tokenizers insert before a text."""
     lead = "" if first or not piece else "\n"
     alone = _plain(lead, tokenizer).ids
     tokens = _plain(lead + piece, tokenizer, **how)

@@ -1,4 +1,4 @@
-"""Rows of several formats to conversations, and what is wrong with those that are none."""
+"""Converts rows of several formats to conversations, and reports invalid ones."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -48,10 +48,10 @@ _READ = frozenset(
 
 
 def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
-    """Return the turns in one row.
+    """Return the turns of a row.
 
     Raises:
-        Unusable: The cells hold no conversation.
+        Unusable: The cells contain no conversation.
     """
     if kind in ("messages", "sharegpt"):
         messages = [_message(turn) for turn in _turns(row["messages"])]
@@ -79,7 +79,7 @@ def row_messages(kind: str, row: Mapping[str, Any]) -> list[Message]:
 
 
 def row_tools(row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return a row's tool definitions, the older ``functions`` as the tools that they are.
+    """Return a row's tool definitions; the older ``functions`` are converted.
 
     Raises:
         Unusable: They are not a list of objects.
@@ -100,11 +100,11 @@ def _definitions(cell: Any) -> list[dict[str, Any]]:
 
 
 def unread_fields(row: Mapping[str, Any]) -> set[str]:
-    """Return the names of what the turns of a row hold and nobody reads."""
+    """Return the names of unused fields in a row's turns."""
     turns: list[Any] = []
     for cell in row.values():
         if isinstance(cell, str) and cell.lstrip().startswith("[{"):
-            with suppress(ValueError, RecursionError):  # a text that only begins so
+            with suppress(ValueError, RecursionError):  # a text that only looks like JSON
                 cell = json.loads(cell)
         turns += cell if isinstance(cell, list) else [cell]
     return {
@@ -117,10 +117,10 @@ def unread_fields(row: Mapping[str, Any]) -> set[str]:
 
 
 def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message], int]:
-    """Return a conversation to learn from or to answer, and how many turns its end lacks.
+    """Return a conversation for training or prediction, and the number of turns dropped at its end.
 
     Raises:
-        Unusable: It has no question, no answer, or nothing in it is trained.
+        Unusable: It has no question, no answer, or no trained turn.
     """
     if not messages:
         raise Unusable("turns", "no message")
@@ -146,8 +146,8 @@ def checked(messages: list[Message], *, need_label: bool) -> tuple[list[Message]
 def as_example(messages: list[Message], tools: tuple[dict[str, Any], ...], row: int) -> Example:
     """Return the example of a conversation.
 
-    Its text is what a person would call the question: without the system message, which many
-    rows share, so that two rows that ask the same are found to.
+    Its text is the question without the system message, which many rows share, so that two rows
+    with the same question are recognised.
     """
     answered = messages[-1].role == "assistant"
     turns = messages[:-1] if answered else messages
@@ -197,7 +197,7 @@ def _message(turn: Any) -> Message:
 
 
 def _thoughts(turn: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an assistant thought, by the names that chat templates know."""
+    """Return an assistant's reasoning, under the names that chat templates use."""
     for name in _THOUGHTS:
         if thoughts := turn.get(name):
             if not isinstance(thoughts, str):
@@ -207,7 +207,7 @@ def _thoughts(turn: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _older_call(call: Any) -> Any:
-    """Return the one call of a message before there were several, None where it makes none."""
+    """Return a message's single call in the older format, or None."""
     if isinstance(call, str):
         if call.strip().casefold() in ("", "none", "auto"):
             return None
@@ -244,7 +244,7 @@ def _part(part: Any) -> str:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    """Return one call of a tool, its arguments as an object: templates print them as JSON."""
+    """Return a tool call with its arguments as an object, since templates print them as JSON."""
     if not isinstance(call, Mapping):
         raise Unusable("tools", f"{kind_of_value(call)} as a call of a tool")
     inner = call.get("function", call)
@@ -282,7 +282,7 @@ def _answer(cell: Any) -> list[Message]:
 
 
 def _text(cell: Any, kind: str) -> str:
-    """Return a cell as text, empty where it is missing."""
+    """Return a cell as text, empty if it is missing."""
     text, fault = cell_text(cell)
     if fault:
         raise Unusable("content" if kind == "content" else kind, f"a cell that {fault}")
@@ -299,7 +299,7 @@ def _json(text: Any, kind: str, what: str) -> Any:
 
 
 def with_system(messages: list[Message], system: str | None) -> list[Message]:
-    """Return the conversation, begun with this system message unless it has its own."""
+    """Return the conversation with this system message, unless it has its own."""
     if system is None or (messages and messages[0].role == "system"):
         return messages
     return [Message("system", system), *messages]

@@ -1,8 +1,8 @@
-"""Detection of encodings: by the byte order mark, as UTF-8, by zero bytes, else the likeliest.
+"""Encoding detection: byte order mark, UTF-8, zero bytes, else the most likely code page.
 
-charset-normalizer (MIT; it reads more code pages right than chardet's LGPL releases did) proposes
-code pages; of those that it finds equally likely, the one whose letters are those of one language
-is taken, and Windows' before the rarer ones.
+charset-normalizer (MIT; it decodes more code pages correctly than chardet's LGPL releases did)
+proposes code pages. Among equally likely ones, the one whose letters belong to one language is
+chosen, and Windows code pages before rarer ones.
 """
 
 import codecs
@@ -27,7 +27,7 @@ _OLDER = (
     "cp850 cp437 cp852 cp855 cp737 cp862 cp864 cp857 cp775"
 )
 _NARROW = [*_WINDOWS.split(), *(f"iso8859_{n}" for n in _ISO.split()), *_OLDER.split()]
-# A code page contains what its older form has, so the larger one reads both.
+# A code page is a superset of its older form, so the larger one reads both.
 _LARGER = {
     "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs",
     "euc_kr": "cp949", "ascii": "cp1252", "iso8859_1": "cp1252", "iso8859_9": "cp1254",
@@ -55,9 +55,9 @@ _EASTERN = [
 _MARKINGS = "„“”’‘‚–—…«»‹›§°€£©®·•№™\xa0"
 _FOREIGN = re.compile(f"[^\x00-\x7f{_MARKINGS}]")
 _LATIN_LETTERS = [re.compile(f"[{letters}]") for letters in _LATIN]
-# Letters of another script do not stand within a word of Latin ones.
+# Letters of another script do not occur within a Latin word.
 _OTHER_LETTERS = [re.compile(f"(?<![a-z])[{letters}](?![a-z])") for letters in _OTHER]
-# Where no mark or capital stands: within a word, or a dash right before one.
+# Places where no mark or capital occurs: within a word, or a dash right before one.
 _MISPLACED = re.compile(
     r"(?<=[^\W\d_])[„“”‘‚«»‹›§°€£©®·•№™](?=[^\W\d_])|(?<![\w\s])[—–](?=\w)|(?<=\s)[—–](?=\w)|^[—–](?=\w)"
 )
@@ -76,11 +76,11 @@ class NotText(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What bytes are decoded with.
+    """A detected encoding.
 
     Attributes:
         codec: Python's name of it.
-        sure: Whether the text so decoded looks like one.
+        sure: Whether the decoded text looks like one.
     """
 
     codec: str
@@ -89,7 +89,7 @@ class Encoding:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its usual name."""
         if match := re.fullmatch(r"cp(125\d)", self.codec):
             return f"Windows-{match[1]}"
         if match := re.fullmatch(r"iso8859_(\d+)", self.codec):
@@ -101,14 +101,14 @@ UTF8 = Encoding("utf-8")
 
 
 def by_mark(data: bytes) -> tuple[int, str] | None:
-    """Return the length and the codec of the byte order mark that there is."""
+    """Return length and codec of the byte order mark, if there is one."""
     return next(((len(mark), codec) for mark, codec in MARKS if data.startswith(mark)), None)
 
 
 def codec_of(label: str) -> str | None:
-    """Return the codec for what a file calls its encoding; None if there is no such.
+    """Return the codec of a declared encoding, or None if it is unknown.
 
-    As browsers do, the larger code page is taken for its part: Windows-1252 for Latin-1.
+    As in browsers, the larger code page replaces its subset: Windows-1252 for Latin-1.
     """
     try:
         codec = codecs.lookup(label.strip().strip("\"'"))
@@ -121,15 +121,15 @@ def codec_of(label: str) -> str | None:
 
 
 def is_foreign(data: bytes) -> bool:
-    """Whether bytes hold more than ASCII, so that their encoding matters."""
+    """Return whether bytes contain more than ASCII, so that their encoding matters."""
     return not data.isascii() or _ESCAPED.search(data) is not None
 
 
 def encoding_of(data: bytes) -> Encoding:
-    """Return the encoding of bytes that have no mark.
+    """Detect the encoding of bytes without a byte order mark.
 
     Raises:
-        NotText: They hold NUL bytes, and not as UTF-16 or UTF-32 does.
+        NotText: They contain NUL bytes in other places than UTF-16 or UTF-32.
     """
     sample = data[:SAMPLE_BYTES]
     if b"\0" in sample:
@@ -147,14 +147,14 @@ def encoding_of(data: bytes) -> Encoding:
     except UnicodeDecodeError as error:
         mended = data.decode("utf-8", "replace")
         whole, bad = len(re.findall("[^\x00-\x7f\ufffd]", mended)), mended.count("\ufffd")
-        # UTF-8 with a few damaged bytes, or cut off within a letter, would be garbled otherwise.
+        # UTF-8 with a few damaged bytes or a truncated letter, which any code page would garble.
         if whole >= bad or (error.reason == "unexpected end of data" and bad == 1):
             return UTF8
     return _of_one_script(sample) or _likeliest(_foreign_lines(data))
 
 
 def _by_zeros(sample: bytes) -> str | None:
-    """Return which UTF-16 or UTF-32 has its zeros where this has them."""
+    """Return the UTF-16 or UTF-32 variant whose zero bytes are in these places."""
     quarters = [sample[i::4].count(0) / max(1, len(sample[i::4])) for i in range(4)]
     if len(sample) >= 8 and min(quarters[2:]) > 0.9 > quarters[0]:
         return "utf-32-le" if quarters[3] == 1 else None
@@ -171,9 +171,9 @@ def _by_zeros(sample: bytes) -> str | None:
 
 
 def _of_one_script(sample: bytes) -> Encoding | None:
-    """Return which UTF-16 makes letters of one script of nearly all; None: neither."""
+    """Return the UTF-16 variant that decodes nearly all letters to one script, or None."""
     even = sample[: len(sample) // 2 * 2]
-    # One in eight of its bytes is a control character in any other encoding.
+    # In any other encoding one in eight bytes is a control character.
     if len(_CONTROLS.findall(even)) < 0.01 * len(even):
         return None
     for codec in ("utf-16-le", "utf-16-be"):
@@ -194,13 +194,13 @@ _SCRIPTS = re.compile(
 
 
 def _foreign_lines(data: bytes) -> bytes:
-    """Return the lines that are not ASCII, as many as tell the encoding."""
+    """Return non-ASCII lines, as many as detection needs."""
     if len(data) <= SAMPLE_BYTES:
         return data
     lines, size = [], 0
     for line in data.split(b"\n"):
         if not line.isascii():
-            # A long line is cut where no character of several bytes is.
+            # A long line is cut between characters.
             long = len(line) > SAMPLE_BYTES // 4
             lines.append(_ASCII_END.sub(b"", line[: SAMPLE_BYTES // 4]) if long else line)
             size += len(lines[-1])
@@ -210,7 +210,7 @@ def _foreign_lines(data: bytes) -> bytes:
 
 
 def _likeliest(sample: bytes) -> Encoding:
-    """Return the code page whose text looks most like one."""
+    """Return the code page whose text looks most natural."""
     high = len(_HIGH.findall(sample))
     western = sample.decode("cp1252", "replace")
     few = high <= _SURE_LETTERS or high < min(_FEW_BYTES, _FEW_SHARE * len(sample))
@@ -222,11 +222,11 @@ def _likeliest(sample: bytes) -> Encoding:
     wide = [match.encoding for match in matches if match.encoding in _WIDE]
     if wide and matches[0].encoding in _WIDE:
         fits = {name: _fit_of_wide(sample.decode(name, "ignore")) for name in wide}
-        best = max(wide, key=lambda name: fits[name])  # the first of equals
+        best = max(wide, key=lambda name: fits[name])  # the first on ties
         sure = fits[best] >= _SURE and high >= 2 * _SURE_LETTERS
         return Encoding(_LARGER.get(best, best), guessed=True, sure=sure)
     names = [name for match in matches for name in (match.encoding, *match.could_be_from_charset)]
-    names.append("cp862")  # taken for Russian in capitals
+    names.append("cp862")  # would be detected as Russian capitals
     fits = {}
     for name in filter(_NARROW.__contains__, names):
         with contextlib.suppress(UnicodeDecodeError):
@@ -236,7 +236,7 @@ def _likeliest(sample: bytes) -> Encoding:
         return Encoding("cp1252", guessed=True, sure=False)
     near = [name for name, fit in fits.items() if fit >= top - 0.02]
     first = sample.decode(near[0])
-    # Frequencies tell scripts apart; where texts hardly differ, the usual code page is taken.
+    # Letter frequencies distinguish scripts; for nearly equal texts, the usual code page is chosen.
     alike = [
         name
         for name in near
@@ -248,7 +248,7 @@ def _likeliest(sample: bytes) -> Encoding:
 
 
 def _fit(text: str) -> float:
-    """Return which share of the letters beyond ASCII are those of one language."""
+    """Return the share of the non-ASCII letters that belong to one language."""
     low = text.lower()
     foreign = _FOREIGN.findall(low)
     opened, closed = text.count("„"), len(re.findall("[“”]", text))
@@ -265,12 +265,12 @@ def _fit(text: str) -> float:
 
 
 def _fit_of_wide(text: str) -> float:
-    """Return which share of the characters beyond ASCII one of three scripts takes."""
+    """Return the largest share of the non-ASCII characters in one of three scripts."""
     foreign = sum(not char.isascii() for char in text)
-    # Syllables beyond the Korean standard's are what other texts look like when read as Korean.
+    # Syllables outside the Korean standard are typical of other text misread as Korean.
     hangul = sum(len(char.encode("euc_kr")) == 2 for char in _HANGUL.findall(text))
     kana, han, marks = (len(letters.findall(text)) for letters in _EASTERN)
-    # Japanese is a mixture; half-width kana are what other encodings look like when read as it.
+    # Japanese mixes scripts; half-width kana are typical of other encodings misread as it.
     chinese = han if kana < 0.02 * foreign else 0
     japanese = kana + han if kana >= 0.1 * foreign else 0
     return (max(hangul, chinese, japanese) + marks) / max(1, foreign)

@@ -1,4 +1,4 @@
-"""CSV and TSV to rows, with the line of every fault; documents share the parts without a path."""
+"""CSV and TSV parsing, with the line of every fault; also used for documents."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,11 +27,11 @@ Record = tuple[int, list[str]]
 
 
 class BrokenRecord(ValueError):
-    """A record that quotation marks make impossible.
+    """A record with impossible quotation marks.
 
     Attributes:
         start: The line it starts in.
-        end: The line in which that was seen.
+        end: The line in which the fault was detected.
     """
 
     def __init__(self, start: int, end: int, reason: str) -> None:
@@ -43,12 +43,11 @@ def read_delimited(path: Path, named: Sequence[str] = ()) -> Stream:
     """Read a CSV or TSV file whose first line names the columns.
 
     Args:
-        named: The columns the user named. If they are numbers, and no name in the first line, they
-            count from 1, and the first line is data unless it reads like a header.
+        named: The user's columns. If they are numbers, and no names in the first line, they count
+            from 1, and the first line is data unless it looks like a header.
 
     Raises:
-        UserError: Now or while the rows pass: the file cannot be read as a table; every faulty
-            line is named.
+        UserError: At once or during iteration: the file is no table; every faulty line is named.
     """
     notes: list[str] = []
     warnings: list[str] = []
@@ -86,7 +85,7 @@ def _lines(path: Path, newline: str, warnings: list[str] | None = None) -> Itera
 def _by_number(
     path: Path, first: Record, records: Iterator[Record], named: list[int], notes: list[str]
 ) -> Stream:
-    """Return rows whose columns are called 1, 2, 3 ...; rows may be wider than those named."""
+    """Return rows with columns named 1, 2, 3 ...; rows may have more columns."""
     headed = any(cell.strip().casefold() in (*TEXT_NAMES, *LABEL_NAMES) for cell in first[1])
     what = "left out as a header" if headed else "read as data"
     notes.append(f"{path}: columns are counted from 1, and the first line is {what}")
@@ -123,7 +122,7 @@ def _wide(
 
 
 def delimiter_of(head: str) -> str:
-    """Return what splits the first lines of a text: a comma unless another does more often."""
+    """Return the delimiter of a text's first lines: a comma unless another is more frequent."""
     lines = [line for line in islice(head.lstrip("\n\r ").split("\n"), 2) if line.strip()]
     for delimiter in (";", "\t", "|"):
         splits = lines and all(delimiter in line for line in lines)
@@ -133,13 +132,13 @@ def delimiter_of(head: str) -> str:
 
 
 def plain_quotes(lines: Callable[[str], Iterable[str]]) -> bool:
-    """Whether a TSV's quotes can only be plain characters.
+    """Return whether a TSV's quotation marks can only be plain characters.
 
-    Many TSV files are written without quoting, and then a text that merely starts with a
-    quotation mark would swallow the rows after it.
+    Many TSV files are written without quoting, where a text that merely starts with a quotation
+    mark would swallow the rows after it.
 
     Args:
-        lines: Returns the file's lines, those that end as `open` says for its `newline`.
+        lines: Returns the file's lines, for `open`'s ``newline`` argument.
     """
     widths, plain, quotes = set(), 0, False
     for line in lines("\n"):
@@ -157,7 +156,7 @@ def plain_quotes(lines: Callable[[str], Iterable[str]]) -> bool:
 
 
 def plain_records(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Record]:
-    """Split each line at its delimiters; quotation marks are characters as others are."""
+    """Split each line at its delimiters; quotation marks are plain characters."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield number, line.removesuffix("\n").removesuffix("\r").split(delimiter)
@@ -166,10 +165,10 @@ def plain_records(lines: Iterable[str], delimiter: str = "\t") -> Iterator[Recor
 def quoted_records(
     lines: Iterable[str], delimiter: str, longest: int = MAX_CELL_CHARACTERS
 ) -> Iterator[Record]:
-    """Split lines into records as RFC 4180 says.
+    """Split lines into records by RFC 4180.
 
     Raises:
-        BrokenRecord: One is none; the csv module's faults get the line the record started in.
+        BrokenRecord: A record is invalid; errors of the csv module get the record's first line.
     """
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -185,7 +184,7 @@ def quoted_records(
 
 
 def swallowed_lines(fields: Sequence[str], delimiter: str) -> int:
-    """Return how many lines within a quoted cell read like rows; 0 where not all of them do."""
+    """Return how many lines inside a quoted cell look like rows; 0 unless all do."""
     for cell in fields:
         if "\n" in cell:
             inner = [line for line in cell.split("\n")[1:-1] if line.strip()]
@@ -202,7 +201,7 @@ def _parse(path: Path, delimiter: str, warnings: list[str]) -> Iterator[Record]:
 
 
 def _next(reader: Any, longest: int) -> list[str] | None:
-    """Return the next record; the csv module's limit is everyone's, and is put back."""
+    """Return the next record, with the csv module's global limit set and restored."""
     before = csv.field_size_limit(longest)
     try:
         return next(reader, None)
@@ -211,7 +210,7 @@ def _next(reader: Any, longest: int) -> list[str] | None:
 
 
 def _broken(path: Path, start: int, end: int, reason: str) -> UserError:
-    """Return the fault behind one of the csv module's terse messages."""
+    """Return the error for one of the csv module's terse messages."""
     if "field limit" in reason:
         return UserError(
             f"{path}: line {start} holds a cell of more than {MAX_CELL_CHARACTERS:,} characters",
@@ -240,7 +239,7 @@ def _body(
     fewer: list[Record] = []
     there = False
     for line, fields in records:
-        # A line of blanks is a blank line, except where one column is all there is.
+        # A line of spaces is blank, unless there is only one column.
         if width > 1 and len(fields) == 1 and not fields[0].strip():
             continue
         there = True
@@ -250,7 +249,7 @@ def _body(
             yield line, tuple(fields)
         else:
             bad = more if len(fields) > width else fewer
-            # Of all but the first only the line is reported.
+            # Only the first is reported with its fields.
             bad.append((line, fields if not bad else []))
     if suspects:
         warnings.append(
@@ -270,7 +269,7 @@ def _body(
 def _check_width(
     path: Path, wrong: tuple[list[Record], list[Record]], width: int, delimiter: str, faults: Faults
 ) -> None:
-    """Note the rows with too many and with too few fields."""
+    """Note rows with too many and with too few fields."""
     fixes = (
         f"put texts that contain {_NAMES[delimiter]} in quotation marks",
         "add the missing fields, or look for a line break inside a text that is not in "

@@ -1,7 +1,7 @@
-"""Examples that stay in a file, a block at a time, and their tokens in another.
+"""Examples that stay in a file, read in blocks, and their tokens in another file.
 
-Tokens are read by position and not mapped into memory: what a long run has touched of a mapped
-file counts as its memory.
+Tokens are read by position, not memory-mapped: touched pages of a mapped file would count as the
+process's memory.
 """
 
 import os
@@ -23,31 +23,31 @@ _BUFFER_BYTES = 1 << 20
 
 
 class RowsOnDisk(Sequence[np.ndarray]):
-    """Arrays of one dimension and different lengths, end to end in a file without a name.
+    """One-dimensional arrays of different lengths, concatenated in an unnamed file.
 
-    The file goes with the process, however it ends.
+    The file disappears with the process, however it ends.
 
     Args:
-        folder: Where the file is made.
-        dtype: The numbers' format.
+        folder: The folder of the file.
+        dtype: The number format.
     """
 
     def __init__(self, folder: Path, dtype: Any) -> None:
-        # Closed when nobody has the rows any more.
+        # Closed with the last reference to the rows.
         self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115
         self._dtype = np.dtype(dtype)
         self._ends = array("q")
         self._unwritten = False
 
     def append(self, row: np.ndarray) -> None:
-        """Add an array at the end."""
+        """Append an array."""
         self._file.write(np.ascontiguousarray(row, dtype=self._dtype).tobytes())
         self._ends.append(len(row) + (self._ends[-1] if self._ends else 0))
         self._unwritten = True
 
     @property
     def lengths(self) -> np.ndarray:
-        """``[n]`` how long each array is."""
+        """``[n]`` length of each array."""
         return np.diff(np.frombuffer(self._ends, dtype=np.int64), prepend=0)
 
     def __len__(self) -> int:
@@ -76,12 +76,12 @@ Rows = list[np.ndarray] | RowsOnDisk
 
 
 def rows_for(examples: Sequence[Example], dtype: Any) -> Rows:
-    """Return what holds an array for each example: on disk where the examples are."""
+    """Return a container for an array per example: on disk if the examples are."""
     return RowsOnDisk(examples.folder, dtype) if isinstance(examples, ExamplesOnDisk) else []
 
 
 def blocks(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:
-    """Yield the examples, those on disk so many at a time."""
+    """Yield the examples in blocks if they are on disk, else all at once."""
     if not isinstance(examples, ExamplesOnDisk):
         yield examples
         return
@@ -91,7 +91,7 @@ def blocks(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:
 
 
 def row_lengths(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Return ``[n]`` how long each array is."""
+    """Return the length of each array ``[n]``."""
     if isinstance(rows, RowsOnDisk):
         return rows.lengths
     return np.asarray([len(row) for row in rows], dtype=np.int64)

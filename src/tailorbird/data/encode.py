@@ -1,4 +1,4 @@
-"""Texts into token ids, once, before anything is trained."""
+"""Encodes texts as token ids, once, before training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from tailorbird.data.normalise import rows
 from tailorbird.records import Example, ExamplesOnDisk, Finding
 
 Text = str | tuple[str, ...]
-"""What a model reads: a text, or two of them as a pair; where words are labelled, the words."""
+"""A model's input: a text, a pair of texts, or the words to label."""
 _WINDOW_BATCHES = 50
-# Fewer shapes, each of which costs compiled kernels and their memory.
+# Padding to few widths, since each shape costs compiled kernels and their memory.
 _WIDTH_STEP = 8
 
 
@@ -22,17 +22,16 @@ class Encoded:
     """Tokenised examples.
 
     Attributes:
-        ids: One int32 array of token ids per example, special tokens included; in memory or on
-            disk, as those of `segments`, `firsts` and `seconds`.
+        ids: One int32 array of token ids per example, including special tokens; in memory or on
+            disk, as are `segments`, `firsts` and `seconds`.
         lengths: ``[n]`` their lengths.
-        targets: What the outputs should be, class ids ``[n]`` or numbers ``[n, outputs]``; None
-            when unknown.
-        full_lengths: ``[n]`` lengths before truncation; of texts read one by one, of the longer.
-        segments: Which of two texts each token is of, where the model takes token types; else None.
-        firsts: Where words are labelled, the place of each word's first token, -1 of words that
-            were cut off; else None.
-        seconds: Where the texts of a pair are read one by one, the token ids of each second one;
-            `lengths` are then twice the longer one's: what both take of a padded batch.
+        targets: Class ids ``[n]`` or numbers ``[n, outputs]``; None if unknown.
+        full_lengths: ``[n]`` lengths before truncation; for separately encoded pairs, the longer
+            one.
+        segments: The text of the pair that each token belongs to, if the model uses token types.
+        firsts: For labelled words, the place of each word's first token, -1 for truncated words.
+        seconds: For separately encoded pairs, the token ids of each second text; `lengths` are then
+            twice the longer one's, the size of both in a padded batch.
     """
 
     ids: Rows
@@ -58,11 +57,11 @@ class Encoded:
 def encode_blocks(
     examples: Sequence[Example], encode_block: Callable[[Sequence[Example]], Encoded]
 ) -> Encoded:
-    """Tokenise examples; of those on disk a block at a time, whose tokens go to disk.
+    """Tokenise examples; those on disk in blocks, whose tokens go to disk.
 
     Args:
         examples: The examples.
-        encode_block: Tokenises some of them.
+        encode_block: Tokenises a block.
     """
     if not isinstance(examples, ExamplesOnDisk):
         return encode_block(examples)
@@ -79,7 +78,7 @@ def encode_blocks(
 
 
 def as_read(example: Example) -> Text:
-    """Return what a model reads of an example."""
+    """Return the model's input for an example."""
     return example.words or example.pair or example.text
 
 
@@ -90,9 +89,9 @@ def encode(
     targets: Sequence[int] | np.ndarray | None = None,
     segments: bool = False,
 ) -> Encoded:
-    """Tokenise `texts`, cutting each to `max_length` tokens (special tokens kept).
+    """Tokenise `texts`, truncating each to `max_length` tokens (special tokens are kept).
 
-    Of a pair that is too long, the longer text is cut.
+    In a pair that is too long, the longer text is truncated.
     """
     ids: list[np.ndarray] = []
     full: list[int] = []
@@ -107,7 +106,8 @@ def encode(
             if len(row) > max_length:
                 cut = tokenizer(*arguments, truncation=True, max_length=max_length)
                 row, kinds = cut["input_ids"], cut.get("token_type_ids", []) if kinds else []
-            # A decoder's tokenizer may add nothing: an empty row has no token to read a label off.
+            # A decoder's tokenizer may add no special token, and an empty row has no token to
+            # classify at.
             ids.append(np.asarray(row or [tokenizer.pad_token_id], dtype=np.int32))
             types.append(np.asarray(kinds, dtype=np.int32))
     lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
@@ -122,7 +122,7 @@ def encode_apart(
     max_length: int,
     targets: Sequence[int] | np.ndarray | None = None,
 ) -> Encoded:
-    """Tokenise both texts of each pair by themselves; see `encode`."""
+    """Tokenise both texts of each pair separately; see `encode`."""
     first = encode([pair[0] for pair in pairs], tokenizer, max_length, targets)
     second = encode([pair[1] for pair in pairs], tokenizer, max_length)
     lengths = 2 * np.maximum(first.lengths, second.lengths)
@@ -131,7 +131,7 @@ def encode_apart(
 
 
 def words_of(text: Text) -> tuple[str, ...]:
-    """Return the words to label: as given, or between white space."""
+    """Return the words to label: as given, or split at whitespace."""
     return tuple(text.split()) if isinstance(text, str) else text
 
 
@@ -141,7 +141,7 @@ def encode_words(
     max_length: int,
     targets: Sequence[int] | np.ndarray | None = None,
 ) -> Encoded:
-    """Tokenise words with a space between them, and find each word's first token."""
+    """Tokenise words joined by spaces, and locate each word's first token."""
     joined = [" ".join(words_of(text)) for text in texts]
     plain = encode(joined, tokenizer, max_length)
     firsts: list[np.ndarray] = []
@@ -155,12 +155,12 @@ def encode_words(
 
 
 def _first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return the place of each word's first token; -1 of one without."""
+    """Return the place of each word's first token; -1 if it has none."""
     places = np.full(len(words), -1, dtype=np.int64)
     token, begin = 0, 0
     for i, word in enumerate(words):
         end = begin + len(word)
-        # Special tokens span nothing; others may begin with the space before the word.
+        # Special tokens have empty spans; others may begin with the space before the word.
         while token < len(offsets) and offsets[token][1] <= begin:
             token += 1
         if token < len(offsets) and offsets[token][0] < end:
@@ -182,11 +182,11 @@ def _arguments(text: Text, tokenizer: Any) -> tuple[str, ...]:
 def shuffled_batches(
     lengths: np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """Return one epoch's batches of indices: random, yet of similar length within a batch.
+    """Return one epoch's batches of indices: random, but of similar length within a batch.
 
-    The order is shuffled, cut into windows of 50 batches, sorted by length within a window, cut
-    into batches, and the batches are shuffled: hardly any padding, and neighbours still change
-    from epoch to epoch. A function of (seed, epoch) only, so a resumed run sees the same batches.
+    The shuffled order is cut into windows of 50 batches, each sorted by length and cut into
+    batches, which are shuffled: little padding, and changing neighbours in each epoch. It depends
+    on (seed, epoch) only, so a resumed run has the same batches.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
@@ -204,8 +204,8 @@ def token_batches(
 ) -> list[np.ndarray]:
     """Return batches for prediction: longest first, at most `max_tokens` with padding.
 
-    Examples of the same padded width go together and all batches of a width but the last have the
-    same size: few shapes, for each of which the machine keeps compiled kernels in memory.
+    Examples of the same padded width are batched together, and all but a width's last batch have
+    the same size: few shapes, for each of which the machine keeps compiled kernels in memory.
     """
     batches: list[np.ndarray] = []
     widths = padded_widths(lengths)
@@ -217,7 +217,7 @@ def token_batches(
 
 
 def padded_widths(lengths: np.ndarray) -> np.ndarray:
-    """Return the widths that texts of these lengths are padded to: multiples of 8."""
+    """Return the padded widths of texts with these lengths: multiples of 8."""
     widths: np.ndarray = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
     return widths
 
@@ -225,8 +225,8 @@ def padded_widths(lengths: np.ndarray) -> np.ndarray:
 def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
     """Return ``input_ids`` and ``attention_mask`` ``[batch, seq]``, padded on the right.
 
-    Of pairs whose model takes token types, ``token_type_ids`` as well. Of pairs that are
-    read one by one, both have two rows for each, ``[2 * batch, seq]``.
+    For pairs with token types, ``token_type_ids`` as well. Separately encoded pairs have two rows
+    each, ``[2 * batch, seq]``.
     """
     rows = [encoded.ids[index] for index in indices]
     if encoded.seconds is not None:
@@ -247,11 +247,11 @@ def collate(encoded: Encoded, indices: np.ndarray, pad_id: int) -> dict[str, np.
 
 
 def truncation_finding(lengths: Sequence[int] | np.ndarray, limit: int) -> Finding | None:
-    """Return how many texts are longer than the model will read, or None if none is.
+    """Return how many texts exceed the model's input length, or None if none does.
 
     Args:
         lengths: Tokens of each text.
-        limit: Tokens that are kept.
+        limit: The maximum number of tokens.
     """
     cut = int((np.asarray(lengths) > limit).sum())
     if not cut:

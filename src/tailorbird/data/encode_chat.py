@@ -1,4 +1,4 @@
-"""Conversations and texts into token ids, and which of the tokens the model learns to write."""
+"""Encodes conversations and texts as token ids, with a mask of the trained tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -39,16 +39,16 @@ _MOST_FAULTS = 5
 def encode_conversations(
     examples: Sequence[Example], tokenizer: Any, limit: int, too_long: TooLong = "cut"
 ) -> Tokens:
-    """Tokenise conversations that end with an answer, and mark what is trained.
+    """Tokenise conversations that end with an answer, and mark the trained tokens.
 
-    Trained are the answers, each with the token that ends it: what the chat template writes
-    after its generation prompt. Each conversation is tokenised once and whole, and its
-    characters find their tokens by the tokenizer's offsets. A token that holds the end of a
-    prompt and the beginning of an answer at once is not trained, and such rows are counted.
+    Trained are the answers, each with its end token: what the chat template writes after its
+    generation prompt. Each conversation is tokenised once as a whole; the tokenizer's offsets map
+    characters to tokens. A token that spans the end of a prompt and the beginning of an answer is
+    not trained, and such rows are counted.
 
     Raises:
-        UserError: The template refuses conversations, or there is nothing to train on, or no
-            end to learn.
+        UserError: The template refuses conversations, nothing is left to train on, or answers have
+            no end token.
     """
     if not tokenizer.is_fast:
         raise UserError(
@@ -92,9 +92,9 @@ def encode_conversations(
 
 
 def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarray]:
-    """Return what the model is given to answer each conversation, as int32 ids.
+    """Return the model's prompt for each conversation, as int32 ids.
 
-    The answer that a conversation ends with, if it does, is left off.
+    A final answer is left off.
 
     Raises:
         UserError: The template refuses conversations.
@@ -108,11 +108,11 @@ def encode_prompts(examples: Sequence[Example], tokenizer: Any) -> list[np.ndarr
 
 
 def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tokens:
-    """Tokenise plain texts to be read on: every token but a sequence's first is trained.
+    """Tokenise plain texts to continue pre-training: every token but a sequence's first is trained.
 
-    A text begins as the tokenizer begins texts and ends with its end-of-text token. One longer
-    than `limit` becomes several sequences; each begins with the token that the one before ended
-    with, so that every token of a text but its first is trained exactly once.
+    A text begins as the tokenizer begins texts and ends with its end-of-text token. A text longer
+    than `limit` becomes several sequences; each begins with the last token of the one before, so
+    that every token of a text but its first is trained exactly once.
 
     Raises:
         UserError: The tokenizer has no end-of-text token.
@@ -158,7 +158,7 @@ def encode_texts(examples: Sequence[Example], tokenizer: Any, limit: int) -> Tok
 
 
 def _each(examples: Sequence[Example], make: Callable[[Example], T]) -> list[T]:
-    """Return what is made of each example, or tell all that the template refuses."""
+    """Apply `make` to each example, and report all that the template refuses."""
     results: list[T] = []
     refused: dict[tuple[str, str], list[int]] = {}
     for example in examples:
@@ -181,7 +181,7 @@ def _look_through(
     shape: TemplateShape,
     counts: EncodingCounts,
 ) -> None:
-    """Count what the template did to the conversations."""
+    """Count the template's changes to the conversations."""
     for example, rendering in zip(examples, renderings, strict=True):
         messages = example.messages
         counts.system_messages += fit_system(messages, shape) != messages
@@ -209,7 +209,7 @@ def _rendered(
 ) -> Iterator[tuple[int, Rendering, Any, np.ndarray]]:
     """Yield each conversation's row, rendering, encoding and prompt ids.
 
-    An encoding's ids know which characters they stand for.
+    An encoding maps ids to characters.
     """
     for block in blocks(examples):
         renderings = _each(block, lambda e: render_example(e, tokenizer, shape))
@@ -223,7 +223,7 @@ def _rendered(
 
 
 def _text_ids(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[Example, list[int]]]:
-    """Yield each text's ids, begun as the tokenizer begins texts; special tokens are words."""
+    """Yield each text's ids, begun as the tokenizer does; special tokens in it are words."""
     rest = iter(examples)
     while part := list(islice(rest, _BATCH)):
         ids = tokenizer(
@@ -239,10 +239,10 @@ def _text_ids(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[Exa
 def _training_mask(
     ids: np.ndarray, encoding: Any, rendering: Rendering, prompt: np.ndarray
 ) -> tuple[np.ndarray, bool]:
-    """Return which tokens are trained, and whether a prompt and its answer share a token.
+    """Return the mask of trained tokens, and whether a prompt and its answer share a token.
 
-    A token belongs to an answer if its first character does: what ends an answer may reach into
-    the white space behind it, as some tokenizers' special tokens do.
+    A token belongs to an answer if its first character does: the end token may include the
+    whitespace after it, as some tokenizers' special tokens do.
     """
     trained = np.zeros(len(ids), dtype=bool)
     size = len(prompt)
@@ -258,7 +258,7 @@ def _training_mask(
             merged = True
             first += 1
         if same and start == len(rendering.prompt):
-            # Generation starts right here, whatever the tokenizer does with a leading space.
+            # Generation starts here, whatever the tokenizer does with a leading space.
             first = size
         trained[first : last + 1] = True
     return trained, merged
@@ -272,7 +272,7 @@ def _begins_twice(ids: np.ndarray, tokenizer: Any) -> bool:
 def _keep(
     trained: np.ndarray, limit: int, too_long: TooLong, row: int, counts: EncodingCounts
 ) -> int:
-    """Return how many tokens of a conversation are kept, 0 if it is dropped."""
+    """Return the number of tokens kept of a conversation, 0 if it is dropped."""
     if len(trained) <= limit:
         return len(trained)
     counts.note("long", row)

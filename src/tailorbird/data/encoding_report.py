@@ -1,4 +1,4 @@
-"""Counts of what encoding did to conversations, the findings and the faults that follow."""
+"""Counts what encoding did to conversations, and derives findings and errors."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -40,13 +40,13 @@ _OF_WORDS: dict[Event, str] = {
 
 @dataclass
 class EncodingCounts:
-    """What happened to conversations.
+    """Statistics of encoded conversations.
 
     Attributes:
-        system_messages: Those that were written into the first question.
-        lost_tokens: Trained tokens that were cut off.
-        longest: Tokens of the longest.
-        events: The numbers of the rows in which something happened.
+        system_messages: Those moved into the first question.
+        lost_tokens: Truncated trained tokens.
+        longest: Tokens of the longest conversation.
+        events: The row numbers of each kind of event.
     """
 
     conversations: int = 0
@@ -56,15 +56,15 @@ class EncodingCounts:
     events: defaultdict[Event, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, event: Event, row: int) -> None:
-        """Note that it happened in a row."""
+        """Record an event in a row."""
         self.events[event].append(row)
 
 
 def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limit: int) -> None:
-    """Raise the faults that prevent training, all at once.
+    """Raise all errors that prevent training, at once.
 
     Raises:
-        UserError: There is such a fault.
+        UserError: There is such an error.
     """
     faults = Faults()
     every, events = counts.conversations, counts.events
@@ -109,7 +109,7 @@ def refuse(counts: EncodingCounts, shape: TemplateShape, too_long: TooLong, limi
 def findings_of(
     counts: EncodingCounts, shape: TemplateShape, tokenizer: Any, too_long: TooLong, limit: int
 ) -> Iterable[Finding]:
-    """Yield the findings on how the conversations were encoded."""
+    """Yield the findings on the encoding of the conversations."""
     yield from _of_length(counts, too_long, limit)
     if count := counts.system_messages:
         yield Finding(

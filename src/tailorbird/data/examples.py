@@ -15,17 +15,17 @@ _SAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class ExampleOptions:
-    """How the examples of a file are read.
+    """The options for reading the examples of a file.
 
     Attributes:
-        task: What is to be learnt; auto: as the columns say.
-        text: The column of texts, prompts or conversations; guessed when None.
-        label: The column of labels or answers; guessed when None.
-        separator: What stands between the labels in a cell; of numbers, their decimal mark.
-        system: System message put before conversations that have none.
+        task: The task; auto: as the columns suggest.
+        text: The column of texts, prompts or conversations; guessed if None.
+        label: The column of labels or answers; guessed if None.
+        separator: The separator of labels in a cell; for numbers, the decimal mark.
+        system: System message for conversations that have none.
         need_label: Whether a row without label or answer is a fault.
-        drop_missing: Drop rows that lack something, and say so, instead of refusing the file.
-        like: Another file's `Loaded.columns`, preferred to a guess where this file has them.
+        drop_missing: Drop incomplete rows with a finding, instead of refusing the file.
+        like: Another file's `Loaded.columns`, preferred to a guess if this file has them.
     """
 
     task: TaskChoice = "classification"
@@ -39,7 +39,7 @@ class ExampleOptions:
 
     @property
     def spec(self) -> TaskSpec | None:
-        """The task's facts; None where the columns say what is to be learnt."""
+        """The task's facts; None if the columns decide the task."""
         return None if self.task == "auto" else TASKS[self.task]
 
 
@@ -49,11 +49,11 @@ class Loaded:
 
     Attributes:
         examples: One per row that is not dropped, in the file's order.
-        columns: Which column plays which part: ``{"text": "body", "label": "category"}``.
-        notes: What was assumed while reading, in words for the user.
-        form: The format the rows were in, in words; empty for labels.
-        targets: Of regression, what the numbers are called; of multi-label columns, the labels.
-        separator: What stood between the labels in a cell; of numbers, their decimal mark.
+        columns: The column of each role: ``{"text": "body", "label": "category"}``.
+        notes: Assumptions made while reading, in words for the user.
+        form: The format of the rows, in words; empty for labels.
+        targets: For regression, the names of the numbers; for multilabel columns, the labels.
+        separator: The separator of labels in a cell; for numbers, the decimal mark.
     """
 
     examples: tuple[Example, ...]
@@ -69,7 +69,7 @@ class Loaded:
 
 @dataclass(slots=True)
 class BadRows:
-    """Rows with one kind of fault: what it is, what to do about it, and where they stand."""
+    """Rows with one kind of fault: the fault, its fix, and their places."""
 
     what: str
     fix: str
@@ -81,7 +81,7 @@ class BadRows:
 def settle(
     table: Table, kinds: Iterable[BadRows], faults: Faults, *, drop: bool
 ) -> tuple[Finding, ...]:
-    """Note rows that cannot be used as faults, or return them as findings if they are dropped."""
+    """Note unusable rows as faults, or return them as findings if they are dropped."""
     findings = []
     for bad in kinds:
         where = place_list(table.unit, bad.places)

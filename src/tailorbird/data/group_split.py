@@ -1,4 +1,4 @@
-"""Cuts that keep groups whole, or the past before the future."""
+"""Splits that keep groups whole, or the past before the future."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _SAMPLES = 5
 def cut_groups(
     examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> Parts:
-    """Return the training rows and the parts cut off them, each group in one part.
+    """Split training rows into parts, each group in one part.
 
     Raises:
         UserError: There are fewer groups than parts.
@@ -30,7 +30,7 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
     """Return the earliest rows for training, then validation, and the latest for the test.
 
     Rows of the same time are in the same part, so that each part is strictly later than the one
-    before it.
+    before.
 
     Raises:
         UserError: There are too few different times.
@@ -44,7 +44,7 @@ def cut_time(examples: Sequence[Example], shares: Mapping[str, float], column: s
     counts = Counter(_when(example) for example in examples)
     where = {}
     rest = list(times)
-    # Backwards: the latest rows first to the test, then to validation.
+    # Backwards: the latest rows go to the test, the next to validation.
     for left, part in enumerate(reversed([p for p in ("validation", "test") if p in shares])):
         room = shares[part] * len(examples)
         count = 0
@@ -71,9 +71,9 @@ def _parts_of(examples: Sequence[Example], where: Sequence[str], parts: Iterable
 
 
 def drop_shared_groups(parts: Parts) -> tuple[Parts, list[Finding]]:
-    """Return the parts without rows whose group judges them, and findings on their times.
+    """Return the parts without rows whose group is in a later part, and findings on their times.
 
-    Parts that were cut never share a group; parts that were given as files may.
+    Split-off parts never share a group; parts from files may.
     """
     findings: list[Finding] = []
     apart = dict(parts)
@@ -123,11 +123,11 @@ def _anachronisms(parts: Parts) -> list[Finding]:
 def make_folds(
     split: Split, count: int, *, validation_share: float, seed: int, given_validation: bool = False
 ) -> tuple[Split, ...]:
-    """Return one split per fold, in which the fold is the test.
+    """Return one split per fold, with the fold as its test.
 
-    Folds have their share of every label, of numbers of low and high ones; rows of one group, or
-    where there are none, rows with the same text, are in the same fold. From the other rows
-    validation is cut in the same way.
+    Folds are stratified by label, or by the value of numbers; rows of one group, or without groups
+    those with the same text, are in the same fold. Validation is split off the other rows in the
+    same way.
 
     Raises:
         UserError: There are too few rows, groups or rows of a class.
@@ -158,7 +158,7 @@ def make_folds(
 
 
 def _check(fold: Split, count: int) -> None:
-    """Refuse a fold whose model could not learn a class."""
+    """Refuse a fold without training rows of a class."""
     if not TASKS[fold.task].one_label:
         return
     there = {example.label for example in fold.train}

@@ -1,4 +1,4 @@
-"""Columns beside text and label: the group of a row, and its time."""
+"""The group and time columns of rows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ _DATES = "write dates as 2024-05-31 or 2024-05-31T14:30, or as numbers (years, U
 
 
 def with_extras(examples: tuple[Example, ...], table: Table, source: Source) -> tuple[Example, ...]:
-    """Return the examples with group and time, where the source names columns of them.
+    """Return the examples with group and time, if the source names such columns.
 
     Raises:
-        UserError: There is no such column, or cells that cannot be used.
+        UserError: There is no such column, or it has unusable cells.
     """
     faults = Faults()
     if source.group == NEAR and NEAR not in table.columns:
-        # A row that is like no other is a group of its own.
+        # A row similar to no other is a group of its own.
         names = clusters([e.text for e in examples])
         examples = tuple(
             replace(e, group=name or f"row {e.row}")
@@ -93,9 +93,9 @@ def _group(cell: Any) -> str | None:
 
 
 def _time(cell: Any) -> float | None:
-    """Return seconds since 1970, or a number as it stands: only the order matters.
+    """Return seconds since 1970, or a number unchanged: only the order matters.
 
-    Years and compact dates (20240531) are numbers too, and in the right order as they are.
+    Years and compact dates (20240531) are numbers that sort correctly.
     """
     if isinstance(cell, datetime):
         return _seconds(cell)
@@ -116,6 +116,6 @@ def _time(cell: Any) -> float | None:
 
 
 def _seconds(moment: datetime) -> float:
-    # Without a zone it is taken for UTC, on this machine as on any other.
+    # A time without a zone is UTC, on every machine.
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.timestamp()

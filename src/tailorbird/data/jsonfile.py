@@ -1,4 +1,4 @@
-"""JSON Lines, and JSON files that hold one list of objects, to rows."""
+"""Readers of JSON Lines and of JSON files with one list of objects."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def read_jsonl(path: Path) -> Stream:
     """Read a file with one JSON object per line; blank lines are skipped.
 
     Raises:
-        UserError: While the rows pass: lines are not JSON objects; the first few are named.
+        UserError: During iteration: lines are not JSON objects; the first few are named.
     """
     columns: dict[str, int] = {}
     names: list[str] = []
@@ -31,7 +31,7 @@ def _lines(
 ) -> Iterator[tuple[int, Row]]:
     faults = Faults()
     bad = 0
-    # Lines end with "\n" alone: JSON allows U+2028, at which splitlines() would split.
+    # Lines end with "\n" alone, since splitlines() would split at U+2028, which JSON allows.
     with open_text(path, "\n", warnings) as file:
         for number, line in enumerate(lines_of(path, file), 1):
             if not line.strip():
@@ -54,10 +54,10 @@ def _lines(
 
 
 def read_json(path: Path) -> Stream:
-    """Read a JSON file that holds a list of objects, or an object of them by id, all at once.
+    """Read a JSON file with a list of objects, or an object of them by id, all at once.
 
     Raises:
-        UserError: While the rows pass: the file is not JSON, or not a list of objects.
+        UserError: During iteration: the file is not JSON, or not a list of objects.
     """
     columns: dict[str, int] = {}
     names: list[str] = []
@@ -78,7 +78,7 @@ def _listed_objects(
         ) from None
     if isinstance(content, dict) and len(content) > 1:
         values = list(content.values())
-        # One object per id: the keys name the rows.
+        # One object per id: the keys are row ids.
         if all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
             content = values
     if not isinstance(content, list):
@@ -95,7 +95,7 @@ def _listed_objects(
 
 
 def _cells(row: dict[str, Any], columns: dict[str, int], names: list[str]) -> Row:
-    """Return a row's cells in the order in which columns were first seen."""
+    """Return a row's cells in the order in which columns first appeared."""
     for name in row:
         if name not in columns:
             columns[name] = len(names)
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 def _whole_fix(path: Path, text: str) -> str:
-    """Return the fix; a file of one object per line only has the wrong name."""
+    """Return the fix; a file with one object per line only needs another name."""
     try:
         first = json.loads(text.lstrip().split("\n", 1)[0])
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Rows of texts, of pairs of texts, or of words, with labels or numbers, to examples."""
+"""Examples from rows of texts, pairs of texts or words, with labels or numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ _LOOKED_AT = 20
 
 
 def names_in(table: Table, option: str | None) -> tuple[str, ...]:
-    """Return the columns that ``A`` or ``A,B`` names; one whose own name has a comma is one."""
+    """Return the columns of ``A`` or ``A,B``; a column name may itself contain a comma."""
     if option is None:
         return ()
     if option in table.columns or "," not in option:
@@ -36,7 +36,7 @@ def names_in(table: Table, option: str | None) -> tuple[str, ...]:
 
 
 def is_labelled(table: Table, options: ExampleOptions) -> bool:
-    """Say whether the user asked for labels or numbers, by the task or by several columns."""
+    """Return whether the user requested labels or numbers, by task or by several columns."""
     if options.spec is not None:
         return options.spec.head
     if find_words(table, replace(options, need_label=True, like={})) is not None:
@@ -48,7 +48,7 @@ def read_labels(table: Table, options: ExampleOptions) -> Loaded:
     """Return texts with their labels or numbers.
 
     Raises:
-        UserError: The columns or the cells have faults, all of which are named.
+        UserError: The columns or the cells are faulty; all faults are named.
     """
     form = find_words(table, options)
     if form is not None:
@@ -118,7 +118,7 @@ def _columns(table: Table, options: ExampleOptions) -> TextColumns:
         tuple(options.like[role] for role in ("text", "pair") if role in options.like),
         names_in(table, options.like.get("label")),
     ]
-    # What this file has of another's columns, where those were several.
+    # The columns of another file that this file has, if there are several.
     several = [c if len(c) > 1 and set(c) <= set(table.columns) else () for c in other]
     texts, labels = texts or several[0], labels or several[1]
     if len(texts) <= 1 and len(labels) <= 1:
@@ -160,7 +160,7 @@ def _check(table: Table, texts: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def _texts(table: Table, name: str, faults: Faults, *, paragraphs: bool) -> list[str | None]:
-    """Return a column of texts; of pairs, lists of paragraphs are one text."""
+    """Return a column of texts; in pairs, a list of paragraphs is one text."""
     if paragraphs:
         lists = (list, tuple)
         cells = (
@@ -186,7 +186,7 @@ def _targets(
 
 
 def _target_names(columns: TextColumns) -> tuple[str, ...]:
-    """Return what the targets are called: a lone column without a name is the value."""
+    """Return the names of the targets; a single unnamed column is the value."""
     if len(columns.labels) == 1 and columns.labels[0].isdigit():
         return ("value",)
     return columns.labels
@@ -200,7 +200,7 @@ def _example(texts: Sequence[str], target: Example | None, row: int) -> Example:
 def _bad_rows(
     table: Table, columns: Mapping[str, str], bad: Mapping[str, list[int]]
 ) -> Iterator[BadRows]:
-    """Yield the rows that lack a text or a label."""
+    """Yield rows without a text or a label."""
     for role, rows in bad.items():
         what = "text" if role == "pair" else role
         if rows:
@@ -214,10 +214,10 @@ def _bad_rows(
 
 
 def find_words(table: Table, options: ExampleOptions) -> Form | None:
-    """Return the columns of words and labels; None if the rows are something else.
+    """Return the columns of words and labels; None if the rows have another form.
 
     Raises:
-        UserError: Words are asked for, and there are none.
+        UserError: Words are requested, and there are none.
     """
     if options.spec is not None:
         if not options.spec.per_word:
@@ -254,7 +254,7 @@ def _form(text: str, label: str | None, notes: tuple[str, ...] = ()) -> Form:
 
 
 def _holds_lists(table: Table, name: str | None) -> bool:
-    """Whether a column holds lists of words or labels, as far as its first rows tell."""
+    """Return whether a column's first rows are lists of words or labels."""
     if name not in table.columns:
         return False
     cells = [cell for cell in table.column(name)[:_LOOKED_AT] if cell is not None]
@@ -264,7 +264,7 @@ def _holds_lists(table: Table, name: str | None) -> bool:
 
 
 def read_words(table: Table, text: str, label: str | None, faults: Faults) -> list[Example | None]:
-    """Return an example per row, None where there are no words; faults are noted."""
+    """Return an example per row, None without words; faults are noted."""
     labels: Sequence[Any] = [None] * len(table.rows)
     if label is not None:
         labels = table.column(label)
@@ -283,7 +283,7 @@ def read_words(table: Table, text: str, label: str | None, faults: Faults) -> li
         elif label is not None and len(words) != len(word_labels):
             uneven.append(place)
         if words is None or word_labels is None:
-            examples.append(Example("?"))  # reported as what it is, not again as missing
+            examples.append(Example("?"))  # already reported, so not also as missing
             continue
         if not words:
             examples.append(None)
@@ -309,7 +309,7 @@ def read_words(table: Table, text: str, label: str | None, faults: Faults) -> li
 
 
 def _blank(cells: Any) -> int | None:
-    """Return which word or label, counted from 1, is empty or white space."""
+    """Return the position, from 1, of an empty word or label."""
     texts = map(cell_text, cells if isinstance(cells, list | tuple) else ())
     return next(
         (n for n, (t, fault) in enumerate(texts, 1) if not fault and not (t or "").strip()), None

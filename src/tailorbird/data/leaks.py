@@ -1,4 +1,4 @@
-"""Texts shared by training, validation and test rows: equal ones and near-duplicates."""
+"""Equal and nearly equal texts shared by training, validation and test rows."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class _Part(NamedTuple):
 
 
 def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
-    """Find, and drop unless they are kept, rows whose text also stands in a later part.
+    """Find rows whose text is also in a later part, and drop them unless they are kept.
 
     Raises:
         UserError: There are such rows and ``overlap`` is ``error``, or too few rows are left.
@@ -54,10 +54,10 @@ def overlaps(split: Split, overlap: Overlap) -> tuple[Split, list[Finding]]:
 
 
 def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Finding]:
-    """Yield what two parts share, counted in different texts.
+    """Yield the texts that two parts share, each counted once.
 
-    Texts that differ in the white space between words only are counted apart from those that are
-    the same but for case and surrounding white space, as other tools count the latter alone.
+    Texts that differ only in whitespace between words are counted separately from those equal up to
+    case and surrounding whitespace, which are what other tools count.
     """
     keys = {text_key(e.text) for e in judge.examples}
     strict = {outer_key(e.text) for e in judge.examples}
@@ -87,7 +87,7 @@ def _shared_texts(part: _Part, judge: _Part, overlap: Overlap) -> Iterable[Findi
 
 
 def _check_left(split: Split, train: _Part, validation: _Part) -> None:
-    """Refuse a split that the dropping left without something to train or to choose on."""
+    """Refuse a split that dropping left without training or validation rows."""
     if not train.examples:
         raise UserError(
             "every training row also stands in the validation or test rows",
@@ -112,9 +112,9 @@ def _check_left(split: Split, train: _Part, validation: _Part) -> None:
 
 
 def near_duplicates(split: Split) -> Iterable[Finding]:
-    """Yield what is almost, but not quite, the same text in training and in a part that judges.
+    """Yield nearly equal texts in training and in a later part.
 
-    Validation and test are not compared with each other: nothing is learnt from either.
+    Validation and test are not compared with each other, since nothing is learnt from either.
     """
     train = _subsample(split.train, _MOST_ROWS)
     index = NearTexts([e.text for e in train])
@@ -144,7 +144,7 @@ def near_duplicates(split: Split) -> Iterable[Finding]:
 
 
 def near_groups(split: Split) -> Iterable[Finding]:
-    """Yield that test rows are almost the same as each other, where nothing groups them yet."""
+    """Yield nearly equal test rows that no group joins yet."""
     sample = _subsample(split.test, _MOST_ROWS // 4)
     if any(example.group for example in sample):
         return
@@ -162,7 +162,7 @@ def near_groups(split: Split) -> Iterable[Finding]:
 
 
 def _subsample(examples: Sequence[Example], most: int) -> Sequence[Example]:
-    """Return every n-th example, so many that comparing them takes seconds."""
+    """Return every n-th example, few enough to compare in seconds."""
     characters = sum(len(e.text) for e in examples)
     step = max(-(-len(examples) // most), -(-characters // _MOST_CHARACTERS), 1)
     return examples[::step]

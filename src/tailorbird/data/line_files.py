@@ -1,4 +1,4 @@
-"""Text files without columns: CoNLL's words with their labels, and prose in blocks to read on."""
+"""Readers of text files without columns: CoNLL's labelled words, and prose in blocks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,10 @@ BLOCK_CHARACTERS = 2000
 def read_conll(path: Path) -> Stream:
     """Read a CoNLL file's sentences as lists of words and of labels.
 
-    Columns between the first and the last are left out, as are ``-DOCSTART-`` lines and comments.
+    Columns between the first and the last are ignored, as are ``-DOCSTART-`` lines and comments.
 
     Raises:
-        UserError: While the rows pass: a line has a word and no label.
+        UserError: During iteration: a line has a word and no label.
     """
     warnings: list[str] = []
     return Stream(path, _sentences(path, warnings), ["tokens", "labels"], warnings=warnings)
@@ -68,11 +68,11 @@ def _sentences(path: Path, warnings: list[str]) -> Iterator[tuple[int, Row]]:
 def read_prose(path: Path) -> Stream:
     """Read a text file as blocks of whole paragraphs.
 
-    Paragraphs, which blank lines part, are joined as long as a block stays within 2,000
-    characters. A longer paragraph is a block of its own.
+    Paragraphs, separated by blank lines, are joined up to 2,000 characters per block. A longer
+    paragraph is a block of its own.
 
     Raises:
-        UserError: While the blocks pass: the file is empty or cannot be read.
+        UserError: During iteration: the file is empty or cannot be read.
     """
     note = f"{path}: plain text, cut into blocks of up to {BLOCK_CHARACTERS:,} characters between "
     note += "paragraphs; blocks are what is held out"

@@ -1,4 +1,4 @@
-"""Which turns are trained, as several tools mark it: in a turn, or in a column of its row."""
+"""Which turns are trained, as marked by several tools in a turn or in a column of its row."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class Unusable(Exception):  # noqa: N818 - not raised to the user: gathered per kind
-    """A row that cannot be learnt from: the kind of fault, and the words for it."""
+    """An unusable row: the kind of fault, and its words."""
 
     def __init__(self, kind: str, words: str) -> None:
         super().__init__(words)
@@ -45,7 +45,7 @@ def is_trained(turn: Mapping[str, Any]) -> bool:
 
 
 def with_marks(messages: list[Message], row: Mapping[str, Any]) -> list[Message]:
-    """Return the turns, those not trained that a column of the row masks.
+    """Return the turns, with those that a column masks marked as untrained.
 
     A column has a mark for each turn, or one for each of the assistant's.
 
@@ -82,7 +82,7 @@ def _mark_list(name: str, cell: Any) -> list[Any] | None:
 
 
 def _flag(name: str, value: Any) -> bool:
-    """Return whether a mark lets its turn be trained."""
+    """Return whether a mark's turn is trained."""
     if name in _DOUBTFUL:
         raise Unusable("marks", f"turns marked by {name!r}, which tools read in several ways")
     plain = _FLAGS.get(value.strip().casefold(), value) if isinstance(value, str) else value

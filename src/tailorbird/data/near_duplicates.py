@@ -1,4 +1,4 @@
-"""Nearly equal texts in two lists: MinHash proposes pairs, the exact overlap decides."""
+"""Nearly equal texts in two lists: MinHash finds candidates, the exact overlap decides."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,23 +8,23 @@ from zlib import crc32
 from tailorbird.data.normalise import text_key
 
 _SHINGLE = 5
-# Longer texts are compared by their beginning: the sketch of 20,000 shingles takes 10 MB.
+# Longer texts are compared by their beginning: a sketch of 20,000 shingles takes 10 MB.
 _READ_CHARACTERS = 20_000
-# 16 bands of 4: a pair at the threshold of 0.8 is proposed with probability 1 - (1 - 0.8^4)^16,
-# which is 0.9998 (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, section 3.4).
+# 16 bands of 4 rows: a pair at the threshold of 0.8 is a candidate with probability 1 - (1 -
+# 0.8^4)^16, which is 0.9998 (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, section 3.4).
 _BANDS, _ROWS_PER_BAND = 16, 4
 _PERMUTATIONS = _BANDS * _ROWS_PER_BAND
-# Texts made from one template are all candidates of each other: only the most alike by their
-# sketches are compared exactly, and the search ends when this many have been looked through.
+# All texts of one template are candidates of each other, so only those with the most similar
+# sketches are compared exactly, and the search ends after this many.
 _COMPARED = 20
 _MOST_CANDIDATES = 10_000_000
 
 NEAR = "near-duplicates"
-"""In the place of a column's name: rows that are nearly the same are a group."""
+"""In place of a column name: nearly equal rows form a group."""
 
 
 class Near(NamedTuple):
-    """A text and the indexed one nearest to it, by their places in the two lists."""
+    """A text and its nearest indexed one, by their places in the two lists."""
 
     query: int
     indexed: int
@@ -32,10 +32,10 @@ class Near(NamedTuple):
 
 
 class NearTexts:
-    """Texts in which nearly equal ones are found.
+    """An index for finding nearly equal texts.
 
     Args:
-        threshold: The least Jaccard overlap of five-character shingles to count as near.
+        threshold: The least Jaccard overlap of five-character shingles.
     """
 
     def __init__(self, texts: Sequence[str], threshold: float = 0.8) -> None:
@@ -43,7 +43,7 @@ class NearTexts:
         from datasketch import MinHashLSH
 
         self._threshold = threshold
-        # Repeated texts would crowd out the others among the candidates.
+        # Each text once, since repeated ones would crowd out other candidates.
         self._first: dict[str, int] = {}
         for place, text in enumerate(texts):
             self._first.setdefault(text_key(text), place)
@@ -55,11 +55,11 @@ class NearTexts:
             self._hashes[j] = sketch.hashvalues
 
     def search(self, texts: Sequence[str]) -> tuple[list[Near], int]:
-        """Return each text that has a nearly equal, but not the same, one in the index.
+        """Return each text with a nearly equal, but not the same, text in the index.
 
         Returns:
-            At most one pair per text, with the exact overlap, in order; and how many of the
-            texts were looked at, which is all of them unless they are alike without end.
+            At most one pair per text, with the exact overlap, in order; and the number of texts
+            searched, which is all unless too many are alike.
         """
         pairs: list[Near] = []
         compared = 0
@@ -74,7 +74,7 @@ class NearTexts:
         return pairs, len(texts)
 
     def _best(self, text: str, candidates: Sequence[int], sketch: Any) -> tuple[float, int]:
-        """Return the highest exact overlap among the candidates, and whose it is."""
+        """Return the highest exact overlap among the candidates, and its place."""
         import numpy as np
 
         places = np.sort(np.array(candidates, dtype=int))
@@ -88,10 +88,10 @@ class NearTexts:
 
 
 def clusters(texts: Sequence[str]) -> list[str]:
-    """Return a name per text, shared by those that are the same or nearly so; "" of the others.
+    """Return a cluster name per text, shared by equal and nearly equal texts; "" outside clusters.
 
-    Texts belong together that a chain of nearest ones joins. A name is made of the first text, so
-    that the same cluster is called the same in two lists that begin with it.
+    Clusters are chains of nearest texts. A name derives from the first text, so that the same
+    cluster has the same name in two lists that begin with it.
     """
     pairs, _ = NearTexts(texts).search(texts)
     first: dict[str, int] = {}
@@ -112,7 +112,7 @@ def clusters(texts: Sequence[str]) -> list[str]:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """Return the runs of five characters in a text, case and white space apart."""
+    """Return the runs of five characters in a text, ignoring case and whitespace."""
     key = text_key(text[:_READ_CHARACTERS])
     return frozenset(key[i : i + _SHINGLE] for i in range(max(1, len(key) - _SHINGLE + 1)))
 

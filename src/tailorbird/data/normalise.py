@@ -1,16 +1,16 @@
-"""When two texts count as the same one."""
+"""Normalisation of texts for equality, and short forms for messages."""
 
 import unicodedata
 from collections.abc import Sequence
 
 
 def text_key(text: str) -> str:
-    """Return what is left of a text without case, width variants and extra white space."""
+    """Return a text without case, width variants and extra whitespace."""
     return " ".join(outer_key(text).split())
 
 
 def outer_key(text: str) -> str:
-    """Return the same but with the white space between words as it is."""
+    """Return the same, but with the whitespace between words unchanged."""
     return unicodedata.normalize("NFKC", text).casefold().strip()
 
 

@@ -14,7 +14,7 @@ _WRITTEN = re.compile(
     rf"(?P<sign>[-+\u2212]?) ?(?P<before>{_UNIT})?[{_SPACES}]?(?P<inner>[-+\u2212]?)"
     rf"(?P<digits>\d[\d.,'\u2019{_SPACES}]*|[.,]\d+)(?:[{_SPACES}]?(?P<after>{_UNIT}))?"
 )
-# Longer cells hold words, or more digits than a float has.
+# Longer cells are words, or have more digits than a float.
 _MOST_CHARACTERS = 60
 
 
@@ -24,16 +24,16 @@ def _shape(decimal: str, group: str) -> re.Pattern[str]:
 
 
 _SHAPES = {".": _shape(r"\.", ","), ",": _shape(",", r"\.")}
-"""What a number's digits look like, by their decimal mark."""
+"""Patterns of a number's digits, by decimal mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How the numbers of a column are written.
+    """The notation of numbers in a column.
 
     Attributes:
-        decimal: Their decimal mark; empty when both are used, and each number shows its own.
-        example: The first that Python does not take for a number: with a decimal comma, a unit ...
+        decimal: Their decimal mark; empty if both occur and each number shows its own.
+        example: The first that Python does not parse as a number: with a decimal comma, a unit ...
         clash: Why the column cannot be read as numbers, in words; else empty.
     """
 
@@ -43,7 +43,7 @@ class Notation:
 
 
 def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
-    """Return how those of the cells that are numbers are written."""
+    """Return the notation of the cells that are numbers."""
     texts = [cell for cell in cells if isinstance(cell, str) and _readings(cell)]
     readings = [_readings(text) for text in texts]
     example = next((text for text in texts if _plain(text) is None), "")
@@ -63,7 +63,7 @@ def notation(cells: Iterable[Any], decimal: str | None = None) -> Notation:
     ]
     signs = {sign for text in unclear for sign in ".," if sign in text}
     if common and len(signs) < 2:
-        return Notation(".", example)  # 1,200 is a thousand, and 1.200 what Python takes it for
+        return Notation(".", example)  # 1,200 is a thousand, 1.200 as in Python
     doubt = f", and {unclear[0]!r} may be either" if unclear else ""
     clash = f"{CLASH} with a decimal comma and with a decimal point{doubt}"
     return Notation("", example, clash if unclear else "")
@@ -84,7 +84,7 @@ def number(cell: Any, decimal: str = ".") -> float | None:
 
 
 def _readings(text: str) -> dict[str, float]:
-    """Return what a text is as a number, by the decimal mark that makes it one."""
+    """Return the possible values of a text, by decimal mark."""
     bare = text.strip()
     if len(bare) > _MOST_CHARACTERS:
         return {}
@@ -113,7 +113,7 @@ def _unit(text: str) -> str:
 
 
 def _plain(cell: Any) -> float | None:
-    """Return what Python takes for a number."""
+    """Return a cell's value as Python parses it."""
     try:
         value = float(cell)
     except (TypeError, ValueError, OverflowError):

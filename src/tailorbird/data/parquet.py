@@ -1,4 +1,4 @@
-"""Parquet and Arrow files to rows, a batch at a time."""
+"""Readers of Parquet and Arrow files, in batches."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def read_parquet(path: Path) -> Stream:
     """Read a Parquet file.
 
     Raises:
-        UserError: Now or while the rows pass: the file is damaged, no Parquet, or empty.
+        UserError: At once or during iteration: the file is damaged, not Parquet, or empty.
     """
     import pyarrow
     import pyarrow.parquet
@@ -24,9 +24,9 @@ def read_parquet(path: Path) -> Stream:
     if not path.stat().st_size:
         raise UserError(f"{path}: the file is empty", "write or copy it again")
     try:
-        # One file, not a data set: no columns guessed from the names of its folders.
+        # One file, not a data set, which would derive columns from folder names.
         file = pyarrow.parquet.ParquetFile(path)
-        # A word that a dictionary holds once is not written out for each row that has it.
+        # Dictionary columns stay encoded, so that repeated words share memory.
         words = [
             f.name for f in file.schema_arrow if f.type in (pyarrow.string(), pyarrow.binary())
         ]
@@ -37,10 +37,10 @@ def read_parquet(path: Path) -> Stream:
 
 
 def read_arrow(path: Path) -> Stream:
-    """Read an Arrow file, as `save_to_disk` of Hugging Face's datasets writes them.
+    """Read an Arrow file, as written by `save_to_disk` of Hugging Face's datasets.
 
     Raises:
-        UserError: Now or while the rows pass: the file is damaged, no Arrow, or empty.
+        UserError: At once or during iteration: the file is damaged, not Arrow, or empty.
     """
     import pyarrow
 
@@ -74,7 +74,7 @@ def _rows(
     packed = path.stat().st_size
     try:
         for batch in batches:
-            batch.validate(full=True)  # its offsets may point anywhere
+            batch.validate(full=True)  # offsets may be invalid
             columns = [
                 _class_labels(_values(column), names)
                 for column, names in zip(batch.columns, classes, strict=True)
@@ -92,7 +92,7 @@ def _rows(
 
 
 def _values(column: Any) -> list[Any]:
-    """Return a column's cells; those that its dictionary holds once are one object."""
+    """Return a column's cells; equal dictionary values are one object."""
     import pyarrow
 
     if not isinstance(column, pyarrow.DictionaryArray):
@@ -106,18 +106,18 @@ def _values(column: Any) -> list[Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Return a cell whose objects lack what is null: a struct has its sisters' members as well."""
+    """Return a cell without null members: a struct has the members of its siblings too."""
     if isinstance(value, dict):
         return {k: _without_nulls(inner) for k, inner in value.items() if inner is not None}
     if not isinstance(value, list):
         return value
-    if value and isinstance(value[0], tuple):  # a map; only there null is a value of its own
+    if value and isinstance(value[0], tuple):  # a map, where null is a value
         return {key: inner if inner is None else _without_nulls(inner) for key, inner in value}
     return [_without_nulls(inner) for inner in value]
 
 
 def class_names(schema: Any) -> dict[str, list[str]]:
-    """Return the classes that Hugging Face's datasets wrote beside columns of their numbers."""
+    """Return the class names that Hugging Face's datasets stored with integer columns."""
     info = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(info)["info"]["features"] if info else {}
@@ -133,7 +133,7 @@ def class_names(schema: Any) -> dict[str, list[str]]:
 def _class_labels(values: list[Any], names: list[str] | None) -> list[Any]:
     if names is None:
         return values
-    # -1 is how a test part without labels is written.
+    # -1 marks a test part without labels.
     return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
 
 

@@ -1,4 +1,4 @@
-"""Questions whose right documents are known: BEIR's layout, tables, and SQuAD's JSON."""
+"""Readers of judged questions: BEIR's layout, tables, and SQuAD's JSON."""
 
 import contextlib
 import json
@@ -31,15 +31,15 @@ class Paragraph:
 
 
 def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
-    """Return the questions that have judgements.
+    """Return the questions with judgements.
 
     Args:
         queries: A table with a question (and answer, source) per row, or SQuAD's JSON.
-        qrels: TSV ``query-id corpus-id score`` with a heading, or trec_eval's four columns
-            without one; None: the rows name their sources.
+        qrels: TSV ``query-id corpus-id score`` with a heading, or trec_eval's four columns without
+            one; None: the rows name their sources.
 
     Raises:
-        UserError: A file is missing or is none of these, or no question has a judgement.
+        UserError: A file is missing or has another format, or no question has a judgement.
     """
     questions = _all_questions(queries)
     if qrels is not None:
@@ -55,14 +55,14 @@ def read_questions(queries: Path, qrels: Path | None = None) -> list[Question]:
 
 
 def read_answers(path: Path) -> list[Question]:
-    """Return questions with the answers that are right, or the word that there is none.
+    """Return questions with their correct answers, or marked as unanswerable.
 
     Args:
-        path: A table with a question and its answer, or a list of answers, per row, and maybe
+        path: A table with a question and its answer, or a list of answers, per row, optionally
             ``source`` and ``answerable``; or SQuAD's JSON.
 
     Raises:
-        UserError: It is neither, or rows that should be answerable have no answer.
+        UserError: It has another format, or answerable rows have no answer.
     """
     questions = _all_questions(path)
     faults = Faults()
@@ -80,7 +80,7 @@ def read_answers(path: Path) -> list[Question]:
 
 
 def is_squad(path: Path) -> bool:
-    """Say whether a file is SQuAD's JSON, which holds its own paragraphs."""
+    """Return whether a file is SQuAD's JSON, which contains its own paragraphs."""
     return path.suffix == ".json" and path.is_file() and _squad(path) is not None
 
 
@@ -94,7 +94,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Return the grades by query and document.
 
     Raises:
-        UserError: The file is missing, or rows are none of ``query document grade``.
+        UserError: The file is missing, or rows are not ``query document grade``.
     """
     grades: dict[str, dict[str, int]] = {}
     faults = Faults()
@@ -117,10 +117,10 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 
 
 def read_paragraphs(path: Path) -> list[Paragraph]:
-    """Return the paragraphs of a SQuAD file, which its questions name as their sources.
+    """Return the paragraphs of a SQuAD file, which its questions name as sources.
 
     Raises:
-        UserError: It is no such file.
+        UserError: It has another format.
     """
     squad = _squad(path)
     if squad is None:
@@ -176,7 +176,7 @@ def _first(row: dict[str, Any], names: Iterable[str]) -> Any:
 def _several(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    if isinstance(value, str) and value.lstrip().startswith("["):  # a list, in a cell of CSV
+    if isinstance(value, str) and value.lstrip().startswith("["):  # a list in a CSV cell
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
     many: Sequence[Any] = value if isinstance(value, list | tuple) else [value]

@@ -1,4 +1,4 @@
-"""Questions into training, validation and test: no test question's pages are trained on."""
+"""Splits questions so that no test question's documents are trained on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ _VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PartSizes:
-    """How many questions each part is to have; None: what the others leave."""
+    """The number of questions in each part; None: the rest."""
 
     test: int
     train: int | None = None
@@ -30,10 +30,10 @@ class QuestionSplit:
     """Three parts that share no group.
 
     Attributes:
-        groups: By id of a question, the document, paragraph or question that it belongs to.
-        how: How they were parted, in words.
-        shared_answers: Share of the answerable test questions one of whose answers is also the
-            answer of a training question: these may be right without having been understood.
+        groups: The document, paragraph or question that defines the group, by question id.
+        how: The kind of split, in words.
+        shared_answers: Share of the answerable test questions with an answer that also answers a
+            training question: these may be right without being understood.
     """
 
     train: tuple[Question, ...]
@@ -52,13 +52,13 @@ def split_questions(
     seed: int = 1,
     paragraph: Callable[[Question], str] = lambda question: "",
 ) -> QuestionSplit:
-    """Part questions by their documents, by their paragraphs, or one by one.
+    """Split questions by document, by paragraph, or one by one.
 
-    Whole groups are dealt in a seeded order: first to the test until it has what is wanted, then to
-    validation, the rest to training. A training question that is asked in the test too is dropped.
+    Whole groups are assigned in a seeded order: first to the test until it is full, then to
+    validation, the rest to training. A training question that is also in the test is dropped.
 
     Raises:
-        UserError: Fewer than 50 questions, no source to part them by, or too few groups.
+        UserError: There are fewer than 50 questions, no source to split by, or too few groups.
     """
     groups = {q.id: _group(q, by, paragraph) for q in questions}
     _check(questions, by, groups)
@@ -126,7 +126,7 @@ def _check(questions: Sequence[Question], by: SplitBy, groups: dict[str, str]) -
 def _deal(
     order: list[str], members: dict[str, list[Question]], enough: int, leave: int
 ) -> list[Question]:
-    """Take groups off the order until there are enough questions; of the last group a part."""
+    """Take groups until there are enough questions; the last group may be cut."""
     dealt: list[Question] = []
     while len(dealt) < enough and len(order) > leave:
         dealt += members[order.pop(0)]

@@ -1,4 +1,4 @@
-"""Rows as they stand in a file, before columns have roles."""
+"""The raw rows of a file, before columns have roles."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ _CELL_FIXES = {
 
 
 class RowPlace(NamedTuple):
-    """Where a row stands among several files."""
+    """A row's place among several files."""
 
     number: int
     file: str
@@ -48,14 +48,14 @@ class RowPlace(NamedTuple):
 
 @dataclass(slots=True)
 class Stream:
-    """A file's rows as they pass, so that no one need hold them all.
+    """A file's rows as an iterator, so that they need not fit into memory.
 
     Attributes:
-        rows: Where each row starts, and its cells; cells that its end lacks are None.
-        columns: Names of the columns; of JSON they grow as rows pass.
-        unit: What places count.
+        rows: The start of each row, and its cells; missing cells at its end are None.
+        columns: Names of the columns; for JSON they grow during iteration.
+        unit: The unit of places.
         headed: The names came from a header line (which the user may have forgotten).
-        warnings: What may be wrong, in words; complete when the rows have passed.
+        warnings: Possible faults, in words; complete after iteration.
     """
 
     path: Path
@@ -69,14 +69,14 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns and rows of a file, or of several that belong together.
+    """The columns and rows of a file, or of several as one.
 
     Attributes:
         path: The file, as the user named it.
-        rows: One tuple per row, one raw value per column; None where the file has none.
-        places: Where each row starts: line numbers, or row numbers where lines mean nothing; with
-            the file where there are several.
-        unit: What ``places`` counts.
+        rows: One tuple per row, one raw value per column; None if missing.
+        places: The start of each row: line numbers, or row numbers if lines mean nothing; with the
+            file if there are several.
+        unit: The unit of ``places``.
         headed: The names came from a header line (which the user may have forgotten).
     """
 
@@ -94,12 +94,12 @@ class Table:
         return [row[index] for row in self.rows]
 
     def named(self, *names: str) -> str | None:
-        """Return the column with the first of these names that there is, whatever its case."""
+        """Return the column with the first of these names that exists, ignoring case."""
         folded = {column.strip().casefold(): column for column in reversed(self.columns)}
         return next((folded[name] for name in names if name in folded), None)
 
     def only(self, names: Sequence[str]) -> "Table":
-        """Return the table with these columns alone."""
+        """Return the table with only these columns."""
         places = [self.columns.index(name) for name in names]
         rows = tuple(tuple(row[i] for i in places) for row in self.rows)
         return replace(self, columns=tuple(names), rows=rows)
@@ -136,17 +136,17 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def name_list(names: Sequence[str]) -> str:
-    """Return names for a message, not more than a person reads."""
+    """Return names for a message, shortened to a readable length."""
     return listing([repr(brief(name)) for name in names], _NAMED)
 
 
 def brief(text: str) -> str:
-    """Return a name or a cell for a message, its end left out where it is long."""
+    """Return a name or a cell for a message, shortened if long."""
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
-    """Return the fault of a file in which a column name occurs twice."""
+    """Return the error for a file with a repeated column name."""
     return UserError(
         f"{path}: the column name {name_list(duplicates(names))} occurs more than once",
         "rename or remove one of the columns, so that every name is different",
@@ -154,13 +154,13 @@ def duplicate_columns(path: Path, names: Sequence[str]) -> UserError:
 
 
 def kind_of_value(value: Any) -> str:
-    """Return what a value of JSON is, for a message."""
+    """Return the kind of a JSON value, for a message."""
     kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
     return kinds.get(type(value), "a number" if isinstance(value, int | float) else "a value")
 
 
 def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
-    """Return a column as text, None where missing; cells that cannot be text are noted."""
+    """Return a column as text, None if missing; unusable cells are noted."""
     texts: list[str | None] = []
     bad: dict[str, list[int | RowPlace]] = {}
     for value, place in zip(table.column(column), table.places, strict=True):
@@ -175,7 +175,7 @@ def column_texts(table: Table, column: str, faults: Faults) -> list[str | None]:
 
 
 def cell_text(value: Any) -> tuple[str | None, str]:
-    """Return a cell as text (None where missing), and what is wrong with it."""
+    """Return a cell as text (None if missing), and what is wrong with it."""
     if isinstance(value, str):
         if len(value) > MAX_CELL_CHARACTERS:
             return value, _TOO_LONG
@@ -185,21 +185,21 @@ def cell_text(value: Any) -> tuple[str | None, str]:
     if isinstance(value, bool):
         return str(value).lower(), ""
     if isinstance(value, float) and value.is_integer():
-        # A column of whole numbers becomes floats as soon as one is missing: 1.0 is still "1".
+        # An integer column with a missing value becomes floats: 1.0 is still "1".
         return str(int(value)), ""
     if isinstance(value, int | float | Decimal | date | time):
         return str(value), ""
-    # Not None: it is reported once, as what it is, and not again as missing.
+    # Not None, so that it is reported once and not also as missing.
     return "?", _BYTES if isinstance(value, bytes) else _NO_TEXT
 
 
 def missing_label(value: str | None) -> bool:
-    """Whether a cell of the label column holds no label."""
+    """Return whether a cell of the label column contains no label."""
     return value is None or value.strip().casefold() in _NO_LABEL
 
 
 def is_whole(value: str) -> bool:
-    """Whether every character can be written as UTF-8; half a surrogate pair cannot."""
+    """Return whether every character has a UTF-8 form, unlike half a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

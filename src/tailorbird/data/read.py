@@ -1,4 +1,4 @@
-"""Files to examples: what a person named as data, read by its columns."""
+"""Reads examples from any named source, by its columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -23,11 +23,11 @@ def read_examples(path: Path | str | Source, **how: Any) -> Loaded:
     """Read the examples of a file, or of several as one.
 
     Args:
-        path: What to read: anything that `Source` may name.
+        path: Anything that `Source` may name.
         **how: See `ExampleOptions`.
 
     Raises:
-        UserError: The file, its columns or its cells have faults; all of them are told.
+        UserError: The file, its columns or its cells are faulty; all faults are named.
     """
     source = Source.of(path)
     options = _options(how)
@@ -36,11 +36,11 @@ def read_examples(path: Path | str | Source, **how: Any) -> Loaded:
 
 
 def read_example_blocks(path: Path | str, size: int, **how: Any) -> Iterator[tuple[Table, Loaded]]:
-    """Yield the rows of a file `size` at a time, and the examples in them.
+    """Yield the rows of a file `size` at a time, with their examples.
 
     Raises:
-        UserError: The file, its columns or its cells have faults: those of the first block that
-            has any are told.
+        UserError: The file, its columns or its cells are faulty: the faults of the first faulty
+            block are named.
     """
     options = _options(how)
     for table in read_blocks(path, named_columns(options.text, None, options.like), size):
@@ -61,7 +61,7 @@ def _examples(table: Table, source: Source, options: ExampleOptions) -> Loaded:
 def named_columns(
     text: str | None, label: str | None, like: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """Return the columns that the user named, or else those that another file has."""
+    """Return the user's columns, or else those of another file."""
     options = [value for value in (text, label) if value] or list((like or {}).values())
     return tuple(part.strip() for value in options for part in value.split(",") if part.strip())
 
@@ -73,17 +73,17 @@ def read_parts(
     test: Path | str | None = None,
     **how: Any,
 ) -> tuple[Loaded, Loaded | None, Loaded | None]:
-    """Read training, validation and test files, and tell the faults of all of them at once.
+    """Read training, validation and test files, and report the faults of all at once.
 
-    Validation and test rows are read for the task of the training rows. Where the training data
-    is a folder, or a set on the hub, with splits of such names, these are the other parts.
+    Validation and test rows are read for the task of the training rows. If the training data is a
+    folder or a hub data set with splits of such names, these are the other parts.
 
     Args:
-        train: The training file, or what `Source` may name.
+        train: The training file, or anything that `Source` may name.
         **how: See `ExampleOptions`.
 
     Raises:
-        UserError: A file has faults, or one file is given as two parts.
+        UserError: A file is faulty, or one file is given as two parts.
     """
     faults = Faults()
     source = Source.of(train)
@@ -105,14 +105,14 @@ def read_parts(
 def _sources(
     source: Source, validation: Path | str | None, test: Path | str | None
 ) -> dict[str, str]:
-    """Return what to read as which part."""
+    """Return the source of each part."""
     parts = parts_of(source.name)
     options = {"validation": validation, "test": test}
     return parts | {part: str(path) for part, path in options.items() if path is not None}
 
 
 def check_once(name: str, part: str, part_of: dict[Path, str]) -> None:
-    """Refuse a file that is a part already.
+    """Check that a file is not already another part.
 
     Raises:
         UserError: It is.

@@ -1,4 +1,4 @@
-"""Which of the rows that pass are kept: all, or a random sample that fits the memory."""
+"""A sample of passing rows: all, or a random one that fits into memory."""
 
 import sys
 from pathlib import Path
@@ -17,11 +17,11 @@ _SHARE = 0.5
 class Reservoir(Generic[_T]):
     """Rows in the order of the files: every one, or `most` of them drawn at random.
 
-    The draw is a reservoir (Vitter 1985, algorithm R): each row has the same chance, and never
-    more than `most` are held, however many pass.
+    The sample is a reservoir (Vitter 1985, algorithm R): each row has the same chance, and at
+    most `most` rows are in memory.
 
     Args:
-        most: Rows to keep; None: all that fit half of the memory that is free at the start.
+        most: Rows to keep; None: all that fit into half of the initially free memory.
     """
 
     def __init__(self, name: str, most: int | None = None, seed: int = 0) -> None:
@@ -34,10 +34,10 @@ class Reservoir(Generic[_T]):
         self.count = 0
 
     def add(self, row: _T, size: int = 0) -> None:
-        """Note the next row.
+        """Add the next row.
 
         Raises:
-            UserError: The rows so far take more memory than they may.
+            UserError: The rows so far exceed the memory limit.
         """
         number = self.count
         self.count += 1
@@ -55,11 +55,11 @@ class Reservoir(Generic[_T]):
                 raise self._too_much()
 
     def clear(self) -> None:
-        """Forget the rows, so that there is memory to tell of it."""
+        """Drop the rows, to free memory for reporting the error."""
         self._rows, self._numbers = [], []
 
     def rows(self) -> list[_T]:
-        """Return what was kept, in the order in which it passed."""
+        """Return the kept rows, in their original order."""
         if self._most is None:
             return self._rows
         order = sorted(range(len(self._rows)), key=self._numbers.__getitem__)
@@ -75,14 +75,14 @@ class Reservoir(Generic[_T]):
 
 
 class MemoryBudget:
-    """What this process took since then, against half of what was free."""
+    """This process's memory growth, against half of the initially free memory."""
 
     def __init__(self) -> None:
         self._start: int | None = None
         self._budget = 0.0
 
     def used(self) -> int:
-        """Return the bytes taken since the first look."""
+        """Return the bytes taken since the start."""
         import psutil
 
         now = int(psutil.Process().memory_info().rss)
@@ -91,12 +91,12 @@ class MemoryBudget:
         return now - self._start
 
     def exceeded(self) -> bool:
-        """Whether that is more than it may be."""
+        """Return whether the budget is exceeded."""
         return self.used() > self._budget
 
 
 def free_bytes() -> int:
-    """Return the memory that is free, of the machine and of this process's control group."""
+    """Return the free memory of the machine and of this process's control group."""
     import psutil
 
     free = min(int(psutil.virtual_memory().available), _address_space())
@@ -104,12 +104,12 @@ def free_bytes() -> int:
     most, now = (_number(group / name) for name in ("memory.max", "memory.current"))
     if most is None or now is None:
         return free
-    # Pages of files that were read count as used, and are freed under pressure.
+    # Cached file pages count as used, but are freed under pressure.
     return min(free, most - now + _cache_bytes(group / "memory.stat"))
 
 
 def _address_space() -> int:
-    """Return what is left of the address space that the process may have (`ulimit -v`)."""
+    """Return the rest of the process's address space limit (`ulimit -v`)."""
     import psutil
 
     try:

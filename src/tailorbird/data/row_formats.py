@@ -1,4 +1,4 @@
-"""Which format a file's rows are in: labels, conversations, prompts with answers, plain text."""
+"""Detects the format of a file's rows: labels, conversations, prompts with answers, plain text."""
 
 import json
 from collections.abc import Mapping
@@ -38,10 +38,10 @@ _GENERATION = "--set data.task=generation"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a file's rows are read.
+    """The format of a file's rows.
 
     Attributes:
-        columns: Which column plays which part: ``{"messages": "chat", "tools": "tools"}``.
+        columns: The column of each role: ``{"messages": "chat", "tools": "tools"}``.
     """
 
     kind: Kind
@@ -50,7 +50,7 @@ class Form:
 
     @property
     def task(self) -> TaskName:
-        """What is learnt from rows of this format."""
+        """The task for rows of this format."""
         return FORMATS[self.kind][0]
 
     @property
@@ -60,10 +60,10 @@ class Form:
 
 
 def find_form(table: Table, options: ExampleOptions) -> Form | None:
-    """Return how the rows are read; None for texts with labels.
+    """Return the format of the rows; None for texts with labels.
 
     Raises:
-        UserError: A named column does not exist, or the columns leave a doubt.
+        UserError: A named column does not exist, or the columns are ambiguous.
     """
     if options.spec is not None and options.spec.head:
         return None
@@ -79,7 +79,7 @@ def find_form(table: Table, options: ExampleOptions) -> Form | None:
 
 
 def _by_columns(table: Table, options: ExampleOptions) -> Form | None:
-    """Return the format by the columns, where no task is set."""
+    """Return the format by the columns, if no task is set."""
     if options.text or options.label:
         answers = options.label is not None and options.label.strip().casefold() in ANSWER_NAMES
         return _pairs(table, options, {}) if answers else None
@@ -120,7 +120,7 @@ def _chat(table: Table, named: str | None) -> Form | None:
 
 
 def _with_marks(table: Table, form: Form) -> Form:
-    """Return the form with the columns that mark which turns are trained, if there are any."""
+    """Return the form with the columns that mark trained turns, if there are any."""
     columns, notes = dict(form.columns), list(form.notes)
     for name in MARKS:
         column = table.named(name)
@@ -138,8 +138,8 @@ def _with_marks(table: Table, form: Form) -> Form:
 
 
 def _first_turn(table: Table, name: str) -> dict[str, Any] | None:
-    """Return the first turn in a column, None if it does not hold conversations."""
-    # What is no turn in a column of such a name is a fault, not another format.
+    """Return the first turn in a column, or None without conversations."""
+    # In a column with such a name, anything but a turn is a fault, not another format.
     odd: dict[str, Any] | None = {} if _fold(name) in CHAT_NAMES else None
     for value in table.column(name):
         turns = value
@@ -165,7 +165,7 @@ def _alpaca(table: Table, options: ExampleOptions) -> Form | None:
     if instruction is None or (answer is None and (options.need_label or context is None)):
         return None
     if context is None and _fold(answer or "") != "output":
-        return None  # instruction and response: a prompt and its answer
+        return None  # instruction and response: prompt and answer
     columns = {"instruction": instruction} | ({"input": context} if context else {})
     columns |= {"output": answer} if answer else {}
     others = _others(table, "history", "system", "tools", "functions")
@@ -173,7 +173,7 @@ def _alpaca(table: Table, options: ExampleOptions) -> Form | None:
 
 
 def _named_pair(table: Table) -> Form | None:
-    """Return the form of a file whose names leave no doubt about prompt and answer."""
+    """Return the form of a file with unambiguous names of prompt and answer."""
     answer = by_name(table.columns, ANSWER_NAMES)
     prompt = by_name([c for c in table.columns if c != answer], PROMPT_NAMES)
     if prompt is None or answer is None:
@@ -182,7 +182,7 @@ def _named_pair(table: Table) -> Form | None:
 
 
 def _pairs(table: Table, options: ExampleOptions, like: Mapping[str, str]) -> Form:
-    """Return which columns hold the prompts and the answers."""
+    """Return the columns of prompts and answers."""
     other = {role: name for role, name in like.items() if name in table.columns}
     prompt, answer = options.text or other.get("text"), options.label or other.get("label")
     free = [name for name in table.columns if name not in (prompt, answer)]
@@ -214,7 +214,7 @@ def _pair(table: Table, prompt: str, answer: str | None, *, guessed: bool) -> Fo
 
 
 def _plain_text(table: Table, options: ExampleOptions) -> Form:
-    """Return which column holds the texts."""
+    """Return the column of texts."""
     other = options.like.get("text")
     name = options.text or (other if other in table.columns else None)
     if name is not None:

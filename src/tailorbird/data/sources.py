@@ -1,4 +1,4 @@
-"""What a person names as data: files, several of them, a pattern, a folder, a set on the hub."""
+"""Sources of data: files, several of them, a pattern, a folder, a hub data set."""
 
 import glob
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ _HEAD = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which rows to read, and from where.
+    """The rows to read, and their origin.
 
     Attributes:
-        name: Files with commas between them, a pattern (``data/*.csv``), a folder, or
-            ``owner/name[:subset][@revision]`` on the Hugging Face hub; ``#split`` at the end names
-            one of the splits that a folder or a set has.
-        most: Rows to keep at most, drawn at random while reading; None: all.
-        group: Column of what must not be in two parts.
+        name: Files separated by commas, a pattern (``data/*.csv``), a folder, or
+            ``owner/name[:subset][@revision]`` on the Hugging Face hub; ``#split`` at the end
+            selects a split of a folder or data set.
+        most: The most rows to keep, sampled while reading; None: all.
+        group: Column whose values must stay within one part.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Source:
 
     @classmethod
     def of(cls, named: "Path | str | Source") -> "Source":
-        """Return what was named as a source."""
+        """Return a name as a source."""
         return named if isinstance(named, Source) else cls(str(named))
 
 
@@ -42,8 +42,8 @@ def files_of(name: str) -> tuple[Path, ...]:
     """Return the files of one part of the data.
 
     Raises:
-        UserError: Nothing is called so, it has several splits and none is named, or a file's name
-            is no UTF-8.
+        UserError: It does not exist, has several splits without a selection, or a file's name is
+            not UTF-8.
     """
     splits = splits_of(name)
     if len(splits) > 1:
@@ -58,10 +58,10 @@ def files_of(name: str) -> tuple[Path, ...]:
 
 
 def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
-    """Return the splits that a name stands for; of mere files one, which has the empty name.
+    """Return the splits of a name; plain files are one split with an empty name.
 
     Raises:
-        UserError: Nothing is called so, or it cannot be told which of its files to take.
+        UserError: It does not exist, or its files are ambiguous.
     """
     bare, mark, split = name.rpartition("#")
     if not mark or _exists(name):
@@ -77,7 +77,7 @@ def splits_of(name: str) -> dict[str, tuple[Path, ...]]:
 
 
 def parts_of(name: str) -> dict[str, str]:
-    """Return which splits of a source serve as training, validation and test, as sources.
+    """Return the splits of a source for training, validation and test, as sources.
 
     Raises:
         UserError: As `splits_of`.
@@ -156,10 +156,10 @@ def _check_kind(path: Path) -> Path:
 
 
 def kind_in(path: Path) -> str:
-    """Return what kind of table a file is: by its ending, or where it has none by what is in it.
+    """Return the kind of a table: by its ending, or else by its content.
 
     Raises:
-        UserError: It has no ending, and is empty, damaged or in no encoding.
+        UserError: It has no ending, and is empty, damaged or in no known encoding.
     """
     if (kind := kind_of(path)) or not path.is_file():
         return kind
@@ -177,7 +177,7 @@ def kind_in(path: Path) -> str:
 
 
 def _kind_of_text(head: str) -> str:
-    """Return the kind of a table by its first lines; empty where they are none."""
+    """Return the kind of a table by its first lines; empty if they are none."""
     if head.lstrip()[:1] == "[":
         return ".json"
     first, _, second = head.lstrip().partition("\n")

@@ -1,4 +1,4 @@
-"""Training, validation and test rows: as given, or cut off the training file."""
+"""Training, validation and test rows: given as files, or split off the training file."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from tailorbird.errors import Faults, UserError, did_you_mean
 from tailorbird.records import TASKS, Example, Split
 
 Group = list[int]
-"""Rows with the same text; they stay together, so that the cut itself leaks nothing."""
+"""Rows with the same text, which stay together so that the split itself does not leak."""
 
 _LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """What the parts must not share, or how they follow each other: names of columns."""
+    """Columns that define groups or the order in time of the parts."""
 
     group: str | None = None
     time: str | None = None
@@ -36,15 +36,15 @@ def make_split(
     seed: int,
     by: Boundary = Boundary(),  # noqa: B008 - frozen
 ) -> Split:
-    """Return the three parts; those not given are cut off the training rows.
+    """Return the three parts; those not given are split off the training rows.
 
-    The cut is stratified by label, or by the value of numbers, and depends on the seed and the
-    rows only. Rows keep the file's order within their part, and rows with the same text (of
+    The split is stratified by label, or by the value of numbers, and depends on the seed and the
+    rows only. Rows keep the file's order within their part, and rows with the same text (in
     conversations: the same prompt) stay in the same part.
 
     Raises:
-        UserError: There is one class only, a class is too small to be cut, or a given part has
-            labels that the training rows do not.
+        UserError: There is only one class, a class is too small to split, or a given part has
+            labels that the training rows lack.
     """
     files = {"validation": validation, "test": test}
     all_shares = {"validation": validation_share, "test": test_share}
@@ -66,7 +66,7 @@ def make_split(
 def _parts(
     train: Loaded, labels: Sequence[str], shares: dict[str, float], seed: int, by: Boundary
 ) -> tuple[dict[str, tuple[Example, ...]], str]:
-    """Return the training rows and the parts cut off them, and by what they were cut."""
+    """Return the training rows and the parts split off them, and the criterion."""
     if by.group and by.time:
         raise UserError(
             f"data.group={by.group} and data.time={by.time} cannot both decide the split",
@@ -89,7 +89,7 @@ def _parts(
 
 
 def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]) -> None:
-    """Refuse a cut that leaves nothing to learn a class from."""
+    """Refuse a split that leaves a class without training rows."""
     there = {example.label for example in left}
     untrained = [label for label in labels if label not in there]
     if TASKS[train.task].one_label and untrained:
@@ -103,7 +103,7 @@ def _check_trained(train: Loaded, labels: Sequence[str], left: Sequence[Example]
 def _target_names(
     train: Loaded, files: dict[str, Loaded | None], faults: Faults
 ) -> tuple[str, ...]:
-    """Return the labels of texts or of words, the targets of regression, else nothing."""
+    """Return the labels of texts or words, or the regression targets, else nothing."""
     if TASKS[train.task].several_labels or TASKS[train.task].per_word:
         there = {label for example in train.examples for label in example.labels}
         labels = train.targets or in_order(there)
@@ -126,7 +126,7 @@ def _join(
     labels: tuple[str, ...],
     how: str,
 ) -> Split:
-    """Return the split of the parts that were cut and those that were given."""
+    """Return the split from the parts split off and those given."""
     loaded_parts = [loaded for loaded in (train, *files.values()) if loaded is not None]
     parts |= {part: loaded.examples for part, loaded in files.items() if loaded is not None}
     parts, apart = drop_shared_groups(parts)
@@ -167,7 +167,7 @@ def _check_shares(shares: dict[str, float]) -> None:
 def _check_labels(
     train: Loaded, labels: Sequence[str], files: dict[str, Loaded | None], faults: Faults
 ) -> None:
-    """Note a single class, and labels of the given parts that nothing could be trained for."""
+    """Note a single class, and labels of given parts without training rows."""
     if len(train.examples) == 1:
         faults.add(f"{train.path}: there is one row only", "give at least a few rows per class")
     elif len(labels) == 1 and TASKS[train.task].one_label:
@@ -191,7 +191,7 @@ def _check_labels(
 def _cut(
     train: Loaded, labels: Sequence[str], shares: dict[str, float], seed: int
 ) -> dict[str, tuple[Example, ...]]:
-    """Deal the rows out to training and the parts to cut."""
+    """Assign the rows to training and the parts to split off."""
     groups = _groups(train.examples)
     pure: dict[str, list[Group]] = defaultdict(list)
     mixed: Counter[str] = Counter()
@@ -200,14 +200,14 @@ def _cut(
         if len(there) == 1:
             pure[there.pop()].append(group)
         else:
-            # One text under several labels: no test could score it, so it stays in training.
+            # A text with several labels cannot be scored, so it stays in training.
             mixed.update(_label(train.examples[i]) for i in group)
     _check_sizes(train, pure, mixed, labels, shares)
     sizes = {label: sum(map(len, pure[label])) + mixed[label] for label in labels}
     targets = {part: _targets(sizes, share) for part, share in shares.items()}
     where = ["train"] * len(train.examples)
     for label in labels:
-        # Seeded by label too: another class more or less leaves this one's cut as it was.
+        # Seeded by label too, so that another class does not change this one's split.
         random = Random(f"{seed}/{label}")
         _deal(pure[label], {part: targets[part][label] for part in shares}, where, random)
     return {
@@ -219,7 +219,7 @@ def _cut(
 def _cut_texts(
     train: Loaded, shares: dict[str, float], seed: int
 ) -> dict[str, tuple[Example, ...]]:
-    """Deal out rows of other tasks than one label, those with the same text or prompt together."""
+    """Assign rows of other tasks, those with the same text or prompt together."""
     spec = TASKS[train.task]
     groups = _groups(train.examples)
     if shares and len(groups) <= len(shares):
@@ -276,7 +276,7 @@ def _check_sizes(
 
 
 def _targets(sizes: dict[str, int], share: float) -> dict[str, int]:
-    """Return how many rows of each class go to a part.
+    """Return the number of rows of each class in a part.
 
     The largest remainder method: each class is within one row of its exact share, and so is the
     part as a whole.
@@ -290,12 +290,12 @@ def _targets(sizes: dict[str, int], share: float) -> dict[str, int]:
 
 
 def _deal(groups: list[Group], targets: dict[str, int], where: list[str], random: Random) -> None:
-    """Write into ``where`` which part each row of one class goes to."""
+    """Write the part of each row of one class into ``where``."""
     random.shuffle(groups)
     parts = list(targets)
     counts = dict.fromkeys(parts, 0)
-    # Each part and the training rows get one group first, even if it is larger than the target:
-    # none goes without. Small groups, so that the target is missed by little.
+    # Each part and the training rows get one group first, even if it exceeds the target, so that
+    # none is empty; small groups, to miss the target by little.
     by_size = sorted(range(len(groups)), key=lambda i: len(groups[i]))
     first = dict(zip(by_size, (*parts, "train"), strict=False))
     for i, part in first.items():

@@ -1,7 +1,7 @@
-"""Which files of a folder belong to which split: by its card, or by their names.
+"""Assigns the files of a folder to splits: by its dataset card, or by their names.
 
-The rules are those of Hugging Face's datasets, so that a folder means the same to both; what they
-would settle by a silent choice is an error here.
+The rules are those of Hugging Face's datasets, so that a folder means the same to both; where they
+silently choose, this raises an error.
 """
 
 import fnmatch
@@ -44,7 +44,7 @@ Splits = dict[str, tuple[str, ...]]
 
 
 def saved_splits(folder: Path) -> dict[str, tuple[Path, ...]] | None:
-    """Return the files of a folder that `save_to_disk` of datasets wrote, None if it is no such.
+    """Return the files of a folder written by datasets' `save_to_disk`, or None.
 
     A single set's split has the empty name.
 
@@ -79,14 +79,14 @@ def _json(path: Path) -> Any:
 
 
 def names_within(folder: Path) -> list[str]:
-    """Return the files in a folder, as paths within it."""
+    """Return the files in a folder, as relative paths."""
     return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
 
 
 def folder_splits(
     folder: Path, where: str, subset: str | None = None
 ) -> dict[str, tuple[Path, ...]]:
-    """Return the files of the splits of a folder on this machine; see `split_files`."""
+    """Return the files of a local folder's splits; see `split_files`."""
     file = folder / CARD
     card = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     splits = split_files(where, names_within(folder), card, subset)
@@ -94,7 +94,7 @@ def folder_splits(
 
 
 def data_files(names: Iterable[str]) -> list[str]:
-    """Return which names are of data: no hidden ones, and none that only describe the others."""
+    """Return the names of data files: not hidden, and not descriptions of the others."""
     files = []
     for name in sorted(names):
         path = PurePosixPath(name)
@@ -105,7 +105,7 @@ def data_files(names: Iterable[str]) -> list[str]:
             and kind_of(Path(name)) in (*TABLES, *PROSE)
         ):
             files.append(name)
-    # Beside tables, texts are notes on them.
+    # Text files beside tables are notes on them.
     tables = [name for name in files if kind_of(Path(name)) in TABLES]
     return tables or files
 
@@ -114,11 +114,11 @@ def split_files(where: str, names: Sequence[str], card: str, subset: str | None)
     """Return the splits of a folder by its card, else by the names of its files.
 
     Args:
-        card: The words of its README.md; may be empty.
-        subset: Which of its configurations; None: the only one, or the default.
+        card: The text of its README.md; may be empty.
+        subset: The configuration; None: the only one, or the default.
 
     Raises:
-        UserError: There is no data, no such subset, or it cannot be told which to take.
+        UserError: There is no data, no such subset, or the choice is ambiguous.
     """
     configurations = _configurations(card)
     if configurations:
@@ -155,7 +155,7 @@ def _shards(files: Sequence[str]) -> Splits:
 
 
 def _by_keyword(files: Sequence[str], *, of_folders: bool = False) -> Splits:
-    """Return the splits that words in the files' or their folders' names tell."""
+    """Return the splits by words in the files' or their folders' names."""
     splits = {}
     for split, words in KEYWORDS.items():
         end = "(?=[-._ 0-9]|$)" if of_folders else "(?=[-._ 0-9])"
@@ -172,7 +172,7 @@ def _by_keyword(files: Sequence[str], *, of_folders: bool = False) -> Splits:
 
 
 def _configurations(card: str) -> list[dict[str, Any]]:
-    """Return the configurations that a dataset's card lists, with their files."""
+    """Return the configurations in a dataset card, with their files."""
     head = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", card, re.S)
     if head is None:
         return []
@@ -231,7 +231,7 @@ def _patterns(files: Any) -> Iterable[tuple[str, str]]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Whether a path fits a pattern in which a single star stays within a folder."""
+    """Return whether a path matches a pattern in which a single star stays within a folder."""
     if "**" in pattern:
         return fnmatch.fnmatchcase(name, pattern.replace("**/", "*").replace("**", "*"))
     parts, globs = name.split("/"), pattern.split("/")

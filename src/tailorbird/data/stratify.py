@@ -1,4 +1,4 @@
-"""Rows dealt out to parts: groups stay whole, each part gets its share of every label."""
+"""Stratified assignment of rows to parts that keeps groups whole."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from tailorbird.records import TASKS, Example, TaskName
 
 _BINS = 10
 _ALL = "\0"
-"""Stands for all rows beside the labels; no cell can hold it."""
-# Where some part must lack a label, one that learns it and one that measures it come first.
+"""Counts all rows beside the labels; no cell can contain it."""
+# If some part must lack a label, training and test get it first.
 _FIRST = ("train", "test")
 
 
 def strata(examples: Sequence[Example], task: TaskName) -> list[tuple[str, ...]]:
-    """Return what of each row is to be spread evenly over the parts.
+    """Return the strata of each row, to be spread evenly over the parts.
 
-    Its labels; of numbers in which tenth of all rows each of them lies; of written answers those
-    that are given again and again. One that is given once would ask for a place in training.
+    They are its labels, the tenth of all values that each number is in, or repeated generated
+    answers. An answer that occurs once would demand a place in training.
     """
     spec = TASKS[task]
     if spec.numbers:
@@ -37,7 +37,7 @@ def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
 
     columns = np.asarray(values, dtype=np.float64)
     cuts = np.quantile(columns, np.arange(1, _BINS) / _BINS, axis=0)
-    # A value that so many rows have that it is a cut itself is apart from those on either side.
+    # A value so frequent that it is a quantile itself is a stratum of its own.
     tenths = [
         np.searchsorted(cut, own, "left") + np.searchsorted(cut, own, "right")
         for cut, own in zip(cuts.T, columns.T, strict=True)
@@ -49,12 +49,12 @@ def _tenths(values: Sequence[Sequence[float]]) -> list[tuple[str, ...]]:
 def deal(
     examples: Sequence[Example], shares: Mapping[str, float], seed: int, column: str, task: TaskName
 ) -> list[str]:
-    """Return the part of each row; rows of one group, or without groups of one text, have the same.
+    """Return the part of each row; rows of one group, or else of one text, have the same.
 
-    Groups are dealt out one after the other, the largest first, and of the same size those with
-    the rarest label first (the order of iterative stratification: Sechidis, Tsoumakas and Vlahavas
-    2011, section 3). Each goes to the part that it brings nearest to its share of the rows and of
-    every label. A label with as many groups as there are parts is in each of them.
+    Groups are assigned one after the other, the largest first, and at equal size those with the
+    rarest label first (iterative stratification: Sechidis, Tsoumakas and Vlahavas 2011, section 3).
+    Each goes to the part that it brings nearest to its share of the rows and of every label. A
+    label with as many groups as there are parts is in each of them.
 
     Raises:
         UserError: There are fewer groups than parts.
@@ -84,7 +84,7 @@ def deal(
 
 
 class _PartShares:
-    """The rows and labels of each part while groups are dealt out."""
+    """The rows and labels of each part during the assignment."""
 
     def __init__(
         self, groups: Sequence[Counter[str]], rows: int, shares: Mapping[str, float]
@@ -98,11 +98,11 @@ class _PartShares:
             self.left.update(counts.keys())
         self.groups = Counter(self.left)
         self.have: dict[str, Counter[str]] = {part: Counter() for part in shares}
-        # Of a label with fewer rows no part can have its share; it is enough that each has one.
+        # With fewer rows of a label, no part can have its share; one each is enough.
         self.fewest = 1 / min(shares.values())
 
     def put(self, counts: Counter[str], size: int) -> str:
-        """Return the part that a group of so many rows with these labels goes to."""
+        """Return the part for a group of `size` rows with these labels."""
         parts = self._open(counts, size)
         moved = Counter({x: n for x, n in counts.items() if self.totals[x] >= self.fewest})
         moved[_ALL] = size
@@ -114,20 +114,20 @@ class _PartShares:
         return best
 
     def _open(self, counts: Counter[str], size: int) -> Sequence[str]:
-        """Return the parts that may get a group, by what would otherwise go without."""
+        """Return the parts that may get a group, so that no part goes without."""
         empty = [part for part in self.shares if not self.have[part]]
         parts: Sequence[str] = list(self.shares)
-        # As soon as there are only as many groups as empty parts, each gets one.
+        # Once there are only as many groups as empty parts, each part gets one.
         if len(empty) >= self.groups_left:
             parts = empty
-        # A part that has its rows takes no more for the sake of a label: of thousands of rare
-        # labels each would bring it one.
+        # A full part takes no more rows for a label's sake: each of thousands of rare labels would
+        # add one.
         rows = self.totals[_ALL]
         room = [p for p in parts if self.have[p][_ALL] + size <= max(size, self.shares[p] * rows)]
         for label in sorted(counts, key=lambda x: (self.totals[x], x)):
             lacking = [part for part in self.shares if not self.have[part][label]]
-            # A label of one group cannot be measured; where many groups have one, the largest
-            # would all train.
+            # A label with one group cannot be measured; if many groups have such a label, the
+            # largest would all go to training.
             alone = self.groups[label] == 1 and size > 1
             if alone or self.left[label] > len(lacking):
                 continue
@@ -140,8 +140,8 @@ class _PartShares:
     def _excess(self, moved: Counter[str], part: str) -> float:
         """Return by how much a group moves a part away from its share of the labels.
 
-        The change of the squared distance, each label by its size: negative while the part still
-        lacks rows with these labels.
+        It is the change of the squared distance, each label weighted by its size: negative while
+        the part still lacks rows with these labels.
         """
         share, have, change = self.shares[part], self.have[part], 0.0
         for label, count in moved.items():

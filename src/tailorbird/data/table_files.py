@@ -1,4 +1,4 @@
-"""Files to one table, each by the ending of its name."""
+"""Reads files into one table, by their endings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,17 +41,17 @@ READERS: dict[str, Callable[[Path], Stream]] = {
 _WHOLE = (".parquet", ".arrow")
 
 Numbered = tuple[int, int, Row]
-"""Which of the files, where in it, and the cells."""
+"""Index of the file, place in it, and the cells."""
 
 
 def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
-    """Read the rows of a file, or of several as one, whatever their columns mean.
+    """Read the rows of a file, or of several as one, regardless of the columns' roles.
 
     Args:
-        named: The columns the user named; numbers count the columns of files without a header.
+        named: The user's columns; numbers count the columns of files without a header.
 
     Raises:
-        UserError: There is no such file, it is of no known kind, or it is damaged.
+        UserError: The file does not exist, has an unknown kind, or is damaged.
     """
     origin = Source.of(source)
     files = files_of(origin.name)
@@ -84,14 +84,14 @@ def read_table(source: Path | str | Source, named: Sequence[str] = ()) -> Table:
 def read_blocks(source: Path | str, named: Sequence[str], size: int) -> Iterator[Table]:
     """Yield the rows of a file, or of several one after the other, `size` at a time.
 
-    A block's columns are those that were met before its end.
+    A block has the columns that occurred before its end.
 
     Args:
-        size: Rows of a block at most; the last block of a file has fewer, the first of an empty
+        size: The most rows of a block; the last block of a file has fewer, the first of an empty
             file none.
 
     Raises:
-        UserError: See `read_table`; of the first file that cannot be read.
+        UserError: See `read_table`; for the first file that cannot be read.
     """
     for file in files_of(str(source)):
         with _readable(file):
@@ -104,7 +104,7 @@ def read_blocks(source: Path | str, named: Sequence[str], size: int) -> Iterator
 
 @contextmanager
 def _readable(file: Path, clear: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turn a lack of memory or of a permission into a fault of the file."""
+    """Turn a lack of memory or permission into an error about the file."""
     try:
         yield
     except MemoryError:
@@ -126,7 +126,7 @@ def _open(file: Path, named: Sequence[str]) -> Stream:
 
 
 def _join(name: str, streams: Sequence[Stream], rows: list[Numbered], notes: list[str]) -> Table:
-    """Return one table: its columns are all that any file has, in the order first seen."""
+    """Return one table with the columns of all files, in order of appearance."""
     first = streams[0]
     columns = tuple(dict.fromkeys(column for s in streams for column in s.columns))
     if len(columns) > MAX_COLUMNS:
@@ -180,5 +180,5 @@ def _some(names: list[str]) -> str:
 
 
 def _reorder(row: Row, places: Sequence[int]) -> Row:
-    """Return the row with None for columns that it lacks: of other files, or first seen later."""
+    """Return the row with None for missing columns: of other files, or that appeared later."""
     return tuple(row[place] if 0 <= place < len(row) else None for place in places)

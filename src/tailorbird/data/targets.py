@@ -1,4 +1,4 @@
-"""Label cells to targets: the task that they imply, and their labels or numbers."""
+"""Parses label cells: the task that they imply, and their labels or numbers."""
 
 import ast
 import json
@@ -14,13 +14,13 @@ from tailorbird.errors import Faults, UserError
 from tailorbird.records import TASKS, Example, TaskName, TaskSpec
 
 _SEPARATORS = ("|", ";", ",")
-# Of the labels in joined cells, the share that must stand in another cell too: a comma is also a
-# part of many a label's own name.
+# The least share of labels in joined cells that also occur in another cell, since a comma may be
+# part of a label's own name.
 _RECURRING = {"|": 0.5, ";": 0.5, ",": 0.8}
 _IDS = re.compile(r"\d+([\s,;|]+\d+)*")
 _OUTER_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
 _ONE_NOTATION = "write all alike (3.5), or say the decimal mark: --set data.separator=, or ."
-# More different numbers than this are measured, not chosen from a set.
+# More different numbers than this are measurements, not classes.
 _MOST_GRADES = 10
 
 Way = Literal["label", "list", "joined", "indicators", "number", "words"]
@@ -28,13 +28,13 @@ Way = Literal["label", "list", "joined", "indicators", "number", "words"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How label cells are read.
+    """How label cells are parsed.
 
     Attributes:
         way: One label; a list; labels joined by `separator`; a 0/1 column per label; numbers.
-        separator: What stands between labels, a space for any white space; of numbers the decimal
-            mark, where it is known.
-        note: What was inferred, in words; empty when there was nothing to infer.
+        separator: The separator of labels, a space for any whitespace; for numbers the decimal
+            mark, if known.
+        note: What was inferred, in words; empty if nothing was.
     """
 
     task: TaskName
@@ -46,14 +46,14 @@ class Reading:
 def infer(
     columns: Mapping[str, Sequence[Any]], spec: TaskSpec | None, separator: str | None = None
 ) -> Reading:
-    """Return how the label columns are read.
+    """Return how the label columns are parsed.
 
     Args:
-        separator: What stands between labels in a cell, or the decimal mark of numbers, if the
-            user or the training rows name it.
+        separator: The separator of labels in a cell, or the decimal mark of numbers, if the user or
+            the training rows define it.
 
     Raises:
-        UserError: The labels may be numbers with a decimal comma as well as lists of labels.
+        UserError: The cells may be numbers with a decimal comma as well as lists of labels.
     """
     cells = [c for column in columns.values() for c in column if not _missing(c)]
     several_labels = spec is not None and spec.several_labels
@@ -72,7 +72,7 @@ def infer(
             return labels("indicators", why="the label columns hold 0 and 1")
         note = f"regression with {len(columns)} targets, as there are several label columns"
         return Reading("regression", "number", _mark(columns.values(), None), note)
-    # A few lists among plain labels are a fault of those rows.
+    # A few lists among plain labels are faults of those rows.
     if 2 * sum(_as_list(c) is not None for c in cells) >= max(1, len(cells)):
         return labels("list", why="the label column holds lists")
     if separator is not None:
@@ -85,7 +85,7 @@ def infer(
 
 
 def _mark(columns: Iterable[Sequence[Any]], decimal: str | None) -> str:
-    """Return the decimal mark that is known, or that the columns show; empty where none does."""
+    """Return the decimal mark that is known or evident from the columns, else an empty text."""
     if decimal in (".", ","):
         return decimal
     marks = {style.decimal for column in columns if (style := notation(column)).example}
@@ -93,7 +93,7 @@ def _mark(columns: Iterable[Sequence[Any]], decimal: str | None) -> str:
 
 
 def _measures(cells: Sequence[Any]) -> Reading:
-    """Return numbers that are measured rather than chosen from a set; else one label each."""
+    """Return the reading of measurements, or of one label each."""
     style = notation(cells)
     numbers = [number(c, style.decimal) for c in cells]
     different = {n for n in numbers if n is not None}
@@ -111,7 +111,7 @@ def _measures(cells: Sequence[Any]) -> Reading:
 
 
 def _read_as(cells: Sequence[Any], mark: str) -> str:
-    """Say how a number is read that Python would not take for one; empty where there is none."""
+    """Describe how a number that Python would not parse is read, or return an empty text."""
     example = notation(cells).example
     value = number(example, mark)
     if value is None:
@@ -122,7 +122,7 @@ def _read_as(cells: Sequence[Any], mark: str) -> str:
 def read_cells(
     table: Table, columns: Sequence[str], reading: Reading, faults: Faults
 ) -> list[Example | None]:
-    """Return a row's target as an example without text, None where a cell holds none."""
+    """Return a row's target as an example without text, None for an empty cell."""
     cells = [table.column(name) for name in columns]
     reader = _TargetCells(table, reading, faults, defaultdict(list))
     if reading.way == "indicators":
@@ -207,7 +207,7 @@ class _TargetCells:
 def _cut(text: str, separator: str) -> list[str]:
     if separator == " ":
         return text.split()
-    # No comma within a number parts labels in "3,5 mm" and in "2,5 mm, 3,5 mm".
+    # A comma inside a number does not separate labels: "3,5 mm" and "2,5 mm, 3,5 mm".
     whole = separator == "," and not _IDS.fullmatch(text)
     if whole and (", " in text or not _OUTER_COMMA.search(text)):
         parts = _OUTER_COMMA.split(text)
@@ -217,7 +217,7 @@ def _cut(text: str, separator: str) -> list[str]:
 
 
 def _as_list(cell: Any) -> list[Any] | None:
-    """Return a list, also one written as JSON or as Python writes it; None of anything else."""
+    """Return a list, also one written in JSON or Python syntax, or None."""
     if isinstance(cell, list | tuple):
         return list(cell)
     if not isinstance(cell, str) or not cell.strip().startswith("["):
@@ -232,7 +232,7 @@ def _as_list(cell: Any) -> list[Any] | None:
 
 
 def _separator(cells: Sequence[Any], *, lists: bool) -> str | None:
-    """Return what joins labels in these cells, if that is beyond doubt, or they are known lists."""
+    """Return the separator of labels in these cells, if it is certain or they are known lists."""
     texts = [text.strip() for c in cells if (text := cell_text(c)[0])]
     style = notation(texts)
     numbers = not lists and all(number(text, style.decimal) is not None for text in texts)
@@ -251,9 +251,9 @@ def _separator(cells: Sequence[Any], *, lists: bool) -> str | None:
 
 
 def _are_ids(texts: Sequence[str], joined: Sequence[str]) -> bool:
-    """Whether joined whole numbers that read as numbers too (3,5) are lists of ids.
+    """Return whether joined integers that also read as numbers (3,5) are lists of ids.
 
-    In a list no id comes twice, lists are usually in order, and other rows have an id alone.
+    A list has no id twice, is usually sorted, and other rows have an id alone.
     """
     lists = [re.split(r"\D+", text) for text in joined]
     alone = {text for text in texts if text.isdigit()}
@@ -270,11 +270,11 @@ def _are_ids(texts: Sequence[str], joined: Sequence[str]) -> bool:
 
 
 def _joins(texts: Sequence[str], separator: str) -> bool:
-    """Whether the separator joins labels that also stand alone or in other company."""
+    """Return whether the separator joins labels that also occur alone or in other combinations."""
     whole: dict[str, set[str]] = defaultdict(set)
     joined: set[str] = set()
     for text in set(texts):
-        # A number is no evidence for a comma.
+        # A number says nothing about a comma.
         parts = [text] if notation([text]).example else _cut(text, separator)
         for part in parts:
             whole[part].add(text)
@@ -293,12 +293,12 @@ def _missing(cell: Any) -> bool:
 
 
 def labels_text(labels: Sequence[str]) -> str:
-    """Return a set of labels as it is shown."""
+    """Format a set of labels."""
     return ", ".join(labels) or "(none)"
 
 
 def values_text(names: Sequence[str], values: Sequence[float], digits: int = 6) -> str:
-    """Return numbers as they are shown, with their names where there are several."""
+    """Format numbers, with their names if there are several."""
     texts = [f"{value:.{digits}g}" for value in values]
     if len(texts) == 1:
         return texts[0]
@@ -306,11 +306,11 @@ def values_text(names: Sequence[str], values: Sequence[float], digits: int = 6) 
 
 
 def classes_of(example: Example, task: TaskName) -> tuple[str, ...]:
-    """Return the different labels an example has: one, several or none."""
+    """Return the distinct labels of an example: one, several or none."""
     return (str(example.label),) if TASKS[task].one_label else tuple(dict.fromkeys(example.labels))
 
 
 def in_order(labels: set[str]) -> tuple[str, ...]:
-    """Return labels sorted; whole numbers by their size."""
+    """Return labels sorted; integers by value."""
     whole = all(label.isdecimal() for label in labels)
     return tuple(sorted(labels, key=lambda x: (int(x), x)) if whole else sorted(labels))

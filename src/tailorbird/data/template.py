@@ -1,4 +1,4 @@
-"""Chat templates: the model's own, or a named one that is saved with its tokenizer."""
+"""Chat templates: the model's own, or a named one saved with its tokenizer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +23,11 @@ _PROBE = (Message("user", "What do you think?"), Message("assistant", _ANSWER))
 
 
 def install_template(tokenizer: Any, choice: str) -> str:
-    """Give the tokenizer its chat template, to be saved with it, and say in words which.
+    """Set the tokenizer's chat template, which is saved with it, and describe it in words.
 
     Raises:
-        UserError: No such template, one that this tokenizer cannot use, or one after which a
-            model would never stop.
+        UserError: There is no such template, this tokenizer cannot use it, or the model would never
+            stop after it.
     """
     own = bool(tokenizer.chat_template)
     if choice == "auto" and own:
@@ -54,7 +54,7 @@ def render(
     *,
     generation_prompt: bool = False,
 ) -> str:
-    """Return a conversation in the words of the tokenizer's chat template.
+    """Render a conversation with the tokenizer's chat template.
 
     Raises:
         UserError: The template refuses the conversation.
@@ -65,10 +65,10 @@ def render(
 
 
 def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
-    """Return the template that is used, of several the one for tools where there are any.
+    """Return the template to use; if there are several, that for tools if there are any.
 
     Raises:
-        UserError: There are several, and none for this.
+        UserError: There are several, and none fits.
     """
     try:
         template: str = tokenizer.get_chat_template(None, list(tools) or None)
@@ -81,7 +81,7 @@ def template_of(tokenizer: Any, tools: Sequence[dict[str, Any]] = ()) -> str:
 
 
 def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return the turns as templates take them: what is None is not there."""
+    """Return the turns as templates expect them, without None values."""
     turns = ({"role": m.role, "content": m.content, **m.extra} for m in messages)
     return [{name: value for name, value in turn.items() if value is not None} for turn in turns]
 
@@ -90,14 +90,14 @@ def end_of_turn(tokenizer: Any) -> int:
     """Return the id of the token with which the template ends an answer.
 
     Raises:
-        UserError: There is none, so a model trained on it would never stop.
+        UserError: There is none, so a trained model would never stop.
     """
     token_id: int = tokenizer.convert_tokens_to_ids(tail(tokenizer)[0])
     return token_id
 
 
 def tail(tokenizer: Any) -> tuple[str, str]:
-    """Return the token that ends an answer, and all that the template writes after an answer.
+    """Return the token that ends an answer, and the template's whole text after an answer.
 
     Raises:
         UserError: No token of the tokenizer ends an answer.
@@ -117,7 +117,7 @@ def tail(tokenizer: Any) -> tuple[str, str]:
 
 
 def _added_tokens(tokenizer: Any) -> list[str]:
-    """Return tokens that are no words either, though not marked as special."""
+    """Return added tokens that are no words, though not marked as special."""
     return [token for token in tokenizer.added_tokens_encoder if token.strip()]
 
 

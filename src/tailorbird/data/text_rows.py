@@ -1,4 +1,4 @@
-"""Rows of a known format to examples of written answers or of plain text; faults counted."""
+"""Examples of generation or plain text from rows of a known format, with faults counted."""
 
 from collections import Counter
 from typing import Any
@@ -29,7 +29,7 @@ def read_texts(table: Table, form: Form, options: ExampleOptions) -> Loaded:
     """Return a table's conversations, or its plain texts.
 
     Raises:
-        UserError: Rows cannot be used; each kind of fault once, with the rows.
+        UserError: Rows are unusable; each kind of fault is reported once, with its rows.
     """
     prompts = TASKS[form.task].prompts
     examples: list[Example] = []

@@ -1,4 +1,4 @@
-"""A training file's text as a stream: unpacked, decoded and bounded."""
+"""A training file's text as a stream: unpacked, decoded and limited."""
 
 import codecs
 import io
@@ -12,7 +12,7 @@ from tailorbird.data.decode import NotText, by_mark, encoding_of, is_foreign
 from tailorbird.errors import UserError
 
 PACKED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
-"""How files are packed, by what follows the ending of their kind: ``train.csv.gz``."""
+"""Compression formats, by the ending after that of the kind: ``train.csv.gz``."""
 
 MAX_LINE_CHARACTERS = 64 << 20
 """Longer lines are refused: no row of texts is as long."""
@@ -35,13 +35,13 @@ _OTHER_FORMATS = {
 
 
 def kind_of(path: Path) -> str:
-    """Return the ending that says what a file is, without that of its packing, in lower case."""
+    """Return the ending of a file's kind, without that of its compression, in lower case."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in PACKED else suffix
 
 
 def packing_of(path: Path) -> str | None:
-    """Return how a file is packed: by its ending, or by its first bytes where it has none."""
+    """Return a file's compression: by its ending, or else by its first bytes."""
     if path.suffix or not path.is_file():
         return PACKED.get(path.suffix.lower())
     with path.open("rb") as file:
@@ -50,12 +50,12 @@ def packing_of(path: Path) -> str | None:
 
 
 def is_bomb(packed: int, unpacked: int) -> bool:
-    """Whether so many bytes unpack to so many that no text can be meant."""
+    """Return whether the ratio of these sizes is implausible for text."""
     return unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * max(1, packed)
 
 
 def bomb(path: Path, unpacked: int) -> UserError:
-    """Return the fault of a file that unpacks to far more than its size."""
+    """Return the error for a file that unpacks to far more than its size."""
     size = path.stat().st_size
     return UserError(
         f"{path}: it unpacks from {size / 2**20:,.1f} MB to more than {unpacked / 2**20:,.0f} MB, "
@@ -78,15 +78,15 @@ def read_text(path: Path, notes: list[str] | None = None) -> str:
 def open_text(
     path: Path, newline: str | None = "", notes: list[str] | None = None
 ) -> Iterator[io.TextIOWrapper]:
-    r"""Yield a file's text to be read bit by bit, unpacked, decoded and checked on the way.
+    r"""Open a file's text as a stream, unpacked, decoded and checked while reading.
 
     Args:
-        newline: As of `open`: ``"\n"`` alone ends a line, or any line break with the default.
-        notes: Where to note an encoding that was guessed.
+        newline: As in `open`: ``"\n"`` alone ends a line, or any line break with the default.
+        notes: Receives a guessed encoding.
 
     Raises:
-        UserError: While reading: the file is empty, binary or damaged, unpacks to far too much,
-            or its encoding cannot be detected.
+        UserError: While reading: the file is empty, binary or damaged, unpacks to far too much, or
+            its encoding cannot be detected.
     """
     with _open_bytes(path) as packed:
         checked = io.BufferedReader(_Utf8Stream(path, packed, notes), _CHUNK)
@@ -98,7 +98,7 @@ def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
     """Yield the lines of an opened file.
 
     Raises:
-        UserError: A line is longer than any row can be.
+        UserError: A line is implausibly long.
     """
     number = 0
     while line := file.readline(MAX_LINE_CHARACTERS + 1):
@@ -114,9 +114,9 @@ def lines_of(path: Path, file: io.TextIOWrapper) -> Iterator[str]:
 
 @contextmanager
 def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """Yield the file's bytes, unpacked.
+    """Open the file's bytes, unpacked.
 
-    Modules of rarer formats are loaded when they are needed.
+    Modules of rarer formats are imported on demand.
     """
     packing = packing_of(path)
     if packing == "zstd":
@@ -139,7 +139,7 @@ def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 class _Utf8Stream(io.RawIOBase):
-    """A file's bytes as UTF-8, each chunk looked at before anyone reads it."""
+    """A file's bytes as UTF-8, with each chunk checked before it is read."""
 
     def __init__(self, path: Path, source: IO[bytes], notes: list[str] | None) -> None:
         self._path, self._source, self._notes = path, source, notes
@@ -219,7 +219,7 @@ class _Utf8Stream(io.RawIOBase):
         return chunk
 
     def _choose(self, sample: bytes) -> None:
-        """Decide on the encoding; all before was ASCII, which nearly all have in common."""
+        """Choose the encoding; everything before is ASCII, which nearly all encodings share."""
         try:
             encoding = encoding_of(sample)
         except NotText:

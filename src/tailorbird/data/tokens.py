@@ -1,4 +1,4 @@
-"""Conversations and texts as token ids, and which of the tokens are trained on."""
+"""Conversations and texts as token ids, with the trained tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,25 +10,24 @@ from tailorbird.data.disk_rows import Rows, row_lengths
 from tailorbird.records import Finding, Piece
 
 _SAMPLES = 4
-# Attention pads the documents of a group to one length; more waste than this starts a new group.
+# Attention pads a group to one length; more waste than this starts a new group.
 _WASTE = 0.15
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenised sequences for a model that writes.
+    """Tokenised sequences for a generative model.
 
     Attributes:
-        ids: One int32 array of token ids per sequence, the chat template's tokens included; in
-            memory or on disk, as those of `trained` and `prompts`.
+        ids: One int32 array of token ids per sequence, including the chat template's tokens; in
+            memory or on disk, as are `trained` and `prompts`.
         trained: One bool array per sequence, as long as its ids: whether the model is trained to
-            write this token. The first token of a sequence never is: nothing stands before it.
-        prompts: One int32 array per sequence: the ids up to where the last answer begins, the
-            template's opening of it included; what the model is given to generate. Empty for
-            plain text.
-        rows: ``[n]`` which example each sequence came from: a conversation makes one sequence, a
-            long plain text several, a dropped example none.
-        samples: A few sequences decoded, for people.
+            generate this token. A sequence's first token never is, since nothing precedes it.
+        prompts: One int32 array per sequence: the ids up to the last answer, including the
+            template's opening of it: the prompt for generation. Empty for plain text.
+        rows: ``[n]`` the example of each sequence: a conversation makes one sequence, a long plain
+            text several, a dropped example none.
+        samples: A few decoded sequences, for people.
     """
 
     ids: Rows
@@ -64,7 +63,7 @@ class Tokens:
 def sample_pieces(
     ids: Sequence[np.ndarray], trained: Sequence[np.ndarray], tokenizer: Any
 ) -> tuple[tuple[Piece, ...], ...]:
-    """Return the first few sequences as the model reads them."""
+    """Return the first few sequences, decoded."""
     pairs = zip(ids[:_SAMPLES], trained[:_SAMPLES], strict=True)
     return tuple(_pieces(row, mask, tokenizer) for row, mask in pairs)
 
@@ -72,8 +71,8 @@ def sample_pieces(
 def _pieces(ids: np.ndarray, trained: np.ndarray, tokenizer: Any) -> tuple[Piece, ...]:
     """Return one sequence cut where training begins and ends.
 
-    Each cut is found by decoding all up to it: a part decoded alone may lose the space before
-    its first word.
+    Each cut is found by decoding everything before it: a part decoded alone may lose the space
+    before its first word.
     """
     cuts = [*(np.flatnonzero(trained[1:] != trained[:-1]) + 1).tolist(), len(ids)]
     pieces: list[Piece] = []
@@ -92,12 +91,12 @@ class PackedBatch:
 
     Attributes:
         ids: ``[total]`` token ids; virtual tokens are 0 here.
-        positions: ``[total]`` each token's place within its own sequence.
-        slots: ``[sequences * virtual]`` where the virtual tokens stand.
-        starts: ``[sequences + 1]`` where each sequence begins, and the total.
+        positions: ``[total]`` each token's position within its own sequence.
+        slots: ``[sequences * virtual]`` places of the virtual tokens.
+        starts: ``[sequences + 1]`` start of each sequence, and the total.
         predicting: ``[targets]`` places whose next token is trained.
-        targets: ``[targets]`` the ids to be written there.
-        owners: ``[targets]`` which sequence (an index into what was packed) each belongs to.
+        targets: ``[targets]`` the ids of those next tokens.
+        owners: ``[targets]`` the sequence of each (an index into the packed ones).
         groups: Runs of sequences of similar length: ``(first, past the last)``.
     """
 
@@ -112,10 +111,10 @@ class PackedBatch:
 
 
 def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> PackedBatch:
-    """Lay the sequences `indices` of `tokens` end to end.
+    """Concatenate the sequences `indices` of `tokens`.
 
     Args:
-        virtual: How many virtual tokens stand before each one (prompt tuning).
+        virtual: The number of virtual tokens before each one (prompt tuning).
     """
     lengths = np.asarray([len(tokens.ids[i]) for i in indices]) + virtual
     order = np.argsort(-lengths, kind="stable")
@@ -141,12 +140,12 @@ def pack(tokens: Tokens, indices: np.ndarray, virtual: int = 0) -> PackedBatch:
 
 
 def _groups(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Return runs of sequences, longest first, that can be padded to one length cheaply."""
+    """Return runs of sequences, longest first, that are cheap to pad to one length."""
     groups: list[tuple[int, int]] = []
     first, total = 0, 0
     for i, length in enumerate(lengths.tolist()):
         total += length
-        # Work grows with the square of the length, hence the longest sets the bound.
+        # Work grows with the square of the length, so the longest sets the bound.
         if total < (1 - _WASTE) * int(lengths[first]) * (i + 1 - first):
             groups.append((first, i))
             first, total = i, length
@@ -155,7 +154,7 @@ def _groups(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
 
 
 def token_groups(lengths: np.ndarray, indices: np.ndarray, most: int) -> list[np.ndarray]:
-    """Cut `indices` into runs of at most `most` tokens (a longer sequence goes alone)."""
+    """Split `indices` into runs of at most `most` tokens (a longer sequence is alone)."""
     groups: list[np.ndarray] = []
     first, total = 0, 0
     for i, index in enumerate(indices):
